@@ -1,0 +1,41 @@
+"""Packaging: name, version, dependencies, extras and entry point stand here and nowhere else."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="agnews-pipeline",
+    version="0.1.0",
+    description="A TFX production pipeline for text classification on AG News",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    # 3.11 is the one version for which every extra resolves (kfp < 3.12, airflow < 3.13).
+    python_requires=">=3.11,<3.12",
+    packages=find_packages(include=["pipeline*", "components*", "schema*", "serving*"]),
+    package_data={"pipeline": ["profiles/*.yaml"], "schema": ["*.pbtxt"]},
+    install_requires=[
+        "tfx==1.21.0",
+        "tensorflow==2.21.*",
+        # 3.16 stops passing the mask from one Bidirectional layer to the next (keras PR 23235).
+        "keras<3.16",
+        "tensorflow-transform==1.21.*",
+        "tensorflow-model-analysis==0.52.*",
+        "apache-beam>=2.70,<2.80",
+        "pydantic-settings[yaml]",
+        "click",
+        "rich",
+        "httpx",
+        "tenacity",
+        "platformdirs",
+        "filelock",
+        "psutil",
+        "matplotlib",
+        "plotext",
+    ],
+    extras_require={
+        "airflow": ["apache-airflow>=2.11,<3"],
+        "kubeflow": ["kfp>=2.16,<2.17"],
+        "gpu": ["tensorflow[and-cuda]==2.21.*"],
+        "dev": ["pytest", "pytest-timeout", "hypothesis", "ruff", "mypy", "types-PyYAML"],
+    },
+    entry_points={"console_scripts": ["agnews = pipeline.cli:main"]},
+)

@@ -1,0 +1,1 @@
+"""One module or folder a stage, named as TFX names the stage."""

@@ -1,0 +1,101 @@
+"""Reads back what the Evaluator found: metrics per slice, and which thresholds were missed by how much."""
+
+from dataclasses import dataclass
+
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import validation_result_pb2
+from tensorflow_model_analysis.slicer import slicer_lib
+
+from schema.features import CLASS_NAMES, LABEL
+
+OVERALL = "all"
+
+
+@dataclass(frozen=True)
+class ThresholdFailure:
+    """A threshold that was missed. `change` tells a threshold against the baseline from an absolute one."""
+
+    slice: str
+    metric: str
+    value: float
+    bound: float
+    change: bool
+
+    def __str__(self) -> str:
+        if self.change:
+            return (
+                f"{self.metric} on {self.slice} changed by {self.value:+.4f} against the baseline, "
+                f"allowed is {self.bound:+.4f}: {self.bound - self.value:.4f} too much"
+            )
+        return f"{self.metric} on {self.slice} is {self.value:.4f}, required is {self.bound:.4f}: {self.bound - self.value:.4f} short"
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """Metrics by slice and name ("label=Sports", "accuracy"), the same of the baseline if there was one, failures."""
+
+    metrics: dict[str, dict[str, float]]
+    baseline: dict[str, dict[str, float]]
+    failures: list[ThresholdFailure]
+
+
+def read_report(evaluation_uri: str) -> EvaluationReport:
+    """Reads an Evaluator's output directory.
+
+    Args:
+        evaluation_uri: the uri of a ModelEvaluation artifact.
+    """
+    validation = tfma.load_validation_result(evaluation_uri)
+    has_baseline = not validation.rubber_stamp
+    return EvaluationReport(
+        metrics=_metrics(evaluation_uri, tfma.CANDIDATE_KEY if has_baseline else ""),
+        baseline=_metrics(evaluation_uri, tfma.BASELINE_KEY) if has_baseline else {},
+        failures=[
+            _failure(_slice_name(slicer_lib.deserialize_slice_key(per_slice.slice_key)), failure)
+            for per_slice in validation.metric_validations_per_slice
+            for failure in per_slice.failures
+        ],
+    )
+
+
+def _metrics(uri: str, model_name: str) -> dict[str, dict[str, float]]:
+    result = tfma.load_eval_result(uri, model_name=model_name or None)
+    table: dict[str, dict[str, float]] = {}
+    for slice_key, outputs in result.slicing_metrics:
+        values = table.setdefault(_slice_name(slice_key), {})
+        for sub_key, metrics in outputs[""].items():
+            for name, value in metrics.items():
+                if "doubleValue" in value:
+                    values[name + _class_suffix(sub_key)] = value["doubleValue"]
+    return table
+
+
+def _class_suffix(sub_key: str) -> str:
+    # TFMA prints the sub-key of a binarized metric as "classId:2", that of an aggregated one as "".
+    _, separator, class_id = sub_key.partition("classId:")
+    return f"/{CLASS_NAMES[int(class_id)]}" if separator else ""
+
+
+def _slice_name(slice_key: tuple) -> str:
+    if not slice_key:
+        return OVERALL
+    return ", ".join(
+        f"{column}={CLASS_NAMES[int(value)] if column == LABEL else _text(value)}" for column, value in slice_key
+    )
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _failure(slice_name: str, failure: validation_result_pb2.ValidationFailure) -> ThresholdFailure:
+    threshold = failure.metric_threshold
+    change = threshold.HasField("change_threshold")
+    bound = threshold.change_threshold.absolute if change else threshold.value_threshold.lower_bound
+    return ThresholdFailure(
+        slice=slice_name,
+        metric=failure.metric_key.name,
+        value=failure.metric_value.double_value.value,
+        bound=bound.value,
+        change=change,
+    )

@@ -1,0 +1,158 @@
+"""The exported SavedModel: preprocessing, network and signatures in one, for any TensorFlow Serving host."""
+
+import os
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+import tensorflow_transform as tft
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import classification_pb2, model_pb2, predict_pb2, prediction_log_pb2
+
+from components.transform import TOKEN_IDS
+from schema.features import CLASS_NAMES, DESCRIPTION, TITLE
+
+SERVING_DEFAULT = "serving_default"
+SERVE_EXAMPLES = "serve_examples"
+TRANSFORM_FEATURES = "transform_features"
+
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+_CLASSIFY = "tensorflow/serving/classify"
+_WARMUP_WORDS = (8, 24, 48, 96)
+_WARMUP_BATCHES = (1, 8)
+
+
+class ServedClassifier(tf.Module):
+    """Text in, classes out. Holding the transform layer keeps its vocabulary table initialised in the SavedModel."""
+
+    def __init__(self, network: keras.Model, transform: tft.TransformFeaturesLayer):
+        super().__init__()
+        self.network = network
+        self.transform = transform
+
+    def _token_ids(self, title: tf.Tensor, description: tf.Tensor) -> tf.Tensor:
+        raw = {TITLE: title[:, tf.newaxis], DESCRIPTION: description[:, tf.newaxis]}
+        return tf.sparse.to_dense(self.transform(raw)[TOKEN_IDS])
+
+    def _classify(self, title: tf.Tensor, description: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        probabilities = self.network(self._token_ids(title, description), training=False)
+        classes = tf.broadcast_to(tf.constant(CLASS_NAMES), tf.shape(probabilities))
+        return classes, probabilities
+
+    @staticmethod
+    def _parse(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # An example without one of the two is still a text.
+        text = tf.io.FixedLenFeature([], tf.string, default_value="")
+        example = tf.io.parse_example(serialized, {TITLE: text, DESCRIPTION: text})
+        return example[TITLE], example[DESCRIPTION]
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, TITLE), tf.TensorSpec([None], tf.string, DESCRIPTION)])
+    def serve_text(self, title: tf.Tensor, description: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Classifies `title` and `description`, string [batch].
+
+        Returns:
+            `label` string [batch], the likeliest class; `classes` string [batch, 4], all names in the order of
+            `probabilities` float32 [batch, 4].
+        """
+        classes, probabilities = self._classify(title, description)
+        label = tf.gather(tf.constant(CLASS_NAMES), tf.argmax(probabilities, axis=1))
+        return {"label": label, "classes": classes, "probabilities": probabilities}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
+    def serve_examples(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Classifies serialized tf.Examples, string [batch], in the form of TensorFlow Serving's Classify.
+
+        Returns:
+            `classes` string [batch, 4] and `scores` float32 [batch, 4].
+        """
+        classes, probabilities = self._classify(*self._parse(inputs))
+        return {"classes": classes, "scores": probabilities}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
+    def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Token ids of serialized tf.Examples, string [batch]: int64 [batch, time], right-padded with 0."""
+        return {TOKEN_IDS: self._token_ids(*self._parse(examples))}
+
+
+def export_saved_model(network: keras.Model, transform_output: tft.TFTransformOutput, export_dir: str) -> None:
+    """Writes the SavedModel of a portable network (built with `use_cudnn=False`).
+
+    Args:
+        network: token ids int64 [batch, time] to probabilities float32 [batch, 4].
+        transform_output: the transform graph and vocabulary.
+        export_dir: an empty or missing directory.
+
+    Raises:
+        RuntimeError: the graph holds operations that exist on a GPU alone.
+    """
+    served = ServedClassifier(network, transform_output.transform_features_layer())
+    signatures = {
+        SERVING_DEFAULT: served.serve_text,
+        SERVE_EXAMPLES: served.serve_examples,
+        TRANSFORM_FEATURES: served.transform_features,
+    }
+    tf.saved_model.save(served, export_dir, signatures=signatures)
+    # TensorFlow 2 marks every signature as Predict; TF Serving's Classify wants its own method name.
+    updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(export_dir)
+    updater.replace_method_name(signature_key=SERVE_EXAMPLES, method_name=_CLASSIFY)
+    updater.save()
+    if gpu_only := gpu_only_operations(export_dir):
+        raise RuntimeError(f"the export in {export_dir} would not load on a CPU server: it holds {sorted(gpu_only)}")
+
+
+def gpu_only_operations(export_dir: str) -> set[str]:
+    """The cuDNN operations that a SavedModel holds: none in one that loads everywhere."""
+    with tf.io.gfile.GFile(os.path.join(export_dir, "saved_model.pb"), "rb") as file:
+        graph = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs[0].graph_def
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    return {node.op for node in nodes if "cudnn" in node.op.lower()}
+
+
+def write_warmup_requests(words: Sequence[str], export_dir: str, model_name: str, requests: int) -> None:
+    """Writes TensorFlow Serving's warm-up file: texts of several lengths, one alone and in batches.
+
+    Source of the format: tensorflow/serving, g3doc/saved_model_warmup.md.
+
+    Args:
+        words: words of the vocabulary, of which the texts are made.
+        export_dir: the SavedModel's directory.
+        model_name: the name the server will know the model by.
+        requests: number of requests, half of them Predict and half Classify.
+    """
+    path = os.path.join(export_dir, WARMUP_FILE)
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    shapes = [(batch, length) for batch in _WARMUP_BATCHES for length in _WARMUP_WORDS]
+    with tf.io.TFRecordWriter(path) as writer:
+        for index in range(requests):
+            batch, length = shapes[(index // 2) % len(shapes)]
+            text = " ".join(words[(index * length + position) % len(words)] for position in range(length))
+            make = _predict_log if index % 2 == 0 else _classify_log
+            writer.write(make(text, batch, model_name).SerializeToString())
+
+
+def _predict_log(text: str, batch: int, model_name: str) -> prediction_log_pb2.PredictionLog:
+    request = predict_pb2.PredictRequest(
+        model_spec=model_pb2.ModelSpec(name=model_name, signature_name=SERVING_DEFAULT),
+        inputs={name: tf.make_tensor_proto([text] * batch) for name in (TITLE, DESCRIPTION)},
+    )
+    return prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+
+
+def _classify_log(text: str, batch: int, model_name: str) -> prediction_log_pb2.PredictionLog:
+    request = classification_pb2.ClassificationRequest(
+        model_spec=model_pb2.ModelSpec(name=model_name, signature_name=SERVE_EXAMPLES)
+    )
+    for _ in range(batch):
+        request.input.example_list.examples.append(text_example(text, text))
+    return prediction_log_pb2.PredictionLog(classify_log=prediction_log_pb2.ClassifyLog(request=request))
+
+
+def text_example(title: str, description: str) -> tf.train.Example:
+    """A tf.Example as `serve_examples` takes it."""
+
+    def text(value: str) -> tf.train.Feature:
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
+
+    return tf.train.Example(
+        features=tf.train.Features(feature={TITLE: text(title), DESCRIPTION: text(description)})
+    )

@@ -1,0 +1,60 @@
+"""The command `agnews`: one module a group, imported when it is called, so that `agnews --help` is quick."""
+
+import difflib
+import importlib
+import sys
+
+import click
+
+from schema.errors import AgNewsError
+
+# Name, where it is, and its line in `agnews --help`.
+_COMMANDS = {
+    "run": ("pipeline.cli.run:run", "Run the pipeline, from data to a pushed model."),
+    "data": ("pipeline.cli.data:data", "Fetch, make and describe the data."),
+    "schema": ("pipeline.cli.schema:schema", "Compare the curated schema with the data."),
+    "config": ("pipeline.cli.config:config", "Show, explain and check the settings."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module when it is called, not to list it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[name][0].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]):
+        if args and args[0] not in _COMMANDS:
+            near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
+            ctx.fail(f"no command {args[0]!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Example:  agnews run --profile sample",
+)
+@click.version_option(package_name="agnews-pipeline", prog_name="agnews")
+def cli() -> None:
+    """The AG News production pipeline: from news items to a model that TensorFlow Serving can serve."""
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake is one message and its exit status, without a trace."""
+    try:
+        cli(prog_name="agnews")
+    except AgNewsError as error:
+        click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+        click.echo(str(error), err=True)
+        sys.exit(error.exit_code)

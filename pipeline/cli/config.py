@@ -1,0 +1,66 @@
+"""`agnews config`: the settings, where each came from, and what each means."""
+
+import json
+from pathlib import Path
+
+import click
+import yaml
+from pydantic import BaseModel
+
+from pipeline.cli.options import settings_options
+from pipeline.settings_sources import KEYS, Loaded, load
+
+
+@click.group(epilog="Example:  agnews config show --profile sample")
+def config() -> None:
+    """Show, explain and check the settings."""
+
+
+@config.command(epilog="Example:  agnews config show --set trainer.epochs=3 --format yaml > agnews.yaml")
+@click.option("--format", "form", type=click.Choice(["table", "yaml", "json"]), default="table", show_default=True)
+@settings_options
+def show(loaded: Loaded, form: str) -> None:
+    """Print the effective settings and where each came from."""
+    # Unset keys are left out of files: null is not always a value that a file may hold.
+    tree = loaded.settings.model_dump(mode="json", exclude_none=form != "table")
+    if form == "yaml":
+        click.echo(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), nl=False)
+    elif form == "json":
+        click.echo(json.dumps(tree, indent=2, ensure_ascii=False))
+    else:
+        rows = [(key, _shown(_value(loaded.settings, key)), origin) for key, origin in loaded.origins.items()]
+        _print_table(("key", "value", "origin"), rows)
+
+
+@config.command(epilog="Example:  agnews config check agnews.yaml")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--profile", default="default", show_default=True, help="Profile that the file is read on top of.")
+def check(file: Path, profile: str) -> None:
+    """Read a settings FILE as a run would, and say whether it is good."""
+    load(profile, file)
+    click.echo(f"{file}: good")
+
+
+@config.command(epilog="Example:  agnews config keys | grep trainer")
+def keys() -> None:
+    """List every key with its default and meaning."""
+    rows = [(key, _shown(field.default), field.description or "") for key, field in KEYS.items()]
+    _print_table(("key", "default", "meaning"), rows)
+
+
+def _value(settings: BaseModel, key: str) -> object:
+    section, _, name = key.partition(".")
+    return getattr(getattr(settings, section), name)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "(unset)"
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    # Plain columns: they survive a pipe, whatever the width of the terminal.
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header) - 1)]
+    for row in [header, *rows]:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip())

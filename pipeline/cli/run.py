@@ -1,0 +1,72 @@
+"""`agnews run`: the whole pipeline on this machine."""
+
+import contextlib
+import sys
+from pathlib import Path
+
+import click
+
+from pipeline.cli.options import settings_options
+from pipeline.settings_sources import Loaded
+from schema.errors import AgNewsError, RunError
+
+
+@click.command(epilog="Example:  agnews run --data ~/ag_news --set trainer.epochs=3")
+@click.option("--no-cache", is_flag=True, help="Run every component, changed or not.")
+@click.option("--verbose", is_flag=True, help="Show TFX's and TensorFlow's own output instead of the table.")
+@settings_options
+def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
+    """Run the pipeline, from data to a pushed model.
+
+    Components whose inputs and settings are those of an earlier run are taken from the cache. Exits with 0 when
+    the run ended, whether or not the model was good enough to be pushed; the summary says which.
+    """
+    from rich.console import Console
+
+    from pipeline.cli.data import resolve_source
+    from pipeline.cli.summary import print_summary
+    from pipeline.runners.display import LiveDisplay, PlainDisplay
+    from pipeline.runners.logs import logged_to
+    from pipeline.runners.run_id import new_run_id
+
+    settings = loaded.settings
+    if no_cache:
+        settings = settings.model_copy(
+            update={"pipeline": settings.pipeline.model_copy(update={"enable_cache": False})}
+        )
+    if "://" in settings.pipeline.root:
+        raise RunError(f"pipeline.root {settings.pipeline.root} is remote: runs on this machine need a local directory")
+    source = resolve_source(settings)
+    root = Path(settings.pipeline.root)
+    run_id = new_run_id()
+    log = root / "logs" / f"{run_id}.log"
+    on_terminal = sys.stdout.isatty() and not verbose
+    try:
+        with logged_to(log, verbose=verbose) as terminal:
+            console = Console(file=terminal, force_terminal=on_terminal)
+            console.print(f"run {run_id}, data: {source.describe()}", highlight=False, soft_wrap=True)
+            with LiveDisplay(console) if on_terminal else PlainDisplay(console) as display:
+                # TensorFlow Extended takes some ten seconds to import: what needs no run does not pay for it.
+                from pipeline.dag import create_pipeline
+                from pipeline.metadata_store import connection_config
+                from pipeline.runners import local
+                from pipeline.runs import summarize
+
+                local.run(create_pipeline(settings, source), run_id, root, display)
+                summary = summarize(connection_config(settings), run_id)
+        print_summary(Console(), summary, settings, log)
+    except AgNewsError as error:
+        raise type(error)(f"{error}\nThe log is {log}") from error
+    except KeyboardInterrupt:
+        click.echo(f"\nInterrupted; the next run goes on from the last finished component. The log is {log}", err=True)
+        # Beam's and TensorFlow's threads may be in the middle of work that nobody waits for any more.
+        _exit_at_once(130)
+
+
+def _exit_at_once(status: int) -> None:
+    import os
+
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)

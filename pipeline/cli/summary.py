@@ -1,0 +1,84 @@
+"""The summary at the end of a run, as it is printed."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from components.evaluator_report import OVERALL, EvaluationReport
+from pipeline.runs import RunSummary
+from pipeline.settings import EvaluatorSettings, Settings
+from schema.features import CLASS_NAMES, LABEL, LENGTH_BUCKET, LENGTH_BUCKETS
+
+
+def print_summary(console: Console, summary: RunSummary, settings: Settings, log: Path) -> None:
+    """Prints data, metrics against baseline and thresholds, the verdicts, and the next command to type."""
+    if summary.ingestion:
+        console.print(_data_line(summary.ingestion), highlight=False, soft_wrap=True)
+    if summary.evaluation:
+        console.print(_metrics_table(summary.evaluation, summary.baseline_model, settings.evaluator))
+    for line in _verdict(summary):
+        console.print(line, highlight=False, soft_wrap=True)
+    console.print(f"log: {log}", style="dim", highlight=False, soft_wrap=True)
+
+
+def _data_line(ingestion: dict) -> str:
+    synthetic = " (SYNTHETIC rows made by this project, not AG News)" if ingestion["synthetic"] else ""
+    return (
+        f"data: {ingestion['rows_read']:,} rows read from {ingestion['source']}{synthetic}, span {ingestion['span']}: "
+        f"{ingestion['rows_train']:,} train, {ingestion['rows_val']:,} val, {ingestion['rows_test']:,} test; "
+        f"{ingestion['rows_quarantined']:,} quarantined, {ingestion['duplicates']:,} duplicates, "
+        f"{ingestion['train_test_overlap']:,} in both train and test"
+    )
+
+
+def _metrics_table(report: EvaluationReport, baseline_model: int | None, thresholds: EvaluatorSettings) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", title="test split", title_justify="left", title_style="dim")
+    table.add_column("slice")
+    for column in ("rows", "accuracy", "baseline", "change", "required", "precision", "F1", "AUC"):
+        table.add_column(column, justify="right")
+    slices = [OVERALL, *(f"{LABEL}={name}" for name in CLASS_NAMES), *(f"{LENGTH_BUCKET}={name}" for name in LENGTH_BUCKETS)]
+    for name in slices:
+        values = report.metrics.get(name)
+        if values is None:  # No test row falls in this slice.
+            continue
+        class_name = name.removeprefix(f"{LABEL}=") if name.startswith(LABEL) else None
+        overall = report.metrics[OVERALL]
+        before = report.baseline.get(name, {}).get("accuracy")
+        required = thresholds.min_accuracy if name == OVERALL else thresholds.min_label_recall if class_name else None
+        table.add_row(
+            name,
+            f"{values['example_count']:,.0f}",
+            f"{values['accuracy']:.4f}",
+            _number(before),
+            f"{values['accuracy'] - before:+.4f}" if before is not None else "",
+            f"≥ {required}" if required is not None else "",
+            # Precision and F1 of a class are over all rows: within its own slice there are no false positives.
+            _number(overall.get(f"precision/{class_name}")),
+            _number(overall.get(f"f1/{class_name}")),
+            _number(overall.get(f"auc/{class_name}") if class_name else values.get("auc")),
+        )
+    if baseline_model is None:
+        table.caption = "no baseline: no other model has been blessed yet"
+        table.caption_justify = "left"
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _verdict(summary: RunSummary) -> list[str]:
+    if summary.pushed_to is not None:
+        version = Path(summary.pushed_to)
+        return [
+            f"[bold green]blessed and pushed[/] as version {version.name}: {version}",
+            f"next: saved_model_cli run {version} --dir {version}" if False else f"next: ls {version}",
+        ]
+    lines = ["[bold red]not pushed[/]"]
+    if summary.blessed is False and summary.evaluation:
+        lines += [f"  not blessed: {failure}" for failure in summary.evaluation.failures]
+    if summary.infra_blessed is False:
+        lines.append(f"  InfraValidator refused it: {summary.infra_reason or 'see the log'}")
+    lines.append("the last pushed model stays in place; next: change trainer.… or evaluator.… (agnews config keys) and run again")
+    return lines

@@ -1,0 +1,19 @@
+"""A fingerprint of user code, so that TFX's cache notices when it changes.
+
+TFX's cache key holds the name of `preprocessing_fn` or `run_fn`, not what the function does.
+"""
+
+import hashlib
+from pathlib import Path
+
+import components
+
+
+def code_version(stage: str) -> str:
+    """SHA-256, first 16 hexadecimal digits, of the module or folder `components/<stage>`."""
+    path = Path(components.__file__).parent / stage
+    files = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.relative_to(path.parent).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]

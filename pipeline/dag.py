@@ -1,0 +1,132 @@
+"""The whole pipeline on one screen: which stage feeds which, and with what settings."""
+
+
+from tfx.components import Evaluator, ExampleValidator, ImportSchemaGen, StatisticsGen, Trainer, Transform
+from tfx.components import InfraValidator as ContainerInfraValidator
+from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import infra_validator_pb2, trainer_pb2, transform_pb2
+from tfx.types import Channel, standard_artifacts
+
+from components.evaluator import SPLIT, eval_config
+from components.example_gen import AgNewsExampleGen
+from components.example_gen.sources import DataSource
+from components.infra_validator import AgNewsInfraValidator
+from components.pusher import AgNewsPusher
+from components.resolvers import LatestOtherBlessedModel, PreviousStatistics
+from components.validation_gate import ValidationGate
+from pipeline.code_version import code_version
+from pipeline.metadata_store import connection_config
+from pipeline.settings import InfraValidatorSettings, Settings
+from schema.features import SCHEMA_PATH
+
+
+def create_pipeline(settings: Settings, source: DataSource) -> Pipeline:
+    """The DAG, from data files to a pushed model, for any orchestrator.
+
+    Args:
+        settings: all settings.
+        source: the data files, as `components.example_gen.sources.resolve` finds them.
+    """
+    example_gen = AgNewsExampleGen(
+        source,
+        val_fraction=settings.data.val_fraction,
+        max_bad_fraction=settings.data.max_bad_fraction,
+        max_chars=settings.data.max_chars,
+        span=settings.data.span,
+    )
+    examples = example_gen.outputs["examples"]
+
+    statistics_gen = StatisticsGen(examples=examples)
+    statistics = statistics_gen.outputs["statistics"]
+    schema_gen = ImportSchemaGen(schema_file=str(SCHEMA_PATH))
+    schema = schema_gen.outputs["schema"]
+    example_validator = ExampleValidator(statistics=statistics, schema=schema)
+    previous_statistics = Resolver(
+        strategy_class=PreviousStatistics,
+        current=statistics,
+        statistics=Channel(type=standard_artifacts.ExampleStatistics),
+    ).with_id("PreviousStatisticsResolver")
+    gate = ValidationGate(
+        statistics=statistics,
+        schema=schema,
+        anomalies=example_validator.outputs["anomalies"],
+        previous_statistics=previous_statistics.outputs["statistics"],
+    )
+
+    transform = Transform(
+        examples=examples,
+        schema=schema,
+        preprocessing_fn="components.transform.preprocessing_fn",
+        splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=["train", "val"]),
+        custom_config=settings.transform.model_dump() | {"code": code_version("transform")},
+        disable_statistics=True,
+    )
+    transform.add_upstream_node(gate)
+
+    trainer = Trainer(
+        run_fn="components.trainer.run_fn.run_fn",
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        train_args=trainer_pb2.TrainArgs(splits=["train"]),
+        eval_args=trainer_pb2.EvalArgs(splits=["val"]),
+        custom_config=settings.trainer.model_dump(mode="json")
+        | {"model_name": settings.pusher.model_name, "code": code_version("trainer")},
+    )
+    model = trainer.outputs["model"]
+
+    baseline = Resolver(
+        strategy_class=LatestOtherBlessedModel,
+        candidate=model,
+        model=Channel(type=standard_artifacts.Model),
+        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+    ).with_id("BaselineResolver")
+    evaluator = Evaluator(
+        examples=examples,
+        model=model,
+        baseline_model=baseline.outputs["model"],
+        example_splits=[SPLIT],
+        eval_config=eval_config(**settings.evaluator.model_dump()),
+    )
+    infra_validator = _infra_validator(settings.infra_validator, model, examples)
+    pusher = AgNewsPusher(
+        model=model,
+        model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=infra_validator.outputs["blessing"],
+        push_destination=f"{settings.pusher.destination}/{settings.pusher.model_name}",
+    )
+    return Pipeline(
+        pipeline_name=settings.pipeline.name,
+        pipeline_root=f"{settings.pipeline.root}/{settings.pipeline.name}",
+        components=[
+            *(example_gen, statistics_gen, schema_gen, example_validator, previous_statistics, gate),
+            *(transform, trainer, baseline, evaluator, infra_validator, pusher),
+        ],
+        enable_cache=settings.pipeline.enable_cache,
+        metadata_connection_config=connection_config(settings),
+        beam_pipeline_args=list(settings.beam.args),
+    )
+
+
+def _infra_validator(settings: InfraValidatorSettings, model: Channel, examples: Channel) -> BaseComponent:
+    """Ours, which needs no container, or TFX's own, which starts TensorFlow Serving in one."""
+    if settings.platform == "process":
+        return AgNewsInfraValidator(
+            model=model, examples=examples, **settings.model_dump(exclude={"platform", "serving_image"})
+        )
+    image, _, tag = settings.serving_image.partition(":")
+    serving = infra_validator_pb2.TensorFlowServing(image_name=image, tags=[tag or "latest"])
+    serving_spec = infra_validator_pb2.ServingSpec(tensorflow_serving=serving)
+    getattr(serving_spec, {"docker": "local_docker", "kubernetes": "kubernetes"}[settings.platform]).SetInParent()
+    return ContainerInfraValidator(
+        model=model,
+        examples=examples,
+        serving_spec=serving_spec,
+        request_spec=infra_validator_pb2.RequestSpec(
+            tensorflow_serving=infra_validator_pb2.TensorFlowServingRequestSpec(signature_names=["serve_examples"]),
+            split_name=SPLIT,
+            num_examples=settings.rows,
+        ),
+        validation_spec=infra_validator_pb2.ValidationSpec(max_loading_time_seconds=int(settings.timeout_seconds)),
+    ).with_id("AgNewsInfraValidator")

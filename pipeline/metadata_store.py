@@ -1,0 +1,37 @@
+"""Where the ML Metadata store is, in the form that ML Metadata's client takes."""
+
+from pathlib import Path
+
+from ml_metadata.proto import metadata_store_pb2
+
+from pipeline.settings import Settings
+
+SQLITE_FILE = "metadata.sqlite"
+
+
+def connection_config(settings: Settings) -> metadata_store_pb2.ConnectionConfig:
+    """The store that the settings name; the directory of an embedded one is made.
+
+    Raises:
+        SettingsError: the password file cannot be read.
+    """
+    metadata = settings.metadata
+    config = metadata_store_pb2.ConnectionConfig()
+    if metadata.backend == "sqlite":
+        root = Path(settings.pipeline.root)
+        root.mkdir(parents=True, exist_ok=True)
+        config.sqlite.filename_uri = str(root / SQLITE_FILE)
+        config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+    elif metadata.backend == "postgresql":
+        config.postgresql.host = metadata.host
+        config.postgresql.port = str(metadata.port)
+        config.postgresql.dbname = metadata.database
+        config.postgresql.user = metadata.user
+        config.postgresql.password = metadata.read_password() or ""
+    else:
+        config.mysql.host = metadata.host
+        config.mysql.port = metadata.port
+        config.mysql.database = metadata.database
+        config.mysql.user = metadata.user
+        config.mysql.password = metadata.read_password() or ""
+    return config

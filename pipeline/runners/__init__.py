@@ -1,0 +1,1 @@
+"""One thin module an orchestrator: each runs what `pipeline.dag` builds."""

@@ -1,0 +1,153 @@
+"""Runs the pipeline in this process, component by component, telling a watcher what happens.
+
+TFX's LocalDagRunner does the same without events, failure states of skipped nodes, or care for runs that were killed.
+"""
+
+import logging
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+from ml_metadata.proto import metadata_store_pb2
+from tfx.dsl.compiler import compiler, constants
+from tfx.orchestration import metadata
+from tfx.orchestration.local import runner_utils
+from tfx.orchestration.pipeline import Pipeline
+from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.proto.orchestration import pipeline_pb2
+
+from pipeline.runners import run_id as run_ids
+from pipeline.runners.events import ComponentEvent, ProgressEvent, State, Watcher
+from schema.errors import AgNewsError, RunError
+
+logger = logging.getLogger(__name__)
+
+_EXECUTION = metadata_store_pb2.Execution
+
+
+def run(pipeline: Pipeline, run_id: str, root: Path, watcher: Watcher) -> None:
+    """Runs every component in topological order; an unchanged one is taken from the cache.
+
+    Args:
+        pipeline: what `pipeline.dag.create_pipeline` built.
+        run_id: name of this run in the metadata store.
+        root: local directory that one run at a time may use.
+        watcher: is told of each change.
+
+    Raises:
+        RunError: a component failed, or another run holds `root`.
+        AgNewsError: a component refused its input; the message is its own.
+    """
+    ir = compiler.Compiler().compile(pipeline)
+    runtime_parameter_utils.substitute_runtime_parameter(ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
+    with _exclusive(root):
+        with metadata.Metadata(pipeline.metadata_connection_config) as store:
+            _close_killed_executions(store.store, pipeline)
+        nodes = [node.pipeline_node for node in ir.nodes]
+        watcher.run_began({node.node_info.id: list(node.upstream_nodes) for node in nodes})
+        for node in nodes:
+            _run_component(ir, node, pipeline.metadata_connection_config, watcher)
+
+
+def _run_component(
+    ir: pipeline_pb2.Pipeline,
+    node: pipeline_pb2.PipelineNode,
+    connection: metadata_store_pb2.ConnectionConfig,
+    watcher: Watcher,
+) -> None:
+    component = node.node_info.id
+    deployment = runner_utils.extract_local_deployment_config(ir)
+    began = time.monotonic()
+    watcher.component_changed(ComponentEvent(component, State.RUNNING))
+
+    def ended(state: State) -> None:
+        watcher.component_changed(ComponentEvent(component, state, time.monotonic() - began))
+
+    try:
+        with _reports_to(watcher, component):
+            execution = launcher.Launcher(
+                pipeline_node=node,
+                mlmd_connection=metadata.Metadata(connection),
+                pipeline_info=ir.pipeline_info,
+                pipeline_runtime_spec=ir.runtime_spec,
+                executor_spec=runner_utils.extract_executor_spec(deployment, component),
+                custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, component),
+            ).launch()
+        with metadata.Metadata(connection) as store:
+            [published] = store.store.get_executions_by_id([execution.execution_id])
+    except AgNewsError as error:
+        ended(State.FAILED)
+        raise type(error)(f"{component}: {error}") from error
+    except Exception as error:
+        ended(State.FAILED)
+        logger.exception("component failed", extra={"fields": {"component": component}})
+        raise RunError(f"{component} failed: {type(error).__name__}: {_first_line(error)}") from error
+    except BaseException:
+        ended(State.FAILED)
+        raise
+    # The launcher publishes an unresolved input as a failed execution and returns.
+    if published.last_known_state == _EXECUTION.FAILED:
+        ended(State.FAILED)
+        raise RunError(f"{component} failed: an input that it needs does not exist")
+    ended(State.CACHED if published.last_known_state == _EXECUTION.CACHED else State.DONE)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "no message")
+
+
+@contextmanager
+def _exclusive(root: Path) -> Iterator[None]:
+    root.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(root / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise RunError(f"another run holds {root}: wait for it to end, or set pipeline.root to another place") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _reports_to(watcher: Watcher, component: str) -> Iterator[None]:
+    """Passes what the component's own modules log with fields on to the watcher."""
+
+    class Reports(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            fields = getattr(record, "fields", None)
+            if fields is not None:
+                watcher.progressed(ProgressEvent(component, record.getMessage(), fields))
+
+    handler = Reports(logging.INFO)
+    source = logging.getLogger("components")
+    source.addHandler(handler)
+    try:
+        yield
+    finally:
+        source.removeHandler(handler)
+
+
+def _close_killed_executions(store, pipeline: Pipeline) -> None:
+    """Marks what a killed local run left as running as cancelled, and removes its unpublished outputs.
+
+    The caller holds the lock of the root, so no such execution is alive.
+    """
+    context = store.get_context_by_type_and_name("pipeline", pipeline.pipeline_info.pipeline_name)
+    if context is None:
+        return
+    for execution in store.get_executions_by_context(context.id):
+        if execution.last_known_state not in (_EXECUTION.NEW, _EXECUTION.RUNNING):
+            continue
+        runs = [c.name for c in store.get_contexts_by_execution(execution.id) if c.name.startswith(run_ids.PREFIX)]
+        if not runs:
+            continue
+        logger.warning("closing a killed execution", extra={"fields": {"execution": execution.id, "run": runs[0]}})
+        execution.last_known_state = _EXECUTION.CANCELED
+        store.put_executions([execution])
+        for directory in Path(pipeline.pipeline_info.pipeline_root).glob(f"*/*/{execution.id}"):
+            shutil.rmtree(directory)

@@ -1,0 +1,62 @@
+"""Keeps a run's noise (TFX's, TensorFlow's, Beam's) off the terminal and in its log file."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+
+class FieldsFormatter(logging.Formatter):
+    """One line an event: time, level, logger, message, then the event's fields as key=value."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = getattr(record, "fields", {})
+        return " ".join([super().format(record), *(f"{name}={value}" for name, value in fields.items())])
+
+
+@contextmanager
+def logged_to(path: Path, *, verbose: bool) -> Iterator[TextIO]:
+    """Sends Python's logging and whatever is written to standard output and error to `path`.
+
+    Native code writes to the file descriptors, so these are what is turned round. With `verbose` they stay on the
+    terminal, and logging goes to both.
+
+    Yields:
+        The terminal as it was, for what the user is to see.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    with open(path, "a", encoding="utf-8") as log, os.fdopen(os.dup(1), "w", encoding="utf-8") as terminal:
+        handlers: list[logging.Handler] = [logging.StreamHandler(log)]
+        if verbose:
+            handlers.append(logging.StreamHandler(terminal))
+        for handler in handlers:
+            handler.setFormatter(FieldsFormatter())
+        root.handlers, root.level = handlers, logging.INFO
+        logging.captureWarnings(True)
+        saved = [] if verbose else _redirect(log)
+        try:
+            yield terminal
+        finally:
+            for descriptor, copy in saved:
+                os.dup2(copy, descriptor)
+                os.close(copy)
+            logging.captureWarnings(False)
+            root.handlers, root.level = before
+
+
+def _redirect(log: TextIO) -> list[tuple[int, int]]:
+    saved = []
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    for descriptor in (1, 2):
+        saved.append((descriptor, os.dup(descriptor)))
+        os.dup2(log.fileno(), descriptor)
+    return saved

@@ -1,0 +1,94 @@
+"""Reads a run back from the metadata store: what came in, how good the model is, and where it went."""
+
+from dataclasses import dataclass
+
+from ml_metadata import metadata_store
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from components.evaluator_report import EvaluationReport, read_report
+
+_RUN_CONTEXT = "pipeline_run"
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run as its reader sees it; what the run did not reach is None.
+
+    Attributes:
+        run_id: its name in the metadata store.
+        ingestion: properties of the Examples artifact: rows read, written, quarantined, duplicates, source, span.
+        evaluation: metrics, baseline and missed thresholds.
+        baseline_model: id of the model it was compared with.
+        model: id of the trained model.
+        blessed: the Evaluator's verdict.
+        infra_blessed: the InfraValidator's verdict, and its reason when it refused.
+        pushed_to: the version's directory, when one was pushed.
+    """
+
+    run_id: str
+    ingestion: dict[str, object] | None
+    evaluation: EvaluationReport | None
+    baseline_model: int | None
+    model: int | None
+    blessed: bool | None
+    infra_blessed: bool | None
+    infra_reason: str | None
+    pushed_to: str | None
+
+
+def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
+    """Summarizes a run.
+
+    Args:
+        connection: the metadata store.
+        run_id: the run's name.
+
+    Raises:
+        LookupError: the store has no such run.
+    """
+    store = metadata_store.MetadataStore(connection)
+    context = store.get_context_by_type_and_name(_RUN_CONTEXT, run_id)
+    if context is None:
+        raise LookupError(f"no run {run_id!r} in the metadata store")
+    outputs = _outputs_by_type(store, context.id)
+    examples, evaluation, model = outputs.get("Examples"), outputs.get("ModelEvaluation"), outputs.get("Model")
+    blessing, infra, pushed = (outputs.get(name) for name in ("ModelBlessing", "InfraBlessing", "PushedModel"))
+    was_pushed = pushed is not None and _property(pushed, "pushed") == 1
+    return RunSummary(
+        run_id=run_id,
+        ingestion=_properties(examples) if examples else None,
+        evaluation=read_report(evaluation.uri) if evaluation else None,
+        baseline_model=_property(blessing, "baseline_model_id") if blessing else None,
+        model=model.id if model else None,
+        blessed=_property(blessing, "blessed") == 1 if blessing else None,
+        infra_blessed=_property(infra, "blessed") == 1 if infra else None,
+        infra_reason=_property(infra, "reason") if infra else None,
+        pushed_to=_property(pushed, "pushed_destination") if was_pushed else None,
+    )
+
+
+def _outputs_by_type(store: metadata_store.MetadataStore, context_id: int) -> dict[str, mlmd.Artifact]:
+    """The run's output artifacts by type name; the first of a type, since Transform also writes Examples."""
+    executions = sorted(store.get_executions_by_context(context_id), key=lambda execution: execution.id)
+    events = store.get_events_by_execution_ids([execution.id for execution in executions])
+    produced = {event.artifact_id: event.execution_id for event in events if event.type == mlmd.Event.OUTPUT}
+    artifacts = sorted(store.get_artifacts_by_id(list(produced)), key=lambda artifact: produced[artifact.id])
+    by_type: dict[str, mlmd.Artifact] = {}
+    for artifact in artifacts:
+        if artifact.state == mlmd.Artifact.LIVE:
+            by_type.setdefault(artifact.type, artifact)
+    return by_type
+
+
+def _properties(artifact: mlmd.Artifact) -> dict[str, object]:
+    merged = dict(artifact.properties) | dict(artifact.custom_properties)
+    return {name: _unwrap(value) for name, value in merged.items()}
+
+
+def _property(artifact: mlmd.Artifact, name: str):
+    return _properties(artifact).get(name)
+
+
+def _unwrap(value: mlmd.Value) -> object:
+    kind = value.WhichOneof("value")
+    return getattr(value, kind) if kind else None

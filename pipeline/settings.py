@@ -1,0 +1,191 @@
+"""The settings of the pipeline: every number a user may change, with its unit and its reason.
+
+Only the model lives here; where the values come from is `pipeline.settings_sources`' concern.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schema.errors import SettingsError
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+# A local place is made absolute at once: artifacts are recorded by it and must be found from anywhere.
+Location = Annotated[str, AfterValidator(lambda place: place if "://" in place else str(Path(place).absolute()))]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class PipelineSettings(Section):
+    """What this pipeline is called and where its artifacts lie."""
+
+    name: str = Field("agnews", pattern=r"^[a-z][a-z0-9-]*$", description="name in the metadata store")
+    root: Location = Field("runs", description="directory or URI for artifacts, logs and the embedded metadata store")
+    enable_cache: bool = Field(True, description="take an unchanged component's outputs from its last run")
+
+
+class DataSettings(Section):
+    """Which rows come in, and how bad they may be."""
+
+    path: str | None = Field(
+        None, description="directory with the data; unset: $AG_NEWS_DIR, else the public download, else synthetic rows"
+    )
+    train_pattern: str | None = Field(
+        None, description="training files under path; may hold {SPAN} and {VERSION}; unset: found by name"
+    )
+    test_pattern: str | None = Field(None, description="test files under path, like train_pattern")
+    span: int | None = Field(None, ge=0, description="the span to ingest; unset: the latest that exists")
+    val_fraction: float = Field(0.05, gt=0.0, lt=0.5, description="share of the training rows held out as val")
+    max_bad_fraction: Fraction = Field(0.001, description="share of quarantined rows over which the run stops")
+    max_chars: PositiveInt = Field(10_000, description="characters of title + description over which a row is bad")
+    synthetic_rows: PositiveInt = Field(4_000, description="training rows of the synthetic sample (a quarter more: test)")
+    synthetic_seed: int = Field(7, description="seed of the synthetic sample's grammar")
+
+    @model_validator(mode="after")
+    def _patterns_come_in_pairs(self) -> "DataSettings":
+        if (self.train_pattern is None) != (self.test_pattern is None):
+            raise ValueError("train_pattern and test_pattern go together: set both or neither")
+        for pattern in (self.train_pattern, self.test_pattern):
+            if pattern is not None and self.path is None:
+                raise ValueError("train_pattern and test_pattern need path, the directory they are relative to")
+        if self.span is not None and "{SPAN}" not in (self.train_pattern or ""):
+            raise ValueError("span needs a train_pattern that holds {SPAN}")
+        return self
+
+
+class TransformSettings(Section):
+    """How text becomes token ids."""
+
+    vocabulary_size: int = Field(20_000, ge=3, description="ids in all: padding 0, out of vocabulary 1, then words")
+    max_tokens: PositiveInt = Field(256, description="tokens kept of one text; the corpus' longest has some 180")
+
+
+class TrainerSettings(Section):
+    """The network and its recipe. Sizes are the seed notebook's."""
+
+    embedding_dim: PositiveInt = Field(128, description="width of the word vectors")
+    lstm_units: PositiveInt = Field(64, description="hidden units of each direction of each layer")
+    dropout: float = Field(0.4, ge=0.0, lt=1.0, description="share of word-vector channels and of features dropped")
+    word_dropout: float = Field(0.1, ge=0.0, lt=1.0, description="share of training tokens replaced by id 1")
+    epochs: PositiveInt = Field(4, description="passes over train at most; early stopping may end sooner")
+    patience: PositiveInt = Field(2, description="epochs without a better val accuracy before training stops")
+    batch_size: PositiveInt = Field(128, description="rows in one step")
+    bucket_boundaries: tuple[PositiveInt, ...] = Field(
+        (24, 32, 40, 48, 64, 96), description="token counts at which length buckets part; () for one bucket"
+    )
+    learning_rate: PositiveFloat = Field(2e-3, description="peak of the cosine schedule")
+    weight_decay: float = Field(1e-4, ge=0.0, description="AdamW's decoupled decay")
+    ema_momentum: float = Field(0.995, ge=0.0, lt=1.0, description="averaging of the weights; 0 turns it off")
+    seed: int = Field(42, description="seed of initial weights, shuffling and dropout")
+    warmup_requests: PositiveInt = Field(10, le=1000, description="requests in assets.extra; TF Serving takes 1,000")
+
+    @model_validator(mode="after")
+    def _boundaries_rise(self) -> "TrainerSettings":
+        if list(self.bucket_boundaries) != sorted(set(self.bucket_boundaries)):
+            raise ValueError("bucket_boundaries must rise, without repeats")
+        return self
+
+
+class EvaluatorSettings(Section):
+    """What a model must reach on the test split to be blessed."""
+
+    min_accuracy: Fraction = Field(0.88, description="accuracy over all test rows")
+    min_label_recall: Fraction = Field(0.78, description="share of each class's test rows found")
+    max_accuracy_drop: Fraction = Field(0.005, description="allowed loss of accuracy against the baseline")
+    max_label_recall_drop: Fraction = Field(0.03, description="allowed loss of one class's recall against the baseline")
+
+
+class InfraValidatorSettings(Section):
+    """The check that the export can be served."""
+
+    platform: Literal["process", "docker", "kubernetes"] = Field(
+        "process", description="process: a local one, no container; else TFX's own InfraValidator"
+    )
+    rows: PositiveInt = Field(32, description="test rows sent over the wire")
+    timeout_seconds: PositiveFloat = Field(180.0, description="limit of load and answers together, seconds")
+    max_memory_mb: PositiveInt = Field(4096, description="resident memory of the serving process, MiB")
+    tolerance: PositiveFloat = Field(1e-4, description="allowed difference of any probability")
+    serving_image: str = Field("tensorflow/serving:2.19.1", description="image for docker and kubernetes")
+
+
+class PusherSettings(Section):
+    """Where blessed models go."""
+
+    model_name: str = Field("agnews", pattern=r"^[A-Za-z0-9_-]+$", description="name TF Serving knows the model by")
+    destination: Location = Field("serving_model", description="base directory; versions go to destination/model_name")
+
+
+class MetadataSettings(Section):
+    """The ML Metadata store."""
+
+    backend: Literal["sqlite", "postgresql", "mysql"] = Field("sqlite", description="sqlite: a file under pipeline.root")
+    host: str | None = Field(None, description="database host")
+    port: Port | None = Field(None, description="database port")
+    database: str | None = Field(None, description="database name")
+    user: str | None = Field(None, description="database user")
+    password: SecretStr | None = Field(None, description="prefer the environment or password_file to a settings file")
+    password_file: Path | None = Field(None, description="file whose first line is the password")
+
+    @model_validator(mode="after")
+    def _server_needs_an_address(self) -> "MetadataSettings":
+        if self.backend == "sqlite":
+            return self
+        for name in ("host", "port", "database", "user"):
+            if getattr(self, name) is None:
+                raise ValueError(f"backend {self.backend} needs {name}")
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("password and password_file exclude each other")
+        return self
+
+    def read_password(self) -> str | None:
+        """The password, from the setting or from the first line of password_file.
+
+        Raises:
+            SettingsError: the file cannot be read.
+        """
+        if self.password is not None:
+            return self.password.get_secret_value()
+        if self.password_file is None:
+            return None
+        try:
+            return self.password_file.read_text(encoding="utf-8").partition("\n")[0]
+        except OSError as error:
+            raise SettingsError(f"metadata.password_file: {error}; make it readable or unset it") from error
+
+
+class BeamSettings(Section):
+    """Where the data stages run."""
+
+    args: tuple[str, ...] = Field(
+        ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"),
+        description="Beam pipeline options; in memory is the fastest at this size on one machine",
+    )
+
+
+class Settings(BaseSettings):
+    """All settings; each section is one stage. Environment variables: AGNEWS_TRAINER__EPOCHS=3."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix="AGNEWS_", env_nested_delimiter="__", nested_model_default_partial_update=True
+    )
+
+    pipeline: PipelineSettings = PipelineSettings()
+    data: DataSettings = DataSettings()
+    transform: TransformSettings = TransformSettings()
+    trainer: TrainerSettings = TrainerSettings()
+    evaluator: EvaluatorSettings = EvaluatorSettings()
+    infra_validator: InfraValidatorSettings = InfraValidatorSettings()
+    pusher: PusherSettings = PusherSettings()
+    metadata: MetadataSettings = MetadataSettings()
+    beam: BeamSettings = BeamSettings()
+
+    @model_validator(mode="after")
+    def _remote_root_needs_a_database(self) -> "Settings":
+        if "://" in self.pipeline.root and self.metadata.backend == "sqlite":
+            raise ValueError("pipeline.root is remote, so metadata.backend must be postgresql or mysql: SQLite needs a local file")
+        return self

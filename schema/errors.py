@@ -1,0 +1,35 @@
+"""The errors a user can meet, by what can be done about them.
+
+Each message says what happened, where, and what to do next; the command line prints it without a trace.
+Programming mistakes stay ordinary exceptions. The module lies in the lowest package, so that all may raise them.
+"""
+
+
+class AgNewsError(Exception):
+    """Base of every error that is the user's to resolve. `exit_code` is the command's exit status."""
+
+    exit_code = 1
+
+
+class SettingsError(AgNewsError):
+    """A setting is unknown, of the wrong type, or cannot go with another one."""
+
+    exit_code = 2
+
+
+class DataError(AgNewsError):
+    """The input data is missing, unreadable, or worse than the settings allow."""
+
+    exit_code = 3
+
+
+class ValidationError(AgNewsError):
+    """The data breaks the schema or drifted from the previous span: the run was stopped before training."""
+
+    exit_code = 4
+
+
+class RunError(AgNewsError):
+    """A component failed, or another run holds the pipeline."""
+
+    exit_code = 5

@@ -1,0 +1,1 @@
+"""Everything between a promoted model and its clients."""

@@ -17,6 +17,7 @@ setup(
         "tensorflow==2.21.*",
         # 3.16 stops passing the mask from one Bidirectional layer to the next (keras PR 23235).
         "keras<3.16",
+        "tensorboard",
         "tensorflow-transform==1.21.*",
         "tensorflow-model-analysis==0.52.*",
         "apache-beam>=2.70,<2.80",
@@ -25,11 +26,9 @@ setup(
         "rich",
         "httpx",
         "tenacity",
-        "platformdirs",
         "filelock",
         "psutil",
         "matplotlib",
-        "plotext",
     ],
     extras_require={
         "airflow": ["apache-airflow>=2.11,<3"],

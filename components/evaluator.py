@@ -4,11 +4,9 @@ import json
 
 from tensorflow_model_analysis.proto import config_pb2
 
-
 from schema.features import CLASS_NAMES, LABEL, LENGTH_BUCKET
 
 ACCURACY = "accuracy"
-SPLIT = "test"
 
 
 def eval_config(

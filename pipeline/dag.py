@@ -1,25 +1,25 @@
 """The whole pipeline on one screen: which stage feeds which, and with what settings."""
 
-
-from tfx.components import Evaluator, ExampleValidator, ImportSchemaGen, StatisticsGen, Trainer, Transform
+from tfx.components import Evaluator, ExampleValidator, StatisticsGen, Trainer, Transform
 from tfx.components import InfraValidator as ContainerInfraValidator
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.pipeline import Pipeline
-from tfx.proto import infra_validator_pb2, trainer_pb2, transform_pb2
+from tfx.proto import infra_validator_pb2, pusher_pb2, trainer_pb2, transform_pb2
 from tfx.types import Channel, standard_artifacts
 
-from components.evaluator import SPLIT, eval_config
-from components.example_gen import AgNewsExampleGen
+from components.evaluator import eval_config
+from components.example_gen.component import AgNewsExampleGen
 from components.example_gen.sources import DataSource
-from components.infra_validator import AgNewsInfraValidator
+from components.infra_validator.component import AgNewsInfraValidator
 from components.pusher import AgNewsPusher
 from components.resolvers import LatestOtherBlessedModel, PreviousStatistics
 from components.validation_gate import ValidationGate
 from pipeline.code_version import code_version
 from pipeline.metadata_store import connection_config
 from pipeline.settings import InfraValidatorSettings, Settings
-from schema.features import SCHEMA_PATH
+from schema.features import SCHEMA_PATH, TEST, TRAIN, VAL
 
 
 def create_pipeline(settings: Settings, source: DataSource) -> Pipeline:
@@ -34,14 +34,15 @@ def create_pipeline(settings: Settings, source: DataSource) -> Pipeline:
         val_fraction=settings.data.val_fraction,
         max_bad_fraction=settings.data.max_bad_fraction,
         max_chars=settings.data.max_chars,
+        code=code_version("example_gen"),
         span=settings.data.span,
     )
     examples = example_gen.outputs["examples"]
 
-    statistics_gen = StatisticsGen(examples=examples)
-    statistics = statistics_gen.outputs["statistics"]
     schema_gen = ImportSchemaGen(schema_file=str(SCHEMA_PATH))
     schema = schema_gen.outputs["schema"]
+    statistics_gen = StatisticsGen(examples=examples, schema=schema)
+    statistics = statistics_gen.outputs["statistics"]
     example_validator = ExampleValidator(statistics=statistics, schema=schema)
     previous_statistics = Resolver(
         strategy_class=PreviousStatistics,
@@ -59,7 +60,7 @@ def create_pipeline(settings: Settings, source: DataSource) -> Pipeline:
         examples=examples,
         schema=schema,
         preprocessing_fn="components.transform.preprocessing_fn",
-        splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=["train", "val"]),
+        splits_config=transform_pb2.SplitsConfig(analyze=[TRAIN], transform=[TRAIN, VAL]),
         custom_config=settings.transform.model_dump() | {"code": code_version("transform")},
         disable_statistics=True,
     )
@@ -69,8 +70,8 @@ def create_pipeline(settings: Settings, source: DataSource) -> Pipeline:
         run_fn="components.trainer.run_fn.run_fn",
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
-        train_args=trainer_pb2.TrainArgs(splits=["train"]),
-        eval_args=trainer_pb2.EvalArgs(splits=["val"]),
+        train_args=trainer_pb2.TrainArgs(splits=[TRAIN]),
+        eval_args=trainer_pb2.EvalArgs(splits=[VAL]),
         custom_config=settings.trainer.model_dump(mode="json")
         | {"model_name": settings.pusher.model_name, "code": code_version("trainer")},
     )
@@ -86,7 +87,7 @@ def create_pipeline(settings: Settings, source: DataSource) -> Pipeline:
         examples=examples,
         model=model,
         baseline_model=baseline.outputs["model"],
-        example_splits=[SPLIT],
+        example_splits=[TEST],
         eval_config=eval_config(**settings.evaluator.model_dump()),
     )
     infra_validator = _infra_validator(settings.infra_validator, model, examples)
@@ -94,13 +95,15 @@ def create_pipeline(settings: Settings, source: DataSource) -> Pipeline:
         model=model,
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=infra_validator.outputs["blessing"],
-        push_destination=f"{settings.pusher.destination}/{settings.pusher.model_name}",
+        push_destination=pusher_pb2.PushDestination(
+            filesystem={"base_directory": f"{settings.pusher.destination}/{settings.pusher.model_name}"}
+        ),
     )
     return Pipeline(
         pipeline_name=settings.pipeline.name,
         pipeline_root=f"{settings.pipeline.root}/{settings.pipeline.name}",
         components=[
-            *(example_gen, statistics_gen, schema_gen, example_validator, previous_statistics, gate),
+            *(example_gen, schema_gen, statistics_gen, example_validator, previous_statistics, gate),
             *(transform, trainer, baseline, evaluator, infra_validator, pusher),
         ],
         enable_cache=settings.pipeline.enable_cache,
@@ -125,7 +128,7 @@ def _infra_validator(settings: InfraValidatorSettings, model: Channel, examples:
         serving_spec=serving_spec,
         request_spec=infra_validator_pb2.RequestSpec(
             tensorflow_serving=infra_validator_pb2.TensorFlowServingRequestSpec(signature_names=["serve_examples"]),
-            split_name=SPLIT,
+            split_name=TEST,
             num_examples=settings.rows,
         ),
         validation_spec=infra_validator_pb2.ValidationSpec(max_loading_time_seconds=int(settings.timeout_seconds)),

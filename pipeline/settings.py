@@ -42,7 +42,8 @@ class DataSettings(Section):
     span: int | None = Field(None, ge=0, description="the span to ingest; unset: the latest that exists")
     val_fraction: float = Field(0.05, gt=0.0, lt=0.5, description="share of the training rows held out as val")
     max_bad_fraction: Fraction = Field(0.001, description="share of quarantined rows over which the run stops")
-    max_chars: PositiveInt = Field(10_000, description="characters of title + description over which a row is bad")
+    max_chars: int = Field(10_000, gt=0, le=100_000, description="characters of title + description over which a row is bad")
+    cache: Location = Field("data", description="directory for downloaded and synthetic rows")
     synthetic_rows: PositiveInt = Field(4_000, description="training rows of the synthetic sample (a quarter more: test)")
     synthetic_seed: int = Field(7, description="seed of the synthetic sample's grammar")
 

@@ -35,6 +35,9 @@ LABEL = feature("label").name
 TEXT_LENGTH = feature("text_length").name
 LENGTH_BUCKET = feature("length_bucket").name
 
+TRAIN, VAL, TEST = SPLITS = ("train", "val", "test")
+"""The splits: train and val are the training rows, parted by a hash of the id; test is the official test."""
+
 CLASS_NAMES: tuple[str, ...] = tuple(feature(LABEL).annotation.tag)
 """Class names in the order of the label values 0 to 3."""
 

@@ -35,7 +35,9 @@ class MaskedPooling(layers.Layer):
 
     supports_masking = True
 
-    def call(self, states, mask):
+    def call(self, states, mask=None):
+        if mask is None:
+            raise ValueError("MaskedPooling needs a mask: put an Embedding(mask_zero=True) before it")
         present = ops.cast(mask, states.dtype)[:, :, None]
         maximum = ops.max(states + (present - 1) * 1e9, axis=1)
         mean = ops.sum(states * present, axis=1) / ops.sum(present, axis=1)

@@ -24,7 +24,6 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
     from rich.console import Console
 
     from pipeline.cli.data import resolve_source
-    from pipeline.cli.summary import print_summary
     from pipeline.runners.display import LiveDisplay, PlainDisplay
     from pipeline.runners.logs import logged_to
     from pipeline.runners.run_id import new_run_id
@@ -47,6 +46,7 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
             console.print(f"run {run_id}, data: {source.describe()}", highlight=False, soft_wrap=True)
             with LiveDisplay(console) if on_terminal else PlainDisplay(console) as display:
                 # TensorFlow Extended takes some ten seconds to import: what needs no run does not pay for it.
+                from pipeline.cli.summary import print_summary
                 from pipeline.dag import create_pipeline
                 from pipeline.metadata_store import connection_config
                 from pipeline.runners import local

@@ -73,7 +73,7 @@ def _verdict(summary: RunSummary) -> list[str]:
         version = Path(summary.pushed_to)
         return [
             f"[bold green]blessed and pushed[/] as version {version.name}: {version}",
-            f"next: saved_model_cli run {version} --dir {version}" if False else f"next: ls {version}",
+            f"next: saved_model_cli show --dir {version} --all",
         ]
     lines = ["[bold red]not pushed[/]"]
     if summary.blessed is False and summary.evaluation:

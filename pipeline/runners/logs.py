@@ -33,7 +33,7 @@ def logged_to(path: Path, *, verbose: bool) -> Iterator[TextIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     root = logging.getLogger()
     before = root.handlers[:], root.level
-    with open(path, "a", encoding="utf-8") as log, os.fdopen(os.dup(1), "w", encoding="utf-8") as terminal:
+    with open(path, "a", encoding="utf-8") as log, os.fdopen(os.dup(1), "w", 1, encoding="utf-8") as terminal:
         handlers: list[logging.Handler] = [logging.StreamHandler(log)]
         if verbose:
             handlers.append(logging.StreamHandler(terminal))

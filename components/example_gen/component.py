@@ -1,0 +1,64 @@
+"""The ExampleGen component: TFX's file-based driver (spans, versions, fingerprints) with an executor of our own."""
+
+from google.protobuf import struct_pb2
+from tfx.components.example_gen.component import FileBasedExampleGen
+from tfx.dsl.components.base import executor_spec
+from tfx.proto import example_gen_pb2, range_config_pb2
+
+from components.example_gen.executor import Executor
+from components.example_gen.sources import DataSource
+from schema.features import TEST, TRAIN
+
+
+class AgNewsExampleGen(FileBasedExampleGen):
+    """Ingests AG News into the splits train, val and test.
+
+    The output `examples` carries as custom properties the rows read, written and quarantined, duplicates, the rows
+    that stand in both train and test, the source, and the span.
+    """
+
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+
+    def __init__(
+        self,
+        source: DataSource,
+        *,
+        val_fraction: float,
+        max_bad_fraction: float,
+        max_chars: int,
+        code: str,
+        span: int | None = None,
+    ):
+        """
+        Args:
+            source: the data files.
+            val_fraction: share of the training rows that go to `val`.
+            max_bad_fraction: share of quarantined rows over which the run stops.
+            max_chars: characters of title and description over which a row is bad.
+            code: fingerprint of the reading code, so that the cache notices its changes.
+            span: the span to ingest; None takes the latest.
+        """
+        options = struct_pb2.Struct()
+        options.update(
+            {
+                "val_fraction": val_fraction,
+                "max_bad_fraction": max_bad_fraction,
+                "max_chars": max_chars,
+                "source": source.describe(),
+                "synthetic": source.synthetic,
+                "code": code,
+            }
+        )
+        custom_config = example_gen_pb2.CustomConfig()
+        custom_config.custom_config.Pack(options)
+        splits = [
+            example_gen_pb2.Input.Split(name=TRAIN, pattern=source.train_pattern),
+            example_gen_pb2.Input.Split(name=TEST, pattern=source.test_pattern),
+        ]
+        fixed = range_config_pb2.StaticRange(start_span_number=span, end_span_number=span) if span is not None else None
+        super().__init__(
+            input_base=source.base,
+            input_config=example_gen_pb2.Input(splits=splits),
+            custom_config=custom_config,
+            range_config=range_config_pb2.RangeConfig(static_range=fixed) if fixed else None,
+        )

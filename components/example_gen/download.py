@@ -1,0 +1,95 @@
+"""Downloads the public AG News files: resumable, checked, nothing half-written under a final name."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import tenacity
+
+from schema.errors import DataError
+
+LICENCE = (
+    "AG News (collected by A. Gulli, as a benchmark by X. Zhang, J. Zhao and Y. LeCun, 2015) is for research and other "
+    "non-commercial use: http://groups.di.unipi.it/~gulli/AG_corpus_of_news_articles.html"
+)
+BASE_URL = "https://raw.githubusercontent.com/mhjabreel/CharCnn_Keras/master/data/ag_news_csv/"
+MD5 = {"train.csv": "b1a00f826fdfbd249f79597b59e1dc12", "test.csv": "d52ea96a97a2d943681189a97654912d"}
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with the file's name, bytes so far, and bytes in all where the server says so."""
+
+
+class Offline(DataError):
+    """No server answered: there is no network, or no way to that host."""
+
+
+def download(directory: Path, progress: Progress, *, base_url: str = BASE_URL, md5: dict[str, str] = MD5) -> None:
+    """Downloads what is not there yet.
+
+    Args:
+        directory: where the files go.
+        progress: is told of each piece.
+        base_url: address that the file names are appended to.
+        md5: checksum of each file by its name.
+
+    Raises:
+        Offline: the host could not be reached.
+        DataError: it answered with an error, or with other bytes than expected.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    timeout = httpx.Timeout(30.0, connect=5.0)
+    with httpx.Client(timeout=timeout, follow_redirects=True) as client:
+        for name, checksum in md5.items():
+            if (directory / name).exists():
+                continue
+            part = directory / f"{name}.part"
+            try:
+                _fetch(client, base_url + name, part, lambda done, total, name=name: progress(name, done, total))
+            except httpx.ConnectError as error:
+                raise Offline(f"{base_url}: no connection: {error}") from error
+            except httpx.HTTPStatusError as error:
+                raise DataError(f"{base_url + name}: {error.response.status_code} {error.response.reason_phrase}") from error
+            except httpx.TransportError as error:
+                kind = Offline if isinstance(error, httpx.ConnectTimeout) else DataError
+                raise kind(f"{base_url + name}: {type(error).__name__} {error}; run again to go on from there") from error
+            _accept(part, directory / name, checksum)
+
+
+# A broken transfer goes on where it stopped; a host that cannot be reached at all is given up at once.
+@tenacity.retry(
+    retry=tenacity.retry_if_exception(
+        lambda error: isinstance(error, httpx.TransportError) and not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+    ),
+    wait=tenacity.wait_exponential_jitter(initial=0.5, max=8),
+    stop=tenacity.stop_after_attempt(5),
+    reraise=True,
+)
+def _fetch(client: httpx.Client, url: str, part: Path, progress: Callable[[int, int | None], None]) -> None:
+    have = part.stat().st_size if part.exists() else 0
+    # Byte ranges count the bytes as sent, so nothing may be compressed on the way.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with client.stream("GET", url, headers=headers) as response:
+        if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return  # All of it is there; the checksum decides.
+        response.raise_for_status()
+        if response.status_code != httpx.codes.PARTIAL_CONTENT:
+            have = 0
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length else None
+        with open(part, "ab" if have else "wb") as file:
+            progress(have, total)
+            for piece in response.iter_bytes(1 << 16):
+                file.write(piece)
+                have += len(piece)
+                progress(have, total)
+
+
+def _accept(part: Path, final: Path, checksum: str) -> None:
+    with open(part, "rb") as file:
+        found = hashlib.file_digest(file, "md5").hexdigest()
+    if found != checksum:
+        part.unlink()
+        raise DataError(f"{final.name}: the download has MD5 {found}, expected {checksum}; it was removed, run again")
+    os.replace(part, final)

@@ -1,0 +1,155 @@
+"""Reads, checks, splits and counts the rows as one Beam pipeline."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import tensorflow as tf
+from apache_beam.io.filesystems import FileSystems
+from google.protobuf import struct_pb2
+from tfx.components.example_gen import write_split
+from tfx.components.example_gen.base_example_gen_executor import BaseExampleGenExecutor
+from tfx.components.util import examples_utils
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import proto_utils
+
+from components.example_gen.ingestion_report import QUARANTINE_FILE, IngestionReport, write_counts
+from components.example_gen.readers import read_rows
+from components.example_gen.rows import RejectedRow, Row, check, is_validation, row_id
+from schema.features import (
+    DESCRIPTION,
+    ID,
+    LABEL,
+    LENGTH_BUCKET,
+    SPLITS,
+    TEST,
+    TEXT_LENGTH,
+    TITLE,
+    TRAIN,
+    VAL,
+    length_bucket,
+)
+
+_REPORT_DIRECTORY = "report_directory"
+_FILE_FORMAT = write_split.to_file_format_str(example_gen_pb2.FORMAT_TFRECORDS_GZIP)
+
+
+class Executor(BaseExampleGenExecutor):
+    """Turns the files of the input splits train and test into the output splits train, val and test."""
+
+    def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict[str, Any]) -> None:
+        """Writes the splits, and the quarantine file beside them.
+
+        Raises:
+            DataError: a file is unreadable, there are no rows, or too many are bad.
+        """
+        options = _options(exec_properties)
+        examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
+        directory = _beside(examples.uri)
+        # TFX's own Do can only write the splits it reads; ours differ.
+        self._log_startup(input_dict, output_dict, exec_properties)
+        examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
+        with self._make_beam_pipeline() as pipeline:
+            splits = self.GenerateExamplesByBeam(pipeline, exec_properties | {_REPORT_DIRECTORY: directory})
+            for name, rows in splits.items():
+                uri = artifact_utils.get_split_uri([examples], name)
+                rows | f"Write[{name}]" >> write_split.WriteSplit(uri, _FILE_FORMAT, exec_properties)
+        examples_utils.set_payload_format(examples, exec_properties[standard_component_specs.OUTPUT_DATA_FORMAT_KEY])
+        examples_utils.set_file_format(examples, _FILE_FORMAT)
+        report = IngestionReport.read(directory)
+        report.check(options["max_bad_fraction"])
+        for name, value in report.properties().items():
+            _set_property(examples, name, value)
+        _set_property(examples, "source", options["source"])
+        _set_property(examples, "synthetic", int(options["synthetic"]))
+
+    def GenerateExamplesByBeam(self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]) -> dict[str, Any]:
+        """The output splits, as collections of tf.Examples by name."""
+        options = _options(exec_properties)
+        directory = exec_properties[_REPORT_DIRECTORY]
+        input_config = proto_utils.json_to_proto(
+            exec_properties[standard_component_specs.INPUT_CONFIG_KEY], example_gen_pb2.Input()
+        )
+        read = self.GetInputSourceToExamplePTransform()
+        rows = {
+            split.name: pipeline | f"Read[{split.name}]" >> read(exec_properties, split.pattern)
+            for split in input_config.splits
+        }
+        check_rows = beam.ParDo(_Check(int(options["max_chars"]))).with_outputs("rejected", main="good")
+        checked = {name: collection | f"Check[{name}]" >> check_rows for name, collection in rows.items()}
+        rejected = [outcome.rejected for outcome in checked.values()] | "Rejected" >> beam.Flatten()
+        (
+            rejected
+            | "ToJson" >> beam.Map(lambda row: row.to_json())
+            | "Quarantine" >> beam.io.WriteToText(f"{directory}/{QUARANTINE_FILE}", num_shards=1, shard_name_template="")
+        )
+        train, val = checked[TRAIN].good | "Split" >> beam.Partition(_partition, 2, options["val_fraction"])
+        splits = {TRAIN: train, VAL: val, TEST: checked[TEST].good}
+        write_counts(list(rows.values()) | "Rows" >> beam.Flatten(), splits, rejected, directory)
+        return {name: good | f"ToExample[{name}]" >> beam.Map(_example) for name, good in splits.items()}
+
+    def GetInputSourceToExamplePTransform(self) -> beam.PTransform:
+        """Reads the files of one pattern: each row as Row, or as RejectedRow where it could not be parsed."""
+        return _read_files
+
+
+@beam.ptransform_fn
+def _read_files(pipeline: beam.Pipeline, exec_properties: dict[str, Any], split_pattern: str) -> beam.PCollection:
+    pattern = os.path.join(exec_properties[standard_component_specs.INPUT_BASE_KEY], split_pattern)
+    [matched] = FileSystems.match([pattern])
+    return pipeline | beam.Create(sorted(file.path for file in matched.metadata_list)) | beam.FlatMap(read_rows)
+
+
+class _Check(beam.DoFn):
+    def __init__(self, max_chars: int):
+        self._max_chars = max_chars
+
+    def process(self, row: Row | RejectedRow) -> Iterator[Any]:
+        rejected = row if isinstance(row, RejectedRow) else check(row, max_chars=self._max_chars)
+        yield beam.pvalue.TaggedOutput("rejected", rejected) if rejected else row
+
+
+def _partition(row: Row, _: int, val_fraction: float) -> int:
+    return int(is_validation(row_id(row.title, row.description), val_fraction))
+
+
+def _example(row: Row) -> tf.train.Example:
+    """The tf.Example of a row, with the features of the curated schema."""
+
+    def text(value: str) -> tf.train.Feature:
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
+
+    def number(value: int) -> tf.train.Feature:
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+
+    length = len(row.title) + len(row.description)
+    features = {
+        ID: text(row_id(row.title, row.description)),
+        TITLE: text(row.title),
+        DESCRIPTION: text(row.description),
+        LABEL: number(row.label),
+        TEXT_LENGTH: number(length),
+        LENGTH_BUCKET: text(length_bucket(length)),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=features))
+
+
+def _options(exec_properties: dict[str, Any]) -> dict[str, Any]:
+    packed = proto_utils.json_to_proto(
+        exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY], example_gen_pb2.CustomConfig()
+    )
+    options = struct_pb2.Struct()
+    packed.custom_config.Unpack(options)
+    return dict(options)
+
+
+def _beside(examples_uri: str) -> str:
+    """…/AgNewsExampleGen/examples/7 to …/AgNewsExampleGen/quarantine/7: kept when a failed run's outputs go."""
+    outputs, execution = os.path.split(examples_uri.rstrip("/"))
+    return os.path.join(os.path.dirname(outputs), "quarantine", execution)
+
+
+def _set_property(artifact, name: str, value: str | int) -> None:
+    (artifact.set_int_custom_property if isinstance(value, int) else artifact.set_string_custom_property)(name, value)

@@ -1,0 +1,124 @@
+"""Where the rows come from: a path, AG_NEWS_DIR, the public download, or else the synthetic sample."""
+
+import glob
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.example_gen.download import MD5, Offline
+from components.example_gen.readers import FORMATS
+from components.example_gen.synthetic import write_synthetic
+from schema.errors import DataError
+
+ENVIRONMENT = "AG_NEWS_DIR"
+# Names of a split's files, the first kind that exists counts: official CSV, Hugging Face's Parquet, TFDS.
+_NAMES = ("{split}.csv", "{split}.csv.gz", "{split}*.parquet", "*-{split}.tfrecord*")
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """The data files of one run, and how they were found.
+
+    Attributes:
+        base: directory that the patterns are relative to.
+        train_pattern: glob of the training files; may hold {SPAN} and {VERSION}.
+        test_pattern: glob of the test files, likewise.
+        found_by: "path", "AG_NEWS_DIR", "download" or "synthetic".
+    """
+
+    base: str
+    train_pattern: str
+    test_pattern: str
+    found_by: str
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the rows were made by this project."""
+        return self.found_by == "synthetic"
+
+    def describe(self) -> str:
+        """One line for people."""
+        if self.synthetic:
+            return f"SYNTHETIC rows made by this project, not AG News ({self.base})"
+        how = {"path": "data.path", "download": "the public download"}.get(self.found_by, self.found_by)
+        return f"{self.base} (from {how})"
+
+    def files(self, pattern: str) -> list[str]:
+        """The files that one of the patterns matches, in order; {SPAN} and {VERSION} stand for anything."""
+        return sorted(glob.glob(os.path.join(glob.escape(self.base), re.sub(r"\{(SPAN|VERSION|YYYY|MM|DD)(:\d+)?\}", "*", pattern))))
+
+
+def resolve(
+    path: str | None,
+    train_pattern: str | None,
+    test_pattern: str | None,
+    *,
+    cache: Path,
+    synthetic_rows: int,
+    synthetic_seed: int,
+    download: Callable[[Path], None],
+    environ: Mapping[str, str] = os.environ,
+) -> DataSource:
+    """Finds the data files, in this order: `path`, AG_NEWS_DIR, an earlier or a new download, the synthetic sample.
+
+    Args:
+        path: directory with the data, or None.
+        train_pattern: glob under `path`, or None to find the files by name.
+        test_pattern: like `train_pattern`.
+        cache: directory for downloaded and synthetic rows.
+        synthetic_rows: training rows of the synthetic sample; it has a quarter as many test rows.
+        synthetic_seed: seed of its grammar.
+        download: downloads into a directory; raises `Offline` where there is no network.
+        environ: the environment.
+
+    Raises:
+        DataError: a named directory holds no data, or the download failed for another reason than the network.
+    """
+    if path is not None:
+        if train_pattern is not None and test_pattern is not None:
+            return _with_patterns(path, train_pattern, test_pattern)
+        return _in_directory(path, "path", "data.path")
+    if environ.get(ENVIRONMENT):
+        return _in_directory(environ[ENVIRONMENT], ENVIRONMENT, ENVIRONMENT)
+    downloaded = cache / "ag_news"
+    if not all((downloaded / name).exists() for name in MD5):
+        try:
+            download(downloaded)
+        except Offline:
+            directory = cache / f"synthetic-{synthetic_rows}-{synthetic_seed}"
+            write_synthetic(directory, train_rows=synthetic_rows, test_rows=synthetic_rows // 4, seed=synthetic_seed)
+            return _in_directory(str(directory), "synthetic", "the synthetic sample")
+    return _in_directory(str(downloaded), "download", "the download")
+
+
+def _with_patterns(path: str, train_pattern: str, test_pattern: str) -> DataSource:
+    source = DataSource(path if "://" in path else os.path.abspath(path), train_pattern, test_pattern, "path")
+    for key, pattern in (("data.train_pattern", train_pattern), ("data.test_pattern", test_pattern)):
+        # A remote place is left to the driver, which has the file systems for it.
+        if "://" not in path and not source.files(pattern):
+            raise DataError(f"{key} {pattern!r} matches no file under data.path {path}; correct one of the two")
+    return source
+
+
+def _in_directory(directory: str, found_by: str, setting: str) -> DataSource:
+    if "://" in directory:
+        return DataSource(directory, "train.csv", "test.csv", found_by)
+    if not os.path.isdir(directory):
+        raise DataError(f"{setting} {directory}: no such directory; correct it, or unset it to use the public download")
+    base = os.path.abspath(directory)
+    patterns = [_named(base, split, setting) for split in ("train", "test")]
+    return DataSource(base, *patterns, found_by)
+
+
+def _named(base: str, split: str, setting: str) -> str:
+    for name in _NAMES:
+        pattern = name.format(split=split)
+        if glob.glob(os.path.join(glob.escape(base), pattern)):
+            return pattern
+    looked_for = ", ".join(name.format(split=split) for name in _NAMES)
+    raise DataError(
+        f"{setting} {base} holds no {split} files: looked for {looked_for}. Name other files with data.train_pattern "
+        f"and data.test_pattern; read are {FORMATS}"
+    )

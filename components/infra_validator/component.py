@@ -1,0 +1,64 @@
+"""The InfraValidator component: emits the standard InfraBlessing."""
+
+import itertools
+import logging
+import os
+
+import tensorflow as tf
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.dsl.io import fileio
+from tfx.types import Artifact, artifact_utils, standard_artifacts
+from tfx.utils import path_utils
+
+from components.infra_validator.validate import Limits, Refused, validate
+from schema.features import TEST
+
+logger = logging.getLogger(__name__)
+
+
+@component
+def AgNewsInfraValidator(
+    model: InputArtifact[standard_artifacts.Model],
+    examples: InputArtifact[standard_artifacts.Examples],
+    blessing: OutputArtifact[standard_artifacts.InfraBlessing],
+    rows: Parameter[int],
+    timeout_seconds: Parameter[float],
+    max_memory_mb: Parameter[int],
+    tolerance: Parameter[float],
+) -> None:
+    """Blesses an export that a process of its own can load and serve; else says why not in the property `reason`.
+
+    Args:
+        model: the export.
+        examples: rows of its test split are sent.
+        blessing: the verdict, as TFX's own InfraValidator writes it.
+        rows: how many rows are sent.
+        timeout_seconds: limit for loading and answering together.
+        max_memory_mb: limit of the process's resident memory, MiB.
+        tolerance: allowed difference of any probability from the model in this process.
+    """
+    saved_model = path_utils.serving_model_path(model.uri)
+    limits = Limits(timeout_seconds, max_memory_mb, tolerance)
+    try:
+        validate(saved_model, _read(examples, rows), limits)
+    except Refused as refusal:
+        logger.warning("refused", extra={"fields": {"reason": str(refusal)}})
+        blessing.set_string_custom_property("reason", str(refusal))
+        _mark(blessing, blessed=False)
+    else:
+        logger.info("served and queried", extra={"fields": {"rows": rows}})
+        _mark(blessing, blessed=True)
+
+
+def _read(examples: Artifact, rows: int) -> list[bytes]:
+    pattern = os.path.join(artifact_utils.get_split_uri([examples], TEST), "*")
+    records = tf.data.TFRecordDataset(sorted(fileio.glob(pattern)), compression_type="GZIP")
+    return list(itertools.islice(records.as_numpy_iterator(), rows))
+
+
+def _mark(blessing: Artifact, *, blessed: bool) -> None:
+    # File and property are those of tfx/components/infra_validator/executor.py: TFX's Pusher looks for them.
+    with fileio.open(os.path.join(blessing.uri, "INFRA_BLESSED" if blessed else "INFRA_NOT_BLESSED"), "w") as file:
+        file.write("")
+    blessing.set_int_custom_property("blessed", int(blessed))

@@ -1,0 +1,64 @@
+"""The process that serves one export over gRPC while it is validated; started as a module, ended by its parent.
+
+It speaks what TensorFlow Serving speaks: PredictionService.Predict and ModelService.GetModelStatus of
+tensorflow_serving/apis. It loads the model before it opens its port, and prints the port when it has.
+"""
+
+import sys
+from concurrent import futures
+
+import grpc
+import tensorflow as tf
+from tensorflow_serving.apis import (
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+MAX_MESSAGE_BYTES = 64 << 20
+READY = "ready"
+
+
+class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
+    def __init__(self, signatures):
+        self._signatures = signatures
+
+    def Predict(self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext):
+        name = request.model_spec.signature_name or "serving_default"
+        if name not in self._signatures:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"the model has no signature {name!r}")
+        inputs = {key: tf.constant(tf.make_ndarray(value)) for key, value in request.inputs.items()}
+        try:
+            outputs = self._signatures[name](**inputs)
+        except (tf.errors.OpError, TypeError, ValueError) as error:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        response = predict_pb2.PredictResponse(model_spec=request.model_spec)
+        for key, value in outputs.items():
+            response.outputs[key].CopyFrom(tf.make_tensor_proto(value.numpy()))
+        return response
+
+
+class _ModelStatus(model_service_pb2_grpc.ModelServiceServicer):
+    def GetModelStatus(self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext):
+        status = get_model_status_pb2.ModelVersionStatus
+        return get_model_status_pb2.GetModelStatusResponse(
+            model_version_status=[status(version=1, state=status.AVAILABLE)]
+        )
+
+
+def main(saved_model: str) -> None:
+    """Serves a SavedModel on a free port of the loopback interface until the process is ended."""
+    model = tf.saved_model.load(saved_model)
+    limits = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.max_send_message_length", MAX_MESSAGE_BYTES)]
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=2), options=limits)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Predictions(model.signatures), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelStatus(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    print(READY, port, flush=True)  # noqa: T201 - the parent waits for this line
+    server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,136 @@
+"""Promotes a blessed model to a directory that TensorFlow Serving watches: a version is there whole, or not at all."""
+
+import os
+import shutil
+import time
+import uuid
+from pathlib import Path
+
+import filelock
+from tfx.components.pusher import component, executor
+from tfx.dsl.components.base import executor_spec
+from tfx.dsl.io import fileio
+from tfx.proto import pusher_pb2
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import io_utils, proto_utils
+
+# TensorFlow Serving publishes its content as the metric mlmd_map{model_name, version}: served version to lineage.
+MLMD_UUID = "assets.extra/mlmd_uuid"
+_INCOMING = ".incoming-"
+_LOCK = ".push.lock"
+# SavedModel's own fingerprint holds an identifier drawn at the export: no two exports share it.
+_FINGERPRINT = "fingerprint.pb"
+_LAST = "saved_model.pb"
+
+
+class Executor(executor.Executor):
+    """TFX's Pusher executor, with another way to the destination."""
+
+    def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict) -> None:
+        """Pushes the model when Evaluator and InfraValidator blessed it, and records where to."""
+        self._log_startup(input_dict, output_dict, exec_properties)
+        pushed_model = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
+        if not self.CheckBlessing(input_dict):
+            self._MarkNotPushed(pushed_model)
+            return
+        destination = proto_utils.json_to_proto(
+            exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], pusher_pb2.PushDestination()
+        ).filesystem.base_directory
+        model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
+        saved_model = self.GetModelPath(input_dict)
+        push = _push_remote if "://" in destination else push_local
+        version_directory = push(saved_model, destination, mlmd_uuid=str(model.id))
+        io_utils.copy_dir(saved_model, pushed_model.uri)
+        self._MarkPushed(pushed_model, version_directory, os.path.basename(version_directory))
+
+
+class AgNewsPusher(component.Pusher):
+    """TFX's Pusher component with the executor above."""
+
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+
+def push_local(saved_model: str, destination: str, *, mlmd_uuid: str, now: float | None = None) -> str:
+    """Copies an export to a new version directory, which appears in one step.
+
+    A server that polls the destination ignores names that are no number, so the copy grows under another name and
+    is renamed when all of it is on disk. One push at a time; what a killed push left behind is removed.
+
+    Args:
+        saved_model: directory of the export.
+        destination: base directory of the model's versions.
+        mlmd_uuid: metadata id of the model, written to assets.extra.
+        now: seconds since the epoch, the version's number unless a version as high is there; None takes the clock.
+
+    Returns:
+        The version directory. If the newest one is this very export, pushed by a run that was killed before it
+        could record that, it is returned as it is.
+    """
+    base = Path(destination)
+    base.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(base / _LOCK):
+        for stale in base.glob(f"{_INCOMING}*"):
+            shutil.rmtree(stale)
+        versions = _versions(os.listdir(base))
+        if versions and _same_export(saved_model, str(base / str(versions[-1]))):
+            return str(base / str(versions[-1]))
+        incoming = base / f"{_INCOMING}{uuid.uuid4().hex}"
+        shutil.copytree(saved_model, incoming)
+        _stamp(str(incoming), mlmd_uuid)
+        _flush(incoming)
+        final = base / str(_next_version(versions, now))
+        incoming.rename(final)
+        _flush_directory(base)
+        return str(final)
+
+
+def _push_remote(saved_model: str, destination: str, *, mlmd_uuid: str) -> str:
+    """An object store renames nothing: the file that makes a directory a SavedModel goes last."""
+    fileio.makedirs(destination)
+    versions = _versions([name.rstrip("/") for name in fileio.listdir(destination)])
+    if versions and _same_export(saved_model, f"{destination}/{versions[-1]}"):
+        return f"{destination}/{versions[-1]}"
+    final = f"{destination}/{_next_version(versions, None)}"
+    io_utils.copy_dir(saved_model, final, deny_regex_patterns=[_LAST.replace(".", r"\.")])
+    _stamp(final, mlmd_uuid)
+    io_utils.copy_file(f"{saved_model}/{_LAST}", f"{final}/{_LAST}")
+    return final
+
+
+def _versions(names: list[str]) -> list[int]:
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def _next_version(versions: list[int], now: float | None) -> int:
+    return max([int(time.time() if now is None else now), *(version + 1 for version in versions[-1:])])
+
+
+def _same_export(saved_model: str, version_directory: str) -> bool:
+    paths = [os.path.join(directory, _FINGERPRINT) for directory in (saved_model, version_directory)]
+    if not all(fileio.exists(path) for path in [*paths, os.path.join(version_directory, _LAST)]):
+        return False
+    ours, theirs = (io_utils.read_bytes_file(path) for path in paths)
+    return ours == theirs
+
+
+def _stamp(directory: str, mlmd_uuid: str) -> None:
+    path = os.path.join(directory, MLMD_UUID)
+    fileio.makedirs(os.path.dirname(path))
+    with fileio.open(path, "w") as file:
+        file.write(mlmd_uuid)
+
+
+def _flush(directory: Path) -> None:
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            with open(os.path.join(folder, name), "rb") as file:
+                os.fsync(file.fileno())
+        _flush_directory(Path(folder))
+
+
+def _flush_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

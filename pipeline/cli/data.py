@@ -1,0 +1,104 @@
+"""`agnews data`: fetch, make and describe the rows."""
+
+from pathlib import Path
+
+import click
+
+from components.example_gen import download, sources
+from components.example_gen.sources import DataSource
+from components.example_gen.synthetic import write_synthetic
+from pipeline.cli.options import settings_options
+from pipeline.settings import Settings
+from pipeline.settings_sources import Loaded
+from schema.features import TEST, TRAIN
+
+
+@click.group(epilog="Example:  agnews data describe --data ~/ag_news --png ag_news.png")
+def data() -> None:
+    """Fetch, make and describe the data."""
+
+
+@data.command(epilog="Example:  agnews data fetch --to ~/ag_news && export AG_NEWS_DIR=~/ag_news")
+@click.option("--to", "directory", type=click.Path(path_type=Path), help="Directory for the files  [default: data.cache]")
+@settings_options
+def fetch(loaded: Loaded, directory: Path | None) -> None:
+    """Download the public files; a broken download goes on where it stopped."""
+    directory = directory or Path(loaded.settings.data.cache) / "ag_news"
+    download_with_progress(directory)
+    click.echo(f"{directory}: {', '.join(download.MD5)} are complete, their checksums are right")
+
+
+@data.command(epilog="Example:  agnews data sample --to /tmp/sample --rows 1000")
+@click.option("--to", "directory", type=click.Path(path_type=Path), required=True, help="Directory to make.")
+@click.option("--rows", type=click.IntRange(min=8), default=4000, show_default=True, help="Training rows; a quarter more: test.")
+@click.option("--seed", default=7, show_default=True, help="Seed of the grammar: the same seed gives the same rows.")
+def sample(directory: Path, rows: int, seed: int) -> None:
+    """Write a synthetic sample: news-like rows that this project makes up."""
+    if directory.exists():
+        raise click.BadParameter(f"{directory} exists: name a directory that is not there yet", param_hint="--to")
+    write_synthetic(directory, train_rows=rows, test_rows=rows // 4, seed=seed)
+    click.echo(f"{directory}: {rows} training and {rows // 4} test rows, synthetic")
+
+
+@data.command(epilog="Example:  agnews data describe --png ag_news.png")
+@click.option("--png", type=click.Path(path_type=Path, dir_okay=False), help="Write the plots to this file as well.")
+@settings_options
+def describe(loaded: Loaded, png: Path | None) -> None:
+    """Count rows and classes, and plot text lengths and the most frequent words of each class."""
+    from rich.console import Console
+
+    from pipeline.cli.data_plots import print_description, write_png
+    from pipeline.describe import describe_files
+
+    source = resolve_source(loaded.settings)
+    click.echo(f"data: {source.describe()}")
+    console = Console()
+    splits = {}
+    for name, pattern in ((TRAIN, source.train_pattern), (TEST, source.test_pattern)):
+        with console.status(f"reading {name} …"):
+            splits[name] = describe_files(source.files(pattern), max_chars=loaded.settings.data.max_chars)
+    print_description(console, splits)
+    if png:
+        write_png(splits, png, title=source.describe())
+        click.echo(f"plots: {png}")
+
+
+def resolve_source(settings: Settings) -> DataSource:
+    """The data files that the settings and the environment lead to; downloads them where they are nowhere else."""
+    data = settings.data
+    source = sources.resolve(
+        data.path,
+        data.train_pattern,
+        data.test_pattern,
+        cache=Path(data.cache),
+        synthetic_rows=data.synthetic_rows,
+        synthetic_seed=data.synthetic_seed,
+        download=download_with_progress,
+    )
+    if source.synthetic:
+        click.secho(
+            "The public data cannot be downloaded here: this run uses SYNTHETIC rows. For the real ones set AG_NEWS_DIR "
+            "or --data to a directory that holds train.csv and test.csv.",
+            fg="yellow",
+            err=True,
+        )
+    return source
+
+
+def download_with_progress(directory: Path) -> None:
+    """Downloads with a progress bar; shows the licence note when something was there to be downloaded."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    tasks = {}
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+
+        def progress(name: str, done: int, total: int | None) -> None:
+            if not tasks:
+                bar.console.print(download.LICENCE, style="dim", highlight=False)
+            if name not in tasks:
+                tasks[name] = bar.add_task(name)
+            bar.update(tasks[name], completed=done, total=total)
+
+        download.download(directory, progress)

@@ -1,0 +1,83 @@
+"""The plots of `agnews data describe`, in the terminal and as PNG."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.bar import Bar
+from rich.columns import Columns
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.describe import SplitDescription
+from schema.features import CLASS_NAMES, TRAIN
+
+_TOP_WORDS = 10
+_BINS = 40
+_TERMINAL_BINS = 14
+
+
+def print_description(console: Console, splits: dict[str, SplitDescription]) -> None:
+    """Prints counts, class balance, length histogram and frequent words."""
+    for name, split in splits.items():
+        bad = ", ".join(f"{reason} {count}" for reason, count in split.bad.items()) or "none"
+        lengths = sorted(split.lengths) or [0]
+        median, longest = lengths[len(lengths) // 2], lengths[-1]
+        console.print(f"{name}: {split.rows:,} rows, bad: {bad}; characters: median {median}, longest {longest:,}")
+        console.print(_bars("rows a class", [(label, split.by_class[label]) for label in CLASS_NAMES], total=split.rows))
+    train = splits[TRAIN]
+    console.print(_bars("characters a row (the longest hundredth left out)", _histogram(_clipped(train.lengths))))
+    words = [_bars(f"rows of {name} with the word", train.words[name].most_common(_TOP_WORDS), 18) for name in CLASS_NAMES]
+    console.print(Columns(words, padding=(0, 4)))
+
+
+def _bars(title: str, counts: Sequence[tuple[str, int]], width: int = 48, total: int = 0) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None, pad_edge=False)
+    highest = max((count for _, count in counts), default=0) or 1
+    for name, count in counts:
+        share = [f"{count / total:.1%}"] if total else []
+        table.add_row(name, Bar(highest, 0, count, width=width, color="cyan"), f"{count:,}", *share)
+    return table
+
+
+def _histogram(lengths: Sequence[int]) -> list[tuple[str, int]]:
+    width = max(1, -(-max(lengths, default=0) // _TERMINAL_BINS))
+    counts = [0] * _TERMINAL_BINS
+    for length in lengths:
+        counts[min(length // width, _TERMINAL_BINS - 1)] += 1
+    return [(f"{index * width}–{(index + 1) * width - 1}", count) for index, count in enumerate(counts)]
+
+
+def write_png(splits: dict[str, SplitDescription], path: Path, *, title: str) -> None:
+    """Writes class balance, length histogram and frequent words as one picture.
+
+    Args:
+        splits: descriptions by split.
+        path: the PNG file.
+        title: stands over the picture.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 8), layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    top, bottom = figure.subfigures(2, 1)
+    balance, lengths = top.subplots(1, 2)
+    for index, (name, split) in enumerate(splits.items()):
+        offsets = [position + 0.4 * index - 0.2 for position in range(len(CLASS_NAMES))]
+        bars = balance.bar(offsets, [split.by_class[label] for label in CLASS_NAMES], 0.4, label=f"{name}: {split.rows:,}")
+        balance.bar_label(bars, fmt="{:,.0f}", fontsize=8)
+        lengths.hist(_clipped(split.lengths), _BINS, density=True, alpha=0.5, label=name)
+    balance.set_xticks(range(len(CLASS_NAMES)), CLASS_NAMES)
+    balance.set(title="Rows a class", ylabel="rows")
+    lengths.set(title="Text length (the longest hundredth left out)", xlabel="characters", ylabel="density")
+    balance.margins(y=0.2)
+    balance.legend(loc="upper center", ncols=len(splits))
+    lengths.legend()
+    for axes, label in zip(bottom.subplots(1, len(CLASS_NAMES)), CLASS_NAMES, strict=True):
+        words = splits[TRAIN].words[label].most_common(_TOP_WORDS)[::-1]
+        axes.barh([word for word, _ in words], [count for _, count in words])
+        axes.set(title=f"{label}: frequent words", xlabel="train rows")
+    figure.savefig(path, dpi=110)
+
+
+def _clipped(lengths: list[int]) -> list[int]:
+    return sorted(lengths)[: max(1, len(lengths) * 99 // 100)]

@@ -55,7 +55,7 @@ def eval_config(
                     accuracy,
                     *per_class,
                     _metric("SparseCategoricalCrossentropy", name="loss"),
-                    _metric("MultiClassConfusionMatrixTable", name="confusion_matrix"),
+                    _metric("MultiClassConfusionMatrixAtThresholds", name="confusion_matrix", thresholds=[0.0]),
                     _metric("ExampleCount", name="example_count"),
                 ]
             ),
@@ -63,7 +63,9 @@ def eval_config(
             config_pb2.MetricsSpec(
                 metrics=ranking,
                 binarize=config_pb2.BinarizationOptions(class_ids={"values": range(len(CLASS_NAMES))}),
-                aggregate=config_pb2.AggregationOptions(macro_average=True),
+                aggregate=config_pb2.AggregationOptions(
+                    macro_average=True, class_weights={label: 1.0 for label in range(len(CLASS_NAMES))}
+                ),
             ),
         ],
     )

@@ -1,12 +1,14 @@
 """Packaging: name, version, dependencies, extras and entry point stand here and nowhere else."""
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 setup(
     name="agnews-pipeline",
     version="0.1.0",
     description="A TFX production pipeline for text classification on AG News",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     # 3.11 is the one version for which every extra resolves (kfp < 3.12, airflow < 3.13).
     python_requires=">=3.11,<3.12",

@@ -34,7 +34,9 @@ def eval_config(
                 slicing_specs=[overall], threshold=_at_least(min_accuracy, drop=max_accuracy_drop)
             ),
             config_pb2.PerSliceMetricThreshold(
-                slicing_specs=[config_pb2.SlicingSpec(feature_values={LABEL: str(label)}) for label in range(len(CLASS_NAMES))],
+                slicing_specs=[
+                    config_pb2.SlicingSpec(feature_values={LABEL: str(label)}) for label in range(len(CLASS_NAMES))
+                ],
                 threshold=_at_least(min_label_recall, drop=max_label_recall_drop),
             ),
         ],
@@ -64,7 +66,7 @@ def eval_config(
                 metrics=ranking,
                 binarize=config_pb2.BinarizationOptions(class_ids={"values": range(len(CLASS_NAMES))}),
                 aggregate=config_pb2.AggregationOptions(
-                    macro_average=True, class_weights={label: 1.0 for label in range(len(CLASS_NAMES))}
+                    macro_average=True, class_weights=dict.fromkeys(range(len(CLASS_NAMES)), 1.0)
                 ),
             ),
         ],

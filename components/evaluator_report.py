@@ -27,7 +27,10 @@ class ThresholdFailure:
                 f"{self.metric} on {self.slice} changed by {self.value:+.4f} against the baseline, "
                 f"allowed is {self.bound:+.4f}: {self.bound - self.value:.4f} too much"
             )
-        return f"{self.metric} on {self.slice} is {self.value:.4f}, required is {self.bound:.4f}: {self.bound - self.value:.4f} short"
+        return (
+            f"{self.metric} on {self.slice} is {self.value:.4f}, required is {self.bound:.4f}: "
+            f"{self.bound - self.value:.4f} short"
+        )
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,10 @@ def read_report(evaluation_uri: str) -> EvaluationReport:
         evaluation_uri: the uri of a ModelEvaluation artifact.
     """
     validation = tfma.load_validation_result(evaluation_uri)
-    has_baseline = not validation.rubber_stamp
+    # With one model alone TFMA calls it "".
+    has_baseline = len(tfma.load_eval_result(evaluation_uri).config.model_specs) > 1
     return EvaluationReport(
-        metrics=_metrics(evaluation_uri, tfma.CANDIDATE_KEY if has_baseline else ""),
+        metrics=_metrics(evaluation_uri, tfma.CANDIDATE_KEY if has_baseline else None),
         baseline=_metrics(evaluation_uri, tfma.BASELINE_KEY) if has_baseline else {},
         failures=[
             _failure(_slice_name(slicer_lib.deserialize_slice_key(per_slice.slice_key)), failure)
@@ -58,22 +62,24 @@ def read_report(evaluation_uri: str) -> EvaluationReport:
     )
 
 
-def _metrics(uri: str, model_name: str) -> dict[str, dict[str, float]]:
-    result = tfma.load_eval_result(uri, model_name=model_name or None)
+def _metrics(uri: str, model_name: str | None) -> dict[str, dict[str, float]]:
+    result = tfma.load_eval_result(uri, model_name=model_name)
     table: dict[str, dict[str, float]] = {}
     for slice_key, outputs in result.slicing_metrics:
         values = table.setdefault(_slice_name(slice_key), {})
         for sub_key, metrics in outputs[""].items():
             for name, value in metrics.items():
                 if "doubleValue" in value:
-                    values[name + _class_suffix(sub_key)] = value["doubleValue"]
+                    # TFMA puts "macro_average: true" and a line end before the name of an average over classes.
+                    values[name.rpartition("\n_")[2] + _class_suffix(sub_key, name)] = float(value["doubleValue"])
     return table
 
 
-def _class_suffix(sub_key: str) -> str:
-    # TFMA prints the sub-key of a binarized metric as "classId:2", that of an aggregated one as "".
+def _class_suffix(sub_key: str, name: str) -> str:
+    # TFMA prints the sub-key of a binarized metric as "classId:2", that of an aggregated one as "". Precision, recall
+    # and F1 carry "classId:2 topK:1", and already have their class in their name.
     _, separator, class_id = sub_key.partition("classId:")
-    return f"/{CLASS_NAMES[int(class_id)]}" if separator else ""
+    return f"/{CLASS_NAMES[int(class_id.split()[0])]}" if separator and "/" not in name else ""
 
 
 def _slice_name(slice_key: tuple) -> str:

@@ -99,7 +99,9 @@ def _anomalies(found: anomalies_pb2.Anomalies, split: str) -> list[Anomaly]:
     ]
     if found.HasField("dataset_anomaly_info"):
         rows += [
-            Anomaly(split, "(data set)", _Info.Severity.Name(found.dataset_anomaly_info.severity), reason.description, False)
+            Anomaly(
+                split, "(data set)", _Info.Severity.Name(found.dataset_anomaly_info.severity), reason.description, False
+            )
             for reason in found.dataset_anomaly_info.reason
         ]
     if found.data_missing:
@@ -110,8 +112,13 @@ def _anomalies(found: anomalies_pb2.Anomalies, split: str) -> list[Anomaly]:
 def _message(errors: list[Anomaly]) -> str:
     remedies = []
     if any(not anomaly.drift for anomaly in errors):
-        remedies.append("correct the data, or schema/schema.pbtxt where the data is right (agnews schema infer shows the difference)")
+        remedies.append(
+            "correct the data, or schema/schema.pbtxt where the data is right (`agnews schema infer` shows where)"
+        )
     if any(anomaly.drift for anomaly in errors):
         remedies.append("where the drift is wanted, raise the feature's drift_comparator in schema/schema.pbtxt")
     lines = "\n".join(f"  {anomaly}" for anomaly in errors)
-    return f"the data is not what the schema says; nothing was trained and the last pushed model stays in place:\n{lines}\nNext: {'; '.join(remedies)}"
+    return (
+        "the data is not what the schema says; nothing was trained and the last pushed model stays in place:\n"
+        f"{lines}\nNext: {'; '.join(remedies)}"
+    )

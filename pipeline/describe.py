@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from components.example_gen.readers import read_rows
-from components.example_gen.rows import RejectedRow, check
+from components.example_gen.rows import RejectedRow, checked
 from schema.features import CLASS_NAMES
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
 # The words that every English text is full of, and what the corpus's lost markup leaves behind.
-_COMMON = frozenset(
-    "the and for that with has have had from are was were will said its his her their after over this not who but "
-    "they you all one two new first than more been into out about when what which would could may can his she him "
-    "our your how why where while before against between under off just also than then there here quot amp href com "
-    "http www fullquote reuters afp ap".split()
-)
+_COMMON_WORDS = """
+the and for that with has have had from are was were will said its his her their after over this not who but they you
+all one two new first than more been into out about when what which would could may can she him our your how why where
+while before against between under off just also then there here quot amp href com http www fullquote reuters afp ap
+"""
+_COMMON = frozenset(_COMMON_WORDS.split())
 
 
 @dataclass
@@ -49,15 +49,14 @@ def describe_files(files: Sequence[str], *, max_chars: int) -> SplitDescription:
         DataError: a file is unreadable.
     """
     description = SplitDescription()
-    for row in (row for file in files for row in read_rows(file)):
-        rejected = row if isinstance(row, RejectedRow) else check(row, max_chars=max_chars)
-        if rejected:
-            description.bad[rejected.reason] += 1
+    for row in (checked(row, max_chars=max_chars) for file in files for row in read_rows(file)):
+        if isinstance(row, RejectedRow):
+            description.bad[row.reason] += 1
             continue
         name = CLASS_NAMES[row.label]
         description.rows += 1
         description.by_class[name] += 1
-        description.lengths.append(len(row.title) + len(row.description))
+        description.lengths.append(row.text_length)
         words = set(_WORD.findall(f"{row.title} {row.description}".lower()))
         description.words[name].update(words - _COMMON)
     return description

@@ -6,7 +6,16 @@ Only the model lives here; where the values come from is `pipeline.settings_sour
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schema.errors import SettingsError
@@ -42,9 +51,13 @@ class DataSettings(Section):
     span: int | None = Field(None, ge=0, description="the span to ingest; unset: the latest that exists")
     val_fraction: float = Field(0.05, gt=0.0, lt=0.5, description="share of the training rows held out as val")
     max_bad_fraction: Fraction = Field(0.001, description="share of quarantined rows over which the run stops")
-    max_chars: int = Field(10_000, gt=0, le=100_000, description="characters of title + description over which a row is bad")
+    max_chars: int = Field(
+        10_000, gt=0, le=100_000, description="characters of title + description over which a row is bad"
+    )
     cache: Location = Field("data", description="directory for downloaded and synthetic rows")
-    synthetic_rows: PositiveInt = Field(4_000, description="training rows of the synthetic sample (a quarter more: test)")
+    synthetic_rows: PositiveInt = Field(
+        4_000, description="training rows of the synthetic sample (a quarter more: test)"
+    )
     synthetic_seed: int = Field(7, description="seed of the synthetic sample's grammar")
 
     @model_validator(mode="after")
@@ -124,7 +137,9 @@ class PusherSettings(Section):
 class MetadataSettings(Section):
     """The ML Metadata store."""
 
-    backend: Literal["sqlite", "postgresql", "mysql"] = Field("sqlite", description="sqlite: a file under pipeline.root")
+    backend: Literal["sqlite", "postgresql", "mysql"] = Field(
+        "sqlite", description="sqlite: a file under pipeline.root"
+    )
     host: str | None = Field(None, description="database host")
     port: Port | None = Field(None, description="database port")
     database: str | None = Field(None, description="database name")
@@ -172,7 +187,11 @@ class Settings(BaseSettings):
     """All settings; each section is one stage. Environment variables: AGNEWS_TRAINER__EPOCHS=3."""
 
     model_config = SettingsConfigDict(
-        extra="forbid", frozen=True, env_prefix="AGNEWS_", env_nested_delimiter="__", nested_model_default_partial_update=True
+        extra="forbid",
+        frozen=True,
+        env_prefix="AGNEWS_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
     )
 
     pipeline: PipelineSettings = PipelineSettings()
@@ -188,5 +207,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _remote_root_needs_a_database(self) -> "Settings":
         if "://" in self.pipeline.root and self.metadata.backend == "sqlite":
-            raise ValueError("pipeline.root is remote, so metadata.backend must be postgresql or mysql: SQLite needs a local file")
+            raise ValueError(
+                "pipeline.root is remote, so metadata.backend must be postgresql or mysql: SQLite needs a local file"
+            )
         return self

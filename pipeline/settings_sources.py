@@ -94,7 +94,9 @@ def _profiles():
 def _profile(name: str) -> _Source:
     if name not in profile_names():
         raise SettingsError(f"--profile {name}: no such profile; there are {', '.join(profile_names())}")
-    return _flat(_parse((_profiles() / f"{name}.yaml").read_text(encoding="utf-8"), f"profile {name}"), f"profile {name}")
+    return _flat(
+        _parse((_profiles() / f"{name}.yaml").read_text(encoding="utf-8"), f"profile {name}"), f"profile {name}"
+    )
 
 
 def _file(path: Path | None) -> _Source:
@@ -125,7 +127,7 @@ def _flags(flags: Mapping[str, tuple[str, str]]) -> _Source:
 
 def _parse(text: str, origin: str) -> Any:
     try:
-        return yaml.load(text, _UniqueKeys)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, _UniqueKeys)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SettingsError(f"{origin}: not valid YAML: {error}") from None
 
@@ -165,7 +167,11 @@ def _explain(error: ValidationError, values: _Source) -> str:
     lines = []
     for problem in error.errors(include_url=False):
         key = ".".join(str(part) for part in problem["loc"][:2])
-        origin = values[key][1] if key in values else ", ".join(sorted({o for k, (_, o) in values.items() if k.startswith(key)}))
+        origin = (
+            values[key][1]
+            if key in values
+            else ", ".join(sorted({o for k, (_, o) in values.items() if k.startswith(key)}))
+        )
         message = problem["msg"].removeprefix("Value error, ")
         received = problem["input"]
         secret = key in KEYS and SecretStr in typing.get_args(KEYS[key].annotation)

@@ -7,11 +7,10 @@ is doubled (RFC 4180). Files with a header may have their columns in any order.
 import csv
 import gzip
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
 
-from components.example_gen.rows import Reason, RejectedRow, Row, parse_label
+from components.example_gen.rows import RawRow, Reason, RejectedRow, parse_label
 from schema.errors import DataError
 
 # Column names of the class, each with the number of its first class.
@@ -37,7 +36,7 @@ class _Layout:
 _OFFICIAL = _Layout(width=3, class_=0, title=1, description=2, first_class=1)
 
 
-def read_csv(file: str) -> Iterator[Row | RejectedRow]:
+def read_csv(file: str) -> Iterator[RawRow | RejectedRow]:
     """Rows of a CSV file, gzipped when its name ends in `.gz`. Blank lines between rows are no rows.
 
     Args:
@@ -47,15 +46,15 @@ def read_csv(file: str) -> Iterator[Row | RejectedRow]:
         DataError: the file cannot be read, or its header lacks a column.
     """
     try:
-        with gzip.open(file, "rb") if file.endswith(".gz") else open(file, "rb") as stream:
-            yield from _rows(stream, file)
+        with open(file, "rb") as plain:
+            readline = gzip.GzipFile(fileobj=plain).readline if file.endswith(".gz") else plain.readline
+            yield from _rows(_Lines(readline), file)
     except (OSError, EOFError) as error:
         raise DataError(f"{file}: {error}; put a whole, readable file in its place") from error
 
 
-def _rows(stream: BinaryIO, file: str) -> Iterator[Row | RejectedRow]:
+def _rows(lines: "_Lines", file: str) -> Iterator[RawRow | RejectedRow]:
     layout = _OFFICIAL
-    lines = _Lines(stream)
     began = False
     while (line := lines.take()) is not None:
         number = lines.number
@@ -75,7 +74,7 @@ def _rows(stream: BinaryIO, file: str) -> Iterator[Row | RejectedRow]:
                 title = "" if layout.title is None else fields[layout.title]
                 class_as_read = fields[layout.class_]
                 label = parse_label(class_as_read, first=layout.first_class)
-                yield Row(file, number, label, title, fields[layout.description], class_as_read)
+                yield RawRow(file, number, label, title, fields[layout.description], class_as_read)
         began = True
 
 
@@ -143,10 +142,10 @@ def _header(fields: list[str], file: str) -> _Layout | None:
 
 
 class _Lines:
-    """Lines of a binary stream, decoded so that bad bytes survive as lone surrogates, with one line of look-ahead."""
+    """Lines of a binary file, decoded so that bad bytes survive as lone surrogates, with one line of look-ahead."""
 
-    def __init__(self, stream: BinaryIO):
-        self._stream = stream
+    def __init__(self, readline: Callable[[int], bytes]):
+        self._readline = readline
         self._next: str | None = None
         self.number = 0
 
@@ -163,11 +162,11 @@ class _Lines:
         return self._next
 
     def _read(self) -> str | None:
-        data = self._stream.readline(_MAX_LINE_BYTES)
+        data = self._readline(_MAX_LINE_BYTES)
         if not data:
             return None
         rest = data
         while len(rest) == _MAX_LINE_BYTES and not rest.endswith(b"\n"):
-            rest = self._stream.readline(_MAX_LINE_BYTES)
+            rest = self._readline(_MAX_LINE_BYTES)
         encoding = "utf-8-sig" if self.number == 0 else "utf-8"
         return data.decode(encoding, "surrogateescape")

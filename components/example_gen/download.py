@@ -1,5 +1,6 @@
 """Downloads the public AG News files: resumable, checked, nothing half-written under a final name."""
 
+import functools
 import hashlib
 import os
 from collections.abc import Callable
@@ -19,6 +20,9 @@ MD5 = {"train.csv": "b1a00f826fdfbd249f79597b59e1dc12", "test.csv": "d52ea96a97a
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the file's name, bytes so far, and bytes in all where the server says so."""
+
+
+_UNREACHABLE = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 
 
 class Offline(DataError):
@@ -45,23 +49,23 @@ def download(directory: Path, progress: Progress, *, base_url: str = BASE_URL, m
             if (directory / name).exists():
                 continue
             part = directory / f"{name}.part"
+            url = base_url + name
             try:
-                _fetch(client, base_url + name, part, lambda done, total, name=name: progress(name, done, total))
-            except httpx.ConnectError as error:
-                raise Offline(f"{base_url}: no connection: {error}") from error
+                _fetch(client, url, part, functools.partial(progress, name))
+            except _UNREACHABLE as error:
+                raise Offline(f"{url}: no connection: {error}") from error
             except httpx.HTTPStatusError as error:
-                raise DataError(f"{base_url + name}: {error.response.status_code} {error.response.reason_phrase}") from error
+                response = error.response
+                raise DataError(f"{url}: the server says {response.status_code} {response.reason_phrase}") from error
             except httpx.TransportError as error:
-                kind = Offline if isinstance(error, httpx.ConnectTimeout) else DataError
-                raise kind(f"{base_url + name}: {type(error).__name__} {error}; run again to go on from there") from error
+                reason = f"{type(error).__name__} {error}"
+                raise DataError(f"{url}: {reason}; run again, it goes on where it stopped") from error
             _accept(part, directory / name, checksum)
 
 
 # A broken transfer goes on where it stopped; a host that cannot be reached at all is given up at once.
 @tenacity.retry(
-    retry=tenacity.retry_if_exception(
-        lambda error: isinstance(error, httpx.TransportError) and not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-    ),
+    retry=tenacity.retry_if_exception_type(httpx.TransportError) & tenacity.retry_if_not_exception_type(_UNREACHABLE),
     wait=tenacity.wait_exponential_jitter(initial=0.5, max=8),
     stop=tenacity.stop_after_attempt(5),
     reraise=True,

@@ -17,7 +17,7 @@ from tfx.utils import proto_utils
 
 from components.example_gen.ingestion_report import QUARANTINE_FILE, IngestionReport, write_counts
 from components.example_gen.readers import read_rows
-from components.example_gen.rows import RejectedRow, Row, check, is_validation, row_id
+from components.example_gen.rows import RawRow, RejectedRow, Row, checked
 from schema.features import (
     DESCRIPTION,
     ID,
@@ -78,20 +78,21 @@ class Executor(BaseExampleGenExecutor):
             for split in input_config.splits
         }
         check_rows = beam.ParDo(_Check(int(options["max_chars"]))).with_outputs("rejected", main="good")
-        checked = {name: collection | f"Check[{name}]" >> check_rows for name, collection in rows.items()}
-        rejected = [outcome.rejected for outcome in checked.values()] | "Rejected" >> beam.Flatten()
+        outcomes = {name: collection | f"Check[{name}]" >> check_rows for name, collection in rows.items()}
+        rejected = [outcome.rejected for outcome in outcomes.values()] | "Rejected" >> beam.Flatten()
         (
             rejected
             | "ToJson" >> beam.Map(lambda row: row.to_json())
-            | "Quarantine" >> beam.io.WriteToText(f"{directory}/{QUARANTINE_FILE}", num_shards=1, shard_name_template="")
+            | "Quarantine"
+            >> beam.io.WriteToText(f"{directory}/{QUARANTINE_FILE}", num_shards=1, shard_name_template="")
         )
-        train, val = checked[TRAIN].good | "Split" >> beam.Partition(_partition, 2, options["val_fraction"])
-        splits = {TRAIN: train, VAL: val, TEST: checked[TEST].good}
+        train, val = outcomes[TRAIN].good | "Split" >> beam.Partition(_partition, 2, options["val_fraction"])
+        splits = {TRAIN: train, VAL: val, TEST: outcomes[TEST].good}
         write_counts(list(rows.values()) | "Rows" >> beam.Flatten(), splits, rejected, directory)
         return {name: good | f"ToExample[{name}]" >> beam.Map(_example) for name, good in splits.items()}
 
     def GetInputSourceToExamplePTransform(self) -> beam.PTransform:
-        """Reads the files of one pattern: each row as Row, or as RejectedRow where it could not be parsed."""
+        """Reads the files of one pattern: each row as RawRow, or as RejectedRow where it could not be parsed."""
         return _read_files
 
 
@@ -106,13 +107,13 @@ class _Check(beam.DoFn):
     def __init__(self, max_chars: int):
         self._max_chars = max_chars
 
-    def process(self, row: Row | RejectedRow) -> Iterator[Any]:
-        rejected = row if isinstance(row, RejectedRow) else check(row, max_chars=self._max_chars)
-        yield beam.pvalue.TaggedOutput("rejected", rejected) if rejected else row
+    def process(self, row: RawRow | RejectedRow) -> Iterator[Any]:
+        outcome = checked(row, max_chars=self._max_chars)
+        yield beam.pvalue.TaggedOutput("rejected", outcome) if isinstance(outcome, RejectedRow) else outcome
 
 
 def _partition(row: Row, _: int, val_fraction: float) -> int:
-    return int(is_validation(row_id(row.title, row.description), val_fraction))
+    return int(row.is_validation(val_fraction))
 
 
 def _example(row: Row) -> tf.train.Example:
@@ -124,14 +125,13 @@ def _example(row: Row) -> tf.train.Example:
     def number(value: int) -> tf.train.Feature:
         return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
 
-    length = len(row.title) + len(row.description)
     features = {
-        ID: text(row_id(row.title, row.description)),
+        ID: text(row.id),
         TITLE: text(row.title),
         DESCRIPTION: text(row.description),
         LABEL: number(row.label),
-        TEXT_LENGTH: number(length),
-        LENGTH_BUCKET: text(length_bucket(length)),
+        TEXT_LENGTH: number(row.text_length),
+        LENGTH_BUCKET: text(length_bucket(row.text_length)),
     }
     return tf.train.Example(features=tf.train.Features(feature=features))
 

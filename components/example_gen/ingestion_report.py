@@ -8,7 +8,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
-from components.example_gen.rows import Reason, Row, row_id
+from components.example_gen.rows import Reason
 from schema.errors import DataError
 from schema.features import SPLITS, TEST
 
@@ -29,7 +29,7 @@ def write_counts(
         directory: where counts.json goes.
     """
     texts = [
-        rows | f"Side[{name}]" >> beam.Map(lambda row, is_test: (row_id(row.title, row.description), is_test), name == TEST)
+        rows | f"Side[{name}]" >> beam.Map(lambda row, is_test: (row.id, is_test), name == TEST)
         for name, rows in splits.items()
     ]
     repeats = texts | "Texts" >> beam.Flatten() | beam.CombinePerKey(_SidesOfAText()) | beam.FlatMap(_repeats)
@@ -114,14 +114,24 @@ class IngestionReport:
         found = self.properties()
         read, bad = int(found["rows_read"]), int(found["rows_quarantined"])
         if read != int(found["rows_written"]) + bad:
-            raise RuntimeError(f"{read} rows read, but {found['rows_written']} written and {bad} quarantined: a row was lost")
+            raise RuntimeError(
+                f"{read} rows read, but {found['rows_written']} written and {bad} quarantined: a row was lost"
+            )
         if bad > max_bad_fraction * read:
-            reasons = ", ".join(f"{reason} {found[f'quarantined_{reason}']}" for reason in Reason if found[f"quarantined_{reason}"])
-            shown = "\n".join(f"  {row['file']}, row {row['number']}: {row['reason']}: {row['detail']}" for row in self.examples_of_bad_rows)
+            reasons = ", ".join(
+                f"{reason} {found[f'quarantined_{reason}']}" for reason in Reason if found[f"quarantined_{reason}"]
+            )
+            shown = "\n".join(
+                f"  {row['file']}, row {row['number']}: {row['reason']}: {row['detail']}"
+                for row in self.examples_of_bad_rows
+            )
             raise DataError(
-                f"{bad} of {read} rows are bad ({bad / read:.2%}), allowed are {max_bad_fraction:.2%}: {reasons}\n{shown}\n"
+                f"{bad} of {read} rows are bad ({bad / read:.2%}), allowed are {max_bad_fraction:.2%}: {reasons}\n"
+                f"{shown}\n"
                 f"All of them are in {self.quarantine}. Correct the files, or raise data.max_bad_fraction"
             )
         for split in SPLITS:
             if not found[f"rows_{split}"]:
-                raise DataError(f"of {read} rows none is left for the split {split}: give more rows, or change data.val_fraction")
+                raise DataError(
+                    f"of {read} rows none is left for the split {split}: give more rows, or change data.val_fraction"
+                )

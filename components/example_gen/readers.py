@@ -4,13 +4,13 @@ import os
 from collections.abc import Iterator
 
 from components.example_gen.csv_reader import read_csv
-from components.example_gen.rows import RejectedRow, Row, parse_label
+from components.example_gen.rows import RawRow, RejectedRow, parse_label
 from schema.errors import DataError
 
 FORMATS = ".csv, .csv.gz, .parquet and TFRecord files of TFDS (…tfrecord…)"
 
 
-def read_rows(file: str) -> Iterator[Row | RejectedRow]:
+def read_rows(file: str) -> Iterator[RawRow | RejectedRow]:
     """Rows of a file in any format that the project reads.
 
     Args:
@@ -29,7 +29,7 @@ def read_rows(file: str) -> Iterator[Row | RejectedRow]:
     raise DataError(f"{file}: unknown format; read are {FORMATS}")
 
 
-def _read_parquet(file: str) -> Iterator[Row]:
+def _read_parquet(file: str) -> Iterator[RawRow]:
     """Rows of a Parquet file with the columns label and either title and description, or text."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -51,12 +51,12 @@ def _read_parquet(file: str) -> Iterator[Row]:
             for label, *values in zip(labels, *columns, strict=True):
                 number += 1
                 title, description = [""] * (2 - len(values)) + [_decoded(value) for value in values]
-                yield Row(file, number, parse_label(label, first=0), title, description, str(label))
+                yield RawRow(file, number, parse_label(label, first=0), title, description, str(label))
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{file}: not a readable Parquet file: {error}") from error
 
 
-def _read_tfds(file: str) -> Iterator[Row]:
+def _read_tfds(file: str) -> Iterator[RawRow]:
     """Rows of a TFRecord file as TensorFlow Datasets writes `ag_news_subset`."""
     import tensorflow as tf
     from google.protobuf.message import DecodeError
@@ -69,7 +69,7 @@ def _read_tfds(file: str) -> Iterator[Row]:
             texts = [features[name].bytes_list.value for name in ("title", "description")]
             title, description = (_decoded(text[0] if text else None) for text in texts)
             label = labels[0] if labels else None
-            yield Row(file, number, parse_label(label, first=0), title, description, str(label))
+            yield RawRow(file, number, parse_label(label, first=0), title, description, str(label))
     except (tf.errors.OpError, DecodeError) as error:
         raise DataError(f"{file}: broken after record {number}: {error}; put a whole file in its place") from error
 

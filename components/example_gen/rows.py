@@ -21,7 +21,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True)
-class Row:
+class RawRow:
     """One news item as read, not checked yet.
 
     Attributes:
@@ -39,6 +39,29 @@ class Row:
     title: str
     description: str
     class_as_read: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One good news item: `label` is 0 to 3, the texts can be written as UTF-8 and are not both empty."""
+
+    label: int
+    title: str
+    description: str
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of title and description, first 16 hexadecimal digits: the same text has the same id everywhere."""
+        return hashlib.sha256(f"{self.title}\0{self.description}".encode()).hexdigest()[:16]
+
+    @property
+    def text_length(self) -> int:
+        """Unicode characters of title and description together."""
+        return len(self.title) + len(self.description)
+
+    def is_validation(self, fraction: float) -> bool:
+        """Whether a training row belongs to the `val` split: the same answer in every run and span."""
+        return int(self.id[:8], 16) < fraction * 2**32
 
 
 @dataclass(frozen=True)
@@ -75,13 +98,15 @@ def parse_label(value: object, *, first: int) -> int | None:
     return label if 0 <= label < len(CLASS_NAMES) else None
 
 
-def check(row: Row, *, max_chars: int) -> RejectedRow | None:
-    """Why `row` is bad, or None when it is good.
+def checked(row: RawRow | RejectedRow, *, max_chars: int) -> Row | RejectedRow:
+    """The good row that `row` holds, or why there is none.
 
     Args:
-        row: the row as read.
+        row: as a reader gives it.
         max_chars: Unicode characters of title and description over which a row is too long.
     """
+    if isinstance(row, RejectedRow):
+        return row
 
     def rejected(reason: Reason, detail: str) -> RejectedRow:
         return RejectedRow(row.file, row.number, reason, detail)
@@ -93,21 +118,12 @@ def check(row: Row, *, max_chars: int) -> RejectedRow | None:
             text.encode()
         except UnicodeEncodeError as error:
             return rejected(Reason.BAD_UTF8, f"{name}, character {error.start + 1}: {_shown(text[error.start :])}")
-    if not (row.title.strip() or row.description.strip()):
+    good = Row(row.label, row.title, row.description)
+    if not (good.title.strip() or good.description.strip()):
         return rejected(Reason.EMPTY_TEXT, "title and description are empty")
-    if (length := len(row.title) + len(row.description)) > max_chars:
-        return rejected(Reason.TOO_LONG, f"{length} characters, the limit is {max_chars}")
-    return None
-
-
-def row_id(title: str, description: str) -> str:
-    """SHA-256 of title and description, first 16 hexadecimal digits: the same text has the same id everywhere."""
-    return hashlib.sha256(f"{title}\0{description}".encode()).hexdigest()[:16]
-
-
-def is_validation(identity: str, fraction: float) -> bool:
-    """Whether a training row of this id belongs to the `val` split: the same answer in every run and span."""
-    return int(identity[:8], 16) < fraction * 2**32
+    if good.text_length > max_chars:
+        return rejected(Reason.TOO_LONG, f"{good.text_length} characters, the limit is {max_chars}")
+    return good
 
 
 def _shown(text: str) -> str:

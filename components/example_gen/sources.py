@@ -11,6 +11,7 @@ from components.example_gen.download import MD5, Offline
 from components.example_gen.readers import FORMATS
 from components.example_gen.synthetic import write_synthetic
 from schema.errors import DataError
+from schema.features import TEST, TRAIN
 
 ENVIRONMENT = "AG_NEWS_DIR"
 # Names of a split's files, the first kind that exists counts: official CSV, Hugging Face's Parquet, TFDS.
@@ -47,7 +48,11 @@ class DataSource:
 
     def files(self, pattern: str) -> list[str]:
         """The files that one of the patterns matches, in order; {SPAN} and {VERSION} stand for anything."""
-        return sorted(glob.glob(os.path.join(glob.escape(self.base), re.sub(r"\{(SPAN|VERSION|YYYY|MM|DD)(:\d+)?\}", "*", pattern))))
+        return sorted(
+            glob.glob(
+                os.path.join(glob.escape(self.base), re.sub(r"\{(SPAN|VERSION|YYYY|MM|DD)(:\d+)?\}", "*", pattern))
+            )
+        )
 
 
 def resolve(
@@ -108,8 +113,7 @@ def _in_directory(directory: str, found_by: str, setting: str) -> DataSource:
     if not os.path.isdir(directory):
         raise DataError(f"{setting} {directory}: no such directory; correct it, or unset it to use the public download")
     base = os.path.abspath(directory)
-    patterns = [_named(base, split, setting) for split in ("train", "test")]
-    return DataSource(base, *patterns, found_by)
+    return DataSource(base, _named(base, TRAIN, setting), _named(base, TEST, setting), found_by)
 
 
 def _named(base: str, split: str, setting: str) -> str:

@@ -25,15 +25,65 @@ _TOPIC_VERBS = {
     "Business": "acquired traded refinanced audited invested hedged",
     "Sci/Tech": "encoded launched patched measured simulated downloaded",
 }
-_SHARED_NOUNS = (
-    "team deal plan record leader group market report season talks game union court launch loss rival city fans "
-    "power title board race strike bid growth field goal defense contract star window cup fund match state signal"
-).split()
-_SHARED_VERBS = "announced won lost opened closed beat raised cut joined faced warned delayed signed led ended".split()
-_PLACES = "Oslo Lima Cairo Osaka Quebec Lisbon Nairobi Perth Riga Tampa".split()
-_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+_SHARED_NOUNS = [
+    "team",
+    "deal",
+    "plan",
+    "record",
+    "leader",
+    "group",
+    "market",
+    "report",
+    "season",
+    "talks",
+    "game",
+    "union",
+    "court",
+    "launch",
+    "loss",
+    "rival",
+    "city",
+    "fans",
+    "power",
+    "title",
+    "board",
+    "race",
+    "strike",
+    "bid",
+    "growth",
+    "field",
+    "goal",
+    "defense",
+    "contract",
+    "star",
+    "window",
+    "cup",
+    "fund",
+    "match",
+    "state",
+    "signal",
+]
+_SHARED_VERBS = [
+    "announced",
+    "won",
+    "lost",
+    "opened",
+    "closed",
+    "beat",
+    "raised",
+    "cut",
+    "joined",
+    "faced",
+    "warned",
+    "delayed",
+    "signed",
+    "led",
+    "ended",
+]
+_PLACES = ["Oslo", "Lima", "Cairo", "Osaka", "Quebec", "Lisbon", "Nairobi", "Perth", "Riga", "Tampa"]
+_DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 _LINKS = ["after a", "before the", "despite the", "while the", "as a", "because of the"]
-_ADJECTIVES = "new early late strong weak final major second quiet global".split()
+_ADJECTIVES = ["new", "early", "late", "strong", "weak", "final", "major", "second", "quiet", "global"]
 # Shares of a slot's words: the row's own topic, another topic; the rest is shared by all.
 _OWN, _OTHER = 0.30, 0.10
 
@@ -89,6 +139,6 @@ def _item(generator: random.Random, topic: str) -> tuple[str, str]:
     title = f"{choose(_ADJECTIVES)} {noun()} {word(_TOPIC_VERBS, _SHARED_VERBS)} {noun()}".capitalize()
     # One row in eight carries the corpus's own markup, so that the cleaning has something to do.
     possessive = " #39;s" if generator.random() < 0.125 else "'s"
-    sentences = [clause() for _ in range(generator.randint(1, 4))]
+    sentences = [clause() for _ in range(generator.randint(1, 6))]
     opening = f"{choose(_PLACES).upper()} - On {choose(_DAYS)} the {noun()}{possessive} {noun()}"
     return title, f"{opening}: {'. '.join(sentence.capitalize() for sentence in sentences)}."

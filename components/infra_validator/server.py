@@ -50,7 +50,10 @@ class _ModelStatus(model_service_pb2_grpc.ModelServiceServicer):
 def main(saved_model: str) -> None:
     """Serves a SavedModel on a free port of the loopback interface until the process is ended."""
     model = tf.saved_model.load(saved_model)
-    limits = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.max_send_message_length", MAX_MESSAGE_BYTES)]
+    limits = [
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ]
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=2), options=limits)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Predictions(model.signatures), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelStatus(), server)

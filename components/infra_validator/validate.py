@@ -76,7 +76,10 @@ def _requests(serialized_examples: Sequence[bytes]) -> Iterator[tuple[str, dict[
         batch = serialized_examples[start : start + _BATCH]
         yield "serve_examples", {"inputs": list(batch)}
         features = [tf.train.Example.FromString(example).features.feature for example in batch]
-        yield "serving_default", {name: [row[name].bytes_list.value[0] for row in features] for name in (TITLE, DESCRIPTION)}
+        yield (
+            "serving_default",
+            {name: [row[name].bytes_list.value[0] for row in features] for name in (TITLE, DESCRIPTION)},
+        )
     for title, description in ODD_TEXTS:
         yield "serving_default", {TITLE: [title.encode()], DESCRIPTION: [description.encode()]}
 
@@ -88,7 +91,9 @@ def _compare(signature: str, served: dict, expected: dict, tolerance: float) -> 
         if value.dtype.kind == "f":
             difference = float(np.max(np.abs(served[name] - value), initial=0.0))
             if not difference <= tolerance:  # Not >: a NaN must not pass.
-                raise Refused(f"{signature}: {name} differs by {difference:.2g} over the wire, allowed is {tolerance:.2g}")
+                raise Refused(
+                    f"{signature}: {name} differs by {difference:.2g} over the wire, allowed is {tolerance:.2g}"
+                )
         elif name == "classes" and not np.array_equal(served[name], value):
             raise Refused(f"{signature}: {name} are {served[name][0]} over the wire, {value[0]} in this process")
 
@@ -108,7 +113,10 @@ def _serving(saved_model: str, limits: Limits, deadline: float) -> Iterator[Call
         try:
             with _MemoryGuard(process, limits.max_memory_mb) as guard:
                 port = _wait_for_port(process, guard, errors, deadline)
-                options = [("grpc.max_send_message_length", MAX_MESSAGE_BYTES), ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
+                options = [
+                    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+                    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+                ]
                 with grpc.insecure_channel(f"127.0.0.1:{port}", options) as channel:
                     _check_available(channel, deadline)
                     yield lambda signature, inputs: _predict(channel, signature, inputs, guard, deadline)
@@ -119,7 +127,8 @@ def _serving(saved_model: str, limits: Limits, deadline: float) -> Iterator[Call
 
 def _wait_for_port(process: subprocess.Popen, guard: "_MemoryGuard", errors, deadline: float) -> int:
     lines: queue.Queue[str] = queue.Queue()
-    threading.Thread(target=lambda: lines.put(process.stdout.readline()), daemon=True).start()
+    assert process.stdout is not None
+    threading.Thread(target=lambda stream: lines.put(stream.readline()), args=[process.stdout], daemon=True).start()
     try:
         line = lines.get(timeout=max(0.0, deadline - time.monotonic()))
     except queue.Empty:
@@ -156,7 +165,9 @@ def _predict(channel: grpc.Channel, signature: str, inputs: dict, guard: "_Memor
     except grpc.RpcError as error:
         guard.check()
         size = len(request.SerializeToString())
-        raise Refused(f"{signature} failed on a request of {size} bytes: {error.code().name}: {error.details()}") from error
+        raise Refused(
+            f"{signature} failed on a request of {size} bytes: {error.code().name}: {error.details()}"
+        ) from error
     return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
 
 

@@ -46,7 +46,9 @@ class ServedClassifier(tf.Module):
         example = tf.io.parse_example(serialized, {TITLE: text, DESCRIPTION: text})
         return example[TITLE], example[DESCRIPTION]
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, TITLE), tf.TensorSpec([None], tf.string, DESCRIPTION)])
+    @tf.function(
+        input_signature=[tf.TensorSpec([None], tf.string, TITLE), tf.TensorSpec([None], tf.string, DESCRIPTION)]
+    )
     def serve_text(self, title: tf.Tensor, description: tf.Tensor) -> dict[str, tf.Tensor]:
         """Classifies `title` and `description`, string [batch].
 
@@ -153,6 +155,4 @@ def text_example(title: str, description: str) -> tf.train.Example:
     def text(value: str) -> tf.train.Feature:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
 
-    return tf.train.Example(
-        features=tf.train.Features(feature={TITLE: text(title), DESCRIPTION: text(description)})
-    )
+    return tf.train.Example(features=tf.train.Features(feature={TITLE: text(title), DESCRIPTION: text(description)}))

@@ -91,7 +91,9 @@ class ProgressLog(keras.callbacks.Callback):
     def _report(self, event: str, done: float, logs, rows_per_second: float, **fields):
         metrics = {name: round(float(value), 4) for name, value in (logs or {}).items() if name != "learning_rate"}
         progress = {"epoch": self._epoch, "epochs": self._epochs, "done": round(done, 3)}
-        logger.info(event, extra={"fields": {**progress, **metrics, "rows_per_second": round(rows_per_second), **fields}})
+        logger.info(
+            event, extra={"fields": {**progress, **metrics, "rows_per_second": round(rows_per_second), **fields}}
+        )
 
 
 def grow_gpu_memory() -> None:

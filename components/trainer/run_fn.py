@@ -53,7 +53,14 @@ def _train(network: keras.Model, fn_args: FnArgs) -> None:
     rows, epochs = len(counts), config["epochs"]
     logger.info(
         "training begins",
-        extra={"fields": {"rows": rows, "steps": steps, "tokens_per_row": round(counts.mean(), 1), "parameters": network.count_params()}},
+        extra={
+            "fields": {
+                "rows": rows,
+                "steps": steps,
+                "tokens_per_row": round(counts.mean(), 1),
+                "parameters": network.count_params(),
+            }
+        },
     )
     recipe.compile_model(
         network,

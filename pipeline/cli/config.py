@@ -1,6 +1,7 @@
 """`agnews config`: the settings, where each came from, and what each means."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -59,7 +60,7 @@ def _shown(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     # Plain columns: they survive a pipe, whatever the width of the terminal.
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header) - 1)]
     for row in [header, *rows]:

@@ -19,7 +19,9 @@ def data() -> None:
 
 
 @data.command(epilog="Example:  agnews data fetch --to ~/ag_news && export AG_NEWS_DIR=~/ag_news")
-@click.option("--to", "directory", type=click.Path(path_type=Path), help="Directory for the files  [default: data.cache]")
+@click.option(
+    "--to", "directory", type=click.Path(path_type=Path), help="Directory for the files  [default: data.cache]"
+)
 @settings_options
 def fetch(loaded: Loaded, directory: Path | None) -> None:
     """Download the public files; a broken download goes on where it stopped."""
@@ -30,7 +32,9 @@ def fetch(loaded: Loaded, directory: Path | None) -> None:
 
 @data.command(epilog="Example:  agnews data sample --to /tmp/sample --rows 1000")
 @click.option("--to", "directory", type=click.Path(path_type=Path), required=True, help="Directory to make.")
-@click.option("--rows", type=click.IntRange(min=8), default=4000, show_default=True, help="Training rows; a quarter more: test.")
+@click.option(
+    "--rows", type=click.IntRange(min=8), default=4000, show_default=True, help="Training rows; a quarter more: test."
+)
 @click.option("--seed", default=7, show_default=True, help="Seed of the grammar: the same seed gives the same rows.")
 def sample(directory: Path, rows: int, seed: int) -> None:
     """Write a synthetic sample: news-like rows that this project makes up."""
@@ -77,8 +81,8 @@ def resolve_source(settings: Settings) -> DataSource:
     )
     if source.synthetic:
         click.secho(
-            "The public data cannot be downloaded here: this run uses SYNTHETIC rows. For the real ones set AG_NEWS_DIR "
-            "or --data to a directory that holds train.csv and test.csv.",
+            "The public data cannot be downloaded here: this run uses SYNTHETIC rows. For the real ones set "
+            "AG_NEWS_DIR or --data to a directory that holds train.csv and test.csv.",
             fg="yellow",
             err=True,
         )
@@ -88,10 +92,10 @@ def resolve_source(settings: Settings) -> DataSource:
 def download_with_progress(directory: Path) -> None:
     """Downloads with a progress bar; shows the licence note when something was there to be downloaded."""
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    tasks = {}
+    tasks: dict[str, TaskID] = {}
     with Progress(*columns, console=Console(stderr=True)) as bar:
 
         def progress(name: str, done: int, total: int | None) -> None:

@@ -23,10 +23,14 @@ def print_description(console: Console, splits: dict[str, SplitDescription]) -> 
         lengths = sorted(split.lengths) or [0]
         median, longest = lengths[len(lengths) // 2], lengths[-1]
         console.print(f"{name}: {split.rows:,} rows, bad: {bad}; characters: median {median}, longest {longest:,}")
-        console.print(_bars("rows a class", [(label, split.by_class[label]) for label in CLASS_NAMES], total=split.rows))
+        console.print(
+            _bars("rows a class", [(label, split.by_class[label]) for label in CLASS_NAMES], total=split.rows)
+        )
     train = splits[TRAIN]
     console.print(_bars("characters a row (the longest hundredth left out)", _histogram(_clipped(train.lengths))))
-    words = [_bars(f"rows of {name} with the word", train.words[name].most_common(_TOP_WORDS), 18) for name in CLASS_NAMES]
+    words = [
+        _bars(f"rows of {name} with the word", train.words[name].most_common(_TOP_WORDS), 18) for name in CLASS_NAMES
+    ]
     console.print(Columns(words, padding=(0, 4)))
 
 
@@ -55,15 +59,18 @@ def write_png(splits: dict[str, SplitDescription], path: Path, *, title: str) ->
         path: the PNG file.
         title: stands over the picture.
     """
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 8), layout="constrained")
     figure.suptitle(title, fontsize=10)
-    top, bottom = figure.subfigures(2, 1)
-    balance, lengths = top.subplots(1, 2)
+    axes: dict[str, Axes] = figure.subplot_mosaic([["balance", "balance", "lengths", "lengths"], list(CLASS_NAMES)])
+    balance, lengths = axes["balance"], axes["lengths"]
     for index, (name, split) in enumerate(splits.items()):
         offsets = [position + 0.4 * index - 0.2 for position in range(len(CLASS_NAMES))]
-        bars = balance.bar(offsets, [split.by_class[label] for label in CLASS_NAMES], 0.4, label=f"{name}: {split.rows:,}")
+        bars = balance.bar(
+            offsets, [split.by_class[label] for label in CLASS_NAMES], 0.4, label=f"{name}: {split.rows:,}"
+        )
         balance.bar_label(bars, fmt="{:,.0f}", fontsize=8)
         lengths.hist(_clipped(split.lengths), _BINS, density=True, alpha=0.5, label=name)
     balance.set_xticks(range(len(CLASS_NAMES)), CLASS_NAMES)
@@ -72,10 +79,10 @@ def write_png(splits: dict[str, SplitDescription], path: Path, *, title: str) ->
     balance.margins(y=0.2)
     balance.legend(loc="upper center", ncols=len(splits))
     lengths.legend()
-    for axes, label in zip(bottom.subplots(1, len(CLASS_NAMES)), CLASS_NAMES, strict=True):
+    for label in CLASS_NAMES:
         words = splits[TRAIN].words[label].most_common(_TOP_WORDS)[::-1]
-        axes.barh([word for word, _ in words], [count for _, count in words])
-        axes.set(title=f"{label}: frequent words", xlabel="train rows")
+        axes[label].barh([word for word, _ in words], [count for _, count in words])
+        axes[label].set(title=f"{label}: frequent words", xlabel="train rows")
     figure.savefig(path, dpi=110)
 
 

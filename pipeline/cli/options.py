@@ -14,9 +14,14 @@ def settings_options(command: Callable) -> Callable:
 
     @click.option("--profile", default="default", show_default=True, help="Named set of settings to start from.")
     @click.option(
-        "--config", "config_file", type=click.Path(path_type=Path), help="Settings file (YAML)  [default: ./agnews.yaml]"
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path),
+        help="Settings file (YAML)  [default: ./agnews.yaml]",
     )
-    @click.option("--data", type=click.Path(path_type=Path), help="Directory with the data; short for --set data.path=…")
+    @click.option(
+        "--data", type=click.Path(path_type=Path), help="Directory with the data; short for --set data.path=…"
+    )
     @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting; may be repeated.")
     @functools.wraps(command)
     def with_settings(*args, profile: str, config_file: Path | None, data: Path | None, assignments, **kwargs):

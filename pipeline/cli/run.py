@@ -10,6 +10,8 @@ from pipeline.cli.options import settings_options
 from pipeline.settings_sources import Loaded
 from schema.errors import AgNewsError, RunError
 
+_PLAIN_WIDTH = 120
+
 
 @click.command(epilog="Example:  agnews run --data ~/ag_news --set trainer.epochs=3")
 @click.option("--no-cache", is_flag=True, help="Run every component, changed or not.")
@@ -54,7 +56,7 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
 
                 local.run(create_pipeline(settings, source), run_id, root, display)
                 summary = summarize(connection_config(settings), run_id)
-        print_summary(Console(), summary, settings, log)
+        print_summary(Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH), summary, settings, log)
     except AgNewsError as error:
         raise type(error)(f"{error}\nThe log is {log}") from error
     except KeyboardInterrupt:

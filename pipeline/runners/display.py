@@ -24,9 +24,15 @@ def describe(event: ProgressEvent) -> str:
     """A report's fields as people read them: the training's in words, others as name and value."""
     fields = dict(event.fields)
     if "epochs" in fields:
-        metrics = ", ".join(f"{name} {fields[name]:.4f}" for name in ("loss", "accuracy", "val_accuracy") if name in fields)
-        return f"epoch {fields['epoch']}/{fields['epochs']} {fields['done']:.0%}, {metrics}, {fields['rows_per_second']:,} rows/s"
-    values = (f"{name.replace('_', ' ')} {value:,}" if isinstance(value, int) else f"{name.replace('_', ' ')} {value}" for name, value in fields.items())
+        metrics = ", ".join(
+            f"{name} {fields[name]:.4f}" for name in ("loss", "accuracy", "val_accuracy") if name in fields
+        )
+        epoch = f"epoch {fields['epoch']}/{fields['epochs']} {fields['done']:.0%}"
+        return f"{epoch}, {metrics}, {fields['rows_per_second']:,} rows/s"
+    values = (
+        f"{name.replace('_', ' ')} {value:,}" if isinstance(value, int) else f"{name.replace('_', ' ')} {value}"
+        for name, value in fields.items()
+    )
     return f"{event.event}: {', '.join(values)}" if fields else event.event
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class State(StrEnum):
@@ -30,7 +30,7 @@ class ProgressEvent:
 
     component: str
     event: str
-    fields: dict[str, object]
+    fields: dict[str, Any]
 
 
 class Watcher(Protocol):

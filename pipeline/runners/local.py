@@ -106,7 +106,9 @@ def _exclusive(root: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
-        raise RunError(f"another run holds {root}: wait for it to end, or set pipeline.root to another place") from error
+        raise RunError(
+            f"another run holds {root}: wait for it to end, or set pipeline.root to another place"
+        ) from error
     try:
         yield
     finally:

@@ -1,0 +1,41 @@
+# Two commands do everything on a fresh machine: `make run` and `make test`. Both make .venv themselves.
+SHELL := bash
+.DEFAULT_GOAL := help
+# Where this is set, TensorFlow Extended is compiled anew at every start: 40 s instead of 10.
+export PYTHONDONTWRITEBYTECODE :=
+AGNEWS := .venv/bin/agnews
+SOURCES := pipeline components schema serving tests setup.py
+
+.PHONY: help run test test-real lint types format lock clean default dev
+
+help:  ## Say what there is.
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
+
+run: default  ## Run the whole pipeline; ARGS="--profile sample" passes options to `agnews run`.
+	@$(AGNEWS) run $(ARGS)
+
+test: dev lint types  ## Check style and types, then run the tests, one of them the whole pipeline on synthetic rows.
+	.venv/bin/python -m pytest -m "not real"
+
+test-real: dev  ## Run the pipeline on the data in AG_NEWS_DIR and check what it reaches.
+	.venv/bin/python -m pytest -m real -s
+
+lint: dev
+	@.venv/bin/ruff check $(SOURCES)
+	@.venv/bin/ruff format --check $(SOURCES)
+
+types: dev
+	@.venv/bin/mypy
+
+format: dev  ## Bring the code into the project's form.
+	@.venv/bin/ruff check --fix-only $(SOURCES)
+	@.venv/bin/ruff format $(SOURCES)
+
+lock: dev  ## Renew requirements/*.txt from setup.py.
+	@scripts/lock.sh
+
+clean:  ## Remove the environment and what runs made.
+	rm -rf .venv .setup.lock data runs serving_model
+
+default dev:
+	@scripts/setup.sh $@

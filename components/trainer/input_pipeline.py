@@ -1,66 +1,100 @@
-"""tf.data from transformed examples to length-bucketed batches."""
+"""From transformed examples to length-bucketed batches.
 
-from collections.abc import Sequence
+All token ids are held in memory (AG News' training rows take 15 MB), so that an epoch begins at once and its order
+is a true permutation: tf.data's own shuffle buffer would have to be filled anew each time.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
-from components.transform import TOKEN_IDS
+from components.transform import PADDING_ID, TOKEN_IDS
 from schema.features import LABEL
 
-_FEATURES = {
-    TOKEN_IDS: tf.io.RaggedFeature(tf.int64),
-    LABEL: tf.io.FixedLenFeature([], tf.int64),
-}
+_FEATURES = {TOKEN_IDS: tf.io.RaggedFeature(tf.int64), LABEL: tf.io.FixedLenFeature([], tf.int64)}
+_READ_BATCH = 4096
 
 
-def _parse(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    example = tf.io.parse_single_example(serialized, _FEATURES)
-    return example[TOKEN_IDS], example[LABEL]
+@dataclass(frozen=True)
+class TokenizedRows:
+    """Texts of different lengths, one after the other.
 
-
-def read_examples(file_patterns: Sequence[str]) -> tf.data.Dataset:
-    """Transformed examples of gzipped TFRecord files, in file order.
-
-    Returns:
-        Dataset of (token ids int64 [tokens], label int64 []), cached in memory once read through.
+    Attributes:
+        token_ids: int32 [tokens of all rows].
+        offsets: int64 [rows + 1]; row i is `token_ids[offsets[i] : offsets[i + 1]]`.
+        labels: int64 [rows].
     """
+
+    token_ids: np.ndarray
+    offsets: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def token_counts(self) -> np.ndarray:
+        """Tokens of each row, int64 [rows]."""
+        return np.diff(self.offsets)
+
+
+def read_rows(file_patterns: Sequence[str]) -> TokenizedRows:
+    """Reads transformed examples from gzipped TFRecord files, in the order of the files' names."""
     files = sorted(name for pattern in file_patterns for name in tf.io.gfile.glob(pattern))
-    return tf.data.TFRecordDataset(files, compression_type="GZIP").map(_parse, tf.data.AUTOTUNE).cache()
+    records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_READ_BATCH)
+    ids, counts, labels = [np.zeros(0, np.int32)], [np.zeros(1, np.int64)], [np.zeros(0, np.int64)]
+    for examples in records.map(lambda serialized: tf.io.parse_example(serialized, _FEATURES)):
+        ids.append(examples[TOKEN_IDS].flat_values.numpy().astype(np.int32))
+        counts.append(examples[TOKEN_IDS].row_lengths().numpy())
+        labels.append(examples[LABEL].numpy())
+    return TokenizedRows(np.concatenate(ids), np.cumsum(np.concatenate(counts)), np.concatenate(labels))
 
 
-def token_counts(examples: tf.data.Dataset) -> np.ndarray:
-    """Number of tokens of each example, int32 [rows]."""
-    counts = examples.map(lambda token_ids, _: tf.shape(token_ids)[0]).batch(4096)
-    return np.concatenate([np.zeros(0, np.int32), *counts.as_numpy_iterator()])
-
-
-def count_batches(counts: np.ndarray, *, batch_size: int, boundaries: Sequence[int]) -> int:
-    """How many batches `bucketed_batches` makes of examples of these token counts."""
-    rows_by_bucket = np.bincount(np.digitize(counts, boundaries)) if len(boundaries) else np.array([len(counts)])
-    return int(np.ceil(rows_by_bucket / batch_size).sum())
+def count_batches(rows: TokenizedRows, *, batch_size: int, boundaries: Sequence[int]) -> int:
+    """How many batches `bucketed_batches` makes of these rows."""
+    return sum(-(-len(bucket) // batch_size) for bucket in _buckets(rows, boundaries))
 
 
 def bucketed_batches(
-    examples: tf.data.Dataset, *, batch_size: int, boundaries: Sequence[int], shuffle_rows: int = 0, seed: int = 0
+    rows: TokenizedRows, *, batch_size: int, boundaries: Sequence[int], seed: int | None = None
 ) -> tf.data.Dataset:
     """Batches of texts of similar length, so that little of a batch is padding.
 
     Args:
-        examples: what `read_examples` gives.
-        batch_size: rows of a batch; the last ones of each bucket may be smaller.
+        rows: the texts.
+        batch_size: rows of a batch; the last one of each bucket may be smaller.
         boundaries: token counts at which the next bucket begins.
-        shuffle_rows: rows shuffled among each other, anew each epoch; 0 keeps the order.
-        seed: seed of the shuffling.
+        seed: shuffles rows and batches, in each pass anew; None keeps their order.
 
     Returns:
-        Dataset of (token ids int64 [batch, time] right-padded with 0, label int64 [batch]).
+        Dataset of (token ids int32 [batch, time] right-padded with 0, label int64 [batch]); a pass holds each row once.
     """
-    if shuffle_rows:
-        examples = examples.shuffle(shuffle_rows, seed=seed, reshuffle_each_iteration=True)
-    batches = examples.bucket_by_sequence_length(
-        lambda token_ids, _: tf.shape(token_ids)[0],
-        bucket_boundaries=list(boundaries),
-        bucket_batch_sizes=[batch_size] * (len(boundaries) + 1),
-    )
-    return batches.prefetch(tf.data.AUTOTUNE)
+    buckets = _buckets(rows, boundaries)
+    generator = None if seed is None else np.random.default_rng(seed)
+
+    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        orders = buckets if generator is None else [generator.permutation(bucket) for bucket in buckets]
+        parts = [order[start : start + batch_size] for order in orders for start in range(0, len(order), batch_size)]
+        for index in range(len(parts)) if generator is None else generator.permutation(len(parts)):
+            yield _padded(rows, parts[index]), rows.labels[parts[index]]
+
+    signature = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int64)
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    count = count_batches(rows, batch_size=batch_size, boundaries=boundaries)
+    return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(tf.data.AUTOTUNE)
+
+
+def _buckets(rows: TokenizedRows, boundaries: Sequence[int]) -> list[np.ndarray]:
+    """Indices of the rows of each bucket, in their order."""
+    bucket_of_row = np.digitize(rows.token_counts, boundaries)
+    return [np.flatnonzero(bucket_of_row == bucket) for bucket in range(len(boundaries) + 1)]
+
+
+def _padded(rows: TokenizedRows, indices: np.ndarray) -> np.ndarray:
+    counts = rows.offsets[indices + 1] - rows.offsets[indices]
+    batch = np.full((len(indices), counts.max()), PADDING_ID, np.int32)
+    for position, index in enumerate(indices):
+        batch[position, : counts[position]] = rows.token_ids[rows.offsets[index] : rows.offsets[index + 1]]
+    return batch

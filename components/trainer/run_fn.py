@@ -46,33 +46,28 @@ def run_fn(fn_args: FnArgs) -> None:
 def _train(network: keras.Model, fn_args: FnArgs) -> None:
     config = fn_args.custom_config
     buckets = {"batch_size": config["batch_size"], "boundaries": config["bucket_boundaries"]}
-    train = input_pipeline.read_examples(fn_args.train_files)
-    val = input_pipeline.read_examples(fn_args.eval_files)
-    counts = input_pipeline.token_counts(train)
-    steps = input_pipeline.count_batches(counts, **buckets)
-    rows, epochs = len(counts), config["epochs"]
-    logger.info(
-        "training begins",
-        extra={
-            "fields": {
-                "rows": rows,
-                "steps": steps,
-                "tokens_per_row": round(counts.mean(), 1),
-                "parameters": network.count_params(),
-            }
-        },
-    )
+    train = input_pipeline.read_rows(fn_args.train_files)
+    val = input_pipeline.read_rows(fn_args.eval_files)
+    steps = input_pipeline.count_batches(train, **buckets)
+    epochs = config["epochs"]
+    size = {"rows": len(train), "steps": steps, "parameters": network.count_params()}
+    logger.info("training begins", extra={"fields": {**size, "tokens_per_row": round(train.token_counts.mean(), 1)}})
     recipe.compile_model(
         network,
         steps=steps * epochs,
         **{name: config[name] for name in ("learning_rate", "weight_decay", "ema_momentum")},
     )
     network.fit(
-        input_pipeline.bucketed_batches(train, shuffle_rows=rows, seed=config["seed"], **buckets),
+        input_pipeline.bucketed_batches(train, seed=config["seed"], **buckets),
         validation_data=input_pipeline.bucketed_batches(val, **buckets),
         epochs=epochs,
         callbacks=recipe.callbacks(
-            network, patience=config["patience"], log_dir=fn_args.model_run_dir, rows=rows, steps=steps, epochs=epochs
+            network,
+            patience=config["patience"],
+            log_dir=fn_args.model_run_dir,
+            rows=len(train),
+            steps=steps,
+            epochs=epochs,
         ),
         verbose=0,
     )

@@ -84,7 +84,7 @@ def _run_component(
     except Exception as error:
         ended(State.FAILED)
         logger.exception("component failed", extra={"fields": {"component": component}})
-        raise RunError(f"{component} failed: {type(error).__name__}: {_first_line(error)}") from error
+        raise RunError(f"{component} failed: {type(error).__name__}: {_last_line(error)}") from error
     except BaseException:
         ended(State.FAILED)
         raise
@@ -95,8 +95,9 @@ def _run_component(
     ended(State.CACHED if published.last_known_state == _EXECUTION.CACHED else State.DONE)
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), "no message")
+def _last_line(error: Exception) -> str:
+    # TensorFlow puts the path to the fault first, the fault itself last.
+    return next(reversed(str(error).strip().splitlines()), "no message")
 
 
 @contextmanager

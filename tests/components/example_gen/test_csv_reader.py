@@ -1,0 +1,155 @@
+import csv
+import gzip
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.example_gen.csv_reader import read_csv
+from components.example_gen.rows import RawRow, Reason, RejectedRow
+from schema.errors import DataError
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(data, name="train.csv"):
+        path = tmp_path / name
+        path.write_bytes(data if isinstance(data, bytes) else data.encode())
+        return list(read_csv(str(path)))
+
+    return read
+
+
+def texts(rows):
+    return [(row.label, row.title, row.description) for row in rows if isinstance(row, RawRow)]
+
+
+def reasons(rows):
+    return [(row.number, row.reason) for row in rows if isinstance(row, RejectedRow)]
+
+
+def test_official_rows_have_classes_from_one_and_doubled_quotes(read):
+    rows = read('"3","Oil, up","He said ""no""."\n"1","Vote","Today"\n')
+    assert texts(rows) == [(2, "Oil, up", 'He said "no".'), (0, "Vote", "Today")]
+
+
+def test_backslashes_and_entities_stay_as_they_are(read):
+    assert texts(read('"4","A #39;s","one\\two &lt;b&gt;"\n')) == [(3, "A #39;s", "one\\two &lt;b&gt;")]
+
+
+def test_gzipped_files_are_read(read):
+    assert texts(read(gzip.compress(b'"2","Goal","Two"\n'), "train.csv.gz")) == [(1, "Goal", "Two")]
+
+
+def test_a_cut_gzip_file_is_an_error_that_names_it(read):
+    with pytest.raises(DataError, match=r"train\.csv\.gz"):
+        read(gzip.compress(b'"2","Goal","Two"\n' * 100)[:-12], "train.csv.gz")
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "expected"),
+    [
+        ("Class Index,Title,Description", "1,Vote,Today", (0, "Vote", "Today")),
+        ("title,description,label", "Vote,Today,0", (0, "Vote", "Today")),
+        ("text,label", "Vote today,3", (3, "", "Vote today")),
+        ("id,label,source,title,description", "77,2,web,Oil,Up", (2, "Oil", "Up")),
+        ("label,text", "Sports,Goal", (1, "", "Goal")),
+    ],
+)
+def test_headers_name_the_columns(read, header, row, expected):
+    assert texts(read(f"{header}\n{row}\n")) == [expected]
+
+
+def test_a_header_without_text_says_what_is_needed(read):
+    with pytest.raises(DataError, match="title and description, or text"):
+        read("label,title\n1,Vote\n")
+
+
+def test_a_first_row_of_data_is_no_header(read):
+    assert texts(read('"1","Title","Text"\n')) == [(0, "Title", "Text")]
+
+
+def test_byte_order_mark_and_windows_line_ends_are_no_content(read):
+    assert texts(read(b'\xef\xbb\xbf"1","Vote","Today"\r\n"2","Goal","Two"\r\n')) == [
+        (0, "Vote", "Today"),
+        (1, "Goal", "Two"),
+    ]
+
+
+def test_a_quoted_field_may_hold_line_ends(read):
+    assert texts(read('"1","Vote","one\ntwo\n\nthree"\n"2","Goal","Two"\n')) == [
+        (0, "Vote", "one\ntwo\n\nthree"),
+        (1, "Goal", "Two"),
+    ]
+
+
+def test_wrong_field_counts_are_rejected_with_their_line(read):
+    rows = read('"1","Vote","Today"\n"1","Vote"\n"1","a","b","c"\n')
+    assert reasons(rows) == [(2, Reason.WRONG_FIELD_COUNT), (3, Reason.WRONG_FIELD_COUNT)]
+
+
+def test_an_unclosed_quote_costs_its_own_row_only(read):
+    rows = read('"1","Vote","Today\n"2","Goal","Two"\n"3","Oil","Up"\n')
+    assert reasons(rows) == [(1, Reason.UNCLOSED_QUOTE)]
+    assert texts(rows) == [(1, "Goal", "Two"), (2, "Oil", "Up")]
+
+
+def test_an_unclosed_quote_at_the_end_is_rejected(read):
+    assert reasons(read('"1","Vote","Today"\n"2","Goal')) == [(2, Reason.UNCLOSED_QUOTE)]
+
+
+def test_text_after_a_closing_quote_is_rejected(read):
+    assert reasons(read('"1","Vote"x,"Today"\n')) == [(1, Reason.MALFORMED_QUOTES)]
+
+
+def test_a_line_of_a_megabyte_is_rejected_and_the_next_is_read(read):
+    rows = read(b'"1","' + b"x" * (3 << 20) + b'","y"\n"2","Goal","Two"\n')
+    assert reasons(rows) == [(1, Reason.TOO_LONG)]
+    assert texts(rows) == [(1, "Goal", "Two")]
+
+
+def test_bad_bytes_are_kept_for_the_check_to_find(read):
+    [row] = read(b'"1","Vote \xff","Today"\n')
+    with pytest.raises(UnicodeEncodeError):
+        row.title.encode()
+
+
+def test_blank_lines_are_no_rows(read):
+    assert len(read('\n"1","Vote","Today"\n\n\n"2","Goal","Two"\n\n')) == 2
+
+
+def test_an_unreadable_file_is_an_error_that_names_it(tmp_path):
+    with pytest.raises(DataError, match=r"gone\.csv"):
+        list(read_csv(str(tmp_path / "gone.csv")))
+
+
+_FIELD = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), _FIELD, _FIELD), max_size=8))
+def test_whatever_is_written_as_csv_is_read_back(tmp_path_factory, items):
+    file = io.StringIO(newline="")
+    csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(items)
+    path = tmp_path_factory.mktemp("csv") / "train.csv"
+    path.write_bytes(file.getvalue().encode())
+    assert texts(read_csv(str(path))) == [(label - 1, title, text) for label, title, text in items]
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_give_rows_or_rejections_and_no_error(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("csv") / "train.csv"
+    path.write_bytes(b'"1","Vote","Today"\n' + data)
+    rows = list(read_csv(str(path)))
+    assert all(isinstance(row, RawRow | RejectedRow) for row in rows)
+    numbers = [row.number for row in rows]
+    assert numbers == sorted(set(numbers))
+    assert rows[0].number == 1
+
+
+@given(st.lists(st.sampled_from(["good", '"1","a"', '"x","a","b"', '"1","a"b,"c"', "1,2,3,4"]), max_size=20))
+def test_every_line_is_accounted_for(tmp_path_factory, kinds):
+    lines = ['"1","Vote","Today"' if kind == "good" else kind for kind in kinds]
+    path = tmp_path_factory.mktemp("csv") / "train.csv"
+    path.write_text("\n".join(lines) + "\n")
+    assert [row.number for row in read_csv(str(path))] == list(range(1, len(lines) + 1))

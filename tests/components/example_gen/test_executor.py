@@ -1,0 +1,165 @@
+import json
+import os
+
+import pytest
+import tensorflow as tf
+from google.protobuf import struct_pb2
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.utils import proto_utils
+
+from components.example_gen.executor import Executor
+from schema.errors import DataError
+from schema.features import load_schema
+
+GOOD = [(index % 4 + 1, f"title {index}", f"text {index}") for index in range(60)]
+TEST = [(1, "test", "rows"), (2, "more", "rows")]
+
+
+def line(label, title, text):
+    return f'"{label}","{title}","{text}"\n'
+
+
+def ingest(base, *, max_bad_fraction=0.0, val_fraction=0.3):
+    options = struct_pb2.Struct()
+    options.update(
+        dict(
+            val_fraction=val_fraction, max_bad_fraction=max_bad_fraction, max_chars=200, source="here", synthetic=False
+        )
+    )
+    custom_config = example_gen_pb2.CustomConfig()
+    custom_config.custom_config.Pack(options)
+    splits = [dict(name="train", pattern="train.csv"), dict(name="test", pattern="test.csv")]
+    examples = standard_artifacts.Examples()
+    examples.uri = str(base / "AgNewsExampleGen/examples/7")
+    Executor().Do(
+        {},
+        {"examples": [examples]},
+        {
+            "input_base": str(base),
+            "input_config": proto_utils.proto_to_json(example_gen_pb2.Input(splits=splits)),
+            "output_config": proto_utils.proto_to_json(example_gen_pb2.Output()),
+            "output_data_format": example_gen_pb2.FORMAT_TF_EXAMPLE,
+            "custom_config": proto_utils.proto_to_json(custom_config),
+        },
+    )
+    return examples
+
+
+def written(examples, split):
+    files = tf.io.gfile.glob(os.path.join(artifact_utils.get_split_uri([examples], split), "*"))
+    records = tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator()
+    return [tf.train.Example.FromString(record).features.feature for record in records]
+
+
+def quarantined(examples):
+    with open(examples.get_string_custom_property("quarantine_uri")) as file:
+        return [json.loads(text) for text in file]
+
+
+@pytest.fixture
+def data(tmp_path):
+    (tmp_path / "train.csv").write_text("".join(line(*row) for row in GOOD))
+    (tmp_path / "test.csv").write_text("".join(line(*row) for row in TEST))
+    return tmp_path
+
+
+def titles(features):
+    return {feature["title"].bytes_list.value[0].decode() for feature in features}
+
+
+def test_train_is_split_and_test_stays_test(data):
+    examples = ingest(data)
+    train, val, test = (written(examples, split) for split in ("train", "val", "test"))
+    assert titles(train) | titles(val) == {title for _, title, _ in GOOD}
+    assert not titles(train) & titles(val)
+    assert len(train) > len(val) > 5
+    assert titles(test) == {"test", "more"}
+    assert artifact_utils.decode_split_names(examples.split_names) == ["train", "val", "test"]
+
+
+def test_a_row_keeps_its_split_when_other_rows_come(data):
+    before = titles(written(ingest(data), "val"))
+    with open(data / "train.csv", "a") as file:
+        file.write("".join(line(1, f"new {index}", "text") for index in range(50)))
+    after = titles(written(ingest(data), "val"))
+    assert before == {title for title in after if not title.startswith("new")}
+
+
+def test_examples_hold_exactly_the_features_of_the_schema(data):
+    [feature, *_] = written(ingest(data), "train")
+    assert set(feature) == {entry.name for entry in load_schema().feature}
+    assert (
+        feature["text_length"].int64_list.value[0] == len("title 0text 0")
+        or feature["text_length"].int64_list.value[0] == 15
+    )
+
+
+def test_bad_rows_go_to_quarantine_with_file_row_and_reason(data):
+    with open(data / "train.csv", "ab") as file:
+        file.write(
+            b'"9","class","unknown"\n"1","bad \xff","bytes"\n"1","short"\n"1"," ",""\n"1","long","'
+            + b"x" * 300
+            + b'"\n'
+        )
+    examples = ingest(data, max_bad_fraction=0.5)
+    assert [(row["number"], row["reason"]) for row in sorted(quarantined(examples), key=lambda row: row["number"])] == [
+        (61, "unknown_class"),
+        (62, "bad_utf8"),
+        (63, "wrong_field_count"),
+        (64, "empty_text"),
+        (65, "too_long"),
+    ]
+    assert {row["file"] for row in quarantined(examples)} == {str(data / "train.csv")}
+    assert examples.get_int_custom_property("rows_quarantined") == 5
+    assert examples.get_int_custom_property("quarantined_bad_utf8") == 1
+    assert os.path.dirname(examples.get_string_custom_property("quarantine_uri")) == str(
+        data / "AgNewsExampleGen/quarantine/7"
+    )
+
+
+def test_too_many_bad_rows_stop_the_run_with_a_summary(data):
+    with open(data / "train.csv", "a") as file:
+        file.write('"9","class","unknown"\n')
+    with pytest.raises(
+        DataError, match=r"1 of 63 rows are bad \(1\.59%\), allowed are 1\.00%: unknown_class 1"
+    ) as stopped:
+        ingest(data, max_bad_fraction=0.01)
+    assert "train.csv, row 61: unknown_class: class '9'" in str(stopped.value)
+    assert "quarantine.jsonl" in str(stopped.value)
+
+
+def test_duplicates_and_rows_in_both_train_and_test_are_counted(data):
+    with open(data / "train.csv", "a") as file:
+        file.write(line(*GOOD[0]) * 2 + line(*GOOD[1]) + line(*TEST[0]))
+    examples = ingest(data)
+    assert examples.get_int_custom_property("duplicates") == 3
+    assert examples.get_int_custom_property("train_test_overlap") == 1
+
+
+def test_no_rows_at_all_is_an_error(data):
+    (data / "test.csv").write_text("")
+    with pytest.raises(DataError, match="none is left for the split test"):
+        ingest(data)
+
+
+_LINE = st.one_of(
+    st.just(b'"1","good","row"'),
+    st.binary(max_size=40).filter(lambda data: b"\n" not in data),
+    st.sampled_from([b'"1","open', b'"2","two', b'fields"', b'"9","x","y"', b'"1","\xff","z"', b'"1","",""']),
+)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(_LINE, max_size=12))
+def test_rows_read_are_rows_written_plus_rows_quarantined(tmp_path_factory, lines):
+    base = tmp_path_factory.mktemp("data")
+    (base / "train.csv").write_bytes("".join(line(*row) for row in GOOD).encode() + b"\n".join(lines))
+    (base / "test.csv").write_text(line(*TEST[0]))
+    examples = ingest(base, max_bad_fraction=1.0)
+    in_files = sum(len(written(examples, split)) for split in ("train", "val", "test"))
+    assert examples.get_int_custom_property("rows_written") == in_files
+    assert examples.get_int_custom_property("rows_quarantined") == len(quarantined(examples))
+    assert examples.get_int_custom_property("rows_read") == in_files + len(quarantined(examples))

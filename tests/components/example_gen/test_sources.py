@@ -1,0 +1,112 @@
+import pytest
+
+from components.example_gen.download import Offline
+from components.example_gen.sources import resolve
+from schema.errors import DataError
+
+
+def offline(directory):
+    raise Offline("no network")
+
+
+def unexpected(directory):
+    raise AssertionError("nothing must be downloaded here")
+
+
+@pytest.fixture
+def find(tmp_path):
+    def find(path=None, train=None, test=None, *, download=unexpected, environ=None):
+        return resolve(
+            path,
+            train,
+            test,
+            cache=tmp_path / "cache",
+            synthetic_rows=40,
+            synthetic_seed=7,
+            download=download,
+            environ=environ or {},
+        )
+
+    return find
+
+
+def make(directory, *names):
+    for name in names:
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text("")
+    return str(directory)
+
+
+def test_an_explicit_path_comes_before_the_environment(find, tmp_path):
+    here = make(tmp_path / "here", "train.csv", "test.csv")
+    there = make(tmp_path / "there", "train.csv", "test.csv")
+    source = find(here, environ={"AG_NEWS_DIR": there})
+    assert (source.base, source.found_by, source.synthetic) == (here, "path", False)
+
+
+def test_the_environment_comes_before_a_download(find, tmp_path):
+    there = make(tmp_path / "there", "train.csv", "test.csv")
+    source = find(environ={"AG_NEWS_DIR": there})
+    assert (source.base, source.found_by) == (there, "AG_NEWS_DIR")
+
+
+def test_a_wrong_path_is_an_error_and_no_fallback(find, tmp_path):
+    with pytest.raises(DataError, match="no such directory"):
+        find(str(tmp_path / "gone"))
+    with pytest.raises(DataError, match="AG_NEWS_DIR"):
+        find(environ={"AG_NEWS_DIR": str(tmp_path / "gone")})
+
+
+def test_a_directory_without_data_says_what_was_looked_for(find, tmp_path):
+    with pytest.raises(DataError, match=r"test\.csv, test\.csv\.gz, test\*\.parquet"):
+        find(make(tmp_path / "half", "train.csv"))
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("train.csv.gz", "test.csv.gz"),
+        ("train-00000-of-00001.parquet", "test-00000-of-00001.parquet"),
+        ("ag_news_subset-train.tfrecord-00000-of-00001", "ag_news_subset-test.tfrecord-00000-of-00001"),
+    ],
+)
+def test_files_of_every_format_are_found_by_name(find, tmp_path, train, test):
+    source = find(make(tmp_path / "data [1]", train, test))
+    assert [file.rpartition("/")[2] for file in source.files(source.train_pattern)] == [train]
+    assert [file.rpartition("/")[2] for file in source.files(source.test_pattern)] == [test]
+
+
+def test_patterns_with_spans_match_dated_folders(find, tmp_path):
+    base = make(tmp_path / "dated", "1/v1/train.csv", "2/v1/train.csv", "1/v1/test.csv")
+    source = find(base, "{SPAN}/v{VERSION}/train.csv", "{SPAN:1}/v{VERSION}/test.csv")
+    assert len(source.files(source.train_pattern)) == 2
+
+
+def test_a_pattern_that_matches_nothing_names_its_setting(find, tmp_path):
+    base = make(tmp_path / "dated", "1/train.csv")
+    with pytest.raises(DataError, match=r"data\.test_pattern '\{SPAN\}/test\.csv'"):
+        find(base, "{SPAN}/train.csv", "{SPAN}/test.csv")
+
+
+def test_what_was_downloaded_is_used(find):
+    def download(directory):
+        make(directory, "train.csv", "test.csv")
+
+    assert find(download=download).found_by == "download"
+    assert find(download=unexpected).found_by == "download"
+
+
+def test_offline_gives_synthetic_rows_and_says_so(find):
+    source = find(download=offline)
+    assert source.synthetic
+    assert "SYNTHETIC" in source.describe()
+    assert len(open(source.files(source.train_pattern)[0]).readlines()) == 40
+    assert len(open(source.files(source.test_pattern)[0]).readlines()) == 10
+
+
+def test_a_damaged_download_is_an_error_and_no_fallback(find):
+    def download(directory):
+        raise DataError("train.csv: the download has another MD5")
+
+    with pytest.raises(DataError, match="MD5"):
+        find(download=download)

@@ -7,6 +7,7 @@ from tensorflow_model_analysis.proto import config_pb2
 from schema.features import CLASS_NAMES, LABEL, LENGTH_BUCKET
 
 ACCURACY = "accuracy"
+CONFUSION_MATRIX = "confusion_matrix"
 
 
 def eval_config(
@@ -57,7 +58,7 @@ def eval_config(
                     accuracy,
                     *per_class,
                     _metric("SparseCategoricalCrossentropy", name="loss"),
-                    _metric("MultiClassConfusionMatrixAtThresholds", name="confusion_matrix", thresholds=[0.0]),
+                    _metric("MultiClassConfusionMatrixAtThresholds", name=CONFUSION_MATRIX, thresholds=[0.0]),
                     _metric("ExampleCount", name="example_count"),
                 ]
             ),

@@ -6,6 +6,7 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import validation_result_pb2
 from tensorflow_model_analysis.slicer import slicer_lib
 
+from components.evaluator import CONFUSION_MATRIX
 from schema.features import CLASS_NAMES, LABEL
 
 OVERALL = "all"
@@ -35,10 +36,18 @@ class ThresholdFailure:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """Metrics by slice and name ("label=Sports", "accuracy"), the same of the baseline if there was one, failures."""
+    """What the Evaluator found.
+
+    Attributes:
+        metrics: by slice and name, for instance "label=Sports" and "accuracy".
+        baseline: the same of the baseline; empty when there was none.
+        confusion: test rows by true class, then by answered class.
+        failures: the missed thresholds.
+    """
 
     metrics: dict[str, dict[str, float]]
     baseline: dict[str, dict[str, float]]
+    confusion: list[list[int]]
     failures: list[ThresholdFailure]
 
 
@@ -51,9 +60,12 @@ def read_report(evaluation_uri: str) -> EvaluationReport:
     validation = tfma.load_validation_result(evaluation_uri)
     # With one model alone TFMA calls it "".
     has_baseline = len(tfma.load_eval_result(evaluation_uri).config.model_specs) > 1
+    candidate = tfma.load_eval_result(evaluation_uri, model_name=tfma.CANDIDATE_KEY if has_baseline else None)
+    baseline = tfma.load_eval_result(evaluation_uri, model_name=tfma.BASELINE_KEY) if has_baseline else None
     return EvaluationReport(
-        metrics=_metrics(evaluation_uri, tfma.CANDIDATE_KEY if has_baseline else None),
-        baseline=_metrics(evaluation_uri, tfma.BASELINE_KEY) if has_baseline else {},
+        metrics=_metrics(candidate),
+        baseline=_metrics(baseline) if baseline else {},
+        confusion=_confusion(candidate),
         failures=[
             _failure(_slice_name(slicer_lib.deserialize_slice_key(per_slice.slice_key)), failure)
             for per_slice in validation.metric_validations_per_slice
@@ -62,8 +74,18 @@ def read_report(evaluation_uri: str) -> EvaluationReport:
     )
 
 
-def _metrics(uri: str, model_name: str | None) -> dict[str, dict[str, float]]:
-    result = tfma.load_eval_result(uri, model_name=model_name)
+def _confusion(result: tfma.EvalResult) -> list[list[int]]:
+    counts = [[0] * len(CLASS_NAMES) for _ in CLASS_NAMES]
+    [overall] = [outputs for slice_key, outputs in result.slicing_metrics if not slice_key]
+    [matrix] = overall[""][""][CONFUSION_MATRIX]["multiClassConfusionMatrixAtThresholds"]["matrices"]
+    for entry in matrix["entries"]:
+        # A class of number 0 is left out of the message.
+        row, column = entry.get("actualClassId", 0), entry.get("predictedClassId", 0)
+        counts[row][column] = round(entry["numWeightedExamples"])
+    return counts
+
+
+def _metrics(result: tfma.EvalResult) -> dict[str, dict[str, float]]:
     table: dict[str, dict[str, float]] = {}
     for slice_key, outputs in result.slicing_metrics:
         values = table.setdefault(_slice_name(slice_key), {})

@@ -1,6 +1,7 @@
 """The summary at the end of a run, as it is printed."""
 
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -10,6 +11,8 @@ from pipeline.runs import RunSummary
 from pipeline.settings import EvaluatorSettings, Settings
 from schema.features import CLASS_NAMES, LABEL, LENGTH_BUCKET, LENGTH_BUCKETS
 
+_TITLE: dict[str, Any] = {"title_justify": "left", "title_style": "bold"}
+
 
 def print_summary(console: Console, summary: RunSummary, settings: Settings, log: Path) -> None:
     """Prints data, metrics against baseline and thresholds, the verdicts, and the next command to type."""
@@ -17,6 +20,7 @@ def print_summary(console: Console, summary: RunSummary, settings: Settings, log
         console.print(_data_line(summary.ingestion), highlight=False, soft_wrap=True)
     if summary.evaluation:
         console.print(_metrics_table(summary.evaluation, summary.baseline_model, settings.evaluator))
+        console.print(_confusion_table(summary.evaluation.confusion))
     for line in _verdict(summary):
         console.print(line, highlight=False, soft_wrap=True)
     console.print(f"log: {log}", style="dim", highlight=False, soft_wrap=True)
@@ -32,9 +36,7 @@ def _data_line(ingestion: dict) -> str:
 
 
 def _metrics_table(report: EvaluationReport, baseline_model: int | None, thresholds: EvaluatorSettings) -> Table:
-    table = Table(
-        box=None, pad_edge=False, header_style="dim", title="test split", title_justify="left", title_style="dim"
-    )
+    table = Table(box=None, pad_edge=False, header_style="dim", title="test split", **_TITLE)
     table.add_column("slice", no_wrap=True)
     for column in ("rows", "accuracy", "baseline", "change", "required", "precision", "F1", "AUC"):
         table.add_column(column, justify="right")
@@ -67,6 +69,15 @@ def _metrics_table(report: EvaluationReport, baseline_model: int | None, thresho
     if baseline_model is None:
         table.caption = "no baseline: no other model has been blessed yet"
         table.caption_justify = "left"
+    return table
+
+
+def _confusion_table(confusion: list[list[int]]) -> Table:
+    table = Table("true class", box=None, pad_edge=False, header_style="dim", title="confusion", **_TITLE)
+    for name in CLASS_NAMES:
+        table.add_column(f"as {name}", justify="right")
+    for name, counts in zip(CLASS_NAMES, confusion, strict=True):
+        table.add_row(name, *(f"{count:,}" for count in counts))
     return table
 
 

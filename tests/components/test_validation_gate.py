@@ -1,0 +1,120 @@
+import json
+
+import pandas as pd
+import pytest
+import tensorflow_data_validation as tfdv
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.utils import io_utils
+
+from components.validation_gate import REPORT_FILE, ValidationBlessing, ValidationGate
+from schema.errors import ValidationError
+from schema.features import SPLITS, load_schema
+
+ROWS = 400
+
+
+def frame(**columns):
+    """Good rows of every class and length, with the columns in `columns` replaced."""
+    rows = {
+        "id": [f"{index:016x}" for index in range(ROWS)],
+        "title": [f"title {index}" for index in range(ROWS)],
+        "description": [f"text {index}" for index in range(ROWS)],
+        "label": [index % 4 for index in range(ROWS)],
+        "text_length": [150 + index % 200 for index in range(ROWS)],
+        "length_bucket": [("short", "medium", "long")[index % 3] for index in range(ROWS)],
+    }
+    return pd.DataFrame(rows | columns)
+
+
+@pytest.fixture
+def gate(tmp_path):
+    def statistics(name, by_split, span=0):
+        artifact = standard_artifacts.ExampleStatistics()
+        artifact.uri = str(tmp_path / name)
+        artifact.span = span
+        artifact.split_names = artifact_utils.encode_split_names(list(by_split))
+        for split, rows in by_split.items():
+            options = tfdv.StatsOptions(schema=load_schema())
+            found = tfdv.generate_statistics_from_dataframe(rows, options)
+            io_utils.write_bytes_file(f"{artifact.uri}/Split-{split}/FeatureStats.pb", found.SerializeToString())
+        return artifact
+
+    def anomalies(artifact):
+        found = standard_artifacts.ExampleAnomalies()
+        found.uri = str(tmp_path / "anomalies")
+        found.split_names = artifact.split_names
+        for split in artifact_utils.decode_split_names(artifact.split_names):
+            stats = tfdv.load_stats_binary(f"{artifact.uri}/Split-{split}/FeatureStats.pb")
+            diff = tfdv.validate_statistics(stats, load_schema()).SerializeToString()
+            io_utils.write_bytes_file(f"{found.uri}/Split-{split}/SchemaDiff.pb", diff)
+        return found
+
+    def run(by_split, previous=None):
+        schema = standard_artifacts.Schema()
+        schema.uri = str(tmp_path / "schema")
+        io_utils.write_pbtxt_file(f"{schema.uri}/schema.pbtxt", load_schema())
+        current = statistics("current", by_split, span=2)
+        inputs = {"statistics": [current], "schema": [schema], "anomalies": [anomalies(current)]}
+        if previous is not None:
+            inputs["previous_statistics"] = [statistics("previous", previous, span=1)]
+        blessing = ValidationBlessing()
+        blessing.uri = str(tmp_path / "blessing")
+        io_utils.write_string_file(f"{blessing.uri}/made", "")
+        ValidationGate.EXECUTOR_SPEC.executor_class().Do(inputs, {"blessing": [blessing]}, {})
+        return json.loads((tmp_path / "blessing" / REPORT_FILE).read_text())
+
+    return run
+
+
+def everywhere(rows):
+    return dict.fromkeys(SPLITS, rows)
+
+
+def test_good_data_passes_without_a_word(gate):
+    assert gate(everywhere(frame())) == []
+
+
+def test_an_unknown_label_stops_the_run_and_names_feature_split_and_reason(gate):
+    bad = everywhere(frame()) | {"val": frame(label=[7] + [index % 4 for index in range(ROWS - 1)])}
+    with pytest.raises(ValidationError, match=r"split val, feature label: .*7") as stopped:
+        gate(bad)
+    assert "last pushed model stays in place" in str(stopped.value)
+    assert "split train" not in str(stopped.value)
+
+
+def test_a_missing_feature_stops_the_run(gate):
+    with pytest.raises(ValidationError, match="split train, feature title"):
+        gate(everywhere(frame()) | {"train": frame().drop(columns="title")})
+
+
+def test_a_text_length_out_of_bounds_stops_the_run(gate):
+    with pytest.raises(ValidationError, match="feature text_length"):
+        gate(everywhere(frame(text_length=[20_000] * ROWS)))
+
+
+def test_the_same_distributions_are_no_drift(gate):
+    assert gate(everywhere(frame()), previous=everywhere(frame())) == []
+
+
+def test_drift_of_the_labels_stops_the_run(gate):
+    moved = frame(label=[0 if index % 3 == 0 else index % 4 for index in range(ROWS)])
+    with pytest.raises(ValidationError, match=r"feature label: .*(L-infty|Linf|L-infinity|threshold)") as stopped:
+        gate(everywhere(moved), previous=everywhere(frame()))
+    assert "drift_comparator" in str(stopped.value)
+
+
+def test_a_small_move_of_the_labels_passes(gate):
+    moved = frame(label=[0 if index % 40 == 1 else index % 4 for index in range(ROWS)])
+    assert gate(everywhere(moved), previous=everywhere(frame())) == []
+
+
+def test_drift_of_the_text_length_stops_the_run(gate):
+    longer = frame(text_length=[600 + index % 200 for index in range(ROWS)])
+    with pytest.raises(ValidationError, match="feature text_length"):
+        gate(everywhere(longer), previous=everywhere(frame()))
+
+
+def test_a_split_that_the_previous_span_lacked_is_not_compared(gate):
+    moved = frame(label=[0] * ROWS)
+    previous = {"train": frame(), "test": frame()}
+    assert gate({"train": frame(), "val": moved, "test": frame()}, previous=previous) == []

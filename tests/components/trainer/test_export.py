@@ -1,0 +1,113 @@
+import os
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import prediction_log_pb2
+
+from components.trainer.export import WARMUP_FILE, export_saved_model, gpu_only_operations, text_example
+from schema.features import CLASS_NAMES
+
+
+@pytest.fixture(scope="module")
+def signatures(export):
+    loaded = tf.saved_model.load(export)
+    signatures = dict(loaded.signatures)
+    signatures["keep"] = loaded  # A signature does not keep its model alive.
+    return signatures
+
+
+def classify(signatures, titles, descriptions):
+    outputs = signatures["serving_default"](title=tf.constant(titles), description=tf.constant(descriptions))
+    return {name: value.numpy() for name, value in outputs.items()}
+
+
+def test_text_in_gives_label_classes_and_probabilities(signatures):
+    outputs = classify(signatures, ["Oil", "Goal"], ["up", "two"])
+    assert set(outputs) == {"label", "classes", "probabilities"}
+    assert [name.decode() for name in outputs["classes"][0]] == list(CLASS_NAMES)
+    np.testing.assert_allclose(outputs["probabilities"].sum(axis=1), [1, 1], atol=1e-6)
+    likeliest = outputs["classes"][[0, 1], outputs["probabilities"].argmax(axis=1)]
+    assert outputs["label"].tolist() == likeliest.tolist()
+
+
+@pytest.mark.parametrize("text", ["", " ", "word " * 200_000, "Żółć 東京 🏈", "\x00\u202e", "#39;&lt;\\", b"\xff\xfe"])
+def test_odd_texts_get_an_answer(signatures, text):
+    probabilities = classify(signatures, [text], [text])["probabilities"]
+    assert np.isfinite(probabilities).all()
+    assert probabilities.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_text_gets_the_same_answer_alone_and_beside_a_longer_one(signatures):
+    alone = classify(signatures, ["oil up"], [""])["probabilities"][0]
+    beside = classify(signatures, ["oil up", "goal " * 15], ["", ""])["probabilities"][0]
+    np.testing.assert_allclose(alone, beside, atol=1e-6)
+
+
+def test_examples_get_the_answers_of_the_same_texts(signatures):
+    text = classify(signatures, ["Oil up", ""], ["Prices rose", ""])
+    serialized = [text_example("Oil up", "Prices rose").SerializeToString(), tf.train.Example().SerializeToString()]
+    examples = signatures["serve_examples"](inputs=tf.constant(serialized))
+    np.testing.assert_allclose(examples["scores"].numpy(), text["probabilities"], atol=1e-6)
+    assert examples["classes"].numpy().tolist() == text["classes"].tolist()
+
+
+def test_the_exports_preprocessing_is_the_transform_graph_alone(signatures, transform_output, rows):
+    rows = rows[:500]
+    serialized = [text_example(row["title"], row["description"]).SerializeToString() for row in rows]
+    exported = signatures["transform_features"](examples=tf.constant(serialized))["token_ids"]
+    raw = {name: tf.constant([[row[name]] for row in rows]) for name in ("title", "description")}
+    alone = tf.sparse.to_dense(transform_output.transform_features_layer()(raw)["token_ids"])
+    np.testing.assert_array_equal(exported.numpy(), alone.numpy())
+
+
+def test_the_export_answers_as_the_network_it_was_made_of(signatures, network, transform_output):
+    raw = {"title": tf.constant([["ba1 goal"]]), "description": tf.constant([["U.S. 3-2"]])}
+    ids = tf.sparse.to_dense(transform_output.transform_features_layer()(raw)["token_ids"])
+    expected = network(ids).numpy()
+    np.testing.assert_allclose(classify(signatures, ["ba1 goal"], ["U.S. 3-2"])["probabilities"], expected, atol=1e-6)
+
+
+def test_examples_can_be_asked_for_by_classify(export):
+    with open(os.path.join(export, "saved_model.pb"), "rb") as file:
+        meta_graph = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs[0]
+    methods = {name: signature.method_name for name, signature in meta_graph.signature_def.items()}
+    assert methods["serve_examples"] == "tensorflow/serving/classify"
+    assert methods["serving_default"] == "tensorflow/serving/predict"
+
+
+def test_warm_up_requests_are_answered_by_the_export(export, signatures):
+    records = list(tf.data.TFRecordDataset(os.path.join(export, WARMUP_FILE)).as_numpy_iterator())
+    logs = [prediction_log_pb2.PredictionLog.FromString(record) for record in records]
+    assert [log.WhichOneof("log_type") for log in logs] == ["predict_log", "classify_log"] * 5
+    for log in logs:
+        if log.HasField("predict_log"):
+            request = log.predict_log.request
+            inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
+        else:
+            request = log.classify_log.request
+            examples = request.input.example_list.examples
+            inputs = {"inputs": tf.constant([example.SerializeToString() for example in examples])}
+        assert request.model_spec.name == "agnews"
+        assert signatures[request.model_spec.signature_name](**inputs)
+
+
+def test_the_export_holds_nothing_for_gpus_alone(export):
+    assert gpu_only_operations(export) == set()
+
+
+def test_cudnn_operations_are_found(tmp_path):
+    graph = saved_model_pb2.SavedModel()
+    function = graph.meta_graphs.add().graph_def.library.function.add()
+    function.node_def.add(name="lstm", op="CudnnRNNV3")
+    (tmp_path / "saved_model.pb").write_bytes(graph.SerializeToString())
+    assert gpu_only_operations(str(tmp_path)) == {"CudnnRNNV3"}
+
+
+def test_an_export_with_cudnn_operations_is_refused(network, transform_output, tmp_path, monkeypatch):
+    monkeypatch.setattr("components.trainer.export.gpu_only_operations", lambda directory: {"CudnnRNNV3"})
+    keras.utils.set_random_seed(1)
+    with pytest.raises(RuntimeError, match="CPU server"):
+        export_saved_model(network, transform_output, str(tmp_path / "saved_model"))

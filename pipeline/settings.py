@@ -16,7 +16,6 @@ from pydantic import (
     SecretStr,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schema.errors import SettingsError
 
@@ -183,16 +182,8 @@ class BeamSettings(Section):
     )
 
 
-class Settings(BaseSettings):
-    """All settings; each section is one stage. Environment variables: AGNEWS_TRAINER__EPOCHS=3."""
-
-    model_config = SettingsConfigDict(
-        extra="forbid",
-        frozen=True,
-        env_prefix="AGNEWS_",
-        env_nested_delimiter="__",
-        nested_model_default_partial_update=True,
-    )
+class Settings(Section):
+    """All settings; each section is one stage."""
 
     pipeline: PipelineSettings = PipelineSettings()
     data: DataSettings = DataSettings()
@@ -207,7 +198,5 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _remote_root_needs_a_database(self) -> "Settings":
         if "://" in self.pipeline.root and self.metadata.backend == "sqlite":
-            raise ValueError(
-                "pipeline.root is remote, so metadata.backend must be postgresql or mysql: SQLite needs a local file"
-            )
+            raise ValueError("a remote pipeline.root needs metadata.backend postgresql or mysql: SQLite is one file")
         return self

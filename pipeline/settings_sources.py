@@ -176,5 +176,7 @@ def _explain(error: ValidationError, values: _Source) -> str:
         received = problem["input"]
         secret = key in KEYS and SecretStr in typing.get_args(KEYS[key].annotation)
         shown = f" (received {received!r})" if key in KEYS and not secret else ""
-        lines.append(f"{origin + ': ' if origin else ''}{key or 'settings'}: {message}{shown}")
+        # A flag's origin already names its key.
+        place = origin if origin.endswith(f" {key}") else ": ".join(filter(None, [origin, key]))
+        lines.append(f"{place or 'settings'}: {message}{shown}")
     return "\n".join(lines)

@@ -35,7 +35,15 @@ def print_description(console: Console, splits: dict[str, SplitDescription]) -> 
 
 
 def _bars(title: str, counts: Sequence[tuple[str, int]], width: int = 48, total: int = 0) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None, pad_edge=False)
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        show_header=False,
+        box=None,
+        pad_edge=False,
+        min_width=len(title),
+    )
     highest = max((count for _, count in counts), default=0) or 1
     for name, count in counts:
         share = [f"{count / total:.1%}"] if total else []
@@ -72,7 +80,8 @@ def write_png(splits: dict[str, SplitDescription], path: Path, *, title: str) ->
             offsets, [split.by_class[label] for label in CLASS_NAMES], 0.4, label=f"{name}: {split.rows:,}"
         )
         balance.bar_label(bars, fmt="{:,.0f}", fontsize=8)
-        lengths.hist(_clipped(split.lengths), _BINS, density=True, alpha=0.5, label=name)
+        if split.lengths:
+            lengths.hist(_clipped(split.lengths), _BINS, density=True, alpha=0.5, label=name)
     balance.set_xticks(range(len(CLASS_NAMES)), CLASS_NAMES)
     balance.set(title="Rows a class", ylabel="rows")
     lengths.set(title="Text length (the longest hundredth left out)", xlabel="characters", ylabel="density")

@@ -36,7 +36,9 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
             update={"pipeline": settings.pipeline.model_copy(update={"enable_cache": False})}
         )
     if "://" in settings.pipeline.root:
-        raise RunError(f"pipeline.root {settings.pipeline.root} is remote: runs on this machine need a local directory")
+        raise RunError(
+            f"pipeline.root {settings.pipeline.root} is remote: to run on this machine set it to a local directory"
+        )
     source = resolve_source(settings)
     root = Path(settings.pipeline.root)
     run_id = new_run_id()

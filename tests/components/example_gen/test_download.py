@@ -1,6 +1,7 @@
 import hashlib
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 
@@ -16,7 +17,7 @@ class Handler(BaseHTTPRequestHandler):
     """Serves CONTENT with byte ranges; breaks off in the middle of its first `breaks` answers."""
 
     breaks = 0
-    ranges_seen: list = []
+    ranges_seen: ClassVar[list] = []
 
     def do_GET(self):
         if self.path != "/train.csv":

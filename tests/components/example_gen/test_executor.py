@@ -25,13 +25,17 @@ def line(label, title, text):
 def ingest(base, *, max_bad_fraction=0.0, val_fraction=0.3):
     options = struct_pb2.Struct()
     options.update(
-        dict(
-            val_fraction=val_fraction, max_bad_fraction=max_bad_fraction, max_chars=200, source="here", synthetic=False
-        )
+        {
+            "val_fraction": val_fraction,
+            "max_bad_fraction": max_bad_fraction,
+            "max_chars": 200,
+            "source": "here",
+            "synthetic": False,
+        }
     )
     custom_config = example_gen_pb2.CustomConfig()
     custom_config.custom_config.Pack(options)
-    splits = [dict(name="train", pattern="train.csv"), dict(name="test", pattern="test.csv")]
+    splits = [{"name": "train", "pattern": "train.csv"}, {"name": "test", "pattern": "test.csv"}]
     examples = standard_artifacts.Examples()
     examples.uri = str(base / "AgNewsExampleGen/examples/7")
     Executor().Do(

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from components.example_gen.download import Offline
@@ -100,8 +102,8 @@ def test_offline_gives_synthetic_rows_and_says_so(find):
     source = find(download=offline)
     assert source.synthetic
     assert "SYNTHETIC" in source.describe()
-    assert len(open(source.files(source.train_pattern)[0]).readlines()) == 40
-    assert len(open(source.files(source.test_pattern)[0]).readlines()) == 10
+    assert len(Path(source.files(source.train_pattern)[0]).read_text().splitlines()) == 40
+    assert len(Path(source.files(source.test_pattern)[0]).read_text().splitlines()) == 10
 
 
 def test_a_damaged_download_is_an_error_and_no_fallback(find):

@@ -1,0 +1,99 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import pipeline
+from pipeline.cli import cli
+
+ROOT = str(Path(pipeline.__file__).parents[1])
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, arguments)
+
+
+def commands(group=cli, path=()):
+    yield path
+    for name in getattr(group, "commands", None) or (
+        group.list_commands(None) if hasattr(group, "list_commands") else []
+    ):
+        yield from commands(group.get_command(None, name), (*path, name))
+
+
+@pytest.mark.parametrize("command", list(commands()), ids=" ".join)
+def test_every_command_has_help_with_an_example(command):
+    shown = run(*command, "--help").output
+    assert "Example:  agnews" in shown
+    assert "Usage: cli" in shown or "Usage: agnews" in shown
+
+
+def test_help_needs_neither_tensorflow_nor_time():
+    code = "import sys; sys.argv = ['agnews', '--help']; from pipeline.cli import cli; cli(standalone_mode=False); "
+    code += "print([name for name in ('tensorflow', 'tfx', 'pydantic', 'rich') if name in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    assert shown.splitlines()[-1] == "[]"
+
+
+def agnews(*arguments, cwd):
+    command = [sys.executable, "-m", "pipeline", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env={"PYTHONPATH": ROOT, "PATH": ""}, timeout=120
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["run", "--set", "trainer.epocs=3"], 2, "did you mean 'trainer.epochs'"),
+        (["run", "--set", "epochs"], 2, "expected KEY=VALUE"),
+        (["run", "--data", "gone"], 3, "gone: no such directory"),
+        (["run", "--profile", "production"], 5, "set it to a local directory"),
+        (["config", "check", "gone.yaml"], 2, "gone.yaml"),
+        (["rn"], 2, "did you mean 'run'"),
+        (["data", "sample", "--to", "."], 2, "exists"),
+        (["schema", "infer"], 5, "`agnews run` makes them"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_users_mistake_is_one_message_and_a_status_without_a_trace(tmp_path, arguments, status, message):
+    ended = agnews(*arguments, cwd=tmp_path)
+    assert ended.returncode == status, ended.stderr
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_config_show_says_where_each_value_comes_from():
+    shown = run("config", "show", "--profile", "sample", "--set", "trainer.epochs=9").output
+    lines = {line.split()[0]: line for line in shown.splitlines()}
+    assert lines["trainer.epochs"].split()[1:] == ["9", "flag", "--set", "trainer.epochs"]
+    assert lines["trainer.lstm_units"].endswith("profile sample")
+    assert lines["trainer.seed"].endswith("default")
+
+
+def test_config_show_as_yaml_is_a_file_that_config_check_accepts(tmp_path):
+    (tmp_path / "shown.yaml").write_text(run("config", "show", "--format", "yaml").output)
+    assert run("config", "check", str(tmp_path / "shown.yaml")).output.endswith("good\n")
+
+
+def test_config_keys_lists_every_key_with_its_meaning():
+    assert "passes over train at most" in run("config", "keys").output
+
+
+def test_a_sample_can_be_written_and_described(tmp_path):
+    assert run("data", "sample", "--to", str(tmp_path / "sample"), "--rows", "40").exit_code == 0
+    shown = run("data", "describe", "--data", str(tmp_path / "sample"), "--png", str(tmp_path / "plots.png"))
+    assert "train: 40 rows, bad: none" in shown.output
+    assert (tmp_path / "plots.png").stat().st_size > 10_000
+
+
+def test_without_network_the_data_commands_say_so(tmp_path, monkeypatch):
+    from components.example_gen import download
+
+    monkeypatch.setattr(
+        download, "download", lambda directory, progress: (_ for _ in ()).throw(download.Offline("no way out"))
+    )
+    ended = run("data", "fetch", "--to", str(tmp_path / "data"))
+    assert isinstance(ended.exception, download.Offline)

@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from pipeline.settings import MetadataSettings, Settings
+from schema.errors import SettingsError
+
+SERVER = {"backend": "postgresql", "host": "db", "port": 5432, "database": "agnews", "user": "agnews"}
+
+
+def test_local_places_are_absolute_and_remote_ones_stay():
+    settings = Settings.model_validate({"pipeline": {"root": "runs"}, "pusher": {"destination": "gs://bucket/serving"}})
+    assert settings.pipeline.root == str(Path("runs").absolute())
+    assert settings.pusher.destination == "gs://bucket/serving"
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"pipeline": {"root": "gs://bucket/runs"}}, "postgresql or mysql"),
+        ({"data": {"train_pattern": "a.csv"}}, "go together"),
+        ({"data": {"train_pattern": "a.csv", "test_pattern": "b.csv"}}, "need path"),
+        ({"data": {"span": 3}}, r"\{SPAN\}"),
+        ({"trainer": {"bucket_boundaries": [40, 20]}}, "must rise"),
+        ({"trainer": {"warmup_requests": 1001}}, "less than or equal to 1000"),
+        ({"metadata": {"backend": "postgresql"}}, "needs host"),
+        ({"metadata": SERVER | {"password": "a", "password_file": "b"}}, "exclude each other"),
+        ({"pusher": {"model_name": "../elsewhere"}}, "pattern"),
+        ({"evaluator": {"min_accuracy": 91}}, "less than or equal to 1"),
+    ],
+)
+def test_impossible_values_and_combinations_are_refused(tree, message):
+    with pytest.raises(ValidationError, match=message):
+        Settings.model_validate(tree)
+
+
+def test_the_password_is_read_from_its_file(tmp_path):
+    (tmp_path / "password").write_text("secret\n")
+    assert MetadataSettings(**SERVER, password_file=tmp_path / "password").read_password() == "secret"
+
+
+def test_an_unreadable_password_file_is_a_users_error(tmp_path):
+    with pytest.raises(SettingsError, match=r"metadata\.password_file"):
+        MetadataSettings(**SERVER, password_file=tmp_path / "gone").read_password()
+
+
+def test_the_password_is_not_shown():
+    assert "secret" not in repr(MetadataSettings(**SERVER, password="secret"))

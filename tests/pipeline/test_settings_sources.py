@@ -1,0 +1,122 @@
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.settings_sources import KEYS, Loaded, load, profile_names
+from schema.errors import SettingsError
+
+
+@pytest.fixture
+def file(tmp_path):
+    def file(text):
+        path = tmp_path / "settings.yaml"
+        path.write_text(text)
+        return path
+
+    return file
+
+
+def test_stronger_sources_win_one_after_the_other(file):
+    path = file("trainer: {epochs: 5}")
+    flags = {"trainer.epochs": ("7", "flag --set trainer.epochs")}
+    environ = {"AGNEWS_TRAINER__EPOCHS": "6"}
+
+    def epochs(**sources):
+        loaded = load("sample", environ=sources.pop("environ", {}), **sources)
+        return loaded.settings.trainer.epochs, loaded.origins["trainer.epochs"]
+
+    assert load(environ={}).origins["trainer.epochs"] == "default"
+    assert epochs() == (3, "profile sample")
+    assert epochs(config_file=path) == (5, str(path))
+    assert epochs(config_file=path, environ=environ) == (6, "environment AGNEWS_TRAINER__EPOCHS")
+    assert epochs(config_file=path, environ=environ, flags=flags) == (7, "flag --set trainer.epochs")
+
+
+def test_a_settings_file_in_the_working_directory_is_found(tmp_path, monkeypatch):
+    (tmp_path / "agnews.yaml").write_text("trainer: {seed: 9}")
+    monkeypatch.chdir(tmp_path)
+    loaded = load(environ={})
+    assert (loaded.settings.trainer.seed, loaded.origins["trainer.seed"]) == (9, "agnews.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trainer: {epocs: 3}", r"settings\.yaml: unknown setting 'trainer\.epocs'; did you mean 'trainer\.epochs'"),
+        ("trainr: {epochs: 3}", r"settings\.yaml: unknown section 'trainr'; did you mean 'trainer'"),
+        ("trainer: {epochs: many}", r"settings\.yaml: trainer\.epochs: .*integer.*received 'many'"),
+        ("trainer: 3", r"settings\.yaml: section 'trainer' must hold keys, found 3"),
+        ("[1, 2]", r"settings\.yaml: expected sections"),
+        ("trainer: {epochs: 3, epochs: 4}", r"settings\.yaml: .*'epochs' stands twice"),
+        ("trainer: {epochs: [", r"settings\.yaml: not valid YAML"),
+        ("trainer: {bucket_boundaries: [3, 2]}", r"settings\.yaml: trainer: bucket_boundaries must rise"),
+    ],
+)
+def test_a_bad_file_is_an_error_that_names_file_key_and_remedy(file, text, message):
+    with pytest.raises(SettingsError, match=message):
+        load(config_file=file(text), environ={})
+
+
+def test_a_missing_file_is_an_error_that_names_it(tmp_path):
+    with pytest.raises(SettingsError, match=r"gone\.yaml"):
+        load(config_file=tmp_path / "gone.yaml", environ={})
+
+
+def test_unknown_variables_and_flags_are_errors():
+    with pytest.raises(SettingsError, match=r"AGNEWS_TRAINER__EPOCS: unknown setting.*'trainer\.epochs'"):
+        load(environ={"AGNEWS_TRAINER__EPOCS": "3"})
+    with pytest.raises(SettingsError, match=r"flag --set epochs: unknown setting.*'trainer\.epochs'"):
+        load(flags={"epochs": ("3", "flag --set epochs")}, environ={})
+
+
+def test_an_unknown_profile_names_those_there_are():
+    with pytest.raises(SettingsError, match="default, production, sample"):
+        load("quick", environ={})
+
+
+@pytest.mark.parametrize("profile", profile_names())
+def test_every_profile_is_good(profile):
+    assert load(profile, environ={}).settings.pipeline.name == "agnews"
+
+
+def test_production_has_a_server_for_metadata_a_remote_root_and_beam_options():
+    settings = load("production", environ={}).settings
+    assert settings.metadata.backend == "postgresql"
+    assert "://" in settings.pipeline.root
+    assert "--runner=FlinkRunner" in settings.beam.args
+
+
+def test_a_password_is_never_part_of_a_message():
+    environ = {"AGNEWS_METADATA__PASSWORD": "[hunter2]", "AGNEWS_METADATA__PORT": "x"}
+    with pytest.raises(SettingsError) as refused:
+        load(environ=environ)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_every_key_says_what_it_means():
+    assert [key for key, field in KEYS.items() if not field.description] == []
+
+
+def test_what_show_prints_can_be_read_back(file):
+    first = load("sample", environ={})
+    text = yaml.safe_dump(first.settings.model_dump(mode="json", exclude_none=True))
+    assert load(config_file=file(text), environ={}).settings == first.settings
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_settings_or_a_users_error(tmp_path_factory, text):
+    path = tmp_path_factory.mktemp("settings") / "any.yaml"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    try:
+        assert isinstance(load(config_file=path, environ={}), Loaded)
+    except SettingsError as error:
+        assert "any.yaml" in str(error)
+
+
+@given(st.sampled_from(sorted(KEYS)), st.text(max_size=20))
+def test_any_value_of_any_key_is_taken_or_a_users_error(key, text):
+    try:
+        load(flags={key: (text, f"flag --set {key}")}, environ={})
+    except SettingsError as error:
+        assert key.partition(".")[0] in str(error)

@@ -1,0 +1,33 @@
+import pytest
+
+from schema import features
+
+
+def test_names_and_labels_are_those_of_the_curated_schema():
+    entries = {entry.name: entry for entry in features.load_schema().feature}
+    assert {features.ID, features.TITLE, features.DESCRIPTION, features.LABEL} < set(entries)
+    assert features.CLASS_NAMES == ("World", "Sports", "Business", "Sci/Tech")
+    assert entries["label"].int_domain.max == len(features.CLASS_NAMES) - 1
+
+
+def test_an_unknown_feature_names_those_there_are():
+    with pytest.raises(KeyError, match="title, description"):
+        features.feature("headline")
+
+
+@pytest.mark.parametrize(
+    ("length", "bucket"),
+    [(0, "short"), (209, "short"), (210, "medium"), (254, "medium"), (255, "long"), (9999, "long")],
+)
+def test_lengths_fall_into_thirds(length, bucket):
+    assert features.length_bucket(length) == bucket
+
+
+def test_there_is_a_bound_between_any_two_buckets():
+    assert len(features.LENGTH_BUCKETS) == len(features.LENGTH_BUCKET_BOUNDS) + 1
+
+
+def test_the_label_is_not_asked_for_at_serving_time():
+    entries = {entry.name: entry for entry in features.load_schema().feature}
+    assert list(entries["label"].not_in_environment) == ["SERVING"]
+    assert not entries["title"].not_in_environment

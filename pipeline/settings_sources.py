@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ def load(
     Args:
         profile: name of a file in `pipeline/profiles`.
         config_file: a YAML file; None takes ./agnews.yaml if there is one.
-        flags: for each dotted key its value as YAML text, and the flag as typed.
+        flags: for each dotted key its value as text, and the flag as typed.
         data_path: the value of `data.path`, verbatim.
         environ: the environment.
 
@@ -117,12 +118,24 @@ def _environment(environ: Mapping[str, str]) -> _Source:
         if not name.upper().startswith(_PREFIX):
             continue
         key = name[len(_PREFIX) :].lower().replace("__", ".")
-        values[key] = (_parse(text, name), f"environment {name}")
+        values[key] = (_value(key, text, name), f"environment {name}")
     return values
 
 
 def _flags(flags: Mapping[str, tuple[str, str]]) -> _Source:
-    return {key: (_parse(text, origin), origin) for key, (text, origin) in flags.items()}
+    return {key: (_value(key, text, origin), origin) for key, (text, origin) in flags.items()}
+
+
+def _value(key: str, text: str, origin: str) -> Any:
+    """The value of a variable or flag: texts verbatim ("{SPAN}/train.csv" is no YAML), all else as YAML."""
+    if key in KEYS and _holds_text(KEYS[key].annotation):
+        return text or None
+    return _parse(text, origin)
+
+
+def _holds_text(annotation: Any) -> bool:
+    alternatives = typing.get_args(annotation) if typing.get_origin(annotation) is types.UnionType else (annotation,)
+    return any(kind in (str, Path, SecretStr) or typing.get_origin(kind) is typing.Literal for kind in alternatives)
 
 
 def _parse(text: str, origin: str) -> Any:

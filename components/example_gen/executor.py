@@ -1,5 +1,6 @@
 """Reads, checks, splits and counts the rows as one Beam pipeline."""
 
+import logging
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -31,6 +32,8 @@ from schema.features import (
     VAL,
     length_bucket,
 )
+
+logger = logging.getLogger(__name__)
 
 _REPORT_DIRECTORY = "report_directory"
 _FILE_FORMAT = write_split.to_file_format_str(example_gen_pb2.FORMAT_TFRECORDS_GZIP)
@@ -64,6 +67,10 @@ class Executor(BaseExampleGenExecutor):
             _set_property(examples, name, value)
         _set_property(examples, "source", options["source"])
         _set_property(examples, "synthetic", int(options["synthetic"]))
+        if options["synthetic"]:
+            logger.warning("these rows are synthetic, not AG News")
+        shown = ("rows_read", "rows_train", "rows_val", "rows_test", "rows_quarantined")
+        logger.info("ingested", extra={"fields": {name: report.properties()[name] for name in shown}})
 
     def GenerateExamplesByBeam(self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]) -> dict[str, Any]:
         """The output splits, as collections of tf.Examples by name."""

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from rich.bar import Bar
 from rich.columns import Columns
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.describe import SplitDescription
 from schema.features import CLASS_NAMES, TRAIN
@@ -34,21 +35,13 @@ def print_description(console: Console, splits: dict[str, SplitDescription]) -> 
     console.print(Columns(words, padding=(0, 4)))
 
 
-def _bars(title: str, counts: Sequence[tuple[str, int]], width: int = 48, total: int = 0) -> Table:
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        show_header=False,
-        box=None,
-        pad_edge=False,
-        min_width=len(title),
-    )
+def _bars(title: str, counts: Sequence[tuple[str, int]], width: int = 48, total: int = 0) -> Group:
+    table = Table(show_header=False, box=None, pad_edge=False)
     highest = max((count for _, count in counts), default=0) or 1
     for name, count in counts:
         share = [f"{count / total:.1%}"] if total else []
         table.add_row(name, Bar(highest, 0, count, width=width, color="cyan"), f"{count:,}", *share)
-    return table
+    return Group(Text(title, style="bold"), table)
 
 
 def _histogram(lengths: Sequence[int]) -> list[tuple[str, int]]:

@@ -87,6 +87,25 @@ def test_production_has_a_server_for_metadata_a_remote_root_and_beam_options():
     assert "--runner=FlinkRunner" in settings.beam.args
 
 
+def test_texts_in_flags_and_variables_are_taken_verbatim():
+    flags = {
+        key: (text, "flag") for key, text in (("data.train_pattern", "{SPAN}/a.csv"), ("data.test_pattern", "yes"))
+    }
+    loaded = load(flags=flags, environ={"AGNEWS_DATA__PATH": "[1]", "AGNEWS_METADATA__PASSWORD": "{a: b}"})
+    data, password = loaded.settings.data, loaded.settings.metadata.read_password()
+    assert (data.path, data.train_pattern, data.test_pattern, password) == ("[1]", "{SPAN}/a.csv", "yes", "{a: b}")
+
+
+def test_an_empty_text_unsets_an_optional_setting():
+    assert load("production", environ={"AGNEWS_METADATA__PASSWORD_FILE": ""}).settings.metadata.password_file is None
+
+
+def test_lists_in_variables_are_yaml():
+    loaded = load(environ={"AGNEWS_TRAINER__BUCKET_BOUNDARIES": "[10, 20]", "AGNEWS_BEAM__ARGS": "[--runner=X]"})
+    assert loaded.settings.trainer.bucket_boundaries == (10, 20)
+    assert loaded.settings.beam.args == ("--runner=X",)
+
+
 def test_a_password_is_never_part_of_a_message():
     environ = {"AGNEWS_METADATA__PASSWORD": "[hunter2]", "AGNEWS_METADATA__PORT": "x"}
     with pytest.raises(SettingsError) as refused:

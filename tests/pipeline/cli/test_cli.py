@@ -2,6 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -17,9 +18,7 @@ def run(*arguments):
 
 def commands(group=cli, path=()):
     yield path
-    for name in getattr(group, "commands", None) or (
-        group.list_commands(None) if hasattr(group, "list_commands") else []
-    ):
+    for name in group.list_commands(None) if isinstance(group, click.Group) else []:
         yield from commands(group.get_command(None, name), (*path, name))
 
 
@@ -27,7 +26,6 @@ def commands(group=cli, path=()):
 def test_every_command_has_help_with_an_example(command):
     shown = run(*command, "--help").output
     assert "Example:  agnews" in shown
-    assert "Usage: cli" in shown or "Usage: agnews" in shown
 
 
 def test_help_needs_neither_tensorflow_nor_time():

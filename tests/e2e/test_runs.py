@@ -1,0 +1,137 @@
+"""One story, told once: a first run, the same again, another setting, drifted data, spoiled data."""
+
+import csv
+import os
+from types import SimpleNamespace
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+SPANS = ["--set", "data.train_pattern={SPAN}/train.csv", "--set", "data.test_pattern={SPAN}/test.csv"]
+BEFORE_TRAINER = [
+    "AgNewsExampleGen",
+    "ImportSchemaGen",
+    "StatisticsGen",
+    "ExampleValidator",
+    "ValidationGate",
+    "Transform",
+]
+
+
+@pytest.fixture(scope="module")
+def story(workplace):
+    workplace.make_data("data/1")
+    told = SimpleNamespace(workplace=workplace)
+    told.first = workplace.run(*SPANS)
+    told.first_versions = workplace.versions
+    told.second = workplace.run(*SPANS)
+    told.second_versions = workplace.versions
+    # So few steps that the network is worse than the one before: it must not be pushed.
+    told.worse = workplace.run(*SPANS, "--set", "trainer.learning_rate=0.000001")
+    told.worse_versions = workplace.versions
+
+    workplace.make_data("data/2")
+    rewrite(workplace.directory / "data/2/train.csv", lambda label: 1 if label == 2 else label)
+    told.drifted = workplace.run(*SPANS)
+
+    with open(workplace.directory / "data/1/train.csv", "a") as file:
+        file.write('"9","an","unknown class"\n' * 30)
+    told.spoiled = workplace.run(*SPANS, "--set", "data.span=1")
+    told.last_versions = workplace.versions
+    return told
+
+
+def rewrite(path, relabel):
+    with open(path, newline="") as file:
+        rows = [(relabel(int(label)), *texts) for label, *texts in csv.reader(file)]
+    with open(path, "w", newline="") as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows(rows)
+
+
+def test_the_first_run_pushes_a_blessed_model(story):
+    assert story.first.status == 0
+    assert len(story.first_versions) == 1
+    assert "blessed and pushed as version " + story.first_versions[0] in story.first.output
+
+
+def test_the_summary_has_data_metrics_and_the_next_command(story):
+    shown = story.first.output
+    assert "2,500 rows read" in shown
+    assert "0 quarantined" in shown
+    assert "label=Sci/Tech" in shown
+    assert "no baseline" in shown
+    assert "next: " in shown
+
+
+def test_noise_is_in_the_log_and_not_on_the_terminal(story):
+    assert "absl" not in story.first.output
+    assert "oneDNN" not in story.first.output
+    logs = list((story.workplace.directory / "runs/logs").glob("*.log"))
+    assert len(logs) == 5
+    assert any("absl" in log.read_text() for log in logs)
+
+
+def test_the_pushed_model_answers_and_knows_its_metadata_id(story):
+    import tensorflow as tf
+
+    version = story.workplace.directory / "serving_model/agnews" / story.first_versions[0]
+    model = tf.saved_model.load(str(version))
+    answer = model.signatures["serving_default"](
+        title=tf.constant(["Striker scored"]), description=tf.constant(["The goalkeeper defended before the playoff"])
+    )
+    assert answer["label"].numpy().tolist() == [b"Sports"]
+    model_id = int((version / "assets.extra/mlmd_uuid").read_text())
+    [artifact] = story.workplace.store().get_artifacts_by_id([model_id])
+    assert artifact.type == "Model"
+    assert (version / "assets.extra/tf_serving_warmup_requests").stat().st_size > 0
+
+
+def test_the_span_and_the_counts_are_on_the_artifact(story):
+    examples = [
+        a for a in story.workplace.store().get_artifacts_by_type("Examples") if "rows_read" in a.custom_properties
+    ]
+    properties = examples[0].custom_properties
+    assert properties["span"].int_value == 1
+    assert properties["rows_read"].int_value == properties["rows_written"].int_value == 2500
+
+
+def test_an_unchanged_run_takes_everything_from_the_cache(story):
+    assert story.second.status == 0
+    resolvers = {"PreviousStatisticsResolver", "BaselineResolver"}
+    assert {state for name, state in story.second.states.items() if name not in resolvers} == {"cached"}
+    assert story.second_versions == story.first_versions
+
+
+def test_a_training_setting_runs_from_the_trainer_only(story):
+    assert {story.worse.states[name] for name in BEFORE_TRAINER} == {"cached"}
+    assert {story.worse.states[name] for name in ("Trainer", "Evaluator", "AgNewsInfraValidator", "AgNewsPusher")} == {
+        "done"
+    }
+
+
+def test_a_worse_model_is_not_pushed_and_the_summary_says_why(story):
+    assert story.worse.status == 0
+    assert "not blessed: accuracy on all is" in story.worse.output
+    assert "against the baseline" in story.worse.output
+    assert story.worse_versions == story.first_versions
+
+
+def test_drift_against_the_previous_span_stops_before_transform(story):
+    assert story.drifted.status == 4
+    assert "split train, feature label" in story.drifted.output
+    assert "Transform" not in story.drifted.states
+    assert "Traceback" not in story.drifted.output
+
+
+def test_too_many_bad_rows_stop_the_run_with_their_reasons(story):
+    assert story.spoiled.status == 3
+    assert "30 of 2530 rows are bad" in story.spoiled.output
+    assert "unknown_class 30" in story.spoiled.output
+    [line] = [line for line in story.spoiled.output.splitlines() if line.startswith("The log is ")]
+    assert os.path.exists(line.removeprefix("The log is "))
+
+
+def test_stopped_runs_leave_the_last_pushed_model_in_place(story):
+    assert story.last_versions == story.first_versions
+    assert story.workplace.leftovers == []

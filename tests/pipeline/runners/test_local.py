@@ -1,0 +1,119 @@
+import os
+
+import filelock
+import pytest
+from ml_metadata import metadata_store
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.orchestration.pipeline import Pipeline
+from tfx.types.standard_artifacts import Schema
+
+from pipeline.runners import local
+from pipeline.runners.events import State
+from schema.errors import DataError, RunError
+
+
+@component
+def Produce(made: OutputArtifact[Schema], text: Parameter[str]) -> None:
+    with open(os.path.join(made.uri, "text"), "w") as file:
+        file.write(text)
+
+
+@component
+def Consume(made: InputArtifact[Schema], fault: Parameter[str], out: OutputArtifact[Schema]) -> None:
+    if fault == "data":
+        raise DataError("row 7 is bad")
+    if fault == "bug":
+        raise ZeroDivisionError("first line\nwhat went wrong")
+
+
+class Recorder:
+    def __init__(self):
+        self.upstream, self.states = {}, []
+
+    def run_began(self, upstream):
+        self.upstream = upstream
+
+    def component_changed(self, event):
+        self.states.append((event.component, event.state))
+
+    def progressed(self, event):
+        pass
+
+
+@pytest.fixture
+def run(tmp_path):
+    config = mlmd.ConnectionConfig()
+    config.sqlite.filename_uri = str(tmp_path / "metadata.sqlite")
+    config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+
+    def run(run_id, *, text="one", fault="none"):
+        produce = Produce(text=text)
+        consume = Consume(made=produce.outputs["made"], fault=fault)
+        pipeline = Pipeline("test", str(tmp_path / "test"), config, [produce, consume], enable_cache=True)
+        watcher = Recorder()
+        try:
+            local.run(pipeline, run_id, tmp_path, watcher)
+        finally:
+            run.watcher = watcher
+        return watcher
+
+    run.store = lambda: metadata_store.MetadataStore(config)
+    return run
+
+
+def test_components_run_in_order_and_then_come_from_the_cache(run):
+    first, second = run("local-1"), run("local-2")
+    assert first.upstream == {"Produce": [], "Consume": ["Produce"]}
+    assert [state for state in first.states if state[1] is not State.RUNNING] == [
+        ("Produce", State.DONE),
+        ("Consume", State.DONE),
+    ]
+    assert [state for _, state in second.states if state is not State.RUNNING] == [State.CACHED, State.CACHED]
+
+
+def test_a_changed_setting_runs_its_component_and_those_after_it(run):
+    run("local-1")
+    assert [state for _, state in run("local-2", text="two").states if state is not State.RUNNING] == [
+        State.DONE,
+        State.DONE,
+    ]
+
+
+def test_a_users_error_keeps_its_kind_and_gets_its_components_name(run):
+    with pytest.raises(DataError, match="Consume: row 7 is bad"):
+        run("local-1", fault="data")
+    assert run.watcher.states[-1] == ("Consume", State.FAILED)
+
+
+def test_another_error_becomes_one_line(run):
+    with pytest.raises(RunError, match=r"^Consume failed: ZeroDivisionError: what went wrong$"):
+        run("local-1", fault="bug")
+
+
+def test_after_a_failure_the_finished_components_come_from_the_cache(run):
+    with pytest.raises(DataError):
+        run("local-1", fault="data")
+    assert ("Produce", State.CACHED) in run("local-2").states
+
+
+def test_one_run_at_a_time_uses_a_root(run, tmp_path):
+    with filelock.FileLock(tmp_path / ".lock"), pytest.raises(RunError, match="another run holds"):
+        run("local-1")
+
+
+def test_what_a_killed_run_left_behind_is_closed_and_removed(run, tmp_path):
+    run("local-1")
+    store = run.store()
+    [produced] = store.get_executions_by_type(store.get_execution_types()[0].name)
+    produced.last_known_state = mlmd.Execution.RUNNING
+    store.put_executions([produced])
+    left_behind = tmp_path / "test/Produce/made" / str(produced.id)
+    assert left_behind.exists()
+
+    run("local-2")
+
+    [closed] = run.store().get_executions_by_id([produced.id])
+    assert closed.last_known_state == mlmd.Execution.CANCELED
+    assert not left_behind.exists()

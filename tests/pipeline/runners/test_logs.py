@@ -1,0 +1,57 @@
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pipeline
+from pipeline.runners.logs import FieldsFormatter, logged_to
+
+
+def test_fields_follow_the_message():
+    record = logging.LogRecord("components.x", logging.INFO, "", 0, "epoch done", None, None)
+    record.fields = {"epoch": 1, "loss": 0.3}
+    assert FieldsFormatter().format(record).endswith("INFO components.x: epoch done epoch=1 loss=0.3")
+
+
+# In a process of its own: pytest holds the descriptors of this one.
+_NOISY = """
+import logging, os, sys
+from pathlib import Path
+from pipeline.runners.logs import logged_to
+with logged_to(Path(sys.argv[1]), verbose=sys.argv[2] == "verbose") as terminal:
+    os.write(2, b"native noise\\n")
+    print("python noise")
+    sys.stdout.flush()
+    logging.getLogger("x").info("event", extra={"fields": {"a": 1}})
+    print("for the user", file=terminal)
+print("after")
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "shown", "hidden"),
+    [
+        ("quiet", ["for the user", "after"], ["native noise", "python noise", "event a=1"]),
+        ("verbose", ["for the user", "after", "python noise", "event a=1"], []),
+    ],
+)
+def test_noise_goes_to_the_log_and_the_rest_to_the_terminal(tmp_path, mode, shown, hidden):
+    environment = os.environ | {"PYTHONPATH": str(Path(pipeline.__file__).parents[1])}
+    command = [sys.executable, "-c", _NOISY, str(tmp_path / "logs/run.log"), mode]
+    output = subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout
+    log = (tmp_path / "logs/run.log").read_text()
+    assert [text for text in shown if text not in output] == []
+    assert [text for text in hidden if text in output] == []
+    assert [text for text in hidden if text not in log] == []
+    assert "event a=1" in log
+
+
+def test_logging_is_as_before_afterwards(tmp_path):
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    with logged_to(tmp_path / "run.log", verbose=True):
+        assert root.handlers != before[0]
+    assert (root.handlers, root.level) == before

@@ -1,0 +1,61 @@
+import pytest
+from tfx.components import InfraValidator
+from tfx.dsl.compiler.compiler import Compiler
+
+from components.example_gen.sources import DataSource
+from pipeline.dag import create_pipeline
+from pipeline.settings import Settings
+
+SOURCE = DataSource("/data", "train.csv", "test.csv", "path")
+
+
+@pytest.fixture
+def compiled(tmp_path):
+    def compiled(**sections):
+        settings = Settings.model_validate({"pipeline": {"root": str(tmp_path)}} | sections)
+        nodes = Compiler().compile(create_pipeline(settings, SOURCE)).nodes
+        return {node.pipeline_node.node_info.id: node.pipeline_node for node in nodes}
+
+    return compiled
+
+
+def test_every_standard_stage_is_there(compiled):
+    assert set(compiled()) == {
+        "AgNewsExampleGen",
+        "ImportSchemaGen",
+        "StatisticsGen",
+        "ExampleValidator",
+        "PreviousStatisticsResolver",
+        "ValidationGate",
+        "Transform",
+        "Trainer",
+        "BaselineResolver",
+        "Evaluator",
+        "AgNewsInfraValidator",
+        "AgNewsPusher",
+    }
+
+
+def test_nothing_is_trained_before_the_gate_and_nothing_pushed_without_both_blessings(compiled):
+    nodes = compiled()
+    assert "ValidationGate" in nodes["Transform"].upstream_nodes
+    assert {"Evaluator", "AgNewsInfraValidator"} <= set(nodes["AgNewsPusher"].upstream_nodes)
+
+
+def test_a_setting_reaches_its_own_stage_alone(compiled):
+    def changed(**sections):
+        before, after = compiled(), compiled(**sections)
+        return {name for name in before if before[name].parameters != after[name].parameters}
+
+    assert changed(trainer={"epochs": 9}) == {"Trainer"}
+    assert changed(transform={"max_tokens": 9}) == {"Transform"}
+    assert changed(evaluator={"min_accuracy": 0.5}) == {"Evaluator"}
+    assert changed(data={"max_chars": 9}) == {"AgNewsExampleGen"}
+    assert changed(infra_validator={"rows": 9}) == {"AgNewsInfraValidator"}
+
+
+@pytest.mark.parametrize("platform", ["docker", "kubernetes"])
+def test_where_containers_are_asked_for_tfx_own_infra_validator_is_used(tmp_path, platform):
+    settings = Settings.model_validate({"pipeline": {"root": str(tmp_path)}, "infra_validator": {"platform": platform}})
+    [component] = [c for c in create_pipeline(settings, SOURCE).components if c.id == "AgNewsInfraValidator"]
+    assert isinstance(component, InfraValidator)

@@ -1,7 +1,5 @@
 """Where the ML Metadata store is, in the form that ML Metadata's client takes."""
 
-from pathlib import Path
-
 from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.settings import Settings
@@ -13,14 +11,12 @@ def connection_config(settings: Settings) -> metadata_store_pb2.ConnectionConfig
     """The store that the settings name; the directory of an embedded one is made.
 
     Raises:
-        SettingsError: the password file cannot be read.
+        SettingsError: the password file cannot be read, or the directory not be made.
     """
     metadata = settings.metadata
     config = metadata_store_pb2.ConnectionConfig()
     if metadata.backend == "sqlite":
-        root = Path(settings.pipeline.root)
-        root.mkdir(parents=True, exist_ok=True)
-        config.sqlite.filename_uri = str(root / SQLITE_FILE)
+        config.sqlite.filename_uri = str(settings.pipeline.make_root() / SQLITE_FILE)
         config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
     elif metadata.backend == "postgresql":
         config.postgresql.host = metadata.host

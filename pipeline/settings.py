@@ -22,11 +22,13 @@ from schema.errors import SettingsError
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 # A local place is made absolute at once: artifacts are recorded by it and must be found from anywhere.
-Location = Annotated[str, AfterValidator(lambda place: place if "://" in place else str(Path(place).absolute()))]
+Location = Annotated[
+    str, Field(min_length=1), AfterValidator(lambda place: place if "://" in place else str(Path(place).absolute()))
+]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 class PipelineSettings(Section):
@@ -35,6 +37,19 @@ class PipelineSettings(Section):
     name: str = Field("agnews", pattern=r"^[a-z][a-z0-9-]*$", description="name in the metadata store")
     root: Location = Field("runs", description="directory or URI for artifacts, logs and the embedded metadata store")
     enable_cache: bool = Field(True, description="take an unchanged component's outputs from its last run")
+
+    def make_root(self) -> Path:
+        """Makes the local root.
+
+        Raises:
+            SettingsError: it cannot be made.
+        """
+        root = Path(self.root)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(f"pipeline.root {root}: {error.strerror}; name a directory that can be made") from error
+        return root
 
 
 class DataSettings(Section):
@@ -169,7 +184,7 @@ class MetadataSettings(Section):
             return None
         try:
             return self.password_file.read_text(encoding="utf-8").partition("\n")[0]
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise SettingsError(f"metadata.password_file: {error}; make it readable or unset it") from error
 
 

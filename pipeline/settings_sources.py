@@ -57,6 +57,8 @@ def load(
     for key, (value, origin) in values.items():
         if key not in KEYS:
             raise SettingsError(f"{origin}: unknown setting {key!r}{_nearest(key)}")
+        if isinstance(value, bool) and KEYS[key].annotation is not bool:
+            raise SettingsError(f"{origin}: {key}: expected no yes or no (received {value})")
         section, _, name = key.partition(".")
         tree.setdefault(section, {})[name] = value
     try:
@@ -107,7 +109,7 @@ def _file(path: Path | None) -> _Source:
         path = DEFAULT_FILE
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise SettingsError(f"settings file {path}: {error}") from error
     return _flat(_parse(text, str(path)), str(path))
 
@@ -141,19 +143,27 @@ def _holds_text(annotation: Any) -> bool:
 def _parse(text: str, origin: str) -> Any:
     try:
         return yaml.load(text, _UniqueKeys)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SettingsError(f"{origin}: not valid YAML: {error}") from None
+    except yaml.MarkedYAMLError as error:
+        # Not str(error): it quotes the line, which may hold a password.
+        mark = error.problem_mark
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise SettingsError(f"{origin}{place}: not valid YAML: {error.problem}") from None
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise SettingsError(f"{origin}: not valid YAML ({type(error).__name__})") from None
 
 
 class _UniqueKeys(yaml.SafeLoader):
     """PyYAML's safe loader, which would let a later key of the same name silently win."""
 
     def construct_mapping(self, node, deep=False):
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != _MERGE]
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
         return super().construct_mapping(node, deep)
+
+
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 def _flat(tree: Any, origin: str) -> _Source:
@@ -165,9 +175,10 @@ def _flat(tree: Any, origin: str) -> _Source:
     for section, content in tree.items():
         if section not in Settings.model_fields:
             raise SettingsError(f"{origin}: unknown section {section!r}{_nearest_section(section)}")
-        if not isinstance(content, dict):
-            raise SettingsError(f"{origin}: section {section!r} must hold keys, found {content!r}")
-        values |= {f"{section}.{name}": (value, origin) for name, value in content.items()}
+        if not isinstance(content, dict | None):
+            kind = type(content).__name__
+            raise SettingsError(f"{origin}: section {section!r} must hold keys, found a value of type {kind}")
+        values |= {f"{section}.{name}": (value, origin) for name, value in (content or {}).items()}
     return values
 
 

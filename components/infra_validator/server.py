@@ -1,7 +1,8 @@
 """The process that serves one export over gRPC while it is validated; started as a module, ended by its parent.
 
 It speaks what TensorFlow Serving speaks: PredictionService.Predict and ModelService.GetModelStatus of
-tensorflow_serving/apis. It loads the model before it opens its port, and prints the port when it has.
+tensorflow_serving/apis. Like it, it runs the graph in a session: an export may load in TensorFlow 2 and not there.
+It loads the model before it opens its port, and prints the port when it has.
 """
 
 import sys
@@ -21,21 +22,25 @@ READY = "ready"
 
 
 class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
-    def __init__(self, signatures):
-        self._signatures = signatures
+    def __init__(self, saved_model: str):
+        self._session = tf.compat.v1.Session(graph=tf.Graph())
+        with self._session.graph.as_default():
+            self._signatures = tf.compat.v1.saved_model.load(self._session, ["serve"], saved_model).signature_def
 
     def Predict(self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext):
         name = request.model_spec.signature_name or "serving_default"
         if name not in self._signatures:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"the model has no signature {name!r}")
-        inputs = {key: tf.constant(tf.make_ndarray(value)) for key, value in request.inputs.items()}
+        signature = self._signatures[name]
         try:
-            outputs = self._signatures[name](**inputs)
+            feeds = {signature.inputs[key].name: tf.make_ndarray(value) for key, value in request.inputs.items()}
+            fetches = {key: tensor.name for key, tensor in signature.outputs.items()}
+            outputs = self._session.run(fetches, feeds)
         except (tf.errors.OpError, TypeError, ValueError) as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         response = predict_pb2.PredictResponse(model_spec=request.model_spec)
         for key, value in outputs.items():
-            response.outputs[key].CopyFrom(tf.make_tensor_proto(value.numpy()))
+            response.outputs[key].CopyFrom(tf.make_tensor_proto(value))
         return response
 
 
@@ -49,13 +54,13 @@ class _ModelStatus(model_service_pb2_grpc.ModelServiceServicer):
 
 def main(saved_model: str) -> None:
     """Serves a SavedModel on a free port of the loopback interface until the process is ended."""
-    model = tf.saved_model.load(saved_model)
+    predictions = _Predictions(saved_model)
     limits = [
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ]
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=2), options=limits)
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Predictions(model.signatures), server)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(predictions, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelStatus(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

@@ -164,10 +164,8 @@ def _predict(channel: grpc.Channel, signature: str, inputs: dict, guard: "_Memor
         )
     except grpc.RpcError as error:
         guard.check()
-        size = len(request.SerializeToString())
-        raise Refused(
-            f"{signature} failed on a request of {size} bytes: {error.code().name}: {error.details()}"
-        ) from error
+        size, reason = len(request.SerializeToString()), " ".join(error.details().split())
+        raise Refused(f"{signature} failed on a request of {size} bytes: {error.code().name}: {reason}") from error
     return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
 
 

@@ -22,20 +22,19 @@ _WARMUP_WORDS = (8, 24, 48, 96)
 _WARMUP_BATCHES = (1, 8)
 
 
-class ServedClassifier(tf.Module):
-    """Text in, classes out. Holding the transform layer keeps its vocabulary table initialised in the SavedModel."""
+class _Endpoints:
+    """The functions behind the signatures: preprocessing and network in one."""
 
     def __init__(self, network: keras.Model, transform: tft.TransformFeaturesLayer):
-        super().__init__()
-        self.network = network
-        self.transform = transform
+        self._network = network
+        self._transform = transform
 
     def _token_ids(self, title: tf.Tensor, description: tf.Tensor) -> tf.Tensor:
         raw = {TITLE: title[:, tf.newaxis], DESCRIPTION: description[:, tf.newaxis]}
-        return tf.sparse.to_dense(self.transform(raw)[TOKEN_IDS])
+        return tf.sparse.to_dense(self._transform(raw)[TOKEN_IDS])
 
     def _classify(self, title: tf.Tensor, description: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        probabilities = self.network(self._token_ids(title, description), training=False)
+        probabilities = self._network(self._token_ids(title, description), training=False)
         classes = tf.broadcast_to(tf.constant(CLASS_NAMES), tf.shape(probabilities))
         return classes, probabilities
 
@@ -46,9 +45,6 @@ class ServedClassifier(tf.Module):
         example = tf.io.parse_example(serialized, {TITLE: text, DESCRIPTION: text})
         return example[TITLE], example[DESCRIPTION]
 
-    @tf.function(
-        input_signature=[tf.TensorSpec([None], tf.string, TITLE), tf.TensorSpec([None], tf.string, DESCRIPTION)]
-    )
     def serve_text(self, title: tf.Tensor, description: tf.Tensor) -> dict[str, tf.Tensor]:
         """Classifies `title` and `description`, string [batch].
 
@@ -60,7 +56,6 @@ class ServedClassifier(tf.Module):
         label = tf.gather(tf.constant(CLASS_NAMES), tf.argmax(probabilities, axis=1))
         return {"label": label, "classes": classes, "probabilities": probabilities}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
     def serve_examples(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Classifies serialized tf.Examples, string [batch], in the form of TensorFlow Serving's Classify.
 
@@ -70,7 +65,6 @@ class ServedClassifier(tf.Module):
         classes, probabilities = self._classify(*self._parse(inputs))
         return {"classes": classes, "scores": probabilities}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Token ids of serialized tf.Examples, string [batch]: int64 [batch, time], right-padded with 0."""
         return {TOKEN_IDS: self._token_ids(*self._parse(examples))}
@@ -87,13 +81,21 @@ def export_saved_model(network: keras.Model, transform_output: tft.TFTransformOu
     Raises:
         RuntimeError: the graph holds operations that exist on a GPU alone.
     """
-    served = ServedClassifier(network, transform_output.transform_features_layer())
-    signatures = {
-        SERVING_DEFAULT: served.serve_text,
-        SERVE_EXAMPLES: served.serve_examples,
-        TRANSFORM_FEATURES: served.transform_features,
-    }
-    tf.saved_model.save(served, export_dir, signatures=signatures)
+    transform = transform_output.transform_features_layer()
+    endpoints = _Endpoints(network, transform)
+
+    def texts(*names: str) -> list[tf.TensorSpec]:
+        return [tf.TensorSpec([None], tf.string, name) for name in names]
+
+    # Not tf.saved_model.save: a Keras 3 model attached to a tf.Module is restored into variables of other names than
+    # the graph reads, which TensorFlow 2 mends when it loads and a session, so TensorFlow Serving, does not.
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    archive.track(transform)  # Keeps its vocabulary table initialised.
+    archive.add_endpoint(SERVING_DEFAULT, endpoints.serve_text, texts(TITLE, DESCRIPTION))
+    archive.add_endpoint(SERVE_EXAMPLES, endpoints.serve_examples, texts("inputs"))
+    archive.add_endpoint(TRANSFORM_FEATURES, endpoints.transform_features, texts("examples"))
+    archive.write_out(export_dir, verbose=False)
     # TensorFlow 2 marks every signature as Predict; TF Serving's Classify wants its own method name.
     updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(export_dir)
     updater.replace_method_name(signature_key=SERVE_EXAMPLES, method_name=_CLASSIFY)

@@ -80,7 +80,8 @@ def write_png(splits: dict[str, SplitDescription], path: Path, *, title: str) ->
     lengths.set(title="Text length (the longest hundredth left out)", xlabel="characters", ylabel="density")
     balance.margins(y=0.2)
     balance.legend(loc="upper center", ncols=len(splits))
-    lengths.legend()
+    if lengths.patches:
+        lengths.legend()
     for label in CLASS_NAMES:
         words = splits[TRAIN].words[label].most_common(_TOP_WORDS)[::-1]
         axes[label].barh([word for word, _ in words], [count for _, count in words])

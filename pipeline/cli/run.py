@@ -2,7 +2,6 @@
 
 import contextlib
 import sys
-from pathlib import Path
 
 import click
 
@@ -40,7 +39,7 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
             f"pipeline.root {settings.pipeline.root} is remote: to run on this machine set it to a local directory"
         )
     source = resolve_source(settings)
-    root = Path(settings.pipeline.root)
+    root = settings.pipeline.make_root()
     run_id = new_run_id()
     log = root / "logs" / f"{run_id}.log"
     on_terminal = sys.stdout.isatty() and not verbose

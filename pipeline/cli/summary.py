@@ -1,9 +1,12 @@
 """The summary at the end of a run, as it is printed."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from components.evaluator_report import OVERALL, EvaluationReport
@@ -86,18 +89,25 @@ def _number(value: float | None) -> str:
 
 
 def _verdict(summary: RunSummary) -> list[str]:
-    if summary.pushed_to is not None:
-        version = Path(summary.pushed_to)
+    if summary.pushed_to is None:
+        lines = ["[bold red]not pushed[/]"]
+        if summary.blessed is False and summary.evaluation:
+            lines += [f"  not blessed: {failure}" for failure in summary.evaluation.failures]
+        if summary.infra_blessed is False:
+            lines.append(f"  InfraValidator refused it: {summary.infra_reason or 'see the log'}")
+        lines.append("the last pushed model stays in place; next: change the settings (agnews config keys), run again")
+        return lines
+    version = summary.pushed_to.rpartition("/")[2]
+    if "://" not in summary.pushed_to and not Path(summary.pushed_to).exists():
         return [
-            f"[bold green]blessed and pushed[/] as version {version.name}: {version}",
-            f"next: saved_model_cli show --dir {version} --all",
+            f"[bold yellow]blessed and pushed earlier[/] as version {version}, no longer at {summary.pushed_to}",
+            "next: agnews run --no-cache",
         ]
-    lines = ["[bold red]not pushed[/]"]
-    if summary.blessed is False and summary.evaluation:
-        lines += [f"  not blessed: {failure}" for failure in summary.evaluation.failures]
-    if summary.infra_blessed is False:
-        lines.append(f"  InfraValidator refused it: {summary.infra_reason or 'see the log'}")
-    lines.append(
-        "the last pushed model stays in place; next: change trainer.… or evaluator.… (agnews config keys) and run again"
-    )
-    return lines
+    ask = """--input_exprs 'title=["Oil prices rise"];description=["Crude hit a record on Monday"]'"""
+    # The tool lies beside this interpreter, which need not be on the PATH.
+    tool = shlex.quote(str(Path(sys.executable).with_name("saved_model_cli")))
+    return [
+        f"[bold green]blessed and pushed[/] as version {version}: {summary.pushed_to}",
+        f"next, ask it: {tool} run --dir {shlex.quote(summary.pushed_to)} --tag_set serve "
+        f"--signature_def serving_default {escape(ask)}",
+    ]

@@ -67,6 +67,16 @@ class PlainDisplay:
         pass
 
 
+def _direct(component: str, upstream: dict[str, list[str]]) -> list[str]:
+    """The upstream components that no other upstream component waits for itself."""
+
+    def all_before(name: str) -> set[str]:
+        return {name_before for direct in upstream[name] for name_before in (direct, *all_before(direct))}
+
+    implied = {name for direct in upstream[component] for name in all_before(direct)}
+    return [name for name in upstream[component] if name not in implied]
+
+
 class LiveDisplay:
     """The DAG as a table that is drawn anew four times a second; works as a context manager."""
 
@@ -78,7 +88,7 @@ class LiveDisplay:
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=False)
 
     def run_began(self, upstream: dict[str, list[str]]) -> None:
-        self._upstream = upstream
+        self._upstream = {name: _direct(name, upstream) for name in upstream}
 
     def component_changed(self, event: ComponentEvent) -> None:
         if event.state is State.RUNNING:

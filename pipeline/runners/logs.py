@@ -15,9 +15,9 @@ class FieldsFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
-    def format(self, record: logging.LogRecord) -> str:
+    def formatMessage(self, record: logging.LogRecord) -> str:
         fields = getattr(record, "fields", {})
-        return " ".join([super().format(record), *(f"{name}={value}" for name, value in fields.items())])
+        return " ".join([super().formatMessage(record), *(f"{name}={value}" for name, value in fields.items())])
 
 
 @contextmanager
@@ -45,6 +45,7 @@ def logged_to(path: Path, *, verbose: bool) -> Iterator[TextIO]:
         try:
             yield terminal
         finally:
+            _flush()
             for descriptor, copy in saved:
                 os.dup2(copy, descriptor)
                 os.close(copy)
@@ -54,9 +55,13 @@ def logged_to(path: Path, *, verbose: bool) -> Iterator[TextIO]:
 
 def _redirect(log: TextIO) -> list[tuple[int, int]]:
     saved = []
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+    _flush()
     for descriptor in (1, 2):
         saved.append((descriptor, os.dup(descriptor)))
         os.dup2(log.fileno(), descriptor)
     return saved
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()

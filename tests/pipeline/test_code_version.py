@@ -1,19 +1,49 @@
-import shutil
-from pathlib import Path
+import pytest
 
-import components
 from pipeline import code_version as module
+
+
+@pytest.fixture
+def stages(tmp_path, monkeypatch):
+    monkeypatch.setattr(module.components, "__file__", str(tmp_path / "__init__.py"))
+    (tmp_path / "single.py").write_text("one = 1\n")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/inner.py").write_text("one = 1\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("stage", "file"), [("single", "single.py"), ("folder", "folder/inner.py")])
+def test_a_version_is_stable_until_its_code_changes(stages, stage, file):
+    before = module.code_version(stage)
+    assert module.code_version(stage) == before
+    (stages / file).write_text("one = 2\n")
+    assert module.code_version(stage) != before
+
+
+def test_a_version_is_sixteen_hexadecimal_digits(stages):
+    version = module.code_version("single")
+    assert len(version) == 16
+    assert set(version) <= set("0123456789abcdef")
+
+
+def test_a_renamed_file_changes_the_version(stages):
+    before = module.code_version("folder")
+    (stages / "folder/inner.py").rename(stages / "folder/other.py")
+    assert module.code_version("folder") != before
+
+
+def test_what_is_no_code_leaves_the_version(stages):
+    before = module.code_version("folder")
+    (stages / "folder/notes.txt").write_text("notes")
+    assert module.code_version("folder") == before
+
+
+def test_another_stage_leaves_the_version(stages):
+    before = module.code_version("folder")
+    (stages / "single.py").write_text("one = 3\n")
+    assert module.code_version("folder") == before
 
 
 def test_modules_and_folders_have_versions_of_their_own():
     versions = {module.code_version(stage) for stage in ("transform", "trainer", "example_gen")}
     assert len(versions) == 3
-
-
-def test_a_changed_file_changes_the_version(tmp_path, monkeypatch):
-    shutil.copytree(Path(components.__file__).parent / "trainer", tmp_path / "trainer")
-    monkeypatch.setattr(module.components, "__file__", str(tmp_path / "__init__.py"))
-    before = module.code_version("trainer")
-    with open(tmp_path / "trainer/recipe.py", "a") as file:
-        file.write("\n")
-    assert module.code_version("trainer") != before

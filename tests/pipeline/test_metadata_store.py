@@ -1,10 +1,12 @@
+import pytest
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.metadata_store import connection_config
 from pipeline.settings import Settings
+from schema.errors import SettingsError
 
-SERVER = {"host": "db", "port": 5432, "database": "agnews", "user": "me", "password": "secret"}
+SERVER = {"host": "db", "port": 5432, "database": "agnews", "user": "me"}
 
 
 def test_the_embedded_store_is_made_under_the_root_and_keeps_what_is_put(tmp_path):
@@ -16,7 +18,9 @@ def test_the_embedded_store_is_made_under_the_root_and_keeps_what_is_put(tmp_pat
 
 
 def test_a_postgresql_server_gets_all_it_needs():
-    config = connection_config(Settings.model_validate({"metadata": SERVER | {"backend": "postgresql"}})).postgresql
+    config = connection_config(
+        Settings.model_validate({"metadata": SERVER | {"backend": "postgresql", "password": "secret"}})
+    ).postgresql
     assert (config.host, config.port, config.dbname, config.user, config.password) == (
         "db",
         "5432",
@@ -27,7 +31,9 @@ def test_a_postgresql_server_gets_all_it_needs():
 
 
 def test_a_mysql_server_gets_all_it_needs():
-    config = connection_config(Settings.model_validate({"metadata": SERVER | {"backend": "mysql"}})).mysql
+    config = connection_config(
+        Settings.model_validate({"metadata": SERVER | {"backend": "mysql", "password": "secret"}})
+    ).mysql
     assert (config.host, config.port, config.database, config.user, config.password) == (
         "db",
         5432,
@@ -35,3 +41,39 @@ def test_a_mysql_server_gets_all_it_needs():
         "me",
         "secret",
     )
+
+
+def test_an_artifact_comes_back_as_it_was_put(tmp_path):
+    config = connection_config(Settings.model_validate({"pipeline": {"root": str(tmp_path / "deep/runs")}}))
+    store = metadata_store.MetadataStore(config)
+    kind = store.put_artifact_type(metadata_store_pb2.ArtifactType(name="Model"))
+    [put] = store.put_artifacts([metadata_store_pb2.Artifact(type_id=kind, uri="here/7")])
+    [got] = metadata_store.MetadataStore(config).get_artifacts_by_id([put])
+    assert (got.uri, got.type_id) == ("here/7", kind)
+
+
+@pytest.mark.parametrize("backend", ["postgresql", "mysql"])
+def test_a_servers_password_comes_from_its_file(tmp_path, backend):
+    (tmp_path / "password").write_text("from a file\nsecond line\n")
+    metadata = SERVER | {"backend": backend, "password_file": tmp_path / "password"}
+    config = connection_config(Settings.model_validate({"metadata": metadata}))
+    assert getattr(config, backend).password == "from a file"
+
+
+@pytest.mark.parametrize("backend", ["postgresql", "mysql"])
+def test_a_server_without_a_password_gets_an_empty_one(backend):
+    config = connection_config(Settings.model_validate({"metadata": SERVER | {"backend": backend}}))
+    assert getattr(config, backend).password == ""
+    assert config.WhichOneof("config") == backend
+
+
+def test_a_root_that_cannot_be_made_is_a_users_error(tmp_path):
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(SettingsError, match=r"pipeline\.root"):
+        connection_config(Settings.model_validate({"pipeline": {"root": str(tmp_path / "runs")}}))
+
+
+def test_a_missing_password_file_is_a_users_error(tmp_path):
+    metadata = SERVER | {"backend": "mysql", "password_file": tmp_path / "gone"}
+    with pytest.raises(SettingsError, match="gone"):
+        connection_config(Settings.model_validate({"metadata": metadata}))

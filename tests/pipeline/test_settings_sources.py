@@ -46,16 +46,34 @@ def test_a_settings_file_in_the_working_directory_is_found(tmp_path, monkeypatch
         ("trainer: {epocs: 3}", r"settings\.yaml: unknown setting 'trainer\.epocs'; did you mean 'trainer\.epochs'"),
         ("trainr: {epochs: 3}", r"settings\.yaml: unknown section 'trainr'; did you mean 'trainer'"),
         ("trainer: {epochs: many}", r"settings\.yaml: trainer\.epochs: .*integer.*received 'many'"),
-        ("trainer: 3", r"settings\.yaml: section 'trainer' must hold keys, found 3"),
+        ("trainer: 3", r"settings\.yaml: section 'trainer' must hold keys, found a value of type int"),
+        ("trainer: {epochs: yes}", r"settings\.yaml: trainer\.epochs: .*received True"),
+        ("trainer: {learning_rate: .inf}", r"settings\.yaml: trainer\.learning_rate: .*finite"),
+        ("pipeline: {root: ''}", r"settings\.yaml: pipeline\.root: .*at least 1"),
+        ("trainer: {epochs: !!int _}", r"settings\.yaml: not valid YAML"),
+        ("trainer: !!map [1]", r"settings\.yaml.*: not valid YAML"),
         ("[1, 2]", r"settings\.yaml: expected sections"),
-        ("trainer: {epochs: 3, epochs: 4}", r"settings\.yaml: .*'epochs' stands twice"),
-        ("trainer: {epochs: [", r"settings\.yaml: not valid YAML"),
+        ("trainer: {epochs: 3, epochs: 4}", r"settings\.yaml, line 1, column 10: .*'epochs' stands twice"),
+        ("trainer: {epochs: [", r"settings\.yaml, line 1, column 20: not valid YAML"),
         ("trainer: {bucket_boundaries: [3, 2]}", r"settings\.yaml: trainer: bucket_boundaries must rise"),
     ],
 )
 def test_a_bad_file_is_an_error_that_names_file_key_and_remedy(file, text, message):
     with pytest.raises(SettingsError, match=message):
         load(config_file=file(text), environ={})
+
+
+@pytest.mark.parametrize("text", ["metadata: {password: hunter2", "metadata: {user: @hunter2}", "metadata: hunter2"])
+def test_a_bad_file_shows_no_password(file, text):
+    with pytest.raises(SettingsError) as refused:
+        load(config_file=file(text), environ={})
+    assert "hunter2" not in str(refused.value)
+
+
+def test_sections_may_be_empty_and_merged(file):
+    assert load(config_file=file("trainer:\ndata: {}"), environ={}).settings == load(environ={}).settings
+    merged = "trainer: &t {seed: 9}\nevaluator: {<<: {min_accuracy: 0.5}, min_accuracy: 0.6}"
+    assert load(config_file=file(merged), environ={}).settings.evaluator.min_accuracy == 0.6
 
 
 def test_a_missing_file_is_an_error_that_names_it(tmp_path):
@@ -139,3 +157,31 @@ def test_any_value_of_any_key_is_taken_or_a_users_error(key, text):
         load(flags={key: (text, f"flag --set {key}")}, environ={})
     except SettingsError as error:
         assert key.partition(".")[0] in str(error)
+
+
+def test_a_server_without_a_host_names_the_variable_that_unset_it():
+    with pytest.raises(SettingsError, match=r"AGNEWS_METADATA__HOST.*needs host"):
+        load("production", environ={"AGNEWS_METADATA__HOST": ""})
+
+
+def test_a_remote_root_with_sqlite_names_the_remedy():
+    with pytest.raises(SettingsError, match=r"AGNEWS_METADATA__BACKEND.*postgresql or mysql"):
+        load("production", environ={"AGNEWS_METADATA__BACKEND": "sqlite"})
+
+
+def test_two_passwords_are_refused_without_showing_one():
+    with pytest.raises(SettingsError, match="exclude each other") as refused:
+        load("production", environ={"AGNEWS_METADATA__PASSWORD": "hunter2"})
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_misspelt_password_is_not_shown():
+    with pytest.raises(SettingsError, match=r"did you mean 'metadata\.password'") as refused:
+        load(environ={"AGNEWS_METADATA__PASSWRD": "hunter2"})
+    assert "hunter2" not in str(refused.value)
+
+
+def test_the_effective_settings_do_not_show_the_password():
+    environ = {"AGNEWS_METADATA__PASSWORD": "hunter2", "AGNEWS_METADATA__PASSWORD_FILE": ""}
+    loaded = load("production", environ=environ)
+    assert "hunter2" not in repr(loaded) + loaded.settings.model_dump_json()

@@ -1,6 +1,7 @@
 import os
 import shutil
 
+import keras
 import pytest
 import tensorflow as tf
 
@@ -20,6 +21,25 @@ def test_an_export_that_does_not_load_is_refused_with_the_reason(export, tmp_pat
     os.truncate(broken / "saved_model.pb", 1000)
     with pytest.raises(Refused, match="ended while it loaded the export"):
         validate(str(broken), EXAMPLES, LIMITS)
+
+
+class Unrestorable(tf.Module):
+    """A Keras 3 model attached to a module: TensorFlow 2 loads it, a session finds its variables empty."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = keras.Sequential([keras.Input([4]), keras.layers.Dense(4, activation="softmax")])
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
+    def examples(self, inputs):
+        return {"scores": self.network(tf.ones([tf.size(inputs), 4]))}
+
+
+def test_an_export_that_a_session_cannot_serve_is_refused(tmp_path):
+    model = Unrestorable()
+    tf.saved_model.save(model, str(tmp_path / "model"), signatures={"serve_examples": model.examples})
+    with pytest.raises(Refused, match=r"serve_examples failed .*variable"):
+        validate(str(tmp_path / "model"), EXAMPLES, LIMITS)
 
 
 def test_too_little_time_is_a_refusal(export):

@@ -111,3 +111,13 @@ def test_an_export_with_cudnn_operations_is_refused(network, transform_output, t
     keras.utils.set_random_seed(1)
     with pytest.raises(RuntimeError, match="CPU server"):
         export_saved_model(network, transform_output, str(tmp_path / "saved_model"))
+
+
+def test_a_session_loads_it_and_gives_the_same_answers(export, signatures):
+    """TensorFlow Serving runs the graph in a session, which restores variables by the graph alone."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        signature = tf.compat.v1.saved_model.load(session, ["serve"], export).signature_def["serving_default"]
+        feeds = {signature.inputs["title"].name: ["ba1 goal"], signature.inputs["description"].name: ["U.S. 3-2"]}
+        probabilities = session.run(signature.outputs["probabilities"].name, feeds)
+    expected = classify(signatures, ["ba1 goal"], ["U.S. 3-2"])["probabilities"]
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)

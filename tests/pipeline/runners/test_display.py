@@ -59,6 +59,115 @@ def test_the_live_table_shows_each_component_with_its_state(console):
     assert "epoch 2/4 50%" in console.file.getvalue()
 
 
+def test_what_others_wait_for_already_is_not_repeated(console):
+    display = LiveDisplay(console)
+    display.run_began({"Transform": [], "Trainer": ["Transform"], "Evaluator": ["Transform", "Trainer"]})
+    console.print(display._render())
+    assert "Evaluator  Trainer" in console.file.getvalue()
+
+
 def test_before_the_run_begins_something_is_shown(console):
     console.print(LiveDisplay(console)._render())
     assert "loading" in console.file.getvalue()
+
+
+REPORT = {"epoch": 3, "epochs": 4, "done": 0.5, "loss": 0.25, "rows_per_second": 900}
+
+
+def shown(display, console):
+    """The table's rows by their first word."""
+    console.print(display._render())
+    return {line.split()[0]: line for line in console.file.getvalue().splitlines() if line.strip()}
+
+
+def test_metrics_that_training_does_not_report_are_left_out():
+    event = ProgressEvent("Trainer", "training", REPORT | {"val_accuracy": 0.91234})
+    assert describe(event) == "epoch 3/4 50%, loss 0.2500, val_accuracy 0.9123, 900 rows/s"
+
+
+def test_describing_a_report_leaves_its_fields_alone():
+    event = ProgressEvent("Trainer", "training", dict(REPORT))
+    describe(event)
+    assert event.fields == REPORT
+
+
+def test_plain_lines_tell_a_failure_with_its_time(console):
+    with PlainDisplay(console) as display:
+        display.component_changed(ComponentEvent("Evaluator", State.FAILED, 12.34))
+    assert console.file.getvalue()[9:] == "Evaluator: failed (12.3 s)\n"
+
+
+def test_plain_lines_keep_brackets_and_are_not_broken():
+    console = Console(file=io.StringIO(), width=20, force_terminal=False)
+    with PlainDisplay(console) as display:
+        display.progressed(ProgressEvent("ExampleGen", "read", {"source": "[red]a long place[/red]"}))
+    assert console.file.getvalue()[9:] == "ExampleGen: read: source [red]a long place[/red]\n"
+
+
+def test_plain_lines_tell_every_report_that_is_not_midway(console):
+    with PlainDisplay(console) as display:
+        for rows in (1, 2, 3):
+            display.progressed(ProgressEvent("ExampleGen", "ingested", {"rows": rows}))
+    assert [line[-1] for line in console.file.getvalue().splitlines()] == ["1", "2", "3"]
+
+
+def test_the_live_table_names_what_a_component_waits_for(console):
+    display = LiveDisplay(console)
+    display.run_began({"Trainer": [], "Resolver": [], "Evaluator": ["Trainer", "Resolver"]})
+    assert "Trainer, Resolver" in shown(display, console)["Evaluator"]
+
+
+@pytest.mark.parametrize(
+    ("state", "sign"), [(State.DONE, "✓ done"), (State.CACHED, "= cached"), (State.FAILED, "✗ failed")]
+)
+def test_the_live_table_shows_how_a_component_ended_and_its_seconds(console, state, sign):
+    display = LiveDisplay(console)
+    display.run_began({"Trainer": []})
+    display.component_changed(ComponentEvent("Trainer", State.RUNNING))
+    display.component_changed(ComponentEvent("Trainer", state, 41.6))
+    row = shown(display, console)["Trainer"]
+    assert sign in row
+    assert "42 s" in row
+
+
+def test_a_waiting_component_has_no_time(console):
+    display = LiveDisplay(console)
+    display.run_began({"Pusher": []})
+    assert shown(display, console)["Pusher"].split() == ["Pusher", "·", "waiting"]
+
+
+def test_a_running_component_counts_from_its_start(console, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("pipeline.runners.display.time.monotonic", lambda: now[0])
+    display = LiveDisplay(console)
+    display.run_began({"Trainer": []})
+    display.component_changed(ComponentEvent("Trainer", State.RUNNING))
+    now[0] = 107.0
+    assert "7 s" in shown(display, console)["Trainer"]
+
+
+def test_the_bar_of_a_training_counts_whole_epochs(console):
+    display = LiveDisplay(console)
+    display.run_began({"Trainer": []})
+    display.progressed(ProgressEvent("Trainer", "training", REPORT))
+    bar = display._report("Trainer", running=True).renderables[0]
+    assert bar.completed == pytest.approx(2.5 / 4)
+
+
+def test_a_component_that_ended_keeps_its_last_report_without_a_bar(console):
+    display = LiveDisplay(console)
+    display.run_began({"Trainer": []})
+    display.progressed(ProgressEvent("Trainer", "training", REPORT))
+    assert str(display._report("Trainer", running=False)) == "epoch 3/4 50%, loss 0.2500, 900 rows/s"
+
+
+def test_leaving_the_live_display_after_an_error_prints_the_last_state(console):
+    def fail():
+        with LiveDisplay(console) as display:
+            display.run_began({"Trainer": []})
+            display.component_changed(ComponentEvent("Trainer", State.FAILED, 3.0))
+            raise ValueError("the run failed")
+
+    with pytest.raises(ValueError, match="the run failed"):
+        fail()
+    assert "✗ failed" in console.file.getvalue()

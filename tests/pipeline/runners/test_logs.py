@@ -2,6 +2,7 @@ import logging
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,13 @@ def test_fields_follow_the_message():
     assert FieldsFormatter().format(record).endswith("INFO components.x: epoch done epoch=1 loss=0.3")
 
 
+def test_fields_stand_on_the_events_line_before_a_trace():
+    error = (ValueError, ValueError("x"), None)
+    record = logging.LogRecord("x", logging.ERROR, "", 0, "failed", None, error)
+    record.fields = {"component": "Trainer"}
+    assert FieldsFormatter().format(record).splitlines()[0].endswith("failed component=Trainer")
+
+
 # In a process of its own: pytest holds the descriptors of this one.
 _NOISY = """
 import logging, os, sys
@@ -24,7 +32,6 @@ from pipeline.runners.logs import logged_to
 with logged_to(Path(sys.argv[1]), verbose=sys.argv[2] == "verbose") as terminal:
     os.write(2, b"native noise\\n")
     print("python noise")
-    sys.stdout.flush()
     logging.getLogger("x").info("event", extra={"fields": {"a": 1}})
     print("for the user", file=terminal)
 print("after")
@@ -39,7 +46,7 @@ print("after")
     ],
 )
 def test_noise_goes_to_the_log_and_the_rest_to_the_terminal(tmp_path, mode, shown, hidden):
-    environment = os.environ | {"PYTHONPATH": str(Path(pipeline.__file__).parents[1])}
+    environment = os.environ | {"PYTHONUNBUFFERED": "", "PYTHONPATH": str(Path(pipeline.__file__).parents[1])}
     command = [sys.executable, "-c", _NOISY, str(tmp_path / "logs/run.log"), mode]
     output = subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout
     log = (tmp_path / "logs/run.log").read_text()
@@ -55,3 +62,27 @@ def test_logging_is_as_before_afterwards(tmp_path):
     with logged_to(tmp_path / "run.log", verbose=True):
         assert root.handlers != before[0]
     assert (root.handlers, root.level) == before
+
+
+def test_a_second_run_adds_to_the_log(tmp_path):
+    for word in ("first", "second"):
+        with logged_to(tmp_path / "run.log", verbose=True):
+            logging.getLogger("x").info(word)
+    assert [line.split()[-1] for line in (tmp_path / "run.log").read_text().splitlines()] == ["first", "second"]
+
+
+def test_logging_is_as_before_after_an_error(tmp_path):
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    with pytest.raises(ValueError, match="failed"), logged_to(tmp_path / "run.log", verbose=True):
+        raise ValueError("failed")
+    assert (root.handlers, root.level) == before
+
+
+def test_warnings_are_in_the_log(tmp_path):
+    with logged_to(tmp_path / "run.log", verbose=True), warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(False)
+        logging.captureWarnings(True)
+        warnings.warn("out of date", UserWarning, stacklevel=1)
+    assert "out of date" in (tmp_path / "run.log").read_text()

@@ -4,9 +4,9 @@ SHELL := bash
 # Where this is set, TensorFlow Extended is compiled anew at every start: 40 s instead of 10.
 export PYTHONDONTWRITEBYTECODE :=
 AGNEWS := .venv/bin/agnews
-SOURCES := pipeline components schema serving tests setup.py
+SOURCES := pipeline components schema serving tests scripts setup.py
 
-.PHONY: help run test test-real lint types format lock clean default dev
+.PHONY: help run test test-real lint types format picture lock clean default dev
 
 help:  ## Say what there is.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -30,6 +30,9 @@ types: dev
 format: dev  ## Bring the code into the project's form.
 	@.venv/bin/ruff check --fix-only $(SOURCES)
 	@.venv/bin/ruff format $(SOURCES)
+
+picture: dev  ## Draw docs/dag.svg from the pipeline.
+	@PYTHONPATH=. .venv/bin/python scripts/draw_dag.py docs/dag.svg 2>/dev/null
 
 lock: dev  ## Renew requirements/*.txt from setup.py.
 	@scripts/lock.sh

@@ -22,7 +22,8 @@ def compile_model(
         steps: training steps in all, which the schedule spans.
         learning_rate: its peak.
         weight_decay: decoupled decay a step, times the learning rate.
-        ema_momentum: momentum of the exponential moving average of the weights; 0 turns it off.
+        ema_momentum: momentum of the exponential moving average of the weights; 0 turns it off. A short training
+            averages over a tenth of its steps at most: else the random first weights would still be in the average.
     """
     warmup = max(1, math.ceil(_WARMUP_SHARE * steps))
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -33,7 +34,7 @@ def compile_model(
         weight_decay=weight_decay,
         clipnorm=1.0,
         use_ema=ema_momentum > 0,
-        ema_momentum=ema_momentum or 0.99,
+        ema_momentum=min(ema_momentum, max(0.0, 1 - 10 / steps)),
     )
     # XLA cannot compile cuDNN's recurrent layers.
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
@@ -78,7 +79,7 @@ class ProgressLog(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.monotonic()
-        if now - self._last_report < 1.0:
+        if now - self._last_report < 1.0 or batch + 1 == self._steps:
             return
         self._last_report = now
         done = (batch + 1) / self._steps

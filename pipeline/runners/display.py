@@ -67,7 +67,7 @@ class PlainDisplay:
         pass
 
 
-def _direct(component: str, upstream: dict[str, list[str]]) -> list[str]:
+def direct_upstream(component: str, upstream: dict[str, list[str]]) -> list[str]:
     """The upstream components that no other upstream component waits for itself."""
 
     def all_before(name: str) -> set[str]:
@@ -88,7 +88,7 @@ class LiveDisplay:
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=False)
 
     def run_began(self, upstream: dict[str, list[str]]) -> None:
-        self._upstream = {name: _direct(name, upstream) for name in upstream}
+        self._upstream = {name: direct_upstream(name, upstream) for name in upstream}
 
     def component_changed(self, event: ComponentEvent) -> None:
         if event.state is State.RUNNING:

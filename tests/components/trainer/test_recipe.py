@@ -58,6 +58,14 @@ def test_the_same_seed_gives_the_same_weights(tmp_path, network, ema_momentum):
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_short_training_averages_over_a_tenth_of_its_steps():
+    model = bag_of_words()
+    recipe.compile_model(model, steps=100, learning_rate=0.01, weight_decay=0.0, ema_momentum=0.999)
+    assert model.optimizer.ema_momentum == pytest.approx(0.9)
+    recipe.compile_model(model, steps=100_000, learning_rate=0.01, weight_decay=0.0, ema_momentum=0.999)
+    assert model.optimizer.ema_momentum == 0.999
+
+
 def test_checkpoints_and_tensorboard_logs_are_written(tmp_path):
     train(tmp_path)
     assert {f"epoch-{epoch:02d}.weights.h5" for epoch in (1, 2, 3)} <= set(os.listdir(tmp_path))

@@ -1,5 +1,6 @@
 """Draws docs/dag.svg from the pipeline itself: `make picture`."""
 
+import re
 import sys
 
 import matplotlib
@@ -11,8 +12,9 @@ from pipeline.dag import create_pipeline
 from pipeline.runners.display import direct_upstream
 from pipeline.settings import Settings
 
-_COLOURS = {"Resolver": "#eeeeee", "Gate": "#ffd9b3", "Validator": "#ffd9b3", "Evaluator": "#ffd9b3", "Pusher": "#c6e9c6"}
-_OURS = "#cfe2ff"
+_LOOKUP, _GUARD, _PUSH, _OTHER = "#eeeeee", "#ffd9b3", "#c6e9c6", "#cfe2ff"
+_COLOURS = {"Resolver": _LOOKUP, "Gate": _GUARD, "Validator": _GUARD, "Evaluator": _GUARD, "Pusher": _PUSH}
+_BREAK_BEFORE = ("Resolver", "InfraV", "ExampleGen")
 _WIDTH, _HEIGHT = 1.9, 0.5
 
 
@@ -29,11 +31,11 @@ def main(path: str) -> None:
     axes.set(xlim=(-0.2, 2.4 * columns), ylim=(-0.9, 0.9))
     for name, (column, row) in places.items():
         x, y = 2.4 * column, row
-        colour = next((colour for part, colour in _COLOURS.items() if part in name), _OURS)
+        colour = next((colour for part, colour in _COLOURS.items() if part in name), _OTHER)
         box = {"boxstyle": "round,pad=0.02", "facecolor": colour, "edgecolor": "#555555"}
         axes.add_patch(matplotlib.patches.FancyBboxPatch((x, y - _HEIGHT / 2), _WIDTH, _HEIGHT, **box))
-        label = name.replace("Resolver", "\nResolver").replace("InfraV", "\nInfraV").replace("ExampleGen", "\nExampleGen")
-        axes.text(x + _WIDTH / 2, y, label.strip(), ha="center", va="center", fontsize=10)
+        label = re.sub(f"(.)({'|'.join(_BREAK_BEFORE)})", r"\1\n\2", name)
+        axes.text(x + _WIDTH / 2, y, label, ha="center", va="center", fontsize=10)
         for before in direct_upstream(name, upstream):
             start = (2.4 * places[before][0] + _WIDTH, places[before][1])
             arrow = {"arrowstyle": "->", "color": "#555555", "shrinkA": 2, "shrinkB": 2}

@@ -50,6 +50,9 @@ def _lines_by_feature(schema: schema_pb2.Schema) -> dict[str, list[str]]:
         flat.CopyFrom(feature)
         if feature.domain in domains:
             flat.string_domain.CopyFrom(domains[feature.domain])
+        # The order of a domain's values says nothing: the data gives them by frequency or by letter.
+        if flat.HasField("string_domain"):
+            flat.string_domain.value.sort()
         fields = ((field.name, value) for field, value in flat.ListFields() if field.name != "name")
         lines[feature.name] = sorted(f"{name}: {_one_line(value)}" for name, value in fields)
     return lines

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import tempfile
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -20,8 +21,9 @@ _WIDTH, _HEIGHT = 1.9, 0.5
 
 def main(path: str) -> None:
     """Draws components from left to right, each one column after the last of those it waits for."""
-    settings = Settings.model_validate({"pipeline": {"root": "/tmp/agnews-picture"}})
-    ir = Compiler().compile(create_pipeline(settings, DataSource("/data", "train.csv", "test.csv", "path")))
+    with tempfile.TemporaryDirectory() as root:
+        settings = Settings.model_validate({"pipeline": {"root": root}})
+        ir = Compiler().compile(create_pipeline(settings, DataSource("/data", "train.csv", "test.csv", "path")))
     upstream = {node.pipeline_node.node_info.id: list(node.pipeline_node.upstream_nodes) for node in ir.nodes}
     places = _places(upstream)
     columns = max(column for column, _ in places.values()) + 1

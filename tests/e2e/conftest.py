@@ -39,11 +39,11 @@ class Workplace:
         }
         self.environment |= {"PYTHONPATH": ROOT}
 
-    def start(self, *arguments, code=None):
+    def start(self, *arguments, code=None, profile="sample"):
         """Starts `agnews run`; `code` is Python to run before."""
         command = ["-c", f"{code}; from pipeline.cli import main; main()"] if code else ["-m", "pipeline"]
         return subprocess.Popen(
-            [sys.executable, *command, "run", "--profile", "sample", "--data", "data", *arguments],
+            [sys.executable, *command, "run", "--profile", profile, "--data", "data", *arguments],
             cwd=self.directory,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -53,9 +53,9 @@ class Workplace:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
-    def run(self, *arguments, code=None):
-        process = self.start(*arguments, code=code)
-        output, _ = process.communicate(timeout=600)
+    def run(self, *arguments, timeout=600, **options):
+        process = self.start(*arguments, **options)
+        output, _ = process.communicate(timeout=timeout)
         print(output)  # noqa: T201 - pytest shows it when a test fails
         return Ended(process.returncode, output)
 

@@ -1,0 +1,11 @@
+import pytest
+
+from pipeline.metadata_store import connection_config
+from pipeline.runs import summarize
+from pipeline.settings import Settings
+
+
+def test_an_unknown_run_is_named(tmp_path):
+    connection = connection_config(Settings.model_validate({"pipeline": {"root": str(tmp_path)}}))
+    with pytest.raises(LookupError, match="local-1"):
+        summarize(connection, "local-1")

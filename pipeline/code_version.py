@@ -7,13 +7,14 @@ import hashlib
 from pathlib import Path
 
 import components
+from schema.features import CLASS_NAMES, LENGTH_BUCKET_BOUNDS, LENGTH_BUCKETS
 
 
 def code_version(stage: str) -> str:
-    """SHA-256, first 16 hexadecimal digits, of the module or folder `components/<stage>`."""
+    """SHA-256, first 16 hexadecimal digits, of the module or folder `components/<stage>` and of the schema's names."""
     path = Path(components.__file__).parent / stage
     files = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr((CLASS_NAMES, LENGTH_BUCKETS, LENGTH_BUCKET_BOUNDS)).encode())
     for file in files:
         digest.update(file.relative_to(path.parent).as_posix().encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]

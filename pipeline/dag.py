@@ -2,7 +2,6 @@
 
 from tfx.components import Evaluator, ExampleValidator, StatisticsGen, Trainer, Transform
 from tfx.components import InfraValidator as ContainerInfraValidator
-from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.pipeline import Pipeline
@@ -15,6 +14,7 @@ from components.example_gen.sources import DataSource
 from components.infra_validator.component import AgNewsInfraValidator
 from components.pusher import AgNewsPusher
 from components.resolvers import LatestOtherBlessedModel, PreviousStatistics
+from components.schema_gen import CuratedSchemaGen
 from components.validation_gate import ValidationGate
 from pipeline.code_version import code_version
 from pipeline.metadata_store import connection_config
@@ -39,7 +39,7 @@ def create_pipeline(settings: Settings, source: DataSource) -> Pipeline:
     )
     examples = example_gen.outputs["examples"]
 
-    schema_gen = ImportSchemaGen(schema_file=str(SCHEMA_PATH))
+    schema_gen = CuratedSchemaGen(SCHEMA_PATH).with_id("ImportSchemaGen")
     schema = schema_gen.outputs["schema"]
     statistics_gen = StatisticsGen(examples=examples, schema=schema)
     statistics = statistics_gen.outputs["statistics"]

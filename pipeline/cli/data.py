@@ -96,13 +96,18 @@ def download_with_progress(directory: Path) -> None:
 
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    bar = Progress(*columns, console=Console(stderr=True))
 
-        def progress(name: str, done: int, total: int | None) -> None:
-            if not tasks:
-                bar.console.print(download.LICENCE, style="dim", highlight=False)
-            if name not in tasks:
-                tasks[name] = bar.add_task(name)
-            bar.update(tasks[name], completed=done, total=total)
+    def progress(name: str, done: int, total: int | None) -> None:
+        if not tasks:
+            bar.console.print(download.LICENCE, style="dim", highlight=False)
+            bar.start()
+        if name not in tasks:
+            tasks[name] = bar.add_task(name)
+        bar.update(tasks[name], completed=done, total=total)
 
+    try:
         download.download(directory, progress)
+    finally:
+        if tasks:  # Else stopping would print an empty line.
+            bar.stop()

@@ -32,6 +32,12 @@ def test_a_renamed_file_changes_the_version(stages):
     assert module.code_version("folder") != before
 
 
+def test_another_name_of_a_class_changes_the_version(stages, monkeypatch):
+    before = module.code_version("folder")
+    monkeypatch.setattr(module, "CLASS_NAMES", ("World", "Sports", "Money", "Sci/Tech"))
+    assert module.code_version("folder") != before
+
+
 def test_what_is_no_code_leaves_the_version(stages):
     before = module.code_version("folder")
     (stages / "folder/notes.txt").write_text("notes")

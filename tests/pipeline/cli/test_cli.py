@@ -95,3 +95,24 @@ def test_without_network_the_data_commands_say_so(tmp_path, monkeypatch):
     )
     ended = run("data", "fetch", "--to", str(tmp_path / "data"))
     assert isinstance(ended.exception, download.Offline)
+
+
+def test_a_download_shows_the_licence_note_once(tmp_path, monkeypatch):
+    from components.example_gen import download
+
+    def two_files(directory, progress):
+        for name in ("train.csv", "test.csv"):
+            progress(name, 0, 10)
+            progress(name, 10, 10)
+
+    monkeypatch.setattr(download, "download", two_files)
+    shown = run("data", "fetch", "--to", str(tmp_path / "data"))
+    assert shown.exit_code == 0
+    assert shown.stderr.count("non-commercial") == 1
+
+
+def test_nothing_to_download_shows_nothing_on_the_way(tmp_path, monkeypatch):
+    from components.example_gen import download
+
+    monkeypatch.setattr(download, "download", lambda directory, progress: None)
+    assert run("data", "fetch", "--to", str(tmp_path / "data")).stderr == ""

@@ -1,0 +1,46 @@
+import shutil
+
+import pytest
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+from tfx.dsl.compiler.compiler import Compiler
+from tfx.orchestration import metadata
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+from tfx.orchestration.pipeline import Pipeline
+
+from components.schema_gen import CuratedSchemaGen
+from schema.features import SCHEMA_PATH
+
+
+@pytest.fixture
+def run(tmp_path):
+    shutil.copy(SCHEMA_PATH, tmp_path / "schema.pbtxt")
+    config = mlmd.ConnectionConfig()
+    config.sqlite.filename_uri = str(tmp_path / "metadata.sqlite")
+    config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+
+    def run():
+        """Runs the component; gives the state of each of its executions so far, and the newest schema."""
+        component = CuratedSchemaGen(tmp_path / "schema.pbtxt")
+        pipeline = Pipeline("test", str(tmp_path / "root"), config, [component], enable_cache=True)
+        LocalDagRunner().run_with_ir(Compiler().compile(pipeline))
+        with metadata.Metadata(config) as handle:
+            states = [execution.last_known_state for execution in handle.store.get_executions()]
+            [*_, newest] = handle.store.get_artifacts_by_type("Schema")
+        return states, (tmp_path / newest.uri / "schema.pbtxt").read_text()
+
+    return run
+
+
+def test_an_unchanged_schema_comes_from_the_cache(run):
+    run()
+    assert run()[0] == [mlmd.Execution.COMPLETE, mlmd.Execution.CACHED]
+
+
+def test_an_edited_schema_is_imported_anew(run, tmp_path):
+    before = run()[1]
+    edited = before.replace("threshold: 0.05", "threshold: 0.5")
+    (tmp_path / "schema.pbtxt").write_text(edited)
+    states, imported = run()
+    assert states == [mlmd.Execution.COMPLETE, mlmd.Execution.COMPLETE]
+    assert imported == edited
+    assert edited != before

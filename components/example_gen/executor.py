@@ -19,6 +19,7 @@ from tfx.utils import proto_utils
 from components.example_gen.ingestion_report import QUARANTINE_FILE, IngestionReport, write_counts
 from components.example_gen.readers import read_rows
 from components.example_gen.rows import RawRow, RejectedRow, Row, checked
+from schema.errors import DataError
 from schema.features import (
     DESCRIPTION,
     ID,
@@ -54,11 +55,15 @@ class Executor(BaseExampleGenExecutor):
         # TFX's own Do can only write the splits it reads; ours differ.
         self._log_startup(input_dict, output_dict, exec_properties)
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
-        with self._make_beam_pipeline() as pipeline:
-            splits = self.GenerateExamplesByBeam(pipeline, exec_properties | {_REPORT_DIRECTORY: directory})
-            for name, rows in splits.items():
-                uri = artifact_utils.get_split_uri([examples], name)
-                rows | f"Write[{name}]" >> write_split.WriteSplit(uri, _FILE_FORMAT, exec_properties)
+        try:
+            with self._make_beam_pipeline() as pipeline:
+                splits = self.GenerateExamplesByBeam(pipeline, exec_properties | {_REPORT_DIRECTORY: directory})
+                for name, rows in splits.items():
+                    uri = artifact_utils.get_split_uri([examples], name)
+                    rows | f"Write[{name}]" >> write_split.WriteSplit(uri, _FILE_FORMAT, exec_properties)
+        except DataError as error:
+            # Beam adds the name of its transform, which tells a user nothing.
+            raise DataError(str(error).partition(" [while running ")[0]) from error
         examples_utils.set_payload_format(examples, exec_properties[standard_component_specs.OUTPUT_DATA_FORMAT_KEY])
         examples_utils.set_file_format(examples, _FILE_FORMAT)
         report = IngestionReport.read(directory)

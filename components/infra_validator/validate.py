@@ -88,6 +88,10 @@ def _compare(signature: str, served: dict, expected: dict, tolerance: float) -> 
     if served.keys() != expected.keys():
         raise Refused(f"{signature} answered with {sorted(served)}, expected {sorted(expected)}")
     for name, value in expected.items():
+        if served[name].shape != value.shape:
+            raise Refused(
+                f"{signature}: {name} has the shape {served[name].shape} over the wire, expected {value.shape}"
+            )
         if value.dtype.kind == "f":
             difference = float(np.max(np.abs(served[name] - value), initial=0.0))
             if not difference <= tolerance:  # Not >: a NaN must not pass.

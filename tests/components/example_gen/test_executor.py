@@ -143,6 +143,12 @@ def test_duplicates_and_rows_in_both_train_and_test_are_counted(data):
     assert examples.get_int_custom_property("train_test_overlap") == 1
 
 
+def test_a_broken_file_is_an_error_without_beams_addition(data):
+    (data / "test.csv").write_text("label,title\n1,Vote\n")
+    with pytest.raises(DataError, match=r"title and description, or text$"):
+        ingest(data)
+
+
 def test_no_rows_at_all_is_an_error(data):
     (data / "test.csv").write_text("")
     with pytest.raises(DataError, match="none is left for the split test"):

@@ -37,8 +37,8 @@ picture: dev  ## Draw docs/dag.svg from the pipeline.
 lock: dev  ## Renew requirements/*.txt from setup.py.
 	@scripts/lock.sh
 
-clean:  ## Remove the environment and what runs made.
-	rm -rf .venv .setup.lock data runs serving_model
+clean:  ## Remove the environment and the tools' caches; data, runs and pushed models stay.
+	rm -rf .venv .setup.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 default dev:
 	@scripts/setup.sh $@

@@ -43,15 +43,11 @@ class Recorder:
 
 
 @pytest.fixture
-def run(tmp_path):
-    config = mlmd.ConnectionConfig()
-    config.sqlite.filename_uri = str(tmp_path / "metadata.sqlite")
-    config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
-
+def run(tmp_path, connection):
     def run(run_id, *, text="one", fault="none"):
         produce = Produce(text=text)
         consume = Consume(made=produce.outputs["made"], fault=fault)
-        pipeline = Pipeline("test", str(tmp_path / "test"), config, [produce, consume], enable_cache=True)
+        pipeline = Pipeline("test", str(tmp_path / "test"), connection, [produce, consume], enable_cache=True)
         watcher = Recorder()
         try:
             local.run(pipeline, run_id, tmp_path, watcher)
@@ -59,7 +55,7 @@ def run(tmp_path):
             run.watcher = watcher
         return watcher
 
-    run.store = lambda: metadata_store.MetadataStore(config)
+    run.store = lambda: metadata_store.MetadataStore(connection)
     return run
 
 

@@ -1,6 +1,6 @@
 """The whole pipeline on one screen: which stage feeds which, and with what settings."""
 
-from tfx.components import Evaluator, ExampleValidator, StatisticsGen, Trainer, Transform
+from tfx.components import ExampleValidator, StatisticsGen, Trainer, Transform
 from tfx.components import InfraValidator as ContainerInfraValidator
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.common.resolver import Resolver
@@ -9,6 +9,7 @@ from tfx.proto import infra_validator_pb2, pusher_pb2, trainer_pb2, transform_pb
 from tfx.types import Channel, standard_artifacts
 
 from components.evaluator import eval_config
+from components.evaluator_component import AgNewsEvaluator
 from components.example_gen.component import AgNewsExampleGen
 from components.example_gen.sources import DataSource
 from components.infra_validator.component import AgNewsInfraValidator
@@ -83,13 +84,13 @@ def create_pipeline(settings: Settings, source: DataSource) -> Pipeline:
         model=Channel(type=standard_artifacts.Model),
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
     ).with_id("BaselineResolver")
-    evaluator = Evaluator(
+    evaluator = AgNewsEvaluator(
         examples=examples,
         model=model,
         baseline_model=baseline.outputs["model"],
         example_splits=[TEST],
         eval_config=eval_config(**settings.evaluator.model_dump()),
-    )
+    ).with_id("Evaluator")
     infra_validator = _infra_validator(settings.infra_validator, model, examples)
     pusher = AgNewsPusher(
         model=model,

@@ -96,8 +96,9 @@ def _run_component(
 
 
 def _last_line(error: Exception) -> str:
-    # TensorFlow puts the path to the fault first, the fault itself last.
-    return next(reversed(str(error).strip().splitlines()), "no message")
+    # TensorFlow puts the path to the fault first, the fault itself last; a database points at it with a caret below.
+    lines = [line.strip() for line in str(error).splitlines() if line.strip(" ^")]
+    return lines[-1] if lines else "no message"
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def Consume(made: InputArtifact[Schema], fault: Parameter[str], out: OutputArtif
     if fault == "data":
         raise DataError("row 7 is bad")
     if fault == "bug":
-        raise ZeroDivisionError("first line\nwhat went wrong")
+        raise ZeroDivisionError("first line\nwhat went wrong\n        ^\n\n")
 
 
 class Recorder:

@@ -58,10 +58,11 @@ def read_report(evaluation_uri: str) -> EvaluationReport:
         evaluation_uri: the uri of a ModelEvaluation artifact.
     """
     validation = tfma.load_validation_result(evaluation_uri)
-    # With one model alone TFMA calls it "".
-    has_baseline = len(tfma.load_eval_result(evaluation_uri).config.model_specs) > 1
-    candidate = tfma.load_eval_result(evaluation_uri, model_name=tfma.CANDIDATE_KEY if has_baseline else None)
-    baseline = tfma.load_eval_result(evaluation_uri, model_name=tfma.BASELINE_KEY) if has_baseline else None
+    candidate, baseline = tfma.load_eval_result(evaluation_uri), None
+    # Only beside a baseline do the models have names.
+    if len(candidate.config.model_specs) > 1:
+        candidate = tfma.load_eval_result(evaluation_uri, model_name=tfma.CANDIDATE_KEY)
+        baseline = tfma.load_eval_result(evaluation_uri, model_name=tfma.BASELINE_KEY)
     return EvaluationReport(
         metrics=_metrics(candidate),
         baseline=_metrics(baseline) if baseline else {},

@@ -72,8 +72,8 @@ def push_local(saved_model: str, destination: str, *, mlmd_uuid: str, now: float
         for stale in base.glob(f"{_INCOMING}*"):
             shutil.rmtree(stale)
         versions = _versions(os.listdir(base))
-        if versions and _same_export(saved_model, str(base / str(versions[-1]))):
-            return str(base / str(versions[-1]))
+        if pushed := _pushed_already(saved_model, destination, versions):
+            return pushed
         incoming = base / f"{_INCOMING}{uuid.uuid4().hex}"
         shutil.copytree(saved_model, incoming)
         _stamp(str(incoming), mlmd_uuid)
@@ -88,8 +88,8 @@ def _push_remote(saved_model: str, destination: str, *, mlmd_uuid: str) -> str:
     """An object store renames nothing: the file that makes a directory a SavedModel goes last."""
     fileio.makedirs(destination)
     versions = _versions([name.rstrip("/") for name in fileio.listdir(destination)])
-    if versions and _same_export(saved_model, f"{destination}/{versions[-1]}"):
-        return f"{destination}/{versions[-1]}"
+    if pushed := _pushed_already(saved_model, destination, versions):
+        return pushed
     final = f"{destination}/{_next_version(versions, None)}"
     io_utils.copy_dir(saved_model, final, deny_regex_patterns=[_LAST.replace(".", r"\.")])
     _stamp(final, mlmd_uuid)
@@ -105,12 +105,16 @@ def _next_version(versions: list[int], now: float | None) -> int:
     return max([int(time.time() if now is None else now), *(version + 1 for version in versions[-1:])])
 
 
-def _same_export(saved_model: str, version_directory: str) -> bool:
+def _pushed_already(saved_model: str, destination: str, versions: list[int]) -> str | None:
+    """The newest version's directory when it holds this very export."""
+    if not versions:
+        return None
+    version_directory = os.path.join(destination, str(versions[-1]))
     paths = [os.path.join(directory, _FINGERPRINT) for directory in (saved_model, version_directory)]
     if not all(fileio.exists(path) for path in [*paths, os.path.join(version_directory, _LAST)]):
-        return False
+        return None
     ours, theirs = (io_utils.read_bytes_file(path) for path in paths)
-    return ours == theirs
+    return version_directory if ours == theirs else None
 
 
 def _stamp(directory: str, mlmd_uuid: str) -> None:

@@ -15,21 +15,17 @@ class RunSummary:
     """A run as its reader sees it; what the run did not reach is None.
 
     Attributes:
-        run_id: its name in the metadata store.
         ingestion: properties of the Examples artifact: rows read, written, quarantined, duplicates, source, span.
         evaluation: metrics, baseline and missed thresholds.
         baseline_model: id of the model it was compared with.
-        model: id of the trained model.
         blessed: the Evaluator's verdict.
         infra_blessed: the InfraValidator's verdict, and its reason when it refused.
         pushed_to: the version's directory, when one was pushed.
     """
 
-    run_id: str
     ingestion: dict[str, object] | None
     evaluation: EvaluationReport | None
     baseline_model: int | None
-    model: int | None
     blessed: bool | None
     infra_blessed: bool | None
     infra_reason: str | None
@@ -51,15 +47,13 @@ def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
     if context is None:
         raise LookupError(f"no run {run_id!r} in the metadata store")
     outputs = _outputs_by_type(store, context.id)
-    examples, evaluation, model = outputs.get("Examples"), outputs.get("ModelEvaluation"), outputs.get("Model")
+    examples, evaluation = outputs.get("Examples"), outputs.get("ModelEvaluation")
     blessing, infra, pushed = (outputs.get(name) for name in ("ModelBlessing", "InfraBlessing", "PushedModel"))
     was_pushed = pushed is not None and _property(pushed, "pushed") == 1
     return RunSummary(
-        run_id=run_id,
         ingestion=_properties(examples) if examples else None,
         evaluation=read_report(evaluation.uri) if evaluation else None,
         baseline_model=_property(blessing, "baseline_model_id") if blessing else None,
-        model=model.id if model else None,
         blessed=_property(blessing, "blessed") == 1 if blessing else None,
         infra_blessed=_property(infra, "blessed") == 1 if infra else None,
         infra_reason=_property(infra, "reason") if infra else None,

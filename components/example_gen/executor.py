@@ -68,14 +68,15 @@ class Executor(BaseExampleGenExecutor):
         examples_utils.set_file_format(examples, _FILE_FORMAT)
         report = IngestionReport.read(directory)
         report.check(options["max_bad_fraction"])
-        for name, value in report.properties().items():
+        counts = report.properties()
+        for name, value in counts.items():
             _set_property(examples, name, value)
         _set_property(examples, "source", options["source"])
         _set_property(examples, "synthetic", int(options["synthetic"]))
         if options["synthetic"]:
             logger.warning("these rows are synthetic, not AG News")
         shown = ("rows_read", "rows_train", "rows_val", "rows_test", "rows_quarantined")
-        logger.info("ingested", extra={"fields": {name: report.properties()[name] for name in shown}})
+        logger.info("ingested", extra={"fields": {name: counts[name] for name in shown}})
 
     def GenerateExamplesByBeam(self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]) -> dict[str, Any]:
         """The output splits, as collections of tf.Examples by name."""

@@ -17,7 +17,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-MAX_MESSAGE_BYTES = 64 << 20
+# A text of a megabyte, in a batch, is more than gRPC's own 4 MiB.
+MESSAGE_LIMITS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20)]
 READY = "ready"
 
 
@@ -55,11 +56,7 @@ class _ModelStatus(model_service_pb2_grpc.ModelServiceServicer):
 def main(saved_model: str) -> None:
     """Serves a SavedModel on a free port of the loopback interface until the process is ended."""
     predictions = _Predictions(saved_model)
-    limits = [
-        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ]
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=2), options=limits)
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=2), options=MESSAGE_LIMITS)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(predictions, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelStatus(), server)
     port = server.add_insecure_port("127.0.0.1:0")

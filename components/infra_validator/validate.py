@@ -23,7 +23,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from components.infra_validator.server import MAX_MESSAGE_BYTES, READY
+from components.infra_validator.server import MESSAGE_LIMITS, READY
 from schema.features import DESCRIPTION, TITLE
 
 _BATCH = 8
@@ -117,11 +117,7 @@ def _serving(saved_model: str, limits: Limits, deadline: float) -> Iterator[Call
         try:
             with _MemoryGuard(process, limits.max_memory_mb) as guard:
                 port = _wait_for_port(process, guard, errors, deadline)
-                options = [
-                    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-                    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                ]
-                with grpc.insecure_channel(f"127.0.0.1:{port}", options) as channel:
+                with grpc.insecure_channel(f"127.0.0.1:{port}", MESSAGE_LIMITS) as channel:
                     _check_available(channel, deadline)
                     yield lambda signature, inputs: _predict(channel, signature, inputs, guard, deadline)
         finally:

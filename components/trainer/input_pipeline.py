@@ -1,6 +1,6 @@
 """From transformed examples to length-bucketed batches.
 
-All token ids are held in memory (AG News' training rows take 15 MB): an epoch's order is a true permutation, and the
+All token ids are held in memory (76,416 rows take 13 MB): an epoch's order is a true permutation, and the
 number of batches is known before.
 """
 

@@ -23,6 +23,12 @@ setup(
         "tensorflow-transform==1.21.*",
         "tensorflow-model-analysis==0.52.*",
         "apache-beam>=2.70,<2.80",
+        "keras-tuner>=1.4",
+        "scikit-learn",
+        "scipy",
+        "gensim>=4.4",
+        # The maintained build of Facebook's archived package: wheels, and NumPy 2.
+        "fasttext-numpy2-wheel",
         "pydantic>=2",
         "pyyaml",
         "click",

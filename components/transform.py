@@ -1,8 +1,8 @@
 """Text to token ids, all in the graph, so that training and serving cannot differ.
 
-The corpus' markup is undone first (`clean`); then lower-casing, punctuation and splitting are those of Keras'
-TextVectorization with its defaults (keras/src/layers/preprocessing/text_vectorization.py), so that vocabularies
-and ids of the two are interchangeable.
+The corpus' markup is undone first (`clean`), then case and punctuation (`standardize`); ids are those of Keras'
+TextVectorization on the standardized text (keras/src/layers/preprocessing/text_vectorization.py). Its own default
+standardization deletes punctuation, which makes one rare word of two in "oil-price" and of every possessive.
 """
 
 from typing import Any
@@ -13,6 +13,7 @@ import tensorflow_transform as tft
 from schema.features import DESCRIPTION, LABEL, TITLE
 
 TOKEN_IDS = "token_ids"
+TITLE_TOKENS = "title_tokens"
 VOCABULARY = "vocabulary"
 PADDING_ID = 0
 OOV_ID = 1
@@ -31,6 +32,8 @@ _MARKUP = (
     (r"</?[A-Za-z][^<>]*>", " "),
     (r"\\", " "),
 )
+# One word each: "u.s." and "j.k.", "1,000" and "3.5".
+_JOINED = ((r"\b([a-z])\.", r"\1"), (r"(\d)[.,](\d)", r"\1\2"))
 _PUNCTUATION = r'[!"#$%&()\*\+,-\./:;<=>?@\[\\\]^_`{|}~\']'
 # Brackets are punctuation, so no word of the vocabulary can be this one.
 _NO_WORDS = "[no_words]"
@@ -50,18 +53,19 @@ def clean(text: tf.Tensor) -> tf.Tensor:
     return text
 
 
-def tokenize(title: tf.Tensor, description: tf.Tensor) -> tf.RaggedTensor:
-    """Splits title and description into words.
+def standardize(text: tf.Tensor) -> tf.Tensor:
+    """Undoes markup and case, and parts words at punctuation.
 
     Args:
-        title: string [batch].
-        description: string [batch].
+        text: string tensor of any shape.
 
     Returns:
-        String [batch, (words)]; a row may be empty.
+        String tensor of the same shape: lower-case words with white space between them.
     """
-    text = tf.strings.join([clean(title), clean(description)], separator=" ")
-    return tf.strings.split(tf.strings.regex_replace(tf.strings.lower(text), _PUNCTUATION, ""))
+    text = tf.strings.lower(clean(text))
+    for pattern, replacement in _JOINED:
+        text = tf.strings.regex_replace(text, pattern, replacement)
+    return tf.strings.regex_replace(text, _PUNCTUATION, " ")
 
 
 def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]) -> dict[str, Any]:
@@ -69,20 +73,29 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
 
     Args:
         inputs: `title`, `description` string [batch, 1]; `label` int64 [batch, 1].
-        custom_config: `vocabulary_size` ids in all, `max_tokens` kept of a text.
+        custom_config: `vocabulary_size` ids in all, `min_count` of a word that gets one, `max_tokens` kept of a text.
 
     Returns:
-        `token_ids` int64 sparse [batch, tokens], at least one token a row; `label` int64 [batch].
+        `token_ids` int64 sparse [batch, tokens], title before description, at least one token a row; `title_tokens`
+        int64 [batch], how many of them are the title's (of a row without a title, one); `label` int64 [batch].
     """
-    tokens = tokenize(tf.squeeze(inputs[TITLE], axis=1), tf.squeeze(inputs[DESCRIPTION], axis=1))
-    vocabulary = tft.vocabulary(
-        tokens, top_k=custom_config["vocabulary_size"] - RESERVED_IDS, vocab_filename=VOCABULARY
+    title, description = (
+        tf.strings.split(tf.squeeze(standardize(inputs[name]), axis=1)) for name in (TITLE, DESCRIPTION)
     )
     # A row without words would be masked whole, which fails the batch on a GPU: it becomes one unknown word.
-    placeholder = tf.fill([tokens.nrows(), 1], _NO_WORDS)
-    tokens = tf.concat([tokens, tf.ragged.boolean_mask(placeholder, tokens.row_lengths()[:, tf.newaxis] == 0)], axis=1)
-    ids = tft.apply_vocabulary(tokens[:, : custom_config["max_tokens"]].to_sparse(), vocabulary, default_value=-1)
+    empty = title.row_lengths() + description.row_lengths() == 0
+    placeholder = tf.ragged.boolean_mask(tf.fill([title.nrows(), 1], _NO_WORDS), empty[:, tf.newaxis])
+    tokens = tf.concat([title, description, placeholder], axis=1)
+    vocabulary = tft.vocabulary(
+        tf.concat([title, description], axis=1),
+        top_k=custom_config["vocabulary_size"] - RESERVED_IDS,
+        frequency_threshold=custom_config["min_count"],
+        vocab_filename=VOCABULARY,
+    )
+    max_tokens = custom_config["max_tokens"]
+    ids = tft.apply_vocabulary(tokens[:, :max_tokens].to_sparse(), vocabulary, default_value=-1)
     return {
         TOKEN_IDS: tf.sparse.map_values(tf.add, ids, RESERVED_IDS),
+        TITLE_TOKENS: tf.clip_by_value(title.row_lengths(), 1, max_tokens),
         LABEL: tf.squeeze(inputs[LABEL], axis=1),
     }

@@ -1,9 +1,58 @@
-"""The recurrent networks, as functions from sizes to a Keras model: token ids [batch, time] to probabilities."""
+"""The recurrent networks of the seed notebook, as Keras models from token ids [batch, time] to logits."""
+
+from dataclasses import dataclass, replace
+from typing import Any
 
 import keras
 from keras import layers, ops
 
+from components.trainer.fused_lstm import FusedLSTM
 from components.transform import OOV_ID, PADDING_ID
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What sets one network apart from another.
+
+    Attributes:
+        embedding_dim: width of the word vectors.
+        units: hidden units of each direction of each layer.
+        cell: "simple_rnn" or "lstm".
+        depth: recurrent layers on top of each other.
+        bidirectional: whether each layer also reads backwards.
+        pooling: "last" state of the last layer, or "max_mean" of its states over time.
+        masking: whether padding is left out of the recurrence.
+        titles_only: whether the network reads titles alone.
+    """
+
+    embedding_dim: int
+    units: int
+    cell: str = "lstm"
+    depth: int = 1
+    bidirectional: bool = False
+    pooling: str = "last"
+    masking: bool = True
+    titles_only: bool = False
+
+
+ARCHITECTURES = {
+    # The notebook shows its first network without a mask, for contrast with the second.
+    "simple_rnn_titles": Architecture(64, 16, "simple_rnn", masking=False, titles_only=True),
+    "simple_rnn": Architecture(64, 16, "simple_rnn"),
+    "lstm": Architecture(64, 8),
+    # Pooled over time: the last state alone forgets; docs/benchmarks.md has the difference.
+    "stacked_bilstm": Architecture(128, 64, depth=2, bidirectional=True, pooling="max_mean"),
+}
+"""The networks by name, with the seed notebook's sizes (AI-For-Beginners, lessons/5-NLP/16-RNN/RNNTF.ipynb)."""
+
+
+def architecture(name: str, **changes: Any) -> Architecture:
+    """The named architecture with its own sizes, but for the `changes` that are not None.
+
+    Raises:
+        KeyError: there is no such name.
+    """
+    return replace(ARCHITECTURES[name], **{key: value for key, value in changes.items() if value is not None})
 
 
 @keras.saving.register_keras_serializable("agnews")
@@ -31,15 +80,16 @@ class TokenDropout(layers.Layer):
 
 @keras.saving.register_keras_serializable("agnews")
 class MaskedPooling(layers.Layer):
-    """Maximum and mean over time of the unmasked steps: [batch, time, features] to [batch, 2 * features]."""
+    """Maximum and mean over time: [batch, time, features] to [batch, 2 * features]. Masked steps do not count."""
 
     supports_masking = True
 
     def call(self, states, mask=None):
         if mask is None:
-            raise ValueError("MaskedPooling needs a mask: put an Embedding(mask_zero=True) before it")
+            return ops.concatenate([ops.max(states, axis=1), ops.mean(states, axis=1)], axis=-1)
         present = ops.cast(mask, states.dtype)[:, :, None]
-        maximum = ops.max(states + (present - 1) * 1e9, axis=1)
+        # A value that float16 has, too.
+        maximum = ops.max(states + (present - 1) * 1e4, axis=1)
         mean = ops.sum(states * present, axis=1) / ops.sum(present, axis=1)
         return ops.concatenate([maximum, mean], axis=-1)
 
@@ -50,44 +100,60 @@ class MaskedPooling(layers.Layer):
         return (input_shape[0], 2 * input_shape[-1])
 
 
-def stacked_bilstm(
+def build_network(
+    architecture: Architecture,
     *,
     vocabulary_size: int,
     classes: int,
-    embedding_dim: int,
-    lstm_units: int,
-    dropout: float,
-    word_dropout: float,
-    seed: int,
+    word_dropout: float = 0.0,
+    embedding_dropout: float = 0.0,
+    feature_dropout: float = 0.0,
+    seed: int = 0,
+    embedding_trainable: bool = True,
     use_cudnn: bool | str = "auto",
 ) -> keras.Model:
-    """The masked, stacked bidirectional LSTM of the seed notebook, pooled over time instead of its last state.
+    """Builds a network; its layers are named `embedding`, `recurrent_1`, `recurrent_2`, … and `logits`.
 
     Args:
+        architecture: its shape.
         vocabulary_size: number of ids, padding and out of vocabulary included.
         classes: number of classes.
-        embedding_dim: width of the word vectors.
-        lstm_units: hidden units of each direction of each of the two layers.
-        dropout: share of word-vector channels (whole channels of a text) and of pooled features dropped.
         word_dropout: share of tokens replaced by the out-of-vocabulary id.
+        embedding_dropout: share of word-vector channels dropped, whole channels of a text.
+        feature_dropout: share of the features before the last layer dropped.
         seed: seed of the dropouts.
+        embedding_trainable: False freezes the word vectors.
         use_cudnn: "auto" uses cuDNN where there is a GPU; False builds the same layers from portable operations.
 
     Returns:
-        A model from integer token ids [batch, time], right-padded with 0 and no row all padding, to float32
-        probabilities [batch, classes].
+        A model from integer token ids [batch, time], right-padded with 0 and no row all padding, to float32 logits
+        [batch, classes].
     """
-
-    def bilstm(name: str) -> layers.Layer:
-        return layers.Bidirectional(layers.LSTM(lstm_units, return_sequences=True, use_cudnn=use_cudnn), name=name)
-
-    token_ids = keras.Input([None], dtype="int64", name="token_ids")
+    token_ids = keras.Input([None], dtype="int32", name="token_ids")
     x = TokenDropout(word_dropout, seed=seed, name="word_dropout")(token_ids)
-    x = layers.Embedding(vocabulary_size, embedding_dim, mask_zero=True, name="embedding")(x)
-    x = layers.SpatialDropout1D(dropout, seed=seed + 1, name="channel_dropout")(x)
-    x = bilstm("bilstm_1")(x)
-    x = bilstm("bilstm_2")(x)
-    x = MaskedPooling(name="pooling")(x)
-    x = layers.Dropout(dropout, seed=seed + 2, name="feature_dropout")(x)
-    probabilities = layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(x)
-    return keras.Model(token_ids, probabilities, name="stacked_bilstm")
+    x = layers.Embedding(
+        vocabulary_size,
+        architecture.embedding_dim,
+        mask_zero=architecture.masking,
+        trainable=embedding_trainable,
+        name="embedding",
+    )(x)
+    x = layers.SpatialDropout1D(embedding_dropout, seed=seed + 1, name="embedding_dropout")(x)
+    pooled = architecture.pooling == "max_mean"
+    for number in range(1, architecture.depth + 1):
+        sequences = pooled or number < architecture.depth
+        x = _recurrent(architecture, sequences, use_cudnn, name=f"recurrent_{number}")(x)
+    if pooled:
+        x = MaskedPooling(name="pooling")(x)
+    x = layers.Dropout(feature_dropout, seed=seed + 2, name="feature_dropout")(x)
+    # Whatever the precision of the rest, the loss is taken in float32.
+    return keras.Model(token_ids, layers.Dense(classes, dtype="float32", name="logits")(x))
+
+
+def _recurrent(architecture: Architecture, sequences: bool, use_cudnn: bool | str, name: str) -> layers.Layer:
+    wrapped = {} if architecture.bidirectional else {"name": name}
+    if architecture.cell == "lstm":
+        layer = FusedLSTM(architecture.units, return_sequences=sequences, use_cudnn=use_cudnn, **wrapped)
+    else:
+        layer = layers.SimpleRNN(architecture.units, return_sequences=sequences, **wrapped)
+    return layers.Bidirectional(layer, name=name) if architecture.bidirectional else layer

@@ -9,7 +9,7 @@ import tensorflow_transform as tft
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import classification_pb2, model_pb2, predict_pb2, prediction_log_pb2
 
-from components.transform import TOKEN_IDS
+from components.transform import TITLE_TOKENS, TOKEN_IDS
 from schema.features import CLASS_NAMES, DESCRIPTION, TITLE
 
 SERVING_DEFAULT = "serving_default"
@@ -25,16 +25,26 @@ _WARMUP_BATCHES = (1, 8)
 class _Endpoints:
     """The functions behind the signatures: preprocessing and network in one."""
 
-    def __init__(self, network: keras.Model, transform: tft.TransformFeaturesLayer):
+    def __init__(
+        self, network: keras.Model, transform: tft.TransformFeaturesLayer, temperature: float, titles_only: bool
+    ):
         self._network = network
         self._transform = transform
+        self._temperature = temperature
+        self._titles_only = titles_only
 
     def _token_ids(self, title: tf.Tensor, description: tf.Tensor) -> tf.Tensor:
         raw = {TITLE: title[:, tf.newaxis], DESCRIPTION: description[:, tf.newaxis]}
-        return tf.sparse.to_dense(self._transform(raw)[TOKEN_IDS])
+        transformed = self._transform(raw)
+        if not self._titles_only:
+            return tf.sparse.to_dense(transformed[TOKEN_IDS])
+        tokens = tf.RaggedTensor.from_sparse(transformed[TOKEN_IDS])
+        of_title = tf.ragged.range(tokens.row_lengths()) < transformed[TITLE_TOKENS][:, tf.newaxis]
+        return tf.ragged.boolean_mask(tokens, of_title).to_tensor()
 
     def _classify(self, title: tf.Tensor, description: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        probabilities = self._network(self._token_ids(title, description), training=False)
+        logits = self._network(self._token_ids(title, description), training=False)
+        probabilities = tf.nn.softmax(logits / self._temperature)
         classes = tf.broadcast_to(tf.constant(CLASS_NAMES), tf.shape(probabilities))
         return classes, probabilities
 
@@ -70,19 +80,28 @@ class _Endpoints:
         return {TOKEN_IDS: self._token_ids(*self._parse(examples))}
 
 
-def export_saved_model(network: keras.Model, transform_output: tft.TFTransformOutput, export_dir: str) -> None:
+def export_saved_model(
+    network: keras.Model,
+    transform_output: tft.TFTransformOutput,
+    export_dir: str,
+    *,
+    temperature: float = 1.0,
+    titles_only: bool = False,
+) -> None:
     """Writes the SavedModel of a portable network (built with `use_cudnn=False`).
 
     Args:
-        network: token ids int64 [batch, time] to probabilities float32 [batch, 4].
+        network: token ids [batch, time] to logits float32 [batch, 4].
         transform_output: the transform graph and vocabulary.
         export_dir: an empty or missing directory.
+        temperature: divides the logits before softmax makes probabilities of them.
+        titles_only: whether the network is given the titles' tokens alone.
 
     Raises:
         RuntimeError: the graph holds operations that exist on a GPU alone.
     """
     transform = transform_output.transform_features_layer()
-    endpoints = _Endpoints(network, transform)
+    endpoints = _Endpoints(network, transform, temperature, titles_only)
 
     def texts(*names: str) -> list[tf.TensorSpec]:
         return [tf.TensorSpec([None], tf.string, name) for name in names]

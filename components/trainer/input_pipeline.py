@@ -4,6 +4,7 @@ All token ids are held in memory (76,416 rows take 13 MB): an epoch's order is a
 number of batches is known before.
 """
 
+import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from components.transform import PADDING_ID, TOKEN_IDS
+from components.transform import PADDING_ID, TITLE_TOKENS, TOKEN_IDS
 from schema.features import LABEL
 
-_FEATURES = {TOKEN_IDS: tf.io.RaggedFeature(tf.int64), LABEL: tf.io.FixedLenFeature([], tf.int64)}
+_NUMBER = tf.io.FixedLenFeature([], tf.int64)
+_FEATURES = {TOKEN_IDS: tf.io.RaggedFeature(tf.int64), TITLE_TOKENS: _NUMBER, LABEL: _NUMBER}
 _READ_BATCH = 4096
 
 
@@ -25,11 +27,13 @@ class TokenizedRows:
     Attributes:
         token_ids: int32 [tokens of all rows].
         offsets: int64 [rows + 1]; row i is `token_ids[offsets[i] : offsets[i + 1]]`.
+        title_counts: int64 [rows], how many tokens of each row, from its first on, are the title's.
         labels: int64 [rows].
     """
 
     token_ids: np.ndarray
     offsets: np.ndarray
+    title_counts: np.ndarray
     labels: np.ndarray
 
     def __len__(self) -> int:
@@ -40,6 +44,31 @@ class TokenizedRows:
         """Tokens of each row, int64 [rows]."""
         return np.diff(self.offsets)
 
+    def select(self, indices: np.ndarray) -> "TokenizedRows":
+        """The rows of these indices, in their order."""
+        texts = [self.token_ids[self.offsets[index] : self.offsets[index + 1]] for index in indices]
+        return _joined(texts, self.title_counts[indices], self.labels[indices])
+
+    def titles(self) -> "TokenizedRows":
+        """The same rows without their descriptions."""
+        texts = [
+            self.token_ids[start : start + count]
+            for start, count in zip(self.offsets[:-1], self.title_counts, strict=True)
+        ]
+        return _joined(texts, self.title_counts, self.labels)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the rows, hexadecimal."""
+        digest = hashlib.sha256()
+        for array in (self.token_ids, self.offsets, self.title_counts, self.labels):
+            digest.update(np.ascontiguousarray(array))
+        return digest.hexdigest()
+
+
+def _joined(texts: Sequence[np.ndarray], title_counts: np.ndarray, labels: np.ndarray) -> TokenizedRows:
+    offsets = np.cumsum([0, *map(len, texts)])
+    return TokenizedRows(np.concatenate([np.zeros(0, np.int32), *texts]), offsets, title_counts, labels)
+
 
 def read_rows(file_patterns: Sequence[str]) -> TokenizedRows:
     """Reads transformed examples from gzipped TFRecord files.
@@ -49,60 +78,70 @@ def read_rows(file_patterns: Sequence[str]) -> TokenizedRows:
     """
     files = sorted(name for pattern in file_patterns for name in tf.io.gfile.glob(pattern))
     records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_READ_BATCH)
-    ids, counts, labels = [np.zeros(0, np.int32)], [np.zeros(1, np.int64)], [np.zeros(0, np.int64)]
+    texts, numbers = [], [np.zeros((0, 2), np.int64)]
     for examples in records.map(lambda serialized: tf.io.parse_example(serialized, _FEATURES)):
-        ids.append(examples[TOKEN_IDS].flat_values.numpy().astype(np.int32))
-        counts.append(examples[TOKEN_IDS].row_lengths().numpy())
-        labels.append(examples[LABEL].numpy())
-    return _sorted(TokenizedRows(np.concatenate(ids), np.cumsum(np.concatenate(counts)), np.concatenate(labels)))
+        ids = examples[TOKEN_IDS].flat_values.numpy().astype(np.int32)
+        texts += np.split(ids, examples[TOKEN_IDS].row_limits().numpy()[:-1])
+        numbers.append(np.stack([examples[TITLE_TOKENS], examples[LABEL]], axis=1))
+    title_counts, labels = np.concatenate(numbers).T
+    order = sorted(range(len(texts)), key=lambda row: (texts[row].tobytes(), title_counts[row], labels[row]))
+    return _joined([texts[row] for row in order], title_counts[order], labels[order])
 
 
-def _sorted(rows: TokenizedRows) -> TokenizedRows:
-    texts = [rows.token_ids[start:end] for start, end in itertools.pairwise(rows.offsets)]
-    order = sorted(range(len(rows)), key=lambda index: (texts[index].tobytes(), rows.labels[index]))
-    ids = np.concatenate([np.zeros(0, np.int32), *(texts[index] for index in order)])
-    counts = np.concatenate([np.zeros(1, np.int64), rows.token_counts[order]])
-    return TokenizedRows(ids, np.cumsum(counts), rows.labels[order])
+@dataclass(frozen=True)
+class Buckets:
+    """How rows are parted by length into batches of about the same number of tokens.
 
+    Attributes:
+        boundaries: token counts at which the next bucket begins; () for one bucket.
+        batch_tokens: tokens of a batch, padding included; a bucket's batches have as many rows as fit, however long
+            its rows are. A shorter text makes a larger batch, so each step has about the same work.
+    """
 
-def count_batches(rows: TokenizedRows, *, batch_size: int, boundaries: Sequence[int]) -> int:
-    """How many batches `bucketed_batches` makes of these rows."""
-    return sum(-(-len(bucket) // batch_size) for bucket in _buckets(rows, boundaries))
+    boundaries: tuple[int, ...]
+    batch_tokens: int
+
+    def parts(self, rows: TokenizedRows) -> list[tuple[np.ndarray, int]]:
+        """Of each bucket that has rows: their indices in order, and the rows of a batch."""
+        counts = rows.token_counts
+        bucket_of_row = np.digitize(counts, self.boundaries)
+        buckets = [np.flatnonzero(bucket_of_row == bucket) for bucket in range(len(self.boundaries) + 1)]
+        return [(bucket, max(1, self.batch_tokens // counts[bucket].max())) for bucket in buckets if len(bucket)]
+
+    def batch_count(self, rows: TokenizedRows) -> int:
+        """How many batches the rows make."""
+        return sum(-(-len(bucket) // size) for bucket, size in self.parts(rows))
 
 
 def bucketed_batches(
-    rows: TokenizedRows, *, batch_size: int, boundaries: Sequence[int], seed: int | None = None
+    rows: TokenizedRows, buckets: Buckets, *, seed: int | None = None, first_pass: int = 0
 ) -> tf.data.Dataset:
     """Batches of texts of similar length, so that little of a batch is padding.
 
     Args:
         rows: the texts.
-        batch_size: rows of a batch; the last one of each bucket may be smaller.
-        boundaries: token counts at which the next bucket begins.
+        buckets: how they are parted.
         seed: shuffles rows and batches, in each pass anew; None keeps their order.
+        first_pass: the number of the first pass, whose order is that of a dataset's pass of this number.
 
     Returns:
         Dataset of (token ids int32 [batch, time] right-padded with 0, label int64 [batch]); a pass holds each row once.
     """
-    buckets = _buckets(rows, boundaries)
-    generator = None if seed is None else np.random.default_rng(seed)
+    parts = buckets.parts(rows)
+    passes = itertools.count(first_pass)
 
     def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        orders = buckets if generator is None else [generator.permutation(bucket) for bucket in buckets]
-        parts = [order[start : start + batch_size] for order in orders for start in range(0, len(order), batch_size)]
-        for index in range(len(parts)) if generator is None else generator.permutation(len(parts)):
-            yield _padded(rows, parts[index]), rows.labels[parts[index]]
+        generator = None if seed is None else np.random.default_rng((seed, next(passes)))
+        batches = []
+        for bucket, size in parts:
+            order = bucket if generator is None else generator.permutation(bucket)
+            batches += [order[start : start + size] for start in range(0, len(order), size)]
+        for index in range(len(batches)) if generator is None else generator.permutation(len(batches)):
+            yield _padded(rows, batches[index]), rows.labels[batches[index]]
 
     signature = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int64)
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
-    count = count_batches(rows, batch_size=batch_size, boundaries=boundaries)
-    return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(tf.data.AUTOTUNE)
-
-
-def _buckets(rows: TokenizedRows, boundaries: Sequence[int]) -> list[np.ndarray]:
-    """Indices of the rows of each bucket, in their order."""
-    bucket_of_row = np.digitize(rows.token_counts, boundaries)
-    return [np.flatnonzero(bucket_of_row == bucket) for bucket in range(len(boundaries) + 1)]
+    return dataset.apply(tf.data.experimental.assert_cardinality(buckets.batch_count(rows))).prefetch(tf.data.AUTOTUNE)
 
 
 def _padded(rows: TokenizedRows, indices: np.ndarray) -> np.ndarray:

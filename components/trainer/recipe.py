@@ -1,69 +1,112 @@
-"""How the network is trained: optimizer, schedule, weight averaging, stopping, and what is reported on the way."""
+"""How the network is trained: all its numbers, the optimizer, the schedule, and what is reported on the way."""
 
+import dataclasses
 import logging
 import math
 import time
+from dataclasses import dataclass
+from typing import Any
 
 import keras
-import tensorflow as tf
+
+from components.trainer.architectures import Architecture, architecture
+from components.trainer.checkpoints import Checkpoint
+from components.trainer.input_pipeline import Buckets
+from components.trainer.optimizer import RowwiseAdamW
+from schema.errors import RunError
 
 logger = logging.getLogger(__name__)
 
 _WARMUP_SHARE = 0.05
 
 
-def compile_model(
-    model: keras.Model, *, steps: int, learning_rate: float, weight_decay: float, ema_momentum: float
-) -> None:
-    """Attaches AdamW (Loshchilov and Hutter 2019) with linear warm-up, cosine decay and averaged weights.
+@dataclass(frozen=True)
+class Recipe:
+    """What determines a training, beside its rows: the trainer's settings (pipeline.settings has their meaning)."""
+
+    architecture: str
+    embedding_dim: int | None
+    units: int | None
+    depth: int | None
+    masking: bool | None
+    pooling: str | None
+    word_vectors: str
+    word_vectors_window: int
+    word_vectors_trainable: bool
+    word_dropout: float
+    embedding_dropout: float
+    feature_dropout: float
+    epochs: int
+    patience: int
+    batch_tokens: int | None
+    bucket_boundaries: tuple[int, ...]
+    learning_rate: float
+    weight_decay: float
+    precision: str
+    seed: int
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Recipe":
+        """Takes its fields from the Trainer component's configuration, which holds more."""
+        values = {field.name: config[field.name] for field in dataclasses.fields(cls)}
+        return cls(**values | {"bucket_boundaries": tuple(values["bucket_boundaries"])})
+
+    @property
+    def network(self) -> Architecture:
+        """The shape of the network, with the sizes of its name where none is set."""
+        sizes = {name: getattr(self, name) for name in ("embedding_dim", "units", "depth", "masking", "pooling")}
+        return architecture(self.architecture, **sizes)
+
+    def buckets(self, batch_tokens: int) -> Buckets:
+        """How rows are batched."""
+        return Buckets(self.bucket_boundaries, batch_tokens)
+
+
+def compile_model(model: keras.Model, *, steps: int, learning_rate: float, weight_decay: float) -> None:
+    """Attaches loss, accuracy and AdamW with linear warm-up and cosine decay to zero.
 
     Args:
-        model: gives probabilities [batch, classes].
+        model: gives logits [batch, classes] and has a layer `embedding`.
         steps: training steps in all, which the schedule spans.
         learning_rate: its peak.
         weight_decay: decoupled decay a step, times the learning rate.
-        ema_momentum: momentum of the exponential moving average of the weights; 0 turns it off. A short training
-            averages over a tenth of its steps at most: else the random first weights would still be in the average.
     """
     warmup = max(1, math.ceil(_WARMUP_SHARE * steps))
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - warmup), warmup_target=learning_rate, warmup_steps=warmup
     )
-    optimizer = keras.optimizers.AdamW(
-        schedule,
-        weight_decay=weight_decay,
-        clipnorm=1.0,
-        use_ema=ema_momentum > 0,
-        ema_momentum=min(ema_momentum, max(0.0, 1 - 10 / steps)),
-    )
+    optimizer = RowwiseAdamW(schedule, weight_decay=weight_decay)
+    optimizer.exclude_from_weight_decay(var_list=model.get_layer("embedding").variables)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     # XLA cannot compile cuDNN's recurrent layers.
-    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
 
 
-def callbacks(model: keras.Model, *, patience: int, log_dir: str, rows: int, steps: int, epochs: int) -> list:
-    """What watches the training of a compiled `model`.
+class StopOnNonFiniteLoss(keras.callbacks.Callback):
+    """Stops at the first step whose loss is not a number; later steps would spoil every weight."""
 
-    Args:
-        model: compiled by `compile_model`.
-        patience: epochs without a better validation accuracy before training stops; the best weights are kept.
-        log_dir: where TensorBoard's logs and the checkpoint of each epoch go.
-        rows: training rows of an epoch.
-        steps: training steps of an epoch.
-        epochs: epochs at most.
-    """
-    watching = [
-        keras.callbacks.EarlyStopping("val_accuracy", mode="max", patience=patience, restore_best_weights=True),
-        keras.callbacks.ModelCheckpoint(f"{log_dir}/epoch-{{epoch:02d}}.weights.h5", save_weights_only=True),
-        keras.callbacks.TensorBoard(log_dir, write_graph=False),
-        keras.callbacks.TerminateOnNaN(),
-        ProgressLog(rows, steps, epochs),
-    ]
-    # First, so that the others see the averaged weights at the end of an epoch.
-    return [keras.callbacks.SwapEMAWeights(swap_on_epoch=True), *watching] if model.optimizer.use_ema else watching
+    def __init__(self, checkpoint: Checkpoint):
+        super().__init__()
+        self._checkpoint = checkpoint
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch + 1
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = (logs or {}).get("loss", 0.0)
+        if math.isfinite(loss):
+            return
+        weights = self._checkpoint.last_good_weights()
+        kept = f"the weights of the last finished epoch are in {weights}" if weights else "no epoch was finished"
+        raise RunError(
+            f"the loss became {loss} at step {batch + 1} of epoch {self._epoch}; {kept}. "
+            "Lower trainer.learning_rate, or set trainer.precision to float32, and run again"
+        )
 
 
 class ProgressLog(keras.callbacks.Callback):
-    """Logs epoch, step, loss, accuracy and rows/s, at most once a second."""
+    """Logs epoch, loss, accuracy and rows/s, at most once a second; adds learning rate and seconds to the metrics."""
 
     def __init__(self, rows: int, steps: int, epochs: int):
         super().__init__()
@@ -71,7 +114,7 @@ class ProgressLog(keras.callbacks.Callback):
         self._steps = steps
         self._epochs = epochs
         self._epoch = 0
-        self._epoch_began = self._last_report = 0.0
+        self._epoch_began = self._last_report = self._validation_began = 0.0
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch + 1
@@ -86,21 +129,20 @@ class ProgressLog(keras.callbacks.Callback):
         self._report("training", done, logs, rows_per_second=done * self._rows / (now - self._epoch_began))
 
     def on_epoch_end(self, epoch, logs=None):
-        seconds = time.monotonic() - self._epoch_began
-        self._report("epoch done", 1.0, logs, seconds=round(seconds, 1), rows_per_second=self._rows / seconds)
+        now = time.monotonic()
+        seconds = now - self._epoch_began
+        rows_per_second = self._rows / (self._validation_began - self._epoch_began)
+        self._report("epoch done", 1.0, logs, rows_per_second=rows_per_second, seconds=round(seconds, 1))
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        logs["rows_per_second"] = rows_per_second
+        logs["seconds"] = seconds
+
+    def on_test_begin(self, logs=None):
+        self._validation_began = time.monotonic()
 
     def _report(self, event: str, done: float, logs, rows_per_second: float, **fields):
-        metrics = {name: round(float(value), 4) for name, value in (logs or {}).items() if name != "learning_rate"}
+        metrics = {name: round(float(value), 4) for name, value in (logs or {}).items()}
         progress = {"epoch": self._epoch, "epochs": self._epochs, "done": round(done, 3)}
         logger.info(
             event, extra={"fields": {**progress, **metrics, "rows_per_second": round(rows_per_second), **fields}}
         )
-
-
-def grow_gpu_memory() -> None:
-    """Lets TensorFlow take GPU memory as it needs it instead of all at once."""
-    for gpu in tf.config.list_physical_devices("GPU"):
-        try:
-            tf.config.experimental.set_memory_growth(gpu, True)
-        except RuntimeError as error:  # An earlier stage in this process has initialised the device.
-            logger.warning("GPU memory growth could not be set", extra={"fields": {"gpu": gpu.name, "reason": error}})

@@ -1,73 +1,64 @@
 """What the Trainer component runs: transformed examples in, a blessed-to-be SavedModel out."""
 
-import logging
+import os
 from typing import Any
 
-import keras
-import tensorflow as tf
+import keras_tuner
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components.trainer import export, input_pipeline, recipe
-from components.trainer.architectures import stacked_bilstm
+from components.trainer import export, input_pipeline, report
+from components.trainer.recipe import Recipe
+from components.trainer.training import Trained, build, train
 from components.transform import RESERVED_IDS, VOCABULARY
-from schema.features import CLASS_NAMES
-
-logger = logging.getLogger(__name__)
 
 
 def run_fn(fn_args: FnArgs) -> None:
     """Trains on `fn_args.train_files`, stops on `fn_args.eval_files`, exports to `fn_args.serving_model_dir`.
 
-    `fn_args.custom_config` holds the trainer's settings by name, and `model_name`.
+    `fn_args.custom_config` holds the trainer's settings by name, `model_name`, `checkpoint_root` and `code`; what
+    `fn_args.hyperparameters`, the Tuner's choice, holds as well goes before them.
     """
-    config: dict[str, Any] = fn_args.custom_config
-    keras.utils.set_random_seed(config["seed"])
-    tf.config.experimental.enable_op_determinism()
-    recipe.grow_gpu_memory()
-
+    config: dict[str, Any] = dict(fn_args.custom_config)
+    if fn_args.hyperparameters:
+        config |= keras_tuner.HyperParameters.from_config(fn_args.hyperparameters).values
+    recipe = Recipe.from_config(config)
     transform_output = tft.TFTransformOutput(fn_args.transform_output)
     words = [word.decode() for word in transform_output.vocabulary_by_name(VOCABULARY)]
-    sizes = dict(
-        vocabulary_size=len(words) + RESERVED_IDS,
-        classes=len(CLASS_NAMES),
-        **{name: config[name] for name in ("embedding_dim", "lstm_units", "dropout", "word_dropout", "seed")},
+    trained = train(
+        input_pipeline.read_rows(fn_args.train_files),
+        input_pipeline.read_rows(fn_args.eval_files),
+        words,
+        recipe,
+        checkpoint_root=config["checkpoint_root"],
+        code=config["code"],
+        log_dir=fn_args.model_run_dir,
     )
-    network = stacked_bilstm(**sizes)
-    _train(network, fn_args)
+    _export(trained, recipe, words, transform_output, fn_args.serving_model_dir, config)
+    # Beside the export, in the model's artifact.
+    curves = os.path.join(os.path.dirname(fn_args.serving_model_dir), "training")
+    report.write_curves(trained.facts["history"], trained.facts["best_epoch"], curves)
+    trained.checkpoint.remove()
 
+
+def _export(
+    trained: Trained,
+    recipe: Recipe,
+    words: list[str],
+    transform_output: tft.TFTransformOutput,
+    export_dir: str,
+    config: dict[str, Any],
+) -> None:
     # Traced beside a GPU the layers become cuDNN operations, which a CPU server cannot load (keras#18504).
-    portable = stacked_bilstm(**sizes, use_cudnn=False)
-    portable.set_weights(network.get_weights())
-    export.export_saved_model(portable, transform_output, fn_args.serving_model_dir)
-    export.write_warmup_requests(words, fn_args.serving_model_dir, config["model_name"], config["warmup_requests"])
-
-
-def _train(network: keras.Model, fn_args: FnArgs) -> None:
-    config = fn_args.custom_config
-    buckets = {"batch_size": config["batch_size"], "boundaries": config["bucket_boundaries"]}
-    train = input_pipeline.read_rows(fn_args.train_files)
-    val = input_pipeline.read_rows(fn_args.eval_files)
-    steps = input_pipeline.count_batches(train, **buckets)
-    epochs = config["epochs"]
-    size = {"rows": len(train), "steps": steps, "parameters": network.count_params()}
-    logger.info("training begins", extra={"fields": {**size, "tokens_per_row": round(train.token_counts.mean(), 1)}})
-    recipe.compile_model(
-        network,
-        steps=steps * epochs,
-        **{name: config[name] for name in ("learning_rate", "weight_decay", "ema_momentum")},
+    portable = build(recipe, vocabulary_size=len(words) + RESERVED_IDS, use_cudnn=False)
+    portable.set_weights(trained.network.get_weights())
+    export.export_saved_model(
+        portable,
+        transform_output,
+        export_dir,
+        temperature=trained.facts["calibration"]["temperature"],
+        titles_only=recipe.network.titles_only,
     )
-    network.fit(
-        input_pipeline.bucketed_batches(train, seed=config["seed"], **buckets),
-        validation_data=input_pipeline.bucketed_batches(val, **buckets),
-        epochs=epochs,
-        callbacks=recipe.callbacks(
-            network,
-            patience=config["patience"],
-            log_dir=fn_args.model_run_dir,
-            rows=len(train),
-            steps=steps,
-            epochs=epochs,
-        ),
-        verbose=0,
-    )
+    export.write_warmup_requests(words, export_dir, config["model_name"], config["warmup_requests"])
+    described = {"architecture": recipe.architecture, "layers": report.layer_facts(portable), "recipe": vars(recipe)}
+    report.write_facts(described | trained.facts, export_dir)

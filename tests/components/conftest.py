@@ -66,7 +66,7 @@ def transform_output(rows, tmp_path_factory):
     ]
     with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=str(directory / "tmp")):
         transform_fn = (pipeline | beam.Create(instances), metadata) | tft_beam.AnalyzeDataset(
-            lambda inputs: preprocessing_fn(inputs, {"vocabulary_size": 250, "max_tokens": 20})
+            lambda inputs: preprocessing_fn(inputs, {"vocabulary_size": 250, "min_count": 1, "max_tokens": 20})
         )
         transform_fn | tft_beam.WriteTransformFn(str(directory / "out"))
     return tft.TFTransformOutput(str(directory / "out"))
@@ -76,11 +76,11 @@ def transform_output(rows, tmp_path_factory):
 def network():
     import keras
 
-    from components.trainer.architectures import stacked_bilstm
+    from components.trainer.architectures import architecture, build_network
 
     keras.utils.set_random_seed(1)
-    sizes = {"embedding_dim": 8, "lstm_units": 4, "dropout": 0.1, "word_dropout": 0.1}
-    return stacked_bilstm(vocabulary_size=250, classes=4, seed=1, use_cudnn=False, **sizes)
+    shape = architecture("stacked_bilstm", embedding_dim=8, units=4)
+    return build_network(shape, vocabulary_size=250, classes=4, word_dropout=0.1, seed=1, use_cudnn=False)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.transform import OOV_ID, RESERVED_IDS, TOKEN_IDS, VOCABULARY, clean, tokenize
+from components.transform import OOV_ID, RESERVED_IDS, TITLE_TOKENS, TOKEN_IDS, VOCABULARY, clean, standardize
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +46,34 @@ def test_what_html_escaping_hides_is_found_again(text):
     assert clean(tf.constant(html.escape(text))).numpy() == clean(tf.constant(text)).numpy()
 
 
-def test_words_are_lower_case_without_punctuation():
-    words = tokenize(tf.constant(["U.S. Oil-Price"]), tf.constant(["rose, 3.5%\nagain!"]))
-    assert words.to_list() == [[b"us", b"oilprice", b"rose", b"35", b"again"]]
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ("U.S. Oil-Price rose,\n3.5%", "us oil price rose 35"),
+        ("Sony #39;s 1,000 jobs", "sony s 1000 jobs"),
+        ("J.K. Rowling", "jk rowling"),
+        ("the end.Then", "the end then"),
+        ("Żółć 東京", "Żółć 東京"),
+    ],
+)
+def test_words_are_parted_at_punctuation(raw, words):
+    assert standardize(tf.constant(raw)).numpy().decode().split() == words.split()
+
+
+@pytest.mark.parametrize(("title", "description", "count"), [("oil up", "a b", 2), ("", "a b", 1), ("", "", 1)])
+def test_the_number_of_the_titles_tokens_is_known(transform_output, title, description, count):
+    raw = {"title": tf.constant([[title]]), "description": tf.constant([[description]])}
+    assert transform_output.transform_features_layer()(raw)[TITLE_TOKENS].numpy().tolist() == [count]
 
 
 def test_ids_equal_those_of_keras_text_vectorization(rows, transform_output):
     import keras
 
     words = [word.decode() for word in transform_output.vocabulary_by_name(VOCABULARY)]
-    keras_layer = keras.layers.TextVectorization(vocabulary=words, output_mode="int", ragged=True)
-    texts = [clean(tf.strings.join([row["title"], row["description"]], " ")).numpy() for row in rows]
+    keras_layer = keras.layers.TextVectorization(
+        vocabulary=words, output_mode="int", ragged=True, standardize=standardize
+    )
+    texts = [f"{row['title']} {row['description']}" for row in rows]
     raw = {name: tf.constant([[row[name]] for row in rows]) for name in ("title", "description")}
     ours = tf.RaggedTensor.from_sparse(transform_output.transform_features_layer()(raw)[TOKEN_IDS]).to_list()
     for row, ids, expected in zip(rows, ours, keras_layer(tf.constant(texts)).to_list(), strict=True):
@@ -66,15 +83,14 @@ def test_ids_equal_those_of_keras_text_vectorization(rows, transform_output):
 def test_the_vocabulary_holds_the_words_that_keras_would_choose(rows, transform_output):
     import keras
 
-    layer = keras.layers.TextVectorization(max_tokens=250)
+    layer = keras.layers.TextVectorization(max_tokens=250, standardize=standardize)
     texts = [f"{row['title']} {row['description']}" for row in rows]
-    cleaned = clean(tf.constant(texts))
-    layer.adapt(cleaned)
+    layer.adapt(tf.constant(texts))
     ours = {word.decode() for word in transform_output.vocabulary_by_name(VOCABULARY)}
     theirs = set(layer.get_vocabulary()[RESERVED_IDS:])
     # Words of the same frequency at the edge may be chosen differently: they must have the frequency of the edge.
     counts = {}
-    for word in tokenize(tf.constant(texts), tf.fill([len(texts)], "")).flat_values.numpy():
+    for word in tf.strings.split(standardize(tf.constant(texts))).flat_values.numpy():
         counts[word.decode()] = counts.get(word.decode(), 0) + 1
     edge = min(counts[word] for word in theirs)
     assert len(ours) == len(theirs) == 250 - RESERVED_IDS

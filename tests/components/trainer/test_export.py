@@ -66,8 +66,27 @@ def test_the_exports_preprocessing_is_the_transform_graph_alone(signatures, tran
 def test_the_export_answers_as_the_network_it_was_made_of(signatures, network, transform_output):
     raw = {"title": tf.constant([["ba1 goal"]]), "description": tf.constant([["U.S. 3-2"]])}
     ids = tf.sparse.to_dense(transform_output.transform_features_layer()(raw)["token_ids"])
-    expected = network(ids).numpy()
+    expected = tf.nn.softmax(network(ids)).numpy()
     np.testing.assert_allclose(classify(signatures, ["ba1 goal"], ["U.S. 3-2"])["probabilities"], expected, atol=1e-6)
+
+
+def test_the_temperature_divides_the_logits(network, transform_output, signatures, tmp_path):
+    export_saved_model(network, transform_output, str(tmp_path / "export"), temperature=2.0)
+    loaded = tf.saved_model.load(str(tmp_path / "export"))
+    cooled = classify(loaded.signatures, ["ba1 goal"], ["U.S."])["probabilities"]
+    root = np.sqrt(classify(signatures, ["ba1 goal"], ["U.S."])["probabilities"])
+    np.testing.assert_allclose(cooled, root / root.sum(), atol=1e-6)
+
+
+def test_a_network_of_titles_does_not_see_the_description(network, transform_output, tmp_path):
+    export_saved_model(network, transform_output, str(tmp_path / "export"), titles_only=True)
+    loaded = tf.saved_model.load(str(tmp_path / "export"))
+    texts = classify(loaded.signatures, ["ba1 goal", "ba1 goal", "", ""], ["U.S.", "", "oil", ""])["probabilities"]
+    np.testing.assert_allclose(texts[0], texts[1], atol=1e-6)
+    assert np.isfinite(texts).all()
+    raw = {"title": tf.constant([["ba1 goal"]]), "description": tf.constant([[""]])}
+    ids = tf.sparse.to_dense(transform_output.transform_features_layer()(raw)["token_ids"])
+    np.testing.assert_allclose(texts[0], tf.nn.softmax(network(ids))[0], atol=1e-6)
 
 
 def test_examples_can_be_asked_for_by_classify(export):

@@ -1,0 +1,58 @@
+"""AdamW that updates of a table of word vectors only the rows that a batch has seen."""
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("agnews")
+class RowwiseAdamW(keras.optimizers.AdamW):
+    """AdamW (Loshchilov and Hutter 2019) whose sparse updates are sparse, as in TensorFlow Addons' LazyAdam.
+
+    Keras' own turns the gradient of an embedding into a dense one and then reads and writes the whole table and both
+    of its moments at each step, a batch's thousand rows or all fifty thousand. Here a row that is not in the batch
+    keeps its vector and its moments. Gradients are clipped by their global norm.
+
+    Args:
+        learning_rate: a number or a schedule.
+        weight_decay: decoupled decay, times the learning rate; keep word vectors out with `exclude_from_weight_decay`,
+            which is dense.
+        clip_global_norm: norm of all gradients together above which they are scaled down.
+    """
+
+    def __init__(self, learning_rate=1e-3, weight_decay=0.0, clip_global_norm=1.0, **kwargs):
+        super().__init__(learning_rate, weight_decay=weight_decay, **kwargs)
+        self.clip_global_norm = clip_global_norm
+
+    def apply(self, grads, trainable_variables=None):
+        # A word that occurs twice has two gradients, which count as their sum.
+        grads = [_summed_by_row(gradient) for gradient in grads]
+        grads, _ = tf.clip_by_global_norm(grads, self.clip_global_norm)
+        return super().apply(grads, trainable_variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        if not isinstance(gradient, tf.IndexedSlices):
+            super().update_step(gradient, variable, learning_rate)
+            return
+        if self._distribution_strategy.num_replicas_in_sync > 1:  # The replicas' rows come one after the other.
+            gradient = _summed_by_row(gradient)
+        index = self._get_variable_index(variable)
+        momentum, velocity = self._momentums[index].value, self._velocities[index].value
+        rows, values = gradient.indices, gradient.values
+        step = tf.cast(self.iterations + 1, values.dtype)
+        rate = tf.cast(learning_rate, values.dtype) * tf.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+        mean = self.beta_1 * tf.gather(momentum, rows) + (1 - self.beta_1) * values
+        square = self.beta_2 * tf.gather(velocity, rows) + (1 - self.beta_2) * tf.square(values)
+        momentum.scatter_update(tf.IndexedSlices(mean, rows))
+        velocity.scatter_update(tf.IndexedSlices(square, rows))
+        variable.scatter_sub(tf.IndexedSlices(rate * mean / (tf.sqrt(square) + self.epsilon), rows))
+
+    def get_config(self):
+        return {**super().get_config(), "clip_global_norm": self.clip_global_norm}
+
+
+def _summed_by_row(gradient):
+    if not isinstance(gradient, tf.IndexedSlices):
+        return gradient
+    rows, position = tf.unique(gradient.indices)
+    values = tf.math.unsorted_segment_sum(gradient.values, position, tf.size(rows))
+    return tf.IndexedSlices(values, rows, gradient.dense_shape)

@@ -1,0 +1,231 @@
+"""A training, from tokenized rows to a network that is ready for export."""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import logging
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from components.trainer import calibration, devices, word_vectors
+from components.trainer.architectures import build_network
+from components.trainer.checkpoints import Checkpoint
+from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_batches
+from components.trainer.recipe import ProgressLog, Recipe, StopOnNonFiniteLoss, compile_model
+from components.transform import RESERVED_IDS
+from schema.features import CLASS_NAMES
+
+logger = logging.getLogger(__name__)
+
+_MONITOR = "val_accuracy"
+_SWEEP_STEPS = 10
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves.
+
+    Attributes:
+        network: token ids [batch, time] to logits [batch, classes], with the best epoch's weights.
+        checkpoint: the files of the training, to be removed when the network is safe elsewhere.
+        facts: what a reader wants to know of it: `history` by metric and epoch, `best_epoch`, sizes, device,
+            calibration, time.
+    """
+
+    network: keras.Model
+    checkpoint: Checkpoint
+    facts: dict[str, Any]
+
+
+def train(
+    train_rows: TokenizedRows,
+    val_rows: TokenizedRows,
+    words: Sequence[str],
+    recipe: Recipe,
+    *,
+    checkpoint_root: str,
+    code: str = "",
+    log_dir: str | None = None,
+) -> Trained:
+    """Trains, or goes on with a training of the same rows and recipe that was killed.
+
+    Args:
+        train_rows: rows to learn from.
+        val_rows: rows that choose the best epoch and the temperature.
+        words: words of the ids from 2 on.
+        recipe: how.
+        checkpoint_root: directory under which the training keeps its own, named by what determines it.
+        code: version of the code, of which a checkpoint is only good for the same.
+        log_dir: where TensorBoard's logs go; None writes none.
+
+    Raises:
+        SettingsError: the file of word vectors does not fit.
+        RunError: the loss is not a number.
+    """
+    began = time.monotonic()
+    keras.utils.set_random_seed(recipe.seed)
+    gpus = devices.grow_gpu_memory()
+    if not gpus:
+        tf.config.experimental.enable_op_determinism()
+    architecture = recipe.network
+    if architecture.titles_only:
+        train_rows, val_rows = train_rows.titles(), val_rows.titles()
+    why_not_cudnn = devices.why_not_cudnn(architecture, gpus=gpus, built_with_cuda=tf.test.is_built_with_cuda())
+    batch_tokens = recipe.batch_tokens or _batch_tokens(train_rows, words, recipe, gpus)
+    buckets = recipe.buckets(batch_tokens)
+    steps = buckets.batch_count(train_rows)
+
+    with devices.strategy(gpus).scope(), devices.precision(recipe.precision):
+        network = _compiled(recipe, words, steps=steps)
+    checkpoint = Checkpoint(
+        os.path.join(checkpoint_root, _key(train_rows, val_rows, recipe, batch_tokens, code)),
+        monitor=_MONITOR,
+        patience=recipe.patience,
+    )
+    facts = {
+        "rows": len(train_rows),
+        "tokens_per_row": round(float(train_rows.token_counts.mean()), 1),
+        "batch_tokens": batch_tokens,
+        "steps": steps,
+        "parameters": network.count_params(),
+        "replicas": max(1, gpus),
+        "cudnn": "used" if why_not_cudnn is None else f"not used: {why_not_cudnn}",
+    }
+    logger.info("training begins", extra={"fields": facts})
+    epochs_done = checkpoint.restore(network)
+    if epochs_done:
+        logger.info("training goes on from a checkpoint", extra={"fields": {"epochs_done": epochs_done}})
+    else:
+        _set_word_vectors(network, train_rows, words, recipe)
+    if not checkpoint.finished(recipe.epochs):
+        _fit(network, train_rows, val_rows, recipe, buckets, checkpoint, log_dir)
+    checkpoint.load_best(network)
+
+    logits = predict_logits(network, val_rows, buckets)
+    temperature = calibration.learn_temperature(logits, val_rows.labels)
+    facts |= {
+        "history": checkpoint.state.history,
+        "best_epoch": checkpoint.state.best_epoch,
+        "calibration": calibration.calibration(logits, val_rows.labels, temperature),
+        "seconds": time.monotonic() - began,
+    }
+    return Trained(network, checkpoint, facts)
+
+
+def predict_logits(network: keras.Model, rows: TokenizedRows, buckets: Buckets) -> np.ndarray:
+    """The network's logits, float32 [rows, classes], in the order of the rows."""
+    order = np.concatenate([bucket for bucket, _ in buckets.parts(rows)])
+    in_buckets = network.predict(bucketed_batches(rows, buckets), verbose=0)
+    logits = np.empty_like(in_buckets)
+    logits[order] = in_buckets
+    return logits
+
+
+def _compiled(recipe: Recipe, words: Sequence[str], *, steps: int) -> keras.Model:
+    network = build(recipe, vocabulary_size=len(words) + RESERVED_IDS)
+    compile_model(
+        network, steps=steps * recipe.epochs, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+    return network
+
+
+def build(recipe: Recipe, *, vocabulary_size: int, use_cudnn: bool | str = "auto") -> keras.Model:
+    """The recipe's network, untrained."""
+    return build_network(
+        recipe.network,
+        vocabulary_size=vocabulary_size,
+        classes=len(CLASS_NAMES),
+        word_dropout=recipe.word_dropout,
+        embedding_dropout=recipe.embedding_dropout,
+        feature_dropout=recipe.feature_dropout,
+        seed=recipe.seed,
+        embedding_trainable=recipe.word_vectors_trainable,
+        use_cudnn=use_cudnn,
+    )
+
+
+def _set_word_vectors(network: keras.Model, rows: TokenizedRows, words: Sequence[str], recipe: Recipe) -> None:
+    embedding = network.get_layer("embedding")
+    if recipe.word_vectors == word_vectors.RANDOM:
+        return
+    if recipe.word_vectors == word_vectors.LEARNED:
+        began = time.monotonic()
+        vectors = word_vectors.learn(
+            rows,
+            len(words) + RESERVED_IDS,
+            embedding.output_dim,
+            window=recipe.word_vectors_window,
+            seed=recipe.seed,
+        )
+        seconds = round(time.monotonic() - began, 1)
+        logger.info("word vectors learned", extra={"fields": {"words": len(words), "seconds": seconds}})
+    else:
+        vectors = word_vectors.read(Path(recipe.word_vectors), words, embedding.output_dim, seed=recipe.seed)
+    embedding.set_weights([vectors])
+
+
+def _fit(
+    network: keras.Model,
+    train_rows: TokenizedRows,
+    val_rows: TokenizedRows,
+    recipe: Recipe,
+    buckets: Buckets,
+    checkpoint: Checkpoint,
+    log_dir: str | None,
+) -> None:
+    epochs_done = checkpoint.state.epochs_done
+    steps = buckets.batch_count(train_rows)
+    # ProgressLog first: it adds to the metrics what the others keep.
+    callbacks = [ProgressLog(len(train_rows), steps, recipe.epochs), StopOnNonFiniteLoss(checkpoint), checkpoint]
+    if log_dir:
+        callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
+    network.fit(
+        bucketed_batches(train_rows, buckets, seed=recipe.seed, first_pass=epochs_done),
+        validation_data=bucketed_batches(val_rows, buckets),
+        initial_epoch=epochs_done,
+        epochs=recipe.epochs,
+        callbacks=callbacks,
+        verbose=0,
+    )
+
+
+def _batch_tokens(rows: TokenizedRows, words: Sequence[str], recipe: Recipe, gpus: int) -> int:
+    """The number of tokens of a batch: fixed on a CPU, where larger batches are no faster; measured on a GPU."""
+    if not gpus:
+        return devices.CPU_BATCH_TOKENS
+
+    def rows_per_second(batch_tokens: int) -> float:
+        with devices.strategy(gpus).scope(), devices.precision(recipe.precision):
+            network = _compiled(recipe, words, steps=_SWEEP_STEPS)
+        batches = bucketed_batches(rows, recipe.buckets(batch_tokens), seed=recipe.seed)
+        network.fit(batches.take(2), verbose=0)  # Compiles.
+        began = time.monotonic()
+        network.fit(batches.take(_SWEEP_STEPS), verbose=0)
+        seconds = time.monotonic() - began
+        # From the order of a pass: what those steps held.
+        measured = itertools.islice(
+            bucketed_batches(rows, recipe.buckets(batch_tokens), seed=recipe.seed), _SWEEP_STEPS
+        )
+        return sum(len(labels) for _, labels in measured) / seconds
+
+    return devices.choose_batch_tokens(rows_per_second, devices.GPU_BATCH_TOKENS)
+
+
+def _key(train_rows: TokenizedRows, val_rows: TokenizedRows, recipe: Recipe, batch_tokens: int, code: str) -> str:
+    determined_by = (
+        train_rows.fingerprint(),
+        val_rows.fingerprint(),
+        dataclasses.asdict(recipe),
+        batch_tokens,
+        code,
+    )
+    return hashlib.sha256(json.dumps(determined_by).encode()).hexdigest()[:16]

@@ -1,0 +1,152 @@
+"""Where word vectors begin: at random, learned from the training text, or in a file of vectors learned elsewhere.
+
+Learned ones factorise the words' co-occurrences: positive pointwise mutual information, smoothed as word2vec's
+negatives are, and its truncated singular value decomposition. Levy, Goldberg and Dagan 2015 (TACL 3) find that to be
+as good as word2vec; it needs one pass, and gives the same vectors each time whatever the number of threads.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sparse
+
+from components.trainer.input_pipeline import TokenizedRows
+from components.transform import OOV_ID, PADDING_ID, RESERVED_IDS
+from schema.errors import SettingsError
+
+logger = logging.getLogger(__name__)
+
+RANDOM, LEARNED = "random", "learned"
+
+# Root mean square of a vector's elements: of the size that the first layer's input weights are made for.
+_SCALE = 0.3
+# Word2vec's: makes rare contexts a little less surprising.
+_SMOOTHING = 0.75
+_POWER_ITERATIONS = 3
+
+
+def learn(rows: TokenizedRows, vocabulary_size: int, dimensions: int, *, window: int, seed: int) -> np.ndarray:
+    """Learns vectors from which words stand near which.
+
+    Args:
+        rows: the training texts.
+        vocabulary_size: number of ids.
+        dimensions: width of a vector.
+        window: how many words to each side count as near; the nearest counts most.
+        seed: of the random projection that the decomposition begins with.
+
+    Returns:
+        float32 [vocabulary_size, dimensions]; zeros for padding. The vector of the unknown word is the mean of the
+        rarest thousand, which are what an unknown word most likely is.
+    """
+    from sklearn.utils.extmath import randomized_svd
+
+    information = _positive_information(_co_occurrences(rows, vocabulary_size, window))
+    dimensions_found = min(dimensions, vocabulary_size - 1)
+    left, singular, _ = randomized_svd(
+        information, dimensions_found, n_iter=_POWER_ITERATIONS, random_state=seed, flip_sign=True
+    )
+    vectors = np.zeros((vocabulary_size, dimensions), np.float32)
+    # The square root of the singular values, as Levy et al. advise: the whole would favour frequent contexts.
+    vectors[:, :dimensions_found] = left * np.sqrt(singular)
+    return _with_reserved(_scaled(vectors))
+
+
+def _co_occurrences(rows: TokenizedRows, vocabulary_size: int, window: int) -> sparse.csr_matrix:
+    text_of_token = np.repeat(np.arange(len(rows)), rows.token_counts)
+    counts = sparse.csr_matrix((vocabulary_size, vocabulary_size), dtype=np.float32)
+    for distance in range(1, window + 1):
+        first, second = rows.token_ids[:-distance], rows.token_ids[distance:]
+        near = (text_of_token[:-distance] == text_of_token[distance:]) & (first > OOV_ID) & (second > OOV_ID)
+        weight = np.full(near.sum(), (window - distance + 1) / window, np.float32)
+        counts = counts + sparse.csr_matrix((weight, (first[near], second[near])), shape=counts.shape)
+    return (counts + counts.T).tocsr()
+
+
+def _positive_information(counts: sparse.csr_matrix) -> sparse.csr_matrix:
+    total = np.asarray(counts.sum(axis=1)).ravel()
+    context = total**_SMOOTHING
+    context /= max(context.sum(), 1.0)
+    pairs = counts.tocoo()
+    information = np.log(pairs.data / (total[pairs.row] * context[pairs.col]))
+    positive = information > 0
+    cells = (information[positive], (pairs.row[positive], pairs.col[positive]))
+    return sparse.csr_matrix(cells, shape=counts.shape, dtype=np.float32)
+
+
+def read(path: Path, words: Sequence[str], dimensions: int, *, seed: int) -> np.ndarray:
+    """Reads vectors from a file in the format of word2vec (`.bin` binary, else text) or of GloVe (text, no header).
+
+    Args:
+        path: the file, which may be gzipped.
+        words: words of the ids from 2 on.
+        dimensions: the width that the network expects.
+        seed: of the random vectors of words that the file lacks.
+
+    Returns:
+        float32 [words + 2, dimensions].
+
+    Raises:
+        SettingsError: the file is missing, unreadable, of another width, or holds none of the words.
+    """
+    vectors = _read_file(path)
+    if vectors.vector_size != dimensions:
+        raise SettingsError(
+            f"trainer.word_vectors {path}: its vectors have {vectors.vector_size} elements and the network takes "
+            f"{dimensions}: set trainer.embedding_dim to {vectors.vector_size}"
+        )
+    generator = np.random.default_rng(seed)
+    found = [index for index, word in enumerate(words) if word in vectors.key_to_index]
+    logger.info(
+        "word vectors read", extra={"fields": {"words": len(words), "found": len(found), "in_file": len(vectors)}}
+    )
+    if not found:
+        raise SettingsError(
+            f"trainer.word_vectors {path}: none of the {len(words):,} words of the vocabulary is in it; "
+            "its words must be lower-case and without punctuation"
+        )
+    table = generator.normal(size=(len(words), dimensions)).astype(np.float32)
+    # Unknown ones as large as known ones, so that neither drowns the other.
+    known = vectors.vectors[[vectors.key_to_index[words[index]] for index in found]]
+    table *= np.sqrt((known**2).mean())
+    table[found] = known
+    return _with_reserved(_scaled(np.concatenate([np.zeros((RESERVED_IDS, dimensions), np.float32), table])))
+
+
+def _read_file(path: Path):
+    from gensim.models import KeyedVectors
+
+    binary = path.name.removesuffix(".gz").endswith(".bin")
+    try:
+        # A GloVe file begins with a vector, one of word2vec with the number of vectors and of their elements.
+        with_header = _first_line_has_two_fields(path)
+        return KeyedVectors.load_word2vec_format(
+            str(path), binary=binary, no_header=not with_header, unicode_errors="replace"
+        )
+    except (OSError, ValueError, EOFError, IndexError) as error:
+        raise SettingsError(
+            f"trainer.word_vectors {path}: {error}; expected a file of word2vec (text, or binary as .bin) or GloVe"
+        ) from error
+
+
+def _first_line_has_two_fields(path: Path) -> bool:
+    import gzip
+
+    with (gzip.open if path.name.endswith(".gz") else open)(path, "rb") as file:
+        fields = file.readline().split()
+    if not fields:
+        raise ValueError("its first line is empty")
+    return len(fields) == 2
+
+
+def _scaled(vectors: np.ndarray) -> np.ndarray:
+    size = np.sqrt((vectors**2).mean(axis=1))
+    return vectors * (_SCALE / size[size > 0].mean()) if (size > 0).any() else vectors
+
+
+def _with_reserved(vectors: np.ndarray) -> np.ndarray:
+    vectors[PADDING_ID] = 0.0
+    vectors[OOV_ID] = vectors[max(RESERVED_IDS, len(vectors) - 1000) :].mean(axis=0)
+    return vectors

@@ -1,0 +1,67 @@
+"""Rows of which a class is a word, so that any network that learns finds it, and a recipe for tiny networks."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from components.trainer.input_pipeline import TokenizedRows
+from components.trainer.recipe import Recipe
+
+WORDS = [f"w{index}" for index in range(38)]
+
+
+def make_rows(count, seed):
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 4, count)
+    counts = generator.integers(2, 12, count)
+    texts = [generator.integers(6, 40, size) for size in counts]
+    for text, label in zip(texts, labels, strict=True):
+        text[0] = 2 + label
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    return TokenizedRows(np.concatenate(texts).astype(np.int32), offsets, np.ones(count, np.int64), labels)
+
+
+@pytest.fixture(scope="session")
+def train_rows():
+    return make_rows(400, seed=1)
+
+
+@pytest.fixture(scope="session")
+def val_rows():
+    return make_rows(80, seed=2)
+
+
+@pytest.fixture(scope="session")
+def words():
+    return WORDS
+
+
+TINY = Recipe(
+    architecture="stacked_bilstm",
+    embedding_dim=8,
+    units=4,
+    depth=None,
+    masking=None,
+    pooling=None,
+    word_vectors="random",
+    word_vectors_window=3,
+    word_vectors_trainable=True,
+    word_dropout=0.1,
+    embedding_dropout=0.1,
+    feature_dropout=0.1,
+    epochs=3,
+    patience=5,
+    batch_tokens=200,
+    bucket_boundaries=(4, 8),
+    learning_rate=0.02,
+    weight_decay=1e-3,
+    precision="float32",
+    seed=1,
+)
+
+
+@pytest.fixture(scope="session")
+def recipe():
+    """A function from changed fields to a recipe."""
+    return lambda **changes: dataclasses.replace(TINY, **changes)

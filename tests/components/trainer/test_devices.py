@@ -1,0 +1,50 @@
+import keras
+import pytest
+import tensorflow as tf
+
+from components.trainer import devices
+from components.trainer.architectures import architecture
+
+
+@pytest.mark.parametrize(
+    ("name", "gpus", "built_with_cuda", "reason"),
+    [
+        ("stacked_bilstm", 1, True, None),
+        ("lstm", 2, True, None),
+        ("simple_rnn", 1, True, "no kernel for Keras' simple_rnn"),
+        ("stacked_bilstm", 0, True, "no GPU"),
+        ("stacked_bilstm", 0, False, "without CUDA"),
+    ],
+)
+def test_the_condition_of_cudnn_that_fails_is_named(name, gpus, built_with_cuda, reason):
+    found = devices.why_not_cudnn(architecture(name), gpus=gpus, built_with_cuda=built_with_cuda)
+    assert (found is None) if reason is None else (reason in found)
+
+
+@pytest.mark.parametrize(
+    ("speeds", "chosen"),
+    [
+        ({8: 100, 16: 190, 32: 350, 64: 600}, 64),
+        ({8: 100, 16: 190, 32: 195, 64: 900}, 16),
+        ({8: 100, 16: 105, 32: 300, 64: 300}, 8),
+        ({8: 100, 16: 150, 32: None, 64: None}, 16),
+    ],
+)
+def test_the_batch_grows_as_long_as_that_pays_and_fits(speeds, chosen):
+    def rows_per_second(tokens):
+        if speeds[tokens] is None:
+            raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
+        return speeds[tokens]
+
+    assert devices.choose_batch_tokens(rows_per_second, list(speeds)) == chosen
+
+
+def test_without_a_gpu_the_strategy_is_the_default_one():
+    assert devices.grow_gpu_memory() == len(tf.config.list_physical_devices("GPU"))
+    assert devices.strategy(0).num_replicas_in_sync == devices.strategy(1).num_replicas_in_sync == 1
+
+
+def test_the_precision_is_that_of_the_block_alone():
+    with devices.precision("mixed_bfloat16"):
+        assert keras.layers.Dense(1).compute_dtype == "bfloat16"
+    assert keras.layers.Dense(1).compute_dtype == "float32"

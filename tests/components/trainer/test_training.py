@@ -1,0 +1,246 @@
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import keras
+import numpy as np
+import pytest
+
+from components.trainer import devices, training
+from components.trainer.training import predict_logits, train
+from schema.errors import RunError
+
+
+@pytest.fixture
+def trained(train_rows, val_rows, words, recipe, tmp_path):
+    """A function from changes of the recipe to a finished training."""
+
+    def run(root="checkpoints", log_dir=None, **changes):
+        return train(
+            train_rows, val_rows, words, recipe(**changes), checkpoint_root=str(tmp_path / root), log_dir=log_dir
+        )
+
+    return run
+
+
+def test_training_learns_what_a_class_is(trained):
+    facts = trained().facts
+    assert facts["history"]["val_accuracy"][facts["best_epoch"] - 1] > 0.9
+    assert facts["history"]["loss"][-1] < 0.5 * facts["history"]["loss"][0]
+
+
+@pytest.mark.parametrize("word_vectors", ["random", "learned"])
+def test_the_same_seed_gives_the_same_weights(trained, word_vectors):
+    first, second, other = (
+        trained(root, word_vectors=word_vectors, epochs=2, seed=seed).network.get_weights()
+        for root, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    for one, two in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert any((one != two).any() for one, two in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize("architecture", ["simple_rnn_titles", "simple_rnn", "lstm"])
+def test_every_architecture_trains(trained, architecture):
+    trained_network = trained(architecture=architecture, epochs=6, embedding_dim=16, units=8)
+    # The class is in the title.
+    assert max(trained_network.facts["history"]["val_accuracy"]) > 0.6
+
+
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_trains(trained, precision):
+    found = trained(precision=precision)
+    assert found.network.get_layer("recurrent_1").compute_dtype == precision.removeprefix("mixed_")
+    assert found.network.get_layer("logits").compute_dtype == "float32"
+    assert max(found.facts["history"]["val_accuracy"]) > 0.9
+
+
+def test_learned_word_vectors_are_where_training_begins(trained, monkeypatch):
+    frozen = trained("frozen", word_vectors="learned", word_vectors_trainable=False, epochs=1)
+    tuned = trained("tuned", word_vectors="learned", epochs=1)
+    begins, ends = (one.network.get_layer("embedding").get_weights()[0] for one in (frozen, tuned))
+    assert np.abs(ends - begins).max() > 0
+    assert np.corrcoef(begins[2:].ravel(), ends[2:].ravel())[0, 1] > 0.5
+
+
+def test_the_best_epochs_weights_are_the_outcome(trained, val_rows, recipe):
+    found = trained(learning_rate=0.01, epochs=4)
+    scores = found.facts["history"]["val_accuracy"]
+    assert found.facts["best_epoch"] == 1 + int(np.argmax(scores))
+    logits = predict_logits(found.network, val_rows, recipe().buckets(200))
+    assert (logits.argmax(axis=1) == val_rows.labels).mean() == pytest.approx(max(scores), abs=1e-6)
+
+
+def test_logits_are_in_the_order_of_the_rows(trained, val_rows, recipe):
+    network = trained(epochs=1).network
+    logits = predict_logits(network, val_rows, recipe().buckets(100))
+    for row in (0, 17, 79):
+        ids = val_rows.token_ids[val_rows.offsets[row] : val_rows.offsets[row + 1]]
+        np.testing.assert_allclose(logits[row], network(ids[np.newaxis], training=False)[0], atol=1e-5)
+
+
+def test_a_finished_training_is_not_trained_again(trained, monkeypatch):
+    first = trained()
+    monkeypatch.setattr(keras.Model, "fit", None)
+    second = trained()
+    assert second.facts["history"] == first.facts["history"]
+    for one, two in zip(first.network.get_weights(), second.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_other_rows_or_another_recipe_begin_anew(trained, train_rows, val_rows, words, recipe, tmp_path):
+    trained(epochs=1)
+    trained(epochs=1, learning_rate=0.01)
+    half = train_rows.select(np.arange(200))
+    train(half, val_rows, words, recipe(epochs=1), checkpoint_root=str(tmp_path / "checkpoints"))
+    assert len(os.listdir(tmp_path / "checkpoints")) == 3
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_training_goes_on_and_ends_like_one_that_was_not(
+    sent, trained, train_rows, val_rows, words, recipe, tmp_path
+):
+    """Killed in the second epoch: the first is not repeated, and the weights are those of a training in one go."""
+    undisturbed = trained("undisturbed")
+    killed_in_second_epoch = textwrap.dedent(f"""
+        import os, pickle, sys
+        import keras
+        from components.trainer.training import train
+        sys.path.insert(0, {str(tmp_path)!r})
+        with open({str(tmp_path / "arguments")!r}, "rb") as file:
+            rows, val, words, recipe = pickle.load(file)
+        class Kill(keras.callbacks.Callback):
+            epoch = 0
+            def on_epoch_begin(self, epoch, logs=None):
+                self.epoch = epoch
+            def on_train_batch_end(self, batch, logs=None):
+                if self.epoch == 1 and batch == 3:
+                    os.kill(os.getpid(), {int(sent)})
+        fit = keras.Model.fit
+        def watched(self, *args, callbacks, **kwargs):
+            return fit(self, *args, callbacks=[*callbacks, Kill()], **kwargs)
+        keras.Model.fit = watched
+        train(rows, val, words, recipe, checkpoint_root={str(tmp_path / "killed")!r})
+    """)
+    import pickle
+
+    with open(tmp_path / "arguments", "wb") as file:
+        pickle.dump((train_rows, val_rows, words, recipe()), file)
+    root = os.path.dirname(os.path.dirname(os.path.abspath(training.__file__)))
+    ended = subprocess.run(
+        [sys.executable, "-c", killed_in_second_epoch],
+        env=os.environ | {"PYTHONPATH": os.path.dirname(root)},
+        stderr=subprocess.PIPE,
+        timeout=300,
+    )
+    assert ended.returncode == -sent, ended.stderr.decode()[-2000:]
+    [directory] = (tmp_path / "killed").iterdir()
+    assert "epoch-001.weights.h5" in os.listdir(directory)
+    resumed = trained("killed")
+    for name in ("loss", "val_loss", "val_accuracy"):
+        np.testing.assert_allclose(
+            resumed.facts["history"][name], undisturbed.facts["history"][name], rtol=1e-3, atol=1e-3
+        )
+    for one, two in zip(resumed.network.get_weights(), undisturbed.network.get_weights(), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-3)
+
+
+def test_a_loss_that_is_no_number_names_the_step_and_keeps_the_last_good_weights(trained, monkeypatch):
+    from components.trainer import training
+
+    batches = training.bucketed_batches
+    passes = []
+
+    def spoiled(rows, buckets, **options):
+        dataset = batches(rows, buckets, **options)
+        if options.get("seed") is None:
+            return dataset
+        passes.append(1)
+        return dataset
+
+    monkeypatch.setattr(training, "bucketed_batches", spoiled)
+
+    class Spoil(keras.callbacks.Callback):
+        epoch = 0
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.epoch = epoch
+
+        def on_train_batch_begin(self, batch, logs=None):
+            if self.epoch == 1 and batch == 2:
+                layer = self.model.get_layer("logits")
+                layer.set_weights([weights * np.nan for weights in layer.get_weights()])
+
+    fit = keras.Model.fit
+    monkeypatch.setattr(
+        keras.Model, "fit", lambda self, *args, callbacks, **kw: fit(self, *args, callbacks=[Spoil(), *callbacks], **kw)
+    )
+    with pytest.raises(RunError, match=r"became nan at step 3 of epoch 2; .* are in .*epoch-001.weights.h5") as error:
+        trained()
+    path = str(error.value).split(" are in ")[1].split(";")[0].split(". Lower")[0]
+    assert os.path.exists(path)
+
+
+def test_progress_is_logged_with_fields(trained, caplog):
+    with caplog.at_level(logging.INFO, logger="components.trainer"):
+        trained(epochs=2)
+    events = {}
+    for record in caplog.records:
+        events.setdefault(record.getMessage(), []).append(record.fields)
+    [begin] = events["training begins"]
+    assert begin["rows"] == 400
+    assert begin["cudnn"].startswith("not used: ")
+    assert [(fields["epoch"], fields["epochs"]) for fields in events["epoch done"]] == [(1, 2), (2, 2)]
+    assert {"loss", "accuracy", "val_accuracy", "rows_per_second"} <= set(events["epoch done"][0])
+
+
+def test_tensorboard_logs_are_written(trained, tmp_path):
+    trained(epochs=1, log_dir=str(tmp_path / "logs"))
+    for split in ("train", "validation"):
+        assert any(name.startswith("events.out.tfevents") for name in os.listdir(tmp_path / "logs" / split))
+
+
+def test_several_devices_train_in_step(train_rows, val_rows, words, recipe, tmp_path):
+    """Two replicas on two logical CPUs, in a process of its own: a started TensorFlow cannot part its devices."""
+    import pickle
+
+    with open(tmp_path / "arguments", "wb") as file:
+        pickle.dump((train_rows, val_rows, words, recipe()), file)
+    code = textwrap.dedent(f"""
+        import pickle
+        import tensorflow as tf
+        [cpu] = tf.config.list_physical_devices("CPU")
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        from components.trainer import devices, training
+        devices.grow_gpu_memory = lambda: 2
+        devices.strategy = lambda gpus: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+        with open({str(tmp_path / "arguments")!r}, "rb") as file:
+            rows, val, words, recipe = pickle.load(file)
+        facts = training.train(rows, val, words, recipe, checkpoint_root={str(tmp_path / "mirrored")!r}).facts
+        print("replicas", facts["replicas"], "accuracy", max(facts["history"]["val_accuracy"]))
+    """)
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(training.__file__))))
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    found = ended.stdout.split()
+    assert found[:2] == ["replicas", "2"]
+    assert float(found[3]) > 0.9
+
+
+def test_on_a_gpu_the_batch_size_is_measured(trained, monkeypatch):
+    monkeypatch.setattr(devices, "grow_gpu_memory", lambda: 1)
+    monkeypatch.setattr(devices, "GPU_BATCH_TOKENS", (100, 200))
+    assert trained(batch_tokens=None, epochs=1).facts["batch_tokens"] in (100, 200)
+
+
+def test_on_a_cpu_the_batch_size_is_fixed(trained):
+    assert trained(batch_tokens=None, epochs=1).facts["batch_tokens"] == devices.CPU_BATCH_TOKENS

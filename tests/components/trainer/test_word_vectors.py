@@ -1,0 +1,114 @@
+import gzip
+import logging
+
+import numpy as np
+import pytest
+
+from components.trainer import word_vectors
+from components.trainer.input_pipeline import TokenizedRows
+from components.transform import OOV_ID, PADDING_ID
+from schema.errors import SettingsError
+
+
+def rows_of(texts):
+    offsets = np.cumsum([0, *map(len, texts)])
+    ids = np.concatenate(texts).astype(np.int32)
+    return TokenizedRows(ids, offsets, np.ones(len(texts), np.int64), np.zeros(len(texts), np.int64))
+
+
+@pytest.fixture(scope="module")
+def two_topics():
+    """Ids 2 to 11 stand beside each other, and ids 12 to 21."""
+    generator = np.random.default_rng(1)
+    return rows_of([generator.integers(2, 12, 12) + 10 * (index % 2) for index in range(400)])
+
+
+def learned(rows, dimensions=4):
+    return word_vectors.learn(rows, 22, dimensions, window=3, seed=1)
+
+
+def test_words_of_the_same_surroundings_have_near_vectors(two_topics):
+    vectors = learned(two_topics)
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    near = unit @ unit.T
+    assert near[2:12, 2:12].mean() > near[2:12, 12:].mean() + 0.3
+
+
+def test_the_same_rows_give_the_same_vectors(two_topics):
+    np.testing.assert_array_equal(learned(two_topics), learned(two_topics))
+
+
+def test_padding_is_zero_and_the_unknown_word_is_like_the_rarest(two_topics):
+    vectors = learned(two_topics)
+    assert (vectors[PADDING_ID] == 0).all()
+    np.testing.assert_allclose(vectors[OOV_ID], vectors[2:].mean(axis=0), atol=1e-6)
+
+
+def test_words_of_different_texts_are_not_near():
+    counts = word_vectors._co_occurrences(rows_of([[2, 3], [4, 5, 6]]), 7, window=2).toarray()
+    assert counts[3, 4] == counts[2, 5] == 0
+    assert counts[2, 3] == counts[3, 2] == 1.0
+    assert counts[4, 6] == 0.5
+
+
+def test_more_dimensions_than_words_are_filled_with_zeros():
+    vectors = word_vectors.learn(rows_of([[2, 3, 4, 2, 3]]), 5, 16, window=2, seed=1)
+    assert vectors.shape == (5, 16)
+    assert np.isfinite(vectors).all()
+
+
+WORDS = ["oil", "goal", "vote"]
+VECTORS = {"oil": [1.0, 0.0, 2.0], "vote": [0.0, 1.0, 1.0]}
+TEXT = "".join(f"{word} {' '.join(map(str, vector))}\n" for word, vector in VECTORS.items())
+
+
+def write(path, content):
+    with (gzip.open if path.suffix == ".gz" else open)(path, "wb") as file:
+        file.write(content)
+    return path
+
+
+def binary():
+    parts = [b"2 3\n"]
+    for word, vector in VECTORS.items():
+        parts += [word.encode() + b" ", np.array(vector, np.float32).tobytes(), b"\n"]
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("glove.txt", TEXT.encode()),
+        ("word2vec.txt", b"2 3\n" + TEXT.encode()),
+        ("word2vec.txt.gz", b"2 3\n" + TEXT.encode()),
+        ("word2vec.bin", binary()),
+    ],
+)
+def test_files_of_word2vec_and_glove_are_read(tmp_path, caplog, name, content):
+    with caplog.at_level(logging.INFO, logger="components.trainer.word_vectors"):
+        vectors = word_vectors.read(write(tmp_path / name, content), WORDS, 3, seed=1)
+    assert vectors.shape == (5, 3)
+    assert vectors[4] @ vectors[2] / np.linalg.norm(vectors[4]) / np.linalg.norm(vectors[2]) == pytest.approx(
+        2 / np.sqrt(5 * 2)
+    )
+    assert np.abs(vectors[3]).max() > 0
+    [record] = caplog.records
+    assert record.fields == {"words": 3, "found": 2, "in_file": 2}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "No such file"),
+        (b"", "expected a file of word2vec"),
+        (b"oil one two three\n", "expected a file of word2vec"),
+        (b"other 1 2 3\n", "none of the 3 words"),
+        (b"oil 1 2\n", "its vectors have 2 elements and the network takes 3: set trainer.embedding_dim to 2"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_an_error_that_says_why(tmp_path, content, message):
+    path = tmp_path / "vectors.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SettingsError, match=message):
+        word_vectors.read(path, WORDS, 3, seed=1)

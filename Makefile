@@ -4,9 +4,9 @@ SHELL := bash
 # Where this is set, TensorFlow Extended is compiled anew at every start: 40 s instead of 10.
 export PYTHONDONTWRITEBYTECODE :=
 AGNEWS := .venv/bin/agnews
-SOURCES := pipeline components schema serving tests scripts setup.py
+SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
 
-.PHONY: help run test test-real lint types format picture lock clean default dev
+.PHONY: help run test test-real bench-train bench-stages lint types format picture lock clean default dev
 
 help:  ## Say what there is.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -19,6 +19,12 @@ test: dev lint types  ## Check style and types, then run the tests, one of them 
 
 test-real: dev  ## Run the pipeline on the data in AG_NEWS_DIR and check what it reaches.
 	.venv/bin/python -m pytest -m real -s
+
+bench-train: default  ## Train in the seed notebook's way and in ours, in turns; ARGS="--rounds 3".
+	@PYTHONPATH=. .venv/bin/python -m benchmarks.train $(ARGS)
+
+bench-stages: default  ## Run the pipeline on 7,500 to 120,000 rows and plot what each stage costs.
+	@PYTHONPATH=. .venv/bin/python -m benchmarks.stages $(ARGS)
 
 lint: dev
 	@.venv/bin/ruff check $(SOURCES)

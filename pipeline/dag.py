@@ -1,6 +1,8 @@
 """The whole pipeline on one screen: which stage feeds which, and with what settings."""
 
-from tfx.components import ExampleValidator, StatisticsGen, Trainer, Transform
+from typing import Any
+
+from tfx.components import ExampleValidator, StatisticsGen, Trainer, Transform, Tuner
 from tfx.components import InfraValidator as ContainerInfraValidator
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.common.resolver import Resolver
@@ -23,12 +25,13 @@ from pipeline.settings import InfraValidatorSettings, Settings
 from schema.features import SCHEMA_PATH, TEST, TRAIN, VAL
 
 
-def create_pipeline(settings: Settings, source: DataSource) -> Pipeline:
+def create_pipeline(settings: Settings, source: DataSource, *, until: str | None = None) -> Pipeline:
     """The DAG, from data files to a pushed model, for any orchestrator.
 
     Args:
         settings: all settings.
         source: the data files, as `components.example_gen.sources.resolve` finds them.
+        until: id of the last component, for the first part of the DAG alone.
     """
     example_gen = AgNewsExampleGen(
         source,
@@ -67,14 +70,26 @@ def create_pipeline(settings: Settings, source: DataSource) -> Pipeline:
     )
     transform.add_upstream_node(gate)
 
+    training: dict[str, Any] = {
+        "examples": transform.outputs["transformed_examples"],
+        "transform_graph": transform.outputs["transform_graph"],
+        "train_args": trainer_pb2.TrainArgs(splits=[TRAIN]),
+        "eval_args": trainer_pb2.EvalArgs(splits=[VAL]),
+    }
+    recipe = settings.trainer.model_dump(mode="json") | {"code": code_version("trainer")}
+    tuner = None
+    if settings.tuner.enabled:
+        search = {"trials": settings.tuner.trials, "epochs": settings.tuner.epochs}
+        tuner = Tuner(tuner_fn="components.trainer.tuner.tuner_fn", custom_config=recipe | search, **training)
     trainer = Trainer(
         run_fn="components.trainer.run_fn.run_fn",
-        examples=transform.outputs["transformed_examples"],
-        transform_graph=transform.outputs["transform_graph"],
-        train_args=trainer_pb2.TrainArgs(splits=[TRAIN]),
-        eval_args=trainer_pb2.EvalArgs(splits=[VAL]),
-        custom_config=settings.trainer.model_dump(mode="json")
-        | {"model_name": settings.pusher.model_name, "code": code_version("trainer")},
+        hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
+        custom_config=recipe
+        | {
+            "model_name": settings.pusher.model_name,
+            "checkpoint_root": f"{settings.pipeline.root}/checkpoints",
+        },
+        **training,
     )
     model = trainer.outputs["model"]
 
@@ -100,13 +115,16 @@ def create_pipeline(settings: Settings, source: DataSource) -> Pipeline:
             filesystem={"base_directory": f"{settings.pusher.destination}/{settings.pusher.model_name}"}
         ),
     )
+    components = [
+        *(example_gen, schema_gen, statistics_gen, example_validator, previous_statistics, gate),
+        *(transform, *([tuner] if tuner else []), trainer, baseline, evaluator, infra_validator, pusher),
+    ]
+    if until:
+        components = components[: [component.id for component in components].index(until) + 1]
     return Pipeline(
         pipeline_name=settings.pipeline.name,
         pipeline_root=f"{settings.pipeline.root}/{settings.pipeline.name}",
-        components=[
-            *(example_gen, schema_gen, statistics_gen, example_validator, previous_statistics, gate),
-            *(transform, trainer, baseline, evaluator, infra_validator, pusher),
-        ],
+        components=components,
         enable_cache=settings.pipeline.enable_cache,
         metadata_connection_config=connection_config(settings),
         beam_pipeline_args=list(settings.beam.args),

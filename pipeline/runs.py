@@ -43,9 +43,7 @@ def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
         LookupError: the store has no such run.
     """
     store = metadata_store.MetadataStore(connection)
-    context = store.get_context_by_type_and_name(_RUN_CONTEXT, run_id)
-    if context is None:
-        raise LookupError(f"no run {run_id!r} in the metadata store")
+    context = _run_context(store, run_id)
     outputs = _outputs_by_type(store, context.id)
     examples, evaluation = outputs.get("Examples"), outputs.get("ModelEvaluation")
     blessing, infra, pushed = (outputs.get(name) for name in ("ModelBlessing", "InfraBlessing", "PushedModel"))
@@ -59,6 +57,35 @@ def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
         infra_reason=_property(infra, "reason") if infra else None,
         pushed_to=_property(pushed, "pushed_destination") if was_pushed else None,
     )
+
+
+def run_outputs(store: metadata_store.MetadataStore, run_id: str) -> dict[tuple[str, str], str]:
+    """Where a run's outputs lie, made by it or taken from the cache: URIs by component's id and output's name.
+
+    Raises:
+        LookupError: the store has no such run.
+    """
+    executions = store.get_executions_by_context(_run_context(store, run_id).id)
+    components = {execution.id: _component(store, execution.id) for execution in executions}
+    outputs = {}
+    for event in store.get_events_by_execution_ids(list(components)):
+        if event.type == mlmd.Event.OUTPUT:
+            [artifact] = store.get_artifacts_by_id([event.artifact_id])
+            outputs[components[event.execution_id], event.path.steps[0].key] = artifact.uri
+    return outputs
+
+
+def _run_context(store: metadata_store.MetadataStore, run_id: str) -> mlmd.Context:
+    context = store.get_context_by_type_and_name(_RUN_CONTEXT, run_id)
+    if context is None:
+        raise LookupError(f"no run {run_id!r} in the metadata store")
+    return context
+
+
+def _component(store: metadata_store.MetadataStore, execution_id: int) -> str:
+    """A node's context is named by pipeline and component."""
+    [node] = [context for context in store.get_contexts_by_execution(execution_id) if context.type == "node"]
+    return node.name.rpartition(".")[2]
 
 
 def _outputs_by_type(store: metadata_store.MetadataStore, context_id: int) -> dict[str, mlmd.Artifact]:

@@ -20,6 +20,7 @@ from pydantic import (
 from schema.errors import SettingsError
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 # A local place is made absolute at once: artifacts are recorded by it and must be found from anywhere.
 Location = Annotated[
@@ -89,26 +90,52 @@ class DataSettings(Section):
 class TransformSettings(Section):
     """How text becomes token ids."""
 
-    vocabulary_size: int = Field(20_000, ge=3, description="ids in all: padding 0, out of vocabulary 1, then words")
+    vocabulary_size: int = Field(50_000, ge=3, description="ids in all: padding 0, out of vocabulary 1, then words")
+    min_count: PositiveInt = Field(2, description="occurrences of a word in train below which it gets no id")
     max_tokens: PositiveInt = Field(256, description="tokens kept of one text; the corpus' longest has some 180")
 
 
 class TrainerSettings(Section):
-    """The network and its recipe. Sizes are the seed notebook's."""
+    """The network and its recipe."""
 
-    embedding_dim: PositiveInt = Field(128, description="width of the word vectors")
-    lstm_units: PositiveInt = Field(64, description="hidden units of each direction of each layer")
-    dropout: float = Field(0.4, ge=0.0, lt=1.0, description="share of word-vector channels and of features dropped")
-    word_dropout: float = Field(0.1, ge=0.0, lt=1.0, description="share of training tokens replaced by id 1")
+    architecture: Literal["simple_rnn_titles", "simple_rnn", "lstm", "stacked_bilstm"] = Field(
+        "stacked_bilstm", description="which network; the unset sizes below are then the seed notebook's"
+    )
+    embedding_dim: PositiveInt | None = Field(None, description="width of the word vectors; unset: 64, stacked: 128")
+    units: PositiveInt | None = Field(
+        None, description="hidden units of each direction of each layer; unset: RNN 16, LSTM 8, stacked 64"
+    )
+    depth: PositiveInt | None = Field(None, description="recurrent layers; unset: 1, stacked: 2")
+    masking: bool | None = Field(None, description="leave padding out; unset: all but simple_rnn_titles do")
+    pooling: Literal["last", "max_mean"] | None = Field(
+        None, description="last state, or maximum and mean over time; unset: last, stacked: max_mean"
+    )
+    word_vectors: str = Field(
+        "learned", description="random, learned (from train's co-occurrences), or a file of word2vec or GloVe"
+    )
+    word_vectors_window: PositiveInt = Field(10, description="words to each side that count as near, when learned")
+    word_vectors_trainable: bool = Field(True, description="fine-tune the word vectors; false freezes them")
+    word_dropout: Rate = Field(0.1, description="share of training tokens replaced by id 1")
+    embedding_dropout: Rate = Field(0.3, description="share of word-vector channels dropped, whole texts at a time")
+    feature_dropout: Rate = Field(0.5, description="share of the features before the last layer dropped")
+    perturbation: Rate = Field(
+        0.06, description="adversarial move of the word vectors, as a share of their norm; 0 halves the work of a step"
+    )
     epochs: PositiveInt = Field(4, description="passes over train at most; early stopping may end sooner")
     patience: PositiveInt = Field(2, description="epochs without a better val accuracy before training stops")
-    batch_size: PositiveInt = Field(128, description="rows in one step")
+    batch_tokens: PositiveInt | None = Field(
+        None, description="tokens of a batch, padding included; unset: 5,000 on a CPU, measured on a GPU"
+    )
     bucket_boundaries: tuple[PositiveInt, ...] = Field(
-        (24, 32, 40, 48, 64, 96), description="token counts at which length buckets part; () for one bucket"
+        (16, 20, 24, 28, 32, 36, 40, 44, 48, 56, 64, 80, 112),
+        description="token counts at which length buckets part; () for one bucket",
     )
     learning_rate: PositiveFloat = Field(2e-3, description="peak of the cosine schedule")
-    weight_decay: float = Field(1e-4, ge=0.0, description="AdamW's decoupled decay")
-    ema_momentum: float = Field(0.995, ge=0.0, lt=1.0, description="averaging of the weights; 0 turns it off")
+    word_vectors_rate: PositiveFloat = Field(3.0, description="times the learning rate for word vectors")
+    weight_decay: float = Field(1e-2, ge=0.0, description="AdamW's decoupled decay; word vectors are left out")
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
+        "float32", description="number format of the layers; the mixed ones are for GPUs"
+    )
     seed: int = Field(42, description="seed of initial weights, shuffling and dropout")
     warmup_requests: PositiveInt = Field(10, le=1000, description="requests in assets.extra; TF Serving takes 1,000")
 
@@ -117,6 +144,14 @@ class TrainerSettings(Section):
         if list(self.bucket_boundaries) != sorted(set(self.bucket_boundaries)):
             raise ValueError("bucket_boundaries must rise, without repeats")
         return self
+
+
+class TunerSettings(Section):
+    """The search for hyperparameters before training, off by default."""
+
+    enabled: bool = Field(False, description="search; the best values go before the trainer's settings")
+    trials: PositiveInt = Field(10, description="recipes tried, drawn at random")
+    epochs: PositiveInt = Field(2, description="epochs of a trial")
 
 
 class EvaluatorSettings(Section):
@@ -203,6 +238,7 @@ class Settings(Section):
     pipeline: PipelineSettings = PipelineSettings()
     data: DataSettings = DataSettings()
     transform: TransformSettings = TransformSettings()
+    tuner: TunerSettings = TunerSettings()
     trainer: TrainerSettings = TrainerSettings()
     evaluator: EvaluatorSettings = EvaluatorSettings()
     infra_validator: InfraValidatorSettings = InfraValidatorSettings()

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from components.trainer.adversarial import AdversarialNetwork
 from components.trainer.fused_lstm import FusedLSTM
 from components.transform import OOV_ID, PADDING_ID
 
@@ -66,16 +67,24 @@ class TokenDropout(layers.Layer):
         super().__init__(**kwargs)
         self.rate = rate
         self.seed = seed
-        self.generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, token_ids, training=False):
         if not training or self.rate == 0:
             return token_ids
-        dropped = keras.random.uniform(ops.shape(token_ids), seed=self.generator) < self.rate
+        dropped = keras.random.uniform(ops.shape(token_ids), seed=self.seed_generator) < self.rate
         return ops.where(ops.logical_and(dropped, token_ids != PADDING_ID), OOV_ID, token_ids)
 
     def get_config(self):
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("agnews")
+class PaddingMask(layers.Layer):
+    """Which tokens are no padding: integer ids [batch, time] to bool [batch, time]."""
+
+    def call(self, token_ids):
+        return ops.not_equal(token_ids, PADDING_ID)
 
 
 @keras.saving.register_keras_serializable("agnews")
@@ -93,11 +102,11 @@ class MaskedPooling(layers.Layer):
         mean = ops.sum(states * present, axis=1) / ops.sum(present, axis=1)
         return ops.concatenate([maximum, mean], axis=-1)
 
-    def compute_mask(self, inputs, previous_mask):
+    def compute_mask(self, states, previous_mask):
         return None
 
-    def compute_output_shape(self, input_shape):
-        return (input_shape[0], 2 * input_shape[-1])
+    def compute_output_shape(self, states_shape, mask_shape=None):
+        return (states_shape[0], 2 * states_shape[-1])
 
 
 def build_network(
@@ -111,7 +120,7 @@ def build_network(
     seed: int = 0,
     embedding_trainable: bool = True,
     use_cudnn: bool | str = "auto",
-) -> keras.Model:
+) -> AdversarialNetwork:
     """Builds a network; its layers are named `embedding`, `recurrent_1`, `recurrent_2`, … and `logits`.
 
     Args:
@@ -130,11 +139,14 @@ def build_network(
         [batch, classes].
     """
     token_ids = keras.Input([None], dtype="int32", name="token_ids")
+    # Handed to each layer that reads it: Keras' own, which tensors carry with them, gets lost on the way to a second
+    # layer in some versions (keras PR 23235).
+    mask = PaddingMask(name="mask")(token_ids)
+    masked = {"mask": mask} if architecture.masking else {}
     x = TokenDropout(word_dropout, seed=seed, name="word_dropout")(token_ids)
     x = layers.Embedding(
         vocabulary_size,
         architecture.embedding_dim,
-        mask_zero=architecture.masking,
         trainable=embedding_trainable,
         name="embedding",
     )(x)
@@ -142,12 +154,12 @@ def build_network(
     pooled = architecture.pooling == "max_mean"
     for number in range(1, architecture.depth + 1):
         sequences = pooled or number < architecture.depth
-        x = _recurrent(architecture, sequences, use_cudnn, name=f"recurrent_{number}")(x)
+        x = _recurrent(architecture, sequences, use_cudnn, name=f"recurrent_{number}")(x, **masked)
     if pooled:
-        x = MaskedPooling(name="pooling")(x)
+        x = MaskedPooling(name="pooling")(x, **masked)
     x = layers.Dropout(feature_dropout, seed=seed + 2, name="feature_dropout")(x)
     # Whatever the precision of the rest, the loss is taken in float32.
-    return keras.Model(token_ids, layers.Dense(classes, dtype="float32", name="logits")(x))
+    return AdversarialNetwork(token_ids, layers.Dense(classes, dtype="float32", name="logits")(x))
 
 
 def _recurrent(architecture: Architecture, sequences: bool, use_cudnn: bool | str, name: str) -> layers.Layer:

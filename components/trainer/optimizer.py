@@ -17,11 +17,14 @@ class RowwiseAdamW(keras.optimizers.AdamW):
         weight_decay: decoupled decay, times the learning rate; keep word vectors out with `exclude_from_weight_decay`,
             which is dense.
         clip_global_norm: norm of all gradients together above which they are scaled down.
+        row_rate: times the learning rate for sparse updates. Dense Adam moves a row on for some steps after the batch
+            that held it; a row that moves once wants a longer step.
     """
 
-    def __init__(self, learning_rate=1e-3, weight_decay=0.0, clip_global_norm=1.0, **kwargs):
+    def __init__(self, learning_rate=1e-3, weight_decay=0.0, clip_global_norm=1.0, row_rate=1.0, **kwargs):
         super().__init__(learning_rate, weight_decay=weight_decay, **kwargs)
         self.clip_global_norm = clip_global_norm
+        self.row_rate = row_rate
 
     def apply(self, grads, trainable_variables=None):
         # A word that occurs twice has two gradients, which count as their sum.
@@ -39,7 +42,12 @@ class RowwiseAdamW(keras.optimizers.AdamW):
         momentum, velocity = self._momentums[index].value, self._velocities[index].value
         rows, values = gradient.indices, gradient.values
         step = tf.cast(self.iterations + 1, values.dtype)
-        rate = tf.cast(learning_rate, values.dtype) * tf.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+        rate = (
+            self.row_rate
+            * tf.cast(learning_rate, values.dtype)
+            * tf.sqrt(1 - self.beta_2**step)
+            / (1 - self.beta_1**step)
+        )
         mean = self.beta_1 * tf.gather(momentum, rows) + (1 - self.beta_1) * values
         square = self.beta_2 * tf.gather(velocity, rows) + (1 - self.beta_2) * tf.square(values)
         momentum.scatter_update(tf.IndexedSlices(mean, rows))
@@ -47,7 +55,7 @@ class RowwiseAdamW(keras.optimizers.AdamW):
         variable.scatter_sub(tf.IndexedSlices(rate * mean / (tf.sqrt(square) + self.epsilon), rows))
 
     def get_config(self):
-        return {**super().get_config(), "clip_global_norm": self.clip_global_norm}
+        return {**super().get_config(), "clip_global_norm": self.clip_global_norm, "row_rate": self.row_rate}
 
 
 def _summed_by_row(gradient):

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from components.trainer.adversarial import AdversarialNetwork
 from components.trainer.architectures import Architecture, architecture
 from components.trainer.checkpoints import Checkpoint
 from components.trainer.input_pipeline import Buckets
@@ -36,11 +37,13 @@ class Recipe:
     word_dropout: float
     embedding_dropout: float
     feature_dropout: float
+    perturbation: float
     epochs: int
     patience: int
     batch_tokens: int | None
     bucket_boundaries: tuple[int, ...]
     learning_rate: float
+    word_vectors_rate: float
     weight_decay: float
     precision: str
     seed: int
@@ -62,24 +65,34 @@ class Recipe:
         return Buckets(self.bucket_boundaries, batch_tokens)
 
 
-def compile_model(model: keras.Model, *, steps: int, learning_rate: float, weight_decay: float) -> None:
+def compile_model(model: AdversarialNetwork, recipe: Recipe, *, steps: int) -> None:
     """Attaches loss, accuracy and AdamW with linear warm-up and cosine decay to zero.
 
     Args:
         model: gives logits [batch, classes] and has a layer `embedding`.
+        recipe: has the numbers.
         steps: training steps in all, which the schedule spans.
-        learning_rate: its peak.
-        weight_decay: decoupled decay a step, times the learning rate.
     """
     warmup = max(1, math.ceil(_WARMUP_SHARE * steps))
     schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - warmup), warmup_target=learning_rate, warmup_steps=warmup
+        0.0, max(1, steps - warmup), warmup_target=recipe.learning_rate, warmup_steps=warmup
     )
-    optimizer = RowwiseAdamW(schedule, weight_decay=weight_decay)
+    optimizer = RowwiseAdamW(schedule, weight_decay=recipe.weight_decay, row_rate=recipe.word_vectors_rate)
     optimizer.exclude_from_weight_decay(var_list=model.get_layer("embedding").variables)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.perturbation = recipe.perturbation
     # XLA cannot compile cuDNN's recurrent layers.
     model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
+
+
+class EpochSeeds(keras.callbacks.Callback):
+    """Makes an epoch's dropouts depend on seed and epoch alone, so that a resumed training draws the same."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        for layer in self.model.layers:
+            if hasattr(layer, "seed_generator"):
+                # The second number counts the draws; no epoch has so many.
+                layer.seed_generator.state.assign([layer.seed, epoch << 20])
 
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):

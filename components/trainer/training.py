@@ -20,7 +20,7 @@ from components.trainer import calibration, devices, word_vectors
 from components.trainer.architectures import build_network
 from components.trainer.checkpoints import Checkpoint
 from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_batches
-from components.trainer.recipe import ProgressLog, Recipe, StopOnNonFiniteLoss, compile_model
+from components.trainer.recipe import EpochSeeds, ProgressLog, Recipe, StopOnNonFiniteLoss, compile_model
 from components.transform import RESERVED_IDS
 from schema.features import CLASS_NAMES
 
@@ -55,6 +55,7 @@ def train(
     checkpoint_root: str,
     code: str = "",
     log_dir: str | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Trained:
     """Trains, or goes on with a training of the same rows and recipe that was killed.
 
@@ -66,6 +67,7 @@ def train(
         checkpoint_root: directory under which the training keeps its own, named by what determines it.
         code: version of the code, of which a checkpoint is only good for the same.
         log_dir: where TensorBoard's logs go; None writes none.
+        callbacks: are told as well.
 
     Raises:
         SettingsError: the file of word vectors does not fit.
@@ -107,7 +109,7 @@ def train(
     else:
         _set_word_vectors(network, train_rows, words, recipe)
     if not checkpoint.finished(recipe.epochs):
-        _fit(network, train_rows, val_rows, recipe, buckets, checkpoint, log_dir)
+        _fit(network, train_rows, val_rows, recipe, buckets, checkpoint, log_dir, callbacks)
     checkpoint.load_best(network)
 
     logits = predict_logits(network, val_rows, buckets)
@@ -132,9 +134,7 @@ def predict_logits(network: keras.Model, rows: TokenizedRows, buckets: Buckets) 
 
 def _compiled(recipe: Recipe, words: Sequence[str], *, steps: int) -> keras.Model:
     network = build(recipe, vocabulary_size=len(words) + RESERVED_IDS)
-    compile_model(
-        network, steps=steps * recipe.epochs, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay
-    )
+    compile_model(network, recipe, steps=steps * recipe.epochs)
     return network
 
 
@@ -181,11 +181,13 @@ def _fit(
     buckets: Buckets,
     checkpoint: Checkpoint,
     log_dir: str | None,
+    further_callbacks: Sequence[keras.callbacks.Callback],
 ) -> None:
     epochs_done = checkpoint.state.epochs_done
     steps = buckets.batch_count(train_rows)
-    # ProgressLog first: it adds to the metrics what the others keep.
-    callbacks = [ProgressLog(len(train_rows), steps, recipe.epochs), StopOnNonFiniteLoss(checkpoint), checkpoint]
+    # The progress before the checkpoint, which keeps what it adds to the metrics.
+    progress = ProgressLog(len(train_rows), steps, recipe.epochs)
+    callbacks = [EpochSeeds(), progress, StopOnNonFiniteLoss(checkpoint), checkpoint, *further_callbacks]
     if log_dir:
         callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
     network.fit(
@@ -194,6 +196,7 @@ def _fit(
         initial_epoch=epochs_done,
         epochs=recipe.epochs,
         callbacks=callbacks,
+        shuffle=False,  # The batches are.
         verbose=0,
     )
 

@@ -30,6 +30,8 @@ def story(workplace):
     # So few steps that the network is worse than the one before: it must not be pushed.
     told.worse = workplace.run(*SPANS, "--set", "trainer.learning_rate=0.000001")
     told.worse_versions = workplace.versions
+    search = ["tuner.enabled=true", "tuner.trials=2", "tuner.epochs=1", "trainer.epochs=2"]
+    told.tuned = workplace.run(*SPANS, *(word for setting in search for word in ("--set", setting)))
 
     workplace.make_data("data/2")
     rewrite(workplace.directory / "data/2/train.csv", lambda label: 1 if label == 2 else label)
@@ -68,7 +70,7 @@ def test_noise_is_in_the_log_and_not_on_the_terminal(story):
     assert "absl" not in story.first.output
     assert "oneDNN" not in story.first.output
     logs = list((story.workplace.directory / "runs/logs").glob("*.log"))
-    assert len(logs) == 5
+    assert len(logs) == 6
     assert any("absl" in log.read_text() for log in logs)
 
 
@@ -115,6 +117,20 @@ def test_a_worse_model_is_not_pushed_and_the_summary_says_why(story):
     assert "not blessed: accuracy on all is" in story.worse.output
     assert "against the baseline" in story.worse.output
     assert story.worse_versions == story.first_versions
+
+
+def test_the_best_values_of_a_search_go_to_the_trainer(story):
+    import json
+
+    assert story.tuned.status == 0
+    assert story.tuned.states["Tuner"] == story.tuned.states["Trainer"] == "done"
+    assert story.tuned.output.count("Tuner: trial done") == 2
+    runs = story.workplace.directory / "runs/agnews"
+    [best] = runs.glob("Tuner/best_hyperparameters/*/best_hyperparameters.txt")
+    values = json.loads(best.read_text())["values"]
+    facts = sorted(runs.glob("Trainer/model/*/Format-Serving/assets.extra/training.json"))
+    recipe = json.loads(max(facts, key=lambda path: int(path.parts[-4])).read_text())["recipe"]
+    assert {name: recipe[name] for name in values} == values
 
 
 def test_drift_against_the_previous_span_stops_before_transform(story):

@@ -54,6 +54,20 @@ def test_a_setting_reaches_its_own_stage_alone(compiled):
     assert changed(infra_validator={"rows": 9}) == {"AgNewsInfraValidator"}
 
 
+def test_a_search_feeds_the_trainer_where_it_is_asked_for(compiled):
+    nodes = compiled(tuner={"enabled": True})
+    assert "Tuner" in nodes["Trainer"].upstream_nodes
+    [channel] = nodes["Trainer"].inputs.inputs["hyperparameters"].channels
+    assert (channel.producer_node_query.id, channel.output_key) == ("Tuner", "best_hyperparameters")
+
+
+def test_the_first_part_of_the_dag_can_be_had_alone(tmp_path):
+    settings = Settings.model_validate({"pipeline": {"root": str(tmp_path)}})
+    ids = [component.id for component in create_pipeline(settings, SOURCE, until="Transform").components]
+    assert ids[-1] == "Transform"
+    assert "Trainer" not in ids
+
+
 @pytest.mark.parametrize("platform", ["docker", "kubernetes"])
 def test_where_containers_are_asked_for_tfx_own_infra_validator_is_used(tmp_path, platform):
     settings = Settings.model_validate({"pipeline": {"root": str(tmp_path)}, "infra_validator": {"platform": platform}})

@@ -64,5 +64,14 @@ def test_gradients_are_clipped_by_the_norm_of_all_of_them():
 
 
 def test_its_settings_survive_saving():
-    restored = RowwiseAdamW.from_config(RowwiseAdamW(0.1, weight_decay=0.5, clip_global_norm=2.0).get_config())
-    assert (restored.clip_global_norm, restored.weight_decay) == (2.0, 0.5)
+    optimizer = RowwiseAdamW(0.1, weight_decay=0.5, clip_global_norm=2.0, row_rate=3.0)
+    restored = RowwiseAdamW.from_config(optimizer.get_config())
+    assert (restored.clip_global_norm, restored.weight_decay, restored.row_rate) == (2.0, 0.5, 3.0)
+
+
+def test_the_rows_rate_lengthens_their_steps_alone():
+    gradient = slices([1], [[1, 1]])
+    once, thrice = stepped([gradient], rowwise()), stepped([gradient], rowwise(row_rate=3.0))
+    np.testing.assert_allclose(thrice - TABLE, 3 * (once - TABLE), rtol=1e-4)
+    dense = stepped([tf.ones([6, 2])], rowwise(row_rate=3.0))
+    np.testing.assert_array_equal(dense, stepped([tf.ones([6, 2])], rowwise()))

@@ -67,7 +67,7 @@ def test_config_show_says_where_each_value_comes_from():
     shown = run("config", "show", "--profile", "sample", "--set", "trainer.epochs=9").output
     lines = {line.split()[0]: line for line in shown.splitlines()}
     assert lines["trainer.epochs"].split()[1:] == ["9", "flag", "--set", "trainer.epochs"]
-    assert lines["trainer.lstm_units"].endswith("profile sample")
+    assert lines["trainer.units"].endswith("profile sample")
     assert lines["trainer.seed"].endswith("default")
 
 

@@ -1,0 +1,65 @@
+"""What a machine can do, and how much of it is used."""
+
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterable
+
+import keras
+import tensorflow as tf
+
+_MATRIX = 2048
+_REPEATS = 10
+
+
+def matmul_peak() -> float:
+    """Floating point operations a second of TensorFlow's product of two large float32 matrices, median of ten."""
+    matrix = tf.random.normal([_MATRIX, _MATRIX])
+    product = tf.function(lambda: tf.reduce_sum(tf.matmul(matrix, matrix)))
+    product()
+    return 2 * _MATRIX**3 / statistics.median(_seconds(product) for _ in range(_REPEATS))
+
+
+def peak_memory() -> float:
+    """The largest resident memory that this process has had so far, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+
+def flops_a_token(layers: Iterable[keras.layers.Layer]) -> int:
+    """Multiplications and additions of a token's forward and backward pass in LSTM layers; backward is twice forward.
+
+    Products of matrices alone are counted: gates are a few percent of them.
+    """
+    weights = (weight for layer in layers for weight in layer.trainable_weights if len(weight.shape) == 2)
+    return sum(3 * 2 * weight.shape[0] * weight.shape[1] for weight in weights)
+
+
+def seconds_in(layers: list[keras.layers.Layer], batches: Iterable[tuple[tf.Tensor, tf.Tensor]]) -> float:
+    """Time that layers on top of each other take, forward and backward, on batches.
+
+    Args:
+        layers: recurrent layers.
+        batches: of (vectors float32 [batch, time, width], mask bool [batch, time]).
+    """
+
+    @tf.function(reduce_retracing=True)
+    def step(vectors, mask):
+        with tf.GradientTape() as tape:
+            tape.watch(vectors)
+            x = vectors
+            for layer in layers:
+                x = layer(x, mask=mask, training=True)
+            loss = tf.reduce_sum(x * x)
+        weights = [weight.value for layer in layers for weight in layer.trainable_weights]
+        return [tf.reduce_sum(gradient) for gradient in tape.gradient(loss, [vectors, *weights])]
+
+    batches = list(batches)
+    for vectors, mask in batches[:2]:
+        step(vectors, mask)
+    return sum(_seconds(lambda one=one: step(*one)) for one in batches)
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began

@@ -1,0 +1,111 @@
+"""`make bench-train`: the seed notebook's training and this project's, on the same rows and machine, in turns.
+
+Each training is a process of its own, so that its peak memory is its own. The notebook's takes one epoch, as it does;
+this project's begins its whole recipe, is asked every few steps whether it has reached the notebook's accuracy on val,
+with the clock stopped, and ends with its first epoch.
+"""
+
+import json
+import pickle
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.cli import main
+from pipeline.cli.options import settings_options
+from pipeline.settings_sources import Loaded
+from schema.features import TRAIN, VAL
+
+NOTEBOOK, OURS = "the notebook's way", "this project"
+
+
+@click.command(epilog="Example:  make bench-train ARGS='--data ~/ag_news --rounds 3'")
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Trainings of each.")
+@click.option("--rows", type=click.IntRange(min=1000), help="Rows to train on  [default: all]")
+@settings_options
+def bench_train(loaded: Loaded, rounds: int, rows: int | None) -> None:
+    """Train the stacked BiLSTM in the seed notebook's way and in this project's; compare speed, time and memory."""
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    with TemporaryDirectory() as directory:
+        _prepare(loaded, rows, Path(directory), console)
+        results: dict[str, list[dict]] = {NOTEBOOK: [], OURS: []}
+        for number in range(rounds):
+            target = None
+            for way in (NOTEBOOK, OURS):
+                result = _train(way, Path(directory), target)
+                target = result["val_accuracy"] if way == NOTEBOOK else target
+                results[way].append(result)
+                console.print(f"round {number + 1}, {way}: {json.dumps(result)}", highlight=False, soft_wrap=True)
+    _print(console, results)
+
+
+def _prepare(loaded: Loaded, rows: int | None, directory: Path, console: Console) -> None:
+    """Writes what each way reads, in files of their own, so that neither holds the other's in memory."""
+    import numpy as np
+
+    from pipeline.cli.data import resolve_source
+    from pipeline.comparison.data import prepare
+    from pipeline.runners.display import PlainDisplay
+
+    settings = loaded.settings
+    with PlainDisplay(console) as display:
+        data = prepare(settings, resolve_source(settings), display)
+    chosen = np.sort(np.random.default_rng(1).permutation(len(data.tokens[TRAIN]))[:rows])
+    texts = data.texts[TRAIN]
+    # Texts stand in the order of the files, token ids in one of their own: with --rows the two ways get other rows.
+    notebook = (
+        [texts.titles[index] for index in chosen],
+        [texts.texts[index] for index in chosen],
+        texts.labels[chosen],
+        data.texts[VAL].texts,
+        data.texts[VAL].labels,
+    )
+    recipe = settings.trainer.model_dump()
+    ours = (data.tokens[TRAIN].select(chosen), data.tokens[VAL], data.words, recipe)
+    for way, content in ((NOTEBOOK, notebook), (OURS, ours)):
+        with open(directory / way, "wb") as file:
+            pickle.dump(content, file)
+
+
+def _train(way: str, directory: Path, target: float | None) -> dict:
+    module = "benchmarks.train_notebook" if way == NOTEBOOK else "benchmarks.train_ours"
+    command = [sys.executable, "-m", module, str(directory / way), *([str(target)] if target else [])]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise click.ClickException(f"{module} failed:\n{ended.stderr[-3000:]}")
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+def _print(console: Console, results: dict[str, list[dict]]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("median of the rounds", NOTEBOOK, OURS, "ratio"):
+        table.add_column(column, justify="left" if column.startswith("median") else "right")
+
+    def add(name: str, key: str, form: str, inverted: bool = False) -> None:
+        found = [[result[key] for result in results[way] if result[key] is not None] for way in (NOTEBOOK, OURS)]
+        if not all(found):
+            table.add_row(name, *(form.format(statistics.median(values)) if values else "-" for values in found), "")
+            return
+        theirs, ours = (statistics.median(values) for values in found)
+        ratio = theirs / ours if inverted else ours / theirs
+        table.add_row(name, form.format(theirs), form.format(ours), f"{ratio:.2f}")
+
+    add("rows/s", "rows_per_second", "{:,.0f}")
+    add("passes of the network, rows/s", "passes_per_second", "{:,.0f}")
+    add("seconds to the notebook's val accuracy", "seconds_to_target", "{:,.1f}", inverted=True)
+    add("val accuracy at the end of the epoch", "val_accuracy", "{:.4f}")
+    add("peak memory, MB", "peak_mb", "{:,.0f}")
+    add("matrix multiplication's peak, GFLOP/s", "peak_gflops", "{:,.0f}")
+    add("share of it in the whole training", "training_share", "{:.2f}")
+    add("share of it in the recurrent layers", "recurrent_share", "{:.2f}")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main(bench_train, "bench-train")

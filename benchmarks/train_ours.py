@@ -1,0 +1,85 @@
+"""One training by this project's recipe: `python -m benchmarks.train_ours FILE TARGET`."""
+
+import itertools
+import json
+import pickle
+import sys
+import time
+from tempfile import TemporaryDirectory
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.measure import flops_a_token, matmul_peak, peak_memory, seconds_in
+from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_batches
+from components.trainer.recipe import Recipe
+from components.trainer.training import predict_logits, train
+
+_MEASURED_BATCHES = 40
+_ASK_EVERY = 25
+
+
+class FirstEpoch(keras.callbacks.Callback):
+    """Ends training with its first epoch; notes when val accuracy reaches a target, with the clock stopped to ask."""
+
+    def __init__(self, val_rows: TokenizedRows, buckets: Buckets, target: float):
+        super().__init__()
+        self._val_rows = val_rows
+        self._buckets = buckets
+        self._target = target
+        self._asked = 0.0
+        self._began = time.monotonic()
+        self._epoch_began = 0.0
+        self.seconds_to_target: float | None = None
+        self.epoch_seconds = 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch_began = time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = time.monotonic()
+        self.epoch_seconds = now - self._epoch_began - self._asked
+        if self.seconds_to_target is None and batch % _ASK_EVERY == _ASK_EVERY - 1:
+            logits = predict_logits(self.model, self._val_rows, self._buckets)
+            if (logits.argmax(axis=1) == self._val_rows.labels).mean() >= self._target:
+                self.seconds_to_target = now - self._began - self._asked
+            self._asked += time.monotonic() - now
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = True
+
+
+def main(path: str, target: float) -> dict:
+    """Trains on what `benchmarks.train` has written, until the first epoch's end; returns its figures."""
+    with open(path, "rb") as file:
+        rows, val_rows, words, config = pickle.load(file)
+    recipe = Recipe.from_config(config)
+    with TemporaryDirectory() as directory:
+        watch = FirstEpoch(val_rows, recipe.buckets(20_000), target)
+        trained = train(rows, val_rows, words, recipe, checkpoint_root=directory, callbacks=[watch])
+    peak_mb = peak_memory()
+    recurrent = [layer for layer in trained.network.layers if layer.name.startswith("recurrent_")]
+    embedding = trained.network.get_layer("embedding")
+    buckets = recipe.buckets(trained.facts["batch_tokens"])
+    batches = bucketed_batches(rows, buckets, seed=1).take(_MEASURED_BATCHES)
+    measured = [ids for ids, _ in itertools.islice(batches, _MEASURED_BATCHES)]
+    peak = matmul_peak()
+    in_layers = seconds_in(recurrent, [(tf.convert_to_tensor(embedding(ids)), ids != 0) for ids in measured])
+    flops = flops_a_token(recurrent)
+    rows_per_second = len(rows) / watch.epoch_seconds
+    passes_per_second = rows_per_second * (2 if recipe.perturbation else 1)
+    return {
+        "rows_per_second": rows_per_second,
+        "passes_per_second": passes_per_second,
+        "seconds_to_target": watch.seconds_to_target,
+        "val_accuracy": trained.facts["history"]["val_accuracy"][0],
+        "peak_mb": peak_mb,
+        "peak_gflops": peak / 1e9,
+        "training_share": passes_per_second * float(rows.token_counts.mean()) * flops / peak,
+        "recurrent_share": sum(np.count_nonzero(ids) for ids in measured) * flops / in_layers / peak,
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(sys.argv[1], float(sys.argv[2]))))  # noqa: T201

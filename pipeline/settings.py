@@ -115,13 +115,19 @@ class TrainerSettings(Section):
     )
     word_vectors_window: PositiveInt = Field(10, description="words to each side that count as near, when learned")
     word_vectors_trainable: bool = Field(True, description="fine-tune the word vectors; false freezes them")
-    word_dropout: Rate = Field(0.1, description="share of training tokens replaced by id 1")
-    embedding_dropout: Rate = Field(0.3, description="share of word-vector channels dropped, whole texts at a time")
-    feature_dropout: Rate = Field(0.5, description="share of the features before the last layer dropped")
-    perturbation: Rate = Field(
-        0.06, description="adversarial move of the word vectors, as a share of their norm; 0 halves the work of a step"
+    word_dropout: Rate | None = Field(
+        None, description="share of training tokens replaced by id 1; unset: 0, stacked 0.1"
     )
-    epochs: PositiveInt = Field(4, description="passes over train at most; early stopping may end sooner")
+    embedding_dropout: Rate | None = Field(
+        None, description="share of word-vector channels dropped, whole texts at a time; unset: 0.1, stacked 0.3"
+    )
+    feature_dropout: Rate | None = Field(
+        None, description="share of the features before the last layer dropped; unset: 0, stacked 0.5"
+    )
+    perturbation: Rate = Field(
+        0.0, description="adversarial move of the word vectors, as a share of their norm; more than 0 doubles the work"
+    )
+    epochs: PositiveInt = Field(3, description="passes over train at most; early stopping may end sooner")
     patience: PositiveInt = Field(2, description="epochs without a better val accuracy before training stops")
     batch_tokens: PositiveInt | None = Field(
         None, description="tokens of a batch, padding included; unset: 5,000 on a CPU, measured on a GPU"

@@ -24,6 +24,9 @@ class Architecture:
         pooling: "last" state of the last layer, or "max_mean" of its states over time.
         masking: whether padding is left out of the recurrence.
         titles_only: whether the network reads titles alone.
+        word_dropout: share of tokens replaced by the out-of-vocabulary id while training.
+        embedding_dropout: share of word-vector channels dropped, whole channels of a text.
+        feature_dropout: share of the features before the last layer dropped.
     """
 
     embedding_dim: int
@@ -34,6 +37,9 @@ class Architecture:
     pooling: str = "last"
     masking: bool = True
     titles_only: bool = False
+    word_dropout: float = 0.0
+    embedding_dropout: float = 0.1
+    feature_dropout: float = 0.0
 
 
 ARCHITECTURES = {
@@ -42,13 +48,22 @@ ARCHITECTURES = {
     "simple_rnn": Architecture(64, 16, "simple_rnn"),
     "lstm": Architecture(64, 8),
     # Pooled over time: the last state alone forgets; docs/benchmarks.md has the difference.
-    "stacked_bilstm": Architecture(128, 64, depth=2, bidirectional=True, pooling="max_mean"),
+    "stacked_bilstm": Architecture(
+        *(128, 64),
+        depth=2,
+        bidirectional=True,
+        pooling="max_mean",
+        # The small ones above have little to spare.
+        word_dropout=0.1,
+        embedding_dropout=0.3,
+        feature_dropout=0.5,
+    ),
 }
 """The networks by name, with the seed notebook's sizes (AI-For-Beginners, lessons/5-NLP/16-RNN/RNNTF.ipynb)."""
 
 
 def architecture(name: str, **changes: Any) -> Architecture:
-    """The named architecture with its own sizes, but for the `changes` that are not None.
+    """The named architecture with its own sizes and dropouts, but for the `changes` that are not None.
 
     Raises:
         KeyError: there is no such name.
@@ -114,9 +129,6 @@ def build_network(
     *,
     vocabulary_size: int,
     classes: int,
-    word_dropout: float = 0.0,
-    embedding_dropout: float = 0.0,
-    feature_dropout: float = 0.0,
     seed: int = 0,
     embedding_trainable: bool = True,
     use_cudnn: bool | str = "auto",
@@ -124,12 +136,9 @@ def build_network(
     """Builds a network; its layers are named `embedding`, `recurrent_1`, `recurrent_2`, … and `logits`.
 
     Args:
-        architecture: its shape.
+        architecture: its shape and dropouts.
         vocabulary_size: number of ids, padding and out of vocabulary included.
         classes: number of classes.
-        word_dropout: share of tokens replaced by the out-of-vocabulary id.
-        embedding_dropout: share of word-vector channels dropped, whole channels of a text.
-        feature_dropout: share of the features before the last layer dropped.
         seed: seed of the dropouts.
         embedding_trainable: False freezes the word vectors.
         use_cudnn: "auto" uses cuDNN where there is a GPU; False builds the same layers from portable operations.
@@ -143,21 +152,21 @@ def build_network(
     # layer in some versions (keras PR 23235).
     mask = PaddingMask(name="mask")(token_ids)
     masked = {"mask": mask} if architecture.masking else {}
-    x = TokenDropout(word_dropout, seed=seed, name="word_dropout")(token_ids)
+    x = TokenDropout(architecture.word_dropout, seed=seed, name="word_dropout")(token_ids)
     x = layers.Embedding(
         vocabulary_size,
         architecture.embedding_dim,
         trainable=embedding_trainable,
         name="embedding",
     )(x)
-    x = layers.SpatialDropout1D(embedding_dropout, seed=seed + 1, name="embedding_dropout")(x)
+    x = layers.SpatialDropout1D(architecture.embedding_dropout, seed=seed + 1, name="embedding_dropout")(x)
     pooled = architecture.pooling == "max_mean"
     for number in range(1, architecture.depth + 1):
         sequences = pooled or number < architecture.depth
         x = _recurrent(architecture, sequences, use_cudnn, name=f"recurrent_{number}")(x, **masked)
     if pooled:
         x = MaskedPooling(name="pooling")(x, **masked)
-    x = layers.Dropout(feature_dropout, seed=seed + 2, name="feature_dropout")(x)
+    x = layers.Dropout(architecture.feature_dropout, seed=seed + 2, name="feature_dropout")(x)
     # Whatever the precision of the rest, the loss is taken in float32.
     return AdversarialNetwork(token_ids, layers.Dense(classes, dtype="float32", name="logits")(x))
 

@@ -19,6 +19,10 @@ from schema.errors import RunError
 logger = logging.getLogger(__name__)
 
 _WARMUP_SHARE = 0.05
+_OF_NETWORK = (
+    *("embedding_dim", "units", "depth", "masking", "pooling"),
+    *("word_dropout", "embedding_dropout", "feature_dropout"),
+)
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,9 @@ class Recipe:
     word_vectors: str
     word_vectors_window: int
     word_vectors_trainable: bool
-    word_dropout: float
-    embedding_dropout: float
-    feature_dropout: float
+    word_dropout: float | None
+    embedding_dropout: float | None
+    feature_dropout: float | None
     perturbation: float
     epochs: int
     patience: int
@@ -56,9 +60,8 @@ class Recipe:
 
     @property
     def network(self) -> Architecture:
-        """The shape of the network, with the sizes of its name where none is set."""
-        sizes = {name: getattr(self, name) for name in ("embedding_dim", "units", "depth", "masking", "pooling")}
-        return architecture(self.architecture, **sizes)
+        """The shape of the network and its dropouts, those of its name where none is set."""
+        return architecture(self.architecture, **{name: getattr(self, name) for name in _OF_NETWORK})
 
     def buckets(self, batch_tokens: int) -> Buckets:
         """How rows are batched."""

@@ -25,6 +25,7 @@ _SCALE = 0.3
 # Word2vec's: makes rare contexts a little less surprising.
 _SMOOTHING = 0.75
 _POWER_ITERATIONS = 3
+_TINY = 1e-9
 
 
 def learn(rows: TokenizedRows, vocabulary_size: int, dimensions: int, *, window: int, seed: int) -> np.ndarray:
@@ -51,6 +52,8 @@ def learn(rows: TokenizedRows, vocabulary_size: int, dimensions: int, *, window:
     vectors = np.zeros((vocabulary_size, dimensions), np.float32)
     # The square root of the singular values, as Levy et al. advise: the whole would favour frequent contexts.
     vectors[:, :dimensions_found] = left * np.sqrt(singular)
+    # All of one length: the decomposition makes those of rare words short, and they are often what tells the class.
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _TINY)
     return _with_reserved(_scaled(vectors))
 
 

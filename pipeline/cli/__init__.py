@@ -11,6 +11,8 @@ from schema.errors import AgNewsError
 # Name, where it is, and its line in `agnews --help`.
 _COMMANDS = {
     "run": ("pipeline.cli.run:run", "Run the pipeline, from data to a pushed model."),
+    "compare": ("pipeline.cli.compare:compare", "Compare the networks with each other and with linear peers."),
+    "model": ("pipeline.cli.model:model", "Describe a trained model."),
     "data": ("pipeline.cli.data:data", "Fetch, make and describe the data."),
     "schema": ("pipeline.cli.schema:schema", "Compare the curated schema with the data."),
     "config": ("pipeline.cli.config:config", "Show, explain and check the settings."),
@@ -50,10 +52,10 @@ def cli() -> None:
     """The AG News production pipeline: from news items to a model that TensorFlow Serving can serve."""
 
 
-def main() -> None:
-    """Runs the command line; a user's mistake is one message and its exit status, without a trace."""
+def main(command: click.Command = cli, name: str = "agnews") -> None:
+    """Runs a command line; a user's mistake is one message and its exit status, without a trace."""
     try:
-        cli(prog_name="agnews")
+        command(prog_name=name)
     except AgNewsError as error:
         click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
         click.echo(str(error), err=True)

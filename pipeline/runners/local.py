@@ -67,7 +67,7 @@ def _run_component(
         watcher.component_changed(ComponentEvent(component, state, time.monotonic() - began))
 
     try:
-        with _reports_to(watcher, component):
+        with reports_to(watcher, component):
             execution = launcher.Launcher(
                 pipeline_node=node,
                 mlmd_connection=metadata.Metadata(connection),
@@ -118,8 +118,8 @@ def _exclusive(root: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _reports_to(watcher: Watcher, component: str) -> Iterator[None]:
-    """Passes what the component's own modules log with fields on to the watcher."""
+def reports_to(watcher: Watcher, component: str) -> Iterator[None]:
+    """Passes what modules of `components` log with fields on to the watcher, as the component's progress."""
 
     class Reports(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

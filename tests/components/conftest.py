@@ -80,7 +80,7 @@ def network():
 
     keras.utils.set_random_seed(1)
     shape = architecture("stacked_bilstm", embedding_dim=8, units=4)
-    return build_network(shape, vocabulary_size=250, classes=4, word_dropout=0.1, seed=1, use_cudnn=False)
+    return build_network(shape, vocabulary_size=250, classes=4, seed=1, use_cudnn=False)
 
 
 @pytest.fixture(scope="session")

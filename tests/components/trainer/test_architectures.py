@@ -12,7 +12,7 @@ MASKED = [name for name, shape in ARCHITECTURES.items() if shape.masking]
 
 def network(name, **options):
     keras.utils.set_random_seed(1)
-    return build_network(architecture(name), **SIZES, **DROPOUTS, seed=1, **options)
+    return build_network(architecture(name, **DROPOUTS), **SIZES, seed=1, **options)
 
 
 def probabilities(model, rows):

@@ -44,6 +44,14 @@ def test_padding_is_zero_and_the_unknown_word_is_like_the_rarest(two_topics):
     np.testing.assert_allclose(vectors[OOV_ID], vectors[2:].mean(axis=0), atol=1e-6)
 
 
+def test_the_vectors_of_rare_words_are_as_long_as_those_of_others(two_topics):
+    rare = rows_of([*np.split(two_topics.token_ids, two_topics.offsets[1:-1]), [5, 21, 4]])
+    vectors = learned(rows_of([text[text != 21] for text in np.split(two_topics.token_ids, two_topics.offsets[1:-1])]))
+    lengths = np.linalg.norm(learned(rare), axis=1)[2:]
+    np.testing.assert_allclose(lengths, lengths[0], rtol=1e-4)
+    assert (vectors[21] == 0).all()  # Without a neighbour there is nothing to learn from.
+
+
 def test_words_of_different_texts_are_not_near():
     counts = word_vectors._co_occurrences(rows_of([[2, 3], [4, 5, 6]]), 7, window=2).toarray()
     assert counts[3, 4] == counts[2, 5] == 0

@@ -1,0 +1,111 @@
+"""`agnews compare`: the networks, the seed notebook's own code and the linear peers, on the same rows."""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from pipeline.cli.options import settings_options
+from pipeline.settings import TrainerSettings
+from pipeline.settings_sources import Loaded
+from schema.errors import AgNewsError, RunError
+
+NETWORKS: tuple[str, ...] = get_args(TrainerSettings.model_fields["architecture"].annotation)
+_PLAIN_WIDTH = 200
+
+
+@click.command(epilog="Example:  agnews compare --data ~/ag_news --seeds 3 --network stacked_bilstm")
+@click.option(
+    "--network", "networks", multiple=True, type=click.Choice(NETWORKS), help="Train this one; may be repeated  [all]"
+)
+@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Trainings of each network.")
+@click.option("--peers/--no-peers", default=True, show_default=True, help="Train TF-IDF and fastText classifiers.")
+@click.option(
+    "--seed-notebook/--no-seed-notebook", default=True, show_default=True, help="Train the notebook's own code."
+)
+@click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    metavar="NAME:KEY=VALUE[;KEY=VALUE]",
+    help="Train each network with other trainer settings as well, for instance 'no mask:masking=false'.",
+)
+@click.option(
+    "--fraction",
+    type=click.FloatRange(0.01, 1.0),
+    default=1.0,
+    show_default=True,
+    help="Share of the training rows that the networks learn from; the peers and the notebook learn from all.",
+)
+@click.option(
+    "--to",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory of table and plot  [default: comparison under pipeline.root]",
+)
+@settings_options
+def compare(
+    loaded: Loaded,
+    networks: tuple[str, ...],
+    seeds: int,
+    peers: bool,
+    seed_notebook: bool,
+    variants: tuple[str, ...],
+    fraction: float,
+    directory: Path | None,
+) -> None:
+    """Train the four networks and their peers on the same rows; print and plot how they compare.
+
+    Learning rows, val and test are the pipeline's own, by its own ExampleGen and Transform. An outcome is kept: the
+    same comparison again, or the rest of one that was interrupted, does not train what has been trained.
+    """
+    from rich.console import Console
+
+    from pipeline.cli.data import resolve_source
+    from pipeline.runners.display import PlainDisplay
+    from pipeline.runners.logs import logged_to
+    from pipeline.runners.run_id import new_run_id
+
+    settings = loaded.settings
+    if "://" in settings.pipeline.root:
+        raise RunError(f"pipeline.root {settings.pipeline.root} is remote: to compare here set it to a local directory")
+    networks = networks or NETWORKS
+    source = resolve_source(settings)
+    root = settings.pipeline.make_root()
+    directory = directory or root / "comparison"
+    log = root / "logs" / f"{new_run_id()}.log"
+    try:
+        with logged_to(log, verbose=False) as terminal:
+            console = Console(file=terminal)
+            with PlainDisplay(console) as display:
+                from pipeline.comparison.compare import compare as run_comparison
+                from pipeline.comparison.data import prepare
+                from pipeline.comparison.variants import named_recipes
+
+                # A variant's mistake is to be known before the minutes that the data takes.
+                named_recipes(settings.trainer, networks, variants)
+                lines = run_comparison(
+                    prepare(settings, source, display),
+                    settings.trainer,
+                    networks=networks,
+                    variants=variants,
+                    seeds=seeds,
+                    peers=peers,
+                    seed_notebook=seed_notebook,
+                    fraction=fraction,
+                    results=directory / "results",
+                    report=partial(console.print, markup=False, highlight=False, soft_wrap=True),
+                    watcher=display,
+                )
+    except AgNewsError as error:
+        raise type(error)(f"{error}\nThe log is {log}") from error
+    from pipeline.comparison.table import markdown, print_table, write_plot
+
+    print_table(Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH), lines)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "comparison.md").write_text(markdown(lines), encoding="utf-8")
+    for suffix in ("png", "svg"):
+        write_plot(lines, directory / f"comparison.{suffix}")
+    click.echo(f"table and plot: {directory}/comparison.md, .png, .svg")

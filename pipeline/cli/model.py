@@ -1,0 +1,52 @@
+"""`agnews model`: what a trained model is made of."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from pipeline.cli.options import settings_options
+from pipeline.settings_sources import Loaded
+from schema.errors import DataError
+
+_PLAIN_WIDTH = 120
+
+
+@click.group(epilog="Example:  agnews model describe --title 'Oil prices rise'")
+def model() -> None:
+    """Describe a trained model."""
+
+
+@model.command(epilog="Example:  agnews model describe serving_model/agnews/1795469554 --title 'Oil prices rise'")
+@click.argument("directory", required=False, type=click.Path(path_type=Path, file_okay=False))
+@click.option("--title", default="Oil prices rise", show_default=True, help="Title of the example.")
+@click.option(
+    "--description", default="Crude hit a record on Monday.", show_default=True, help="Description of the example."
+)
+@settings_options
+def describe(loaded: Loaded, directory: Path | None, title: str, description: str) -> None:
+    """Print layers, shapes, parameters and how it was trained, and classify an example with its tokens.
+
+    DIRECTORY is a SavedModel that this pipeline exported; without one, the version last pushed.
+    """
+    from rich.console import Console
+
+    from pipeline.runners.logs import logged_to
+
+    pusher = loaded.settings.pusher
+    directory = directory or _last_pushed(Path(pusher.destination) / pusher.model_name)
+    # TensorFlow's remarks while it is imported and loads the model are of no use here.
+    with logged_to(Path(os.devnull), verbose=False):
+        from pipeline.cli.model_description import print_description
+        from pipeline.model_description import describe_model
+
+        described = describe_model(directory, title, description)
+    print_description(Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH), described)
+
+
+def _last_pushed(destination: Path) -> Path:
+    versions = [path for path in destination.glob("*") if path.name.isdecimal()]
+    if not versions:
+        raise DataError(f"{destination}: no model has been pushed; run `agnews run`, or name a SavedModel's directory")
+    return max(versions, key=lambda path: int(path.name))

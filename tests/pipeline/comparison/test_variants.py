@@ -1,0 +1,42 @@
+import pytest
+
+from pipeline.comparison.variants import named_recipes
+from pipeline.settings import TrainerSettings
+from schema.errors import SettingsError
+
+SETTINGS = TrainerSettings(epochs=7)
+
+
+def test_a_network_without_a_variant_has_the_settings_as_they_are():
+    [(name, recipe)] = named_recipes(SETTINGS, ["lstm"], []).items()
+    assert (name, recipe.architecture, recipe.epochs) == ("lstm", "lstm", 7)
+
+
+def test_each_network_is_trained_as_it_is_and_in_each_variant():
+    names = list(named_recipes(SETTINGS, ["lstm", "simple_rnn"], ["a:epochs=1", "b:epochs=2"]))
+    assert names == ["lstm", "lstm, a", "lstm, b", "simple_rnn", "simple_rnn, a", "simple_rnn, b"]
+
+
+def test_a_variant_changes_its_settings_alone():
+    recipes = named_recipes(SETTINGS, ["lstm"], ["other:masking=false;bucket_boundaries=[8, 16];units=null"])
+    changed = recipes["lstm, other"]
+    assert (changed.masking, changed.bucket_boundaries, changed.units) == (False, (8, 16), None)
+    assert (recipes["lstm"].masking, changed.architecture, changed.epochs) == (None, "lstm", 7)
+
+
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [
+        ("no mask:maskng=false", r"--variant no mask:maskng=false: unknown setting 'trainer.maskng'; .*config keys"),
+        ("no mask:masking", "expected NAME:KEY=VALUE"),
+        ("no mask", "expected NAME:KEY=VALUE"),
+        (":masking=false", "expected NAME:KEY=VALUE"),
+        ("less:epochs=-1", r"--variant less: trainer.epochs: .*greater than 0 \(received -1\)"),
+        ("falling:bucket_boundaries=[8, 4]", "--variant falling: trainer.*bucket_boundaries must rise"),
+        ("open:bucket_boundaries=[8", r"bucket_boundaries: '\[8' is no YAML"),
+        ("again:epochs=2", "another one of this name"),
+    ],
+)
+def test_a_wrong_variant_is_named(variant, message):
+    with pytest.raises(SettingsError, match=message):
+        named_recipes(SETTINGS, ["lstm"], ["again:epochs=1", variant])

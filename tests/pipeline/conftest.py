@@ -1,0 +1,91 @@
+"""A tiny model that the Trainer's own code trained and exported, for what reads models."""
+
+from pathlib import Path
+
+import pytest
+
+TEXTS = [
+    ("ministers meet", "the vote was close"),
+    ("goal wins cup", "the match was close"),
+    ("oil prices rise", "the market was calm"),
+    ("new chip ships", "the software was calm"),
+]
+"""Of each class a text: all words that the vocabulary has."""
+
+
+@pytest.fixture(scope="session")
+def transform_output(tmp_path_factory):
+    """What Transform writes: analyzed by Beam, as in the pipeline."""
+    import apache_beam as beam
+    import tensorflow as tf
+    import tensorflow_transform as tft
+    import tensorflow_transform.beam as tft_beam
+    from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
+
+    from components.transform import preprocessing_fn
+
+    directory = tmp_path_factory.mktemp("transform")
+    kinds = {"title": tf.string, "description": tf.string, "label": tf.int64}
+    spec = {name: tf.io.FixedLenFeature([1], kind) for name, kind in kinds.items()}
+    metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
+    rows = [
+        {"title": [title.encode()], "description": [description.encode()], "label": [label]}
+        for label, (title, description) in enumerate(TEXTS)
+    ]
+    with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=str(directory / "tmp")):
+        transform_fn = (pipeline | beam.Create(rows), metadata) | tft_beam.AnalyzeDataset(
+            lambda inputs: preprocessing_fn(inputs, {"vocabulary_size": 100, "min_count": 1, "max_tokens": 20})
+        )
+        transform_fn | tft_beam.WriteTransformFn(str(directory / "out"))
+    return tft.TFTransformOutput(str(directory / "out"))
+
+
+@pytest.fixture(scope="session")
+def tiny_settings():
+    """The trainer's settings for a network that is trained in seconds."""
+    from pipeline.settings import TrainerSettings
+
+    sizes = {"architecture": "lstm", "embedding_dim": 8, "units": 4}
+    return TrainerSettings(**sizes, epochs=2, batch_tokens=200, bucket_boundaries=(), word_vectors="random")
+
+
+@pytest.fixture(scope="session")
+def exported(transform_output, tiny_settings, tmp_path_factory):
+    """The directory of the SavedModel."""
+    from tfx.components.trainer.fn_args_utils import FnArgs
+
+    from components.trainer.run_fn import run_fn
+
+    directory = tmp_path_factory.mktemp("model")
+    for split, repeats in (("train", 20), ("val", 4)):
+        _write_transformed(transform_output, repeats, directory / f"{split}.gz")
+    stage = {"model_name": "agnews", "checkpoint_root": str(directory / "checkpoints"), "code": ""}
+    run_fn(
+        FnArgs(
+            train_files=[str(directory / "train.gz")],
+            eval_files=[str(directory / "val.gz")],
+            transform_output=str(Path(transform_output.transform_savedmodel_dir).parent),
+            serving_model_dir=str(directory / "serving"),
+            model_run_dir=str(directory / "logs"),
+            custom_config=tiny_settings.model_dump(mode="json") | stage,
+        )
+    )
+    return directory / "serving"
+
+
+def _write_transformed(transform_output, repeats, path):
+    import tensorflow as tf
+
+    titles, descriptions = zip(*TEXTS, strict=True)
+    layer = transform_output.transform_features_layer()
+    transformed = layer({"title": tf.constant(titles)[:, None], "description": tf.constant(descriptions)[:, None]})
+    token_ids = tf.RaggedTensor.from_sparse(transformed["token_ids"]).to_list()
+    with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
+        for label, ids in enumerate(token_ids):
+            numbers = {"token_ids": ids, "title_tokens": [int(transformed["title_tokens"][label])], "label": [label]}
+            feature = {
+                name: tf.train.Feature(int64_list=tf.train.Int64List(value=values)) for name, values in numbers.items()
+            }
+            record = tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+            for _ in range(repeats):
+                writer.write(record)

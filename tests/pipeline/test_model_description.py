@@ -1,0 +1,85 @@
+import json
+import shutil
+
+import pytest
+import tensorflow as tf
+
+from pipeline.model_description import describe_model
+from schema.errors import DataError
+from schema.features import CLASS_NAMES
+
+
+@pytest.fixture(scope="module")
+def description(exported):
+    return describe_model(exported, "Oil PRICES soar", "The market was calm.")
+
+
+def test_the_tokens_are_the_words_of_the_example_and_a_word_of_no_text_is_unknown(description):
+    words = [token.word for token in description.tokens]
+    assert words == ["oil", "prices", "[unknown]", "the", "market", "was", "calm"]
+    assert [token.known for token in description.tokens] == [word != "[unknown]" for word in words]
+
+
+def test_the_ids_are_those_that_the_network_is_given(description, transform_output):
+    raw = {"title": tf.constant([["oil prices soar"]]), "description": tf.constant([["the market was calm"]])}
+    given = transform_output.transform_features_layer()(raw)["token_ids"]
+    assert [token.id for token in description.tokens] == given.values.numpy().tolist()
+
+
+def test_the_probabilities_are_the_exports_best_first(description, exported):
+    answer = tf.saved_model.load(str(exported)).signatures["serving_default"](
+        title=tf.constant(["Oil PRICES soar"]), description=tf.constant(["The market was calm."])
+    )
+    expected = dict(zip(CLASS_NAMES, answer["probabilities"].numpy()[0].tolist(), strict=True))
+    assert description.probabilities == pytest.approx(expected, abs=1e-6)
+    assert list(description.probabilities.values()) == sorted(expected.values(), reverse=True)
+    assert next(iter(description.probabilities)) == answer["label"].numpy()[0].decode()
+
+
+def test_the_facts_are_what_the_training_left(description, tiny_settings):
+    facts = description.facts
+    assert facts["architecture"] == tiny_settings.architecture
+    assert facts["recipe"]["epochs"] == tiny_settings.epochs
+    assert facts["rows"] == 80
+    assert facts["parameters"] == sum(layer["parameters"] for layer in facts["layers"])
+
+
+def test_an_empty_example_is_one_unknown_token(exported):
+    assert [token.word for token in describe_model(exported, "", " ").tokens] == ["[unknown]"]
+
+
+@pytest.fixture
+def copied(exported, tmp_path):
+    return shutil.copytree(exported, tmp_path / "copied")
+
+
+def test_a_directory_without_a_saved_model_is_named(tmp_path):
+    with pytest.raises(DataError, match=rf"^{tmp_path / 'gone'}: there is no SavedModel; .*agnews run"):
+        describe_model(tmp_path / "gone", "", "")
+
+
+def test_a_saved_model_of_others_is_named(copied):
+    (copied / "assets.extra" / "training.json").unlink()
+    with pytest.raises(DataError, match=rf"^{copied}: no export of this pipeline.*training\.json; .*agnews run"):
+        describe_model(copied, "", "")
+
+
+def test_facts_that_are_no_json_are_named(copied):
+    (copied / "assets.extra" / "training.json").write_text("{")
+    with pytest.raises(DataError, match=rf"^{copied}: assets\.extra/training\.json cannot be read"):
+        describe_model(copied, "", "")
+
+
+def test_a_broken_saved_model_is_named(copied):
+    (copied / "saved_model.pb").write_bytes(b"no protocol buffer")
+    with pytest.raises(DataError, match=rf"^{copied}: the SavedModel cannot be loaded"):
+        describe_model(copied, "", "")
+
+
+def test_a_word_may_hold_what_unicode_calls_a_line_break(copied):
+    vocabulary = copied / "assets" / "vocabulary"
+    words = vocabulary.read_text().split("\n")
+    vocabulary.write_text("\n".join(["the\x85re", *words[1:]]), encoding="utf-8", newline="\n")
+    tokens = describe_model(copied, "oil", "the\x85re").tokens
+    assert [token.word for token in tokens] == ["oil", "the\x85re"]
+    assert json.loads((copied / "assets.extra" / "training.json").read_text())["rows"] == 80

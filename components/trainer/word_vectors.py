@@ -52,9 +52,17 @@ def learn(rows: TokenizedRows, vocabulary_size: int, dimensions: int, *, window:
     vectors = np.zeros((vocabulary_size, dimensions), np.float32)
     # The square root of the singular values, as Levy et al. advise: the whole would favour frequent contexts.
     vectors[:, :dimensions_found] = left * np.sqrt(singular)
-    # All of one length: the decomposition makes those of rare words short, and they are often what tells the class.
+    # The decomposition makes the vectors of rare words short, and these are often what tells the class.
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _TINY)
-    return _with_reserved(_scaled(vectors))
+    return _with_reserved(_scaled(vectors * _rarity(rows, vocabulary_size)[:, np.newaxis]))
+
+
+def _rarity(rows: TokenizedRows, vocabulary_size: int) -> np.ndarray:
+    """Inverse document frequency, smoothed as scikit-learn's, float64 [vocabulary_size]."""
+    text_of_token = np.repeat(np.arange(len(rows)), rows.token_counts)
+    occurrences = np.unique(text_of_token * vocabulary_size + rows.token_ids)
+    texts_with_word = np.bincount(occurrences % vocabulary_size, minlength=vocabulary_size)
+    return np.log((1 + len(rows)) / (1 + texts_with_word)) + 1
 
 
 def _co_occurrences(rows: TokenizedRows, vocabulary_size: int, window: int) -> sparse.csr_matrix:

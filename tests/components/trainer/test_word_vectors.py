@@ -44,12 +44,18 @@ def test_padding_is_zero_and_the_unknown_word_is_like_the_rarest(two_topics):
     np.testing.assert_allclose(vectors[OOV_ID], vectors[2:].mean(axis=0), atol=1e-6)
 
 
-def test_the_vectors_of_rare_words_are_as_long_as_those_of_others(two_topics):
-    rare = rows_of([*np.split(two_topics.token_ids, two_topics.offsets[1:-1]), [5, 21, 4]])
-    vectors = learned(rows_of([text[text != 21] for text in np.split(two_topics.token_ids, two_topics.offsets[1:-1])]))
-    lengths = np.linalg.norm(learned(rare), axis=1)[2:]
-    np.testing.assert_allclose(lengths, lengths[0], rtol=1e-4)
-    assert (vectors[21] == 0).all()  # Without a neighbour there is nothing to learn from.
+def test_the_rarer_a_word_the_longer_its_vector():
+    common, rare = [2, 3, 4], [2, 3, 5]
+    vectors = word_vectors.learn(rows_of([common] * 9 + [rare]), 6, 3, window=2, seed=1)
+    lengths = np.linalg.norm(vectors, axis=1)
+    inverse_document_frequency = {word: np.log(11 / (1 + texts)) + 1 for word, texts in ((2, 10), (4, 9), (5, 1))}
+    for word in (4, 5):
+        ratio = inverse_document_frequency[word] / inverse_document_frequency[2]
+        assert lengths[word] / lengths[2] == pytest.approx(ratio, rel=1e-4)
+
+
+def test_a_word_without_neighbours_has_no_vector():
+    assert (word_vectors.learn(rows_of([[2, 3], [4]]), 5, 2, window=2, seed=1)[4] == 0).all()
 
 
 def test_words_of_different_texts_are_not_near():

@@ -4,6 +4,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import keras
 import tensorflow as tf
@@ -56,7 +57,7 @@ def seconds_in(layers: list[keras.layers.Layer], batches: Iterable[tuple[tf.Tens
     batches = list(batches)
     for vectors, mask in batches[:2]:
         step(vectors, mask)
-    return sum(_seconds(lambda one=one: step(*one)) for one in batches)
+    return sum(_seconds(partial(step, *one)) for one in batches)
 
 
 def _seconds(run: Callable[[], object]) -> float:

@@ -87,11 +87,11 @@ def _write_rows(source, size: int, directory: Path) -> None:
     directory.mkdir()
     for split, pattern, count in ((TRAIN, source.train_pattern, size), (TEST, source.test_pattern, None)):
         read = (row for file in source.files(pattern) for row in read_rows(file))
-        rows = [row for row in read if isinstance(row, RawRow) and row.label is not None]
+        good = [(row.label, row) for row in read if isinstance(row, RawRow) and row.label is not None]
         with open(directory / f"{split}.csv", "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             writer = csv.writer(file, quoting=csv.QUOTE_ALL)
-            for row in itertools.islice(itertools.cycle(rows), count or len(rows)):
-                writer.writerow([row.label + 1, row.title, row.description])
+            for label, row in itertools.islice(itertools.cycle(good), count or len(good)):
+                writer.writerow([label + 1, row.title, row.description])
 
 
 def _print(console: Console, times: dict[int, dict[str, float]]) -> None:

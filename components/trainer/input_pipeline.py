@@ -61,7 +61,7 @@ class TokenizedRows:
         """SHA-256 of the rows, hexadecimal."""
         digest = hashlib.sha256()
         for array in (self.token_ids, self.offsets, self.title_counts, self.labels):
-            digest.update(np.ascontiguousarray(array))
+            digest.update(array.tobytes())
         return digest.hexdigest()
 
 

@@ -65,4 +65,4 @@ def _norm(texts):
 
 def _of_table(of_vectors, token_ids, table):
     rows = tf.reshape(of_vectors, [-1, table.shape[1]])
-    return tf.IndexedSlices(tf.cast(rows, table.dtype), tf.reshape(token_ids, [-1]), tf.constant(table.shape))
+    return tf.IndexedSlices(tf.cast(rows, table.dtype), tf.reshape(token_ids, [-1]), tf.constant(tuple(table.shape)))

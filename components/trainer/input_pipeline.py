@@ -106,7 +106,7 @@ class Buckets:
         counts = rows.token_counts
         bucket_of_row = np.digitize(counts, self.boundaries)
         buckets = [np.flatnonzero(bucket_of_row == bucket) for bucket in range(len(self.boundaries) + 1)]
-        return [(bucket, max(1, self.batch_tokens // counts[bucket].max())) for bucket in buckets if len(bucket)]
+        return [(bucket, max(1, self.batch_tokens // int(counts[bucket].max()))) for bucket in buckets if len(bucket)]
 
     def batch_count(self, rows: TokenizedRows) -> int:
         """How many batches the rows make."""

@@ -104,6 +104,7 @@ def train(
     }
     logger.info("training begins", extra={"fields": facts})
     epochs_done = checkpoint.restore(network)
+    seconds_before = sum(checkpoint.state.history.get("seconds", []))
     if epochs_done:
         logger.info("training goes on from a checkpoint", extra={"fields": {"epochs_done": epochs_done}})
     else:
@@ -118,7 +119,7 @@ def train(
         "history": checkpoint.state.history,
         "best_epoch": checkpoint.state.best_epoch,
         "calibration": calibration.calibration(logits, val_rows.labels, temperature),
-        "seconds": time.monotonic() - began,
+        "seconds": seconds_before + time.monotonic() - began,
     }
     return Trained(network, checkpoint, facts)
 

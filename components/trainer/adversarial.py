@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from components.transform import PADDING_ID
+
 
 class AdversarialNetwork(keras.Model):
     """A chain of layers `word_dropout`, `embedding`, … trained on each text and on its adversarial twin.
@@ -22,18 +24,19 @@ class AdversarialNetwork(keras.Model):
         if not self.perturbation:
             return super().train_step(data)
         token_ids, labels = data
-        embedding, mask = self.get_layer("embedding"), self.get_layer("mask")
+        embedding = self.get_layer("embedding")
         table = embedding.embeddings
         weights = [weight for weight in self.trainable_weights if weight is not table]
         # In Keras' graph of layers, what stands behind the word vectors.
-        rest = keras.Model([embedding.output, mask.output], self.output)
-        present = mask(token_ids)
+        masks = [layer.output for layer in self.layers if layer.name == "mask"]
+        rest = keras.Model([embedding.output, *masks], self.output)
+        present = tf.not_equal(token_ids, PADDING_ID)
         dropped = self.get_layer("word_dropout")(token_ids, training=True)
 
         def loss_and_gradients(vectors):
             with tf.GradientTape() as tape:
                 tape.watch(vectors)
-                logits = rest([vectors, present], training=True)
+                logits = rest([vectors, present][: 1 + len(masks)], training=True)
                 loss = self.compute_loss(y=labels, y_pred=logits)
                 scaled = self.optimizer.scale_loss(loss)
             return loss, logits, tape.gradient(scaled, [vectors, *weights])
@@ -43,10 +46,10 @@ class AdversarialNetwork(keras.Model):
         move = self._perturbation(vectors, gradients[0], present)
         loss_of_twin, _, gradients_of_twin = loss_and_gradients(vectors + move)
         of_vectors, *of_weights = ((one + other) / 2 for one, other in zip(gradients, gradients_of_twin, strict=True))
-        updates = list(zip(of_weights, weights, strict=True))
-        if embedding.trainable:
-            updates.append((_of_table(of_vectors, dropped, table), table))
-        self.optimizer.apply_gradients(updates)
+        updates = dict(zip(map(id, weights), of_weights, strict=True))
+        updates[id(table)] = _of_table(of_vectors, dropped, table)
+        # In this order, by which an optimizer's saved state is found again.
+        self.optimizer.apply_gradients([(updates[id(weight)], weight) for weight in self.trainable_weights])
         # Each replica's loss is its share of the batch's.
         mean_loss = (loss + loss_of_twin) / 2 * self.distribute_strategy.num_replicas_in_sync
         self._loss_tracker.update_state(mean_loss, sample_weight=tf.shape(labels)[0])

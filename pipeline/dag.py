@@ -79,7 +79,7 @@ def create_pipeline(settings: Settings, source: DataSource, *, until: str | None
     recipe = settings.trainer.model_dump(mode="json") | {"code": code_version("trainer")}
     tuner = None
     if settings.tuner.enabled:
-        search = {"trials": settings.tuner.trials, "epochs": settings.tuner.epochs}
+        search = {"trials": settings.tuner.trials, "epochs": settings.tuner.trial_epochs}
         tuner = Tuner(tuner_fn="components.trainer.tuner.tuner_fn", custom_config=recipe | search, **training)
     trainer = Trainer(
         run_fn="components.trainer.run_fn.run_fn",

@@ -157,7 +157,7 @@ class TunerSettings(Section):
 
     enabled: bool = Field(False, description="search; the best values go before the trainer's settings")
     trials: PositiveInt = Field(10, description="recipes tried, drawn at random")
-    epochs: PositiveInt = Field(2, description="epochs of a trial")
+    trial_epochs: PositiveInt = Field(2, description="epochs of a trial")
 
 
 class EvaluatorSettings(Section):

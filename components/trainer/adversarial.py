@@ -55,6 +55,12 @@ class AdversarialNetwork(keras.Model):
         self._loss_tracker.update_state(mean_loss, sample_weight=tf.shape(labels)[0])
         return self.compute_metrics(token_ids, labels, logits)
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Keras 3.15 takes the mean of the replicas' first batches here, which fails where their sizes differ. There is
+        # nothing to build: the layers are, and the metrics are by an earlier batch.
+        if iterator is None:
+            super()._maybe_symbolic_build(data_batch=data_batch)
+
     def _perturbation(self, vectors, gradient, present):
         present = tf.cast(present, vectors.dtype)[:, :, tf.newaxis]
         vectors, gradient = vectors * present, gradient * present

@@ -188,6 +188,9 @@ def _fit(
     callbacks = [EpochSeeds(), progress, StopOnNonFiniteLoss(checkpoint), checkpoint, *further_callbacks]
     if log_dir:
         callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
+    if network.distribute_strategy.num_replicas_in_sync > 1:
+        # Builds the metrics, which the network's fit does not.
+        network.test_on_batch(*next(iter(bucketed_batches(val_rows, buckets))))
     network.fit(
         bucketed_batches(train_rows, buckets, seed=recipe.seed, first_pass=epochs_done),
         validation_data=bucketed_batches(val_rows, buckets),

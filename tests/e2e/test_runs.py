@@ -30,7 +30,7 @@ def story(workplace):
     # So few steps that the network is worse than the one before: it must not be pushed.
     told.worse = workplace.run(*SPANS, "--set", "trainer.learning_rate=0.000001")
     told.worse_versions = workplace.versions
-    search = ["tuner.enabled=true", "tuner.trials=2", "tuner.epochs=1", "trainer.epochs=2"]
+    search = ["tuner.enabled=true", "tuner.trials=2", "tuner.trial_epochs=1", "trainer.epochs=2"]
     told.tuned = workplace.run(*SPANS, *(word for setting in search for word in ("--set", setting)))
 
     workplace.make_data("data/2")

@@ -68,3 +68,7 @@ def _seconds(run: Callable[[], object]) -> float:
     began = time.perf_counter()
     run()
     return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    print(matmul_peak())  # noqa: T201

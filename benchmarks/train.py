@@ -6,6 +6,7 @@ with the clock stopped, and ends with its first epoch.
 """
 
 import json
+import os
 import pickle
 import statistics
 import subprocess
@@ -17,7 +18,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.cli import main
+from pipeline.cli import INTRA_OP_THREADS, main
 from pipeline.cli.options import settings_options
 from pipeline.settings_sources import Loaded
 from schema.features import TRAIN, VAL
@@ -36,10 +37,15 @@ def bench_train(loaded: Loaded, rounds: int, rows: int | None) -> None:
         _prepare(loaded, rows, Path(directory), console)
         results: dict[str, list[dict]] = {NOTEBOOK: [], OURS: []}
         for number in range(rounds):
-            target = None
-            for way in (NOTEBOOK, OURS):
-                result = _train(way, Path(directory), target)
-                target = result["val_accuracy"] if way == NOTEBOOK else target
+            peak = _run("benchmarks.measure")
+            theirs = _run("benchmarks.train_notebook", str(Path(directory) / NOTEBOOK), str(peak))
+            target = str(theirs["val_accuracy"])
+            ours = _run(
+                "benchmarks.train_ours",
+                *(str(Path(directory) / OURS), str(peak), target),
+                **{INTRA_OP_THREADS: os.environ[INTRA_OP_THREADS]},
+            )
+            for way, result in ((NOTEBOOK, theirs), (OURS, ours)):
                 results[way].append(result)
                 console.print(f"round {number + 1}, {way}: {json.dumps(result)}", highlight=False, soft_wrap=True)
     _print(console, results)
@@ -73,10 +79,11 @@ def _prepare(loaded: Loaded, rows: int | None, directory: Path, console: Console
             pickle.dump(content, file)
 
 
-def _train(way: str, directory: Path, target: float | None) -> dict:
-    module = "benchmarks.train_notebook" if way == NOTEBOOK else "benchmarks.train_ours"
-    command = [sys.executable, "-m", module, str(directory / way), *([str(target)] if target else [])]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+def _run(module: str, *arguments: str, **variables: str):
+    """What a module prints last, from a process that has TensorFlow's own number of threads unless told otherwise."""
+    environment = {name: value for name, value in os.environ.items() if name != INTRA_OP_THREADS} | variables
+    command = [sys.executable, "-m", module, *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if ended.returncode:
         raise click.ClickException(f"{module} failed:\n{ended.stderr[-3000:]}")
     return json.loads(ended.stdout.splitlines()[-1])

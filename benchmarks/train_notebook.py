@@ -1,4 +1,4 @@
-"""One training of the seed notebook's stacked BiLSTM in its own way: `python -m benchmarks.train_notebook FILE`."""
+"""One training of the seed notebook's stacked BiLSTM in its way: `python -m benchmarks.train_notebook FILE PEAK`."""
 
 import itertools
 import json
@@ -9,14 +9,17 @@ import time
 import keras
 import tensorflow as tf
 
-from benchmarks.measure import flops_a_token, matmul_peak, peak_memory, seconds_in
+from benchmarks.measure import flops_a_token, peak_memory, seconds_in
 from pipeline.comparison import seed_notebook
 
 _MEASURED_BATCHES = 100
 
 
-def main(path: str) -> dict:
-    """Trains one epoch on what `benchmarks.train` has written; returns its figures."""
+def main(path: str, peak: float) -> dict:
+    """Trains one epoch on what `benchmarks.train` has written; returns its figures.
+
+    `peak` is what the machine can do, floating point operations a second.
+    """
     with open(path, "rb") as file:
         titles, texts, labels, val_texts, val_labels = pickle.load(file)
     keras.utils.set_random_seed(1)
@@ -34,7 +37,6 @@ def main(path: str) -> dict:
     [embedding] = [layer for layer in model.layers if isinstance(layer, keras.layers.Embedding)]
     recurrent = [layer for layer in model.layers if isinstance(layer, keras.layers.Bidirectional)]
     measured = ids[:_MEASURED_BATCHES]
-    peak = matmul_peak()
     in_layers = seconds_in(recurrent, [(tf.convert_to_tensor(embedding(batch)), batch != 0) for batch in measured])
     flops = flops_a_token(recurrent)
     rows_per_second = len(texts) / seconds
@@ -51,4 +53,4 @@ def main(path: str) -> dict:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1])))  # noqa: T201
+    print(json.dumps(main(sys.argv[1], float(sys.argv[2]))))  # noqa: T201

@@ -1,4 +1,4 @@
-"""One training by this project's recipe: `python -m benchmarks.train_ours FILE TARGET`."""
+"""One training by this project's recipe: `python -m benchmarks.train_ours FILE PEAK TARGET`."""
 
 import itertools
 import json
@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.measure import flops_a_token, matmul_peak, peak_memory, seconds_in
+from benchmarks.measure import flops_a_token, peak_memory, seconds_in
 from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_batches
 from components.trainer.recipe import Recipe
 from components.trainer.training import predict_logits, train
@@ -50,8 +50,11 @@ class FirstEpoch(keras.callbacks.Callback):
         self.model.stop_training = True
 
 
-def main(path: str, target: float) -> dict:
-    """Trains on what `benchmarks.train` has written, until the first epoch's end; returns its figures."""
+def main(path: str, peak: float, target: float) -> dict:
+    """Trains on what `benchmarks.train` has written, until the first epoch's end; returns its figures.
+
+    `peak` is what the machine can do, floating point operations a second.
+    """
     with open(path, "rb") as file:
         rows, val_rows, words, config = pickle.load(file)
     recipe = Recipe.from_config(config)
@@ -64,7 +67,6 @@ def main(path: str, target: float) -> dict:
     buckets = recipe.buckets(trained.facts["batch_tokens"])
     batches = bucketed_batches(rows, buckets, seed=1).take(_MEASURED_BATCHES)
     measured = [ids for ids, _ in itertools.islice(batches, _MEASURED_BATCHES)]
-    peak = matmul_peak()
     in_layers = seconds_in(recurrent, [(tf.convert_to_tensor(embedding(ids)), ids != 0) for ids in measured])
     flops = flops_a_token(recurrent)
     rows_per_second = len(rows) / watch.epoch_seconds
@@ -82,4 +84,4 @@ def main(path: str, target: float) -> dict:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], float(sys.argv[2]))))  # noqa: T201
+    print(json.dumps(main(sys.argv[1], *map(float, sys.argv[2:]))))  # noqa: T201

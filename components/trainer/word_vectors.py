@@ -44,25 +44,32 @@ def learn(rows: TokenizedRows, vocabulary_size: int, dimensions: int, *, window:
     """
     from sklearn.utils.extmath import randomized_svd
 
-    information = _positive_information(_co_occurrences(rows, vocabulary_size, window))
     dimensions_found = min(dimensions, vocabulary_size - 1)
-    left, singular, _ = randomized_svd(
-        information, dimensions_found, n_iter=_POWER_ITERATIONS, random_state=seed, flip_sign=True
-    )
+    left, singular = randomized_svd(
+        _positive_information(_co_occurrences(rows, vocabulary_size, window)),
+        dimensions_found,
+        n_iter=_POWER_ITERATIONS,
+        random_state=seed,
+        flip_sign=True,
+    )[:2]
     vectors = np.zeros((vocabulary_size, dimensions), np.float32)
     # The square root of the singular values, as Levy et al. advise: the whole would favour frequent contexts.
-    vectors[:, :dimensions_found] = left * np.sqrt(singular)
+    np.multiply(left, np.sqrt(singular), out=vectors[:, :dimensions_found])
     # The decomposition makes the vectors of rare words short, and these are often what tells the class.
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _TINY)
-    return _with_reserved(_scaled(vectors * _rarity(rows, vocabulary_size)[:, np.newaxis]))
+    length = np.maximum(np.linalg.norm(vectors, axis=1), _TINY)
+    vectors *= (_rarity(rows, vocabulary_size) / length)[:, np.newaxis]
+    return _with_reserved(_scaled(vectors))
 
 
 def _rarity(rows: TokenizedRows, vocabulary_size: int) -> np.ndarray:
-    """Inverse document frequency, smoothed as scikit-learn's, float64 [vocabulary_size]."""
-    text_of_token = np.repeat(np.arange(len(rows)), rows.token_counts)
-    occurrences = np.unique(text_of_token * vocabulary_size + rows.token_ids)
-    texts_with_word = np.bincount(occurrences % vocabulary_size, minlength=vocabulary_size)
-    return np.log((1 + len(rows)) / (1 + texts_with_word)) + 1
+    """Inverse document frequency, smoothed as scikit-learn's, float32 [vocabulary_size]."""
+    ones = np.ones(len(rows.token_ids), np.int8)
+    words_of_text = sparse.csr_matrix(
+        (ones, rows.token_ids, rows.offsets), shape=(len(rows), vocabulary_size), copy=True
+    )
+    words_of_text.sum_duplicates()
+    texts_with_word = np.bincount(words_of_text.indices, minlength=vocabulary_size)
+    return (np.log((1 + len(rows)) / (1 + texts_with_word)) + 1).astype(np.float32)
 
 
 def _co_occurrences(rows: TokenizedRows, vocabulary_size: int, window: int) -> sparse.csr_matrix:
@@ -77,14 +84,16 @@ def _co_occurrences(rows: TokenizedRows, vocabulary_size: int, window: int) -> s
 
 
 def _positive_information(counts: sparse.csr_matrix) -> sparse.csr_matrix:
-    total = np.asarray(counts.sum(axis=1)).ravel()
+    """Takes the counts' place: with ten million pairs, each copy of them is a tenth of the training's memory."""
+    total = np.asarray(counts.sum(axis=1), np.float32).ravel()
     context = total**_SMOOTHING
     context /= max(context.sum(), 1.0)
-    pairs = counts.tocoo()
-    information = np.log(pairs.data / (total[pairs.row] * context[pairs.col]))
-    positive = information > 0
-    cells = (information[positive], (pairs.row[positive], pairs.col[positive]))
-    return sparse.csr_matrix(cells, shape=counts.shape, dtype=np.float32)
+    counts.data /= context[counts.indices]
+    counts.data /= np.repeat(total, np.diff(counts.indptr))
+    np.log(counts.data, out=counts.data)
+    np.maximum(counts.data, 0, out=counts.data)
+    counts.eliminate_zeros()
+    return counts
 
 
 def read(path: Path, words: Sequence[str], dimensions: int, *, seed: int) -> np.ndarray:

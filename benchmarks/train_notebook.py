@@ -42,7 +42,7 @@ def main(path: str, peak: float) -> dict:
     rows_per_second = len(texts) / seconds
     return {
         "rows_per_second": rows_per_second,
-        "passes_per_second": rows_per_second,
+        "rows_per_second_with_twins": None,
         "seconds_to_target": seconds,
         "val_accuracy": accuracy,
         "peak_mb": peak_mb,

@@ -20,26 +20,28 @@ _MEASURED_BATCHES = 40
 _ASK_EVERY = 25
 
 
-class FirstEpoch(keras.callbacks.Callback):
-    """Ends training with its first epoch; notes when val accuracy reaches a target, with the clock stopped to ask."""
+class FirstEpochs(keras.callbacks.Callback):
+    """Ends training early; notes when val accuracy reaches a target, with the clock stopped to ask."""
 
-    def __init__(self, val_rows: TokenizedRows, buckets: Buckets, target: float):
+    def __init__(self, epochs: int, val_rows: TokenizedRows, buckets: Buckets, target: float):
         super().__init__()
+        self._epochs = epochs
         self._val_rows = val_rows
         self._buckets = buckets
         self._target = target
-        self._asked = 0.0
+        self._asked = self._asked_before = 0.0
         self._began = time.monotonic()
         self._epoch_began = 0.0
         self.seconds_to_target: float | None = None
-        self.epoch_seconds = 0.0
+        self.epoch_seconds: list[float] = []
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._epoch_began = time.monotonic()
+        self._epoch_began, self._asked_before = time.monotonic(), self._asked
+        self.epoch_seconds.append(0.0)
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.monotonic()
-        self.epoch_seconds = now - self._epoch_began - self._asked
+        self.epoch_seconds[-1] = now - self._epoch_began - (self._asked - self._asked_before)
         if self.seconds_to_target is None and batch % _ASK_EVERY == _ASK_EVERY - 1:
             logits = predict_logits(self.model, self._val_rows, self._buckets)
             if (logits.argmax(axis=1) == self._val_rows.labels).mean() >= self._target:
@@ -47,11 +49,11 @@ class FirstEpoch(keras.callbacks.Callback):
             self._asked += time.monotonic() - now
 
     def on_epoch_end(self, epoch, logs=None):
-        self.model.stop_training = True
+        self.model.stop_training = epoch + 1 == self._epochs
 
 
 def main(path: str, peak: float, target: float) -> dict:
-    """Trains on what `benchmarks.train` has written, until the first epoch's end; returns its figures.
+    """Trains on what `benchmarks.train` has written, until the first epoch with twins ends; returns its figures.
 
     `peak` is what the machine can do, floating point operations a second.
     """
@@ -59,7 +61,7 @@ def main(path: str, peak: float, target: float) -> dict:
         rows, val_rows, words, config = pickle.load(file)
     recipe = Recipe.from_config(config)
     with TemporaryDirectory() as directory:
-        watch = FirstEpoch(val_rows, recipe.buckets(20_000), target)
+        watch = FirstEpochs(recipe.plain_epochs + 1, val_rows, recipe.buckets(20_000), target)
         trained = train(rows, val_rows, words, recipe, checkpoint_root=directory, callbacks=[watch])
     peak_mb = peak_memory()
     recurrent = [layer for layer in trained.network.layers if layer.name.startswith("recurrent_")]
@@ -69,16 +71,15 @@ def main(path: str, peak: float, target: float) -> dict:
     measured = [ids for ids, _ in itertools.islice(batches, _MEASURED_BATCHES)]
     in_layers = seconds_in(recurrent, [(tf.convert_to_tensor(embedding(ids)), ids != 0) for ids in measured])
     flops = flops_a_token(recurrent)
-    rows_per_second = len(rows) / watch.epoch_seconds
-    passes_per_second = rows_per_second * (2 if recipe.perturbation else 1)
+    rows_per_second, rows_per_second_with_twins = (len(rows) / watch.epoch_seconds[index] for index in (0, -1))
     return {
         "rows_per_second": rows_per_second,
-        "passes_per_second": passes_per_second,
+        "rows_per_second_with_twins": rows_per_second_with_twins,
         "seconds_to_target": watch.seconds_to_target,
         "val_accuracy": trained.facts["history"]["val_accuracy"][0],
         "peak_mb": peak_mb,
         "peak_gflops": peak / 1e9,
-        "training_share": passes_per_second * float(rows.token_counts.mean()) * flops / peak,
+        "training_share": rows_per_second * float(rows.token_counts.mean()) * flops / peak,
         "recurrent_share": sum(np.count_nonzero(ids) for ids in measured) * flops / in_layers / peak,
     }
 

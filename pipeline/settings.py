@@ -11,6 +11,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     SecretStr,
@@ -124,9 +125,16 @@ class TrainerSettings(Section):
     feature_dropout: Rate | None = Field(
         None, description="share of the features before the last layer dropped; unset: 0, stacked 0.5"
     )
-    perturbation: Rate = Field(
-        0.0, description="adversarial move of the word vectors, as a share of their norm; more than 0 doubles the work"
+    consistency: float | None = Field(
+        None,
+        ge=0.0,
+        description="weight of the divergence between the predictions for a text and its twin, the same text under "
+        "other dropouts; more than 0 doubles the work; unset: 0, stacked 2",
     )
+    perturbation: Rate = Field(
+        0.0, description="adversarial move of the twin's word vectors, as a share of their norm; doubles the work, too"
+    )
+    plain_epochs: NonNegativeInt = Field(1, description="epochs before texts have twins")
     epochs: PositiveInt = Field(3, description="passes over train at most; early stopping may end sooner")
     patience: PositiveInt = Field(2, description="epochs without a better val accuracy before training stops")
     batch_tokens: PositiveInt | None = Field(

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from components.trainer.adversarial import AdversarialNetwork
 from components.trainer.fused_lstm import FusedLSTM
+from components.trainer.twin import TwinNetwork
 from components.transform import OOV_ID, PADDING_ID
 
 
@@ -27,6 +27,7 @@ class Architecture:
         word_dropout: share of tokens replaced by the out-of-vocabulary id while training.
         embedding_dropout: share of word-vector channels dropped, whole channels of a text.
         feature_dropout: share of the features before the last layer dropped.
+        consistency: weight of the divergence between the predictions for a text and for its twin.
     """
 
     embedding_dim: int
@@ -40,6 +41,7 @@ class Architecture:
     word_dropout: float = 0.0
     embedding_dropout: float = 0.1
     feature_dropout: float = 0.0
+    consistency: float = 0.0
 
 
 ARCHITECTURES = {
@@ -57,6 +59,7 @@ ARCHITECTURES = {
         word_dropout=0.1,
         embedding_dropout=0.3,
         feature_dropout=0.5,
+        consistency=2.0,
     ),
 }
 """The networks by name, with the seed notebook's sizes (AI-For-Beginners, lessons/5-NLP/16-RNN/RNNTF.ipynb)."""
@@ -132,7 +135,7 @@ def build_network(
     seed: int = 0,
     embedding_trainable: bool = True,
     use_cudnn: bool | str = "auto",
-) -> AdversarialNetwork:
+) -> TwinNetwork:
     """Builds a network; its layers are named `embedding`, `recurrent_1`, `recurrent_2`, … and `logits`.
 
     Args:
@@ -168,7 +171,7 @@ def build_network(
         x = MaskedPooling(name="pooling")(x, **masked)
     x = layers.Dropout(architecture.feature_dropout, seed=seed + 2, name="feature_dropout")(x)
     # Whatever the precision of the rest, the loss is taken in float32.
-    return AdversarialNetwork(token_ids, layers.Dense(classes, dtype="float32", name="logits")(x))
+    return TwinNetwork(token_ids, layers.Dense(classes, dtype="float32", name="logits")(x))
 
 
 def _recurrent(architecture: Architecture, sequences: bool, use_cudnn: bool | str, name: str) -> layers.Layer:

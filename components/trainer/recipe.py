@@ -9,11 +9,11 @@ from typing import Any
 
 import keras
 
-from components.trainer.adversarial import AdversarialNetwork
 from components.trainer.architectures import Architecture, architecture
 from components.trainer.checkpoints import Checkpoint
 from components.trainer.input_pipeline import Buckets
 from components.trainer.optimizer import RowwiseAdamW
+from components.trainer.twin import TwinNetwork
 from schema.errors import RunError
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 _WARMUP_SHARE = 0.05
 _OF_NETWORK = (
     *("embedding_dim", "units", "depth", "masking", "pooling"),
-    *("word_dropout", "embedding_dropout", "feature_dropout"),
+    *("word_dropout", "embedding_dropout", "feature_dropout", "consistency"),
 )
 
 
@@ -41,7 +41,9 @@ class Recipe:
     word_dropout: float | None
     embedding_dropout: float | None
     feature_dropout: float | None
+    consistency: float | None
     perturbation: float
+    plain_epochs: int
     epochs: int
     patience: int
     batch_tokens: int | None
@@ -68,7 +70,7 @@ class Recipe:
         return Buckets(self.bucket_boundaries, batch_tokens)
 
 
-def compile_model(model: AdversarialNetwork, recipe: Recipe, *, steps: int) -> None:
+def compile_model(model: TwinNetwork, recipe: Recipe, *, steps: int) -> None:
     """Attaches loss, accuracy and AdamW with linear warm-up and cosine decay to zero.
 
     Args:
@@ -84,6 +86,7 @@ def compile_model(model: AdversarialNetwork, recipe: Recipe, *, steps: int) -> N
     optimizer.exclude_from_weight_decay(var_list=model.get_layer("embedding").variables)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.perturbation = recipe.perturbation
+    model.consistency = recipe.network.consistency
     # XLA cannot compile cuDNN's recurrent layers.
     model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
 
@@ -96,6 +99,25 @@ class EpochSeeds(keras.callbacks.Callback):
             if hasattr(layer, "seed_generator"):
                 # The second number counts the draws; no epoch has so many.
                 layer.seed_generator.state.assign([layer.seed, epoch << 20])
+
+
+class TwinsAfter(keras.callbacks.Callback):
+    """Trains with twins from some epoch on: a network that knows nothing yet learns nothing from agreeing with itself.
+
+    Args:
+        plain_epochs: how many come before.
+    """
+
+    def __init__(self, plain_epochs: int):
+        super().__init__()
+        self._plain_epochs = plain_epochs
+
+    def on_epoch_begin(self, epoch, logs=None):
+        model = self.model
+        twins = epoch >= self._plain_epochs and bool(model.perturbation or model.consistency)
+        if twins != model.twins:
+            model.twins = twins
+            model.make_train_function(force=True)
 
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):

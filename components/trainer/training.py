@@ -20,7 +20,7 @@ from components.trainer import calibration, devices, word_vectors
 from components.trainer.architectures import build_network
 from components.trainer.checkpoints import Checkpoint
 from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_batches
-from components.trainer.recipe import EpochSeeds, ProgressLog, Recipe, StopOnNonFiniteLoss, compile_model
+from components.trainer.recipe import EpochSeeds, ProgressLog, Recipe, StopOnNonFiniteLoss, TwinsAfter, compile_model
 from components.transform import RESERVED_IDS
 from schema.features import CLASS_NAMES
 
@@ -185,7 +185,14 @@ def _fit(
     steps = buckets.batch_count(train_rows)
     # The progress before the checkpoint, which keeps what it adds to the metrics.
     progress = ProgressLog(len(train_rows), steps, recipe.epochs)
-    callbacks = [EpochSeeds(), progress, StopOnNonFiniteLoss(checkpoint), checkpoint, *further_callbacks]
+    callbacks = [
+        EpochSeeds(),
+        TwinsAfter(recipe.plain_epochs),
+        progress,
+        StopOnNonFiniteLoss(checkpoint),
+        checkpoint,
+        *further_callbacks,
+    ]
     if log_dir:
         callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
     if network.distribute_strategy.num_replicas_in_sync > 1:

@@ -1,4 +1,4 @@
-"""A network that also learns from its own worst case: word vectors moved a little to where the loss is highest."""
+"""A network that learns from each text and from a twin of it, which it must judge alike."""
 
 import keras
 import tensorflow as tf
@@ -6,22 +6,29 @@ import tensorflow as tf
 from components.transform import PADDING_ID
 
 
-class AdversarialNetwork(keras.Model):
-    """A chain of layers `word_dropout`, `embedding`, … trained on each text and on its adversarial twin.
+class TwinNetwork(keras.Model):
+    """A chain of layers `word_dropout`, `embedding`, … that is trained on each text and, when told to, on its twin.
 
-    The twin's word vectors are those of the text plus r = perturbation * |vectors| * g / |g|, where g is the gradient
-    of the text's loss; norms are over all the vectors of a text. The loss is the mean of both (Miyato, Dai and
-    Goodfellow 2017, arXiv 1605.07725, equation 3; their fixed norm is here a share of the text's own, which needs no
-    normalised vectors). The pass that gives g gives half of the step's gradient as well: two passes a step, not three.
+    The twin is the text under dropouts of its own, moved to where its loss is higher: its word vectors have
+    r = perturbation * |vectors| * g / |g| added, where g is the gradient of the text's loss and norms are over all the
+    vectors of a text (Miyato, Dai and Goodfellow 2017, arXiv 1605.07725, equation 3; their fixed norm is here a share
+    of the text's own, which needs no normalised vectors). To the twin's loss comes consistency * KL(text || twin), the
+    divergence of the two predictions, that of the text held fixed (Liang et al. 2021, arXiv 2106.14448, in one
+    direction). The step follows the mean of both losses. The pass that gives g gives half of the step's gradient as
+    well: two passes a step, not three.
 
     Attributes:
-        perturbation: the share; 0 trains on the text alone.
+        twins: whether steps have twins; a change takes effect with the next train function.
+        perturbation: the share; 0 moves nothing.
+        consistency: weight of the divergence.
     """
 
+    twins = False
     perturbation = 0.0
+    consistency = 0.0
 
     def train_step(self, data):
-        if not self.perturbation:
+        if not self.twins:
             return super().train_step(data)
         token_ids, labels = data
         embedding = self.get_layer("embedding")
@@ -31,23 +38,26 @@ class AdversarialNetwork(keras.Model):
         masks = [layer.output for layer in self.layers if layer.name == "mask"]
         rest = keras.Model([embedding.output, *masks], self.output)
         present = tf.not_equal(token_ids, PADDING_ID)
-        dropped = self.get_layer("word_dropout")(token_ids, training=True)
 
-        def loss_and_gradients(vectors):
+        def loss_and_gradients(vectors, judged=None):
             with tf.GradientTape() as tape:
                 tape.watch(vectors)
                 logits = rest([vectors, present][: 1 + len(masks)], training=True)
                 loss = self.compute_loss(y=labels, y_pred=logits)
+                if judged is not None:
+                    loss += self.consistency * self._divergence(judged, logits)
                 scaled = self.optimizer.scale_loss(loss)
             return loss, logits, tape.gradient(scaled, [vectors, *weights])
 
+        dropped, dropped_of_twin = (self.get_layer("word_dropout")(token_ids, training=True) for _ in range(2))
         vectors = embedding(dropped)
         loss, logits, gradients = loss_and_gradients(vectors)
-        move = self._perturbation(vectors, gradients[0], present)
-        loss_of_twin, _, gradients_of_twin = loss_and_gradients(vectors + move)
-        of_vectors, *of_weights = ((one + other) / 2 for one, other in zip(gradients, gradients_of_twin, strict=True))
+        twin = embedding(dropped_of_twin) + self._perturbation(vectors, gradients[0], present)
+        loss_of_twin, _, gradients_of_twin = loss_and_gradients(twin, logits)
+        of_weights = ((one + other) / 2 for one, other in zip(gradients[1:], gradients_of_twin[1:], strict=True))
         updates = dict(zip(map(id, weights), of_weights, strict=True))
-        updates[id(table)] = _of_table(of_vectors, dropped, table)
+        of_vectors = tf.concat([gradients[0], gradients_of_twin[0]], axis=0) / 2
+        updates[id(table)] = _of_table(of_vectors, tf.concat([dropped, dropped_of_twin], axis=0), table)
         # In this order, by which an optimizer's saved state is found again.
         self.optimizer.apply_gradients([(updates[id(weight)], weight) for weight in self.trainable_weights])
         # Each replica's loss is its share of the batch's.
@@ -66,6 +76,12 @@ class AdversarialNetwork(keras.Model):
         vectors, gradient = vectors * present, gradient * present
         # A gradient that vanishes, or that a narrow format rounds to nothing, has no direction.
         return self.perturbation * _norm(vectors) * tf.math.divide_no_nan(gradient, _norm(gradient))
+
+    def _divergence(self, judged, logits):
+        """Kullback-Leibler divergence of two predictions [batch, classes], mean over the batch; a replica's share."""
+        judged, logits = tf.nn.log_softmax(tf.stop_gradient(judged)), tf.nn.log_softmax(logits)
+        of_rows = tf.reduce_sum(tf.exp(judged) * (judged - logits), axis=-1)
+        return tf.reduce_mean(of_rows) / self.distribute_strategy.num_replicas_in_sync
 
 
 def _norm(texts):

@@ -7,14 +7,15 @@ from components.trainer.architectures import architecture, build_network
 
 IDS = np.array([[5, 7, 9, 0, 0], [1, 2, 3, 4, 5]])
 LABELS = np.array([1, 2])
+SIZES = {"vocabulary_size": 12, "classes": 4, "seed": 1}
 
 
-def network(perturbation):
+def network(perturbation=0.0, consistency=0.0, **changes):
     keras.utils.set_random_seed(1)
-    model = build_network(architecture("lstm", embedding_dropout=0.0), vocabulary_size=12, classes=4, seed=1)
+    model = build_network(architecture("lstm", **{"embedding_dropout": 0.0} | changes), **SIZES)
     # A step that leaves the weights as they are, so that only what is reported can be told apart.
     model.compile(keras.optimizers.SGD(0.0), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    model.perturbation = perturbation
+    model.twins, model.perturbation, model.consistency = True, perturbation, consistency
     return model
 
 
@@ -93,3 +94,35 @@ def test_a_step_follows_the_gradient_of_both_losses():
             slope += sign * loss() / (2 * size)
         weight.assign(before)
         assert float(tf.reduce_sum(seen[id(weight)] * direction)) == pytest.approx(slope, rel=0.02, abs=1e-4)
+
+
+def test_a_twin_that_is_judged_alike_has_no_divergence():
+    """Without dropouts and moves the twin is the text."""
+    losses = [loss_of_a_step(network(consistency=weight)) for weight in (0.0, 5.0)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+def test_the_divergence_of_a_twin_under_other_dropouts_is_part_of_its_loss():
+    plain, weighted, twice = (
+        loss_of_a_step(network(consistency=weight, embedding_dropout=0.5)) for weight in (0.0, 1.0, 2.0)
+    )
+    assert weighted > plain
+    assert twice - plain == pytest.approx(2 * (weighted - plain), rel=1e-4)
+
+
+def test_the_divergence_is_that_of_kullback_and_leibler():
+    from scipy.stats import entropy
+
+    model = network()
+    one, other = np.random.default_rng(1).normal(size=(2, 3, 4)).astype(np.float32)
+    expected = np.mean(
+        [entropy(p, q) for p, q in zip(*map(np.array, (tf.nn.softmax(one), tf.nn.softmax(other))), strict=True)]
+    )
+    assert float(model._divergence(one, other)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_step_without_twins_is_keras_own():
+    model = network(perturbation=0.3, consistency=3.0)
+    model.twins = False
+    expected = float(model.compute_loss(y=LABELS, y_pred=model(tf.constant(IDS), training=False)))
+    assert loss_of_a_step(model) == pytest.approx(expected, rel=1e-6)

@@ -131,11 +131,13 @@ class TrainerSettings(Section):
         description="weight of the divergence between the predictions for a text and its twin, the same text under "
         "other dropouts; more than 0 doubles the work; unset: 0, stacked 2",
     )
-    perturbation: Rate = Field(
-        0.0, description="adversarial move of the twin's word vectors, as a share of their norm; doubles the work, too"
+    perturbation: Rate | None = Field(
+        None,
+        description="adversarial move of the twin's word vectors, as a share of their norm; doubles the work, too; "
+        "unset: 0, stacked 0.05",
     )
     plain_epochs: NonNegativeInt = Field(1, description="epochs before texts have twins")
-    epochs: PositiveInt = Field(3, description="passes over train at most; early stopping may end sooner")
+    epochs: PositiveInt = Field(5, description="passes over train at most; early stopping may end sooner")
     patience: PositiveInt = Field(2, description="epochs without a better val accuracy before training stops")
     batch_tokens: PositiveInt | None = Field(
         None, description="tokens of a batch, padding included; unset: 5,000 on a CPU, measured on a GPU"

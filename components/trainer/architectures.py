@@ -28,6 +28,7 @@ class Architecture:
         embedding_dropout: share of word-vector channels dropped, whole channels of a text.
         feature_dropout: share of the features before the last layer dropped.
         consistency: weight of the divergence between the predictions for a text and for its twin.
+        perturbation: move of the twin's word vectors, as a share of their norm.
     """
 
     embedding_dim: int
@@ -42,6 +43,7 @@ class Architecture:
     embedding_dropout: float = 0.1
     feature_dropout: float = 0.0
     consistency: float = 0.0
+    perturbation: float = 0.0
 
 
 ARCHITECTURES = {
@@ -60,6 +62,7 @@ ARCHITECTURES = {
         embedding_dropout=0.3,
         feature_dropout=0.5,
         consistency=2.0,
+        perturbation=0.05,
     ),
 }
 """The networks by name, with the seed notebook's sizes (AI-For-Beginners, lessons/5-NLP/16-RNN/RNNTF.ipynb)."""

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 _WARMUP_SHARE = 0.05
 _OF_NETWORK = (
     *("embedding_dim", "units", "depth", "masking", "pooling"),
-    *("word_dropout", "embedding_dropout", "feature_dropout", "consistency"),
+    *("word_dropout", "embedding_dropout", "feature_dropout", "consistency", "perturbation"),
 )
 
 
@@ -42,7 +42,7 @@ class Recipe:
     embedding_dropout: float | None
     feature_dropout: float | None
     consistency: float | None
-    perturbation: float
+    perturbation: float | None
     plain_epochs: int
     epochs: int
     patience: int
@@ -85,8 +85,7 @@ def compile_model(model: TwinNetwork, recipe: Recipe, *, steps: int) -> None:
     optimizer = RowwiseAdamW(schedule, weight_decay=recipe.weight_decay, row_rate=recipe.word_vectors_rate)
     optimizer.exclude_from_weight_decay(var_list=model.get_layer("embedding").variables)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.perturbation = recipe.perturbation
-    model.consistency = recipe.network.consistency
+    model.perturbation, model.consistency = recipe.network.perturbation, recipe.network.consistency
     # XLA cannot compile cuDNN's recurrent layers.
     model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
 

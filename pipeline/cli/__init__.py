@@ -12,6 +12,7 @@ from schema.errors import AgNewsError
 _COMMANDS = {
     "run": ("pipeline.cli.run:run", "Run the pipeline, from data to a pushed model."),
     "compare": ("pipeline.cli.compare:compare", "Compare the networks with each other and with linear peers."),
+    "serve": ("pipeline.cli.serve:serve", "Serve a pushed model, with the flags of TensorFlow Serving."),
     "model": ("pipeline.cli.model:model", "Describe a trained model."),
     "classify": ("pipeline.cli.classify:classify", "Ask a served model for the classes of texts or a file's rows."),
     "batch": ("pipeline.cli.batch:batch", "Score files offline, without a server."),

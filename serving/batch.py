@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,12 @@ class BatchSummary:
 
 
 def score_files(
-    patterns: Sequence[str], model: str, output: str, beam_args: Sequence[str], *, now: datetime.datetime
+    patterns: Sequence[str],
+    model: str,
+    output: str,
+    beam_args: Sequence[str],
+    *,
+    clock: Callable[[], datetime.datetime],
 ) -> BatchSummary:
     """Scores all rows of the files into a new directory.
 
@@ -61,7 +66,7 @@ def score_files(
         model: directory of a SavedModel; its name is the version in the output where it is a number.
         output: directory that is not there yet.
         beam_args: options of the Beam pipeline.
-        now: written as the time of finishing.
+        clock: tells the time of finishing.
 
     Raises:
         DataError: no file, no model, an output that exists, or a file that cannot be read to its end.
@@ -78,7 +83,7 @@ def score_files(
         with beam.Pipeline(options=PipelineOptions(list(beam_args))) as pipeline:
             _score(pipeline, files, model, writing)
         scored, quarantined = (_counted(pipeline.result, name) for name in (PREDICTIONS, QUARANTINE))
-        summary = BatchSummary(model, tuple(files), scored, quarantined, now.isoformat())
+        summary = BatchSummary(model, tuple(files), scored, quarantined, clock().isoformat())
         with FileSystems.create(f"{writing}/{SUMMARY}", compression_type=CompressionTypes.UNCOMPRESSED) as file:
             file.write(json.dumps(asdict(summary), indent=2).encode())
         if local:

@@ -2,6 +2,7 @@
 
 import datetime
 import os
+from functools import partial
 from pathlib import Path
 
 import click
@@ -32,7 +33,9 @@ def batch(loaded: Loaded, files: tuple[str, ...], output: str, model: str | None
     with logged_to(Path(os.devnull), verbose=False):
         from serving.batch import score_files
 
-        summary = score_files(files, model, output, settings.beam.args, now=datetime.datetime.now(datetime.UTC))
+        summary = score_files(
+            files, model, output, settings.beam.args, clock=partial(datetime.datetime.now, datetime.UTC)
+        )
     click.echo(
         f"{output}: {summary.rows_scored:,} rows of {len(summary.files)} files scored, "
         f"{summary.rows_quarantined:,} in quarantine"

@@ -23,6 +23,7 @@ _TEMPLATES = Jinja2Templates(Path(__file__).with_name("templates"))
 # Each of up to 256 words costs one more text of this length.
 _MAX_CHARACTERS = {"title": 500, "description": 5_000}
 _MAX_BODY_BYTES = 100_000
+_POLICY = "default-src 'none'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,7 @@ def _card(demo: Demo, version: int) -> Path | None:
 
 def _page(request: Request, item: NewsItem, status: int = 200, **shown: object) -> Response:
     nonce = secrets.token_urlsafe(16)
-    policy = (
-        f"default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    )
+    policy = f"{_POLICY}; style-src 'nonce-{nonce}'"
     demo: Demo = request.state.demo
     context = {"item": item, "nonce": nonce, "server": demo.server, "limits": _MAX_CHARACTERS} | shown
     return _TEMPLATES.TemplateResponse(

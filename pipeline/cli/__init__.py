@@ -12,7 +12,11 @@ from schema.errors import AgNewsError
 _COMMANDS = {
     "run": ("pipeline.cli.run:run", "Run the pipeline, from data to a pushed model."),
     "compare": ("pipeline.cli.compare:compare", "Compare the networks with each other and with linear peers."),
+    "serve": ("pipeline.cli.serve:serve", "Serve a pushed model, with the flags of TensorFlow Serving."),
     "model": ("pipeline.cli.model:model", "Describe a trained model."),
+    "classify": ("pipeline.cli.classify:classify", "Ask a served model for the classes of texts or a file's rows."),
+    "batch": ("pipeline.cli.batch:batch", "Score files offline, without a server."),
+    "demo": ("pipeline.cli.demo:demo", "Serve a web page that classifies a text and shows the words that mattered."),
     "versions": ("pipeline.cli.versions:versions", "List the pushed versions: served, labelled, how good, by whom."),
     "promote": ("pipeline.cli.promotion:promote", "Label a version stable or canary, and have it served."),
     "rollback": ("pipeline.cli.promotion:rollback", "Go back to the version that was in production before."),

@@ -2,7 +2,6 @@
 
 import functools
 import getpass
-import os
 import socket
 import time
 from collections.abc import Callable
@@ -102,28 +101,18 @@ def open_deployment(
     from ml_metadata.metadata_store import MetadataStore
 
     from pipeline.metadata_store import connection_config
-    from serving.promotion import Deployment
+    from serving.promotion import Deployment, Server
 
     store = MetadataStore(connection_config(loaded.settings))
     deployment = Deployment(
         destination,
         pusher.model_name,
         store,
-        server=_connect(address, timeout) if address else None,
+        server=Server(address, timeout) if address else None,
         poll_seconds=poll_seconds,
         pause=_pause,
     )
     return deployment, store
-
-
-def _connect(address: str, timeout: float):
-    from pipeline.runners.logs import logged_to
-
-    # TensorFlow's remarks while it is imported are of no use here.
-    with logged_to(Path(os.devnull), verbose=False):
-        from serving.promotion.remote import Server
-
-        return Server(address, timeout)
 
 
 def _pause(seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""The messages and the stub of TensorFlow Serving, without TensorFlow's runtime.
+"""The messages and the stubs of TensorFlow Serving, without TensorFlow's runtime.
 
 The modules of `tensorflow_serving.apis` import messages that lie in the package `tensorflow`, and a package's
 `__init__` runs before its modules: TensorFlow's takes 4 s and 300 MB, where the messages take 0.1 s. So while they are
@@ -32,7 +32,21 @@ def _runtime_not_executed() -> Iterator[None]:
 with _runtime_not_executed():
     from tensorflow.core.framework.tensor_pb2 import TensorProto
     from tensorflow.core.framework.types_pb2 import DT_FLOAT, DT_STRING
+    from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest, ModelVersionStatus
+    from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest
+    from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceStub
     from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
     from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
-__all__ = ["DT_FLOAT", "DT_STRING", "PredictRequest", "PredictResponse", "PredictionServiceStub", "TensorProto"]
+__all__ = [
+    "DT_FLOAT",
+    "DT_STRING",
+    "GetModelStatusRequest",
+    "ModelServiceStub",
+    "ModelVersionStatus",
+    "PredictRequest",
+    "PredictResponse",
+    "PredictionServiceStub",
+    "ReloadConfigRequest",
+    "TensorProto",
+]

@@ -1,8 +1,7 @@
 """Which pushed version is served: promotion by label, roll-back, pruning, and their record.
 
 A `Deployment` is a serving directory; `promote`, `roll_back` and `prune` change it. `plan` decides where a change
-leads to, `config` holds TensorFlow Serving's model config file, `record` the metadata store, `remote` a running server
-(imported apart, since it needs gRPC).
+leads to, `config` holds TensorFlow Serving's model config file, `record` the metadata store, `remote` a running server.
 """
 
 from serving.promotion.changes import Signature, promote, roll_back
@@ -11,6 +10,7 @@ from serving.promotion.deployment import Deployment
 from serving.promotion.errors import PromotionError
 from serving.promotion.pruning import Pruned, prune
 from serving.promotion.record import Record
+from serving.promotion.remote import Server
 from serving.promotion.versions import PushedVersion, pushed_versions
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "PushedVersion",
     "Record",
     "Served",
+    "Server",
     "Signature",
     "promote",
     "prune",

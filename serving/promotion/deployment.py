@@ -28,7 +28,7 @@ _LOCK_SECONDS = 10.0
 
 
 class RunningServer(Protocol):
-    """What is asked of a server; `serving.promotion.remote.Server` is one."""
+    """What is asked of a server; `Server` is one."""
 
     def states(self, model_name: str) -> Mapping: ...
 

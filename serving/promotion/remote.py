@@ -7,13 +7,14 @@ import time
 from dataclasses import dataclass
 
 import grpc
-from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2, model_service_pb2_grpc
 from tensorflow_serving.config import model_server_config_pb2
 
+from serving.client.protos import GetModelStatusRequest, ModelServiceStub, ModelVersionStatus, ReloadConfigRequest
 from serving.promotion.errors import PromotionError
 
 _ASK_AGAIN_SECONDS = 0.1
-_Status = get_model_status_pb2.ModelVersionStatus
+# A server looks at its directories once a second: until then the end of an earlier try may be what it tells.
+_LOOKS_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,11 @@ class Server:
     def __init__(self, address: str, timeout: float):
         self.address = address
         self._timeout = timeout
-        self._stub = model_service_pb2_grpc.ModelServiceStub(grpc.insecure_channel(address))
+        self._stub = ModelServiceStub(grpc.insecure_channel(address))
 
     def states(self, model_name: str) -> dict[int, VersionState]:
         """The versions that the server knows of, and their states. Empty when it does not know the model."""
-        request = get_model_status_pb2.GetModelStatusRequest()
+        request = GetModelStatusRequest()
         request.model_spec.name = model_name
         try:
             response = self._stub.GetModelStatus(request, timeout=self._timeout)
@@ -56,7 +57,9 @@ class Server:
                 return {}
             raise self._failed("GetModelStatus", error) from error
         return {
-            status.version: VersionState(_Status.State.Name(status.state), _one_line(status.status.error_message))
+            status.version: VersionState(
+                ModelVersionStatus.State.Name(status.state), _one_line(status.status.error_message)
+            )
             for status in response.model_version_status
         }
 
@@ -66,7 +69,7 @@ class Server:
         Raises:
             PromotionError: it refuses the config, or does not answer.
         """
-        request = model_management_pb2.ReloadConfigRequest(config=config)
+        request = ReloadConfigRequest(config=config)
         try:
             response = self._stub.HandleReloadConfigRequest(request, timeout=self._timeout)
         except grpc.RpcError as error:
@@ -81,14 +84,15 @@ class Server:
         Raises:
             PromotionError: it cannot be loaded, or is not there in time.
         """
-        deadline = time.monotonic() + self._timeout
+        began = time.monotonic()
         while True:
             state = self.states(model_name).get(version, _UNKNOWN)
             if state.name == "AVAILABLE":
                 return
-            if state.name == "END" and state.error:
+            waited = time.monotonic() - began
+            if state.name == "END" and state.error and waited > _LOOKS_SECONDS:
                 raise PromotionError(f"the server at {self.address} cannot load version {version}: {state.error}")
-            if time.monotonic() > deadline:
+            if waited > self._timeout:
                 raise PromotionError(
                     f"the server at {self.address} does not serve version {version} after {self._timeout:g} s, "
                     f"its state is {state.name}: see the server's log, and whether it reads the same directory"

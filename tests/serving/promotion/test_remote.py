@@ -77,10 +77,16 @@ def test_a_version_is_waited_for(server, scripted):
     assert scripted.states == [(_Status.AVAILABLE, "")]
 
 
-def test_a_version_that_failed_is_not_waited_for(server, scripted):
+def test_a_version_that_failed_is_not_waited_for(server, scripted, monkeypatch):
+    monkeypatch.setattr("serving.promotion.remote._LOOKS_SECONDS", 0.0)
     scripted.states = [(_Status.LOADING, ""), (_Status.END, "no such op")]
     with pytest.raises(PromotionError, match="cannot load version 7: no such op"):
         server.wait_until_available("agnews", 7)
+
+
+def test_the_end_of_an_earlier_try_is_not_taken_for_the_outcome(server, scripted):
+    scripted.states = [(_Status.END, "it was broken"), (_Status.LOADING, ""), (_Status.AVAILABLE, "")]
+    server.wait_until_available("agnews", 7)
 
 
 def test_waiting_ends(listening, scripted):

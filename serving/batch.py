@@ -225,7 +225,7 @@ class SignatureHandler(ModelHandler[Row, tuple[Row, Classification], Any]):
 
 def _prediction_line(scored: tuple[Row, Classification]) -> str:
     row, answer = scored
-    return json.dumps({"file": row.file, "row": row.number, "id": row.id, **asdict(answer)})
+    return json.dumps({"file": row.file, "row": row.number, "id": row.id, **vars(answer)})
 
 
 def _quarantine_line(row: BadRow) -> str:

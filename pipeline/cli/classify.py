@@ -136,6 +136,6 @@ def _progress(file: IO[bytes] | None) -> Iterator[Any]:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as bar:
         task = bar.add_task("classifying", total=os.fstat(file.fileno()).st_size)
         yield lambda: bar.update(task, completed=file.tell())

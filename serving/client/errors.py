@@ -63,7 +63,9 @@ def from_rpc(error: grpc.RpcError, *, address: str, asked: str, timeout: float) 
                 f"{address} does not serve {asked}: {details}; `agnews versions` says what is live"
             )
         case grpc.StatusCode.INVALID_ARGUMENT if _UNKNOWN_LABEL in (details or ""):
-            return ModelNotFoundError(f"{address} does not know the label asked for ({asked}): {details}")
+            return ModelNotFoundError(
+                f"{address} does not know the label asked for ({asked}): {details}; `agnews promote` gives labels"
+            )
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             return RefusedError(f"{address} is at a limit: {details}; send smaller batches, or later")
         case _:

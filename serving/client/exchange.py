@@ -138,21 +138,19 @@ def _read(response: PredictResponse) -> list[Classification]:
     outputs, version = response.outputs, response.model_spec.version.value
     classes, probabilities = outputs[_CLASSES], outputs[_PROBABILITIES]
     shape = [dim.size for dim in probabilities.tensor_shape.dim]
-    values = _floats(probabilities, math.prod(shape))
+    size = math.prod(shape)
     if (
         (classes.dtype, probabilities.dtype) != (DT_STRING, DT_FLOAT)
         or len(shape) != 2
-        or not len(classes.string_val) == len(values) == math.prod(shape) > 0
+        or not len(classes.string_val) == size > 0
+        or len(values := _floats(probabilities, size)) != size
     ):
         raise RefusedError(
             f"model {response.model_spec.name}, version {version}: its {_SIGNATURE} does not answer with {_CLASSES}, "
             f"string [batch, classes], and {_PROBABILITIES}, float32 of the same shape"
         )
     names, width = [name.decode() for name in classes.string_val], shape[1]
-    return [
-        Classification.of(names[at : at + width], values[at : at + width], version)
-        for at in range(0, len(values), width)
-    ]
+    return [Classification.of(names[at : at + width], values[at : at + width], version) for at in range(0, size, width)]
 
 
 def _floats(tensor: TensorProto, size: int) -> list[float]:

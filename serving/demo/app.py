@@ -20,6 +20,7 @@ from serving.items import NewsItem
 
 MODEL_CARD = "assets.extra/model_card.html"
 _TEMPLATES = Jinja2Templates(Path(__file__).with_name("templates"))
+_TEMPLATES.env.filters["points"] = lambda influence: f"{100 * influence:+.1f}".replace("-", "−")
 # Each of up to 256 words costs one more text of this length.
 _MAX_CHARACTERS = {"title": 500, "description": 5_000}
 _MAX_BODY_BYTES = 100_000

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from serving.items import Classification, NewsItem
 
-_WORD = re.compile(r"\S+")
+# Letters and digits, with what joins them: "board's", "1,000", "u.s", "oil-price".
+_WORD = re.compile(r"\w+(?:['’.,-]\w+)*")
 FIELDS = ("title", "description")
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import re
 import threading
 from concurrent import futures
 
@@ -19,7 +20,7 @@ LABELS = {"stable": 1, "canary": 2}
 def probabilities(text):
     """Softmax over how often each class's word stands in the text."""
     counts = dict.fromkeys(CLASS_NAMES, 0)
-    for word in text.lower().split():
+    for word in re.findall(r"\w+", text.lower()):
         if word in WORDS:
             counts[WORDS[word]] += 1
     total = sum(math.exp(2 * count) for count in counts.values())

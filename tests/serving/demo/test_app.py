@@ -37,7 +37,7 @@ def test_an_item_is_answered_with_class_probabilities_and_version(web, server):
 def test_words_for_and_against_the_class_are_marked_apart(web):
     page = post(web, title="oil and goal", description="oil").text
     assert 'for s4" title="+41.3 points">oil<' in page
-    assert 'against s1" title="-9.5 points">goal<' in page
+    assert 'against s1" title="−9.5 points">goal<' in page
     assert ">and</mark>" not in page
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.runs import run_outputs
+from pipeline.evaluation_metrics import overall_metrics
 from serving.promotion import Deployment, PushedVersion, Record
 
 # TFX's name of the context that a run's executions share.
@@ -54,8 +54,8 @@ def overview(deployment: Deployment, store: MetadataStore) -> list[VersionOvervi
     states = deployment.server.states(deployment.model_name) if deployment.server else None
     rows = []
     for number, version in deployment.versions().items():
-        run_id = _pushing_run(store, deployment, version)
-        source, metrics = _source_and_metrics(store, run_id) if run_id else (None, {})
+        run = _pushing_run(store, deployment, version)
+        source, metrics = _source_and_metrics(store, run) if run else (None, {})
         rows.append(
             VersionOverview(
                 version=version,
@@ -64,7 +64,7 @@ def overview(deployment: Deployment, store: MetadataStore) -> list[VersionOvervi
                 loaded=number in served.versions,
                 is_default=number == served.default,
                 state=None if states is None else states[number].name if number in states else "unknown",
-                pushed_by=run_id,
+                pushed_by=run.name if run else None,
                 source=source,
                 metrics=metrics,
                 records=tuple(record for record in records if number in (record.from_version, record.to_version)),
@@ -73,23 +73,23 @@ def overview(deployment: Deployment, store: MetadataStore) -> list[VersionOvervi
     return rows
 
 
-def _pushing_run(store: MetadataStore, deployment: Deployment, version: PushedVersion) -> str | None:
+def _pushing_run(store: MetadataStore, deployment: Deployment, version: PushedVersion) -> mlmd.Context | None:
     pushed = dict(deployment.records.lineage(version)).get("pushed_model")
     if pushed is None:
         return None
     [event] = [event for event in store.get_events_by_artifact_ids([pushed.id]) if event.type == mlmd.Event.OUTPUT]
     contexts = store.get_contexts_by_execution(event.execution_id)
-    return next((context.name for context in contexts if context.type == _RUN_CONTEXT), None)
+    return next((context for context in contexts if context.type == _RUN_CONTEXT), None)
 
 
-def _source_and_metrics(store: MetadataStore, run_id: str) -> tuple[str | None, Mapping[str, float]]:
-    outputs = run_outputs(store, run_id)
-    examples = store.get_artifacts_by_uri(outputs.get(("AgNewsExampleGen", "examples"), ""))
-    source = next((artifact.custom_properties["source"].string_value for artifact in examples), None)
-    evaluation = outputs.get(("Evaluator", "evaluation"))
-    if evaluation is None or not ("://" in evaluation or Path(evaluation).exists()):
-        return source, {}
-    # It takes seconds to import.
-    from components.evaluator_report import OVERALL, read_report
-
-    return source, read_report(evaluation).metrics[OVERALL]
+def _source_and_metrics(store: MetadataStore, run: mlmd.Context) -> tuple[str | None, Mapping[str, float]]:
+    executions = [execution.id for execution in store.get_executions_by_context(run.id)]
+    events = store.get_events_by_execution_ids(executions)
+    outputs = store.get_artifacts_by_id([event.artifact_id for event in events if event.type == mlmd.Event.OUTPUT])
+    # Transform writes Examples as well, which have no source.
+    examples = [
+        artifact for artifact in outputs if artifact.type == "Examples" and "source" in artifact.custom_properties
+    ]
+    evaluations = [artifact for artifact in outputs if artifact.type == "ModelEvaluation"]
+    source = examples[0].custom_properties["source"].string_value if examples else None
+    return source, overall_metrics(Path(evaluations[0].uri)) if evaluations else {}

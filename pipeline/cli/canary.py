@@ -12,6 +12,8 @@ import click
 from schema.errors import DataError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from pipeline.canary_report import CanaryReport
 
 _PLAIN_WIDTH = 140
@@ -85,7 +87,9 @@ def report(
     if as_json:
         click.echo(json.dumps(_plain(evaluated), indent=2, ensure_ascii=False))
     else:
-        _print(evaluated, examples)
+        from rich.console import Console
+
+        print_report(Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH), evaluated, examples)
 
 
 @contextlib.contextmanager
@@ -101,10 +105,8 @@ def _progress(total: int) -> Iterator[Callable[[], None]]:
         yield lambda: bar.advance(task)
 
 
-def _print(report: "CanaryReport", examples: int) -> None:
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+def print_report(console: "Console", report: "CanaryReport", examples: int) -> None:
+    """Prints how the answers differ, a line a label, and some of the changed items."""
     for line in _verdict(report):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(_labels(report))

@@ -1,7 +1,6 @@
 """`agnews versions`: what is pushed, what of it is served, how good it is, and who changed what."""
 
 import json
-import os
 import sys
 import time
 from dataclasses import asdict
@@ -17,7 +16,6 @@ from pipeline.settings_sources import Loaded
 
 if TYPE_CHECKING:
     from pipeline.version_overview import VersionOverview
-    from serving.promotion import Record
 
 _PLAIN_WIDTH = 180
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -33,14 +31,10 @@ def versions(loaded: Loaded, address: str | None, as_json: bool) -> None:
     What is served is read from models.config and, with --server, asked of a running server. Accuracy is of the test
     split of the run that pushed the version.
     """
-    from pipeline.runners.logs import logged_to
+    from pipeline.version_overview import overview
 
     deployment, store = open_deployment(loaded, address)
-    # Reading the Evaluator's files imports TensorFlow, whose remarks are of no use here.
-    with logged_to(Path(os.devnull), verbose=False):
-        from pipeline.version_overview import overview
-
-        rows = overview(deployment, store)
+    rows = overview(deployment, store)
     if as_json:
         click.echo(json.dumps([_plain(row) for row in rows], indent=2, ensure_ascii=False))
     else:
@@ -49,6 +43,7 @@ def versions(loaded: Loaded, address: str | None, as_json: bool) -> None:
 
 def _print(rows: "list[VersionOverview]", now: float, directory: Path) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
@@ -69,7 +64,7 @@ def _print(rows: "list[VersionOverview]", now: float, directory: Path) -> None:
             f"no: {row.version.flaw}" if row.version.flaw else _served(row),
             *([row.state] if row.state else []),
             row.pushed_by or "not known here",
-            _change(row.version.number, row.records[-1], now) if row.records else "",
+            escape(_last_change(row, now)),
         ]
         table.add_row(*cells, style="bold" if row.in_production else "")
     console.print(f"{directory}", markup=False, highlight=False, soft_wrap=True)
@@ -86,14 +81,20 @@ def _served(row: "VersionOverview") -> str:
     return "loaded" if row.loaded else ""
 
 
-def _change(number: int, record: "Record", now: float) -> str:
+def _last_change(row: "VersionOverview", now: float) -> str:
+    number = row.version.number
+    # That an attempt for another version failed is nothing that happened to this one.
+    records = [record for record in row.records if record.state == "COMPLETE" or record.to_version == number]
+    if not records:
+        return ""
+    record = records[-1]
     came = record.to_version == number
     what = {
         "promote": f"became {record.label}" if came else f"no longer {record.label}",
         "rollback": "rolled back to" if came else "rolled back from",
         "prune": "to be deleted",
     }[record.action]
-    ended = "" if record.state == "COMPLETE" else f" ({record.state.lower()})"
+    ended = "" if record.state == "COMPLETE" else f" ({record.state.lower()}: {record.detail})"
     age = _age(now - datetime.fromisoformat(record.when).timestamp())
     why = f": {record.why}" if record.why else ""
     return f"{what}{ended}, {age} ago by {record.who}{why}"

@@ -2,6 +2,7 @@
 
 import functools
 import getpass
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -48,7 +49,7 @@ def _signed_options(command: Callable) -> Callable:
         from serving.promotion import Signature
 
         deployment, _ = open_deployment(loaded, address, timeout, poll_seconds)
-        signature = Signature(by or f"{getpass.getuser()}@{socket.gethostname()}", reason)
+        signature = Signature(_readable(by or _author()), _readable(reason))
         return command(deployment=deployment, signature=signature, **rest)
 
     return with_options
@@ -113,6 +114,19 @@ def open_deployment(
         pause=_pause,
     )
     return deployment, store
+
+
+def _author() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # A container's user may have a number alone.
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
+
+
+def _readable(argument: str) -> str:
+    # Bytes of an argument that are no UTF-8, which the metadata store would refuse.
+    return os.fsencode(argument).decode("utf-8", "replace")
 
 
 def _pause(seconds: float) -> None:

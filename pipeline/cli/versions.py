@@ -94,7 +94,7 @@ def _last_change(row: "VersionOverview", now: float) -> str:
         "rollback": "rolled back to" if came else "rolled back from",
         "prune": "to be deleted",
     }[record.action]
-    ended = "" if record.state == "COMPLETE" else f" ({record.state.lower()}: {record.detail})"
+    ended = "" if record.state == "COMPLETE" else f" ({record.state.lower()}, see --json)"
     age = _age(now - datetime.fromisoformat(record.when).timestamp())
     why = f": {record.why}" if record.why else ""
     return f"{what}{ended}, {age} ago by {record.who}{why}"

@@ -60,7 +60,7 @@ class Records:
 
     def __init__(self, store: MetadataStore, directory: Path):
         self._store = store
-        self._name = str(directory.absolute())
+        self._name = _encode(str(directory.absolute()))
 
     def begin(self, record: Record, version: PushedVersion | None) -> Record:
         """Stores a record with the version's Model and PushedModel artifacts as inputs, in one transaction."""

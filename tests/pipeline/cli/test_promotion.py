@@ -118,6 +118,17 @@ def test_a_promotion_says_what_it_did_and_who_answers_requests_without_a_label(p
     assert "nothing was changed" in agnews("promote", "2", "--label", "canary")
 
 
+def test_a_container_without_a_users_name_and_bytes_that_are_no_text_do_not_stand_in_the_way(place, monkeypatch):
+    def nobody():
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    agnews("promote", "3", "--label", "stable", "--reason", "caf\udce9")
+    change = json.loads(agnews("versions", "--json"))[2]["changes"][0]
+    assert re.fullmatch(r"uid \d+@.+", change["who"])
+    assert change["why"] == "caf\ufffd"
+
+
 def test_a_pruning_lists_what_goes_and_why_the_others_stay(place):
     agnews("promote", "2", "--label", "stable")
     dry = agnews("prune", "--keep", "1", "--dry-run")

@@ -17,11 +17,11 @@ def test_a_record_comes_back_as_it_was_written_whatever_the_texts(store, tmp_pat
 
 
 def test_no_backslash_reaches_the_store_which_postgresql_would_refuse(store, tmp_path):
-    record = Records(store, tmp_path).begin(
-        Record("promote", "stable", 1, 2, "a\\b", "", "c\\d", texts=("e\\f",)), None
-    )
-    [execution] = store.get_executions_by_id([record.id])
-    assert "\\" not in "".join(value.string_value for value in execution.custom_properties.values())
+    records = Records(store, tmp_path / "a\\b")
+    records.begin(Record("promote", "stable", 1, 2, "a\\b", "", "c\\d", texts=("e\\f",)), None)
+    [execution], [context] = store.get_executions(), store.get_contexts()
+    assert "\\" not in context.name + "".join(value.string_value for value in execution.custom_properties.values())
+    assert (records.all()[0].why, records.all()[0].texts) == ("c\\d", ("e\\f",))
 
 
 def test_two_directories_have_records_of_their_own(store, tmp_path):

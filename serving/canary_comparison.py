@@ -15,7 +15,7 @@ _UNTIMED_REQUESTS = 5
 
 @dataclass(frozen=True)
 class Pair:
-    """What both labels answered to one item; None where a request failed."""
+    """What both labels answered to one item, stable first; None where a request failed."""
 
     item: NewsItem
     true_class: str | None
@@ -66,8 +66,8 @@ def ask_both(
     by_place: dict[int, Pair] = {}
     for place in draw.sample(range(len(items)), len(items)):
         item, true_class = items[place]
-        both = {label: _ask(client, item, label, answers) for label in draw.sample(_LABELS, len(_LABELS))}
-        by_place[place] = Pair(item, true_class, both)
+        asked = {label: _ask(client, item, label, answers) for label in draw.sample(_LABELS, len(_LABELS))}
+        by_place[place] = Pair(item, true_class, {label: asked[label] for label in _LABELS})
         advance()
     answers.pairs = [by_place[place] for place in sorted(by_place)]
     return answers

@@ -71,7 +71,8 @@ def roll_back(deployment: Deployment, version: int | None, signature: Signature)
         versions, before = deployment.versions(), deployment.loaded()
         if before.live is None:
             raise PromotionError(
-                f"{deployment.directory}: nothing is served that could be rolled back; agnews versions"
+                f"{deployment.config_path} is not there or names no version, so nothing is served that could be rolled "
+                f"back; agnews promote VERSION --label {STABLE} makes it"
             )
         target = _former(deployment, before.live, versions) if version is None else version
         _require_whole(deployment, target, versions)

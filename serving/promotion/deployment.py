@@ -77,13 +77,15 @@ class Deployment:
         return config.served_of(parsed, self.model_name, whole(self.versions()))
 
     def loaded(self) -> Served:
-        """The same, with the versions that the server has loaded in truth, where there is a server."""
-        served = self.served()
+        """What a server serves in truth; without a server what models.config says, and nothing without that file.
+
+        A server that was started without the file may serve, but it would not see a change of it.
+        """
         if self.server is None:
-            return served
+            return self.served() if self.config_path.exists() else Served(frozenset(), {})
         states = self.server.states(self.model_name)
         available = frozenset(number for number, state in states.items() if state.name == "AVAILABLE")
-        return Served(available, served.labels)
+        return Served(available, self.served().labels)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

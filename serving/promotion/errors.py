@@ -6,4 +6,4 @@ from schema.errors import AgNewsError
 class PromotionError(AgNewsError):
     """The change was refused, or taken back; what was served before is served still."""
 
-    exit_code = 6
+    exit_code = 7

@@ -34,6 +34,7 @@ def test_each_item_goes_to_both_labels_and_the_answers_come_in_the_files_order()
         pair.item.title for pair in answers.pairs if pair.answers["canary"].label != pair.answers["stable"].label
     ]
     assert changed == ["item 7"]
+    assert {tuple(pair.answers) for pair in answers.pairs} == {("stable", "canary")}
 
 
 def test_the_order_is_random_of_items_and_of_labels_and_the_same_for_a_seed():

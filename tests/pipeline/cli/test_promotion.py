@@ -109,7 +109,7 @@ def _record_a_push(store, run, version, evaluation):
 
 def test_a_promotion_says_what_it_did_and_who_answers_requests_without_a_label(place):
     shown = agnews("promote", "1", "--label", "stable")
-    assert "stable went from 3 to 1; recorded as 1, by " in shown
+    assert "stable went from no version to 1; recorded as 1, by " in shown
     assert "labels: stable 1; loaded: 1" in shown
     assert "models.config follow at their next look" in shown
     shown = agnews("promote", "2", "--label", "canary", "--poll-seconds", "0")
@@ -132,7 +132,7 @@ def test_a_container_without_a_users_name_and_bytes_that_are_no_text_do_not_stan
 def test_a_pruning_lists_what_goes_and_why_the_others_stay(place):
     agnews("promote", "2", "--label", "stable")
     dry = agnews("prune", "--keep", "1", "--dry-run")
-    assert lines(dry) == ["kept 2: labelled stable", "kept 3: agnews rollback leads to it", "would delete 1, 1.0 MB"]
+    assert lines(dry) == ["kept 2: labelled stable", "kept 3: one of the 1 highest", "would delete 1, 1.0 MB"]
     assert (place / "serving_model/agnews/1").exists()
     assert "deleted 1, 1.0 MB" in agnews("prune", "--keep", "1")
     assert not (place / "serving_model/agnews/1").exists()
@@ -143,7 +143,7 @@ def test_a_pruning_lists_what_goes_and_why_the_others_stay(place):
     ("arguments", "error", "message"),
     [
         (["promote", "9", "--label", "stable"], PromotionError, "has no version 9; there are: 1, 2, 3"),
-        (["rollback", "--to", "3"], PromotionError, "in production already"),
+        (["rollback", "--to", "3"], PromotionError, "nothing is served that could be rolled back"),
         (["versions", "--set", "pusher.destination=elsewhere"], DataError, "no model has been pushed"),
         (["versions", "--set", "pusher.destination=gs://bucket/serving"], DataError, "is an object store"),
         (["promote", "1", "--label", "stable", "--server", "127.0.0.1:1"], PromotionError, "UNAVAILABLE"),

@@ -88,7 +88,11 @@ def test_a_roll_back_leaves_another_canary_where_it_is(deployment, me):
     assert deployment.served() == Served(frozenset({1, 3}), {"stable": 1, "canary": 3})
 
 
+EACH_PUSH_AT_ONCE = "model_config_list { config { name: 'agnews' base_path: '/models/agnews' } }"
+
+
 def test_a_roll_back_without_records_leads_to_the_next_lower_whole_version(deployment, push, me):
+    deployment.config_path.write_text(EACH_PUSH_AT_ONCE)
     push(deployment.directory, 9, whole=False)
     assert roll_back(deployment, None, me).to_version == 2
     assert deployment.served() == Served(frozenset({2}), {"stable": 2})
@@ -144,10 +148,17 @@ def test_a_label_without_a_whole_version_refuses_a_promotion(deployment, me):
 
 @pytest.mark.parametrize("version", [3, None])
 def test_a_roll_back_to_where_one_is_or_to_nowhere_is_refused(deployment, me, version):
+    deployment.config_path.write_text(EACH_PUSH_AT_ONCE)
     for number in (1, 2):
         (deployment.directory / f"{number}/saved_model.pb").unlink()
     with pytest.raises(PromotionError, match=r"in production already|known to have served well before 3"):
         roll_back(deployment, version, me)
+
+
+def test_without_the_file_no_server_follows_it_so_there_is_nothing_to_roll_back(deployment, me):
+    with pytest.raises(PromotionError, match=r"models\.config is not there .* agnews promote VERSION --label stable"):
+        roll_back(deployment, None, me)
+    assert promote(deployment, 1, "stable", me).from_version is None
 
 
 def test_a_missing_directory_is_named(tmp_path, store, me):

@@ -114,6 +114,9 @@ def _change(deployment: Deployment, record: Record, version: PushedVersion, befo
             raise PromotionError(f"{error}\n{CONFIG_FILE} is as it was, and so is what is served") from error
         raise
     deployment.records.close(record, COMPLETE)
+    if deployment.server:
+        # Whoever rolls back wants to know that the version that was left answers nobody any more.
+        deployment.server.wait_until_gone(deployment.model_name, before.versions - after.versions)
     return replace(record, state=COMPLETE)
 
 

@@ -7,7 +7,7 @@ the former state back.
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -35,6 +35,8 @@ class RunningServer(Protocol):
     def reload(self, new_config) -> None: ...
 
     def wait_until_available(self, model_name: str, version: int) -> None: ...
+
+    def wait_until_gone(self, model_name: str, versions: Collection[int]) -> None: ...
 
 
 class Deployment:

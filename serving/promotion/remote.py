@@ -4,6 +4,7 @@ Source of the protocol: tensorflow/serving, tensorflow_serving/apis/model_servic
 """
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import grpc
@@ -97,6 +98,15 @@ class Server:
                     f"the server at {self.address} does not serve version {version} after {self._timeout:g} s, "
                     f"its state is {state.name}: see the server's log, and whether it reads the same directory"
                 )
+            time.sleep(_ASK_AGAIN_SECONDS)
+
+    def wait_until_gone(self, model_name: str, versions: Collection[int]) -> None:
+        """Returns when no request can reach the versions any more, or the time is over: nothing depends on it."""
+        began = time.monotonic()
+        while time.monotonic() - began < self._timeout:
+            states = self.states(model_name)
+            if not any(states.get(version, _UNKNOWN).name == "AVAILABLE" for version in versions):
+                return
             time.sleep(_ASK_AGAIN_SECONDS)
 
     def _failed(self, method: str, error: grpc.RpcError) -> PromotionError:

@@ -62,6 +62,9 @@ class StrictServer:
         if version not in self.loaded:
             raise PromotionError(f"cannot load version {version}")
 
+    def wait_until_gone(self, model_name, versions):
+        assert not self.loaded & set(versions)
+
     def poll(self, path):
         """Reads the file as a server that polls it does: what it refuses, it ignores."""
         with contextlib.suppress(PromotionError):

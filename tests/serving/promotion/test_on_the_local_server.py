@@ -1,9 +1,13 @@
 """Promote, try, compare, roll back and prune as users do: by the commands, on a running server."""
 
+import collections
 import contextlib
+import itertools
 import json
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -120,11 +124,8 @@ def test_a_version_is_tried_compared_promoted_rolled_back_and_the_others_pruned(
     assert classes(server) == classes(server, label="stable")
 
     shown = {row["version"]: row for row in json.loads(agnews("versions", "--json", "--server", server))}
-    assert {version: row["server_state"] for version, row in shown.items()} == {
-        1: "AVAILABLE",
-        2: "AVAILABLE",
-        3: "END",
-    }
+    assert [shown[version]["server_state"] for version in (1, 2)] == ["AVAILABLE"] * 2
+    assert shown[3]["server_state"] in ("UNLOADING", "END")
     assert [version for version, row in shown.items() if row["in_production"]] == [2]
 
     agnews("prune", "--keep", "1", "--server", server)
@@ -149,3 +150,43 @@ def test_a_version_that_does_not_load_is_taken_back_and_nobody_notices(workplace
     assert classes(server, label="stable") == answers
     row = json.loads(agnews("versions", "--json"))[-1]
     assert (row["changes"][-1]["state"], row["labels"]) == ("FAILED", [])
+
+
+@contextlib.contextmanager
+def asked_all_the_time(server, label):
+    """Sends one request after the other; yields the versions that answered, in their order, and an event of each."""
+    answered, failures, stop = [], [], threading.Event()
+    seen = collections.defaultdict(threading.Event)
+
+    def ask():
+        with Client(server) as client:
+            while not stop.is_set():
+                try:
+                    answered.append(client.classify(TEXTS[:1], label=label)[0].model_version)
+                    seen[answered[-1]].set()
+                except Exception as error:
+                    failures.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield answered, seen
+    finally:
+        stop.set()
+        thread.join()
+    assert failures == []
+
+
+@pytest.mark.timeout(600)
+def test_no_request_fails_while_a_label_moves_to_a_version_that_is_not_loaded_and_back(workplace, agnews, server):
+    versions = workplace / "serving_model/agnews"
+    shutil.copytree(versions / "3", versions / "10")
+    agnews("promote", "3", "--label", "stable", "--server", server)
+    with asked_all_the_time(server, "stable") as (answered, seen):
+        # The server finds the change when it polls the file, which it does every second.
+        agnews("promote", "10", "--label", "stable", "--poll-seconds", "3")
+        assert seen[10].wait(60)
+        agnews("rollback", "--server", server)
+        seen[3].clear()
+        assert seen[3].wait(60)
+    assert [version for version, _ in itertools.groupby(answered)] == [3, 10, 3]

@@ -89,10 +89,20 @@ def test_the_end_of_an_earlier_try_is_not_taken_for_the_outcome(server, scripted
     server.wait_until_available("agnews", 7)
 
 
+def test_a_version_that_is_left_is_waited_for_until_no_request_reaches_it(server, scripted):
+    scripted.states = [(_Status.AVAILABLE, ""), (_Status.UNLOADING, "")]
+    server.wait_until_gone("agnews", {7})
+    assert scripted.states == [(_Status.UNLOADING, "")]
+    scripted.states = [(_Status.AVAILABLE, "")]
+    server.wait_until_gone("agnews", {8})
+
+
 def test_waiting_ends(listening, scripted):
     scripted.states = [(_Status.LOADING, "")]
     with pytest.raises(PromotionError, match=r"does not serve version 7 after 0.3 s, its state is LOADING"):
         Server(listening[1], timeout=0.3).wait_until_available("agnews", 7)
+    scripted.states = [(_Status.AVAILABLE, "")]
+    Server(listening[1], timeout=0.3).wait_until_gone("agnews", {7})
 
 
 def test_the_whole_config_is_sent(server, scripted):

@@ -1,6 +1,7 @@
 """Promote and roll back: a label moves, and the versions to load follow from it."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -116,7 +117,8 @@ def _change(deployment: Deployment, record: Record, version: PushedVersion, befo
     deployment.records.close(record, COMPLETE)
     if deployment.server:
         # Whoever rolls back wants to know that the version that was left answers nobody any more.
-        deployment.server.wait_until_gone(deployment.model_name, before.versions - after.versions)
+        with suppress(PromotionError):
+            deployment.server.wait_until_gone(deployment.model_name, before.versions - after.versions)
     return replace(record, state=COMPLETE)
 
 

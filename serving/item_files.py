@@ -18,13 +18,15 @@ from serving.items import NewsItem
 
 # No news item is as long, and a file without line ends must not fill the memory.
 _MAX_LINE_BYTES = 1 << 20
-Key = str | int | float | None
 _COLUMNS = ("id", "title", "description", "text")
+
+Key = str | int | float | None
+"""What a file may call its rows by."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A good row: `number` is its line, from 1; `id` whatever the file calls it."""
+    """A good row: `number` is its line, from 1; `id` is what the file calls it, for whoever joins."""
 
     file: str
     number: int

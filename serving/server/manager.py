@@ -73,7 +73,7 @@ class Version:
 
 @dataclass(eq=False)
 class _Model:
-    """A configured model. `wanted` is None until its base path was looked at under the present configuration."""
+    """A configured model. `wanted` is None until each version that the present configuration asks for was tried."""
 
     config: model_server_config_pb2.ModelConfig
     versions: dict[int, Version] = field(default_factory=dict)
@@ -286,10 +286,6 @@ class Manager:
         with self._changed:
             for number in new:
                 model.versions[number] = Version(config.name, number, wanted[number])
-            # Not before: whoever waits looks at these versions.
-            if model.config is config:
-                model.wanted = wanted
-            self._changed.notify_all()
         failed = False
         for number in sorted(wanted, reverse=True):
             version = model.versions[number]
@@ -298,6 +294,10 @@ class Manager:
             if self._closed:
                 return False
         self._drop_unwanted(model, wanted)
+        with self._changed:
+            if not failed and model.config is config:
+                model.wanted = wanted
+                self._changed.notify_all()
         return failed
 
     def _due(self, version: Version) -> bool:
@@ -365,7 +365,9 @@ class Manager:
 
 def _failing(model: _Model, number: int) -> bool:
     version = model.versions.get(number)
-    return bool(version and version.error) and source.fingerprint(version.directory) == version.files
+    if version is None or version.error is None:
+        return False
+    return source.fingerprint(version.directory) == version.files
 
 
 def _to_be_made(model: _Model, number: int) -> bool:

@@ -50,7 +50,7 @@ def to_array(proto: tensor_pb2.TensorProto) -> np.ndarray:
         return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
     values = getattr(proto, field)
     if len(values) == elements:
-        array = np.empty(elements, dtype)
+        array: np.ndarray = np.empty(elements, dtype)
         try:
             array[:] = values
         except OverflowError as error:
@@ -70,7 +70,7 @@ def _filled(values, elements: int, dtype: type) -> np.ndarray:
     """Fewer values than elements: the last one fills the rest, as TensorFlow's own parser does."""
     if not 0 < len(values) < elements or elements > _MAX_FILLED:
         raise invalid(f"a tensor of {elements} elements has {len(values)} values")
-    array = np.empty(elements, dtype)
+    array: np.ndarray = np.empty(elements, dtype)
     array[: len(values)] = values
     array[len(values) :] = values[-1]
     return array

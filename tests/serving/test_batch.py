@@ -157,6 +157,6 @@ def test_a_model_of_another_kind_is_refused(score, tmp_path):
 def test_two_workers_score_two_files(score, tmp_path):
     for name in "ab":
         (tmp_path / f"{name}.csv").write_text("title\n" + "goal\n" * 200)
-    two = ("--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2")
+    two = ("--runner=DirectRunner", "--direct_running_mode=multi_threading", "--direct_num_workers=2")
     output = score(tmp_path / "?.csv", args=two)
     assert len(lines(output, "predictions")) == json.loads((output / "summary.json").read_text())["rows_scored"] == 400

@@ -169,10 +169,10 @@ def test_one_deadline_holds_for_all_batches(server, ask):
     release = threading.Event()
     server.script = [lambda request, context: None, lambda request, context: release.wait(30)]
     begun = time.monotonic()
-    with pytest.raises(DeadlineError, match=r"within 0\.5 s"):
-        ask(server, ["oil"] * 3, options={"max_batch": 1, "max_in_flight": 1}, timeout=0.5)
+    with pytest.raises(DeadlineError, match=r"within 2 s"):
+        ask(server, ["oil"] * 3, options={"max_batch": 1, "max_in_flight": 1}, timeout=2)
     release.set()
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
     assert len(server.requests) == 2
 
 
@@ -350,11 +350,11 @@ assert tf.function(lambda x: x + 1)(tf.constant(1)).numpy() == 2
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=120)
 
 
-def test_the_client_uses_a_tensorflow_that_is_there():
+def test_the_client_leaves_a_tensorflow_that_is_there_in_its_place():
     code = """
-import tensorflow as tf
+import importlib.util, sys
+there = sys.modules["tensorflow"] = importlib.util.module_from_spec(importlib.util.find_spec("tensorflow"))
 import serving.client
-from serving.client.protos import TensorProto
-assert tf.make_tensor_proto([1.0]).__class__ is TensorProto
+assert sys.modules["tensorflow"] is there
 """
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=120)

@@ -148,6 +148,8 @@ def _leaf(value: Any, dtype: int) -> Any:
     if dtype == types_pb2.DT_STRING and isinstance(value, str | dict):
         return _bytes(value)
     if dtype in _FLOATS and number:
+        if math.isfinite(value) and abs(value) > np.finfo(_FLOATS[dtype]).max:
+            raise invalid(f"Cannot convert JSON value: {_shown(value)} to {dtype_name(dtype)}: it is too large")
         return float(value)
     if dtype in _INTEGERS and number and isinstance(value, int):
         return value

@@ -26,6 +26,7 @@ _FIELDS: dict[int, tuple[str, type]] = {
 }
 # A tensor may be sent as one value and a shape to fill with it; a few bytes must not become gigabytes.
 _MAX_FILLED = 1 << 24
+_MAX_ELEMENTS = 1 << 31
 
 
 def dtype_name(dtype: int) -> str:
@@ -63,6 +64,9 @@ def _shape(proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise invalid("a tensor of a request needs a known shape")
+    # Nothing times much is nothing, and yet no shape that an array can have.
+    if math.prod(max(size, 1) for size in shape) > _MAX_ELEMENTS:
+        raise invalid(f"a tensor of shape {list(shape)} is too large")
     return shape
 
 

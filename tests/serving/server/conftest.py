@@ -1,6 +1,7 @@
 """Servers in the test's own process, on free ports of the loopback interface, and the official stubs to ask them."""
 
 import contextlib
+import gc
 from types import SimpleNamespace
 
 import grpc
@@ -79,3 +80,12 @@ def served(tmp_path_factory, text_models, plain_model):
     )
     with serving(model_config_file=str(config), allow_version_labels_for_unavailable_models=True) as running:
         yield running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _imports_are_not_searched():
+    """As in the server's own process: unloading a version then looks through its objects, not through TensorFlow's."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()

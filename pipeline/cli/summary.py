@@ -103,11 +103,11 @@ def _verdict(summary: RunSummary) -> list[str]:
             f"[bold yellow]blessed and pushed earlier[/] as version {version}, no longer at {summary.pushed_to}",
             "next: agnews run --no-cache",
         ]
-    ask = """--input_exprs 'title=["Oil prices rise"];description=["Crude hit a record on Monday"]'"""
-    # The tool lies beside this interpreter, which need not be on the PATH.
-    tool = shlex.quote(str(Path(sys.executable).with_name("saved_model_cli")))
+    # The command lies beside this interpreter, which need not be on the PATH.
+    agnews = shlex.quote(str(Path(sys.executable).with_name("agnews")))
+    model = shlex.quote(summary.pushed_to.rpartition("/")[0])
     return [
-        f"[bold green]blessed and pushed[/] as version {version}: {summary.pushed_to}",
-        f"next, ask it: {tool} run --dir {shlex.quote(summary.pushed_to)} --tag_set serve "
-        f"--signature_def serving_default {escape(ask)}",
+        f"[bold green]blessed and pushed[/] as version {version}: {escape(summary.pushed_to)}",
+        f"next, serve it: {agnews} serve --model_name={summary.pushed_to.split('/')[-2]} --model_base_path={model}",
+        f'and ask it: {agnews} classify "Oil prices rise"',
     ]

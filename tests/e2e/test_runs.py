@@ -63,7 +63,7 @@ def test_the_summary_has_data_metrics_and_the_next_command(story):
     assert "0 quarantined" in shown
     assert "label=Sci/Tech" in shown
     assert "no baseline" in shown
-    assert "next, ask it: " in shown
+    assert "next, serve it: " in shown
 
 
 def test_noise_is_in_the_log_and_not_on_the_terminal(story):

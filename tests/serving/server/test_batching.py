@@ -11,7 +11,7 @@ from serving.server.batching import Batcher, BatchingOptions
 from serving.server.metrics import Metrics
 from serving.server.status import RequestError
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 NEVER = float("inf")
 
 

@@ -8,10 +8,11 @@ import pytest
 from tensorflow_serving.apis import model_pb2
 
 from serving.server.config import ModelServerConfig, single_model
-from serving.server.manager import Manager, ManagerOptions, State
+from serving.server.manager import Manager, ManagerOptions
 from serving.server.status import RequestError
+from serving.server.versions import State
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 POLL_SECONDS = 0.02
 
 

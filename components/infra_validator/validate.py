@@ -1,5 +1,6 @@
 """Asks a served export real questions and compares its answers with those of the model in this process."""
 
+import json
 import os
 import queue
 import subprocess
@@ -18,14 +19,17 @@ import psutil
 import tensorflow as tf
 from tensorflow_serving.apis import (
     get_model_status_pb2,
+    model_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
 )
 
-from components.infra_validator.server import MESSAGE_LIMITS, READY
 from schema.features import DESCRIPTION, TITLE
 
+# A text of a megabyte, in a batch, is more than gRPC's own 4 MiB.
+_MESSAGE_LIMITS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20)]
+_MODEL = "candidate"
 _BATCH = 8
 _POLL_SECONDS = 0.2
 # What clients send sooner or later: nothing, a novel, and what is not English.
@@ -111,13 +115,16 @@ def _serving(saved_model: str, limits: Limits, deadline: float) -> Iterator[Call
         "CUDA_VISIBLE_DEVICES": "-1",
         "PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
-    command = [sys.executable, "-m", "components.infra_validator.server", saved_model]
-    with tempfile.TemporaryFile("w+") as errors:
+    with tempfile.TemporaryFile("w+") as errors, tempfile.TemporaryDirectory() as base:
+        Path(base, "1").symlink_to(Path(saved_model).absolute())
+        # The project's own server, which runs a session as TensorFlow Serving does: what does not load is final here.
+        options = {"port": 0, "model_name": _MODEL, "model_base_path": base, "max_num_load_retries": 0}
+        command = [sys.executable, "-m", "serving.server", *(f"--{name}={value}" for name, value in options.items())]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
         try:
             with _MemoryGuard(process, limits.max_memory_mb) as guard:
                 port = _wait_for_port(process, guard, errors, deadline)
-                with grpc.insecure_channel(f"127.0.0.1:{port}", MESSAGE_LIMITS) as channel:
+                with grpc.insecure_channel(f"127.0.0.1:{port}", _MESSAGE_LIMITS) as channel:
                     _check_available(channel, deadline)
                     yield lambda signature, inputs: _predict(channel, signature, inputs, guard, deadline)
         finally:
@@ -133,9 +140,8 @@ def _wait_for_port(process: subprocess.Popen, guard: "_MemoryGuard", errors, dea
         line = lines.get(timeout=max(0.0, deadline - time.monotonic()))
     except queue.Empty:
         raise Refused("the export did not load within the time limit") from None
-    word, _, port = line.partition(" ")
-    if word == READY:
-        return int(port)
+    if line:
+        return json.loads(line)["grpc_port"]
     guard.check()
     errors.seek(0)
     last = [text for text in errors.read().splitlines() if text.strip()][-1:]
@@ -143,7 +149,7 @@ def _wait_for_port(process: subprocess.Popen, guard: "_MemoryGuard", errors, dea
 
 
 def _check_available(channel: grpc.Channel, deadline: float) -> None:
-    request = get_model_status_pb2.GetModelStatusRequest()
+    request = get_model_status_pb2.GetModelStatusRequest(model_spec=model_pb2.ModelSpec(name=_MODEL))
     stub = model_service_pb2_grpc.ModelServiceStub(channel)
     try:
         status = stub.GetModelStatus(request, timeout=max(0.1, deadline - time.monotonic()))
@@ -154,8 +160,7 @@ def _check_available(channel: grpc.Channel, deadline: float) -> None:
 
 
 def _predict(channel: grpc.Channel, signature: str, inputs: dict, guard: "_MemoryGuard", deadline: float) -> dict:
-    request = predict_pb2.PredictRequest()
-    request.model_spec.signature_name = signature
+    request = predict_pb2.PredictRequest(model_spec=model_pb2.ModelSpec(name=_MODEL, signature_name=signature))
     for name, value in inputs.items():
         request.inputs[name].CopyFrom(tf.make_tensor_proto(value, dtype=tf.string))
     try:

@@ -107,12 +107,13 @@ def write_plot(lines: Sequence[Line], path: Path) -> None:
         error = [[max(0.0, line.accuracy - low) * 100], [max(0.0, high - line.accuracy) * 100]]
         bars.errorbar(100 * line.accuracy, position, xerr=error, fmt="o", capsize=3)
         seconds = statistics.mean(outcome.seconds for outcome in line.outcomes)
-        times.plot(seconds, 100 * line.accuracy, "o")
-        times.annotate(line.name, (seconds, 100 * line.accuracy), xytext=(5, 4), textcoords="offset points", fontsize=7)
+        point = (seconds, 100 * line.accuracy)
+        times.plot(*point, "o")
+        times.annotate(line.name, point, xytext=(0, 6), textcoords="offset points", fontsize=7, ha="center")
     bars.set_yticks(range(len(ranked)), [line.name for line in ranked])
     bars.set(title="Test accuracy, % (95 % interval of one training)")
     times.set(title="Test accuracy, %, against training time, s", xscale="log")
-    times.margins(x=0.25, y=0.1)
+    times.margins(x=0.2, y=0.1)
     for axes in (bars, times):
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)

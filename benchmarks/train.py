@@ -58,9 +58,13 @@ def _prepare(loaded: Loaded, rows: int | None, directory: Path, console: Console
     from pipeline.cli.data import resolve_source
     from pipeline.comparison.data import prepare
     from pipeline.runners.display import PlainDisplay
+    from pipeline.runners.logs import logged_to
 
     settings = loaded.settings
-    with PlainDisplay(console) as display:
+    with (
+        logged_to(Path(os.devnull), verbose=False) as terminal,
+        PlainDisplay(Console(file=terminal, width=console.width)) as display,
+    ):
         data = prepare(settings, resolve_source(settings), display)
     chosen = np.sort(np.random.default_rng(1).permutation(len(data.tokens[TRAIN]))[:rows])
     texts = data.texts[TRAIN]

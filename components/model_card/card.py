@@ -89,7 +89,8 @@ def make_card(
     one = {role: artifacts[0] for role, artifacts in inputs.items() if artifacts}
     export_dir = path_utils.serving_model_path(one["model"].uri)
     rows = read_test_rows(artifact_utils.get_split_uri([one["examples"]], TEST))
-    model, report, training = ExportedModel(export_dir), read_report(one["evaluation"].uri), describe_training(export_dir)
+    model, training = ExportedModel(export_dir), describe_training(export_dir)
+    report = read_report(one["evaluation"].uri)
     probabilities = model.probabilities(rows.texts)
     answers = probabilities.argmax(axis=1)
     return Card(

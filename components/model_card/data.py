@@ -11,7 +11,6 @@ from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 
 from components.evaluator_report import OVERALL
-from components.model_card.evidence import Share
 from components.model_card.exported_model import ExportedModel
 from components.model_card.lineage import Fingerprint, fingerprint
 from components.model_card.rows import TestRows
@@ -66,10 +65,15 @@ class Data:
 
 @dataclass(frozen=True)
 class UnknownWords:
-    """Tokens of some texts, and the share of them that the vocabulary lacks."""
+    """Tokens of some texts, and how many of them the vocabulary lacks."""
 
     tokens: int
-    unknown: Share
+    unknown: int
+
+    @property
+    def share(self) -> float:
+        """Of the unknown ones. It has no interval: the tokens of a text are not drawn one by one."""
+        return self.unknown / self.tokens
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,7 @@ def describe_data(examples: Artifact, statistics: Artifact, preparation: Mapping
         for name in examples.mlmd_artifact.custom_properties
         if name.startswith(_QUARANTINED) and name != f"{_QUARANTINED}uri"
     }
+    splits = artifact_utils.decode_split_names(statistics.split_names)
     return Data(
         source=examples.get_string_custom_property("source"),
         synthetic=examples.get_int_custom_property("synthetic") == 1,
@@ -109,7 +114,7 @@ def describe_data(examples: Artifact, statistics: Artifact, preparation: Mapping
         quarantined={reason: count for reason, count in counts.items() if count},
         duplicates=examples.get_int_custom_property("duplicates"),
         train_test_overlap=examples.get_int_custom_property("train_test_overlap"),
-        splits={split: _split(statistics, split) for split in artifact_utils.decode_split_names(statistics.split_names)},
+        splits={split: _split(statistics, split) for split in splits},
         input_fingerprint="; ".join(examples.get_string_custom_property("input_fingerprint").splitlines()),
         examples=fingerprint(examples.uri),
         preparation=dict(preparation),
@@ -141,7 +146,7 @@ def describe_vocabulary(
     for name, mask in rows.slices().items():
         by_slice[TEST if name == OVERALL else f"{TEST}, {name}"] = _unknown(tokens[mask], unknown[mask])
     words = tft.TFTransformOutput(transform_graph.uri).vocabulary_size_by_name(VOCABULARY)
-    return Vocabulary(words, 1.0 - by_slice[TRAIN].unknown.value, by_slice)
+    return Vocabulary(words, 1.0 - by_slice[TRAIN].share, by_slice)
 
 
 def _of_split(transformed_examples: Artifact, split: str) -> UnknownWords:
@@ -151,5 +156,4 @@ def _of_split(transformed_examples: Artifact, split: str) -> UnknownWords:
 
 
 def _unknown(tokens: Sequence[int], unknown: Sequence[int]) -> UnknownWords:
-    in_all = int(sum(tokens))
-    return UnknownWords(in_all, Share.of(int(sum(unknown)), in_all))
+    return UnknownWords(int(sum(tokens)), int(sum(unknown)))

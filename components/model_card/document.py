@@ -34,25 +34,26 @@ class Table:
         caption: what the table shows.
         columns: heading of each column; none for a table of names and values.
         rows: the cells.
-        numbers: whether the cells after the first are numbers.
+        texts: how many columns hold texts; those after them hold numbers. None: all hold texts.
         heat: from 0 to 1 for each cell after the first, for a colour in its background.
     """
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
-    numbers: bool = True
+    texts: int | None = 1
     heat: Sequence[Sequence[float]] | None = None
     kind: str = "table"
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture and what it shows in words."""
+    """A picture, what it shows in words, and its width where there is room, in pixels."""
 
     svg: Markup
     title: str
     description: str
+    width: int
     kind: str = "plot"
 
 
@@ -70,7 +71,7 @@ class Section:
 
 def facts(caption: str, values: dict[str, object]) -> Table:
     """A table of names and values."""
-    return Table(caption, (), [[name, str(value)] for name, value in values.items()], numbers=False)
+    return Table(caption, (), [[name, str(value)] for name, value in values.items()], texts=None)
 
 
 def unavailable(missing: Missing) -> Paragraph:

@@ -26,7 +26,7 @@ class Revision:
 
 @dataclass(frozen=True)
 class Environment:
-    """The process that wrote the card; in a local run the one that trained as well.
+    """The process that wrote the card; the training may have run before, or elsewhere.
 
     Attributes:
         versions: of Python and of packages, by name.

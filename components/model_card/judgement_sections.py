@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from components.evaluator_report import OVERALL
 from components.model_card import plots
+from components.model_card.baseline import BaselineComparison
 from components.model_card.card import Card
 from components.model_card.document import (
     Block,
@@ -18,6 +19,7 @@ from components.model_card.document import (
     unavailable,
 )
 from components.model_card.evidence import Missing
+from components.model_card.robustness import Robustness
 from schema.features import CLASS_NAMES
 
 _LEVEL = "Intervals hold the true value in 95 of 100 cases"
@@ -57,7 +59,7 @@ def _verdict(card: Card) -> Iterator[Block]:
         ]
         for threshold in verdicts.thresholds
     ]
-    yield Table("Thresholds of the Evaluator", ("slice", "metric", "reached", "required", "verdict"), rows)
+    yield Table("Thresholds of the Evaluator", ("slice", "metric", "reached", "required", "verdict"), rows, texts=2)
     if not any(threshold.against_baseline for threshold in verdicts.thresholds):
         yield Paragraph("Without a baseline, the thresholds against it were not checked.")
 
@@ -72,7 +74,7 @@ def _use(card: Card) -> Iterator[Block]:
     yield Items("Limitations", owner.limitations)
     yield Items("Trade-offs", owner.tradeoffs)
     rows = [[entry.risk, entry.mitigation] for entry in owner.ethical_considerations]
-    yield Table("Ethical considerations", ("risk", "mitigation"), rows, numbers=False)
+    yield Table("Ethical considerations", ("risk", "mitigation"), rows, texts=None)
     yield Items("License of the data", [owner.data.license])
     yield Items("Sensitive data", owner.data.sensitive)
 
@@ -107,14 +109,16 @@ def _quality(card: Card) -> Iterator[Block]:
     yield Table(
         "Confusion matrix: rows by true class, columns by answer",
         ("true class", *CLASS_NAMES),
-        [[name, *(f"{count:,}" for count in counts)] for name, counts in zip(CLASS_NAMES, quality.confusion, strict=True)],
+        [
+            [name, *(f"{count:,}" for count in counts)]
+            for name, counts in zip(CLASS_NAMES, quality.confusion, strict=True)
+        ],
         heat=[[count / max(1, sum(counts)) for count in counts] for counts in quality.confusion],
     )
-    others = {name: number(value) for name, value in quality.overall.items() if name not in ("accuracy", "example_count")}
-    yield facts("Other metrics over all rows", others)
+    yield facts("Other metrics over all rows", {name: number(value) for name, value in quality.overall.items()})
     yield Paragraph(
-        f"{_LEVEL}; they are Wilson's. The metrics are the Evaluator's; the card's own predictions, on which calibration, "
-        f"errors, comparison and robustness rest, reach an accuracy of {quality.repeated_accuracy:.4f}."
+        f"{_LEVEL}; they are Wilson's. The metrics are the Evaluator's; the card's own predictions, on which "
+        f"calibration, errors, comparison and robustness rest, reach an accuracy of {quality.repeated_accuracy:.4f}."
     )
 
 
@@ -159,7 +163,7 @@ def _baseline(card: Card) -> Iterator[Block]:
         {
             "baseline": f"model {baseline.model}",
             "accuracy of the baseline": number(baseline.accuracy),
-            "change of accuracy": f"{change(baseline.change)}, 95 % interval {baseline.low:+.4f} to {baseline.high:+.4f}",
+            "change of accuracy": f"{change(baseline.change)}, 95 % interval {_bounds(baseline)}",
             "rows that the new model alone has right": f"{test.only_first:,}",
             "rows that the baseline alone has right": f"{test.only_second:,}",
             "rows with another answer": f"{baseline.other_answers:,}",
@@ -170,18 +174,22 @@ def _baseline(card: Card) -> Iterator[Block]:
     yield Paragraph(f"At the level of 5 % the two {significant}.")
 
 
+def _bounds(measured: BaselineComparison | Robustness) -> str:
+    return f"{measured.low:+.4f} to {measured.high:+.4f}"
+
+
 def _errors(card: Card) -> Iterator[Block]:
     if not card.errors:
         yield Paragraph("The model made no error on the test rows.")
         return
     yield Table(
         "The wrong answers of which the model was surest",
-        ("row", "true class", "answer", "probability", "title", "description"),
+        ("true class", "answer", "probability", "title and description", "row"),
         [
-            [error.id, error.true_class, error.answer, number(error.probability), error.title, error.description]
+            [error.true_class, error.answer, number(error.probability), f"{error.title}: {error.description}", error.id]
             for error in card.errors
         ],
-        numbers=False,
+        texts=None,
     )
 
 
@@ -198,7 +206,7 @@ def _robustness(card: Card) -> Iterator[Block]:
                 f"{name}: {check.meaning}",
                 f"{check.rows:,}",
                 *(number(check.before), number(check.after), change(check.change)),
-                *(f"{check.low:+.4f} to {check.high:+.4f}", f"{check.other_answers:,}"),
+                *(_bounds(check), f"{check.other_answers:,}"),
             ]
             for name, check in found.items()
         ],

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from components.model_card import plots
 from components.model_card.card import Card
-from components.model_card.document import Block, Paragraph, Section, Table, facts, interval, number, unavailable
+from components.model_card.document import Block, Paragraph, Section, Table, facts, number, unavailable
 from components.model_card.environment import Environment
 from components.model_card.evidence import Missing
 from components.model_card.training import Training
@@ -61,9 +61,9 @@ def _vocabulary(card: Card) -> Iterator[Block]:
     )
     yield Table(
         "Tokens that are out of vocabulary",
-        ("slice", "tokens", "share unknown", "95 % interval"),
+        ("slice", "tokens", "unknown", "share"),
         [
-            [name, f"{words.tokens:,}", number(words.unknown.value), interval(words.unknown)]
+            [name, f"{words.tokens:,}", f"{words.unknown:,}", number(words.share)]
             for name, words in vocabulary.by_slice.items()
         ],
     )
@@ -89,6 +89,7 @@ def _training(card: Card) -> Iterator[Block]:
             ),
             ["total", "", "", f"{training.parameters:,}"],
         ],
+        texts=3,
     )
     yield facts("Hyperparameters", {name.replace("_", " "): _value(v) for name, v in training.hyperparameters.items()})
 
@@ -142,7 +143,7 @@ def _environment(environment: Environment) -> Iterator[Block]:
         if isinstance(revision, Missing)
         else f"{revision.commit}, {'with changes that are not committed' if revision.dirty else 'unchanged'}"
     )
-    yield Paragraph("Of the process that wrote the card, which in a local run is the one that trained.")
+    yield Paragraph("Of the process that wrote the card; the training may have run before, or elsewhere.")
     yield facts(
         "Machine and code",
         {
@@ -174,6 +175,6 @@ def _lineage(card: Card) -> Iterator[Block]:
         "Artifacts in the metadata store",
         ("role", "type", "id", "place"),
         [[source.role, source.type, str(source.id), source.uri] for source in lineage.sources],
-        numbers=False,
+        texts=None,
     )
     yield facts("Source code of the stages, fingerprints", dict(lineage.code))

@@ -66,7 +66,7 @@ def read_owner_statements(path: Path) -> OwnerStatements:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         return OwnerStatements.model_validate(content)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(f"{path} cannot be read as YAML: {error}; restore it, a run needs it for the card") from error
+        raise SettingsError(f"{path} cannot be read as YAML: {error}; a run needs it for the card") from error
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors())
         raise SettingsError(f"{path}: {wrong}; correct these keys, a run needs them for the card") from error

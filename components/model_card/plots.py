@@ -10,7 +10,7 @@ from components.model_card.document import Plot
 _WIDTH, _HEIGHT = 360, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 12, 40
 _LINE_HEIGHT = 24
-_LABEL_WIDTH = 150
+_LABEL_WIDTH = 140
 _TICKS = 5
 
 Interval = tuple[str, float, float, float]
@@ -20,8 +20,8 @@ Interval = tuple[str, float, float, float]
 class _Scale:
     """From values to coordinates."""
 
-    def __init__(self, low: float, high: float, start: float, end: float):
-        self.ticks = [tick for tick in MaxNLocator(_TICKS).tick_values(low, high)]
+    def __init__(self, low: float, high: float, start: float, end: float, *, whole: bool = False):
+        self.ticks = MaxNLocator(_TICKS, integer=whole).tick_values(low, high).tolist()
         self._low, self._high = self.ticks[0], self.ticks[-1]
         self._start, self._end = start, end
 
@@ -40,10 +40,9 @@ def curves(name: str, title: str, series: Mapping[str, Sequence[float]], best_ep
     """
     epochs = max(len(values) for values in series.values())
     values = [value for line in series.values() for value in line]
-    x = _Scale(1, max(epochs, 2), _LEFT, _WIDTH - _RIGHT)
+    x = _Scale(1, max(epochs, 2), _LEFT, _WIDTH - _RIGHT, whole=True)
     y = _Scale(min(values), max(values), _HEIGHT - _BOTTOM, _TOP)
-    whole = [tick for tick in x.ticks if tick == int(tick)]
-    body = _grid_y(y) + _ticks_x(x, whole, "{:.0f}", "epoch")
+    body = _grid_y(y, _WIDTH) + _ticks_x(x, _HEIGHT, "epoch")
     body += _line("mark", x(best_epoch), _TOP, x(best_epoch), _HEIGHT - _BOTTOM)
     for index, (label, line) in enumerate(series.items()):
         points = " ".join(f"{x(epoch):.1f},{y(value):.1f}" for epoch, value in enumerate(line, 1))
@@ -64,7 +63,7 @@ def reliability(name: str, title: str, bins: Sequence[Interval]) -> Plot:
     """
     size = 300
     x, y = _Scale(0, 1, _LEFT, size - _RIGHT), _Scale(0, 1, size - _BOTTOM, _TOP)
-    body = _grid_y(y) + _ticks_x(x, x.ticks, "{:.1f}", "confidence", size)
+    body = _grid_y(y, size) + _ticks_x(x, size, "mean confidence")
     body += _line("mark", x(0), y(0), x(1), y(1))
     for label, value, low, high in bins:
         place = x(float(label))
@@ -82,7 +81,7 @@ def intervals(name: str, title: str, rows: Sequence[Interval], reference: float)
         rows: from top to bottom.
         reference: where the line stands.
     """
-    width, height = 560, _TOP + _LINE_HEIGHT * len(rows) + 30
+    width, height = 460, _TOP + _LINE_HEIGHT * len(rows) + 30
     bounds = [reference, *(bound for _, _, low, high in rows for bound in (low, high))]
     x = _Scale(min(bounds), max(bounds), _LABEL_WIDTH, width - 20)
     body = Markup("")
@@ -101,24 +100,25 @@ def intervals(name: str, title: str, rows: Sequence[Interval], reference: float)
 def _plot(name: str, title: str, description: str, body: Markup, width: int, height: int) -> Plot:
     svg = Markup(
         '<svg role="img" aria-labelledby="{name}-title {name}-desc" viewBox="0 0 {width} {height}" '
-        'style="max-width: {width}px" xmlns="http://www.w3.org/2000/svg">'
+        'xmlns="http://www.w3.org/2000/svg">'
         '<title id="{name}-title">{title}</title><desc id="{name}-desc">{description}</desc>{body}</svg>'
     ).format(name=name, title=title, description=description, body=body, width=width, height=height)
-    return Plot(svg, title, description)
+    return Plot(svg, title, description, width)
 
 
-def _grid_y(y: _Scale) -> Markup:
+def _grid_y(y: _Scale, width: int) -> Markup:
     body = Markup("")
     for tick in y.ticks:
-        body += _line("grid", _LEFT, y(tick), _WIDTH - _RIGHT, y(tick)) + _text(_LEFT - 6, y(tick) + 4, f"{tick:.4g}", "tick end")
+        body += _line("grid", _LEFT, y(tick), width - _RIGHT, y(tick))
+        body += _text(_LEFT - 6, y(tick) + 4, f"{tick:.4g}", "tick end")
     return body
 
 
-def _ticks_x(x: _Scale, ticks: Sequence[float], form: str, title: str, height: int = _HEIGHT) -> Markup:
-    body = Markup("")
-    for tick in ticks:
-        body += _text(x(tick), height - _BOTTOM + 16, form.format(tick), "tick middle")
-    return body + _text(x(ticks[-1]), height - 6, title, "tick end")
+def _ticks_x(x: _Scale, height: int, title: str) -> Markup:
+    body = _text(x(x.ticks[-1]), height - 4, title, "tick end")
+    for tick in x.ticks:
+        body += _text(x(tick), height - _BOTTOM + 16, f"{tick:.4g}", "tick middle")
+    return body
 
 
 def _line(style: str, x1: float, y1: float, x2: float, y2: float) -> Markup:

@@ -12,9 +12,10 @@ from tfx.types import Artifact
 from components.evaluator import ACCURACY
 from components.evaluator_report import OVERALL, EvaluationReport
 from components.model_card.evidence import Share
-from components.model_card.rows import TestRows
+from components.model_card.rows import SLICES, TestRows
 from schema.features import CLASS_NAMES, LABEL
 
+_OF_SLICES = (ACCURACY, "example_count")
 _BLESSED, _REASON = "blessed", "reason"
 
 
@@ -116,7 +117,7 @@ def describe_quality(report: EvaluationReport, correct: np.ndarray) -> Quality:
     confusion = np.array(report.confusion)
     overall = report.metrics[OVERALL]
     return Quality(
-        slices={name: _slice(report, name) for name in sorted(report.metrics, key=_order)},
+        slices={name: _slice(report, name) for name in SLICES if name in report.metrics},
         classes={
             name: ClassQuality(
                 precision=Share.of(int(confusion[label, label]), int(confusion[:, label].sum())),
@@ -126,7 +127,7 @@ def describe_quality(report: EvaluationReport, correct: np.ndarray) -> Quality:
             )
             for label, name in enumerate(CLASS_NAMES)
         },
-        overall={name: value for name, value in sorted(overall.items()) if "/" not in name},
+        overall={name: value for name, value in sorted(overall.items()) if "/" not in name and name not in _OF_SLICES},
         confusion=report.confusion,
         repeated_accuracy=float(correct.mean()),
     )
@@ -137,10 +138,6 @@ def _slice(report: EvaluationReport, name: str) -> SliceQuality:
     rows = round(values["example_count"])
     accuracy = Share.of(round(values[ACCURACY] * rows), rows)
     return SliceQuality(rows, accuracy, report.baseline.get(name, {}).get(ACCURACY))
-
-
-def _order(name: str) -> tuple[bool, bool, str]:
-    return name != OVERALL, not name.startswith(LABEL), name
 
 
 def describe_verdicts(

@@ -106,7 +106,7 @@ CHECKS = (
     Check("typos", "one word of ten with two letters swapped, one left out, or one doubled", _each(_with_typos)),
     Check("lower case", "all letters in lower case", _each(lambda text, _: text.lower())),
     Check("upper case", "all letters in upper case", _each(lambda text, _: text.upper())),
-    Check("truncation", "the second half of the description left out", lambda title, text, _: (title, _first_half(text))),
+    Check("truncation", "the description's second half left out", lambda title, text, _: (title, _first_half(text))),
     Check("title only", "the description left out", lambda title, text, _: (title, "")),
     Check("names swapped", "given names replaced by others, of other languages among them", _each(_swapped(_NAMES))),
     Check("countries swapped", "names of countries replaced by those of others", _each(_swapped(_COUNTRIES))),
@@ -125,7 +125,9 @@ def check_robustness(
         limit: rows of a check at most, drawn from those which it changes.
         seed: of the draw and of the changes.
     """
-    return {check.name: _run(check, model, rows, answers, limit, random.Random(f"{seed} {check.name}")) for check in CHECKS}
+    return {
+        check.name: _run(check, model, rows, answers, limit, random.Random(f"{seed} {check.name}")) for check in CHECKS
+    }
 
 
 def _run(

@@ -10,6 +10,13 @@ from tfx.dsl.io import fileio
 from components.evaluator_report import OVERALL
 from schema.features import CLASS_NAMES, DESCRIPTION, ID, LABEL, LENGTH_BUCKET, LENGTH_BUCKETS, TITLE
 
+SLICES = (
+    OVERALL,
+    *(f"{LABEL}={name}" for name in CLASS_NAMES),
+    *(f"{LENGTH_BUCKET}={name}" for name in LENGTH_BUCKETS),
+)
+"""Names of the Evaluator's slices, in the order in which they are shown."""
+
 _READ_BATCH = 4096
 _TEXT = tf.io.FixedLenFeature([], tf.string)
 _FEATURES = {
@@ -50,12 +57,12 @@ class TestRows:
     def slices(self) -> dict[str, np.ndarray]:
         """Which rows each slice of the Evaluator holds, bool [rows] by the slice's name; none that holds no row."""
         buckets = np.array(self.buckets)
-        slices = {
-            OVERALL: np.full(len(self.labels), True),
-            **{f"{LABEL}={name}": self.labels == label for label, name in enumerate(CLASS_NAMES)},
-            **{f"{LENGTH_BUCKET}={name}": buckets == name for name in LENGTH_BUCKETS},
-        }
-        return {name: mask for name, mask in slices.items() if mask.any()}
+        masks = (
+            np.full(len(self.labels), True),
+            *(self.labels == label for label in range(len(CLASS_NAMES))),
+            *(buckets == name for name in LENGTH_BUCKETS),
+        )
+        return {name: mask for name, mask in zip(SLICES, masks, strict=True) if mask.any()}
 
 
 def read_test_rows(directory: str) -> TestRows:

@@ -110,8 +110,8 @@ def _data_description(card: Card) -> str:
     data = card.data
     splits = ", ".join(f"{split.rows} {name}" for name, split in data.splits.items())
     return (
-        f"{data.rows_read} rows read from {data.source}, span {data.span}: {splits}; {data.rows_quarantined} quarantined, "
-        f"{data.duplicates} duplicates, {data.train_test_overlap} in both train and test. "
+        f"{data.rows_read} rows read from {data.source}, span {data.span}: {splits}; {data.rows_quarantined} "
+        f"quarantined, {data.duplicates} duplicates, {data.train_test_overlap} in both train and test. "
         f"SHA-256 of the written rows: {data.examples.sha256}. License: {card.owner.data.license}"
     )
 
@@ -119,8 +119,7 @@ def _data_description(card: Card) -> str:
 def _metrics(card: Card) -> Iterator[dict[str, Any]]:
     quality, calibration, serving = card.quality, card.calibration, card.serving
     for name, value in quality.overall.items():
-        if name not in ("accuracy", "example_count"):
-            yield _metric(name, value)
+        yield _metric(name, value)
     for name, part in quality.slices.items():
         yield _metric("example_count", part.rows, name)
         yield _metric("accuracy", part.accuracy, name)
@@ -138,7 +137,7 @@ def _metrics(card: Card) -> Iterator[dict[str, Any]]:
         if check:
             yield _metric("accuracy_change_if_perturbed", Share(check.change, check.low, check.high), name)
     for name, words in card.vocabulary.by_slice.items():
-        yield _metric("out_of_vocabulary_rate", words.unknown, name)
+        yield _metric("out_of_vocabulary_rate", words.share, name)
     for quantile, milliseconds in serving.milliseconds.items():
         yield _metric(f"latency_{quantile}_milliseconds", milliseconds)
     yield _metric("throughput_rows_per_second", serving.rows_per_second)

@@ -152,7 +152,7 @@ def describe_vocabulary(
 def _of_split(transformed_examples: Artifact, split: str) -> UnknownWords:
     files = fileio.glob(os.path.join(artifact_utils.get_split_uri([transformed_examples], split), "*"))
     ids = read_rows(sorted(files)).token_ids
-    return _unknown([len(ids)], [np.count_nonzero(ids == OOV_ID)])
+    return _unknown([len(ids)], [int(np.count_nonzero(ids == OOV_ID))])
 
 
 def _unknown(tokens: Sequence[int], unknown: Sequence[int]) -> UnknownWords:

@@ -1,6 +1,7 @@
 """What the sections of a card are made of: shares with their intervals, and parts that could not be had."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from components.statistics import wilson_interval
 
@@ -15,7 +16,7 @@ class Missing:
 
     not_available: str
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> Literal[False]:
         return False
 
 

@@ -56,7 +56,7 @@ def _data(card: Card) -> Iterator[Block]:
 def _vocabulary(card: Card) -> Iterator[Block]:
     vocabulary = card.vocabulary
     yield facts(
-        "Vocabulary",
+        "Words",
         {"words": f"{vocabulary.words:,}", "coverage of the training tokens": f"{vocabulary.coverage:.4%}"},
     )
     yield Table(
@@ -109,7 +109,9 @@ def _curves_table(training: Training) -> Table:
 
 def _cost(card: Card) -> Iterator[Block]:
     serving, training = card.serving, card.training
-    if training:
+    if isinstance(training, Missing):
+        yield Paragraph(f"Training time is not available: {training.not_available}.")
+    else:
         before, after = training.validation_error
         yield facts(
             "Training",
@@ -118,11 +120,11 @@ def _cost(card: Card) -> Iterator[Block]:
                 "rows": f"{training.rows:,}, of {training.tokens_per_row} tokens in the mean",
                 "steps": f"{training.steps:,}",
                 "device": training.device,
+                "TensorFlow that wrote the export": training.tensorflow,
+                "seed": training.hyperparameters["seed"],
                 "calibration error on val": f"{before:.4f} before the temperature, {after:.4f} after",
             },
         )
-    else:
-        yield Paragraph(f"Training time is not available: {training.not_available}.")
     quantiles = ", ".join(f"{name} {milliseconds:.2f}" for name, milliseconds in serving.milliseconds.items())
     yield facts(
         "Serving, in the process that wrote the card, without a network",
@@ -158,7 +160,7 @@ def _environment(environment: Environment) -> Iterator[Block]:
 
 
 def _lineage(card: Card) -> Iterator[Block]:
-    lineage, training = card.lineage, card.training
+    lineage = card.lineage
     yield facts(
         "This card",
         {
@@ -167,8 +169,6 @@ def _lineage(card: Card) -> Iterator[Block]:
             "written at": card.written,
             "model": card.model,
             "SHA-256 of the export": card.export.sha256,
-            "TensorFlow that wrote the export": training.tensorflow if training else training.not_available,
-            "seed": training.hyperparameters["seed"] if training else training.not_available,
         },
     )
     yield Table(

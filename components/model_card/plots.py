@@ -21,7 +21,7 @@ class _Scale:
     """From values to coordinates."""
 
     def __init__(self, low: float, high: float, start: float, end: float, *, whole: bool = False):
-        self.ticks = MaxNLocator(_TICKS, integer=whole).tick_values(low, high).tolist()
+        self.ticks = [float(tick) for tick in MaxNLocator(_TICKS, integer=whole).tick_values(low, high)]
         self._low, self._high = self.ticks[0], self.ticks[-1]
         self._start, self._end = start, end
 

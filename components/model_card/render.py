@@ -39,8 +39,8 @@ def write_card(card: Card, directory: str) -> None:
         MARKDOWN: markdown,
     }
     for name, content in files.items():
-        with fileio.open(os.path.join(directory, name), "w") as file:
-            file.write(content)
+        with fileio.open(os.path.join(directory, name), "wb") as file:
+            file.write(content.encode())
 
 
 def _json(value: object) -> str:

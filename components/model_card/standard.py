@@ -4,9 +4,9 @@
 The package that ships it cannot be installed beside TFX 1.21: it wants TensorFlow Model Analysis below 0.42.
 """
 
-import copy
 import dataclasses
 import json
+import math
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,7 @@ import jsonschema
 from pydantic import BaseModel
 
 from components.model_card.card import Card
-from components.model_card.evidence import Share
+from components.model_card.evidence import Missing, Share
 from components.model_card.training import Training
 from schema.features import CLASS_NAMES, DESCRIPTION, TITLE
 
@@ -44,7 +44,7 @@ def closed_schema() -> dict[str, Any]:
             closed["$ref"] = node["$ref"].replace("#", "#/", 1)
         return closed
 
-    return close(copy.deepcopy(published))
+    return close(published)
 
 
 def to_standard(card: Card, documentation: str) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def to_standard(card: Card, documentation: str) -> dict[str, Any]:
             "path": next(source.uri for source in card.lineage.sources if source.role == "model"),
         },
         "model_parameters": {
-            "model_architecture": training.architecture if training else training.not_available,
+            "model_architecture": training.not_available if isinstance(training, Missing) else training.architecture,
             "data": [
                 {
                     "name": owner.data.name,
@@ -163,7 +163,10 @@ def _metric(kind: str, value: float | Share, of_slice: str = "") -> dict[str, An
 
 
 def to_plain(value: Any) -> Any:
-    """Sections and all that they hold as dictionaries, lists, texts and numbers."""
+    """Sections and all that they hold as dictionaries, lists, texts and numbers; what is no number becomes None.
+
+    The Evaluator's AUC, for instance, is none where the test rows lack a class.
+    """
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -172,4 +175,6 @@ def to_plain(value: Any) -> Any:
         return {str(key): to_plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [to_plain(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return value

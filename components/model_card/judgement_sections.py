@@ -42,7 +42,7 @@ def _verdict(card: Card) -> Iterator[Block]:
     verdicts = card.verdicts
     if card.data.synthetic:
         yield Paragraph("The rows are synthetic: nothing here says how good the model is on real news.", warning=True)
-    blessed = "Blessed: it reached every threshold" if verdicts.blessed else "Not blessed: it missed a threshold"
+    blessed = "The Evaluator blessed the model" if verdicts.blessed else "The Evaluator did not bless the model"
     servable = (
         "It was served and answered as it should"
         if verdicts.infra_blessed

@@ -10,7 +10,7 @@ from components.model_card.document import Plot
 _WIDTH, _HEIGHT = 360, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 12, 40
 _LINE_HEIGHT = 24
-_LABEL_WIDTH = 140
+_LABEL_WIDTH = 160
 _TICKS = 5
 
 Interval = tuple[str, float, float, float]
@@ -81,7 +81,7 @@ def intervals(name: str, title: str, rows: Sequence[Interval], reference: float)
         rows: from top to bottom.
         reference: where the line stands.
     """
-    width, height = 460, _TOP + _LINE_HEIGHT * len(rows) + 30
+    width, height = 480, _TOP + _LINE_HEIGHT * len(rows) + 30
     bounds = [reference, *(bound for _, _, low, high in rows for bound in (low, high))]
     x = _Scale(min(bounds), max(bounds), _LABEL_WIDTH, width - 20)
     body = Markup("")

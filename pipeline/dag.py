@@ -15,6 +15,7 @@ from components.evaluator_component import AgNewsEvaluator
 from components.example_gen.component import AgNewsExampleGen
 from components.example_gen.sources import DataSource
 from components.infra_validator.component import AgNewsInfraValidator
+from components.model_card.component import ModelCardGen
 from components.pusher import AgNewsPusher
 from components.resolvers import LatestOtherBlessedModel, PreviousStatistics
 from components.schema_gen import CuratedSchemaGen
@@ -23,6 +24,8 @@ from pipeline.code_version import code_version
 from pipeline.metadata_store import connection_config
 from pipeline.settings import InfraValidatorSettings, Settings
 from schema.features import SCHEMA_PATH, TEST, TRAIN, VAL
+
+_CARD_STAGES = ("example_gen", "transform", "trainer", "evaluator", "model_card")
 
 
 def create_pipeline(settings: Settings, source: DataSource, *, until: str | None = None) -> Pipeline:
@@ -107,6 +110,22 @@ def create_pipeline(settings: Settings, source: DataSource, *, until: str | None
         eval_config=eval_config(**settings.evaluator.model_dump()),
     ).with_id("Evaluator")
     infra_validator = _infra_validator(settings.infra_validator, model, examples)
+    model_card = ModelCardGen(
+        examples=examples,
+        statistics=statistics,
+        transform_graph=transform.outputs["transform_graph"],
+        transformed_examples=transform.outputs["transformed_examples"],
+        model=model,
+        baseline_model=baseline.outputs["model"],
+        evaluation=evaluator.outputs["evaluation"],
+        blessing=evaluator.outputs["blessing"],
+        infra_blessing=infra_validator.outputs["blessing"],
+        preparation=settings.data.model_dump(include={"val_fraction", "max_bad_fraction", "max_chars"})
+        | settings.transform.model_dump(),
+        robustness_rows=settings.model_card.robustness_rows,
+        errors_shown=settings.model_card.worst_errors,
+        code={stage: code_version(stage) for stage in _CARD_STAGES},
+    )
     pusher = AgNewsPusher(
         model=model,
         model_blessing=evaluator.outputs["blessing"],
@@ -115,9 +134,12 @@ def create_pipeline(settings: Settings, source: DataSource, *, until: str | None
             filesystem={"base_directory": f"{settings.pusher.destination}/{settings.pusher.model_name}"}
         ),
     )
+    # Nothing goes into service without its card: who approves reads it before. Where it fails, nothing is pushed.
+    pusher.add_upstream_node(model_card)
     components = [
         *(example_gen, schema_gen, statistics_gen, example_validator, previous_statistics, gate),
-        *(transform, *([tuner] if tuner else []), trainer, baseline, evaluator, infra_validator, pusher),
+        *(transform, *([tuner] if tuner else []), trainer, baseline, evaluator),
+        *(infra_validator, model_card, pusher),
     ]
     if until:
         components = components[: [component.id for component in components].index(until) + 1]

@@ -192,6 +192,13 @@ class InfraValidatorSettings(Section):
     serving_image: str = Field("tensorflow/serving:2.19.1", description="image for docker and kubernetes")
 
 
+class ModelCardSettings(Section):
+    """What the model card looks into."""
+
+    robustness_rows: PositiveInt = Field(1_000, description="test rows of each robustness check; each costs an answer")
+    worst_errors: PositiveInt = Field(20, description="wrong answers shown with their text, the surest first")
+
+
 class PusherSettings(Section):
     """Where blessed models go."""
 
@@ -258,6 +265,7 @@ class Settings(Section):
     trainer: TrainerSettings = TrainerSettings()
     evaluator: EvaluatorSettings = EvaluatorSettings()
     infra_validator: InfraValidatorSettings = InfraValidatorSettings()
+    model_card: ModelCardSettings = ModelCardSettings()
     pusher: PusherSettings = PusherSettings()
     metadata: MetadataSettings = MetadataSettings()
     beam: BeamSettings = BeamSettings()

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from components.statistics import mcnemar, wilson_interval
 from pipeline.comparison.entrants import Outcome
-from pipeline.comparison.statistics import accuracy_interval, mcnemar
 
 _COLUMNS = (
     *("entrant", "seeds", "accuracy %", "95 % interval", "p against the best", "ECE", "parameters"),
@@ -44,7 +44,7 @@ class Line:
     @property
     def interval(self) -> tuple[float, float]:
         """Of the typical outcome."""
-        return accuracy_interval(np.array(self.typical.correct))
+        return wilson_interval(sum(self.typical.correct), len(self.typical.correct))
 
 
 def cells(lines: Sequence[Line]) -> list[list[str]]:

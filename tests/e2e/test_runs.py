@@ -1,7 +1,9 @@
 """One story, told once: a first run, the same again, another setting, drifted data, spoiled data."""
 
 import csv
+import json
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -119,9 +121,23 @@ def test_a_worse_model_is_not_pushed_and_the_summary_says_why(story):
     assert story.worse_versions == story.first_versions
 
 
-def test_the_best_values_of_a_search_go_to_the_trainer(story):
-    import json
+def test_every_model_has_a_card_blessed_or_not(story):
+    store = story.workplace.store()
+    cards = store.get_artifacts_by_type("ModelCard")
+    assert [card.custom_properties["model_id"].int_value for card in cards] == [
+        model.id for model in store.get_artifacts_by_type("Model")
+    ]
+    first, worse, _ = [json.loads((Path(card.uri) / "evidence.json").read_text()) for card in cards]
+    assert (first["verdicts"]["blessed"], worse["verdicts"]["blessed"]) == (True, False)
+    assert "not_available" in first["baseline"]
+    assert worse["baseline"]["model"] == first["model"]
+    assert worse["baseline"]["test"]["p_value"] < 0.001
+    assert f"{first['quality']['repeated_accuracy']:.4f}" in story.first.output
+    for evidence, shown in ((first, story.first), (worse, story.worse)):
+        assert f"run {evidence['lineage']['run']}" in shown.output
 
+
+def test_the_best_values_of_a_search_go_to_the_trainer(story):
     assert story.tuned.status == 0
     assert story.tuned.states["Tuner"] == story.tuned.states["Trainer"] == "done"
     assert story.tuned.output.count("Tuner: trial done") == 2

@@ -38,6 +38,13 @@ def test_another_name_of_a_class_changes_the_version(stages, monkeypatch):
     assert module.code_version("folder") != before
 
 
+def test_an_edited_template_changes_the_version(stages):
+    (stages / "folder/page.html.j2").write_text("<p>")
+    before = module.code_version("folder")
+    (stages / "folder/page.html.j2").write_text("<b>")
+    assert module.code_version("folder") != before
+
+
 def test_what_is_no_code_leaves_the_version(stages):
     before = module.code_version("folder")
     (stages / "folder/notes.txt").write_text("notes")

@@ -32,6 +32,7 @@ def test_every_standard_stage_is_there(compiled):
         "BaselineResolver",
         "Evaluator",
         "AgNewsInfraValidator",
+        "ModelCardGen",
         "AgNewsPusher",
     }
 
@@ -42,15 +43,24 @@ def test_nothing_is_trained_before_the_gate_and_nothing_pushed_without_both_bles
     assert {"Evaluator", "AgNewsInfraValidator"} <= set(nodes["AgNewsPusher"].upstream_nodes)
 
 
+def test_a_card_needs_no_blessing_and_nothing_is_pushed_without_a_card(compiled):
+    nodes = compiled()
+    assert {"Evaluator", "AgNewsInfraValidator"} <= set(nodes["ModelCardGen"].upstream_nodes)
+    assert "ModelCardGen" in nodes["AgNewsPusher"].upstream_nodes
+    assert nodes["ModelCardGen"].inputs.inputs["baseline_model"].min_count == 0
+
+
 def test_a_setting_reaches_its_own_stage_alone(compiled):
     def changed(**sections):
         before, after = compiled(), compiled(**sections)
         return {name for name in before if before[name].parameters != after[name].parameters}
 
     assert changed(trainer={"epochs": 9}) == {"Trainer"}
-    assert changed(transform={"max_tokens": 9}) == {"Transform"}
+    # The card names the settings that decide which rows and tokens there are.
+    assert changed(transform={"max_tokens": 9}) == {"Transform", "ModelCardGen"}
     assert changed(evaluator={"min_accuracy": 0.5}) == {"Evaluator"}
-    assert changed(data={"max_chars": 9}) == {"AgNewsExampleGen"}
+    assert changed(data={"max_chars": 9}) == {"AgNewsExampleGen", "ModelCardGen"}
+    assert changed(model_card={"robustness_rows": 9}) == {"ModelCardGen"}
     assert changed(infra_validator={"rows": 9}) == {"AgNewsInfraValidator"}
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.comparison.statistics import accuracy_interval, mcnemar
+from components.statistics import change_interval, mcnemar, wilson_interval
 
 
 def marks(right, wrong):
@@ -13,13 +13,13 @@ def marks(right, wrong):
 )
 def test_the_interval_is_that_of_newcombes_table(right, rows, low, high):
     """Newcombe 1998, Statistics in Medicine 17, table I, method 3: Wilson's score without continuity correction."""
-    found = accuracy_interval(marks(right, rows - right))
+    found = wilson_interval(right, rows)
     assert found == pytest.approx((low, high), abs=5e-5)
 
 
 def test_a_greater_confidence_makes_a_wider_interval():
-    low, high = accuracy_interval(marks(90, 10), confidence=0.8)
-    wider_low, wider_high = accuracy_interval(marks(90, 10), confidence=0.99)
+    low, high = wilson_interval(90, 100, confidence=0.8)
+    wider_low, wider_high = wilson_interval(90, 100, confidence=0.99)
     assert wider_low < low < 0.9 < high < wider_high
 
 
@@ -46,3 +46,23 @@ def test_an_even_split_says_nothing():
 def test_without_a_differing_row_both_are_equally_good():
     found = mcnemar(marks(3, 2), marks(3, 2))
     assert (found.only_first, found.only_second, found.p_value) == (0, 0, 1.0)
+
+
+def test_the_change_is_centred_near_what_was_seen_and_holds_zero_where_nothing_differs():
+    first, second = np.array([True] * 80 + [False] * 20), np.array([True] * 90 + [False] * 10)
+    low, high = change_interval(first, second)
+    assert 0 < low < 0.1 < high
+    low, high = change_interval(first, first)
+    assert low < 0 < high
+    assert low == pytest.approx(-high)
+
+
+def test_the_change_interval_holds_the_true_change_about_as_often_as_it_says():
+    generator = np.random.default_rng(5)
+    held = 0
+    for _ in range(400):
+        first, drawn = generator.random(300) < 0.9, generator.random(300)
+        second = np.where(first, drawn > 0.06, drawn < 0.2)  # 0.9 to 0.9 * 0.94 + 0.1 * 0.2
+        low, high = change_interval(first, second)
+        held += low <= 0.866 - 0.9 <= high
+    assert 0.92 <= held / 400 <= 0.98

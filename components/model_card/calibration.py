@@ -1,0 +1,72 @@
+"""The section about probabilities: whether a confidence of 0.9 is right nine times in ten."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.model_card.evidence import Missing, Share
+from components.model_card.training import Training
+from components.trainer.calibration import expected_calibration_error
+
+_BINS = 15
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Test rows of like confidence: their number, mean confidence, and accuracy."""
+
+    rows: int
+    confidence: float
+    accuracy: Share
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A reliability diagram of the test rows (Guo et al. 2017, arXiv 1706.04599).
+
+    Attributes:
+        bins: of 15 of equal width those that hold rows, by rising confidence.
+        error: expected calibration error of the probabilities as they are served.
+        error_before: the same, were the logits not divided by the temperature.
+        temperature: learned on val.
+    """
+
+    bins: tuple[Bin, ...]
+    error: float
+    error_before: float | Missing
+    temperature: float | Missing
+
+
+def describe_calibration(probabilities: np.ndarray, labels: np.ndarray, training: Training | Missing) -> Calibration:
+    """Bins the test rows by confidence.
+
+    Args:
+        probabilities: float [rows, classes], as they are served.
+        labels: int [rows].
+        training: has the temperature.
+    """
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == labels
+    numbers = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    bins = []
+    for number in np.unique(numbers):
+        mask = numbers == number
+        rows = int(mask.sum())
+        bins.append(Bin(rows, float(confidence[mask].mean()), Share.of(int(correct[mask].sum()), rows)))
+    error = expected_calibration_error(probabilities, labels)
+    if isinstance(training, Missing):
+        return Calibration(tuple(bins), error, training, training)
+    before = expected_calibration_error(without_temperature(probabilities, training.temperature), labels)
+    return Calibration(tuple(bins), error, before, training.temperature)
+
+
+def without_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """What softmax(logits) is, given softmax(logits / temperature): powers, made to sum to one again.
+
+    Args:
+        probabilities: float [rows, classes].
+        temperature: that divided the logits.
+    """
+    tiny = np.finfo(np.float64).tiny
+    powers = np.maximum(probabilities, tiny) ** temperature
+    return powers / powers.sum(axis=1, keepdims=True)

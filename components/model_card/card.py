@@ -1,0 +1,114 @@
+"""The whole card: its sections, and how they come from a run's artifacts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tfx.types import Artifact, artifact_utils
+from tfx.utils import path_utils
+
+from components.evaluator_report import read_report
+from components.model_card.baseline import BaselineComparison, compare_with_baseline
+from components.model_card.calibration import Calibration, describe_calibration
+from components.model_card.data import Data, Vocabulary, describe_data, describe_vocabulary
+from components.model_card.environment import Environment, describe_environment
+from components.model_card.evidence import Missing
+from components.model_card.exported_model import ExportedModel, ServingCost
+from components.model_card.lineage import Fingerprint, Lineage, fingerprint
+from components.model_card.owner import OwnerStatements
+from components.model_card.quality import (
+    Quality,
+    Verdicts,
+    WrongAnswer,
+    describe_quality,
+    describe_verdicts,
+    worst_errors,
+)
+from components.model_card.robustness import Robustness, check_robustness
+from components.model_card.rows import read_test_rows
+from components.model_card.training import Training, describe_training
+from schema.features import TEST
+
+Inputs = Mapping[str, Sequence[Artifact]]
+"""Artifacts by role; `baseline_model` may be empty, each other role has one artifact."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What there is to know about a model, section by section.
+
+    Attributes:
+        owner: what no run can know.
+        written: when, UTC, in ISO 8601.
+        model: the model's id in the metadata store.
+        export: fingerprint of the SavedModel.
+        robustness_seed: of the draws and changes of the robustness checks.
+    """
+
+    owner: OwnerStatements
+    written: str
+    model: int
+    export: Fingerprint
+    verdicts: Verdicts
+    quality: Quality
+    baseline: BaselineComparison | Missing
+    calibration: Calibration
+    errors: tuple[WrongAnswer, ...]
+    robustness: dict[str, Robustness | Missing]
+    robustness_seed: int
+    data: Data
+    vocabulary: Vocabulary
+    training: Training | Missing
+    serving: ServingCost
+    environment: Environment
+    lineage: Lineage
+
+
+def make_card(
+    inputs: Inputs,
+    owner: OwnerStatements,
+    lineage: Lineage,
+    *,
+    preparation: Mapping[str, float],
+    robustness_rows: int,
+    robustness_seed: int,
+    errors_shown: int,
+    written: str,
+) -> Card:
+    """Reads the artifacts and asks the model about the test rows.
+
+    Args:
+        inputs: the artifacts.
+        owner: the owner's statements.
+        lineage: what the card is made of.
+        preparation: settings that decide which rows and tokens there are, by name.
+        robustness_rows: rows of each robustness check at most.
+        robustness_seed: of the draws and changes.
+        errors_shown: wrong answers with their text at most.
+        written: when, UTC, in ISO 8601.
+    """
+    one = {role: artifacts[0] for role, artifacts in inputs.items() if artifacts}
+    export_dir = path_utils.serving_model_path(one["model"].uri)
+    rows = read_test_rows(artifact_utils.get_split_uri([one["examples"]], TEST))
+    model, training = ExportedModel(export_dir), describe_training(export_dir)
+    report = read_report(one["evaluation"].uri)
+    probabilities = model.probabilities(rows.texts)
+    answers = probabilities.argmax(axis=1)
+    return Card(
+        owner=owner,
+        written=written,
+        model=one["model"].id,
+        export=fingerprint(export_dir),
+        verdicts=describe_verdicts(one["evaluation"].uri, report, one["blessing"], one["infra_blessing"]),
+        quality=describe_quality(report, answers == rows.labels),
+        baseline=compare_with_baseline(inputs.get("baseline_model", ()), rows, answers),
+        calibration=describe_calibration(probabilities, rows.labels, training),
+        errors=worst_errors(rows, probabilities, errors_shown),
+        robustness=check_robustness(model, rows, answers, limit=robustness_rows, seed=robustness_seed),
+        robustness_seed=robustness_seed,
+        data=describe_data(one["examples"], one["statistics"], preparation),
+        vocabulary=describe_vocabulary(one["transform_graph"], one["transformed_examples"], model, rows),
+        training=training,
+        serving=model.serving_cost(rows.texts),
+        environment=describe_environment(),
+        lineage=lineage,
+    )

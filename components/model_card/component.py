@@ -1,0 +1,126 @@
+"""The component that writes a model's card, whether the model was blessed or not."""
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.dsl.io import fileio
+from tfx.types import Artifact, Channel, artifact_utils, component_spec, standard_artifacts
+
+from components.model_card.card import make_card
+from components.model_card.lineage import trace
+from components.model_card.owner import OWNER_FILE, read_owner_statements
+from components.model_card.render import write_card
+
+logger = logging.getLogger(__name__)
+
+_SEED = 1
+
+
+class ModelCard(Artifact):
+    """A model's card: `model_card.json`, `model_card.html`, `model_card.md` and `evidence.json`."""
+
+    TYPE_NAME = "ModelCard"
+
+
+class _Spec(component_spec.ComponentSpec):
+    PARAMETERS = {  # noqa: RUF012
+        "preparation": component_spec.ExecutionParameter(type=str),
+        "robustness_rows": component_spec.ExecutionParameter(type=int),
+        "errors_shown": component_spec.ExecutionParameter(type=int),
+        "owner_fingerprint": component_spec.ExecutionParameter(type=str),
+        "code": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {  # noqa: RUF012
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "statistics": component_spec.ChannelParameter(type=standard_artifacts.ExampleStatistics),
+        "transform_graph": component_spec.ChannelParameter(type=standard_artifacts.TransformGraph),
+        "transformed_examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "baseline_model": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
+        "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "infra_blessing": component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing),
+    }
+    OUTPUTS = {"model_card": component_spec.ChannelParameter(type=ModelCard)}  # noqa: RUF012
+
+
+class Executor(base_executor.BaseExecutor):
+    """Makes the card and writes it in all of its forms."""
+
+    def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict[str, Any]) -> None:
+        """Writes into the artifact `model_card`."""
+        began = time.monotonic()
+        context = self._context
+        card = make_card(
+            input_dict,
+            read_owner_statements(OWNER_FILE),
+            trace(
+                context.pipeline_info.id if context and context.pipeline_info else "unknown",
+                context.pipeline_run_id if context and context.pipeline_run_id else "unknown",
+                input_dict,
+                json.loads(exec_properties["code"]),
+            ),
+            preparation=json.loads(exec_properties["preparation"]),
+            robustness_rows=exec_properties["robustness_rows"],
+            robustness_seed=_SEED,
+            errors_shown=exec_properties["errors_shown"],
+            written=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        output = artifact_utils.get_single_instance(output_dict["model_card"])
+        fileio.makedirs(output.uri)
+        write_card(card, output.uri)
+        output.set_int_custom_property("model_id", card.model)
+        output.set_string_custom_property("model_sha256", card.export.sha256)
+        path = os.path.join(output.uri, "model_card.html")
+        logger.info("card written", extra={"fields": {"seconds": round(time.monotonic() - began, 1), "card": path}})
+
+
+class ModelCardGen(base_component.BaseComponent):
+    """Writes the card of a model from the artifacts of its run.
+
+    The output `model_card` has the model's id and its export's SHA-256 as the properties `model_id`, `model_sha256`.
+    """
+
+    SPEC_CLASS = _Spec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        *,
+        preparation: Mapping[str, float],
+        robustness_rows: int,
+        errors_shown: int,
+        code: Mapping[str, str],
+        **inputs: Channel,
+    ):
+        """
+        Args:
+            preparation: settings that decide which rows and tokens there are, by name.
+            robustness_rows: rows of each robustness check at most.
+            errors_shown: wrong answers with their text at most.
+            code: fingerprint of the source of each stage.
+            **inputs: channels, named as in `components.model_card.card.Inputs`.
+
+        Raises:
+            SettingsError: `schema/model_card.yaml` is not as it must be: better now than after the training.
+        """
+        read_owner_statements(OWNER_FILE)
+        super().__init__(
+            _Spec(
+                preparation=json.dumps(dict(preparation), sort_keys=True),
+                robustness_rows=robustness_rows,
+                errors_shown=errors_shown,
+                # The file is read when the card is written; its content takes part in the cache's key.
+                owner_fingerprint=hashlib.sha256(OWNER_FILE.read_bytes()).hexdigest(),
+                code=json.dumps(dict(code), sort_keys=True),
+                model_card=Channel(type=ModelCard),
+                **inputs,
+            )
+        )

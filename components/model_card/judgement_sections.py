@@ -1,0 +1,220 @@
+"""The sections that say how good the model is, as their readers see them."""
+
+from collections.abc import Iterator
+
+from components.evaluator_report import OVERALL
+from components.model_card import plots
+from components.model_card.baseline import BaselineComparison
+from components.model_card.card import Card
+from components.model_card.document import (
+    Block,
+    Items,
+    Paragraph,
+    Section,
+    Table,
+    change,
+    facts,
+    interval,
+    number,
+    unavailable,
+)
+from components.model_card.evidence import Missing
+from components.model_card.robustness import Robustness
+from schema.features import CLASS_NAMES
+
+_LEVEL = "Intervals hold the true value in 95 of 100 cases"
+
+
+def judgement_sections(card: Card) -> list[Section]:
+    """Verdict, use, quality, calibration, baseline, errors and robustness."""
+    return [
+        Section("verdict", "Verdict", list(_verdict(card))),
+        Section("use", "Intended use and limits", list(_use(card))),
+        Section("quality", "Quality on the test rows", list(_quality(card))),
+        Section("calibration", "Calibration", list(_calibration(card))),
+        Section("baseline", "Comparison with the baseline", list(_baseline(card))),
+        Section("errors", "Worst errors", list(_errors(card))),
+        Section("robustness", "Robustness", list(_robustness(card))),
+    ]
+
+
+def _verdict(card: Card) -> Iterator[Block]:
+    verdicts = card.verdicts
+    if card.data.synthetic:
+        yield Paragraph("The rows are synthetic: nothing here says how good the model is on real news.", warning=True)
+    blessed = "The Evaluator blessed the model" if verdicts.blessed else "The Evaluator did not bless the model"
+    servable = (
+        "It was served and answered as it should"
+        if verdicts.infra_blessed
+        else f"It could not be served: {verdicts.infra_reason or 'the validator gave no reason'}"
+    )
+    yield Paragraph(f"{blessed}. {servable}.", warning=not (verdicts.blessed and verdicts.infra_blessed))
+    rows = [
+        [
+            threshold.slice,
+            f"change of {threshold.metric}" if threshold.against_baseline else threshold.metric,
+            (change if threshold.against_baseline else number)(threshold.value),
+            f"≥ {threshold.bound:+g}" if threshold.against_baseline else f"≥ {threshold.bound:g}",
+            "passed" if threshold.passed else "MISSED",
+        ]
+        for threshold in verdicts.thresholds
+    ]
+    yield Table("Thresholds of the Evaluator", ("slice", "metric", "reached", "required", "verdict"), rows, texts=2)
+    if not any(threshold.against_baseline for threshold in verdicts.thresholds):
+        yield Paragraph("Without a baseline, the thresholds against it were not checked.")
+
+
+def _use(card: Card) -> Iterator[Block]:
+    owner = card.owner
+    yield Paragraph("The owners wrote this section in schema/model_card.yaml; all others come from the run.")
+    yield facts("Owners", {entry.name: entry.contact for entry in owner.owners})
+    yield Items("Users", owner.users)
+    yield Items("Use cases", owner.use_cases)
+    yield Items("Out of scope", owner.out_of_scope)
+    yield Items("Limitations", owner.limitations)
+    yield Items("Trade-offs", owner.tradeoffs)
+    rows = [[entry.risk, entry.mitigation] for entry in owner.ethical_considerations]
+    yield Table("Ethical considerations", ("risk", "mitigation"), rows, texts=None)
+    yield Items("License of the data", [owner.data.license])
+    yield Items("Sensitive data", owner.data.sensitive)
+
+
+def _quality(card: Card) -> Iterator[Block]:
+    quality = card.quality
+    accuracies = [(name, part.accuracy) for name, part in quality.slices.items()]
+    yield plots.intervals(
+        "accuracy",
+        "Accuracy by slice",
+        [(name, share.value, share.low, share.high) for name, share in accuracies],
+        quality.slices[OVERALL].accuracy.value,
+    )
+    rows = [
+        [name, f"{part.rows:,}", number(part.accuracy.value), interval(part.accuracy), number(part.baseline)]
+        for name, part in quality.slices.items()
+    ]
+    yield Table("Accuracy by slice", ("slice", "rows", "accuracy", "95 % interval", "baseline"), rows)
+    yield Table(
+        "By class, over all rows",
+        ("class", "precision", "95 % interval", "recall", "95 % interval", "F1", "AUC"),
+        [
+            [
+                name,
+                *(number(part.precision.value), interval(part.precision)),
+                *(number(part.recall.value), interval(part.recall)),
+                *(number(part.f1), number(part.auc)),
+            ]
+            for name, part in quality.classes.items()
+        ],
+    )
+    yield Table(
+        "Confusion matrix: rows by true class, columns by answer",
+        ("true class", *CLASS_NAMES),
+        [
+            [name, *(f"{count:,}" for count in counts)]
+            for name, counts in zip(CLASS_NAMES, quality.confusion, strict=True)
+        ],
+        heat=[[count / max(1, sum(counts)) for count in counts] for counts in quality.confusion],
+    )
+    yield facts("Other metrics over all rows", {name: number(value) for name, value in quality.overall.items()})
+    yield Paragraph(
+        f"{_LEVEL}; they are Wilson's. The metrics are the Evaluator's; the card's own predictions, on which "
+        f"calibration, errors, comparison and robustness rest, reach an accuracy of {quality.repeated_accuracy:.4f}."
+    )
+
+
+def _calibration(card: Card) -> Iterator[Block]:
+    calibration = card.calibration
+    yield plots.reliability(
+        "reliability",
+        "Reliability diagram of the test rows",
+        [(f"{b.confidence:.4f}", b.accuracy.value, b.accuracy.low, b.accuracy.high) for b in calibration.bins],
+    )
+    before, temperature = calibration.error_before, calibration.temperature
+    yield facts(
+        "Expected calibration error on test, 15 bins",
+        {
+            "as served": number(calibration.error),
+            "without temperature": _or_why(before),
+            "temperature, learned on val": _or_why(temperature),
+        },
+    )
+    yield Table(
+        "Bins",
+        ("mean confidence", "rows", "accuracy", "95 % interval"),
+        [
+            [number(b.confidence), f"{b.rows:,}", number(b.accuracy.value), interval(b.accuracy)]
+            for b in calibration.bins
+        ],
+    )
+
+
+def _or_why(value: float | Missing) -> str:
+    return f"not available: {value.not_available}" if isinstance(value, Missing) else number(value)
+
+
+def _baseline(card: Card) -> Iterator[Block]:
+    baseline = card.baseline
+    if isinstance(baseline, Missing):
+        yield unavailable(baseline)
+        return
+    test = baseline.test
+    yield facts(
+        "Both models on the same test rows",
+        {
+            "baseline": f"model {baseline.model}",
+            "accuracy of the baseline": number(baseline.accuracy),
+            "change of accuracy": f"{change(baseline.change)}, 95 % interval {_bounds(baseline)}",
+            "rows that the new model alone has right": f"{test.only_first:,}",
+            "rows that the baseline alone has right": f"{test.only_second:,}",
+            "rows with another answer": f"{baseline.other_answers:,}",
+            "McNemar's exact test": f"p = {test.p_value:.3g}",
+        },
+    )
+    significant = "differ by more than chance explains" if test.p_value < 0.05 else "do not differ significantly"
+    yield Paragraph(f"At the level of 5 % the two {significant}.")
+
+
+def _bounds(measured: BaselineComparison | Robustness) -> str:
+    return f"{measured.low:+.4f} to {measured.high:+.4f}"
+
+
+def _errors(card: Card) -> Iterator[Block]:
+    if not card.errors:
+        yield Paragraph("The model made no error on the test rows.")
+        return
+    yield Table(
+        "The wrong answers of which the model was surest",
+        ("true class", "answer", "probability", "title and description", "row"),
+        [
+            [error.true_class, error.answer, number(error.probability), f"{error.title}: {error.description}", error.id]
+            for error in card.errors
+        ],
+        texts=None,
+    )
+
+
+def _robustness(card: Card) -> Iterator[Block]:
+    found = {name: check for name, check in card.robustness.items() if not isinstance(check, Missing)}
+    if found:
+        changes = [(name, check.change, check.low, check.high) for name, check in found.items()]
+        yield plots.intervals("robustness-changes", "Change of accuracy on changed texts", changes, 0.0)
+    yield Table(
+        "Accuracy on changed texts",
+        ("check", "rows", "as they are", "changed", "change", "95 % interval", "other answers"),
+        [
+            [
+                f"{name}: {check.meaning}",
+                f"{check.rows:,}",
+                *(number(check.before), number(check.after), change(check.change)),
+                *(_bounds(check), f"{check.other_answers:,}"),
+            ]
+            for name, check in found.items()
+        ],
+    )
+    for name, check in card.robustness.items():
+        if isinstance(check, Missing):
+            yield Paragraph(f"{name.capitalize()} is not available: {check.not_available}.")
+    yield Paragraph(
+        "Each check asks about rows that it changes, drawn at random from the test rows with the seed "
+        f"{card.robustness_seed}. {_LEVEL}; they are those of a paired change (Agresti and Min 2005)."
+    )

@@ -1,0 +1,77 @@
+"""Which artifacts a card was made of, and fingerprints of their content."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tfx.dsl.io import fileio
+from tfx.types import Artifact
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """A directory's content.
+
+    Attributes:
+        sha256: over the files in the order of their names: of each the name and its content's own SHA-256.
+        files: their number.
+        bytes: of all of them.
+    """
+
+    sha256: str
+    files: int
+    bytes: int
+
+
+def fingerprint(directory: str) -> Fingerprint:
+    """Reads every file below the directory."""
+    paths = sorted(os.path.join(folder, name) for folder, _, names in fileio.walk(directory) for name in names)
+    digest, size = hashlib.sha256(), 0
+    for path in paths:
+        content = hashlib.sha256()
+        with fileio.open(path, "rb") as file:
+            while chunk := file.read(_CHUNK):
+                content.update(chunk)
+                size += len(chunk)
+        digest.update(os.path.relpath(path, directory).encode() + b"\0" + content.digest())
+    return Fingerprint(digest.hexdigest(), len(paths), size)
+
+
+@dataclass(frozen=True)
+class Source:
+    """An artifact in the metadata store: its role for the card, its type, id and place."""
+
+    role: str
+    type: str
+    id: int
+    uri: str
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where the card comes from.
+
+    Attributes:
+        pipeline: its name.
+        run: in which the card was written; a later run that takes the card from the cache does not rewrite it.
+        sources: the artifacts that were read.
+        code: fingerprint of the source of each stage, as it is in the cache's key.
+    """
+
+    pipeline: str
+    run: str
+    sources: tuple[Source, ...]
+    code: dict[str, str]
+
+
+def trace(pipeline: str, run: str, inputs: Mapping[str, Sequence[Artifact]], code: Mapping[str, str]) -> Lineage:
+    """Lists the input artifacts by role."""
+    sources = tuple(
+        Source(role.replace("_", " "), artifact.type_name, artifact.id, artifact.uri)
+        for role, artifacts in sorted(inputs.items())
+        for artifact in artifacts
+    )
+    return Lineage(pipeline, run, sources, dict(code))

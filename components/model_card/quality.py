@@ -1,0 +1,205 @@
+"""The sections about how good the model is: the Evaluator's metrics with intervals, its verdicts, and the errors."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
+from tfx.types import Artifact
+
+from components.evaluator import ACCURACY
+from components.evaluator_report import OVERALL, EvaluationReport
+from components.model_card.evidence import Share
+from components.model_card.rows import SLICES, TestRows
+from schema.features import CLASS_NAMES, LABEL
+
+_OF_SLICES = (ACCURACY, "example_count")
+_BLESSED, _REASON = "blessed", "reason"
+
+
+@dataclass(frozen=True)
+class SliceQuality:
+    """Accuracy on a slice of the test rows, and the baseline's on the same one where there is a baseline."""
+
+    rows: int
+    accuracy: Share
+    baseline: float | None
+
+
+@dataclass(frozen=True)
+class ClassQuality:
+    """How well one class is told from the others, over all test rows."""
+
+    precision: Share
+    recall: Share
+    f1: float
+    auc: float
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What the Evaluator found.
+
+    Attributes:
+        slices: by name.
+        classes: by name.
+        overall: the Evaluator's other metrics over all test rows, by name.
+        confusion: test rows by true class, then by answered class.
+        repeated_accuracy: over all test rows, as the card's own predictions have it.
+    """
+
+    slices: dict[str, SliceQuality]
+    classes: dict[str, ClassQuality]
+    overall: dict[str, float]
+    confusion: list[list[int]]
+    repeated_accuracy: float
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A bound of the Evaluator and what the model reached.
+
+    Attributes:
+        slice: its name.
+        metric: its name.
+        against_baseline: whether the bound is for the change against the baseline.
+        bound: least value or change.
+        value: what was reached.
+        passed: the Evaluator's verdict.
+    """
+
+    slice: str
+    metric: str
+    against_baseline: bool
+    bound: float
+    value: float
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Whether the model may go into production.
+
+    Attributes:
+        thresholds: all that were checked.
+        blessed: the Evaluator's verdict.
+        infra_blessed: the InfraValidator's verdict.
+        infra_reason: why it refused; empty where it did not say.
+    """
+
+    thresholds: tuple[Threshold, ...]
+    blessed: bool
+    infra_blessed: bool
+    infra_reason: str
+
+
+@dataclass(frozen=True)
+class WrongAnswer:
+    """A test row that the model got wrong, and how sure it was."""
+
+    id: str
+    title: str
+    description: str
+    true_class: str
+    answer: str
+    probability: float
+
+
+def describe_quality(report: EvaluationReport, correct: np.ndarray) -> Quality:
+    """Adds intervals to the Evaluator's report.
+
+    Args:
+        report: as read from the ModelEvaluation.
+        correct: bool [test rows], rows that the card's own predictions got right.
+    """
+    confusion = np.array(report.confusion)
+    overall = report.metrics[OVERALL]
+    return Quality(
+        slices={name: _slice(report, name) for name in SLICES if name in report.metrics},
+        classes={
+            name: ClassQuality(
+                precision=Share.of(int(confusion[label, label]), int(confusion[:, label].sum())),
+                recall=Share.of(int(confusion[label, label]), int(confusion[label].sum())),
+                f1=overall[f"f1/{name}"],
+                auc=overall[f"auc/{name}"],
+            )
+            for label, name in enumerate(CLASS_NAMES)
+        },
+        overall={name: value for name, value in sorted(overall.items()) if "/" not in name and name not in _OF_SLICES},
+        confusion=report.confusion,
+        repeated_accuracy=float(correct.mean()),
+    )
+
+
+def _slice(report: EvaluationReport, name: str) -> SliceQuality:
+    values = report.metrics[name]
+    rows = round(values["example_count"])
+    accuracy = Share.of(round(values[ACCURACY] * rows), rows)
+    return SliceQuality(rows, accuracy, report.baseline.get(name, {}).get(ACCURACY))
+
+
+def describe_verdicts(
+    evaluation_uri: str, report: EvaluationReport, blessing: Artifact, infra_blessing: Artifact
+) -> Verdicts:
+    """Reads every threshold that the Evaluator checked, passed or not, and both blessings."""
+    failed = {(failure.slice, failure.metric, failure.change) for failure in report.failures}
+    return Verdicts(
+        tuple(
+            Threshold(*key, bound, value, passed=key not in failed)
+            for key, bound, value in _bounds(tfma.load_eval_result(evaluation_uri).config, report)
+        ),
+        blessed=blessing.get_int_custom_property(_BLESSED) == 1,
+        infra_blessed=infra_blessing.get_int_custom_property(_BLESSED) == 1,
+        infra_reason=infra_blessing.get_string_custom_property(_REASON),
+    )
+
+
+def _bounds(
+    config: config_pb2.EvalConfig, report: EvaluationReport
+) -> Iterator[tuple[tuple[str, str, bool], float, float]]:
+    """Of each threshold slice, metric and whether it is for the change; its bound; and what was reached."""
+    for metric in (metric for specs in config.metrics_specs for metric in specs.metrics):
+        for per_slice in metric.per_slice_thresholds:
+            name = json.loads(metric.config)["name"]
+            absolute, change = per_slice.threshold.value_threshold, per_slice.threshold.change_threshold
+            for spec in per_slice.slicing_specs:
+                of_slice = _slice_name(spec)
+                if of_slice not in report.metrics:  # No test row falls in this slice.
+                    continue
+                value = report.metrics[of_slice][name]
+                if absolute.HasField("lower_bound"):
+                    yield (of_slice, name, False), absolute.lower_bound.value, value
+                # Without a baseline the Evaluator drops them.
+                if change.HasField("absolute") and of_slice in report.baseline:
+                    yield (of_slice, name, True), change.absolute.value, value - report.baseline[of_slice][name]
+
+
+def _slice_name(spec: config_pb2.SlicingSpec) -> str:
+    values = {key: CLASS_NAMES[int(value)] if key == LABEL else value for key, value in spec.feature_values.items()}
+    return ", ".join(f"{key}={value}" for key, value in values.items()) or OVERALL
+
+
+def worst_errors(rows: TestRows, probabilities: np.ndarray, count: int) -> tuple[WrongAnswer, ...]:
+    """The wrong answers that the model was surest of, the surest first; of equally sure ones the first row.
+
+    Args:
+        rows: the test rows.
+        probabilities: float [rows, classes].
+        count: how many at most.
+    """
+    answers, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(answers != rows.labels)
+    surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
+    return tuple(
+        WrongAnswer(
+            rows.ids[row],
+            rows.texts.titles[row],
+            rows.texts.descriptions[row],
+            CLASS_NAMES[rows.labels[row]],
+            CLASS_NAMES[answers[row]],
+            float(confidence[row]),
+        )
+        for row in surest
+    )

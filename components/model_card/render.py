@@ -1,0 +1,65 @@
+"""Writes a card in all of its forms: JSON, HTML that needs nothing else, and Markdown."""
+
+import json
+import os
+import re
+
+import jinja2
+from tfx.dsl.io import fileio
+
+from components.model_card.card import Card
+from components.model_card.document import Section
+from components.model_card.judgement_sections import judgement_sections
+from components.model_card.origin_sections import origin_sections
+from components.model_card.standard import to_plain, to_standard
+
+STANDARD, EVIDENCE = "model_card.json", "evidence.json"
+HTML, MARKDOWN = "model_card.html", "model_card.md"
+
+# All that Markdown or the HTML within it would take for a sign.
+_MARKDOWN_SIGNS = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
+
+
+def write_card(card: Card, directory: str) -> None:
+    """Writes `model_card.json`, `evidence.json`, `model_card.html` and `model_card.md`.
+
+    Args:
+        card: what is written.
+        directory: must be there.
+
+    Raises:
+        jsonschema.ValidationError: the card does not fit the published schema.
+    """
+    sections = [*judgement_sections(card), *origin_sections(card)]
+    markdown = _render("card.md.j2", card, sections)
+    files = {
+        STANDARD: _json(to_standard(card, documentation=markdown)),
+        EVIDENCE: _json(to_plain(card)),
+        HTML: _render("card.html.j2", card, sections),
+        MARKDOWN: markdown,
+    }
+    for name, content in files.items():
+        with fileio.open(os.path.join(directory, name), "wb") as file:
+            file.write(content.encode())
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def _render(template: str, card: Card, sections: list[Section]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("components.model_card"),
+        autoescape=jinja2.select_autoescape(["html.j2"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["markdown"] = markdown_text
+    return environment.get_template(template).render(card=card, sections=sections)
+
+
+def markdown_text(text: str) -> str:
+    """A text that Markdown shows as it is, on one line."""
+    return _MARKDOWN_SIGNS.sub(r"\\\1", " ".join(str(text).split()))

@@ -1,0 +1,86 @@
+"""The test rows that a card is about, and the slices they fall in."""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+from tfx.dsl.io import fileio
+
+from components.evaluator_report import OVERALL
+from schema.features import CLASS_NAMES, DESCRIPTION, ID, LABEL, LENGTH_BUCKET, LENGTH_BUCKETS, TITLE
+
+SLICES = (
+    OVERALL,
+    *(f"{LABEL}={name}" for name in CLASS_NAMES),
+    *(f"{LENGTH_BUCKET}={name}" for name in LENGTH_BUCKETS),
+)
+"""Names of the Evaluator's slices, in the order in which they are shown."""
+
+_READ_BATCH = 4096
+_TEXT = tf.io.FixedLenFeature([], tf.string)
+_FEATURES = {
+    **dict.fromkeys((ID, TITLE, DESCRIPTION, LENGTH_BUCKET), _TEXT),
+    LABEL: tf.io.FixedLenFeature([], tf.int64),
+}
+
+
+@dataclass(frozen=True)
+class Texts:
+    """News items, of each its title and its description."""
+
+    titles: list[str]
+    descriptions: list[str]
+
+    def __len__(self) -> int:
+        return len(self.titles)
+
+
+@dataclass(frozen=True)
+class TestRows:
+    """Labelled test rows.
+
+    Attributes:
+        ids: of each row.
+        texts: of each row.
+        labels: int64 [rows].
+        buckets: name of each row's length bucket.
+    """
+
+    __test__ = False  # No tests, for all its name says to pytest.
+
+    ids: list[str]
+    texts: Texts
+    labels: np.ndarray
+    buckets: list[str]
+
+    def slices(self) -> dict[str, np.ndarray]:
+        """Which rows each slice of the Evaluator holds, bool [rows] by the slice's name; none that holds no row."""
+        buckets = np.array(self.buckets)
+        masks = (
+            np.full(len(self.labels), True),
+            *(self.labels == label for label in range(len(CLASS_NAMES))),
+            *(buckets == name for name in LENGTH_BUCKETS),
+        )
+        return {name: mask for name, mask in zip(SLICES, masks, strict=True) if mask.any()}
+
+
+def read_test_rows(directory: str) -> TestRows:
+    """Reads the rows of a split of Examples.
+
+    Args:
+        directory: holds gzipped TFRecords of tf.Examples.
+    """
+    files = sorted(fileio.glob(os.path.join(directory, "*")))
+    columns: dict[str, list] = {name: [] for name in _FEATURES}
+    records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_READ_BATCH)
+    for batch in records.map(lambda serialized: tf.io.parse_example(serialized, _FEATURES)).as_numpy_iterator():
+        for name, values in batch.items():
+            columns[name] += values.tolist()
+    texts = {name: [value.decode() for value in columns[name]] for name in (ID, TITLE, DESCRIPTION, LENGTH_BUCKET)}
+    return TestRows(
+        texts[ID],
+        Texts(texts[TITLE], texts[DESCRIPTION]),
+        np.array(columns[LABEL], np.int64),
+        texts[LENGTH_BUCKET],
+    )

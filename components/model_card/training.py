@@ -1,0 +1,90 @@
+"""The section about the network and its training, from what the Trainer left in the export."""
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+from tfx.dsl.io import fileio
+
+from components.model_card.evidence import Missing
+from components.trainer.architectures import Architecture, architecture
+from components.trainer.report import FACTS_FILE
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the model came about.
+
+    Attributes:
+        architecture: the network's name.
+        layers: of each its `name`, `kind`, `shape` and `parameters`.
+        parameters: of all layers.
+        hyperparameters: all of them; those that were unset have the value that the architecture gives them.
+        rows: training rows.
+        tokens_per_row: their mean.
+        steps: of all epochs.
+        history: by metric its values of all epochs.
+        best_epoch: whose weights were kept, from 1 on.
+        temperature: that divides the logits.
+        validation_error: expected calibration error on val before and after the temperature.
+        seconds: the training took, in all.
+        device: replicas, and whether cuDNN was used.
+        tensorflow: the version that wrote the export.
+    """
+
+    architecture: str
+    layers: list[dict[str, Any]]
+    parameters: int
+    hyperparameters: dict[str, Any]
+    rows: int
+    tokens_per_row: float
+    steps: int
+    history: dict[str, list[float]]
+    best_epoch: int
+    temperature: float
+    validation_error: tuple[float, float]
+    seconds: float
+    device: str
+    tensorflow: str
+
+
+def describe_training(export_dir: str) -> Training | Missing:
+    """Reads the facts of an export; one without them was not written by this pipeline's Trainer."""
+    path = os.path.join(export_dir, FACTS_FILE)
+    if not fileio.exists(path):
+        return Missing(f"the export has no {FACTS_FILE}")
+    with fileio.open(path) as file:
+        facts = json.load(file)
+    replicas, calibration = facts["replicas"], facts["calibration"]
+    return Training(
+        architecture=facts["architecture"],
+        layers=facts["layers"],
+        parameters=facts["parameters"],
+        hyperparameters=_resolved(facts["recipe"]) | {"batch_tokens": facts["batch_tokens"]},
+        rows=facts["rows"],
+        tokens_per_row=facts["tokens_per_row"],
+        steps=facts["steps"],
+        history=facts["history"],
+        best_epoch=facts["best_epoch"],
+        temperature=calibration["temperature"],
+        validation_error=(calibration["ece_before"], calibration["ece_after"]),
+        seconds=facts["seconds"],
+        device=f"{replicas} replica{'s' if replicas > 1 else ''}, cuDNN {facts['cudnn']}",
+        tensorflow=_written_by(export_dir),
+    )
+
+
+def _resolved(recipe: dict[str, Any]) -> dict[str, Any]:
+    of_network = {field.name for field in dataclasses.fields(Architecture)} & recipe.keys()
+    network = architecture(recipe["architecture"], **{name: recipe[name] for name in of_network})
+    return {**recipe, **dataclasses.asdict(network)}
+
+
+def _written_by(export_dir: str) -> str:
+    with tf.io.gfile.GFile(os.path.join(export_dir, "saved_model.pb"), "rb") as file:
+        saved_model = saved_model_pb2.SavedModel.FromString(file.read())
+    return saved_model.meta_graphs[0].meta_info_def.tensorflow_version

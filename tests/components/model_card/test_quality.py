@@ -1,0 +1,29 @@
+from types import SimpleNamespace
+
+from tfx.types import standard_artifacts
+
+from components.evaluator import eval_config
+from components.evaluator_report import EvaluationReport, ThresholdFailure
+from components.model_card import quality
+
+
+def test_thresholds_against_a_baseline_are_judged_by_the_change(monkeypatch):
+    bounds = {"min_accuracy": 0.8, "min_label_recall": 0.5, "max_accuracy_drop": 0.01, "max_label_recall_drop": 0.2}
+    monkeypatch.setattr(quality.tfma, "load_eval_result", lambda uri: SimpleNamespace(config=eval_config(**bounds)))
+    report = EvaluationReport(
+        metrics={"all": {"accuracy": 0.85}, "label=World": {"accuracy": 0.6}},
+        baseline={"all": {"accuracy": 0.9}, "label=World": {"accuracy": 0.7}},
+        confusion=[],
+        failures=[ThresholdFailure("all", "accuracy", -0.05, -0.01, change=True)],
+    )
+    blessings = standard_artifacts.ModelBlessing(), standard_artifacts.InfraBlessing()
+    found = quality.describe_verdicts("", report, *blessings)
+    assert [
+        (threshold.slice, threshold.against_baseline, round(threshold.value, 6), threshold.bound, threshold.passed)
+        for threshold in found.thresholds
+    ] == [
+        ("all", False, 0.85, 0.8, True),
+        ("all", True, -0.05, -0.01, False),
+        ("label=World", False, 0.6, 0.5, True),
+        ("label=World", True, -0.1, -0.2, True),
+    ]

@@ -106,7 +106,13 @@ def verify(serving_dir: Path, log_file: Path | None) -> None:
 def _open(settings: Settings) -> AuditLog:
     from pipeline.audit import audit_log
 
-    return audit_log(settings)
+    opened = audit_log(settings)
+    if not opened.path.exists():
+        raise AuditError(
+            f"{opened.path}: no audit log there; the first push or decision makes it, pusher.destination or "
+            "promotion.audit_log say where"
+        )
+    return opened
 
 
 def _existing_store(settings: Settings):

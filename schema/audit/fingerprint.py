@@ -1,13 +1,12 @@
 """A model's fingerprint: SHA-256 over every file of its directory, name and content."""
 
 import hashlib
-import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-NOT_A_FILE = "not a regular file"
+NOT_A_FILE = "0" * 64
 
 
 def manifest(directory: Path) -> dict[str, str]:
@@ -20,8 +19,11 @@ def manifest(directory: Path) -> dict[str, str]:
 
 
 def fingerprint(files: Mapping[str, str]) -> str:
-    """SHA-256, in hexadecimal, of a manifest."""
-    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    """SHA-256 of a manifest, in hexadecimal: over each file's name, a zero byte and its own SHA-256, by name."""
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(os.fsencode(name) + b"\0" + bytes.fromhex(files[name]))
+    return digest.hexdigest()
 
 
 def differences(recorded: Mapping[str, str], found: Mapping[str, str]) -> list[str]:

@@ -99,6 +99,12 @@ def test_verify_notices_a_cut_end_by_the_metadata_store_and_by_a_hash_that_was_k
         agnews("audit", "verify", "--expect", last)
 
 
+@pytest.mark.parametrize("command", ["log", "verify", "export"])
+def test_a_log_that_is_not_there_is_not_one_that_is_as_it_was_written(place, command):
+    with pytest.raises(AuditError, match=r"elsewhere/audit\.jsonl: no audit log there"):
+        agnews("audit", command, "--set", "pusher.destination=elsewhere")
+
+
 def test_without_the_metadata_store_verify_says_so_and_makes_none(place):
     assert "the metadata store is not there" in agnews("audit", "verify")
     assert not (place / "runs").exists()

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import shutil
 
@@ -52,7 +53,17 @@ def test_a_missing_directory_is_no_empty_model(tmp_path):
         manifest(tmp_path / "gone")
 
 
-NAMES = st.dictionaries(st.text(max_size=5), st.sampled_from(["one", "two"]), max_size=4)
+def test_a_fingerprint_is_that_of_names_and_contents_in_order(export):
+    graph, index = (hashlib.sha256(content).digest() for content in (b"graph", b"index"))
+    together = b"saved_model.pb\0" + graph + b"variables/variables.index\0" + index
+    assert fingerprint(manifest(export)) == hashlib.sha256(together).hexdigest()
+
+
+NAMES = st.dictionaries(
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5),
+    st.sampled_from(["ab" * 32, "cd" * 32]),
+    max_size=4,
+)
 
 
 @given(NAMES, NAMES)

@@ -5,17 +5,25 @@ import shutil
 import time
 import uuid
 from pathlib import Path
+from typing import ClassVar
 
 import filelock
-from tfx.components.pusher import component, executor
-from tfx.dsl.components.base import executor_spec
+from tfx.components.pusher import executor
+from tfx.dsl.components.base import base_component, executor_spec
 from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
-from tfx.types import artifact_utils, standard_component_specs
+from tfx.types import Artifact, Channel, artifact_utils, standard_artifacts, standard_component_specs
+from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.utils import io_utils, proto_utils
+
+from components.approval import Approval, Decision, Rules, require_approval
+from components.exports import files_of
+from schema.audit import AuditLog, Entry, differences, fingerprint, identity
+from schema.errors import RunError
 
 # TensorFlow Serving publishes its content as the metric mlmd_map{model_name, version}: served version to lineage.
 MLMD_UUID = "assets.extra/mlmd_uuid"
+APPROVAL, APPROVAL_RULES, AUDIT_LOG = "approval", "approval_rules", "audit_log"
 _INCOMING = ".incoming-"
 _LOCK = ".push.lock"
 # SavedModel's own fingerprint holds an identifier drawn at the export: no two exports share it.
@@ -24,10 +32,16 @@ _LAST = "saved_model.pb"
 
 
 class Executor(executor.Executor):
-    """TFX's Pusher executor, with another way to the destination."""
+    """TFX's Pusher executor, with another way to the destination, the approval's check, and an entry in the log."""
 
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict) -> None:
-        """Pushes the model when Evaluator and InfraValidator blessed it, and records where to."""
+        """Pushes the model when it is blessed and, where that is asked for, approved; records where to.
+
+        Raises:
+            ApprovalPending: it needs an approval and has none that counts.
+            AuditError: the audit log cannot be written.
+            RunError: the files are not those that were approved, or not those that arrived.
+        """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed_model = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
         if not self.CheckBlessing(input_dict):
@@ -38,16 +52,96 @@ class Executor(executor.Executor):
         ).filesystem.base_directory
         model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
         saved_model = self.GetModelPath(input_dict)
+        files = files_of(saved_model)
+        decisions: list[Decision] = []
+        if rules := exec_properties.get(APPROVAL_RULES):
+            [approval] = input_dict.get(APPROVAL) or [None]
+            decisions = require_approval(approval, Rules.from_json(rules), model, files)
+            if not decisions:
+                self._MarkNotPushed(pushed_model)
+                return
+        log = AuditLog(Path(exec_properties[AUDIT_LOG]))
+        log.require_writable()
         push = _push_remote if "://" in destination else push_local
         version_directory = push(saved_model, destination, mlmd_uuid=str(model.id))
+        receipt = log.append(_entry(model, files, version_directory, decisions))
         io_utils.copy_dir(saved_model, pushed_model.uri)
         self._MarkPushed(pushed_model, version_directory, os.path.basename(version_directory))
+        pushed_model.set_string_custom_property("fingerprint", fingerprint(files))
+        pushed_model.set_string_custom_property("audit", receipt)
 
 
-class AgNewsPusher(component.Pusher):
+def _entry(model: Artifact, files: dict[str, str], version_directory: str, decisions: list[Decision]) -> Entry:
+    base, _, version = version_directory.rpartition("/")
+    arrived = files_of(version_directory)
+    # The stamp is the one file that the push adds.
+    if different := differences(files, {name: digest for name, digest in arrived.items() if name != MLMD_UUID}):
+        raise RunError(
+            f"{version_directory} does not hold the files of model {model.id} ({', '.join(different)}): somebody "
+            "changes what lies there; remove it, see who did, and run again"
+        )
+    approvals = [f"approved by {decision.who}: {decision.why}" for decision in decisions if decision.approved]
+    return Entry(
+        "push",
+        model=os.path.basename(base),
+        version=int(version),
+        fingerprint=fingerprint(files),
+        by=identity(),
+        why="; ".join(approvals) or "blessed; no approval was asked for",
+        details={"directory": version_directory, "model_id": model.id, "files": arrived},
+    )
+
+
+class _Spec(standard_component_specs.PusherSpec):
+    PARAMETERS: ClassVar[dict] = {
+        **standard_component_specs.PusherSpec.PARAMETERS,
+        APPROVAL_RULES: ExecutionParameter(type=str, optional=True),
+        AUDIT_LOG: ExecutionParameter(type=str),
+    }
+    INPUTS: ClassVar[dict] = {
+        **standard_component_specs.PusherSpec.INPUTS,
+        APPROVAL: ChannelParameter(type=Approval, optional=True),
+    }
+
+
+class AgNewsPusher(base_component.BaseComponent):
     """TFX's Pusher component with the executor above."""
 
+    SPEC_CLASS = _Spec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        *,
+        model: Channel,
+        model_blessing: Channel,
+        infra_blessing: Channel,
+        base_directory: str,
+        audit_log: str,
+        approval: Channel | None = None,
+        rules: Rules | None = None,
+    ):
+        """
+        Args:
+            model: the export.
+            model_blessing: Evaluator's verdict.
+            infra_blessing: InfraValidator's verdict.
+            base_directory: of the model's versions.
+            audit_log: local file of the audit log.
+            approval: the approval gate's verdict, where there is a gate.
+            rules: of the gate; with them nothing is pushed without an approval.
+        """
+        spec = _Spec(
+            model=model,
+            model_blessing=model_blessing,
+            infra_blessing=infra_blessing,
+            push_destination=pusher_pb2.PushDestination(filesystem={"base_directory": base_directory}),
+            pushed_model=Channel(type=standard_artifacts.PushedModel),
+            audit_log=audit_log,
+            approval=approval,
+            approval_rules=rules.to_json() if rules else None,
+        )
+        super().__init__(spec=spec)
 
 
 def push_local(saved_model: str, destination: str, *, mlmd_uuid: str, now: float | None = None) -> str:

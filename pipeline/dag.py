@@ -7,9 +7,10 @@ from tfx.components import InfraValidator as ContainerInfraValidator
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.pipeline import Pipeline
-from tfx.proto import infra_validator_pb2, pusher_pb2, trainer_pb2, transform_pb2
+from tfx.proto import infra_validator_pb2, trainer_pb2, transform_pb2
 from tfx.types import Channel, standard_artifacts
 
+from components.approval import ApprovalDecision, ApprovalGate, DecisionsOnModel, RequestApproval, Rules
 from components.evaluator import eval_config
 from components.evaluator_component import AgNewsEvaluator
 from components.example_gen.component import AgNewsExampleGen
@@ -20,6 +21,8 @@ from components.pusher import AgNewsPusher
 from components.resolvers import LatestOtherBlessedModel, PreviousStatistics
 from components.schema_gen import CuratedSchemaGen
 from components.validation_gate import ValidationGate
+from pipeline.approvals import rules_of
+from pipeline.audit import audit_log
 from pipeline.code_version import code_version
 from pipeline.metadata_store import connection_config
 from pipeline.settings import InfraValidatorSettings, Settings
@@ -126,20 +129,24 @@ def create_pipeline(settings: Settings, source: DataSource, *, until: str | None
         errors_shown=settings.model_card.worst_errors,
         code={stage: code_version(stage) for stage in _CARD_STAGES},
     )
+    blessings = {"model_blessing": evaluator.outputs["blessing"], "infra_blessing": infra_validator.outputs["blessing"]}
+    rules = rules_of(settings) if settings.promotion.require_approval else None
+    approval = _approval(rules, model, blessings) if rules else []
     pusher = AgNewsPusher(
         model=model,
-        model_blessing=evaluator.outputs["blessing"],
-        infra_blessing=infra_validator.outputs["blessing"],
-        push_destination=pusher_pb2.PushDestination(
-            filesystem={"base_directory": f"{settings.pusher.destination}/{settings.pusher.model_name}"}
-        ),
+        **blessings,
+        base_directory=f"{settings.pusher.destination}/{settings.pusher.model_name}",
+        audit_log=str(audit_log(settings).path),
+        approval=approval[-1].outputs["approval"] if approval else None,
+        rules=rules,
     )
     # Nothing goes into service without its card: who approves reads it before. Where it fails, nothing is pushed.
-    pusher.add_upstream_node(model_card)
+    for waiting in (*approval[:1], pusher):
+        waiting.add_upstream_node(model_card)
     components = [
         *(example_gen, schema_gen, statistics_gen, example_validator, previous_statistics, gate),
-        *(transform, *([tuner] if tuner else []), trainer, baseline, evaluator),
-        *(infra_validator, model_card, pusher),
+        *(transform, *([tuner] if tuner else []), trainer, baseline, evaluator, infra_validator),
+        *(model_card, *approval, pusher),
     ]
     if until:
         components = components[: [component.id for component in components].index(until) + 1]
@@ -174,3 +181,17 @@ def _infra_validator(settings: InfraValidatorSettings, model: Channel, examples:
         ),
         validation_spec=infra_validator_pb2.ValidationSpec(max_loading_time_seconds=int(settings.timeout_seconds)),
     ).with_id("AgNewsInfraValidator")
+
+
+def _approval(rules: Rules, model: Channel, blessings: dict[str, Channel]) -> list[BaseComponent]:
+    """The request, what was decided on it, and the gate that waits for enough."""
+    request = RequestApproval(model=model, **blessings)
+    decisions = Resolver(
+        strategy_class=DecisionsOnModel,
+        request=request.outputs["request"],
+        decisions=Channel(type=ApprovalDecision),
+    ).with_id("DecisionResolver")
+    gate = ApprovalGate(
+        request=request.outputs["request"], decisions=decisions.outputs["decisions"], rules=rules.to_json()
+    )
+    return [request, decisions, gate]

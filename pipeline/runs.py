@@ -1,6 +1,7 @@
 """Reads a run back from the metadata store: what came in, how good the model is, and where it went."""
 
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
@@ -20,7 +21,9 @@ class RunSummary:
         baseline_model: id of the model it was compared with.
         blessed: the Evaluator's verdict.
         infra_blessed: the InfraValidator's verdict, and its reason when it refused.
+        rejected: who rejected it and why, when somebody did.
         pushed_to: the version's directory, when one was pushed.
+        waiting: what is to be done before the run can go on, as its runner says.
     """
 
     ingestion: dict[str, object] | None
@@ -29,7 +32,9 @@ class RunSummary:
     blessed: bool | None
     infra_blessed: bool | None
     infra_reason: str | None
+    rejected: str | None
     pushed_to: str | None
+    waiting: str | None = None
 
 
 def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
@@ -47,6 +52,7 @@ def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
     outputs = _outputs_by_type(store, context.id)
     examples, evaluation = outputs.get("Examples"), outputs.get("ModelEvaluation")
     blessing, infra, pushed = (outputs.get(name) for name in ("ModelBlessing", "InfraBlessing", "PushedModel"))
+    approval = outputs.get("AgNewsApproval")
     was_pushed = pushed is not None and _property(pushed, "pushed") == 1
     return RunSummary(
         ingestion=_properties(examples) if examples else None,
@@ -55,6 +61,7 @@ def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
         blessed=_property(blessing, "blessed") == 1 if blessing else None,
         infra_blessed=_property(infra, "blessed") == 1 if infra else None,
         infra_reason=_property(infra, "reason") if infra else None,
+        rejected=unquote(_property(approval, "reason")) or None if approval else None,
         pushed_to=_property(pushed, "pushed_destination") if was_pushed else None,
     )
 

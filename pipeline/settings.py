@@ -15,6 +15,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     SecretStr,
+    field_validator,
     model_validator,
 )
 
@@ -206,6 +207,23 @@ class PusherSettings(Section):
     destination: Location = Field("serving_model", description="base directory; versions go to destination/model_name")
 
 
+class PromotionSettings(Section):
+    """Who must agree before a blessed model is pushed, and where it is written down."""
+
+    require_approval: bool = Field(False, description="push nothing that was not approved (agnews approve)")
+    approvers: PositiveInt = Field(1, description="how many different people must approve")
+    author_may_approve: bool = Field(False, description="count the approval of who trained the model, too")
+    expires_hours: PositiveFloat = Field(72.0, le=87_600, description="hours after which an approval no longer counts")
+    audit_log: str | None = Field(None, description="file of the audit log; unset: audit.jsonl in pusher.destination")
+
+    @field_validator("audit_log")
+    @classmethod
+    def _a_file(cls, place: str | None) -> str | None:
+        if place is not None and "://" in place:
+            raise ValueError("must be a file: nothing can be appended to what lies in an object store")
+        return place if place is None else str(Path(place).absolute())
+
+
 class MetadataSettings(Section):
     """The ML Metadata store."""
 
@@ -267,6 +285,7 @@ class Settings(Section):
     infra_validator: InfraValidatorSettings = InfraValidatorSettings()
     model_card: ModelCardSettings = ModelCardSettings()
     pusher: PusherSettings = PusherSettings()
+    promotion: PromotionSettings = PromotionSettings()
     metadata: MetadataSettings = MetadataSettings()
     beam: BeamSettings = BeamSettings()
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from pipeline.settings import Settings
+from schema.audit import IDENTITY
 from schema.errors import SettingsError
 
 DEFAULT_FILE = Path("agnews.yaml")
@@ -117,7 +118,7 @@ def _file(path: Path | None) -> _Source:
 def _environment(environ: Mapping[str, str]) -> _Source:
     values: _Source = {}
     for name, text in environ.items():
-        if not name.upper().startswith(_PREFIX):
+        if not name.upper().startswith(_PREFIX) or name.upper() == IDENTITY:
             continue
         key = name[len(_PREFIX) :].lower().replace("__", ".")
         values[key] = (_value(key, text, name), f"environment {name}")

@@ -33,3 +33,21 @@ class RunError(AgNewsError):
     """A component failed, or another run holds the pipeline."""
 
     exit_code = 5
+
+
+class ApprovalPending(AgNewsError):
+    """The run is good so far and waits for people: its model may be pushed when enough of them approve."""
+
+    exit_code = 8
+
+
+class ApprovalError(AgNewsError):
+    """An approval or rejection was refused: by the rules, or since there is nothing to decide."""
+
+    exit_code = 9
+
+
+class AuditError(AgNewsError):
+    """The audit log cannot be written or read, or what is served or logged is not what was recorded."""
+
+    exit_code = 10

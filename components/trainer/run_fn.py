@@ -11,6 +11,7 @@ from components.trainer import export, input_pipeline, report
 from components.trainer.recipe import Recipe
 from components.trainer.training import Trained, build, train
 from components.transform import RESERVED_IDS, VOCABULARY
+from schema.audit import identity
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -60,5 +61,10 @@ def _export(
         titles_only=recipe.network.titles_only,
     )
     export.write_warmup_requests(words, export_dir, config["model_name"], config["warmup_requests"])
-    described = {"architecture": recipe.architecture, "layers": report.layer_facts(portable), "recipe": vars(recipe)}
+    described = {
+        "architecture": recipe.architecture,
+        "layers": report.layer_facts(portable),
+        "recipe": vars(recipe),
+        "trained_by": identity(),
+    }
     report.write_facts(described | trained.facts, export_dir)

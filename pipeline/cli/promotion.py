@@ -1,9 +1,6 @@
 """`agnews promote`, `rollback` and `prune`: which pushed version is served."""
 
 import functools
-import getpass
-import os
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +10,7 @@ import click
 
 from pipeline.cli.options import settings_options
 from pipeline.settings_sources import Loaded
+from schema.audit import identity, readable
 from schema.errors import DataError
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ def _signed_options(command: Callable) -> Callable:
     """Adds `--server`, `--by`, `--reason` and the settings' options; passes `deployment` and `signature`."""
 
     @server_option
-    @click.option("--by", help="Who makes the change, for the record  [default: user@host]")
+    @click.option("--by", help="Who makes the change, for the record  [default: $AGNEWS_IDENTITY or user@host]")
     @click.option("--reason", default="", help="Why, for the record.")
     @settings_options
     @functools.wraps(command)
@@ -49,7 +47,7 @@ def _signed_options(command: Callable) -> Callable:
         from serving.promotion import Signature
 
         deployment, _ = open_deployment(loaded, address, timeout, poll_seconds)
-        signature = Signature(_readable(by or _author()), _readable(reason))
+        signature = Signature(readable(by or identity()), readable(reason))
         return command(deployment=deployment, signature=signature, **rest)
 
     return with_options
@@ -101,6 +99,7 @@ def open_deployment(
         )
     from ml_metadata.metadata_store import MetadataStore
 
+    from pipeline.audit import audit_log
     from pipeline.metadata_store import connection_config
     from serving.promotion import Deployment, Server
 
@@ -112,21 +111,9 @@ def open_deployment(
         server=Server(address, timeout) if address else None,
         poll_seconds=poll_seconds,
         pause=_pause,
+        audit=audit_log(loaded.settings),
     )
     return deployment, store
-
-
-def _author() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # A container's user may have a number alone.
-        user = f"uid {os.getuid()}"
-    return f"{user}@{socket.gethostname()}"
-
-
-def _readable(argument: str) -> str:
-    # Bytes of an argument that are no UTF-8, which the metadata store would refuse.
-    return os.fsencode(argument).decode("utf-8", "replace")
 
 
 def _pause(seconds: float) -> None:

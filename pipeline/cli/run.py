@@ -2,12 +2,13 @@
 
 import contextlib
 import sys
+from dataclasses import replace
 
 import click
 
 from pipeline.cli.options import settings_options
 from pipeline.settings_sources import Loaded
-from schema.errors import AgNewsError, RunError
+from schema.errors import AgNewsError, ApprovalPending, RunError
 
 _PLAIN_WIDTH = 120
 
@@ -20,7 +21,8 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
     """Run the pipeline, from data to a pushed model.
 
     Components whose inputs and settings are those of an earlier run are taken from the cache. Exits with 0 when
-    the run ended, whether or not the model was good enough to be pushed; the summary says which.
+    the run ended, whether or not the model was good enough to be pushed; the summary says which. Exits with 8 when the
+    model waits for an approval (promotion.require_approval).
     """
     from rich.console import Console
 
@@ -55,9 +57,15 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
                 from pipeline.runners import local
                 from pipeline.runs import summarize
 
-                local.run(create_pipeline(settings, source), run_id, root, display)
-                summary = summarize(connection_config(settings), run_id)
+                waiting = None
+                try:
+                    local.run(create_pipeline(settings, source), run_id, root, display)
+                except ApprovalPending as pending:
+                    waiting = str(pending)
+                summary = replace(summarize(connection_config(settings), run_id), waiting=waiting)
         print_summary(Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH), summary, settings, log)
+        if waiting:
+            sys.exit(ApprovalPending.exit_code)
     except AgNewsError as error:
         raise type(error)(f"{error}\nThe log is {log}") from error
     except KeyboardInterrupt:

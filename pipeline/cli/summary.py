@@ -89,12 +89,16 @@ def _number(value: float | None) -> str:
 
 
 def _verdict(summary: RunSummary) -> list[str]:
+    if summary.waiting:
+        return [f"[bold yellow]not pushed yet[/]: {escape(summary.waiting)}"]
     if summary.pushed_to is None:
         lines = ["[bold red]not pushed[/]"]
         if summary.blessed is False and summary.evaluation:
             lines += [f"  not blessed: {failure}" for failure in summary.evaluation.failures]
         if summary.infra_blessed is False:
             lines.append(f"  InfraValidator refused it: {summary.infra_reason or 'see the log'}")
+        if summary.rejected:
+            lines.append(f"  rejected by {escape(summary.rejected)}")
         lines.append("the last pushed model stays in place; next: change the settings (agnews config keys), run again")
         return lines
     version = summary.pushed_to.rpartition("/")[2]

@@ -110,11 +110,11 @@ def _change(deployment: Deployment, record: Record, version: PushedVersion, befo
                 deployment.pause(deployment.poll_seconds)
     except BaseException as error:
         deployment.take_back(former)
-        deployment.records.close(record, FAILED if isinstance(error, Exception) else CANCELED, str(error))
+        deployment.close(record, FAILED if isinstance(error, Exception) else CANCELED, str(error))
         if isinstance(error, PromotionError | OSError):
             raise PromotionError(f"{error}\n{CONFIG_FILE} is as it was, and so is what is served") from error
         raise
-    deployment.records.close(record, COMPLETE)
+    deployment.close(record, COMPLETE)
     if deployment.server:
         # Whoever rolls back wants to know that the version that was left answers nobody any more.
         with suppress(PromotionError):

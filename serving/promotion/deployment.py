@@ -15,6 +15,7 @@ from typing import Protocol
 import filelock
 from ml_metadata.metadata_store import MetadataStore
 
+from schema.audit import AUDIT_FILE, AuditLog, Entry
 from serving.promotion import config
 from serving.promotion.config import CONFIG_FILE, Served
 from serving.promotion.errors import PromotionError
@@ -49,6 +50,7 @@ class Deployment:
         server: a running server to tell of each change; without one, servers find it when they poll the file.
         poll_seconds: within which polling servers have begun to load what the file names.
         pause: waits for that many seconds.
+        audit: where each change is entered; None takes audit.jsonl in the serving directory.
     """
 
     def __init__(
@@ -60,11 +62,13 @@ class Deployment:
         server: RunningServer | None = None,
         poll_seconds: float = 15.0,
         pause: Callable[[float], None] = time.sleep,
+        audit: AuditLog | None = None,
     ):
         self.directory = destination / model_name
         self.config_path = destination / CONFIG_FILE
         self.model_name = model_name
         self.records = Records(store, self.directory)
+        self.audit = audit or AuditLog(destination / AUDIT_FILE)
         self.server = server
         self.poll_seconds = poll_seconds
         self.pause = pause
@@ -95,6 +99,7 @@ class Deployment:
 
         Raises:
             PromotionError: there is no such directory, it is not writable, or another command holds it.
+            AuditError: the audit log cannot be written.
         """
         if not self.directory.is_dir():
             raise PromotionError(
@@ -108,6 +113,7 @@ class Deployment:
         except OSError as error:
             raise PromotionError(f"{self.config_path.parent}: {error.strerror}; make it writable and repeat") from error
         try:
+            self.audit.require_writable()
             self._end_killed()
             yield
         finally:
@@ -129,22 +135,39 @@ class Deployment:
             with suppress(PromotionError):
                 self.server.reload(config.parse(former, self.config_path))
 
+    def close(self, record: Record, state: str, detail: str = "") -> None:
+        """Enters in the audit log how a change ended, then ends its record; killed in between, it is entered twice."""
+        version = record.from_version if record.to_version is None else record.to_version
+        pushed = self.audit.last_push(self.model_name, version)
+        details = {"label": record.label, "from": record.from_version, "record": record.id, "detail": detail}
+        entry = Entry(
+            record.action,
+            model=self.model_name,
+            version=version,
+            fingerprint=pushed.fingerprint if pushed else "",
+            by=record.who,
+            why=record.why,
+            outcome=state,
+            details=details,
+        )
+        self.records.close(record, state, detail, self.audit.append(entry))
+
     def _end_killed(self) -> None:
         for leftover in self.directory.glob(f"{PRUNED}*"):
             shutil.rmtree(leftover)
         for record in self.records.all():
             if record.state == RUNNING and record.action == PRUNE:
                 gone = record.from_version not in self.versions()
-                self.records.close(record, COMPLETE if gone else CANCELED, "closed by the next command")
+                self.close(record, COMPLETE if gone else CANCELED, "closed by the next command")
             elif record.state == RUNNING:
                 self._end_killed_change(record)
 
     def _end_killed_change(self, record: Record) -> None:
         current = config.read_text(self.config_path)
         if current == record.texts[-1]:
-            self.records.close(record, COMPLETE, "closed by the next command")
+            self.close(record, COMPLETE, "closed by the next command")
         elif current in record.texts:
             self.take_back(record.texts[0])
-            self.records.close(record, CANCELED, "killed before it was done, taken back by the next command")
+            self.close(record, CANCELED, "killed before it was done, taken back by the next command")
         else:
-            self.records.close(record, FAILED, f"killed, and {CONFIG_FILE} was changed by another hand since")
+            self.close(record, FAILED, f"killed, and {CONFIG_FILE} was changed by another hand since")

@@ -75,8 +75,8 @@ def _delete(deployment: Deployment, version: PushedVersion, signature: Signature
         config.flush_directory(deployment.directory)
         shutil.rmtree(aside)
     except OSError as error:
-        deployment.records.close(record, FAILED, str(error))
+        deployment.close(record, FAILED, str(error))
         raise PromotionError(
             f"version {version.number} cannot be deleted: {error}; mend that and repeat the command"
         ) from error
-    deployment.records.close(record, COMPLETE)
+    deployment.close(record, COMPLETE)

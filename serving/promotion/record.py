@@ -78,11 +78,12 @@ class Records:
         )
         return replace(record, id=execution_id)
 
-    def close(self, record: Record, state: str, detail: str = "") -> None:
-        """Ends a record: COMPLETE, FAILED or CANCELED."""
+    def close(self, record: Record, state: str, detail: str, receipt: str) -> None:
+        """Ends a record: COMPLETE, FAILED or CANCELED; with the receipt of its entry in the audit log."""
         [execution] = self._store.get_executions_by_id([record.id])
         execution.last_known_state = mlmd.Execution.State.Value(state)
         execution.custom_properties["detail"].string_value = _encode(detail)
+        execution.custom_properties["audit"].string_value = receipt
         self._store.put_executions([execution])
 
     def all(self) -> list[Record]:

@@ -6,8 +6,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing, PushedModel
 
 from components import pusher
+from components.approval import Approval, Rules
+from schema.audit import AuditLog
+from schema.errors import ApprovalPending, AuditError, RunError
 
 
 @pytest.fixture
@@ -123,3 +127,80 @@ def test_to_an_object_store_the_graph_goes_last(export, monkeypatch):
     assert copied[-1] == "saved_model.pb"
     assert tf.io.gfile.GFile(f"{version}/assets.extra/mlmd_uuid").read() == "17"
     assert pusher._push_remote(export, "ram://serving/agnews", mlmd_uuid="17") == version
+
+
+@pytest.fixture
+def do(tmp_path):
+    """Runs the executor as the launcher does, on a blessed model; returns the PushedModel."""
+    make_export(tmp_path / "model/Format-Serving", b"one")
+
+    def do(approval=None, rules=None, log=tmp_path / "serving/audit.jsonl"):
+        model, pushed = Model(), PushedModel()
+        model.uri, model.id, pushed.uri = str(tmp_path / "model"), 17, str(tmp_path / "pushed")
+        blessings = {"model_blessing": [ModelBlessing()], "infra_blessing": [InfraBlessing()]}
+        for [blessing] in blessings.values():
+            blessing.set_int_custom_property("blessed", 1)
+        inputs = {"model": [model], **blessings} | ({"approval": [approval]} if approval else {})
+        properties = {
+            "push_destination": f'{{"filesystem": {{"base_directory": "{tmp_path}/serving/agnews"}}}}',
+            "audit_log": str(log),
+            "approval_rules": rules.to_json() if rules else None,
+        }
+        pusher.Executor().Do(inputs, {"pushed_model": [pushed]}, properties)
+        return pushed
+
+    return do
+
+
+RULES = Rules(approvers=1, author_may_approve=False, expires_hours=24)
+
+
+def test_without_an_approval_the_executor_itself_refuses(do, tmp_path):
+    with pytest.raises(ApprovalPending, match="agnews approve 17"):
+        do(rules=RULES)
+    assert not (tmp_path / "serving").exists()
+
+
+def test_a_gate_that_did_not_approve_pushes_nothing(do, tmp_path):
+    refusal = Approval()
+    refusal.set_int_custom_property("approved", 0)
+    assert do(refusal, RULES).get_int_custom_property("pushed") == 0
+    assert not (tmp_path / "serving").exists()
+
+
+def test_a_verdict_without_decisions_behind_it_is_none(do, tmp_path):
+    forged = Approval()
+    forged.uri = str(tmp_path / "forged")
+    forged.set_int_custom_property("approved", 1)
+    (tmp_path / "forged").mkdir()
+    (tmp_path / "forged/approval.json").write_text('{"author": "ann@here", "decisions": []}')
+    with pytest.raises(ApprovalPending):
+        do(forged, RULES)
+
+
+def test_a_push_is_entered_with_the_files_that_arrived(do, tmp_path):
+    pushed = do()
+    [line] = AuditLog(tmp_path / "serving/audit.jsonl").lines()
+    [version] = visible(tmp_path / "serving/agnews")
+    assert (line.entry.action, line.entry.model, str(line.entry.version)) == ("push", "agnews", version)
+    assert "assets.extra/mlmd_uuid" in line.entry.details["files"]
+    assert line.entry.why == "blessed; no approval was asked for"
+    assert pushed.get_string_custom_property("fingerprint") == line.entry.fingerprint
+    assert pushed.get_string_custom_property("audit").startswith(line.hash)
+
+
+def test_what_cannot_be_entered_is_not_pushed(do, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AuditError):
+        do(log=tmp_path / "file/audit.jsonl")
+    assert not (tmp_path / "serving").exists()
+
+
+def test_a_version_that_was_tampered_with_before_its_push_was_recorded_is_not_taken_for_it(do, tmp_path):
+    version = pusher.push_local(
+        str(tmp_path / "model/Format-Serving"), str(tmp_path / "serving/agnews"), mlmd_uuid="17"
+    )
+    (Path(version) / "saved_model.pb").write_bytes(b"another graph")
+    with pytest.raises(RunError, match=r"differs: saved_model\.pb"):
+        do()
+    assert AuditLog(tmp_path / "serving/audit.jsonl").lines() == []

@@ -50,6 +50,14 @@ def test_a_card_needs_no_blessing_and_nothing_is_pushed_without_a_card(compiled)
     assert nodes["ModelCardGen"].inputs.inputs["baseline_model"].min_count == 0
 
 
+def test_where_approval_is_required_the_gate_stands_before_the_push_and_nothing_before_it_changes(compiled):
+    before, nodes = compiled(), compiled(promotion={"require_approval": True})
+    assert nodes.keys() - before.keys() == {"RequestApproval", "DecisionResolver", "ApprovalGate"}
+    assert "ApprovalGate" in nodes["AgNewsPusher"].upstream_nodes
+    assert {"Evaluator", "AgNewsInfraValidator", "ModelCardGen"} <= set(nodes["RequestApproval"].upstream_nodes)
+    assert {name for name in before if before[name].parameters != nodes[name].parameters} == {"AgNewsPusher"}
+
+
 def test_a_setting_reaches_its_own_stage_alone(compiled):
     def changed(**sections):
         before, after = compiled(), compiled(**sections)

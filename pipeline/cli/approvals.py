@@ -1,0 +1,109 @@
+"""`agnews approvals`, `approve` and `reject`: who lets which model be pushed."""
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli.options import settings_options
+from pipeline.settings_sources import Loaded
+from schema.audit import identity, readable
+from schema.errors import ApprovalError
+
+if TYPE_CHECKING:
+    from pipeline.approvals import Approvals, Request
+
+_PLAIN_WIDTH = 160
+
+
+def _decision_options(command: Callable) -> Callable:
+    """Adds MODEL, `--by`, `--reason` and the settings' options; passes `decide`, which records a decision."""
+
+    @click.argument("model", type=click.IntRange(min=1))
+    @click.option("--by", help="Who decides, for the record  [default: $AGNEWS_IDENTITY or user@host]")
+    @click.option("--reason", required=True, help="Why, for the record.")
+    @settings_options
+    @functools.wraps(command)
+    def with_options(*, loaded: Loaded, model: int, by: str | None, reason: str):
+        who = readable(by if by is not None else identity()).strip()
+        if not who.partition("@")[0] or not reason.strip():
+            raise ApprovalError("a decision needs a name and a reason: --by NAME --reason TEXT")
+        decide = functools.partial(
+            _open(loaded).decide, model, who=who, why=readable(reason).strip(), now=datetime.now(UTC)
+        )
+        return command(decide=decide, model=model, who=who)
+
+    return with_options
+
+
+@click.command(epilog="Example:  agnews approve 12 --by ann@example.com --reason 'recall of Business up, rest equal'")
+@_decision_options
+def approve(decide: "Callable[..., Request]", model: int, who: str) -> None:
+    """Approve MODEL, the id that `agnews run` and `agnews approvals` print.
+
+    The approval holds for the model's files as they are now. The next `agnews run` with the same settings pushes it.
+    """
+    request = decide(approved=True)
+    click.echo(f"model {model} is {request.status}; approved by {who}, fingerprint {request.fingerprint}")
+    if request.status == "approved":
+        click.echo("next: the same agnews run as before, which takes all else from the cache and pushes it")
+
+
+@click.command(epilog="Example:  agnews reject 12 --reason 'trained on rows that must not be used'")
+@_decision_options
+def reject(decide: "Callable[..., Request]", model: int, who: str) -> None:
+    """Reject MODEL. One rejection outweighs all approvals; who rejected a model can still approve it."""
+    request = decide(approved=False)
+    click.echo(f"model {model} is {request.status}; rejected by {who}, fingerprint {request.fingerprint}")
+
+
+@click.command(epilog="Example:  agnews approvals --json")
+@click.option("--json", "as_json", is_flag=True, help="Print everything that is known, as JSON.")
+@settings_options
+def approvals(loaded: Loaded, as_json: bool) -> None:
+    """List the models that ask to be pushed, oldest first: pending, approved, rejected or expired."""
+    opened = _open(loaded)
+    requests = opened.requests(datetime.now(UTC))
+    if as_json:
+        click.echo(json.dumps([asdict(request) for request in requests], indent=2, ensure_ascii=False))
+    elif requests:
+        _print(requests, opened)
+    else:
+        click.echo("no model asks to be pushed; agnews run with promotion.require_approval makes requests")
+
+
+def _open(loaded: Loaded) -> "Approvals":
+    from ml_metadata.metadata_store import MetadataStore
+
+    from pipeline.approvals import Approvals
+    from pipeline.audit import audit_log
+    from pipeline.metadata_store import connection_config
+
+    return Approvals(MetadataStore(connection_config(loaded.settings)), loaded.settings, audit_log(loaded.settings))
+
+
+def _print(requests: "list[Request]", opened: "Approvals") -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("model", "requested", "trained by", "status", box=None, pad_edge=False, header_style="dim")
+    table.add_column("decisions", overflow="fold")
+    table.add_column("fingerprint", no_wrap=True)
+    for request in requests:
+        decisions = "\n".join(
+            f"{'approved' if one.approved else 'rejected'} by {one.who}, {one.when[:16]}: {one.why}"
+            for one in request.decisions
+        )
+        requested = datetime.fromtimestamp(request.requested, UTC).strftime("%Y-%m-%d %H:%M")
+        row = (str(request.model_id), requested, request.author or "not known", str(request.status), decisions)
+        table.add_row(*map(escape, row), request.fingerprint[:12])
+    Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
+    rules = opened.rules
+    others = "" if rules.author_may_approve else ", not counting who trained the model"
+    click.echo(f"needed: approvals by {rules.approvers}{others}, not older than {rules.expires_hours:g} hours (UTC)")

@@ -1,0 +1,167 @@
+"""`agnews audit` and `agnews verify`: the record of every change, and whether what is served is what was pushed."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli.options import settings_options
+from pipeline.settings import Settings
+from pipeline.settings_sources import Loaded
+from schema.audit import AuditLog, Line
+from schema.errors import AuditError
+
+_PLAIN_WIDTH = 180
+_COLUMNS = ("when", "action", "model", "version", "fingerprint", "by", "who", "why", "outcome", "details", "hash")
+# What a spreadsheet takes for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@click.group(epilog="Example:  agnews audit verify")
+def audit() -> None:
+    """Show, check and export the record of every push, approval, promotion, roll-back and deletion."""
+
+
+@audit.command(epilog="Example:  agnews audit log --json | jq 'select(.action == \"push\")'")
+@click.option("--json", "as_json", is_flag=True, help="Print everything, an entry a line.")
+@settings_options
+def log(loaded: Loaded, as_json: bool) -> None:
+    """List the entries, oldest first."""
+    lines = _open(loaded.settings).lines()
+    if as_json:
+        _write_jsonl(lines)
+    else:
+        _print(lines)
+
+
+@audit.command("verify", epilog="Example:  agnews audit verify --expect $(cat last-hash)")
+@click.option("--expect", multiple=True, metavar="SHA256", help="Hash of a line that must be there; may be repeated.")
+@settings_options
+def verify_log(loaded: Loaded, expect: tuple[str, ...]) -> None:
+    """Check that no entry was changed, removed, added or moved since it was written.
+
+    The lines that the metadata store holds receipts of, and those of --expect, must all be there; this shows an end
+    that was cut off. The last hash is printed: keep it where nobody who can write the log can write.
+    """
+    from pipeline.audit import recorded_lines
+    from schema.audit import problems
+
+    opened = _open(loaded.settings)
+    expected = dict.fromkeys((digest.strip().lower() for digest in expect), "--expect")
+    store = _existing_store(loaded.settings)
+    recorded = recorded_lines(store, opened) if store else {}
+    if found := problems(opened, recorded | expected):
+        raise AuditError("\n  ".join([f"{opened.path} is not as it was written:", *found]))
+    lines = opened.lines()
+    known = f"{len(recorded)} of them known to the metadata store" if store else "the metadata store is not there"
+    click.echo(f"{opened.path}: {len(lines)} entries, as they were written; {known}")
+    if lines:
+        click.echo(f"last hash: {lines[-1].hash}")
+
+
+@audit.command(epilog="Example:  agnews audit export --format csv > audit.csv")
+@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
+@settings_options
+def export(loaded: Loaded, form: str) -> None:
+    """Print all entries with their hashes, as JSON Lines or as CSV.
+
+    In CSV a cell that a spreadsheet would take for a formula begins with an apostrophe.
+    """
+    lines = _open(loaded.settings).lines()
+    if form == "jsonl":
+        _write_jsonl(lines)
+    else:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        writer.writerows([_cell(row[name]) for name in _COLUMNS] for row in _rows(lines))
+
+
+@click.command(epilog="Example:  agnews verify serving_model")
+@click.argument("serving_dir", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--log", "log_file", type=click.Path(path_type=Path), help="Audit log  [default: SERVING_DIR/audit.jsonl]"
+)
+def verify(serving_dir: Path, log_file: Path | None) -> None:
+    """Compare every version in SERVING_DIR with the fingerprints of its push, and name the files that differ."""
+    from schema.audit import AUDIT_FILE, problems
+    from serving.integrity import check
+
+    opened = AuditLog(log_file or serving_dir / AUDIT_FILE)
+    if not opened.lines():
+        raise AuditError(f"{opened.path} has no entries to compare with; name the audit log with --log")
+    found = [f"audit log: {problem}" for problem in problems(opened, {})]
+    checked = check(serving_dir, opened)
+    for version in checked:
+        click.echo(f"{version.model}/{version.number}: {'; '.join(version.findings) or 'as it was pushed'}")
+    found += [f"{version.model}/{version.number}: {finding}" for version in checked for finding in version.findings]
+    if found:
+        raise AuditError("\n  ".join([f"{serving_dir} is not what was pushed:", *found]))
+
+
+def _open(settings: Settings) -> AuditLog:
+    from pipeline.audit import audit_log
+
+    opened = audit_log(settings)
+    if not opened.path.exists():
+        raise AuditError(
+            f"{opened.path}: no audit log there; the first push or decision makes it, pusher.destination or "
+            "promotion.audit_log say where"
+        )
+    return opened
+
+
+def _existing_store(settings: Settings):
+    """The metadata store; None for an embedded one that is not there: looking must not make it."""
+    from ml_metadata.metadata_store import MetadataStore
+
+    from pipeline.metadata_store import SQLITE_FILE, connection_config
+
+    if settings.metadata.backend == "sqlite" and not (Path(settings.pipeline.root) / SQLITE_FILE).exists():
+        return None
+    return MetadataStore(connection_config(settings))
+
+
+def _rows(lines: list[Line]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        if line.entry is None:
+            raise AuditError(f"line {line.number} of the audit log is no entry: agnews audit verify")
+        yield asdict(line.entry) | {"hash": line.hash}
+
+
+def _write_jsonl(lines: list[Line]) -> None:
+    for row in _rows(lines):
+        click.echo(json.dumps(row))
+
+
+def _cell(value: object) -> object:
+    text = json.dumps(value) if isinstance(value, dict) else value
+    return f"'{text}" if isinstance(text, str) and text.startswith(_FORMULA) else text
+
+
+def _print(lines: list[Line]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("when (UTC)", "action", "version", "fingerprint", box=None, pad_edge=False, header_style="dim")
+    for column in ("by", "why", "hash"):
+        table.add_column(column, overflow="fold")
+    for row in _rows(lines):
+        action = row["action"] + (f" {label}" if (label := row["details"].get("label")) else "")
+        outcome = "" if row["outcome"] == "COMPLETE" else f" ({row['outcome'].lower()})"
+        version = "" if row["version"] is None else str(row["version"])
+        # The name given is what people look for; where the process was another's, that is told as well.
+        by = row["by"] if row["by"] == row["who"] else f"{row['by'] or '-'} as {row['who']}"
+        cells = (row["when"][:19].replace("T", " "), action + outcome, version, row["fingerprint"][:12], by, row["why"])
+        table.add_row(*(escape(_printable(cell)) for cell in cells), row["hash"][:12])
+    Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
+
+
+def _printable(text: str) -> str:
+    # A reason must not move a reader's cursor and so hide other entries.
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)

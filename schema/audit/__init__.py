@@ -1,0 +1,26 @@
+"""The audit log: who did what to which model, when and why, in a file that cannot be changed unnoticed.
+
+`log` writes and reads it, `chain` checks it, `fingerprint` tells models apart by their files, `identity` says who acts.
+Pusher and promotion both write it and neither may import the other, so it lies in the lowest package, as the errors do.
+"""
+
+from schema.audit.chain import problems
+from schema.audit.fingerprint import differences, fingerprint, manifest
+from schema.audit.identity import IDENTITY, identity, person, readable
+from schema.audit.log import AUDIT_FILE, AuditLog, Entry, Line, receipt_hash
+
+__all__ = [
+    "AUDIT_FILE",
+    "IDENTITY",
+    "AuditLog",
+    "Entry",
+    "Line",
+    "differences",
+    "fingerprint",
+    "identity",
+    "manifest",
+    "person",
+    "problems",
+    "readable",
+    "receipt_hash",
+]

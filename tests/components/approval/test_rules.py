@@ -1,0 +1,88 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.approval import Decision, Rules, Status, judge
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+ONE = Rules(approvers=1, author_may_approve=False, expires_hours=24)
+TWO = Rules(approvers=2, author_may_approve=False, expires_hours=24)
+
+
+def decision(who, *, approved=True, hours_ago=1.0):
+    when = (NOW - timedelta(hours=hours_ago)).isoformat()
+    return Decision("f" * 64, approved, who, when, "because")
+
+
+def status(*decisions, author="ann@here", rules=ONE, now=NOW):
+    return judge(decisions, author, rules, now)
+
+
+def test_without_a_decision_a_request_is_pending():
+    assert status() is Status.PENDING
+
+
+def test_one_other_person_is_enough_where_one_is_asked_for():
+    assert status(decision("bob@here")) is Status.APPROVED
+
+
+@pytest.mark.parametrize("who", ["ann@here", "ann@laptop", "ANN"])
+def test_the_author_does_not_count_from_any_host(who):
+    assert status(decision(who)) is Status.PENDING
+
+
+def test_the_author_counts_where_that_is_allowed():
+    assert status(decision("ann@here"), rules=Rules(1, True, 24)) is Status.APPROVED
+
+
+def test_of_an_unknown_author_nobody_is_known_to_be_another_person():
+    assert status(decision("bob@here"), author="") is Status.PENDING
+    assert status(decision("bob@here"), author="", rules=Rules(1, True, 24)) is Status.APPROVED
+
+
+def test_two_approvals_by_one_person_are_one():
+    assert status(decision("bob@here"), decision("bob@there"), rules=TWO) is Status.PENDING
+    assert status(decision("bob@here"), decision("cem@here"), rules=TWO) is Status.APPROVED
+
+
+def test_an_approval_expires_and_can_be_renewed():
+    old = decision("bob@here", hours_ago=23)
+    assert status(old) is Status.APPROVED
+    assert status(old, now=NOW + timedelta(hours=1)) is Status.EXPIRED
+    assert status(decision("bob@here", hours_ago=30), decision("bob@here")) is Status.APPROVED
+
+
+def test_one_rejection_outweighs_all_approvals_and_does_not_expire():
+    decisions = [decision("bob@here"), decision("cem@here"), decision("dot@here", approved=False, hours_ago=99)]
+    assert status(*decisions) is Status.REJECTED
+
+
+def test_the_author_can_reject():
+    assert status(decision("bob@here"), decision("ann@here", approved=False)) is Status.REJECTED
+
+
+def test_who_rejected_can_change_their_mind_and_back():
+    no, yes = decision("bob@here", approved=False, hours_ago=3), decision("bob@here", hours_ago=2)
+    assert status(no, yes) is Status.APPROVED
+    assert status(no, yes, decision("bob@here", approved=False, hours_ago=1)) is Status.REJECTED
+
+
+_DECISIONS = st.lists(
+    st.builds(decision, st.sampled_from(["ann@x", "bob@x", "bob@y", "cem@x", "dot@x"]), hours_ago=st.floats(0, 48)),
+    max_size=8,
+)
+
+
+@given(_DECISIONS, st.integers(1, 3))
+def test_approved_means_enough_different_people_other_than_the_author_lately(decisions, approvers):
+    rules = Rules(approvers, False, 24)
+    recent = {
+        one.who.partition("@")[0] for one in decisions if NOW - datetime.fromisoformat(one.when) < timedelta(days=1)
+    }
+    assert (status(*decisions, rules=rules) is Status.APPROVED) == (len(recent - {"ann"}) >= approvers)
+
+
+def test_rules_travel_as_text():
+    assert Rules.from_json(TWO.to_json()) == TWO

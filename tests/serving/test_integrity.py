@@ -1,0 +1,60 @@
+import shutil
+
+import pytest
+
+from schema.audit import AuditLog, Entry, manifest
+from serving.integrity import check
+
+
+@pytest.fixture
+def serving(tmp_path):
+    """A serving directory with two pushed versions, and their log."""
+    log = AuditLog(tmp_path / "audit.jsonl")
+    for number in (1, 2):
+        path = tmp_path / f"agnews/{number}"
+        path.mkdir(parents=True)
+        (path / "saved_model.pb").write_bytes(b"graph")
+        (path / "fingerprint.pb").write_bytes(bytes([number]))
+        log.append(Entry("push", "agnews", number, details={"files": manifest(path)}))
+    (tmp_path / "models.config").write_text("")
+    return tmp_path
+
+
+def findings(serving):
+    checked = check(serving, AuditLog(serving / "audit.jsonl"))
+    return {(version.model, version.number): version.findings for version in checked if version.findings}
+
+
+def test_what_was_pushed_has_no_findings(serving):
+    assert findings(serving) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda version: (version / "saved_model.pb").write_bytes(b"Graph"), "differs: saved_model.pb"),
+        (lambda version: (version / "saved_model.pb").unlink(), "missing: saved_model.pb"),
+        (lambda version: (version / "more.so").write_bytes(b""), "extra: more.so"),
+        (shutil.rmtree, "missing, and not recorded as pruned"),
+    ],
+    ids=["differs", "missing", "extra", "gone"],
+)
+def test_each_difference_is_named_with_its_version(serving, change, found):
+    change(serving / "agnews/2")
+    assert findings(serving) == {("agnews", 2): (found,)}
+
+
+@pytest.mark.parametrize("place", ["agnews/3", "other/1"])
+def test_a_version_that_nobody_pushed_is_named(serving, place):
+    shutil.copytree(serving / "agnews/1", serving / place)
+    [finding] = findings(serving).values()
+    assert "not in the audit log" in finding[0]
+
+
+def test_a_pruned_version_is_not_missed_but_a_failed_pruning_does_not_excuse_one(serving):
+    shutil.rmtree(serving / "agnews/1")
+    log = AuditLog(serving / "audit.jsonl")
+    log.append(Entry("prune", "agnews", 1, outcome="CANCELED"))
+    assert ("agnews", 1) in findings(serving)
+    log.append(Entry("prune", "agnews", 1))
+    assert findings(serving) == {}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.comparison.statistics import PairedTest, accuracy_interval, mcnemar
+from components.statistics import PairedTest, mcnemar, wilson_interval
 from serving.canary_comparison import Answers, Pair
 from serving.client import CANARY, STABLE
 
@@ -70,7 +70,7 @@ def evaluate(answers: Answers) -> CanaryReport:
         failures=answers.failures,
         compared=len(pairs),
         agreement=float(agree.mean()),
-        agreement_interval=accuracy_interval(agree),
+        agreement_interval=wilson_interval(int(agree.sum()), len(agree)),
         largest_shift=max(_shift(pair) for pair in pairs),
         changed=[pair for pair, same in zip(pairs, agree, strict=True) if not same],
         labelled=len(labelled),

@@ -61,7 +61,7 @@ def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
         blessed=_property(blessing, "blessed") == 1 if blessing else None,
         infra_blessed=_property(infra, "blessed") == 1 if infra else None,
         infra_reason=_property(infra, "reason") if infra else None,
-        rejected=unquote(_property(approval, "reason")) or None if approval else None,
+        rejected=unquote(_property(approval, "reason") or "") or None if approval else None,
         pushed_to=_property(pushed, "pushed_destination") if was_pushed else None,
     )
 

@@ -21,7 +21,7 @@ from tfx.types import Artifact, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
 from components.approval.artifacts import Approval, ApprovalDecision, ApprovalRequest, read_decision
-from components.approval.rules import Decision, Rules, Status, judge
+from components.approval.rules import Decision, Rules, Status, judge, last_words
 from components.exports import author_of, files_of
 from schema.audit import fingerprint
 from schema.errors import ApprovalPending, RunError
@@ -66,7 +66,7 @@ def ApprovalGate(
         status = _judged(made, author, Rules.from_json(rules), request.get_int_custom_property("model_id"))
         approved = int(status is Status.APPROVED)
         if status is Status.REJECTED:
-            reason = "; ".join(f"{one.who}: {one.why}" for one in made if not one.approved)
+            reason = "; ".join(f"{one.who}: {one.why}" for one in last_words(made) if not one.approved)
         report = {"author": author, "decisions": [asdict(decision) for decision in made]}
         with fileio.open(os.path.join(approval.uri, _REPORT), "w") as file:
             json.dump(report, file, indent=1)

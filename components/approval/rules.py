@@ -73,7 +73,7 @@ def judge(decisions: Iterable[Decision], author: str, rules: Rules, now: datetim
         rules: the gate's.
         now: with a time zone.
     """
-    last = {person(decision.who): decision for decision in sorted(decisions, key=_when)}.values()
+    last = last_words(decisions)
     if not all(decision.approved for decision in last):
         return Status.REJECTED
     counted = [decision for decision in last if may_approve(decision.who, author, rules)]
@@ -81,6 +81,11 @@ def judge(decisions: Iterable[Decision], author: str, rules: Rules, now: datetim
     if len(valid) >= rules.approvers:
         return Status.APPROVED
     return Status.EXPIRED if len(counted) >= rules.approvers else Status.PENDING
+
+
+def last_words(decisions: Iterable[Decision]) -> list[Decision]:
+    """Each person's last decision."""
+    return list({person(decision.who): decision for decision in sorted(decisions, key=_when)}.values())
 
 
 def _when(decision: Decision) -> datetime:

@@ -232,6 +232,7 @@ def test_an_expired_approval_is_asked_for_again(place):
 
 def test_a_rejected_model_ends_the_run_without_a_push_and_says_by_whom(place):
     place.run()
+    place.decide("bob@here", approved=False)
     place.decide("bob@here")
     place.decide("cem@here", approved=False)
     states, waiting = place.run()

@@ -33,7 +33,8 @@ def test_two_directories_have_records_of_their_own(store, tmp_path):
 def test_records_come_oldest_first_and_can_be_closed(store, tmp_path):
     records = Records(store, tmp_path)
     for version in (1, 2):
-        records.close(records.begin(Record("promote", "stable", None, version, "me", ""), None), "FAILED", "why not")
+        begun = records.begin(Record("promote", "stable", None, version, "me", ""), None)
+        records.close(begun, "FAILED", "why not", "receipt")
     assert [(record.to_version, record.state, record.detail) for record in records.all()] == [
         (1, "FAILED", "why not"),
         (2, "FAILED", "why not"),

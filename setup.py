@@ -13,7 +13,7 @@ setup(
     # 3.11 is the one version for which every extra resolves (kfp < 3.12, airflow < 3.13).
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["pipeline*", "components*", "schema*", "serving*"]),
-    package_data={"pipeline": ["profiles/*.yaml"], "schema": ["*.pbtxt"]},
+    package_data={"pipeline": ["profiles/*.yaml"], "schema": ["*.pbtxt"], "serving": ["demo/templates/*.html"]},
     install_requires=[
         "tfx==1.21.0",
         "tensorflow==2.21.*",

@@ -35,7 +35,7 @@ def describe(loaded: Loaded, directory: Path | None, title: str, description: st
     from pipeline.runners.logs import logged_to
 
     pusher = loaded.settings.pusher
-    directory = directory or _last_pushed(Path(pusher.destination) / pusher.model_name)
+    directory = directory or last_pushed(Path(pusher.destination) / pusher.model_name)
     # TensorFlow's remarks while it is imported and loads the model are of no use here.
     with logged_to(Path(os.devnull), verbose=False):
         from pipeline.cli.model_description import print_description
@@ -45,7 +45,12 @@ def describe(loaded: Loaded, directory: Path | None, title: str, description: st
     print_description(Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH), described)
 
 
-def _last_pushed(destination: Path) -> Path:
+def last_pushed(destination: Path) -> Path:
+    """The newest version's directory.
+
+    Raises:
+        DataError: there is none.
+    """
     versions = [path for path in destination.glob("*") if path.name.isdecimal()]
     if not versions:
         raise DataError(f"{destination}: no model has been pushed; run `agnews run`, or name a SavedModel's directory")

@@ -89,3 +89,26 @@ def _write_transformed(transform_output, repeats, path):
             record = tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
             for _ in range(repeats):
                 writer.write(record)
+
+
+@pytest.fixture
+def evaluation(tmp_path):
+    """What the Evaluator leaves of a candidate beside a baseline: accuracy over all rows, of a slice and of a class."""
+    import tensorflow as tf
+    from tensorflow_model_analysis.proto import metrics_for_slice_pb2
+
+    def add(message, value, **key):
+        message.metric_keys_and_values.add(key={"name": "accuracy", **key}, value={"double_value": {"value": value}})
+
+    overall, sliced = metrics_for_slice_pb2.MetricsForSlice(), metrics_for_slice_pb2.MetricsForSlice()
+    add(overall, 0.875, model_name="candidate")
+    add(overall, 0.5, model_name="baseline")
+    add(overall, 0.25, model_name="candidate", sub_key={"class_id": {"value": 1}})
+    sliced.slice_key.single_slice_keys.add(column="label", int64_value=1)
+    add(sliced, 0.75, model_name="candidate")
+    directory = tmp_path / "evaluation"
+    directory.mkdir()
+    with tf.io.TFRecordWriter(str(directory / "metrics-00000-of-00001.tfrecord")) as writer:
+        for message in (sliced, overall):
+            writer.write(message.SerializeToString())
+    return directory

@@ -1,0 +1,42 @@
+"""`agnews batch`: scores files offline."""
+
+import datetime
+import os
+from functools import partial
+from pathlib import Path
+
+import click
+
+from pipeline.cli.options import settings_options
+from pipeline.settings_sources import Loaded
+
+
+@click.command(epilog="Example:  agnews batch 'news-*.csv' --to scored")
+@click.argument("files", nargs=-1, required=True)
+@click.option("--to", "output", required=True, help="Directory to make; local, or a URI that Beam can write.")
+@click.option("--model", help="Directory of a SavedModel  [default: the version last pushed]")
+@settings_options
+def batch(loaded: Loaded, files: tuple[str, ...], output: str, model: str | None) -> None:
+    """Score FILES with a SavedModel on any Beam runner, without a server.
+
+    FILES are CSV with a header (title and description or text; id), JSON Lines (.gz too), or TFRecords of tf.Examples
+    (*tfrecord*). The runner stands in the setting beam.args. The output is JSON Lines in shards; rows that cannot be
+    scored go to quarantine-*.jsonl beside it, with reasons.
+    """
+    from pipeline.cli.model import last_pushed
+    from pipeline.runners.logs import logged_to
+
+    settings = loaded.settings
+    model = model or str(last_pushed(Path(settings.pusher.destination) / settings.pusher.model_name))
+    click.echo(f"model: {model}")
+    # TensorFlow's and Beam's remarks are of no use here.
+    with logged_to(Path(os.devnull), verbose=False):
+        from serving.batch import score_files
+
+        summary = score_files(
+            files, model, output, settings.beam.args, clock=partial(datetime.datetime.now, datetime.UTC)
+        )
+    click.echo(
+        f"{output}: {summary.rows_scored:,} rows of {len(summary.files)} files scored, "
+        f"{summary.rows_quarantined:,} in quarantine"
+    )

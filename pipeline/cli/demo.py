@@ -1,0 +1,46 @@
+"""`agnews demo`: a web page over a served model."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli.options import settings_options
+from pipeline.cli.server_options import server_options
+from pipeline.settings_sources import Loaded
+from schema.errors import RunError
+
+
+@click.command(epilog="Example:  agnews demo --server localhost:8500 --port 8080")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address the page is served at.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Its port; 0 takes a free one."
+)
+@server_options
+@settings_options
+def demo(loaded: Loaded, host: str, port: int, client_options: dict[str, Any]) -> None:
+    """Serve a page: paste a news item, see its class, the probabilities and the words that mattered.
+
+    Model cards are looked for among the pushed versions (settings pusher.destination and pusher.model_name).
+    """
+    import uvicorn
+
+    from serving.client import AsyncClient
+    from serving.demo import Demo, make_app
+
+    pusher = loaded.settings.pusher
+    page = Demo(
+        # The canary is drawn once an item, here, so that all questions about it go to one version.
+        make_client=lambda: AsyncClient(**client_options | {"canary": None}),
+        canary=client_options["canary"],
+        model_base=Path(pusher.destination) / pusher.model_name,
+        server=client_options["address"],
+    )
+    try:
+        listening = socket.create_server((host, port))
+    except OSError as error:
+        raise RunError(f"{host}:{port}: {error.strerror}; name another with --host and --port") from error
+    with listening:
+        click.echo(f"http://{host}:{listening.getsockname()[1]}  (Ctrl-C ends it)")
+        uvicorn.Server(uvicorn.Config(make_app(page), log_level="warning")).run(sockets=[listening])

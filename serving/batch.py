@@ -1,0 +1,232 @@
+"""Scores files offline with a SavedModel, as one Beam pipeline around RunInference, for any number of rows.
+
+Each input file is read by one worker and streamed: give a cluster several files. Rows that cannot be classified go to
+quarantine with their reasons; an output that is there is whole.
+"""
+
+import datetime
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.metrics import Metrics
+from apache_beam.ml.inference.base import ModelHandler, RunInference
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from schema.errors import DataError
+from schema.features import DESCRIPTION, ID, TITLE
+from serving.item_files import BadRow, Row, checked_row, read_items
+from serving.items import Classification, NewsItem
+
+PREDICTIONS = "predictions"
+QUARANTINE = "quarantine"
+SUMMARY = "summary.json"
+_SIGNATURE = "serving_default"
+# A batch of Beam's is parted into texts of about the same length, which need the least padding.
+_BATCH_ROWS = 1024
+_STEP_ROWS = 64
+
+
+@dataclass(frozen=True)
+class BatchSummary:
+    """What a finished scoring wrote; stands in `summary.json`, the last file to be written."""
+
+    model: str
+    files: tuple[str, ...]
+    rows_scored: int
+    rows_quarantined: int
+    finished: str
+
+
+def score_files(
+    patterns: Sequence[str],
+    model: str,
+    output: str,
+    beam_args: Sequence[str],
+    *,
+    clock: Callable[[], datetime.datetime],
+) -> BatchSummary:
+    """Scores all rows of the files into a new directory.
+
+    It holds `predictions-*.jsonl` (file, row, id, label, probability, probabilities, model_version),
+    `quarantine-*.jsonl` (file, row, reason) and `summary.json`. A local one appears in one step when all is written;
+    an object store has no rename, there `summary.json` says that the rest is whole.
+
+    Args:
+        patterns: files or globs of CSV or JSON Lines (see `serving.item_files`), gzipped where the name ends in
+            `.gz`, and TFRecords of tf.Examples where the name holds `tfrecord`; local, or a URI that Beam can read.
+        model: directory of a SavedModel; its name is the version in the output where it is a number.
+        output: directory that is not there yet.
+        beam_args: options of the Beam pipeline.
+        clock: tells the time of finishing.
+
+    Raises:
+        DataError: no file, no model, an output that exists, or a file that cannot be read to its end.
+    """
+    files = _matched(patterns)
+    if not FileSystems.exists(os.path.join(model, "saved_model.pb")):
+        raise DataError(f"{model}: no SavedModel there; name the directory of a version")
+    if FileSystems.exists(output):
+        raise DataError(f"{output} is there already; name a directory to be made")
+    local = "://" not in output
+    final = Path(output)
+    writing = str(final.with_name(f".{final.name}.incoming-{uuid.uuid4().hex}")) if local else output
+    try:
+        with beam.Pipeline(options=PipelineOptions(list(beam_args))) as pipeline:
+            _score(pipeline, files, model, writing)
+        scored, quarantined = (_counted(pipeline.result, name) for name in (PREDICTIONS, QUARANTINE))
+        summary = BatchSummary(model, tuple(files), scored, quarantined, clock().isoformat())
+        with FileSystems.create(f"{writing}/{SUMMARY}", compression_type=CompressionTypes.UNCOMPRESSED) as file:
+            file.write(json.dumps(asdict(summary), indent=2).encode())
+        if local:
+            os.rename(writing, final)
+    except DataError as error:
+        # Beam adds the name of its transform, which tells a user nothing.
+        raise DataError(str(error).partition(" [while running ")[0]) from error
+    finally:
+        if local:
+            shutil.rmtree(writing, ignore_errors=True)
+    return summary
+
+
+def _matched(patterns: Sequence[str]) -> list[str]:
+    files: list[str] = []
+    for pattern, matched in zip(patterns, FileSystems.match(list(patterns)), strict=True):
+        if not matched.metadata_list:
+            raise DataError(f"{pattern}: no such file; name files, or a quoted pattern like 'news-*.csv'")
+        files += sorted(entry.path for entry in matched.metadata_list)
+    return files
+
+
+def _score(pipeline: beam.Pipeline, files: list[str], model: str, directory: str) -> None:
+    rows = (
+        pipeline
+        | "Files" >> beam.Create(files)
+        # Else a runner fuses the list with all that follows and one worker does everything. The rows themselves are
+        # not shuffled: a runner in memory would hold them all.
+        | "Spread" >> beam.Reshuffle()
+        | "Read" >> beam.FlatMap(read_file)
+        | "Part" >> beam.ParDo(_Part()).with_outputs(QUARANTINE, main=PREDICTIONS)
+    )
+    scored = rows[PREDICTIONS] | "Score" >> RunInference(SignatureHandler(model))
+    for name, lines in (
+        (PREDICTIONS, scored | "PredictionToJson" >> beam.Map(_prediction_line)),
+        (QUARANTINE, rows[QUARANTINE] | "BadRowToJson" >> beam.Map(_quarantine_line)),
+    ):
+        lines | f"Write[{name}]" >> beam.io.WriteToText(f"{directory}/{name}", ".jsonl", skip_if_empty=True)
+
+
+def read_file(file: str) -> Iterator[Row | BadRow]:
+    """Rows of one file of any format that `score_files` takes."""
+    if "tfrecord" in os.path.basename(file):
+        yield from _read_examples(file)
+    else:
+        with FileSystems.open(file, compression_type=CompressionTypes.UNCOMPRESSED) as opened:
+            yield from read_items(opened, file)
+
+
+def _read_examples(file: str) -> Iterator[Row | BadRow]:
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+
+    number = 0
+    try:
+        records = tf.data.TFRecordDataset(file, "GZIP" if file.endswith(".gz") else "")
+        for number, record in enumerate(records.as_numpy_iterator(), start=1):
+            try:
+                features = tf.train.Example.FromString(record).features.feature
+            except DecodeError as error:
+                yield BadRow(file, number, f"no tf.Example: {error}")
+                continue
+            values = {name: b"".join(features[name].bytes_list.value[:1]) for name in (ID, TITLE, DESCRIPTION)}
+            texts = {name: value.decode("utf-8", "surrogateescape") for name, value in values.items()}
+            yield checked_row(file, number, NewsItem(texts[TITLE], texts[DESCRIPTION]), texts[ID] or None)
+    except tf.errors.OpError as error:
+        raise DataError(f"{file}: broken after record {number}: {error}; put a whole file in its place") from error
+
+
+class _Part(beam.DoFn):
+    """Parts good rows from bad ones and counts both."""
+
+    def __init__(self) -> None:
+        self._scored, self._bad = (Metrics.counter(__name__, name) for name in (PREDICTIONS, QUARANTINE))
+
+    def process(self, row: Row | BadRow) -> Iterator[Any]:
+        if isinstance(row, BadRow):
+            self._bad.inc()
+            yield beam.pvalue.TaggedOutput(QUARANTINE, row)
+        else:
+            self._scored.inc()
+            yield row
+
+
+def _counted(result: Any, name: str) -> int:
+    counters = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(__name__).with_name(name))
+    return sum(counter.result for counter in counters["counters"])
+
+
+class SignatureHandler(ModelHandler[Row, tuple[Row, Classification], Any]):
+    """Runs the signature `serving_default` of a SavedModel; Beam's own handler loads Keras models alone."""
+
+    def __init__(self, model: str):
+        super().__init__(min_batch_size=_STEP_ROWS, max_batch_size=_BATCH_ROWS)
+        self._model = model
+        name = os.path.basename(model.rstrip("/"))
+        self._version = int(name) if name.isdecimal() else 0  # TensorFlow Serving takes no other names for versions.
+
+    def load_model(self) -> Any:
+        """Raises:
+        DataError: the model lacks the signature, or it takes and gives something else.
+        """
+        import tensorflow as tf
+
+        loaded = tf.saved_model.load(self._model)
+        signature = loaded.signatures.get(_SIGNATURE)
+        found = sorted([*signature.structured_input_signature[1], *signature.structured_outputs]) if signature else []
+        if missing := {TITLE, DESCRIPTION, "classes", "probabilities"} - set(found):
+            raise DataError(
+                f"{self._model}: its signature {_SIGNATURE} lacks {', '.join(sorted(missing))}; "
+                "name a model that this pipeline exported"
+            )
+        signature.keep = loaded  # A signature holds its variables weakly.
+        return signature
+
+    def run_inference(
+        self, batch: Sequence[Row], model: Any, inference_args: Mapping[str, Any] | None = None
+    ) -> Iterable[tuple[Row, Classification]]:
+        """Scores a batch, shortest texts first."""
+        import tensorflow as tf
+
+        ordered = sorted(batch, key=lambda row: len(row.item.title) + len(row.item.description))
+        for start in range(0, len(ordered), _STEP_ROWS):
+            rows = ordered[start : start + _STEP_ROWS]
+            outputs = model(
+                **{
+                    TITLE: tf.constant([row.item.title for row in rows]),
+                    DESCRIPTION: tf.constant([row.item.description for row in rows]),
+                }
+            )
+            names, probabilities = outputs["classes"].numpy(), outputs["probabilities"].numpy()
+            for row, row_names, values in zip(rows, names, probabilities.tolist(), strict=True):
+                yield row, Classification.of([name.decode() for name in row_names], values, self._version)
+
+    def get_num_bytes(self, batch: Sequence[Row]) -> int:
+        """Characters of the batch; a metric of Beam's, for which it would pickle each batch."""
+        return sum(len(text) for row in batch for text in (row.item.title, row.item.description))
+
+
+def _prediction_line(scored: tuple[Row, Classification]) -> str:
+    row, answer = scored
+    return json.dumps({"file": row.file, "row": row.number, "id": row.id, **vars(answer)})
+
+
+def _quarantine_line(row: BadRow) -> str:
+    return json.dumps({"file": row.file, "row": row.number, "reason": row.reason})

@@ -1,0 +1,85 @@
+"""Asks two labels of a served model the same questions, in turns and in random order."""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from serving.client import CANARY, STABLE, Client, ClientError
+from serving.items import Classification, NewsItem
+
+_LABELS = (STABLE, CANARY)
+# Connection, caches: not what is compared.
+_UNTIMED_REQUESTS = 5
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What both labels answered to one item, stable first; None where a request failed."""
+
+    item: NewsItem
+    true_class: str | None
+    answers: dict[str, Classification | None]
+
+
+@dataclass
+class Answers:
+    """All answers.
+
+    Attributes:
+        pairs: in the order of the items.
+        seconds: of each request that was answered, by label.
+        failures: the reasons of the others, by label.
+    """
+
+    pairs: list[Pair] = field(default_factory=list)
+    seconds: dict[str, list[float]] = field(default_factory=lambda: {label: [] for label in _LABELS})
+    failures: dict[str, list[str]] = field(default_factory=lambda: {label: [] for label in _LABELS})
+
+
+def ask_both(
+    client: Client,
+    items: Sequence[tuple[NewsItem, str | None]],
+    *,
+    seed: int,
+    advance: Callable[[], None] = lambda: None,
+) -> Answers:
+    """Sends each item to `stable` and to `canary`, one request at a time.
+
+    Items are asked in random order, and at random one label or the other first, so that neither a busy minute nor what
+    the first request leaves in a cache favours one of them.
+
+    Args:
+        client: of the server.
+        items: with their true classes, where these are known.
+        seed: of the order.
+        advance: called after each item.
+
+    Raises:
+        ClientError: a label has no version, or the server cannot be reached.
+    """
+    for label in _LABELS:
+        for _ in range(_UNTIMED_REQUESTS):
+            client.classify([items[0][0]], label=label)
+    draw = random.Random(seed)
+    answers = Answers()
+    by_place: dict[int, Pair] = {}
+    for place in draw.sample(range(len(items)), len(items)):
+        item, true_class = items[place]
+        asked = {label: _ask(client, item, label, answers) for label in draw.sample(_LABELS, len(_LABELS))}
+        by_place[place] = Pair(item, true_class, {label: asked[label] for label in _LABELS})
+        advance()
+    answers.pairs = [by_place[place] for place in sorted(by_place)]
+    return answers
+
+
+def _ask(client: Client, item: NewsItem, label: str, answers: Answers) -> Classification | None:
+    began = time.perf_counter()
+    try:
+        [answer] = client.classify([item], label=label)
+    except ClientError as error:
+        # A canary that fails where stable answers is what is looked for.
+        answers.failures[label].append(str(error))
+        return None
+    answers.seconds[label].append(time.perf_counter() - began)
+    return answer

@@ -1,0 +1,34 @@
+"""A typed client of TensorFlow Serving and of the local server, for ordinary and for asyncio code.
+
+It speaks `tensorflow.serving.PredictionService` over gRPC and needs no TensorFlow at run time, only its messages.
+"""
+
+from serving.client.canary import CANARY, STABLE, Canary
+from serving.client.client import AsyncClient, Client
+from serving.client.connection import Tls
+from serving.client.errors import (
+    ClientError,
+    DeadlineError,
+    InvalidTextError,
+    ModelNotFoundError,
+    RefusedError,
+    UnavailableError,
+)
+from serving.items import Classification, NewsItem
+
+__all__ = [
+    "CANARY",
+    "STABLE",
+    "AsyncClient",
+    "Canary",
+    "Classification",
+    "Client",
+    "ClientError",
+    "DeadlineError",
+    "InvalidTextError",
+    "ModelNotFoundError",
+    "NewsItem",
+    "RefusedError",
+    "Tls",
+    "UnavailableError",
+]

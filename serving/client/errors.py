@@ -1,0 +1,72 @@
+"""What can go wrong between a client and its server, by what the caller can do about it."""
+
+import grpc
+
+from schema.errors import AgNewsError
+
+
+class ClientError(AgNewsError):
+    """Base of the client's errors."""
+
+    exit_code = 6
+
+
+class InvalidTextError(ClientError):
+    """A text cannot be classified; nothing was sent. `index` is its place in the list, from 0."""
+
+    def __init__(self, index: int, flaw: str):
+        super().__init__(f"item {index}: {flaw}; nothing was sent, correct the item or leave it out")
+        self.index = index
+
+
+class UnavailableError(ClientError):
+    """No server answers at the address, or it takes no requests now."""
+
+
+class ModelNotFoundError(ClientError):
+    """The server has no such model, version or label."""
+
+
+class DeadlineError(ClientError):
+    """The answers were not there in time."""
+
+
+class RefusedError(ClientError):
+    """The server does not take the request, or answers with something else than classes and probabilities."""
+
+
+_UNKNOWN_LABEL = "version label"  # TensorFlow Serving calls an unknown label an invalid argument.
+
+
+def from_rpc(error: grpc.RpcError, *, address: str, asked: str, timeout: float) -> ClientError:
+    """The client's error for a failed call.
+
+    Args:
+        error: of a call, synchronous or asyncio.
+        address: of the server.
+        asked: model and version in words.
+        timeout: seconds that the caller gave.
+    """
+    code, details = error.code(), error.details()
+    match code:
+        case grpc.StatusCode.UNAVAILABLE:
+            return UnavailableError(
+                f"no answer from {address}: {details}; check the address, and TLS on both sides, "
+                "or start a server there (`agnews serve` or tensorflow_model_server)"
+            )
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return DeadlineError(
+                f"{address} did not answer within {timeout:g} s: allow more time, or send fewer texts a call"
+            )
+        case grpc.StatusCode.NOT_FOUND:
+            return ModelNotFoundError(
+                f"{address} does not serve {asked}: {details}; `agnews versions` says what is live"
+            )
+        case grpc.StatusCode.INVALID_ARGUMENT if _UNKNOWN_LABEL in (details or ""):
+            return ModelNotFoundError(
+                f"{address} does not know the label asked for ({asked}): {details}; `agnews promote` gives labels"
+            )
+        case grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return RefusedError(f"{address} is at a limit: {details}; send smaller batches, or later")
+        case _:
+            return RefusedError(f"{address} refused a request for {asked}: {code.name}: {details}")

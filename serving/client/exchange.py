@@ -1,0 +1,161 @@
+"""What one call of `classify` sends and how it reads the answers, without a word about waiting for them."""
+
+import math
+import time
+from array import array
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from schema.features import DESCRIPTION, TITLE
+from serving.client.canary import CANARY, STABLE, Canary
+from serving.client.errors import InvalidTextError, RefusedError
+from serving.client.protos import DT_FLOAT, DT_STRING, PredictRequest, PredictResponse, TensorProto
+from serving.items import Classification, NewsItem
+
+_SIGNATURE = "serving_default"
+_CLASSES = "classes"
+_PROBABILITIES = "probabilities"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which version of which model is asked: by number, by label, by a drawn label, or the server's default."""
+
+    model_name: str
+    version: int | None = None
+    label: str | None = None
+    canary: Canary | None = None
+
+    def __post_init__(self) -> None:
+        if self.version is not None and self.label is not None:
+            raise ValueError(f"version {self.version} and label {self.label!r} exclude each other")
+
+    def __str__(self) -> str:
+        match self:
+            case Target(version=int(version)):
+                return f"model {self.model_name}, version {version}"
+            case Target(label=str(label)):
+                return f"model {self.model_name}, label {label}"
+            case Target(canary=Canary()):
+                return f"model {self.model_name}, labels {STABLE} and {CANARY}"
+        return f"model {self.model_name}"
+
+
+def checked_items(items: Iterable[str | NewsItem]) -> list[NewsItem]:
+    """The items, plain texts as titles.
+
+    Raises:
+        InvalidTextError: one is empty or no Unicode text.
+        TypeError: `items` is one text, or holds something else than texts and items.
+    """
+    if isinstance(items, str | NewsItem):
+        raise TypeError(f"expected a list of texts or items, got one {type(items).__name__}: put it in a list")
+    checked = []
+    for index, item in enumerate(items):
+        if not isinstance(item, str | NewsItem):
+            raise TypeError(f"item {index}: expected a str or NewsItem, got {type(item).__name__}")
+        item = NewsItem(item) if isinstance(item, str) else item
+        if flaw := item.flaw():
+            raise InvalidTextError(index, flaw)
+        checked.append(item)
+    return checked
+
+
+def exchange(
+    items: list[NewsItem],
+    target: Target,
+    send: Callable[..., Any],
+    *,
+    deadline: float,
+    max_batch: int,
+    max_in_flight: int,
+) -> Generator[Any, PredictResponse, list[Classification]]:
+    """Sends the items in batches, so many at a time; yields each call to be waited for and is sent its response.
+
+    Closed before its end, it cancels what is in flight.
+
+    Args:
+        items: checked ones.
+        target: which version is asked.
+        send: starts a call, given a request and its `timeout` in seconds; its outcome has a method `cancel`.
+        deadline: `time.monotonic()` at which all answers must be there.
+        max_batch: items of a request.
+        max_in_flight: requests at a time.
+
+    Returns:
+        One answer an item, in the order of the items.
+
+    Raises:
+        RefusedError: a response holds something else than classes and probabilities.
+    """
+    waiting: deque[Any] = deque()
+    results: list[Classification] = []
+    try:
+        for request in _requests(items, target, max_batch):
+            if len(waiting) == max_in_flight:
+                results += _read((yield waiting[0]))
+                waiting.popleft()
+            waiting.append(send(request, timeout=deadline - time.monotonic()))
+        while waiting:
+            results += _read((yield waiting[0]))
+            waiting.popleft()
+    finally:
+        for call in waiting:
+            call.cancel()
+    if len(results) != len(items):
+        raise RefusedError(f"{target} gave {len(results)} answers for {len(items)} items")
+    return results
+
+
+def _requests(items: list[NewsItem], target: Target, max_batch: int) -> Iterator[PredictRequest]:
+    for start in range(0, len(items), max_batch):
+        batch = items[start : start + max_batch]
+        request = PredictRequest(
+            inputs={
+                TITLE: _text_tensor([item.title for item in batch]),
+                DESCRIPTION: _text_tensor([item.description for item in batch]),
+            },
+            output_filter=[_CLASSES, _PROBABILITIES],
+        )
+        spec = request.model_spec
+        spec.name, spec.signature_name = target.model_name, _SIGNATURE
+        if target.version is not None:
+            spec.version.value = target.version
+        elif label := target.label or (target.canary.draw() if target.canary else None):
+            spec.version_label = label
+        yield request
+
+
+def _text_tensor(texts: list[str]) -> TensorProto:
+    tensor = TensorProto(dtype=DT_STRING, string_val=[text.encode() for text in texts])
+    tensor.tensor_shape.dim.add(size=len(texts))
+    return tensor
+
+
+def _read(response: PredictResponse) -> list[Classification]:
+    outputs, version = response.outputs, response.model_spec.version.value
+    classes, probabilities = outputs[_CLASSES], outputs[_PROBABILITIES]
+    shape = [dim.size for dim in probabilities.tensor_shape.dim]
+    size = math.prod(shape)
+    if (
+        (classes.dtype, probabilities.dtype) != (DT_STRING, DT_FLOAT)
+        or len(shape) != 2
+        or not len(classes.string_val) == size > 0
+        or len(values := _floats(probabilities, size)) != size
+    ):
+        raise RefusedError(
+            f"model {response.model_spec.name}, version {version}: its {_SIGNATURE} does not answer with {_CLASSES}, "
+            f"string [batch, classes], and {_PROBABILITIES}, float32 of the same shape"
+        )
+    names, width = [name.decode() for name in classes.string_val], shape[1]
+    return [Classification.of(names[at : at + width], values[at : at + width], version) for at in range(0, size, width)]
+
+
+def _floats(tensor: TensorProto, size: int) -> list[float]:
+    """Values of a float32 tensor, which stand in one of two fields (tensorflow/core/framework/tensor.proto)."""
+    if tensor.tensor_content:
+        return array("f", tensor.tensor_content).tolist()
+    values = list(tensor.float_val)
+    return values + values[-1:] * (size - len(values))  # A shorter list repeats its last value.

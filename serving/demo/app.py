@@ -1,0 +1,117 @@
+"""The page and what is behind it."""
+
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+from starlette.templating import Jinja2Templates
+
+from serving.client import AsyncClient, Canary, ClientError, DeadlineError
+from serving.demo.explain import explain
+from serving.items import NewsItem
+
+MODEL_CARD = "assets.extra/model_card.html"
+_TEMPLATES = Jinja2Templates(Path(__file__).with_name("templates"))
+_TEMPLATES.env.filters["points"] = lambda influence: f"{100 * influence:+.1f}".replace("-", "−")
+# Each of up to 256 words costs one more text of this length.
+_MAX_CHARACTERS = {"title": 500, "description": 5_000}
+_MAX_BODY_BYTES = 100_000
+_POLICY = "default-src 'none'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the page needs to know.
+
+    Attributes:
+        make_client: makes the client, once the event loop runs.
+        canary: shares the requests out between the labels canary and stable; None: the server chooses the version.
+        model_base: directory of the model's versions, where their model cards lie; None: no links to them.
+        server: the server's address, for the reader.
+    """
+
+    make_client: Callable[[], AsyncClient]
+    canary: Canary | None
+    model_base: Path | None
+    server: str
+
+
+def make_app(demo: Demo) -> Starlette:
+    """The web application: `/` is the form and its answer, `/model-card/VERSION` a version's model card."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[dict]:
+        async with demo.make_client() as client:
+            yield {"client": client, "demo": demo}
+
+    routes = [
+        Route("/", _empty_form),
+        Route("/", _classify, methods=["POST"]),
+        Route("/model-card/{version:int}", _model_card, name="model_card"),
+    ]
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+async def _empty_form(request: Request) -> Response:
+    return _page(request, NewsItem())
+
+
+async def _classify(request: Request) -> Response:
+    item = await _posted_item(request)
+    if flaw := item.flaw():
+        return _page(request, item, 422, error=f"Nothing to classify: {flaw}.")
+    demo: Demo = request.state.demo
+    label = demo.canary.draw() if demo.canary else None
+    try:
+        explanation = await explain(request.state.client, item, label=label)
+    except ClientError as error:
+        return _page(request, item, 504 if isinstance(error, DeadlineError) else 502, error=str(error))
+    version = explanation.answer.model_version
+    has_card = _card(demo, version) is not None
+    return _page(request, item, explanation=explanation, label=label, has_card=has_card)
+
+
+async def _posted_item(request: Request) -> NewsItem:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MAX_BODY_BYTES:
+            raise HTTPException(413, "the text is too long for this page; `agnews classify` takes longer ones")
+    try:
+        fields = parse_qs(body.decode("ascii"), max_num_fields=10)
+    except ValueError as error:
+        raise HTTPException(400, "expected a form with title and description") from error
+    title, description = (fields.get(name, [""])[0][:most] for name, most in _MAX_CHARACTERS.items())
+    return NewsItem(title, description)
+
+
+async def _model_card(request: Request) -> Response:
+    card = _card(request.state.demo, request.path_params["version"])
+    if card is None:
+        raise HTTPException(404, "this version has no model card here")
+    # A card is one document; whatever it holds, it runs no script here.
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
+    return FileResponse(card, media_type="text/html", headers={"Content-Security-Policy": policy})
+
+
+def _card(demo: Demo, version: int) -> Path | None:
+    card = demo.model_base / str(version) / MODEL_CARD if demo.model_base else None
+    return card if card and card.is_file() else None
+
+
+def _page(request: Request, item: NewsItem, status: int = 200, **shown: object) -> Response:
+    nonce = secrets.token_urlsafe(16)
+    policy = f"{_POLICY}; style-src 'nonce-{nonce}'"
+    demo: Demo = request.state.demo
+    context = {"item": item, "nonce": nonce, "server": demo.server, "limits": _MAX_CHARACTERS} | shown
+    return _TEMPLATES.TemplateResponse(
+        request, "page.html", context, status, headers={"Content-Security-Policy": policy, "Cache-Control": "no-store"}
+    )

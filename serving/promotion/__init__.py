@@ -1,0 +1,32 @@
+"""Which pushed version is served: promotion by label, roll-back, pruning, and their record.
+
+A `Deployment` is a serving directory; `promote`, `roll_back` and `prune` change it. `plan` decides where a change
+leads to, `config` holds TensorFlow Serving's model config file, `record` the metadata store, `remote` a running server.
+"""
+
+from serving.promotion.changes import Signature, promote, roll_back
+from serving.promotion.config import CANARY, LABELS, STABLE, Served
+from serving.promotion.deployment import Deployment
+from serving.promotion.errors import PromotionError
+from serving.promotion.pruning import Pruned, prune
+from serving.promotion.record import Record
+from serving.promotion.remote import Server
+from serving.promotion.versions import PushedVersion, pushed_versions
+
+__all__ = [
+    "CANARY",
+    "LABELS",
+    "STABLE",
+    "Deployment",
+    "PromotionError",
+    "Pruned",
+    "PushedVersion",
+    "Record",
+    "Served",
+    "Server",
+    "Signature",
+    "promote",
+    "prune",
+    "pushed_versions",
+    "roll_back",
+]

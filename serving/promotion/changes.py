@@ -1,0 +1,144 @@
+"""Promote and roll back: a label moves, and the versions to load follow from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from serving.promotion import config, plan
+from serving.promotion.config import CANARY, CONFIG_FILE, STABLE, Served
+from serving.promotion.deployment import Deployment
+from serving.promotion.errors import PromotionError
+from serving.promotion.record import CANCELED, COMPLETE, FAILED, PROMOTE, ROLLBACK, Record
+from serving.promotion.versions import PushedVersion, whole
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Who makes a change, and why."""
+
+    who: str
+    why: str = ""
+
+
+def promote(deployment: Deployment, version: int, label: str, signature: Signature) -> Record | None:
+    """Moves a label to a version, and has the version loaded.
+
+    Args:
+        deployment: where.
+        version: a whole version in the directory.
+        label: `stable` or `canary`.
+        signature: for the record.
+
+    Returns:
+        The closed record, or None when the version has the label already.
+
+    Raises:
+        PromotionError: the version cannot be served, `canary` has no `stable` beside it, or the server refused.
+    """
+    with deployment.locked():
+        versions, before = deployment.versions(), deployment.loaded()
+        _require_whole(deployment, version, versions)
+        if before.labels.get(label) == version:
+            return None
+        if label == CANARY and STABLE not in before.labels:
+            raise PromotionError(
+                f"no version is labelled {STABLE} yet, with which a {CANARY} is compared; first: "
+                f"agnews promote {before.live or version} --label {STABLE}"
+            )
+        fallback = before.live if label == STABLE else plan.live_before(deployment.records.all(), before.live)
+        after = plan.promoted(before, version, label, _if_whole(fallback, versions))
+        for other, labelled in after.labels.items():
+            if labelled not in whole(versions):
+                raise PromotionError(
+                    f"{other} is version {labelled}, which is not there or not whole: nothing would be left to serve "
+                    f"for it; first: agnews promote VERSION --label {other}"
+                )
+        left = before.labels.get(label, before.live if label == STABLE else None)
+        record = new_record(PROMOTE, signature, label, left, version)
+        return _change(deployment, record, versions[version], before, after)
+
+
+def roll_back(deployment: Deployment, version: int | None, signature: Signature) -> Record:
+    """Moves `stable` back, to a given version or to the one that was in production before.
+
+    Labels of the version that is left go along, and it is unloaded. Which version was in production before is taken
+    from the records; when they do not know, it is the next lower whole version that has not been rolled back.
+
+    Raises:
+        PromotionError: there is nothing to go back to, or the server refused.
+    """
+    with deployment.locked():
+        versions, before = deployment.versions(), deployment.loaded()
+        if before.live is None:
+            raise PromotionError(
+                f"{deployment.config_path} is not there or names no version, so nothing is served that could be rolled "
+                f"back; agnews promote VERSION --label {STABLE} makes it"
+            )
+        target = _former(deployment, before.live, versions) if version is None else version
+        _require_whole(deployment, target, versions)
+        if target == before.live:
+            raise PromotionError(f"version {target} is in production already; name another one: agnews versions")
+        record = new_record(ROLLBACK, signature, STABLE, before.live, target)
+        fallback = plan.live_before([*deployment.records.all(), replace(record, state=COMPLETE)], target)
+        # A label whose version is gone must not stand in the way: it goes along.
+        labels = {label: v if v in whole(versions) else before.live for label, v in before.labels.items()}
+        after = plan.rolled_back(replace(before, labels=labels), target, _if_whole(fallback, versions))
+        return _change(deployment, record, versions[target], before, after)
+
+
+def new_record(
+    action: str, signature: Signature, label: str, from_version: int | None, to_version: int | None
+) -> Record:
+    """A record of what is about to be done, of now."""
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    return Record(action, label, from_version, to_version, signature.who, when, signature.why)
+
+
+def _change(deployment: Deployment, record: Record, version: PushedVersion, before: Served, after: Served) -> Record:
+    path = deployment.config_path
+    former = config.read_text(path)
+    steps = plan.steps(before, after)
+    if not former and deployment.server is None:
+        steps = steps[-1:]  # No server polls a file that is not there.
+    texts = [config.with_served(former, path, deployment.model_name, step) for step in steps]
+    record = deployment.records.begin(replace(record, texts=(former, *texts)), version)
+    try:
+        for text in texts:
+            deployment.apply(text, version.number)
+            if deployment.server is None and text is not texts[-1]:
+                deployment.pause(deployment.poll_seconds)
+    except BaseException as error:
+        deployment.take_back(former)
+        deployment.records.close(record, FAILED if isinstance(error, Exception) else CANCELED, str(error))
+        if isinstance(error, PromotionError | OSError):
+            raise PromotionError(f"{error}\n{CONFIG_FILE} is as it was, and so is what is served") from error
+        raise
+    deployment.records.close(record, COMPLETE)
+    return replace(record, state=COMPLETE)
+
+
+def _former(deployment: Deployment, live: int, versions: Mapping[int, PushedVersion]) -> int:
+    records = deployment.records.all()
+    former = plan.live_before(records, live)
+    others = [number for number in whole(versions) if number != live]
+    lower = [number for number in others if number < live and number not in plan.rolled_back_from(records)]
+    if former is None and not lower:
+        raise PromotionError(
+            f"no version is known to have served well before {live}; name one with --to, see agnews versions"
+        )
+    if former is not None and former not in others:
+        hint = f"choose another: agnews rollback --to {others[-1]}" if others else "push another: agnews run"
+        raise PromotionError(f"version {former}, in production before {live}, is not there any more; {hint}")
+    return lower[-1] if former is None else former
+
+
+def _require_whole(deployment: Deployment, number: int, versions: Mapping[int, PushedVersion]) -> None:
+    if number not in versions:
+        there = ", ".join(map(str, versions)) or "none"
+        raise PromotionError(f"{deployment.directory} has no version {number}; there are: {there}")
+    if flaw := versions[number].flaw:
+        raise PromotionError(f"{versions[number].path} cannot be served: {flaw}; push the model again")
+
+
+def _if_whole(number: int | None, versions: Mapping[int, PushedVersion]) -> int | None:
+    return number if number in whole(versions) else None

@@ -1,0 +1,148 @@
+"""A serving directory: what lies in it, what is served of it, and one change of it at a time.
+
+The order of a change is: record it as RUNNING, change the files, close the record. A command that was killed in
+between leaves a RUNNING record; the next one finds it and, by what stands in the directory, either closes it or puts
+the former state back.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+import filelock
+from ml_metadata.metadata_store import MetadataStore
+
+from serving.promotion import config
+from serving.promotion.config import CONFIG_FILE, Served
+from serving.promotion.errors import PromotionError
+from serving.promotion.record import CANCELED, COMPLETE, FAILED, PRUNE, RUNNING, Record, Records
+from serving.promotion.versions import PushedVersion, pushed_versions, whole
+
+# Servers ignore names that are no number.
+PRUNED = ".pruned-"
+_LOCK = ".promotion.lock"
+_LOCK_SECONDS = 10.0
+
+
+class RunningServer(Protocol):
+    """What is asked of a server; `Server` is one."""
+
+    def states(self, model_name: str) -> Mapping: ...
+
+    def reload(self, new_config) -> None: ...
+
+    def wait_until_available(self, model_name: str, version: int) -> None: ...
+
+
+class Deployment:
+    """A model's version directory, with the model config file beside it.
+
+    Args:
+        destination: the serving directory: `models.config` and, below it, a directory a model.
+        model_name: the model.
+        store: the metadata store that keeps the records.
+        server: a running server to tell of each change; without one, servers find it when they poll the file.
+        poll_seconds: within which polling servers have begun to load what the file names.
+        pause: waits for that many seconds.
+    """
+
+    def __init__(
+        self,
+        destination: Path,
+        model_name: str,
+        store: MetadataStore,
+        *,
+        server: RunningServer | None = None,
+        poll_seconds: float = 15.0,
+        pause: Callable[[float], None] = time.sleep,
+    ):
+        self.directory = destination / model_name
+        self.config_path = destination / CONFIG_FILE
+        self.model_name = model_name
+        self.records = Records(store, self.directory)
+        self.server = server
+        self.poll_seconds = poll_seconds
+        self.pause = pause
+
+    def versions(self) -> dict[int, PushedVersion]:
+        """The pushed versions by number, lowest first."""
+        return pushed_versions(self.directory)
+
+    def served(self) -> Served:
+        """What models.config says; without the file, what a server does by itself: the highest whole version."""
+        parsed = config.parse(config.read_text(self.config_path), self.config_path)
+        return config.served_of(parsed, self.model_name, whole(self.versions()))
+
+    def loaded(self) -> Served:
+        """What a server serves in truth; without a server what models.config says, and nothing without that file.
+
+        A server that was started without the file may serve, but it would not see a change of it.
+        """
+        if self.server is None:
+            return self.served() if self.config_path.exists() else Served(frozenset(), {})
+        states = self.server.states(self.model_name)
+        available = frozenset(number for number, state in states.items() if state.name == "AVAILABLE")
+        return Served(available, self.served().labels)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other commands out; first ends what a killed one left.
+
+        Raises:
+            PromotionError: there is no such directory, it is not writable, or another command holds it.
+        """
+        if not self.directory.is_dir():
+            raise PromotionError(
+                f"{self.directory}: no model has been pushed there; run agnews run, or set pusher.destination"
+            )
+        lock = filelock.FileLock(self.config_path.with_name(_LOCK), timeout=_LOCK_SECONDS)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise PromotionError(f"another command is changing {self.config_path}; wait for it, then repeat") from None
+        except OSError as error:
+            raise PromotionError(f"{self.config_path.parent}: {error.strerror}; make it writable and repeat") from error
+        try:
+            self._end_killed()
+            yield
+        finally:
+            lock.release()
+
+    def apply(self, text: str, version: int) -> None:
+        """Puts a new text into models.config and, with a server, waits until it serves a version."""
+        config.replace(self.config_path, text)
+        if self.server:
+            self.server.reload(config.parse(text, self.config_path))
+            # That one alone: another version that does not load must not stand in the way of leaving it.
+            self.server.wait_until_available(self.model_name, version)
+
+    def take_back(self, former: str) -> None:
+        """Puts the former text of models.config back."""
+        config.replace(self.config_path, former)
+        if self.server and former:
+            # What went wrong first is what is told; a server that polls the file comes back by itself.
+            with suppress(PromotionError):
+                self.server.reload(config.parse(former, self.config_path))
+
+    def _end_killed(self) -> None:
+        for leftover in self.directory.glob(f"{PRUNED}*"):
+            shutil.rmtree(leftover)
+        for record in self.records.all():
+            if record.state == RUNNING and record.action == PRUNE:
+                gone = record.from_version not in self.versions()
+                self.records.close(record, COMPLETE if gone else CANCELED, "closed by the next command")
+            elif record.state == RUNNING:
+                self._end_killed_change(record)
+
+    def _end_killed_change(self, record: Record) -> None:
+        current = config.read_text(self.config_path)
+        if current == record.texts[-1]:
+            self.records.close(record, COMPLETE, "closed by the next command")
+        elif current in record.texts:
+            self.take_back(record.texts[0])
+            self.records.close(record, CANCELED, "killed before it was done, taken back by the next command")
+        else:
+            self.records.close(record, FAILED, f"killed, and {CONFIG_FILE} was changed by another hand since")

@@ -1,0 +1,82 @@
+"""Deletes old versions, never one that is served or could be needed at once."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from serving.promotion import config, plan
+from serving.promotion.changes import Signature, new_record
+from serving.promotion.config import CONFIG_FILE
+from serving.promotion.deployment import PRUNED, Deployment
+from serving.promotion.errors import PromotionError
+from serving.promotion.record import COMPLETE, FAILED, PRUNE
+from serving.promotion.versions import PushedVersion, whole
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What a pruning removed, or would remove, and why the others stay.
+
+    Attributes:
+        removed: bytes by version.
+        kept: a reason by version.
+    """
+
+    removed: Mapping[int, int]
+    kept: Mapping[int, str]
+
+
+def prune(deployment: Deployment, keep: int, signature: Signature, *, dry_run: bool = False) -> Pruned:
+    """Deletes all but the `keep` highest whole versions, what is served, and what a roll-back leads to.
+
+    Each version is recorded, renamed to a name that servers ignore, and deleted then.
+
+    Args:
+        deployment: where.
+        keep: whole versions to keep at least, 1 or more.
+        signature: for the records.
+        dry_run: delete nothing.
+
+    Raises:
+        PromotionError: a version cannot be deleted.
+    """
+    with deployment.locked():
+        versions = deployment.versions()
+        kept = _reasons_to_keep(deployment, keep, versions)
+        removed = {number: version.size for number, version in versions.items() if number not in kept}
+        if not dry_run:
+            for number in removed:
+                _delete(deployment, versions[number], signature)
+        return Pruned(removed, kept)
+
+
+def _reasons_to_keep(deployment: Deployment, keep: int, versions: Mapping[int, PushedVersion]) -> dict[int, str]:
+    served = deployment.served()
+    # The strongest reason is given last.
+    reasons = dict.fromkeys(whole(versions)[-keep:], f"one of the {keep} highest")
+    highest = max(whole(versions), default=-1)
+    reasons |= {number: "not whole, maybe being pushed" for number in versions if number > highest}
+    former = plan.live_before(deployment.records.all(), served.live)
+    if former is not None:
+        reasons[former] = "agnews rollback leads to it"
+    reasons |= dict.fromkeys(served.versions, f"served, by {CONFIG_FILE}")
+    if deployment.server:
+        states = deployment.server.states(deployment.model_name)
+        reasons |= {number: "loaded by the server" for number, state in states.items() if state.name != "END"}
+    reasons |= {version: f"labelled {label}" for label, version in served.labels.items()}
+    return {number: reasons[number] for number in versions if number in reasons}
+
+
+def _delete(deployment: Deployment, version: PushedVersion, signature: Signature) -> None:
+    record = deployment.records.begin(new_record(PRUNE, signature, "", version.number, None), version)
+    aside = deployment.directory / f"{PRUNED}{version.path.name}"
+    try:
+        version.path.rename(aside)
+        config.flush_directory(deployment.directory)
+        shutil.rmtree(aside)
+    except OSError as error:
+        deployment.records.close(record, FAILED, str(error))
+        raise PromotionError(
+            f"version {version.number} cannot be deleted: {error}; mend that and repeat the command"
+        ) from error
+    deployment.records.close(record, COMPLETE)

@@ -1,0 +1,107 @@
+"""Tells a running server of a new model config, and waits until it serves it.
+
+Source of the protocol: tensorflow/serving, tensorflow_serving/apis/model_service.proto.
+"""
+
+import time
+from dataclasses import dataclass
+
+import grpc
+from tensorflow_serving.config import model_server_config_pb2
+
+from serving.client.protos import GetModelStatusRequest, ModelServiceStub, ModelVersionStatus, ReloadConfigRequest
+from serving.promotion.errors import PromotionError
+
+_ASK_AGAIN_SECONDS = 0.1
+# A server looks at its directories once a second: until then the end of an earlier try may be what it tells.
+_LOOKS_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class VersionState:
+    """What a server says of a version.
+
+    Attributes:
+        name: START, LOADING, AVAILABLE, UNLOADING or END.
+        error: why it is not available, empty when there is no error.
+    """
+
+    name: str
+    error: str
+
+
+_UNKNOWN = VersionState("unknown", "")
+
+
+class Server:
+    """A running TensorFlow Serving, or the local server.
+
+    Args:
+        address: host:port of its gRPC interface.
+        timeout: seconds that a call, or the loading of versions, may take.
+    """
+
+    def __init__(self, address: str, timeout: float):
+        self.address = address
+        self._timeout = timeout
+        self._stub = ModelServiceStub(grpc.insecure_channel(address))
+
+    def states(self, model_name: str) -> dict[int, VersionState]:
+        """The versions that the server knows of, and their states. Empty when it does not know the model."""
+        request = GetModelStatusRequest()
+        request.model_spec.name = model_name
+        try:
+            response = self._stub.GetModelStatus(request, timeout=self._timeout)
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.NOT_FOUND:
+                return {}
+            raise self._failed("GetModelStatus", error) from error
+        return {
+            status.version: VersionState(
+                ModelVersionStatus.State.Name(status.state), _one_line(status.status.error_message)
+            )
+            for status in response.model_version_status
+        }
+
+    def reload(self, config: model_server_config_pb2.ModelServerConfig) -> None:
+        """Makes the server serve a config, the whole of it.
+
+        Raises:
+            PromotionError: it refuses the config, or does not answer.
+        """
+        request = ReloadConfigRequest(config=config)
+        try:
+            response = self._stub.HandleReloadConfigRequest(request, timeout=self._timeout)
+        except grpc.RpcError as error:
+            raise self._failed("HandleReloadConfigRequest", error) from error
+        if response.status.error_code:
+            reason = _one_line(response.status.error_message)
+            raise PromotionError(f"the server at {self.address} refused the config: {reason}")
+
+    def wait_until_available(self, model_name: str, version: int) -> None:
+        """Returns when the server serves a version.
+
+        Raises:
+            PromotionError: it cannot be loaded, or is not there in time.
+        """
+        began = time.monotonic()
+        while True:
+            state = self.states(model_name).get(version, _UNKNOWN)
+            if state.name == "AVAILABLE":
+                return
+            waited = time.monotonic() - began
+            if state.name == "END" and state.error and waited > _LOOKS_SECONDS:
+                raise PromotionError(f"the server at {self.address} cannot load version {version}: {state.error}")
+            if waited > self._timeout:
+                raise PromotionError(
+                    f"the server at {self.address} does not serve version {version} after {self._timeout:g} s, "
+                    f"its state is {state.name}: see the server's log, and whether it reads the same directory"
+                )
+            time.sleep(_ASK_AGAIN_SECONDS)
+
+    def _failed(self, method: str, error: grpc.RpcError) -> PromotionError:
+        return PromotionError(f"{method} at {self.address}: {error.code().name}: {_one_line(error.details() or '')}")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,84 @@
+"""The versions that lie in a model's directory, and whether a server could load them."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_NUMBER = re.compile(r"[0-9]+")
+_SAVED_MODEL = "saved_model.pb"
+_MLMD_UUID = "assets.extra/mlmd_uuid"
+
+
+@dataclass(frozen=True)
+class PushedVersion:
+    """A version directory.
+
+    Attributes:
+        number: the version.
+        path: its directory.
+        flaw: why no server could load it; None when it is whole.
+        size: bytes on disk.
+        pushed_at: seconds since the epoch.
+        model_id: id of the Model artifact in the metadata store, None when the version names none.
+    """
+
+    number: int
+    path: Path
+    flaw: str | None
+    size: int
+    pushed_at: float
+    model_id: int | None
+
+
+def pushed_versions(directory: Path) -> dict[int, PushedVersion]:
+    """The versions in a model's directory by number, lowest first; names that TensorFlow Serving ignores are left out.
+
+    Args:
+        directory: `<destination>/<model name>`; a missing one has no versions.
+    """
+    names = os.listdir(directory) if directory.is_dir() else []
+    found = [directory / name for name in names if _NUMBER.fullmatch(name) and (directory / name).is_dir()]
+    return {int(path.name): _read(path) for path in sorted(found, key=lambda path: int(path.name))}
+
+
+def _read(path: Path) -> PushedVersion:
+    files = [Path(folder, name) for folder, _, names in os.walk(path) for name in names]
+    return PushedVersion(
+        number=int(path.name),
+        path=path,
+        flaw=_flaw(path),
+        size=sum(file.stat().st_size for file in files if file.is_file()),
+        pushed_at=_pushed_at(path),
+        model_id=_model_id(path),
+    )
+
+
+def _flaw(path: Path) -> str | None:
+    graph = path / _SAVED_MODEL
+    if not graph.is_file() or not graph.stat().st_size:
+        return f"it has no {_SAVED_MODEL}"
+    variables = path / "variables"
+    if variables.is_dir() and not {"variables.index"} < set(os.listdir(variables)):
+        return "its variables are not all there"
+    return None
+
+
+def _pushed_at(path: Path) -> float:
+    # A copy of an export keeps its directory's time; the Pusher's own file is of the push.
+    stamp = path / _MLMD_UUID
+    return (stamp if stamp.exists() else path).stat().st_mtime
+
+
+def _model_id(path: Path) -> int | None:
+    try:
+        text = (path / _MLMD_UUID).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return int(text) if _NUMBER.fullmatch(text) else None
+
+
+def whole(versions: Mapping[int, PushedVersion]) -> list[int]:
+    """The numbers of the versions that a server could load, lowest first."""
+    return [number for number, version in versions.items() if version.flaw is None]

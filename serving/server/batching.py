@@ -1,0 +1,252 @@
+"""Requests that wait a moment run together, as in TensorFlow Serving's batching session.
+
+Source of the parameters' meaning: tensorflow/serving, batching/README.md and batching/batching_session.cc.
+"""
+
+import collections
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import grpc
+import numpy as np
+
+from schema.errors import SettingsError
+from serving.server.metrics import Metrics
+from serving.server.status import RequestError, deadline_exceeded, failed_precondition, from_exception, invalid
+from serving.server.tensors import Run
+
+
+@dataclass(frozen=True)
+class BatchingOptions:
+    """Parameters of a batching_parameters_file, by the names they have there.
+
+    Attributes:
+        max_batch_size: rows of a batch.
+        batch_timeout_micros: how long the first request of a batch waits for others while a thread is free.
+        max_enqueued_batches: batches that may wait; a request beyond them is UNAVAILABLE.
+        num_batch_threads: batches that run at once.
+        allowed_batch_sizes: batches are padded to the next of these; none pads nothing.
+        pad_variable_length_inputs: requests whose inputs differ in other dimensions are padded to the largest;
+            otherwise they go into different batches.
+        thread_pool_name: label of the metrics.
+    """
+
+    max_batch_size: int = 1000
+    batch_timeout_micros: int = 0
+    max_enqueued_batches: int = 10
+    num_batch_threads: int = 1
+    allowed_batch_sizes: tuple[int, ...] = ()
+    pad_variable_length_inputs: bool = False
+    thread_pool_name: str = "batch_threads"
+
+    @classmethod
+    def from_proto(cls, parameters, cores: int) -> "BatchingOptions":
+        """The options of a BatchingParameters; `cores` is the default of num_batch_threads.
+
+        Raises:
+            SettingsError: a value is out of range, or the allowed sizes are not ascending up to max_batch_size.
+        """
+        given = {name.name: value for name, value in parameters.ListFields()}
+        values = {name: getattr(value, "value", value) for name, value in given.items()}
+        values["allowed_batch_sizes"] = tuple(parameters.allowed_batch_sizes)
+        options = cls(**{"num_batch_threads": cores, **values})
+        for name in ("max_batch_size", "max_enqueued_batches", "num_batch_threads"):
+            if getattr(options, name) < 1:
+                raise SettingsError(f"batching parameter {name} is {getattr(options, name)}, it must be at least 1")
+        if options.batch_timeout_micros < 0:
+            raise SettingsError(f"batching parameter batch_timeout_micros is {options.batch_timeout_micros}, below 0")
+        sizes = options.allowed_batch_sizes
+        if sizes and (sizes[0] < 1 or list(sizes) != sorted(set(sizes)) or sizes[-1] != options.max_batch_size):
+            raise SettingsError(
+                f"allowed_batch_sizes {list(sizes)} must ascend and end with max_batch_size {options.max_batch_size}"
+            )
+        return options
+
+
+@dataclass(eq=False)
+class _Task:
+    arrays: Sequence[np.ndarray]
+    rows: int
+    deadline: float
+    enqueued: float
+    done: threading.Event = field(default_factory=threading.Event)
+    outputs: list[np.ndarray] | None = None
+    error: RequestError | None = None
+
+
+@dataclass(eq=False)
+class _Queue:
+    run: Run
+    tasks: collections.deque[_Task] = field(default_factory=collections.deque)
+    rows: int = 0
+
+
+class Batcher:
+    """A queue for each graph and shape, served by threads that all of them share."""
+
+    def __init__(self, options: BatchingOptions, metrics: Metrics):
+        self._options = options
+        self._metrics = metrics
+        self._queuing_latency = metrics.queuing_latency.labels(options.thread_pool_name)
+        self._queues: dict[tuple, _Queue] = {}
+        self._changed = threading.Condition()
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"batch-{number}", daemon=True)
+            for number in range(options.num_batch_threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def run(self, run: Run, arrays: Sequence[np.ndarray], deadline: float) -> list[np.ndarray]:
+        """Runs the inputs of one request as part of a batch; waits for it.
+
+        Args:
+            run: the graph; requests with the same one may share a batch.
+            arrays: its inputs, all with the same number of rows.
+            deadline: time.monotonic() at which the answer is of no use any more.
+
+        Raises:
+            RequestError: the inputs cannot be batched, the queue is full, the deadline passed, or the batch failed.
+        """
+        rows = _rows(arrays)
+        limit = self._options.max_batch_size
+        now = time.monotonic()
+        starts = range(0, max(rows, 1), limit)
+        tasks = [_Task([a[s : s + limit] for a in arrays], min(limit, rows - s), deadline, now) for s in starts]
+        self._enqueue(run, tasks)
+        for task in tasks:
+            # TIMEOUT_MAX is what the system can wait at all: years.
+            if not task.done.wait(min(max(deadline - time.monotonic(), 0), threading.TIMEOUT_MAX)):
+                raise deadline_exceeded()
+            if task.error:
+                raise task.error
+        parts = [task.outputs for task in tasks if task.outputs is not None]
+        return parts[0] if len(parts) == 1 else [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+    def close(self) -> None:
+        """Ends the threads when the queues are empty."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _enqueue(self, run: Run, tasks: list[_Task]) -> None:
+        arrays = tasks[0].arrays
+        shapes = tuple(a.ndim if self._options.pad_variable_length_inputs else a.shape[1:] for a in arrays)
+        key = (run, shapes)
+        rows = sum(task.rows for task in tasks)
+        with self._changed:
+            queue = self._queues.setdefault(key, _Queue(run))
+            waiting = queue.rows + rows
+            if queue.tasks and waiting > self._options.max_batch_size * self._options.max_enqueued_batches:
+                raise RequestError(
+                    grpc.StatusCode.UNAVAILABLE,
+                    f"The batch scheduling queue to which this task was submitted is full; task size is {rows} but "
+                    f"{queue.rows} rows wait already",
+                )
+            queue.tasks.extend(tasks)
+            queue.rows = waiting
+            self._changed.notify()
+
+    def _work(self) -> None:
+        while (taken := self._take()) is not None:
+            run, tasks = taken
+            self._process(run, tasks)
+            # A thread that waits for work must not keep a version's graph alive.
+            del taken, run, tasks
+
+    def _take(self) -> tuple[Run, list[_Task]] | None:
+        """Waits for a batch that is full or old enough; None when the batcher is closed."""
+        timeout = self._options.batch_timeout_micros / 1e6
+        with self._changed:
+            while True:
+                if not self._queues:
+                    if self._closed:
+                        return None
+                    self._changed.wait()
+                    continue
+                key, queue = min(self._queues.items(), key=lambda item: self._due(item[1]))
+                wait = self._due(queue) + timeout - time.monotonic()
+                if wait <= 0 or self._closed:
+                    tasks = self._pop(queue)
+                    if not queue.tasks:
+                        del self._queues[key]
+                    return queue.run, tasks
+                self._changed.wait(wait)
+
+    def _due(self, queue: _Queue) -> float:
+        """When the queue's oldest request came; before all time when it fills a batch."""
+        return float("-inf") if queue.rows >= self._options.max_batch_size else queue.tasks[0].enqueued
+
+    def _pop(self, queue: _Queue) -> list[_Task]:
+        tasks = [queue.tasks.popleft()]
+        rows = tasks[0].rows
+        while queue.tasks and rows + queue.tasks[0].rows <= self._options.max_batch_size:
+            tasks.append(queue.tasks.popleft())
+            rows += tasks[-1].rows
+        queue.rows -= rows
+        return tasks
+
+    def _process(self, run: Run, tasks: list[_Task]) -> None:
+        now = time.monotonic()
+        alive = [task for task in tasks if task.deadline > now]
+        for task in tasks:
+            self._queuing_latency.observe((now - task.enqueued) * 1e6)
+            task.error = deadline_exceeded()  # Unless it is run.
+        try:
+            if alive:
+                self._run_batch(run, alive)
+        except Exception as error:  # The threads must outlive whatever a graph raises.
+            for task in alive:
+                task.error = from_exception(error)
+        for task in tasks:
+            task.done.set()
+
+    def _run_batch(self, run: Run, tasks: list[_Task]) -> None:
+        rows = sum(task.rows for task in tasks)
+        padded = next((size for size in self._options.allowed_batch_sizes if size >= rows > 0), rows)
+        merged = [_merge([task.arrays[index] for task in tasks], padded) for index in range(len(tasks[0].arrays))]
+        self._metrics.batch_size.observe(padded)
+        self._metrics.batches.inc()
+        outputs = run(merged)
+        for output in outputs:
+            if np.ndim(output) == 0 or len(output) != padded:
+                raise failed_precondition(
+                    "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the "
+                    "input tensors"
+                )
+        start = 0
+        for task in tasks:
+            task.outputs = [output[start : start + task.rows] for output in outputs]
+            task.error = None
+            start += task.rows
+
+
+def _rows(arrays: Sequence[np.ndarray]) -> int:
+    if not arrays or any(array.ndim == 0 for array in arrays):
+        raise invalid("Batching Run() input tensors must have at least one dimension")
+    if len({len(array) for array in arrays}) > 1:
+        raise invalid("Batching Run() input tensors must have equal 0th-dimension size")
+    return len(arrays[0])
+
+
+def _merge(arrays: list[np.ndarray], rows: int) -> np.ndarray:
+    """One array of `rows` rows: the tasks' own, and the first of them again as often as it takes."""
+    longest = tuple(map(max, zip(*(array.shape[1:] for array in arrays), strict=True)))
+    arrays = [_widen(array, longest) for array in arrays]
+    missing = rows - sum(map(len, arrays))
+    if missing:
+        arrays.append(np.repeat(next(array for array in arrays if len(array))[:1], missing, axis=0))
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _widen(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if array.shape[1:] == shape:
+        return array
+    widened = np.full((len(array), *shape), b"" if array.dtype == object else 0, array.dtype)
+    widened[tuple(slice(size) for size in array.shape)] = array
+    return widened

@@ -1,0 +1,107 @@
+"""The text-format configuration files of TensorFlow Serving.
+
+tensorflow-serving-api ships ModelServerConfig. The three smaller messages are described here with the names, numbers
+and types of tensorflow/serving: servables/tensorflow/session_bundle_config.proto, config/monitoring_config.proto and
+config/ssl_config.proto. So the official parser reads all of them, and names line and column of a mistake.
+"""
+
+from pathlib import Path
+from typing import TypeVar
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory, text_format, wrappers_pb2
+from tensorflow_serving.config import model_server_config_pb2
+
+from schema.errors import SettingsError
+
+Message = TypeVar("Message", bound=message.Message)
+
+_PACKAGE = "agnews.serving"
+_FIELDS = {
+    "BatchingParameters": {
+        "max_batch_size": (1, "Int64Value"),
+        "batch_timeout_micros": (2, "Int64Value"),
+        "max_enqueued_batches": (3, "Int64Value"),
+        "num_batch_threads": (4, "Int64Value"),
+        "thread_pool_name": (5, "StringValue"),
+        "allowed_batch_sizes": (6, "repeated int64"),
+        "pad_variable_length_inputs": (7, "bool"),
+    },
+    "PrometheusConfig": {"enable": (1, "bool"), "path": (2, "string")},
+    "MonitoringConfig": {"prometheus_config": (1, "PrometheusConfig")},
+    "SSLConfig": {
+        "server_key": (1, "string"),
+        "server_cert": (2, "string"),
+        "custom_ca": (3, "string"),
+        "client_verify": (4, "bool"),
+    },
+}
+_SCALARS = {"bool", "string", "int64"}
+
+
+def _classes() -> dict[str, type]:
+    assert wrappers_pb2.DESCRIPTOR  # Imported for its messages, which the pool must know.
+    file = descriptor_pb2.FileDescriptorProto(
+        name="agnews/serving/config.proto",
+        package=_PACKAGE,
+        syntax="proto3",
+        dependency=["google/protobuf/wrappers.proto"],
+    )
+    kind = descriptor_pb2.FieldDescriptorProto
+    for name, fields in _FIELDS.items():
+        described = file.message_type.add(name=name)
+        for field, (number, type_name) in fields.items():
+            label = kind.LABEL_REPEATED if type_name.startswith("repeated ") else kind.LABEL_OPTIONAL
+            scalar = type_name.removeprefix("repeated ")
+            added = described.field.add(name=field, number=number, label=label)
+            if scalar in _SCALARS:
+                added.type = kind.Type.Value(f"TYPE_{scalar.upper()}")
+            else:
+                added.type_name = f".{_PACKAGE}.{scalar}" if scalar in _FIELDS else f".google.protobuf.{scalar}"
+    pool = descriptor_pool.Default()
+    pool.Add(file)
+    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in _FIELDS}
+
+
+_CLASSES = _classes()
+BatchingParameters = _CLASSES["BatchingParameters"]
+MonitoringConfig = _CLASSES["MonitoringConfig"]
+SSLConfig = _CLASSES["SSLConfig"]
+ModelServerConfig = model_server_config_pb2.ModelServerConfig
+
+
+def read(path: str, message_class: type[Message]) -> Message:
+    """The message in a text-format file.
+
+    Raises:
+        SettingsError: the file cannot be read, or is not such a message; it names the file, line and column.
+    """
+    try:
+        return text_format.Parse(Path(path).read_text(encoding="utf-8"), message_class())
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    except text_format.ParseError as error:
+        name = message_class.DESCRIPTOR.name  # type: ignore[attr-defined]
+        raise SettingsError(f"{path} is not a {name} in protobuf's text format, line:column {error}") from error
+
+
+def single_model(name: str, base_path: str) -> model_server_config_pb2.ModelServerConfig:
+    """The configuration that --model_name and --model_base_path stand for."""
+    config = ModelServerConfig()
+    config.model_config_list.config.add(name=name, base_path=base_path, model_platform="tensorflow")
+    return config
+
+
+def check(config: model_server_config_pb2.ModelServerConfig) -> None:
+    """Raises ValueError with the reason when no server could serve this configuration."""
+    if config.WhichOneof("config") != "model_config_list":
+        raise ValueError("the configuration has no model_config_list")
+    names = [model.name for model in config.model_config_list.config]
+    for model in config.model_config_list.config:
+        if not model.name or not model.base_path:
+            raise ValueError(f"a model needs a name and a base_path, got {model.name!r} and {model.base_path!r}")
+        if names.count(model.name) > 1:
+            raise ValueError(f"Illegal to list model {model.name} multiple times in config list")
+        if model.model_platform not in ("", "tensorflow"):
+            raise ValueError(
+                f"model {model.name}: platform {model.model_platform!r} is not served here, 'tensorflow' is"
+            )

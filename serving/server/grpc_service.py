@@ -1,0 +1,143 @@
+"""The gRPC side: tensorflow_serving's PredictionService and ModelService, health and reflection."""
+
+import contextlib
+import importlib
+import time
+from collections.abc import Callable
+from concurrent import futures
+
+import grpc
+from google.protobuf import message
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+
+from serving.server.config import SSLConfig
+from serving.server.service import Service
+from serving.server.status import RequestError
+
+_SERVED = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
+
+
+class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
+    def __init__(self, service: Service):
+        self._service = service
+
+    def Predict(self, request, context):
+        return self._answer("Predict", request, context)
+
+    def Classify(self, request, context):
+        return self._answer("Classify", request, context)
+
+    def Regress(self, request, context):
+        return self._answer("Regress", request, context)
+
+    def MultiInference(self, request, context):
+        return self._answer("MultiInference", request, context)
+
+    def GetModelMetadata(self, request, context):
+        return _reply(context, lambda: self._service.metadata(request))
+
+    def _answer(self, api: str, request, context: grpc.ServicerContext):
+        return _reply(context, lambda: self._service.answer(api, request, _deadline(context), "GRPC"))
+
+
+class _Models(model_service_pb2_grpc.ModelServiceServicer):
+    def __init__(self, service: Service):
+        self._service = service
+
+    def GetModelStatus(self, request, context):
+        return _reply(context, lambda: self._service.status(request))
+
+    def HandleReloadConfigRequest(self, request, context):
+        return _reply(context, lambda: self._service.reload(request, _deadline(context)))
+
+
+def _deadline(context: grpc.ServicerContext) -> float:
+    remaining = context.time_remaining()
+    return float("inf") if remaining is None else time.monotonic() + remaining
+
+
+def _reply(context: grpc.ServicerContext, answer: Callable[[], message.Message]):
+    try:
+        return answer()
+    except RequestError as error:
+        return context.abort(error.code, error.message)
+
+
+class GrpcServer:
+    """Serves a Service until it is stopped.
+
+    Attributes:
+        port: where it listens.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        address: str,
+        socket_path: str | None,
+        threads: int,
+        options: dict[str, int | str],
+        ssl: SSLConfig | None,
+        health_service: bool,
+    ):
+        """Binds.
+
+        Args:
+            service: what answers.
+            address: host:port, with port 0 for a free one.
+            socket_path: of a Unix socket to listen on as well.
+            threads: requests that are worked on at once.
+            options: channel arguments of gRPC.
+            ssl: key and certificates; None serves plain text.
+            health_service: whether to serve grpc.health.v1.
+
+        Raises:
+            RuntimeError: an address is taken or not one.
+        """
+        pool = futures.ThreadPoolExecutor(threads, thread_name_prefix="grpc")
+        self._server = grpc.server(pool, options=list(options.items()))
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Predictions(service), self._server)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(service), self._server)
+        self._health = health.HealthServicer()
+        _describe_services()
+        names = [*_SERVED, reflection.SERVICE_NAME]
+        if health_service:
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+            names.append(health.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+        self.port = self._bind(address, ssl)
+        if socket_path:
+            self._server.add_insecure_port(f"unix:{socket_path}")
+
+    def start(self) -> None:
+        """Begins to answer."""
+        self._server.start()
+        for name in ("", *_SERVED):
+            self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    def stop(self, grace_seconds: float) -> None:
+        """Refuses new requests and waits for those in flight, at most as long as the grace."""
+        self._health.enter_graceful_shutdown()
+        self._server.stop(grace_seconds).wait()
+
+    def _bind(self, address: str, ssl: SSLConfig | None) -> int:
+        if ssl is None:
+            return self._server.add_insecure_port(address)
+        credentials = grpc.ssl_server_credentials(
+            [(ssl.server_key.encode(), ssl.server_cert.encode())],
+            root_certificates=ssl.custom_ca.encode() or None,
+            require_client_auth=ssl.client_verify,
+        )
+        return self._server.add_secure_port(address, credentials)
+
+
+def _describe_services() -> None:
+    """Makes the services known to protobuf, which reflection asks."""
+    for name in ("prediction_service_pb2", "model_service_pb2"):
+        # tensorflow-serving-api 2.19 has these two modules from an old compiler: with protobuf 6 they fail, but not
+        # before they have registered what they describe.
+        with contextlib.suppress(AttributeError):
+            importlib.import_module(f"tensorflow_serving.apis.{name}")

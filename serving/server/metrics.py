@@ -1,0 +1,79 @@
+"""Prometheus metrics under TensorFlow Serving's names.
+
+Source of names, labels and buckets: tensorflow/serving, servables/tensorflow/util.cc, saved_model_warmup_util.cc,
+machine_learning_metadata.cc and batching/batching_session.cc; a slash there is a colon here. Times are microseconds.
+"""
+
+import re
+from collections.abc import Iterator
+
+import prometheus_client
+from prometheus_client.samples import Sample
+
+_PREFIX = ":tensorflow:serving:"
+_LATENCY_BUCKETS = tuple(10 * 1.8**power for power in range(33))
+_QUEUING_BUCKETS = tuple(100 * 1.2**power for power in range(52))
+_SIZE_BUCKETS = tuple(float(1 << power) for power in range(11))
+# TensorFlow Serving's counters have no suffix; the library's type lines would have one.
+_SUFFIX = re.compile(rb"^(# (?:HELP|TYPE) \S+)_total\b", re.MULTILINE)
+
+
+class _Counter(prometheus_client.Counter):
+    def _child_samples(self) -> Iterator[Sample]:
+        yield Sample("", {}, self._value.get(), None, None)
+
+
+class _Histogram(prometheus_client.Histogram):
+    def _child_samples(self) -> Iterator[Sample]:
+        return (sample for sample in super()._child_samples() if sample.name != "_created")
+
+
+class Metrics:
+    """The metrics of one server, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self._registry = prometheus_client.CollectorRegistry()
+        self.requests = self._counter("request_count", "Requests by model and status.", "model_name", "status")
+        self.request_latency = self._histogram(
+            "request_latency", "Microseconds a request took.", _LATENCY_BUCKETS, "model_name", "API", "entrypoint"
+        )
+        self.runtime_latency = self._histogram(
+            "runtime_latency",
+            "Microseconds a graph took, its wait for a batch included.",
+            _LATENCY_BUCKETS,
+            "model_name",
+            "API",
+            "runtime",
+        )
+        self.examples = self._counter("request_example_count_total", "tf.Examples in requests.", "model")
+        self.warmup_latency = self._histogram(
+            "model_warmup_latency", "Microseconds of a warm-up.", _LATENCY_BUCKETS, "model_path", "status"
+        )
+        self.mlmd = prometheus_client.Gauge(
+            f"{_PREFIX}mlmd_map",
+            "ML Metadata identifier of a served version.",
+            ("model_name", "version", "mlmd_uuid"),
+            registry=self._registry,
+        )
+        self.queuing_latency = self._histogram(
+            "batching_session:queuing_latency",
+            "Microseconds a request waited for its batch.",
+            _QUEUING_BUCKETS,
+            "thread_pool_name",
+        )
+        self.batch_size = self._histogram(
+            "batching_session:processed_batch_size", "Rows of a batch, padding included.", _SIZE_BUCKETS
+        )
+        self.batches = self._counter("batching_session:wrapped_run_count", "Batches that were run.")
+
+    def exposition(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return _SUFFIX.sub(rb"\1", prometheus_client.generate_latest(self._registry))
+
+    def _counter(self, name: str, text: str, *labels: str) -> prometheus_client.Counter:
+        # The library takes a suffix off the name it is given, and only one.
+        suffix = "_total" if name.endswith("_total") else ""
+        return _Counter(f"{_PREFIX}{name}{suffix}", text, labels, registry=self._registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> prometheus_client.Histogram:
+        return _Histogram(f"{_PREFIX}{name}", text, labels, buckets=buckets, registry=self._registry)

@@ -1,0 +1,192 @@
+"""The REST side of the server: the routes and errors of tensorflow/serving, g3doc/api_rest.md."""
+
+import asyncio
+import json
+import re
+import socket
+import threading
+import time
+import urllib.parse
+from concurrent import futures
+
+import uvicorn
+from google.protobuf import json_format
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_pb2,
+)
+
+from serving.server import rest_json
+from serving.server.metrics import Metrics
+from serving.server.service import Service
+from serving.server.status import deadline_exceeded, from_exception, invalid
+
+_TARGET = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
+_POST = re.compile(_TARGET + r":(?P<verb>classify|regress|predict)", re.IGNORECASE)
+_GET = re.compile(_TARGET + r"(?P<metadata>/metadata)?", re.IGNORECASE)
+# By the number of the canonical code; others are the server's fault.
+_HTTP_STATUS = {1: 499, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 503, 9: 412, 10: 409, 11: 416, 12: 501, 14: 503}
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]  # What is not served is an error in JSON.
+_INT64_MAX = (1 << 63) - 1
+
+
+class _TooLarge(Exception):
+    pass
+
+
+class RestApi:
+    """The routes, as an ASGI application in `app`."""
+
+    def __init__(
+        self,
+        service: Service,
+        metrics: Metrics,
+        *,
+        threads: int,
+        timeout_seconds: float,
+        max_bytes: int,
+        metrics_path: str | None,
+        cors: bool,
+    ):
+        """
+        Args:
+            service: what answers.
+            metrics: what `metrics_path` shows.
+            threads: requests that are worked on at once.
+            timeout_seconds: of a request, from its first byte to the answer.
+            max_bytes: of a request's body; larger ones are refused with 413.
+            metrics_path: URL path of the metrics; None shows none.
+            cors: whether pages of other origins may ask.
+        """
+        self._service = service
+        self._timeout_seconds = timeout_seconds
+        self._max_bytes = max_bytes
+        self._pool = futures.ThreadPoolExecutor(threads, thread_name_prefix="rest")
+        routes = [Route("/{path:path}", self._respond, methods=_METHODS)]
+        if metrics_path:
+            routes.insert(
+                0, Route(metrics_path, lambda request: Response(metrics.exposition(), media_type="text/plain"))
+            )
+        middleware = [Middleware(CORSMiddleware, allow_origins=["*"], allow_headers=["Content-Type"])] if cors else []
+        self.app = Starlette(routes=routes, middleware=middleware)
+
+    async def _respond(self, request: Request) -> Response:
+        deadline = time.monotonic() + self._timeout_seconds
+        path = request.scope["raw_path"].decode("latin-1") if request.scope.get("raw_path") else request.url.path
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                body = await _read(request, self._max_bytes)
+                loop = asyncio.get_running_loop()
+                content = await loop.run_in_executor(self._pool, self._answer, request.method, path, body, deadline)
+            return Response(content, media_type="application/json")
+        except _TooLarge:
+            return _error(413, f"the request's body is larger than {self._max_bytes} bytes")
+        except (TimeoutError, ClientDisconnect):
+            error = deadline_exceeded()
+        except Exception as raised:  # A client's nonsense is an answer as well.
+            error = from_exception(raised)
+        return _error(_HTTP_STATUS.get(error.code.value[0], 500), error.message)
+
+    def _answer(self, method: str, path: str, body: bytes, deadline: float) -> bytes:
+        """The JSON for a request; in a thread, since graphs take their time."""
+        pattern = {"GET": _GET, "POST": _POST}.get(method)
+        match = pattern.fullmatch(path) if pattern else None
+        if match is None:
+            raise invalid(f"Malformed request: {method} {path}")
+        spec = _spec(match)
+        if method == "POST":
+            return rest_json.encode(self._infer(match["verb"].lower(), spec, body, deadline))
+        if match["metadata"]:
+            return _metadata(self._service, spec)
+        status = self._service.status(get_model_status_pb2.GetModelStatusRequest(model_spec=spec))
+        shown = json_format.MessageToJson(
+            status, preserving_proto_field_name=True, always_print_fields_with_no_presence=True, indent=1
+        )
+        return shown.encode()
+
+    def _infer(self, verb: str, spec: model_pb2.ModelSpec, body: bytes, deadline: float) -> dict:
+        sent = rest_json.parse(body)
+        spec.signature_name = rest_json.signature_name(sent)
+        if verb == "predict":
+            with self._service.manager.use(spec) as (_, servable):
+                request, row_format = rest_json.predict_request(sent, spec, servable)
+            response = self._service.answer("Predict", request, deadline, "REST")
+            return rest_json.predict_result(response, row_format)
+        request = rest_json.examples_request(sent, spec, verb)
+        return rest_json.examples_result(self._service.answer(verb.capitalize(), request, deadline, "REST"))
+
+
+class RestServer:
+    """Serves the application in a thread of this process.
+
+    Attributes:
+        port: where it listens.
+    """
+
+    def __init__(self, api: RestApi, host: str, port: int):
+        """Binds; port 0 takes a free one.
+
+        Raises:
+            OSError: the address is taken or not one.
+        """
+        self._socket = socket.create_server((host, port), backlog=1024)
+        self.port: int = self._socket.getsockname()[1]
+        config = uvicorn.Config(api.app, log_config=None, access_log=False, lifespan="off", timeout_keep_alive=75)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, name="rest", daemon=True
+        )
+
+    def start(self) -> None:
+        """Begins to answer."""
+        self._thread.start()
+
+    def stop(self, grace_seconds: float) -> None:
+        """Refuses new requests and waits for those in flight, at most as long as the grace."""
+        self._server.config.timeout_graceful_shutdown = max(1, round(grace_seconds))
+        self._server.should_exit = True
+        self._thread.join(grace_seconds + 1)
+
+
+async def _read(request: Request, max_bytes: int) -> bytes:
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > max_bytes:
+            raise _TooLarge
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _spec(match: re.Match) -> model_pb2.ModelSpec:
+    spec = model_pb2.ModelSpec(name=urllib.parse.unquote(match["name"]))
+    if match["version"]:
+        if len(match["version"]) > 19 or int(match["version"]) > _INT64_MAX:
+            raise invalid(f"Failed to convert version: {match['version'][:40]} to numeric.")
+        spec.version.value = int(match["version"])
+    if match["label"]:
+        spec.version_label = urllib.parse.unquote(match["label"])
+    return spec
+
+
+def _metadata(service: Service, spec: model_pb2.ModelSpec) -> bytes:
+    request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
+    response = service.metadata(request)
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    response.metadata["signature_def"].Unpack(signatures)
+    spec_shown, signatures_shown = (
+        json_format.MessageToDict(shown, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        for shown in (response.model_spec, signatures)
+    )
+    return json.dumps({"model_spec": spec_shown, "metadata": {"signature_def": signatures_shown}}, indent=1).encode()
+
+
+def _error(status: int, message: str) -> Response:
+    return Response(rest_json.encode({"error": message}), status, media_type="application/json")

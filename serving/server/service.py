@@ -1,0 +1,114 @@
+"""The server's answers, the same over gRPC and REST: finds the version, keeps the deadline, counts the outcome."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from google.protobuf import any_pb2, message
+from tensorflow_serving.apis import get_model_metadata_pb2, model_management_pb2, model_pb2
+
+from serving.server import inference
+from serving.server.batching import Batcher
+from serving.server.manager import Manager
+from serving.server.metrics import Metrics
+from serving.server.status import deadline_exceeded, from_exception, invalid
+from serving.server.tensors import Run
+
+_ANSWERS: dict[str, Callable] = {
+    "Predict": inference.predict,
+    "Classify": inference.classify,
+    "Regress": inference.regress,
+    "MultiInference": inference.multi_inference,
+}
+
+
+class Service:
+    """Answers requests; any thread may call it. Every method raises RequestError alone."""
+
+    def __init__(self, manager: Manager, batcher: Batcher | None, metrics: Metrics, *, check_method: bool):
+        self.manager = manager
+        self._batcher = batcher
+        self._metrics = metrics
+        self._check_method = check_method
+
+    def answer(self, api: str, request: message.Message, deadline: float, entrypoint: str) -> message.Message:
+        """The response to a Predict, Classify, Regress or MultiInference request.
+
+        Args:
+            api: one of these names.
+            request: its message.
+            deadline: time.monotonic() after which nothing is run any more.
+            entrypoint: GRPC or REST, for the metrics.
+        """
+        started = time.monotonic()
+        spec = _spec(request)
+        model = spec.name if self.manager.has_model(spec.name) else "unknown"  # Clients must not make series.
+        status = "OK"
+        try:
+            if started >= deadline:
+                raise deadline_exceeded()
+            with self.manager.use(spec) as (version, servable):
+                context = inference.Context(
+                    model,
+                    version.number,
+                    servable,
+                    lambda run, arrays: self._execute(run, arrays, deadline, model, api),
+                    lambda count: self._metrics.examples.labels(model).inc(count),
+                    self._check_method,
+                )
+                return _ANSWERS[api](context, request)
+        except Exception as error:  # Whatever a graph raises is an answer, not the end of a thread.
+            refusal = from_exception(error)
+            status = refusal.code.name
+            raise refusal from error
+        finally:
+            self._metrics.requests.labels(model, status).inc()
+            if status == "OK":
+                micros = (time.monotonic() - started) * 1e6
+                self._metrics.request_latency.labels(model, api, entrypoint).observe(micros)
+
+    def metadata(self, request: get_model_metadata_pb2.GetModelMetadataRequest):
+        """The signatures of a version."""
+        if not request.HasField("model_spec"):
+            raise invalid("Missing ModelSpec")
+        if not request.metadata_field:
+            raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
+        for name in request.metadata_field:
+            if name != "signature_def":
+                raise invalid(f"Metadata field {name} is not supported")
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        with self.manager.use(request.model_spec) as (version, servable):
+            signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=servable.signature_defs)
+            response.model_spec.name = version.model
+            response.model_spec.version.value = version.number
+        packed = any_pb2.Any()
+        packed.Pack(signatures)
+        response.metadata["signature_def"].CopyFrom(packed)
+        return response
+
+    def status(self, request):
+        """State of one or all versions of a model."""
+        if not request.HasField("model_spec"):
+            raise invalid("Missing ModelSpec")
+        return self.manager.status(request.model_spec)
+
+    def reload(self, request: model_management_pb2.ReloadConfigRequest, deadline: float):
+        """Replaces the whole configuration and waits until each of its models has a version that serves."""
+        self.manager.apply(request.config, expect_versions=True)
+        self.manager.wait_available(deadline)
+        return model_management_pb2.ReloadConfigResponse(status={"error_code": 0})
+
+    def _execute(self, run: Run, arrays: list[np.ndarray], deadline: float, model: str, api: str) -> list[np.ndarray]:
+        started = time.monotonic()
+        outputs = self._batcher.run(run, arrays, deadline) if self._batcher else run(arrays)
+        self._metrics.runtime_latency.labels(model, api, "TF1").observe((time.monotonic() - started) * 1e6)
+        return outputs
+
+
+def _spec(request: message.Message) -> model_pb2.ModelSpec:
+    tasks = getattr(request, "tasks", None)
+    if tasks is None:
+        return request.model_spec  # type: ignore[attr-defined]
+    if not tasks:
+        raise invalid("Inference tasks should not be empty")
+    return tasks[0].model_spec

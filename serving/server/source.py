@@ -1,0 +1,58 @@
+"""Which versions of a model lie in its base path, and which of them are to be served."""
+
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+from tensorflow_serving.config import file_system_storage_path_source_pb2
+
+Policy = file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy
+
+
+def versions_on_disk(base_path: str) -> dict[int, str]:
+    """Version numbers and directories under a base path; names that are no number are not versions.
+
+    Raises:
+        tf.errors.OpError: the base path is not there or cannot be listed.
+    """
+    names = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(base_path))
+    return {int(name): f"{base_path.rstrip('/')}/{name}" for name in names if name.isdecimal() and len(name) < 19}
+
+
+def aspired(versions: Mapping[int, str], policy: Policy, failing: Callable[[int], bool]) -> dict[int, str]:
+    """The versions that the policy wants served.
+
+    A version that fails to load is still tried, but does not count against `latest`: the one before it is wanted as
+    long, so a server that starts beside a broken newest version serves the newest good one.
+
+    Args:
+        versions: what is on disk.
+        policy: latest (the default: one), all or specific.
+        failing: whether a version's files, as they are, could not be loaded.
+    """
+    choice = policy.WhichOneof("policy_choice")
+    if choice == "all":
+        return dict(versions)
+    if choice == "specific":
+        return {version: versions[version] for version in policy.specific.versions if version in versions}
+    wanted: dict[int, str] = {}
+    missing = max(policy.latest.num_versions, 1)
+    for version in sorted(versions, reverse=True):
+        if missing == 0:
+            break
+        wanted[version] = versions[version]
+        missing -= not failing(version)
+    return wanted
+
+
+def fingerprint(directory: str) -> tuple[tuple[str, int, int], ...]:
+    """Paths, sizes and times (ns) of a version's files: another value means that the files changed."""
+    found = []
+    for folder, _, names in tf.io.gfile.walk(directory):
+        for name in names:
+            path = f"{folder}/{name}"
+            try:
+                stat = tf.io.gfile.stat(path)
+            except tf.errors.OpError:
+                continue  # Removed since it was listed, or a link to nowhere.
+            found.append((path, stat.length, stat.mtime_nsec))
+    return tuple(sorted(found))

@@ -1,0 +1,160 @@
+"""The commands as a user gives them, on a directory without a server."""
+
+import json
+import re
+
+import pytest
+from click.testing import CliRunner
+from ml_metadata.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline.cli import cli
+from pipeline.metadata_store import connection_config
+from pipeline.settings import Settings
+from schema.errors import DataError
+from serving.promotion import PromotionError
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A working directory with the versions 1, 2 and 3."""
+    monkeypatch.setenv("AGNEWS_PUSHER__DESTINATION", "serving_model")
+    monkeypatch.setenv("AGNEWS_PIPELINE__ROOT", "runs")
+    for number in (1, 2, 3):
+        path = tmp_path / f"serving_model/agnews/{number}"
+        (path / "assets.extra").mkdir(parents=True)
+        (path / "saved_model.pb").write_bytes(b"x" * 1_000_000)
+    return tmp_path
+
+
+def agnews(*arguments, ends=0):
+    ended = CliRunner().invoke(cli, arguments)
+    if ends is not None and ended.exit_code != ends:
+        raise ended.exception
+    return ended.output
+
+
+def lines(output):
+    return [" ".join(line.split()) for line in output.splitlines()]
+
+
+def test_versions_shows_what_is_in_production_and_who_changed_it(place):
+    agnews("promote", "2", "--label", "stable", "--by", "ann@here", "--reason", "[good]")
+    agnews("promote", "3", "--label", "canary", "--by", "bob@here", "--poll-seconds", "0")
+    shown = lines(agnews("versions"))
+    assert re.fullmatch(r"1 \d+ s 1.0 not known here", shown[2])
+    assert re.fullmatch(r"2 .* stable in production .* became stable, \d+ s ago by ann@here: \[good\]", shown[3])
+    assert re.fullmatch(
+        r"3 .* canary loaded, answers requests without a label .* canary, \d+ s ago by bob@here", shown[4]
+    )
+
+
+def test_an_incomplete_version_is_told_from_the_others(place):
+    (place / "serving_model/agnews/2/saved_model.pb").unlink()
+    assert "no: it has no saved_model.pb" in lines(agnews("versions"))[3]
+
+
+def test_versions_as_json_hold_everything(place):
+    agnews("promote", "1", "--label", "stable", "--by", "ann@here")
+    agnews("promote", "2", "--label", "stable", "--by", "ann@here", "--poll-seconds", "0")
+    agnews("rollback", "--reason", "worse", "--by", "bob@here")
+    one, two, _ = json.loads(agnews("versions", "--json"))
+    assert (one["version"], one["labels"], one["in_production"], one["loaded"]) == (1, ["stable"], True, True)
+    assert (two["bytes"], two["loaded"], two["flaw"], two["server_state"]) == (1_000_000, False, None, None)
+    change = two["changes"][-1]
+    assert (change["action"], change["from_version"], change["to_version"]) == ("rollback", 2, 1)
+    assert (change["who"], change["why"], change["state"]) == ("bob@here", "worse", "COMPLETE")
+
+
+_KINDS = ("Model", "PushedModel", "Examples", "ModelEvaluation")
+
+
+def test_the_pushing_run_and_its_metrics_are_found_in_the_metadata_store(place, evaluation):
+    store = MetadataStore(connection_config(Settings.model_validate({"pipeline": {"root": "runs"}})))
+    (place / "serving_model/agnews/2/assets.extra/mlmd_uuid").write_text(
+        str(_record_a_push(store, "run-7", "2", str(evaluation)))
+    )
+    _, two, three = json.loads(agnews("versions", "--json"))
+    assert (two["pushed_by"], two["data"], two["metrics"]) == ("run-7", "ag_news", {"accuracy": 0.875})
+    assert three["pushed_by"] is None
+
+
+def _record_a_push(store, run, version, evaluation):
+    """A run as TFX records it: ExampleGen, and a Pusher that pushed a model; returns the model's id."""
+    kinds = {name: store.put_artifact_type(mlmd.ArtifactType(name=name)) for name in _KINDS}
+    contexts = [
+        mlmd.Context(type_id=store.put_context_type(mlmd.ContextType(name="pipeline_run")), name=run),
+        mlmd.Context(type_id=store.put_context_type(mlmd.ContextType(name="node")), name="agnews.AgNewsExampleGen"),
+    ]
+    pusher = mlmd.Context(type_id=contexts[1].type_id, name="agnews.AgNewsPusher")
+    execution = mlmd.Execution(type_id=store.put_execution_type(mlmd.ExecutionType(name="any")))
+
+    def event(kind, key):
+        return mlmd.Event(type=kind, path=mlmd.Event.Path(steps=[{"key": key}]))
+
+    examples = mlmd.Artifact(type_id=kinds["Examples"], uri="examples/1")
+    examples.custom_properties["source"].string_value = "ag_news"
+    outputs = [(examples, event(mlmd.Event.OUTPUT, "examples"))]
+    outputs.append((mlmd.Artifact(type_id=kinds["ModelEvaluation"], uri=evaluation), event(mlmd.Event.OUTPUT, "x")))
+    store.put_execution(execution, outputs, contexts)
+    pushed = mlmd.Artifact(type_id=kinds["PushedModel"], uri="pushed")
+    pushed.custom_properties["pushed_version"].string_value = version
+    artifacts = [
+        (mlmd.Artifact(type_id=kinds["Model"], uri="model"), event(mlmd.Event.INPUT, "model")),
+        (pushed, event(mlmd.Event.OUTPUT, "pushed_model")),
+    ]
+    _, ids, _ = store.put_execution(execution, artifacts, [contexts[0], pusher], reuse_context_if_already_exist=True)
+    return ids[0]
+
+
+def test_a_promotion_says_what_it_did_and_who_answers_requests_without_a_label(place):
+    shown = agnews("promote", "1", "--label", "stable")
+    assert "stable went from no version to 1; recorded as 1, by " in shown
+    assert "labels: stable 1; loaded: 1" in shown
+    assert "models.config follow at their next look" in shown
+    shown = agnews("promote", "2", "--label", "canary", "--poll-seconds", "0")
+    assert "canary went from no version to 2" in shown
+    assert "requests that name neither version nor label are answered by 2" in shown
+    assert "nothing was changed" in agnews("promote", "2", "--label", "canary")
+
+
+def test_a_container_without_a_users_name_and_bytes_that_are_no_text_do_not_stand_in_the_way(place, monkeypatch):
+    def nobody():
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    agnews("promote", "3", "--label", "stable", "--reason", "caf\udce9")
+    change = json.loads(agnews("versions", "--json"))[2]["changes"][0]
+    assert re.fullmatch(r"uid \d+@.+", change["who"])
+    assert change["why"] == "caf\ufffd"
+
+
+def test_a_pruning_lists_what_goes_and_why_the_others_stay(place):
+    agnews("promote", "2", "--label", "stable")
+    dry = agnews("prune", "--keep", "1", "--dry-run")
+    assert lines(dry) == ["kept 2: labelled stable", "kept 3: one of the 1 highest", "would delete 1, 1.0 MB"]
+    assert (place / "serving_model/agnews/1").exists()
+    assert "deleted 1, 1.0 MB" in agnews("prune", "--keep", "1")
+    assert not (place / "serving_model/agnews/1").exists()
+    assert "nothing to delete" in agnews("prune", "--keep", "1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (["promote", "9", "--label", "stable"], PromotionError, "has no version 9; there are: 1, 2, 3"),
+        (["rollback", "--to", "3"], PromotionError, "nothing is served that could be rolled back"),
+        (["versions", "--set", "pusher.destination=elsewhere"], DataError, "no model has been pushed"),
+        (["versions", "--set", "pusher.destination=gs://bucket/serving"], DataError, "is an object store"),
+        (["promote", "1", "--label", "stable", "--server", "127.0.0.1:1"], PromotionError, "UNAVAILABLE"),
+    ],
+)
+def test_a_mistake_is_one_message(place, arguments, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        agnews(*arguments)
+
+
+@pytest.mark.parametrize("arguments", [["promote", "1", "--label", "best"], ["promote", "1"], ["prune", "--keep", "0"]])
+def test_an_unknown_label_or_number_is_refused_with_the_known_ones(place, arguments):
+    shown = agnews(*arguments, ends=2)
+    assert re.search(r"'stable', 'canary'|stable,\s+canary|0 is not in the range x>=1", shown)

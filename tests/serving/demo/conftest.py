@@ -1,0 +1,49 @@
+"""A server that answers by rule and fails by script, and the page in front of it."""
+
+import contextlib
+import socket
+import threading
+from functools import partial
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from serving.client import AsyncClient
+from serving.demo import Demo, make_app
+
+
+@pytest.fixture(scope="session")
+def scripted_server():
+    """The module of that name; tests are no package that it could be imported from."""
+    path = Path(__file__).parents[1] / "scripted_server.py"
+    return SourceFileLoader("scripted_server", str(path)).load_module()
+
+
+@pytest.fixture
+def server(scripted_server):
+    """A running one."""
+    with scripted_server.serving() as running:
+        yield running
+
+
+@pytest.fixture
+def serve_page(server, tmp_path):
+    """Serves the page, its model cards under `tmp_path`; gives its URL."""
+
+    @contextlib.contextmanager
+    def serve(canary=None):
+        demo = Demo(partial(AsyncClient, server.address, timeout=5), canary, tmp_path, server.address)
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            web = uvicorn.Server(uvicorn.Config(make_app(demo), log_level="warning"))
+            thread = threading.Thread(target=web.run, kwargs={"sockets": [listening]})
+            thread.start()
+            try:
+                yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+            finally:
+                web.should_exit = True
+                thread.join(timeout=20)
+            assert not thread.is_alive()
+
+    return serve

@@ -1,0 +1,139 @@
+import random
+from urllib.parse import urlencode
+
+import grpc
+import httpx
+import pytest
+
+from serving.client import Canary
+from serving.demo import MODEL_CARD
+
+
+@pytest.fixture
+def web(serve_page):
+    """The page in front of the scripted server."""
+    with serve_page() as url, httpx.Client(base_url=url) as client:
+        yield client
+
+
+def post(web, **fields):
+    return web.post("/", data=fields)
+
+
+def test_the_form_is_empty_at_first(web):
+    page = web.get("/")
+    assert page.status_code == 200
+    assert "Answered by" not in page.text
+
+
+def test_an_item_is_answered_with_class_probabilities_and_version(web, server):
+    page = post(web, title="oil and goal", description="oil").text
+    assert "<strong>Business</strong>" in page
+    assert f"version 2, at {server.address}" in page
+    for share in ("85.3 %", "11.5 %"):
+        assert share in page
+
+
+def test_words_for_and_against_the_class_are_marked_apart(web):
+    page = post(web, title="oil and goal", description="oil").text
+    assert 'for s4" title="+41.3 points">oil<' in page
+    assert 'against s1" title="−9.5 points">goal<' in page
+    assert ">and</mark>" not in page
+
+
+def test_the_words_are_asked_about_in_one_request_of_the_version_that_answered(web, server):
+    post(web, title="oil and goal", description="oil")
+    first, second = server.requests
+    assert not first.model_spec.HasField("version")
+    assert second.model_spec.version.value == 2
+    assert list(second.inputs["title"].string_val) == [b"  and goal", b"oil   goal", b"oil and  ", b"oil and goal"]
+
+
+def test_a_single_word_is_answered_though_nothing_is_left_without_it(web, server):
+    assert "<strong>Business</strong>" in post(web, title="oil").text
+    assert len(server.requests) == 1
+
+
+def test_a_share_goes_to_the_canary_and_one_item_to_one_version(server, serve_page):
+    with serve_page(Canary(0.5, random.Random(3))) as url, httpx.Client(base_url=url) as web:
+        pages = [post(web, title="oil and goal").text for _ in range(12)]
+    labels = ["canary" if "version 2, label canary" in page else "stable" for page in pages]
+    expected = random.Random(3)
+    assert labels == ["canary" if expected.random() < 0.5 else "stable" for _ in range(12)]
+    assert [request.model_spec.version.value for request in server.requests[1::2]] == [
+        2 if label == "canary" else 1 for label in labels
+    ]
+
+
+def test_a_model_card_is_linked_where_there_is_one(web, tmp_path):
+    assert "Model card" not in post(web, title="oil price").text
+    card = tmp_path / "2" / MODEL_CARD
+    card.parent.mkdir(parents=True)
+    card.write_text("<h1>The card</h1><script>alert(1)</script>")
+    assert '<a href="/model-card/2">' in post(web, title="oil price").text
+    page = web.get("/model-card/2")
+    assert "The card" in page.text
+    assert "sandbox" in page.headers["Content-Security-Policy"]
+    assert web.get("/model-card/1").status_code == 404
+
+
+@pytest.mark.parametrize("version", ["..", "%2e%2e", "2%2f..%2f2", "-1", "2/../2"])
+def test_nothing_but_model_cards_is_served(web, tmp_path, version):
+    (tmp_path / MODEL_CARD).parent.mkdir()
+    (tmp_path / MODEL_CARD).write_text("not to be seen")
+    assert "not to be seen" not in web.get(f"/model-card/{version}").text
+
+
+def test_an_empty_item_asks_nothing(web, server):
+    page = post(web, title=" ", description="")
+    assert page.status_code == 422
+    assert "title and description are empty" in page.text
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "shown"),
+    [
+        (grpc.StatusCode.INTERNAL, 502, "refused a request"),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, 504, "did not answer within 5 s"),
+    ],
+)
+def test_a_failing_server_is_shown_with_the_text_kept(web, server, scripted_server, code, status, shown):
+    server.script = [scripted_server.fails(code)]
+    page = post(web, title="oil", description="rises again")
+    assert page.status_code == status
+    assert 'role="alert"' in page.text
+    assert shown in page.text
+    assert "rises again" in page.text
+
+
+def test_what_is_pasted_is_shown_as_text(web):
+    page = post(web, title='oil "><script>alert(1)</script>', description="</textarea><b>x</b>").text
+    assert "<script>alert" not in page
+    assert "<b>x" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_no_script_runs_and_only_the_pages_own_style_holds(web):
+    first, second = (web.get("/") for _ in range(2))
+    policy = first.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; ")
+    assert policy.partition("nonce-")[2].partition("'")[0] in first.text
+    assert policy != second.headers["Content-Security-Policy"]
+
+
+def test_a_body_over_the_limit_is_refused(web, server):
+    assert web.post("/", content=b"title=" + b"a" * 200_000).status_code == 413
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", b"a=b&" * 20, b"title=%ff%fe", b"", b"%"])
+def test_a_body_that_is_no_form_of_ours_is_an_answer_all_the_same(web, body):
+    assert web.post("/", content=body).status_code in (200, 400, 422)
+
+
+def test_a_long_text_is_cut_and_its_first_words_are_asked_about(web, server):
+    body = urlencode({"title": "oil", "description": "a " * 30_000})
+    assert web.post("/", content=body).status_code == 200
+    rows = [len(request.inputs["title"].string_val) for request in server.requests]
+    assert sum(rows) == 1 + 256

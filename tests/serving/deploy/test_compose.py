@@ -1,0 +1,98 @@
+import http.server
+import re
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+
+import pytest
+import yaml
+
+
+def validate(path):
+    """Checks a file against the Compose specification's schema, as it is shipped with check-jsonschema."""
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_the_file_is_valid(deploy):
+    ended = validate(deploy / "compose.yaml")
+    assert ended.returncode == 0, ended.stdout
+
+
+def test_a_misspelt_key_would_be_found(deploy, tmp_path):
+    text = (deploy / "compose.yaml").read_text()
+    (tmp_path / "compose.yaml").write_text(text.replace("    restart:", "    restrat:"))
+    assert "restrat" in validate(tmp_path / "compose.yaml").stdout
+
+
+def test_every_image_has_a_version(compose):
+    for service in compose["services"].values():
+        assert re.fullmatch(r"[\w/-]+:v?\d+\.\d+\.\d+", service["image"])
+
+
+def test_what_is_mounted_is_there(deploy, compose):
+    sources = [volume["source"] for service in compose["services"].values() for volume in service["volumes"]]
+    files = [source for source in sources if source.startswith("./")]
+    assert len(files) == 4
+    assert [source for source in files if not (deploy / source).is_dir()] == []
+
+
+def test_the_models_are_mounted_read_only_and_under_their_own_path(compose):
+    [models] = [v for v in compose["services"]["tf-serving"]["volumes"] if "AGNEWS_SERVING" in v["source"]]
+    assert models["read_only"]
+    assert models["source"] == models["target"]
+
+
+def test_no_port_is_open_to_others(compose):
+    ports = [port for service in compose["services"].values() for port in service["ports"]]
+    assert len(ports) == 4
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+class _Metadata(http.server.BaseHTTPRequestHandler):
+    status = 200
+
+    def do_GET(self):
+        self.send_response(self.status if self.path == "/v1/models/agnews/metadata" else 404)
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        pass
+
+
+@contextmanager
+def answering(status):
+    handler = type("Handler", (_Metadata,), {"status": status})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def health_check(compose, port):
+    """Runs the health check as the container would, but for the port."""
+    kind, *command = compose["services"]["tf-serving"]["healthcheck"]["test"]
+    assert kind == "CMD"
+    command = [word.replace("$$", "$").replace("8501", str(port)) for word in command]
+    return subprocess.run(command, capture_output=True, timeout=20).returncode
+
+
+@pytest.mark.parametrize(("status", "healthy"), [(200, True), (404, False), (503, False)])
+def test_a_server_is_healthy_when_it_answers_metadata(compose, status, healthy):
+    with answering(status) as port:
+        assert (health_check(compose, port) == 0) == healthy
+
+
+def test_no_server_is_not_healthy(compose):
+    with answering(200) as port:
+        pass
+    assert health_check(compose, port) != 0
+
+
+def test_grafana_finds_its_files_where_compose_mounts_them(deploy, compose):
+    mounts = {volume["target"]: volume["source"] for volume in compose["services"]["grafana"]["volumes"]}
+    [provider] = yaml.safe_load((deploy / "grafana/provisioning/dashboards/agnews.yaml").read_text())["providers"]
+    dashboards = deploy / mounts[provider["options"]["path"]]
+    home = compose["services"]["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert (dashboards / home.rpartition("/")[2]).is_file()

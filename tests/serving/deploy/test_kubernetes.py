@@ -1,0 +1,147 @@
+"""The manifests against Kubernetes' own schemas, which the package kubernetes-validate ships."""
+
+import copy
+import shutil
+import subprocess
+
+import kubernetes_validate
+import pytest
+import yaml
+
+OVERLAYS = ("staging", "production")
+
+
+def validate(document):
+    kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+
+
+def merged(document, patch):
+    """A strategic merge, of the kinds that the overlays use: maps by key, lists of named things by name."""
+    if isinstance(patch, dict):
+        return document | {key: merged(document.get(key), value) for key, value in patch.items()}
+    if isinstance(patch, list) and isinstance(document, list):
+        named = {entry["name"]: entry for entry in document}
+        return list((named | {entry["name"]: merged(named[entry["name"]], entry) for entry in patch}).values())
+    return patch
+
+
+def replaced(document, operations):
+    """A JSON patch (RFC 6902) of replacements."""
+    document = copy.deepcopy(document)
+    for operation in operations:
+        assert operation["op"] == "replace"
+        *path, last = [int(part) if part.isdecimal() else part for part in operation["path"].split("/")[1:]]
+        place = document
+        for part in path:
+            place = place[part]
+        assert place[last] != operation["value"]
+        place[last] = operation["value"]
+    return document
+
+
+def patched(deploy, manifests, overlay, file):
+    """A base manifest with an overlay's patch."""
+    patch = yaml.safe_load((deploy / f"kubernetes/overlays/{overlay}/{file}").read_text())
+    if isinstance(patch, list):
+        return replaced(manifests["Deployment", "tf-serving"], patch)
+    return merged(manifests[patch["kind"], patch["metadata"]["name"]], patch)
+
+
+def test_there_is_all_that_a_deployment_needs(manifests):
+    kinds = {kind for kind, _ in manifests}
+    wanted = {"Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "PersistentVolumeClaim"}
+    assert kinds == wanted
+    for document in manifests.values():
+        validate(document)
+
+
+def test_a_misspelt_key_would_be_found(manifests):
+    document = copy.deepcopy(manifests["Deployment", "tf-serving"])
+    document["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError, match="readynessProbe"):
+        validate(document)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("file", ["autoscaler.yaml", "deployment.yaml"])
+def test_a_patched_manifest_is_valid_and_another_one(deploy, manifests, overlay, file):
+    document = patched(deploy, manifests, overlay, file)
+    validate(document)
+    assert document != manifests[document["kind"], "tf-serving"]
+
+
+def test_production_survives_a_drained_and_a_failed_node(deploy, manifests):
+    autoscaler = patched(deploy, manifests, "production", "autoscaler.yaml")["spec"]
+    budget = manifests["PodDisruptionBudget", "tf-serving"]["spec"]
+    assert autoscaler["minReplicas"] - budget["maxUnavailable"] - 1 >= 1
+    spread = patched(deploy, manifests, "production", "deployment.yaml")["spec"]["template"]["spec"]
+    assert ("kubernetes.io/hostname", "DoNotSchedule") in [
+        (constraint["topologyKey"], constraint["whenUnsatisfiable"])
+        for constraint in spread["topologySpreadConstraints"]
+    ]
+
+
+def test_every_container_is_limited_locked_down_and_cannot_write_models(manifests):
+    pod = manifests["Deployment", "tf-serving"]["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    for container in [*pod["containers"], *pod["initContainers"]]:
+        assert {"cpu", "memory"} == container["resources"]["limits"].keys() == container["resources"]["requests"].keys()
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert not container["securityContext"]["allowPrivilegeEscalation"]
+        [models] = [mount for mount in container["volumeMounts"] if mount["name"] == "models"]
+        assert models["readOnly"]
+
+
+def test_a_pod_waits_for_requests_until_a_version_is_loaded_and_is_not_killed_for_being_slow(manifests):
+    [container] = manifests["Deployment", "tf-serving"]["spec"]["template"]["spec"]["containers"]
+    for probe in ("startupProbe", "readinessProbe"):
+        assert container[probe]["httpGet"] == {"path": "/v1/models/agnews/metadata", "port": "rest"}
+    assert "tcpSocket" in container["livenessProbe"]
+
+
+@pytest.fixture(scope="module", params=OVERLAYS)
+def rendered(request, deploy):
+    """An overlay as kustomize makes it, where kubectl, which holds kustomize, is installed."""
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl is not installed")
+    command = [kubectl, "kustomize", str(deploy / f"kubernetes/overlays/{request.param}")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    return request.param, list(yaml.safe_load_all(ended.stdout))
+
+
+def test_kustomize_makes_valid_manifests_in_one_namespace(rendered):
+    overlay, documents = rendered
+    for document in documents:
+        validate(document)
+        assert document["metadata"]["namespace"] == f"agnews-{overlay}"
+
+
+def test_kustomizes_selectors_find_the_pods_and_its_pods_the_config(rendered):
+    _, documents = rendered
+    by_kind = {document["kind"]: document for document in documents}
+    pod = by_kind["Deployment"]["spec"]["template"]
+    selectors = [document["spec"]["selector"] for document in documents if document["kind"] == "Service"]
+    selectors += [by_kind[kind]["spec"]["selector"]["matchLabels"] for kind in ("Deployment", "PodDisruptionBudget")]
+    for spread in pod["spec"]["topologySpreadConstraints"]:
+        selectors.append(spread["labelSelector"]["matchLabels"])
+    assert len(selectors) == 6
+    for selector in selectors:
+        assert selector
+        assert selector.items() <= pod["metadata"]["labels"].items()
+    [config] = [volume for volume in pod["spec"]["volumes"] if volume["name"] == "config"]
+    assert config["configMap"]["name"] == by_kind["ConfigMap"]["metadata"]["name"] != "tf-serving-config"
+    assert by_kind["ConfigMap"]["data"].keys() == {"batching_parameters.txt", "monitoring.config"}
+
+
+def test_kustomize_and_this_test_patch_alike(rendered, deploy, manifests):
+    overlay, documents = rendered
+    for file in ("autoscaler.yaml", "deployment.yaml"):
+        ours = patched(deploy, manifests, overlay, file)
+        [theirs] = [document for document in documents if document["kind"] == ours["kind"]]
+        if ours["kind"] == "Deployment":
+            ours, theirs = (document["spec"]["template"]["spec"]["containers"] for document in (ours, theirs))
+        else:
+            ours, theirs = ours["spec"], theirs["spec"]
+        assert ours == theirs

@@ -1,0 +1,93 @@
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+import yaml
+
+from serving.server.metrics import Metrics
+
+# Of TensorFlow itself, which the local server does not run: tensorflow/cc/saved_model/loader.cc.
+_OF_TENSORFLOW = {":tensorflow:cc:saved_model:load_attempt_count"}
+_NAME = re.compile(r":tensorflow:[\w:]+")
+_OF_HISTOGRAMS = re.compile(r"_(bucket|sum|count)$")
+
+
+@pytest.fixture(scope="module")
+def rules(deploy):
+    [group] = yaml.safe_load((deploy / "prometheus/alerts.yml").read_text())["groups"]
+    return group["rules"]
+
+
+@pytest.fixture(scope="module")
+def dashboard(deploy):
+    return json.loads((deploy / "grafana/dashboards/agnews.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Names and labels that a server has: the local server's are those of TensorFlow Serving."""
+    exposed = Metrics().exposition().decode()
+    kinds = dict(re.findall(r"^# TYPE (\S+) (\w+)$", exposed, re.MULTILINE))
+    suffixes = {"histogram": ("_bucket", "_sum", "_count")}
+    return _OF_TENSORFLOW | {name + suffix for name, kind in kinds.items() for suffix in suffixes.get(kind, ("",))}
+
+
+def expressions(dashboard):
+    return [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+
+
+def test_the_metrics_in_alerts_and_dashboard_exist(rules, dashboard, known):
+    used = {
+        name for text in [*(rule["expr"] for rule in rules), *expressions(dashboard)] for name in _NAME.findall(text)
+    }
+    assert len(used) >= 7
+    assert used - known == set()
+
+
+def test_each_alert_says_what_is_wrong_and_what_to_do_and_has_its_place_in_the_documentation(rules, deploy):
+    documented = (deploy.parents[1] / "docs/serving.md").read_text()
+    for rule in rules:
+        assert rule["annotations"].keys() == {"summary", "description"}
+        assert rule["labels"]["severity"] in ("page", "ticket")
+        assert f"**{rule['alert']}**" in documented
+
+
+def test_what_clients_do_wrong_raises_no_alarm(rules):
+    [errors] = [rule["expr"] for rule in rules if rule["alert"] == "ErrorRatioHigh"]
+    [pattern] = re.findall(r'status!~"([^"]+)"', errors)
+    assert [re.fullmatch(pattern, status) is None for status in ("INVALID_ARGUMENT", "UNAVAILABLE")] == [False, True]
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_prometheus_takes_the_rules(deploy):
+    command = ["promtool", "check", "rules", str(deploy / "prometheus/alerts.yml")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_prometheus_scrapes_the_composes_server(deploy, compose):
+    config = yaml.safe_load((deploy / "prometheus/prometheus.yml").read_text())
+    [job] = config["scrape_configs"]
+    [target] = job["static_configs"][0]["targets"]
+    host, _, port = target.partition(":")
+    assert f"--rest_api_port={port}" in compose["services"][host]["command"]
+    assert [(deploy / "prometheus" / file).is_file() for file in config["rule_files"]] == [True]
+
+
+def test_panels_have_a_place_of_their_own_and_the_provisioned_data_source(dashboard, deploy):
+    [source] = yaml.safe_load((deploy / "grafana/provisioning/datasources/prometheus.yaml").read_text())["datasources"]
+    cells = set()
+    for panel in dashboard["panels"]:
+        assert {target["datasource"]["uid"] for target in panel["targets"]} == {source["uid"]}
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        own = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not own & cells
+        cells |= own
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])

@@ -65,13 +65,20 @@ class BatchingOptions:
         return options
 
 
+def _held_lock() -> threading.Lock:
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
 @dataclass(eq=False)
 class _Task:
     arrays: Sequence[np.ndarray]
     rows: int
     deadline: float
     enqueued: float
-    done: threading.Event = field(default_factory=threading.Event)
+    # Held until the task is done: a plain lock is the cheapest way to wait for one thing once.
+    pending: threading.Lock = field(default_factory=_held_lock)
     outputs: list[np.ndarray] | None = None
     error: RequestError | None = None
 
@@ -119,7 +126,7 @@ class Batcher:
         self._enqueue(run, tasks)
         for task in tasks:
             # TIMEOUT_MAX is what the system can wait at all: years.
-            if not task.done.wait(min(max(deadline - time.monotonic(), 0), threading.TIMEOUT_MAX)):
+            if not task.pending.acquire(timeout=min(max(deadline - time.monotonic(), 0), threading.TIMEOUT_MAX)):
                 raise deadline_exceeded()
             if task.error:
                 raise task.error
@@ -204,7 +211,7 @@ class Batcher:
             for task in alive:
                 task.error = from_exception(error)
         for task in tasks:
-            task.done.set()
+            task.pending.release()
 
     def _run_batch(self, run: Run, tasks: list[_Task]) -> None:
         rows = sum(task.rows for task in tasks)

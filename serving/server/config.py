@@ -6,14 +6,12 @@ config/ssl_config.proto. So the official parser reads all of them, and names lin
 """
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory, text_format, wrappers_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from schema.errors import SettingsError
-
-Message = TypeVar("Message", bound=message.Message)
 
 _PACKAGE = "agnews.serving"
 _FIELDS = {
@@ -38,7 +36,7 @@ _FIELDS = {
 _SCALARS = {"bool", "string", "int64"}
 
 
-def _classes() -> dict[str, type]:
+def _classes() -> dict[str, Any]:
     assert wrappers_pb2.DESCRIPTOR  # Imported for its messages, which the pool must know.
     file = descriptor_pb2.FileDescriptorProto(
         name="agnews/serving/config.proto",
@@ -69,7 +67,7 @@ SSLConfig = _CLASSES["SSLConfig"]
 ModelServerConfig = model_server_config_pb2.ModelServerConfig
 
 
-def read(path: str, message_class: type[Message]) -> Message:
+def read(path: str, message_class: Any) -> Any:
     """The message in a text-format file.
 
     Raises:
@@ -80,7 +78,7 @@ def read(path: str, message_class: type[Message]) -> Message:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     except text_format.ParseError as error:
-        name = message_class.DESCRIPTOR.name  # type: ignore[attr-defined]
+        name = message_class.DESCRIPTOR.name
         raise SettingsError(f"{path} is not a {name} in protobuf's text format, line:column {error}") from error
 
 

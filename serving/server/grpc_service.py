@@ -5,14 +5,14 @@ import importlib
 import time
 from collections.abc import Callable
 from concurrent import futures
+from typing import Any
 
 import grpc
 from google.protobuf import message
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
+from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
-from serving.server.config import SSLConfig
 from serving.server.service import Service
 from serving.server.status import RequestError
 
@@ -80,7 +80,7 @@ class GrpcServer:
         socket_path: str | None,
         threads: int,
         options: dict[str, int | str],
-        ssl: SSLConfig | None,
+        ssl: Any,
         health_service: bool,
     ):
         """Binds.
@@ -91,7 +91,7 @@ class GrpcServer:
             socket_path: of a Unix socket to listen on as well.
             threads: requests that are worked on at once.
             options: channel arguments of gRPC.
-            ssl: key and certificates; None serves plain text.
+            ssl: an SSLConfig; None serves plain text.
             health_service: whether to serve grpc.health.v1.
 
         Raises:
@@ -123,7 +123,7 @@ class GrpcServer:
         self._health.enter_graceful_shutdown()
         self._server.stop(grace_seconds).wait()
 
-    def _bind(self, address: str, ssl: SSLConfig | None) -> int:
+    def _bind(self, address: str, ssl: Any) -> int:
         if ssl is None:
             return self._server.add_insecure_port(address)
         credentials = grpc.ssl_server_credentials(

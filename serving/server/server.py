@@ -1,5 +1,6 @@
 """The server put together from its flags, started and stopped."""
 
+import gc
 import json
 import logging
 import signal
@@ -170,6 +171,9 @@ def run(flags: Flags) -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
+    # What was imported stays: an unload then looks through the model's objects alone, and stops requests for less.
+    gc.collect()
+    gc.freeze()
     server = ModelServer(flags)
     try:
         server.start()

@@ -108,7 +108,7 @@ class Service:
 def _spec(request: message.Message) -> model_pb2.ModelSpec:
     tasks = getattr(request, "tasks", None)
     if tasks is None:
-        return request.model_spec  # type: ignore[attr-defined]
+        return request.model_spec
     if not tasks:
         raise invalid("Inference tasks should not be empty")
     return tasks[0].model_spec

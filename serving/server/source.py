@@ -1,6 +1,7 @@
 """Which versions of a model lie in its base path, and which of them are to be served."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import tensorflow as tf
 from tensorflow_serving.config import file_system_storage_path_source_pb2
@@ -18,7 +19,7 @@ def versions_on_disk(base_path: str) -> dict[int, str]:
     return {int(name): f"{base_path.rstrip('/')}/{name}" for name in names if name.isdecimal() and len(name) < 19}
 
 
-def aspired(versions: Mapping[int, str], policy: Policy, failing: Callable[[int], bool]) -> dict[int, str]:
+def aspired(versions: Mapping[int, str], policy: Any, failing: Callable[[int], bool]) -> dict[int, str]:
     """The versions that the policy wants served.
 
     A version that fails to load is still tried, but does not count against `latest`: the one before it is wanted as
@@ -26,7 +27,7 @@ def aspired(versions: Mapping[int, str], policy: Policy, failing: Callable[[int]
 
     Args:
         versions: what is on disk.
-        policy: latest (the default: one), all or specific.
+        policy: a Policy: latest (the default: one), all or specific.
         failing: whether a version's files, as they are, could not be loaded.
     """
     choice = policy.WhichOneof("policy_choice")

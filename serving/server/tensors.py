@@ -26,6 +26,7 @@ _FIELDS: dict[int, tuple[str, type]] = {
 }
 # A tensor may be sent as one value and a shape to fill with it; a few bytes must not become gigabytes.
 _MAX_FILLED = 1 << 24
+_MAX_ELEMENTS = 1 << 31
 
 
 def dtype_name(dtype: int) -> str:
@@ -50,7 +51,7 @@ def to_array(proto: tensor_pb2.TensorProto) -> np.ndarray:
         return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
     values = getattr(proto, field)
     if len(values) == elements:
-        array = np.empty(elements, dtype)
+        array: np.ndarray = np.empty(elements, dtype)
         try:
             array[:] = values
         except OverflowError as error:
@@ -63,6 +64,9 @@ def _shape(proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise invalid("a tensor of a request needs a known shape")
+    # Nothing times much is nothing, and yet no shape that an array can have.
+    if math.prod(max(size, 1) for size in shape) > _MAX_ELEMENTS:
+        raise invalid(f"a tensor of shape {list(shape)} is too large")
     return shape
 
 
@@ -70,7 +74,7 @@ def _filled(values, elements: int, dtype: type) -> np.ndarray:
     """Fewer values than elements: the last one fills the rest, as TensorFlow's own parser does."""
     if not 0 < len(values) < elements or elements > _MAX_FILLED:
         raise invalid(f"a tensor of {elements} elements has {len(values)} values")
-    array = np.empty(elements, dtype)
+    array: np.ndarray = np.empty(elements, dtype)
     array[: len(values)] = values
     array[len(values) :] = values[-1]
     return array

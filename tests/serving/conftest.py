@@ -1,0 +1,131 @@
+"""Tiny SavedModels that a server can serve: one with the signatures of the Trainer's export, and a plain one."""
+
+import shutil
+
+import pytest
+
+CLASSES = ("World", "Sports", "Business", "Sci/Tech")
+
+
+def write_text_model(directory, *, favourite):
+    """A model of the export's signatures whose likeliest class is the one given, for any text.
+
+    A text's length moves the other probabilities, so that the rows of a batch can be told apart.
+    """
+    import tensorflow as tf
+
+    class TextModel(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.weights = tf.Variable(tf.one_hot([CLASSES.index(favourite)], len(CLASSES)) * 5.0)
+
+        def probabilities(self, title, description):
+            length = tf.cast(tf.strings.length(title) + tf.strings.length(description), tf.float32)
+            return tf.nn.softmax(self.weights + tf.sin(length)[:, tf.newaxis] * [0.1, 0.2, 0.3, 0.4])
+
+        def classes(self, probabilities):
+            return tf.broadcast_to(tf.constant(CLASSES), tf.shape(probabilities))
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, n) for n in ("title", "description")])
+        def serve_text(self, title, description):
+            probabilities = self.probabilities(title, description)
+            label = tf.gather(tf.constant(CLASSES), tf.argmax(probabilities, axis=1))
+            return {"label": label, "classes": self.classes(probabilities), "probabilities": probabilities}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
+        def serve_examples(self, inputs):
+            text = tf.io.FixedLenFeature([], tf.string, default_value="")
+            parsed = tf.io.parse_example(inputs, {"title": text, "description": text})
+            scores = self.probabilities(parsed["title"], parsed["description"])
+            return {"classes": self.classes(scores), "scores": scores}
+
+    model = TextModel()
+    signatures = {"serving_default": model.serve_text, "serve_examples": model.serve_examples}
+    tf.saved_model.save(model, str(directory), signatures=signatures)
+    _set_methods(directory, {"serve_examples": "classify"})
+
+
+def write_plain_model(directory):
+    """A model of no text: half of x plus two, as Predict, Regress and Classify, and tensors of several types."""
+    import tensorflow as tf
+
+    class Plain(tf.Module):
+        def parse(self, inputs):
+            return tf.io.parse_example(inputs, {"x": tf.io.FixedLenFeature([], tf.float32)})["x"] / 2 + 2
+
+        @tf.function(input_signature=[tf.TensorSpec(None, tf.float32, "x")])
+        def half_plus_two(self, x):
+            return {"y": x / 2 + 2}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
+        def regress(self, inputs):
+            return {"outputs": self.parse(inputs)}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
+        def classify(self, inputs):
+            return {"scores": tf.stack([self.parse(inputs), -self.parse(inputs)], axis=1)}
+
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([None, None], tf.int64, "count"),
+                tf.TensorSpec([None], tf.bool, "flag"),
+                tf.TensorSpec([None], tf.string, "raw_bytes"),
+            ]
+        )
+        def types(self, count, flag, raw_bytes):
+            return {
+                "total": tf.reduce_sum(count, axis=1),
+                "negated": ~flag,
+                "raw_bytes": raw_bytes,
+                "double": tf.cast(count, tf.float64),
+            }
+
+    model = Plain()
+    signatures = {
+        "serving_default": model.half_plus_two,
+        "regress": model.regress,
+        "classify": model.classify,
+        "types": model.types,
+    }
+    tf.saved_model.save(model, str(directory), signatures=signatures)
+    _set_methods(directory, {"regress": "regress", "classify": "classify"})
+
+
+def _set_methods(directory, methods):
+    import tensorflow as tf
+
+    updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(str(directory))
+    for signature, method in methods.items():
+        updater.replace_method_name(signature_key=signature, method_name=f"tensorflow/serving/{method}")
+    updater.save()
+
+
+@pytest.fixture(scope="session")
+def text_models(tmp_path_factory):
+    """SavedModels by the class they favour: a test knows by an answer which version gave it."""
+    root = tmp_path_factory.mktemp("text_models")
+    for favourite in CLASSES[:3]:
+        write_text_model(root / favourite, favourite=favourite)
+    return {favourite: root / favourite for favourite in CLASSES[:3]}
+
+
+@pytest.fixture(scope="session")
+def plain_model(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("plain_model") / "model"
+    write_plain_model(directory)
+    return directory
+
+
+@pytest.fixture
+def push(tmp_path):
+    """Puts a SavedModel into a base path as a version, in one step: push(saved_model, version) -> base path."""
+
+    def pushed(saved_model, version, base="models"):
+        base_path = tmp_path / base
+        base_path.mkdir(exist_ok=True)
+        incoming = base_path / f".incoming-{version}"
+        shutil.copytree(saved_model, incoming)
+        incoming.rename(base_path / str(version))
+        return base_path
+
+    return pushed

@@ -1,0 +1,108 @@
+import pytest
+
+from schema.errors import SettingsError
+from serving.server import Flags, config, options
+
+ONE = 'config { name: "a" base_path: "/a" model_platform: "tensorflow" }'
+MODELS = f"model_config_list {{ {ONE} }}"
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text):
+        path = tmp_path / "file.config"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_a_file_in_text_format_is_read(written):
+    text = "max_batch_size { value: 32 } allowed_batch_sizes: [8, 32] pad_variable_length_inputs: true"
+    read = config.read(written(text), config.BatchingParameters)
+    assert (read.max_batch_size.value, list(read.allowed_batch_sizes), read.pad_variable_length_inputs) == (
+        *(32, [8, 32]),
+        True,
+    )
+
+
+def test_a_mistake_in_a_file_is_told_with_its_line(written):
+    with pytest.raises(SettingsError, match=r"file\.config is not a BatchingParameters .* 2:1 : .*max_batch"):
+        config.read(written("\nmax_batch: 3"), config.BatchingParameters)
+
+
+@pytest.mark.parametrize("path", ["gone.config", "."])
+def test_an_unreadable_file_is_told(path):
+    with pytest.raises(SettingsError, match=f"cannot read {path}"):
+        config.read(path, config.SSLConfig)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no model_config_list"),
+        ("custom_model_config {}", "no model_config_list"),
+        ('model_config_list { config { base_path: "/a" } }', "needs a name and a base_path"),
+        (f"model_config_list {{ {ONE} {ONE} }}", "multiple times"),
+        (MODELS.replace('"tensorflow"', '"other"'), "'other' is not served here"),
+    ],
+)
+def test_a_configuration_that_cannot_be_served_is_refused(written, text, reason):
+    with pytest.raises(ValueError, match=reason):
+        config.check(config.read(written(text), config.ModelServerConfig))
+
+
+@pytest.mark.parametrize(
+    ("flag", "text", "reason"),
+    [
+        ("batching_parameters_file", "max_batch_size { value: 0 }", "max_batch_size is 0"),
+        ("batching_parameters_file", "num_batch_threads { value: -1 }", "num_batch_threads is -1"),
+        ("batching_parameters_file", "batch_timeout_micros { value: -1 }", "below 0"),
+        (
+            "batching_parameters_file",
+            "max_batch_size { value: 8 } allowed_batch_sizes: [8, 4]",
+            r"\[8, 4\] must ascend and end with max_batch_size 8",
+        ),
+        (
+            "batching_parameters_file",
+            "max_batch_size { value: 8 } allowed_batch_sizes: 4",
+            "end with max_batch_size 8",
+        ),
+        ("ssl_config_file", 'server_key: "k"', "needs server_key and server_cert"),
+        ("ssl_config_file", 'server_key: "k" server_cert: "c" client_verify: true', "custom_ca"),
+    ],
+)
+def test_files_that_ask_for_the_impossible_are_refused(written, flag, text, reason):
+    with pytest.raises(SettingsError, match=reason):
+        options.from_flags(Flags(model_base_path="/a", enable_batching=True, **{flag: written(text)}))
+
+
+def test_batching_parameters_without_batching_are_refused_as_by_the_real_server(written):
+    with pytest.raises(SettingsError, match="set without --enable_batching"):
+        options.from_flags(Flags(model_base_path="/a", batching_parameters_file=written("")))
+
+
+def test_nothing_to_serve_is_refused():
+    with pytest.raises(SettingsError, match="nothing to serve"):
+        options.from_flags(Flags())
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("prometheus_config { enable: true }", "/monitoring/prometheus/metrics"),
+        ('prometheus_config { enable: true path: "/metrics" }', "/metrics"),
+        ("prometheus_config { enable: false }", None),
+    ],
+)
+def test_the_monitoring_file_says_where_the_metrics_are(written, text, path):
+    assert options.from_flags(Flags(model_base_path="/a", monitoring_config_file=written(text))).metrics_path == path
+
+
+def test_channel_arguments_are_numbers_or_words():
+    given = "grpc.max_receive_message_length=1000,grpc.primary_user_agent=me"
+    read = options.from_flags(Flags(model_base_path="/a", grpc_channel_arguments=given))
+    assert read.max_request_bytes == 1000
+    assert read.channel_arguments["grpc.primary_user_agent"] == "me"
+    with pytest.raises(SettingsError, match="expected KEY=VALUE, got 'oops'"):
+        options.from_flags(Flags(model_base_path="/a", grpc_channel_arguments="oops"))

@@ -1,0 +1,63 @@
+import click
+import pytest
+from click.testing import CliRunner
+
+from serving.server import Flags, server_flags
+
+
+def parsed(*arguments):
+    """The Flags of a command line, and what it printed."""
+    seen = []
+
+    @click.command()
+    @server_flags
+    def command(flags):
+        seen.append(flags)
+
+    result = CliRunner().invoke(command, arguments)
+    return (seen or [None])[0], result
+
+
+@pytest.mark.parametrize("arguments", [["--model_base_path=/models/a"], ["--model_base_path", "/models/a"]])
+def test_a_flag_takes_its_value_after_an_equals_sign_or_a_space(arguments):
+    assert parsed(*arguments)[0].model_base_path == "/models/a"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "batching"),
+    [
+        ([], False),
+        (["--enable_batching"], True),
+        (["--enable_batching", "--port=1"], True),
+        (["--enable_batching=true"], True),
+        (["--enable_batching=false"], False),
+    ],
+)
+def test_a_boolean_flag_stands_alone_or_has_a_value(arguments, batching):
+    assert parsed(*arguments)[0].enable_batching is batching
+
+
+def test_defaults_are_the_real_servers():
+    flags = Flags()
+    assert (flags.port, flags.model_name, flags.max_num_load_retries, flags.rest_api_timeout_in_ms) == (
+        *(8500, "default"),
+        *(5, 30_000),
+    )
+
+
+def test_a_flag_that_makes_no_difference_here_is_accepted_with_a_warning():
+    flags, result = parsed("--num_load_threads=4", "--use_alts_credentials", "--port=9")
+    assert flags.port == 9
+    assert "--num_load_threads makes no difference" in result.output
+    assert "--use_alts_credentials makes no difference" in result.output
+
+
+def test_a_misspelt_flag_is_refused_with_the_nearest():
+    flags, result = parsed("--model_base_pth=/models")
+    assert flags is None
+    assert result.exit_code == 2
+    assert "--model_base_path" in result.output
+
+
+def test_a_value_of_the_wrong_type_is_refused():
+    assert "'x' is not a valid integer" in parsed("--port=x")[1].output

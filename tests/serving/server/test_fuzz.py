@@ -1,0 +1,216 @@
+"""Malformed protos and JSON: each is answered with a code of the client's fault, and the server goes on.
+
+Most go to the services and the ASGI application in this process, some over the wire; altogether 12,000.
+"""
+
+import asyncio
+import json
+import random
+
+import grpc
+import httpx
+import numpy as np
+import pytest
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tensorflow_serving.apis import classification_pb2, inference_pb2, predict_pb2, regression_pb2
+
+from serving.server import rest_json
+from serving.server.status import RequestError
+from tests.serving.server.conftest import label_of, text_request
+
+# The client's fault; anything else would be a fault of the server.
+CLIENTS_FAULT = {"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEMENTED", "OUT_OF_RANGE"}
+MUTATED_PROTOS = 6000
+MUTATED_JSON = 4000
+OVER_THE_WIRE = 500
+TENSORS = 1000
+
+
+def seeds():
+    """Good requests of each kind, by the API they are for."""
+    numbers = predict_pb2.PredictRequest()
+    numbers.model_spec.name, numbers.model_spec.signature_name = "plain", "types"
+    numbers.inputs["count"].CopyFrom(tf.make_tensor_proto(np.array([[1, 2]])))
+    numbers.inputs["flag"].CopyFrom(tf.make_tensor_proto([True]))
+    numbers.inputs["raw_bytes"].CopyFrom(tf.make_tensor_proto([b"x"]))
+    classify = classification_pb2.ClassificationRequest()
+    classify.model_spec.name, classify.model_spec.signature_name = "agnews", "serve_examples"
+    feature = classify.input.example_list.examples.add().features.feature["title"]
+    feature.bytes_list.value.append(b"a")
+    regress = regression_pb2.RegressionRequest()
+    regress.model_spec.name, regress.model_spec.signature_name = "plain", "regress"
+    regress.input.example_list.examples.add().features.feature["x"].float_list.value.append(1.0)
+    multi = inference_pb2.MultiInferenceRequest()
+    task = multi.tasks.add(method_name="tensorflow/serving/regress")
+    task.model_spec.CopyFrom(regress.model_spec)
+    multi.input.CopyFrom(regress.input)
+    return [
+        ("Predict", text_request(["a title", "b"], version=1)),
+        ("Predict", numbers),
+        ("Classify", classify),
+        ("Regress", regress),
+        ("MultiInference", multi),
+    ]
+
+
+def mutated(data, generator, most=4):
+    """Bytes changed, cut, repeated or put in, at a few random places."""
+    data = bytearray(data)
+    for _ in range(generator.randint(1, most)):
+        place = generator.randrange(len(data) + 1)
+        kind = generator.randrange(4)
+        if kind == 0 and place < len(data):
+            data[place] = generator.randrange(256)
+        elif kind == 1:
+            del data[place : place + generator.randint(1, 8)]
+        elif kind == 2:
+            data[place:place] = data[place : place + generator.randint(1, 16)]
+        else:
+            data[place:place] = generator.randbytes(generator.randint(1, 8))
+    return bytes(data)
+
+
+def test_mutated_protos_are_answered(served):
+    generator = random.Random(20)
+    service = served.server._service
+    outcomes = {}
+    for number in range(MUTATED_PROTOS):
+        api, request = SEEDS[number % len(SEEDS)]
+        try:
+            parsed = type(request).FromString(mutated(request.SerializeToString(), generator))
+            service.answer(api, parsed, float("inf"), "GRPC")
+            outcome = "OK"
+        except DecodeError:
+            outcome = "not a message"
+        except RequestError as error:
+            outcome = error.code.name
+            assert outcome in CLIENTS_FAULT, (parsed, error)
+        outcomes[outcome] = outcomes.get(outcome, 0) + 1
+    # The mutations reach past the parser, into the services and into the graphs.
+    assert min(outcomes[name] for name in ("OK", "not a message", "INVALID_ARGUMENT", "NOT_FOUND")) > 20, outcomes
+
+
+SEEDS = seeds()
+JSON_SEEDS = [
+    ("agnews:predict", {"instances": [{"title": "a", "description": "b"}]}),
+    ("agnews:predict", {"inputs": {"title": ["a"], "description": ["b"]}}),
+    ("plain:predict", {"signature_name": "types", "inputs": {"count": [[1]], "flag": [True], "raw_bytes": ["x"]}}),
+    ("plain:predict", {"instances": [1.0, -2, 1e30]}),
+    ("agnews:classify", {"signature_name": "serve_examples", "context": {"title": "c"}, "examples": [{"title": "a"}]}),
+    ("plain:regress", {"signature_name": "regress", "examples": [{"x": 1.0}]}),
+]
+
+
+def test_mutated_json_is_answered(served):
+    generator = random.Random(21)
+
+    async def ask_all():
+        statuses = {}
+        transport = httpx.ASGITransport(app=served.server._rest._server.config.app, raise_app_exceptions=True)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            for number in range(MUTATED_JSON):
+                path, body = JSON_SEEDS[number % len(JSON_SEEDS)]
+                content = mutated(json.dumps(body).encode(), generator, most=1)
+                answer = await client.post(f"/v1/models/{path}", content=content)
+                json.loads(answer.content)
+                assert answer.status_code in (200, 400, 404, 412, 416, 501), (content, answer.text)
+                statuses[answer.status_code] = statuses.get(answer.status_code, 0) + 1
+        return statuses
+
+    statuses = asyncio.run(ask_all())
+    assert min(statuses[200], statuses[400]) > 50, statuses
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just({"b64": "AA=="}),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=JSON_VALUES, key=st.sampled_from(["instances", "inputs", "examples"]), seed=st.sampled_from(JSON_SEEDS))
+def test_any_json_value_is_answered(served, value, key, seed):
+    path, body = seed
+    sent = {k: v for k, v in body.items() if k == "signature_name"} | {key: value}
+    try:
+        parsed = rest_json.parse(json.dumps(sent).encode(errors="surrogatepass"))
+        name = path.partition(":")[0]
+        spec = predict_pb2.PredictRequest().model_spec
+        spec.name, spec.signature_name = name, rest_json.signature_name(parsed)
+        if path.endswith("predict"):
+            with served.server._manager.use(spec) as (_, servable):
+                request, _ = rest_json.predict_request(parsed, spec, servable)
+            served.server._service.answer("Predict", request, float("inf"), "REST")
+        else:
+            verb = path.partition(":")[2]
+            request = rest_json.examples_request(parsed, spec, verb)
+            served.server._service.answer(verb.capitalize(), request, float("inf"), "REST")
+    except RequestError as error:
+        assert error.code.name in CLIENTS_FAULT, error
+
+
+def test_tensors_that_lie_about_themselves_are_refused(served):
+    generator = random.Random(22)
+    fields = ["string_val", "float_val", "int64_val", "int_val", "bool_val", "half_val", "tensor_content"]
+    for _ in range(TENSORS):
+        request = text_request(["a"])
+        proto = request.inputs["title"]
+        proto.Clear()
+        proto.dtype = generator.choice([7, 7, 7, 1, 3, 9, 10, 14, 19, 20, 21, 0, 127])
+        for _ in range(generator.randint(0, 3)):
+            proto.tensor_shape.dim.add(size=generator.choice([0, 1, 2, -1, -(2**63), 2**31, 2**62]))
+        proto.tensor_shape.unknown_rank = generator.random() < 0.1
+        field = generator.choice(fields)
+        if field == "tensor_content":
+            proto.tensor_content = generator.randbytes(generator.randint(0, 20))
+        else:
+            value = {"string_val": b"a", "float_val": 1.5, "bool_val": True}.get(field, 1)
+            getattr(proto, field).extend([value] * generator.randint(0, 3))
+        try:
+            served.server._service.answer("Predict", request, float("inf"), "GRPC")
+        except RequestError as error:
+            assert error.code.name in CLIENTS_FAULT, (proto, error)
+
+
+def test_garbage_over_the_wire_leaves_the_server_answering(served):
+    generator = random.Random(23)
+    method = "/tensorflow.serving.PredictionService/Predict"
+    raw = served.channel.unary_unary(method, request_serializer=None, response_deserializer=None)
+    seed = text_request(["a"]).SerializeToString()
+    for _ in range(OVER_THE_WIRE):
+        try:
+            raw(mutated(seed, generator), timeout=30)
+        except grpc.RpcError as error:
+            # What is no message at all fails before any service sees it: gRPC calls that INTERNAL.
+            assert error.code().name in CLIENTS_FAULT | {"INTERNAL"}, error
+    with httpx.Client(base_url=served.rest) as client:
+        for number in range(OVER_THE_WIRE):
+            path, body = JSON_SEEDS[number % len(JSON_SEEDS)]
+            answer = client.post(f"/v1/models/{path}", content=mutated(json.dumps(body).encode(), generator, most=1))
+            assert answer.status_code in (200, 400, 404, 412, 416, 501), answer.text
+    assert label_of(served.predictions.Predict(text_request(["a"]))) == "Sports"
+
+
+def test_what_is_no_http_at_all_leaves_the_server_answering(served):
+    import socket
+
+    generator = random.Random(24)
+    for port in (served.server.grpc_port, served.server.rest_port):
+        for _ in range(50):
+            with socket.create_connection(("127.0.0.1", port)) as connection:
+                connection.sendall(generator.randbytes(generator.randint(1, 300)))
+    assert httpx.get(f"{served.rest}/v1/models/agnews").status_code == 200
+    assert label_of(served.predictions.Predict(text_request(["a"]))) == "Sports"
+
+
+@pytest.mark.parametrize("name", ["title", "description"])
+def test_a_few_bytes_do_not_become_gigabytes(served, name):
+    request = text_request(["a"])
+    request.inputs[name].tensor_shape.dim[0].size = 2**40
+    with pytest.raises(grpc.RpcError) as caught:
+        served.predictions.Predict(request)
+    assert caught.value.code().name == "INVALID_ARGUMENT"

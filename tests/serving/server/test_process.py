@@ -1,0 +1,165 @@
+"""The server as a process: its command line, its end, its configuration file, slow and oversized clients."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import model_management_pb2, prediction_log_pb2
+
+import serving
+from serving.server import config
+from tests.serving.server.conftest import label_of, stubs, text_request
+from tests.serving.server.test_manager import until
+
+ROOT = str(Path(serving.__file__).parents[1])
+LIMIT = 100_000
+PATIENCE_SECONDS = 120
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "serving.server", "--port=0", *map(str, arguments)]
+
+
+def environment():
+    return os.environ | {"PYTHONPATH": ROOT, "CUDA_VISIBLE_DEVICES": "-1"}
+
+
+@contextmanager
+def process(*arguments):
+    """A server process that is ready: the process, what its first line says, and stubs."""
+    started = subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment()
+    )
+    timer = threading.Timer(PATIENCE_SECONDS, started.kill)
+    timer.start()
+    try:
+        ready = json.loads(started.stdout.readline())
+        asked = stubs(f"127.0.0.1:{ready['grpc_port']}", [("grpc.max_send_message_length", -1)])
+        with asked.channel:
+            yield started, ready, asked
+    finally:
+        timer.cancel()
+        started.kill()
+        started.wait()
+        started.stdout.close()
+
+
+@pytest.fixture
+def warmed(push, text_models):
+    """A base path with one version that has warm-up requests of two kinds and an ML Metadata identifier."""
+    base = push(text_models["World"], 1)
+    extra = base / "1" / "assets.extra"
+    extra.mkdir()
+    (extra / "mlmd_uuid").write_text("42")
+    predict = prediction_log_pb2.PredictionLog()
+    predict.predict_log.request.CopyFrom(text_request(["warm"], model="another name"))
+    classify = prediction_log_pb2.PredictionLog()
+    classify.classify_log.request.model_spec.signature_name = "serve_examples"
+    classify.classify_log.request.input.example_list.examples.add()
+    with tf.io.TFRecordWriter(str(extra / "tf_serving_warmup_requests")) as writer:
+        for log in (predict, classify):
+            writer.write(log.SerializeToString())
+    return base
+
+
+def test_a_server_says_when_it_is_ready_survives_bad_clients_and_ends_in_order(warmed):
+    arguments = ["--model_name=agnews", f"--model_base_path={warmed}", "--rest_api_port=0"]
+    arguments += [f"--grpc_channel_arguments=grpc.max_receive_message_length={LIMIT}", "--rest_api_timeout_in_ms=2000"]
+    with process(*arguments) as (started, ready, asked):
+        assert (ready["event"], ready["models"]) == ("ready", {"agnews": [1]})
+        rest = f"http://127.0.0.1:{ready['rest_api_port']}"
+        metrics = httpx.get(f"{rest}/monitoring/prometheus/metrics").text
+        assert 'mlmd_map{mlmd_uuid="42",model_name="agnews",version="1"} 1.0' in metrics
+        assert f':model_warmup_latency_count{{model_path="{warmed}/1",status="OK"}} 1.0' in metrics
+
+        # Oversized: refused over both, and the server goes on.
+        with pytest.raises(grpc.RpcError) as caught:
+            asked.predictions.Predict(text_request(["a" * LIMIT]))
+        assert caught.value.code().name == "RESOURCE_EXHAUSTED"
+        refused = httpx.post(f"{rest}/v1/models/agnews:predict", content=b" " * (LIMIT + 1))
+        assert (refused.status_code, "larger than" in refused.json()["error"]) == (413, True)
+
+        # Slow: more clients than threads hold half a request each; others are answered all the same.
+        slow = [socket.create_connection(("127.0.0.1", ready["rest_api_port"])) for _ in range(100)]
+        for number, connection in enumerate(slow):
+            head = b"POST /v1/models/agnews:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n"
+            connection.sendall(head + (b'\r\n{"inst' if number % 2 else b""))
+        idle = [socket.create_connection(("127.0.0.1", ready["grpc_port"])) for _ in range(100)]
+        assert httpx.get(f"{rest}/v1/models/agnews").status_code == 200
+        assert label_of(asked.predictions.Predict(text_request(["a"]), timeout=30)) == "World"
+        assert b" 504 " in slow[1].recv(1000), "a body that does not come is not waited for for ever"
+        for connection in [*slow, *idle]:
+            connection.close()
+
+        started.send_signal(signal.SIGTERM)
+        assert started.wait(PATIENCE_SECONDS) == 0
+
+
+def test_a_killed_server_starts_again_on_the_same_port_and_models(warmed):
+    arguments = ["--model_name=agnews", f"--model_base_path={warmed}"]
+    with process(*arguments) as (started, ready, asked):
+        assert label_of(asked.predictions.Predict(text_request(["a"]))) == "World"
+        started.send_signal(signal.SIGKILL)
+        started.wait(PATIENCE_SECONDS)
+    with process(*arguments, f"--port={ready['grpc_port']}") as (_, again, asked):
+        assert again["grpc_port"] == ready["grpc_port"]
+        assert label_of(asked.predictions.Predict(text_request(["a"]))) == "World"
+
+
+def test_the_configuration_is_polled_and_replaced_over_grpc(push, text_models, tmp_path):
+    base = push(text_models["World"], 1)
+    push(text_models["Sports"], 2)
+    file = tmp_path / "models.config"
+
+    def write(version):
+        models = config.single_model("agnews", str(base))
+        models.model_config_list.config[0].model_version_policy.specific.versions.append(version)
+        file.write_text(str(models))
+        return models
+
+    def answering(asked):
+        return label_of(asked.predictions.Predict(text_request(["a"])))
+
+    write(1)
+    arguments = [f"--model_config_file={file}", "--model_config_file_poll_wait_seconds=1"]
+    with process(*arguments) as (_, _, asked):
+        assert answering(asked) == "World"
+        file.write_text("not a configuration")
+        pinned = write(2)
+        until(lambda: answering(asked) == "Sports")
+        pinned.model_config_list.config[0].name = "renamed"
+        asked.models.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest(config=pinned), timeout=60)
+        assert label_of(asked.predictions.Predict(text_request(["a"], model="renamed"))) == "Sports"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        ([], 2, "nothing to serve"),
+        (["--model_base_pth=x"], 2, "--model_base_path"),
+    ],
+)
+def test_a_mistake_is_one_message_and_a_status_without_a_trace(arguments, status, message):
+    ended = subprocess.run(command(*arguments), capture_output=True, text=True, env=environment(), check=False)
+    assert ended.returncode == status
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_agnews_serve_has_the_same_flags():
+    from click.testing import CliRunner
+
+    from pipeline.cli import cli
+
+    result = CliRunner().invoke(cli, ["serve", "--help"])
+    assert "--model_config_file_poll_wait_seconds" in result.output

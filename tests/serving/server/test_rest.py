@@ -1,0 +1,160 @@
+"""The REST surface, over the wire."""
+
+import base64
+import json
+
+import httpx
+import pytest
+
+
+def post(served, path, body):
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return httpx.post(f"{served.rest}/v1/models/{path}", content=content)
+
+
+TEXT = {"title": "Oil prices", "description": "rise"}
+
+
+def test_rows_are_answered_by_rows(served):
+    answer = post(served, "agnews:predict", {"instances": [TEXT, TEXT | {"title": "longer than that"}]})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    first, second = answer.json()["predictions"]
+    assert first["label"] == "Sports"
+    assert first["classes"] == ["World", "Sports", "Business", "Sci/Tech"]
+    assert first["probabilities"] != second["probabilities"]
+
+
+def test_columns_are_answered_by_columns(served):
+    columns = {"title": ["a", "b"], "description": ["", ""]}
+    outputs = post(served, "agnews:predict", {"inputs": columns}).json()["outputs"]
+    assert sorted(outputs) == ["classes", "label", "probabilities"]
+    assert outputs["label"] == ["Sports", "Sports"]
+
+
+@pytest.mark.parametrize(
+    ("body", "answer"),
+    [
+        ({"instances": [1.0, 2, 5.0]}, {"predictions": [2.5, 3.0, 4.5]}),
+        ({"instances": [[1.0], [2.0]]}, {"predictions": [[2.5], [3.0]]}),
+        ({"inputs": 1.0}, {"outputs": 2.5}),
+        ({"inputs": {"x": [0.2]}}, {"outputs": [2.1]}),
+        ({"signature_name": "serving_default", "instances": [{"x": 1.0}]}, {"predictions": [2.5]}),
+    ],
+)
+def test_one_tensor_stands_without_its_name(served, body, answer):
+    assert post(served, "plain:predict", body).json() == answer
+
+
+def test_not_a_number_and_infinity_come_and_go(served):
+    answer = post(served, "plain:predict", b'{"instances": [NaN, Infinity, -Infinity]}')
+    assert answer.text == '{"predictions": [NaN, Infinity, -Infinity]}'
+
+
+def test_bytes_are_base64_where_the_name_says_so(served):
+    raw = {"b64": base64.b64encode(b"\x00\xff").decode()}
+    row = {"count": [1, 2], "flag": True, "raw_bytes": raw}
+    answer = post(served, "plain:predict", {"signature_name": "types", "instances": [row]}).json()
+    assert answer == {"predictions": [{"total": 3, "negated": False, "raw_bytes": raw, "double": [1.0, 2.0]}]}
+
+
+def test_text_may_be_base64_too(served):
+    encoded = TEXT | {"title": {"b64": base64.b64encode(b"Oil prices").decode()}}
+    plain, same = (post(served, "agnews:predict", {"instances": [row]}).json() for row in (TEXT, encoded))
+    assert plain == same
+
+
+@pytest.mark.parametrize(
+    ("path", "label"),
+    [("agnews", "Sports"), ("agnews/versions/1", "World"), ("agnews/labels/stable", "World"), ("%61gnews", "Sports")],
+)
+def test_a_version_is_asked_by_number_or_label(served, path, label):
+    assert post(served, f"{path}:predict", {"instances": [TEXT]}).json()["predictions"][0]["label"] == label
+
+
+def test_classify_and_regress_take_examples(served):
+    asked = {"signature_name": "serve_examples", "examples": [TEXT, {}]}
+    results = post(served, "agnews:classify", asked).json()["results"]
+    assert max(results[0], key=lambda pair: pair[1])[0] == "Sports"
+    assert len(results) == 2
+    asked = {"signature_name": "regress", "context": {"x": 6.0}, "examples": [{"x": 1.0}, {}]}
+    assert post(served, "plain:regress", asked).json() == {"results": [2.5, 5.0]}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "message"),
+    [
+        ("nope:predict", {"instances": [1]}, 404, "Servable not found for request: Latest(nope)"),
+        ("..%2F..%2Fetc:predict", {"instances": [1]}, 404, "Latest(../../etc)"),
+        ("agnews/versions/9:predict", {"instances": [TEXT]}, 404, "Specific(agnews, 9)"),
+        (f"agnews/versions/{'9' * 19}:predict", {"instances": [TEXT]}, 400, "Failed to convert version"),
+        ("agnews/labels/x:predict", {"instances": [TEXT]}, 400, "Unrecognized servable version label: x"),
+        ("agnews:explain", {"instances": [TEXT]}, 400, "Malformed request: POST /v1/models/agnews:explain"),
+        ("plain:predict", b"", 400, "JSON Parse error"),
+        ("plain:predict", b'{"instances": [', 400, "JSON Parse error"),
+        ("plain:predict", b'{"instances": ' + b"[" * 5000 + b"]" * 5000 + b"}", 400, "JSON Parse error"),
+        ("plain:predict", b'"\xff"', 400, "JSON Parse error"),
+        ("plain:predict", [1], 400, "Is not object"),
+        ("plain:predict", {}, 400, "one of 'inputs' or 'instances'"),
+        ("plain:predict", {"inputs": 1.0, "instances": [1.0]}, 400, "one of 'inputs' or 'instances'"),
+        ("plain:predict", {"instances": []}, 400, "at least one value"),
+        ("plain:predict", {"instances": ["x"]}, 400, "is not of expected type: float"),
+        ("plain:predict", {"instances": [True]}, 400, "is not of expected type: float"),
+        ("plain:predict", {"instances": [[1.0], [1.0, 2.0]]}, 400, "unexpected size"),
+        ("plain:predict", {"instances": [[1.0], 1.0]}, 400, "incorrect level"),
+        ("plain:predict", {"instances": [1.0, {"x": 1.0}]}, 400, "got object"),
+        ("plain:predict", {"signature_name": 3, "instances": [1.0]}, 400, "must be a string value"),
+        ("plain:predict", {"signature_name": "x", "instances": [1.0]}, 400, "not found in signature def"),
+        ("agnews:predict", {"instances": ["a"]}, 400, "multiple input tensors required"),
+        ("agnews:predict", {"instances": [{"title": "a"}]}, 400, "keys must be equal to: description,title"),
+        ("agnews:predict", {"inputs": {"title": ["a"]}}, 400, "Missing named input: description"),
+        ("agnews:predict", {"instances": [TEXT | {"title": {"b64": "?"}}]}, 400, "base64"),
+        ("agnews:predict", b'{"instances": [{"title": "\\ud800", "description": ""}]}', 400, "not UTF-8"),
+        ("plain:predict", {"signature_name": "types", "inputs": {"count": [[2**63]], "flag": [], "raw_bytes": []}},
+         400, "input count"),
+        ("plain:classify", {"examples": []}, 400, "key 'examples' is expected"),
+        ("plain:classify", {"examples": [3]}, 400, "Example must be JSON object"),
+        ("plain:regress", {"signature_name": "regress", "examples": [{"x": [1, "a"]}]}, 400, "feature: x"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_answered_is_an_error_in_json(served, path, body, status, message):
+    answer = post(served, path, body)
+    assert (answer.status_code, message in answer.json()["error"]) == (status, True), answer.text
+
+
+@pytest.mark.parametrize(("method", "path"), [("PUT", "/v1/models/agnews"), ("GET", "/"), ("GET", "/v1/models")])
+def test_other_methods_and_paths_are_malformed(served, method, path):
+    answer = httpx.request(method, f"{served.rest}{path}")
+    assert (answer.status_code, answer.json()["error"]) == (400, f"Malformed request: {method} {path}")
+
+
+def test_status_and_metadata(served):
+    status = httpx.get(f"{served.rest}/v1/models/agnews/versions/1").json()
+    assert status == {
+        "model_version_status": [
+            {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+        ]
+    }
+    assert len(httpx.get(f"{served.rest}/v1/models/agnews").json()["model_version_status"]) == 2
+    metadata = httpx.get(f"{served.rest}/v1/models/agnews/labels/stable/metadata").json()
+    assert metadata["model_spec"] == {"name": "agnews", "signature_name": "", "version": "1"}
+    assert metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]["inputs"]["title"]["dtype"] == (
+        "DT_STRING"
+    )
+    missing = httpx.get(f"{served.rest}/v1/models/nope")
+    assert (missing.status_code, missing.json()["error"]) == (404, "Could not find any versions of model nope")
+
+
+def test_metrics_have_the_real_servers_names(served):
+    post(served, "plain:predict", {"instances": [1.0]})
+    post(served, "plain:predict", {})
+    for name in ("x1", "x2"):
+        post(served, f"{name}:predict", {"instances": [1.0]})
+    lines = httpx.get(f"{served.rest}/monitoring/prometheus/metrics").text.splitlines()
+    assert "# TYPE :tensorflow:serving:request_count counter" in lines
+    assert "# TYPE :tensorflow:serving:request_latency histogram" in lines
+    counts = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
+    assert counts[':tensorflow:serving:request_count{model_name="plain",status="OK"}'] >= 1
+    latency = ':tensorflow:serving:request_latency_count{API="Predict",entrypoint="REST",model_name="plain"}'
+    assert counts[latency] >= 1
+    assert not any("x1" in line or "x2" in line for line in lines), "clients make no series"

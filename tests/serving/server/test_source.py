@@ -1,0 +1,42 @@
+import pytest
+import tensorflow as tf
+
+from serving.server.source import Policy, aspired, fingerprint, versions_on_disk
+
+VERSIONS = {1: "/m/1", 2: "/m/2", 10: "/m/10"}
+
+
+def test_only_numbers_are_versions(tmp_path):
+    for name in ("1", "00000123", "-5", "2a", ".incoming-3", "x", "9" * 19):
+        (tmp_path / name).mkdir()
+    assert versions_on_disk(f"{tmp_path}/") == {1: f"{tmp_path}/1", 123: f"{tmp_path}/00000123"}
+
+
+def test_a_missing_base_path_is_an_error_not_an_empty_list(tmp_path):
+    with pytest.raises(tf.errors.NotFoundError):
+        versions_on_disk(str(tmp_path / "gone"))
+
+
+@pytest.mark.parametrize(
+    ("policy", "wanted"),
+    [
+        (Policy(), [10]),
+        (Policy(latest={"num_versions": 2}), [2, 10]),
+        (Policy(all={}), [1, 2, 10]),
+        (Policy(specific={"versions": [1, 3]}), [1]),
+    ],
+)
+def test_the_policy_chooses(policy, wanted):
+    assert sorted(aspired(VERSIONS, policy, failing=lambda number: False)) == wanted
+
+
+def test_a_version_that_fails_does_not_count_against_the_latest():
+    assert sorted(aspired(VERSIONS, Policy(), failing=lambda number: number == 10)) == [2, 10]
+
+
+def test_the_fingerprint_tells_that_a_file_grew(tmp_path):
+    (tmp_path / "a").write_text("1")
+    before = fingerprint(str(tmp_path))
+    assert fingerprint(str(tmp_path)) == before
+    (tmp_path / "a").write_text("12")
+    assert fingerprint(str(tmp_path)) != before

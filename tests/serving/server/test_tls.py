@@ -1,0 +1,120 @@
+"""TLS and mutual TLS over gRPC, with certificates made for the test."""
+
+import datetime
+import ipaddress
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+from serving.server import Flags, ModelServer
+from tests.serving.server.conftest import QUICK, label_of, text_request
+
+
+class Authority:
+    """Signs certificates; `pem` is its own."""
+
+    def __init__(self, name):
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self.pem = _pem(self._sign(self._name, self._key.public_key(), authority=True))
+
+    def issue(self, name):
+        """Key and certificate in PEM, good for 127.0.0.1."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        secret = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return secret, _pem(self._sign(subject, key.public_key(), authority=False))
+
+    def _sign(self, subject, public_key, authority):
+        now = datetime.datetime.now(datetime.UTC)
+        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        return (
+            x509.CertificateBuilder(self._name, subject, public_key, x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(hours=1))
+            .add_extension(names, critical=False)
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+
+
+def _pem(certificate):
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return Authority("good")
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["tls", "mutual"])
+def secured(request, authority, tmp_path_factory, text_models):
+    """Port of a server, and whether it wants clients' certificates."""
+    root = tmp_path_factory.mktemp("tls")
+    (root / "models").mkdir()
+    (root / "models" / "1").symlink_to(text_models["World"])
+    key, certificate = authority.issue("server")
+    config = root / "ssl.config"
+    lines = [("server_key", key), ("server_cert", certificate), ("custom_ca", authority.pem)]
+    text = "\n".join(f'{name}: "{value.decode("ascii")}"'.replace("\n", "\\n") for name, value in lines)
+    config.write_text(f"{text}\nclient_verify: {str(request.param).lower()}\n")
+    flags = Flags(
+        **(QUICK | {"rest_api_port": -1}),
+        model_name="agnews",
+        model_base_path=str(root / "models"),
+        ssl_config_file=str(config),
+    )
+    with ModelServer(flags) as server:
+        yield server.grpc_port, request.param
+
+
+def ask(port, credentials):
+    target = f"127.0.0.1:{port}"
+    channel = grpc.secure_channel(target, credentials) if credentials else grpc.insecure_channel(target)
+    with channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        return label_of(stub.Predict(text_request(["a"]), timeout=10))
+
+
+def refused(port, credentials):
+    with pytest.raises(grpc.RpcError) as caught:
+        ask(port, credentials)
+    return caught.value.code().name == "UNAVAILABLE"
+
+
+def test_the_right_certificates_are_served(secured, authority):
+    port, _ = secured
+    assert ask(port, grpc.ssl_channel_credentials(authority.pem, *authority.issue("client"))) == "World"
+
+
+def test_a_client_without_a_certificate_is_refused_where_one_is_wanted(secured, authority):
+    port, mutual = secured
+    credentials = grpc.ssl_channel_credentials(authority.pem)
+    if mutual:
+        assert refused(port, credentials)
+    else:
+        assert ask(port, credentials) == "World"
+
+
+def test_a_client_certificate_of_another_authority_is_refused_where_one_is_wanted(secured, authority):
+    port, mutual = secured
+    credentials = grpc.ssl_channel_credentials(authority.pem, *Authority("other").issue("client"))
+    if mutual:
+        assert refused(port, credentials)
+    else:
+        assert ask(port, credentials) == "World"
+
+
+def test_a_client_that_trusts_another_authority_refuses_the_server(secured):
+    assert refused(secured[0], grpc.ssl_channel_credentials(Authority("other").pem))
+
+
+def test_plain_text_is_refused(secured):
+    assert refused(secured[0], None)

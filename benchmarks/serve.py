@@ -78,7 +78,13 @@ class _Place:
     "--model", "directory", type=click.Path(path_type=Path), help="Versions of a model  [default: what is pushed]"
 )
 @click.option(
-    "--measure", "parts", type=click.Choice([REQUESTS, SWAPS]), multiple=True, help="One of the two  [default: both]"
+    "--measure",
+    "parts",
+    type=click.Choice([REQUESTS, SWAPS]),
+    multiple=True,
+    default=[REQUESTS, SWAPS],
+    show_default=True,
+    help="May be repeated.",
 )
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Turns of each load.")
 @click.option("--seconds", type=click.FloatRange(min=0.5), default=3, show_default=True, help="Of each load.")
@@ -97,14 +103,15 @@ def bench_serve(loaded: Loaded, directory: Path | None, parts, plots: Path | Non
     console = Console(width=None if sys.stdout.isatty() else 140)
     settings, chosen = loaded.settings, _Plan(**plan)
     model = settings.pusher.model_name
+    elsewhere = _address()
     version = _newest(directory or Path(settings.pusher.destination) / model)
     with TemporaryDirectory() as temporary:
         place = _Place(model, Path(temporary) / model, Path(temporary) / "items.json")
         place.items.write_text(json.dumps(_items(settings)), encoding="utf-8")
         shutil.copytree(version, place.base_path / "1")
         console.print(f"{version}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}", highlight=False)
-        requests = _measure_requests(place, chosen, console) if REQUESTS in (parts or [REQUESTS]) else {}
-        swaps = _measure_swaps(place, chosen, console) if SWAPS in (parts or [SWAPS]) else []
+        requests = _measure_requests(place, chosen, elsewhere, console) if REQUESTS in parts else {}
+        swaps = _measure_swaps(place, chosen, console) if SWAPS in parts else []
     print_requests(console, requests)
     print_swaps(console, swaps)
     print_targets(console, requests, swaps)
@@ -154,8 +161,8 @@ def _address() -> dict[str, Endpoint]:
     return {REAL: Endpoint(f"{host}:{ports[0]}", rest)}
 
 
-def _measure_requests(place: _Place, plan: _Plan, console: Console) -> Results:
-    """Every shape on every server, in turns, round by round."""
+def _measure_requests(place: _Place, plan: _Plan, elsewhere: dict[str, Endpoint], console: Console) -> Results:
+    """Every shape on every server, in turns, round by round; `elsewhere` are servers that run already."""
     results: Results = {}
     with contextlib.ExitStack() as stack:
         limit, clients = (stack.enter_context(LoadProcess(place.items)) for _ in range(2))
@@ -164,7 +171,7 @@ def _measure_requests(place: _Place, plan: _Plan, console: Console) -> Results:
             for suffix, flags in (("", ()), (BATCHING, _BATCHING_FLAGS)):
                 server = serving(command, place.model, place.base_path, *flags)
                 endpoints[name + suffix] = stack.enter_context(server)
-        endpoints |= _address()
+        endpoints |= elsewhere
 
         def measure(key: Key, target: str, process: LoadProcess, owner: LoadProcess | Endpoint) -> None:
             outcome = process.run(Load(key.transport, target, place.model, key.shape, plan.seconds))
@@ -194,7 +201,8 @@ def _measure_swaps(place: _Place, plan: _Plan, console: Console) -> list[Swaps]:
             memory = []
             for number in range(plan.swaps):
                 swap(endpoint, place.model, place.base_path)
-                memory.append(endpoint.memory or 0.0)
+                assert endpoint.memory is not None  # It is a process of ours.
+                memory.append(endpoint.memory)
                 if (number + 1) % 10 == 0:
                     line = f"{name}: {number + 1} of {plan.swaps} swaps, {memory[-1]:.0f} MB"
                     console.print(line, style="dim", highlight=False)

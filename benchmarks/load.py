@@ -13,8 +13,6 @@ import functools
 import http.client
 import itertools
 import json
-import logging
-import os
 import sys
 import threading
 import time
@@ -187,8 +185,6 @@ def _rest(load: Load, batches: list[list[Item]], stack: contextlib.ExitStack) ->
 
 @functools.cache
 def _loaded(directory: str):
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # Read when TensorFlow is imported.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     from serving.server.servable import Servable, SessionOptions
 
     # A session and its callable: faster than the function that tf.saved_model.load gives.
@@ -229,8 +225,13 @@ def _run(load: Load, items: list[Item]) -> Outcome:
             with contextlib.suppress(Exception):  # What fails now fails again when it counts.
                 sends[number % len(sends)](number)
         if load.seconds is None:
-            threading.Thread(target=lambda: (sys.stdin.readline(), stop.set()), daemon=True).start()
+            threading.Thread(target=_stop_at_a_line, args=[stop], daemon=True).start()
         return generate(sends, load.shape.rate, load.seconds or float("inf"), stop)
+
+
+def _stop_at_a_line(stop: threading.Event) -> None:
+    sys.stdin.readline()
+    stop.set()
 
 
 def _main(path: str) -> None:

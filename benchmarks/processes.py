@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -46,9 +47,13 @@ class LoadProcess:
     """A process of benchmarks.load: a context manager that ends it."""
 
     def __init__(self, items: Path):
-        """`items` is the file of texts that it sends."""
+        """`items` is the file of texts that it sends; what it says is kept beside it."""
         command = [sys.executable, "-m", "benchmarks.load", str(items)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        with tempfile.NamedTemporaryFile(dir=items.parent, delete=False) as log:  # TensorFlow talks.
+            self._log = Path(log.name)
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+            )
 
     @property
     def memory(self) -> float:
@@ -72,7 +77,8 @@ class LoadProcess:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
-            raise RunError(f"a process of clients ended with exit status {self._process.wait()}; see its message above")
+            status = self._process.wait()
+            raise RunError(f"a process of clients ended with exit status {status}:\n{_tail(self._log)}")
         return Outcome(**json.loads(line))
 
     def run(self, load: Load) -> Outcome:
@@ -177,4 +183,8 @@ def _free_ports() -> tuple[int, int]:
 
 
 def _said(endpoint: Endpoint) -> str:
-    return endpoint.log.read_text(errors="replace")[-2000:] if endpoint.log else ""
+    return _tail(endpoint.log) if endpoint.log else ""
+
+
+def _tail(log: Path) -> str:
+    return log.read_text(errors="replace")[-2000:]

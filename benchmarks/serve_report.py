@@ -76,11 +76,14 @@ def print_requests(console: Console, results: Results) -> None:
     if not results:
         return
     percents = (f"p{percent} ms" for percent in _PERCENTS)
-    table = _table("requests", "system", "over", "texts/s", *percents, "errors", "MB", "of in-process", f"of {REAL}")
+    peers = [IN_PROCESS] + [REAL] * any(key.system.startswith(REAL) for key in results)
+    table = _table(
+        "requests", "system", "over", "texts/s", *percents, "errors", "MB", *(f"of {peer}" for peer in peers)
+    )
     before = None
     for key in sorted(results, key=lambda key: [*dict.fromkeys(key.shape for key in results)].index(key.shape)):
         one = results[key]
-        peers = [Key(key.shape, IN_PROCESS, IN_PROCESS), key._replace(system=key.system.replace(LOCAL, REAL))]
+        peer_keys = [Key(key.shape, IN_PROCESS, IN_PROCESS), key._replace(system=key.system.replace(LOCAL, REAL))]
         table.add_row(
             "" if key.shape == before else str(key.shape),
             key.system,
@@ -89,7 +92,7 @@ def print_requests(console: Console, results: Results) -> None:
             *(f"{one.milliseconds(percent):.2f}" for percent in _PERCENTS),
             str(_errors(one.outcomes).total()),
             "-" if one.memories[-1] is None else f"{one.memories[-1]:.0f}",
-            *(f"{_over(one, results[peer]):.2f}" if peer != key and peer in results else "" for peer in peers),
+            *(_ratio(results, key, peer) for _, peer in zip(peers, peer_keys, strict=False)),
         )
         before = key.shape
     console.print(table)
@@ -194,6 +197,10 @@ def _table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column, justify="left" if column in text else "right")
     return table
+
+
+def _ratio(results: Results, key: Key, peer: Key) -> str:
+    return f"{_over(results[key], results[peer]):.2f}" if key != peer and peer in results else ""
 
 
 def _over(one: Measured, peer: Measured) -> float:

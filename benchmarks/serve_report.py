@@ -1,0 +1,223 @@
+"""What `make bench-serve` measured, as tables, beside its targets, and as plots."""
+
+import collections
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.load import IN_PROCESS, Outcome, Shape
+
+LOCAL, REAL, BATCHING = "local server", "TensorFlow Serving", ", batching"
+SINGLE, BATCH, CROWD = Shape(1, 1), Shape(32, 4), Shape(1, 64)
+_PERCENTS = (50, 95, 99)
+# A process is not at its size before: the C library's arenas and TensorFlow's thread pools grow with use.
+_SETTLED_SWAPS = 10
+_SHOWN_SWAPS = (1, 10, 20, 50, 100)
+
+
+class Key(NamedTuple):
+    """What was measured: how requests came, to which system, over which transport."""
+
+    shape: Shape
+    system: str
+    transport: str
+
+
+@dataclass
+class Measured:
+    """Rounds of one load. Figures are medians of the rounds; errors are added up."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    memories: list[float | None] = field(default_factory=list)
+
+    def add(self, outcome: Outcome, memory: float | None) -> None:
+        """One more round, and the system's resident memory after it, MB or None."""
+        self.outcomes.append(outcome)
+        self.memories.append(memory)
+
+    @property
+    def requests_per_second(self) -> float:
+        return statistics.median(len(outcome.latencies) / outcome.seconds for outcome in self.outcomes)
+
+    def milliseconds(self, percent: int) -> float:
+        """A percentile of the latency; not a number when nothing was answered."""
+        return statistics.median(_percentile(outcome.latencies, percent) * 1000 for outcome in self.outcomes)
+
+
+Results = dict[Key, Measured]
+
+
+@dataclass
+class Swaps:
+    """Versions pushed to a system under load: resident memory after each, MB, and what the clients met."""
+
+    system: str
+    memory: list[float]
+    outcomes: list[Outcome]
+
+    @property
+    def latencies(self) -> list[float]:
+        return [latency for outcome in self.outcomes for latency in outcome.latencies]
+
+    @property
+    def drift(self) -> float | None:
+        """Largest deviation of the memory from that after the tenth swap, as a fraction; None for fewer swaps."""
+        settled = self.memory[_SETTLED_SWAPS - 1 :]
+        return max(abs(size / settled[0] - 1) for size in settled) if len(settled) > 1 else None
+
+
+def print_requests(console: Console, results: Results) -> None:
+    """A row a load: systems below each other, beside the ratio of their throughput to the limit's."""
+    if not results:
+        return
+    percents = (f"p{percent} ms" for percent in _PERCENTS)
+    peers = [IN_PROCESS] + [REAL] * any(key.system.startswith(REAL) for key in results)
+    table = _table(
+        "requests", "system", "over", "texts/s", *percents, "errors", "MB", *(f"of {peer}" for peer in peers)
+    )
+    before = None
+    for key in sorted(results, key=lambda key: [*dict.fromkeys(key.shape for key in results)].index(key.shape)):
+        one = results[key]
+        peer_keys = [Key(key.shape, IN_PROCESS, IN_PROCESS), key._replace(system=key.system.replace(LOCAL, REAL))]
+        table.add_row(
+            "" if key.shape == before else str(key.shape),
+            key.system,
+            "" if key.transport == IN_PROCESS else key.transport,
+            f"{one.requests_per_second * key.shape.batch:,.0f}",
+            *(f"{one.milliseconds(percent):.2f}" for percent in _PERCENTS),
+            str(_errors(one.outcomes).total()),
+            "-" if one.memories[-1] is None else f"{one.memories[-1]:.0f}",
+            *(_ratio(results, key, peer) for _, peer in zip(peers, peer_keys, strict=False)),
+        )
+        before = key.shape
+    console.print(table)
+    _print_errors(console, (outcome for one in results.values() for outcome in one.outcomes))
+
+
+def print_swaps(console: Console, swaps: list[Swaps]) -> None:
+    """A row a system."""
+    if not swaps:
+        return
+    shown = [number for number in _SHOWN_SWAPS if number <= len(swaps[0].memory)]
+    after = (f"MB after {number}" for number in shown)
+    table = _table("swaps under load", "swaps", "requests", "failed", "p50 ms", "p99 ms", "max ms", *after, "max MB")
+    for one in swaps:
+        failed = _errors(one.outcomes).total()
+        table.add_row(
+            one.system,
+            str(len(one.memory)),
+            f"{len(one.latencies) + failed:,}",
+            str(failed),
+            *(f"{_percentile(one.latencies, percent) * 1000:.1f}" for percent in (50, 99, 100)),
+            *(f"{one.memory[number - 1]:.0f}" for number in shown),
+            f"{max(one.memory):.0f}",
+        )
+    console.print(table)
+    _print_errors(console, (outcome for one in swaps for outcome in one.outcomes))
+
+
+def print_targets(console: Console, results: Results, swaps: list[Swaps]) -> None:
+    """What was aimed at beside what was reached, by each server."""
+    table = _table("target", "wanted", "system", "reached", "")
+
+    def add(target: str, wanted: str, system: str, reached: str, met: bool) -> None:
+        table.add_row(target, wanted, system, reached, "[green]met[/]" if met else "[red]missed[/]")
+
+    for key, one in results.items():
+        if key.system == IN_PROCESS:
+            continue
+        limit = results[Key(key.shape, IN_PROCESS, IN_PROCESS)]
+        if key.shape == SINGLE:
+            above = one.milliseconds(50) - limit.milliseconds(50)
+            name = f"1 text, {key.transport}: p50 over in-process"
+            add(name, "< 1.5 ms", key.system, f"{above:.2f} ms", above < 1.5)
+        if key.shape == BATCH:
+            share = _over(one, limit)
+            name = f"32 texts, {key.transport}: texts/s of in-process"
+            add(name, "≥ 80 %", key.system, f"{share:.0%}", share >= 0.8)
+        if key.shape == CROWD and (batching := results.get(key._replace(system=key.system + BATCHING))):
+            times = _over(batching, one)
+            name = f"64 clients, {key.transport}: texts/s, batching over none"
+            add(name, "≥ 3", key.system, f"{times:.2f}", times >= 3)
+    for swap in swaps:
+        failed = _errors(swap.outcomes).total()
+        add(f"failed requests in {len(swap.memory)} swaps", "0", swap.system, str(failed), failed == 0)
+        if swap.drift is not None:
+            name = f"memory after swaps {_SETTLED_SWAPS} to {len(swap.memory)}: change"
+            add(name, "≤ 5 %", swap.system, f"{swap.drift:.1%}", swap.drift <= 0.05)
+    console.print(table)
+
+
+def plot(results: Results, swaps: list[Swaps], directory: Path) -> list[Path]:
+    """Writes serving_latency.png and serving_memory.png, of what was measured; gives their paths."""
+    from matplotlib.figure import Figure
+
+    directory.mkdir(parents=True, exist_ok=True)
+    written = []
+
+    def write(name: str, figure: Figure) -> None:
+        written.append(directory / name)
+        figure.savefig(written[-1], dpi=100)
+
+    if results:
+        figure = Figure(figsize=(7, 4), layout="constrained")
+        axes = figure.subplots()
+        for key, one in results.items():
+            if key.shape.batch == 1 and key.shape.rate is not None:
+                latencies = sorted(latency * 1000 for outcome in one.outcomes for latency in outcome.latencies)
+                slower = [1 - rank / len(latencies) for rank in range(len(latencies))]
+                name = key.system if key.transport == IN_PROCESS else f"{key.system}, {key.transport}"
+                axes.step(latencies, slower, where="post", label=name)
+                axes.set_title(f"{key.shape}, open loop: share of slower answers")
+        axes.set(xscale="log", yscale="log", xlabel="milliseconds", ylabel="share")
+        axes.grid(alpha=0.3, which="both")
+        axes.legend(fontsize=8)
+        write("serving_latency.png", figure)
+    if swaps:
+        figure = Figure(figsize=(7, 3), layout="constrained")
+        axes = figure.subplots()
+        for swap in swaps:
+            axes.plot(range(1, len(swap.memory) + 1), swap.memory, label=swap.system)
+        axes.set(xlabel="versions swapped under load", ylabel="resident memory, MB")
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+        write("serving_memory.png", figure)
+    return written
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    text = {"requests", "system", "over", "swaps under load", "target"}
+    for column in columns:
+        table.add_column(column, justify="left" if column in text else "right")
+    return table
+
+
+def _ratio(results: Results, key: Key, peer: Key) -> str:
+    return f"{_over(results[key], results[peer]):.2f}" if key != peer and peer in results else ""
+
+
+def _over(one: Measured, peer: Measured) -> float:
+    return one.requests_per_second / peer.requests_per_second if peer.requests_per_second else float("nan")
+
+
+def _percentile(values: list[float], percent: int) -> float:
+    """The smallest value that `percent` % of the values do not exceed."""
+    if not values:
+        return float("nan")
+    return sorted(values)[max(-(-len(values) * percent // 100) - 1, 0)]
+
+
+def _errors(outcomes: Iterable[Outcome]) -> collections.Counter[str]:
+    return sum((collections.Counter(outcome.errors) for outcome in outcomes), collections.Counter())
+
+
+def _print_errors(console: Console, outcomes: Iterable[Outcome]) -> None:
+    for error, count in _errors(outcomes).most_common(5):
+        console.print(f"{count} × {error}", style="red", highlight=False, markup=False)

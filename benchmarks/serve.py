@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +101,7 @@ def bench_serve(loaded: Loaded, directory: Path | None, parts, plots: Path | Non
     For TensorFlow Serving set TF_SERVING_BINARY to a command that starts tensorflow_model_server, or TF_SERVING_ADDRESS
     to HOST:GRPC_PORT:REST_PORT of one that serves the same version; REST_PORT may be left out.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # Servers and copies must not outlive it.
     console = Console(width=None if sys.stdout.isatty() else 140)
     settings, chosen = loaded.settings, _Plan(**plan)
     model = settings.pusher.model_name

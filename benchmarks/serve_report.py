@@ -186,7 +186,7 @@ def plot(results: Results, swaps: list[Swaps], directory: Path) -> list[Path]:
         axes.set(xlabel="versions swapped under load", ylabel="resident memory, MB")
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="lower right")
         write("serving_memory.png", figure)
     return written
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from tfx.dsl.io import fileio
 from tfx.types import Artifact
 
+from schema import audit
+
 _CHUNK = 1 << 20
 
 
@@ -29,15 +31,15 @@ class Fingerprint:
 def fingerprint(directory: str) -> Fingerprint:
     """Reads every file below the directory."""
     paths = sorted(os.path.join(folder, name) for folder, _, names in fileio.walk(directory) for name in names)
-    digest, size = hashlib.sha256(), 0
+    digests, size = {}, 0
     for path in paths:
         content = hashlib.sha256()
         with fileio.open(path, "rb") as file:
             while chunk := file.read(_CHUNK):
                 content.update(chunk)
                 size += len(chunk)
-        digest.update(os.path.relpath(path, directory).encode() + b"\0" + content.digest())
-    return Fingerprint(digest.hexdigest(), len(paths), size)
+        digests[os.path.relpath(path, directory)] = content.hexdigest()
+    return Fingerprint(audit.fingerprint(digests), len(paths), size)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What every test gets: an environment without the developer's own settings."""
+"""What every test gets: an environment without the developer's own settings; and a server that does as it is told."""
 
 import os
 
@@ -12,3 +12,18 @@ def _no_settings_from_outside(monkeypatch, tmp_path, request):
         if name.startswith("AGNEWS_") or (name == "AG_NEWS_DIR" and "real" not in request.keywords):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def scripted_server():
+    """The module of that name: a model server that answers by rule and fails by script."""
+    from tests.serving import scripted_server
+
+    return scripted_server
+
+
+@pytest.fixture
+def server(scripted_server):
+    """A running one."""
+    with scripted_server.serving() as running:
+        yield running

@@ -1,31 +1,15 @@
-"""A server that answers by rule and fails by script, and the page in front of it."""
+"""The page in front of a server that answers by rule and fails by script."""
 
 import contextlib
 import socket
 import threading
 from functools import partial
-from importlib.machinery import SourceFileLoader
-from pathlib import Path
 
 import pytest
 import uvicorn
 
 from serving.client import AsyncClient
 from serving.demo import Demo, make_app
-
-
-@pytest.fixture(scope="session")
-def scripted_server():
-    """The module of that name; tests are no package that it could be imported from."""
-    path = Path(__file__).parents[1] / "scripted_server.py"
-    return SourceFileLoader("scripted_server", str(path)).load_module()
-
-
-@pytest.fixture
-def server(scripted_server):
-    """A running one."""
-    with scripted_server.serving() as running:
-        yield running
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ class Executor(executor.Executor):
         log = AuditLog(Path(exec_properties[AUDIT_LOG]))
         log.require_writable()
         push = _push_remote if "://" in destination else push_local
-        version_directory = push(saved_model, destination, mlmd_uuid=str(model.id))
+        version_directory = push(saved_model, destination, mlmd_uuid=str(model.id), files=files)
         receipt = log.append(_entry(model, files, version_directory, decisions))
         io_utils.copy_dir(saved_model, pushed_model.uri)
         self._MarkPushed(pushed_model, version_directory, os.path.basename(version_directory))
@@ -73,13 +73,7 @@ class Executor(executor.Executor):
 
 def _entry(model: Artifact, files: dict[str, str], version_directory: str, decisions: list[Decision]) -> Entry:
     base, _, version = version_directory.rpartition("/")
-    arrived = files_of(version_directory)
-    # The stamp is the one file that the push adds.
-    if different := differences(files, {name: digest for name, digest in arrived.items() if name != MLMD_UUID}):
-        raise RunError(
-            f"{version_directory} does not hold the files of model {model.id} ({', '.join(different)}): somebody "
-            "changes what lies there; remove it, see who did, and run again"
-        )
+    arrived = _require_same(files, version_directory)
     approvals = [f"approved by {decision.who}: {decision.why}" for decision in decisions if decision.approved]
     return Entry(
         "push",
@@ -90,6 +84,17 @@ def _entry(model: Artifact, files: dict[str, str], version_directory: str, decis
         why="; ".join(approvals) or "blessed; no approval was asked for",
         details={"directory": version_directory, "model_id": model.id, "files": arrived},
     )
+
+
+def _require_same(files: dict[str, str], directory: str) -> dict[str, str]:
+    """The manifest of a copy, whose one file of its own is the stamp."""
+    arrived = files_of(directory)
+    if different := differences(files, {name: digest for name, digest in arrived.items() if name != MLMD_UUID}):
+        raise RunError(
+            f"{directory} does not hold the files that are to be pushed ({', '.join(different)}): somebody changes "
+            "what lies there or where it comes from; remove it, see who did, and run again"
+        )
+    return arrived
 
 
 class _Spec(standard_component_specs.PusherSpec):
@@ -144,7 +149,9 @@ class AgNewsPusher(base_component.BaseComponent):
         super().__init__(spec=spec)
 
 
-def push_local(saved_model: str, destination: str, *, mlmd_uuid: str, now: float | None = None) -> str:
+def push_local(
+    saved_model: str, destination: str, *, mlmd_uuid: str, files: dict[str, str], now: float | None = None
+) -> str:
     """Copies an export to a new version directory, which appears in one step.
 
     A server that polls the destination ignores names that are no number, so the copy grows under another name and
@@ -154,11 +161,15 @@ def push_local(saved_model: str, destination: str, *, mlmd_uuid: str, now: float
         saved_model: directory of the export.
         destination: base directory of the model's versions.
         mlmd_uuid: metadata id of the model, written to assets.extra.
+        files: SHA-256 of each file that must arrive, for it is these that were approved.
         now: seconds since the epoch, the version's number unless a version as high is there; None takes the clock.
 
     Returns:
         The version directory. If the newest one is this very export, pushed by a run that was killed before it
         could record that, it is returned as it is.
+
+    Raises:
+        RunError: other files arrived; no version appears.
     """
     base = Path(destination)
     base.mkdir(parents=True, exist_ok=True)
@@ -171,6 +182,7 @@ def push_local(saved_model: str, destination: str, *, mlmd_uuid: str, now: float
         incoming = base / f"{_INCOMING}{uuid.uuid4().hex}"
         shutil.copytree(saved_model, incoming)
         _stamp(str(incoming), mlmd_uuid)
+        _require_same(files, str(incoming))
         _flush(incoming)
         final = base / str(_next_version(versions, now))
         incoming.rename(final)
@@ -178,7 +190,7 @@ def push_local(saved_model: str, destination: str, *, mlmd_uuid: str, now: float
         return str(final)
 
 
-def _push_remote(saved_model: str, destination: str, *, mlmd_uuid: str) -> str:
+def _push_remote(saved_model: str, destination: str, *, mlmd_uuid: str, files: dict[str, str]) -> str:
     """An object store renames nothing: the file that makes a directory a SavedModel goes last."""
     fileio.makedirs(destination)
     versions = _versions([name.rstrip("/") for name in fileio.listdir(destination)])
@@ -187,6 +199,7 @@ def _push_remote(saved_model: str, destination: str, *, mlmd_uuid: str) -> str:
     final = f"{destination}/{_next_version(versions, None)}"
     io_utils.copy_dir(saved_model, final, deny_regex_patterns=[_LAST.replace(".", r"\.")])
     _stamp(final, mlmd_uuid)
+    _require_same({name: digest for name, digest in files.items() if name != _LAST}, final)
     io_utils.copy_file(f"{saved_model}/{_LAST}", f"{final}/{_LAST}")
     return final
 

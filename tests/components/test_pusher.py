@@ -10,6 +10,7 @@ from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing, Pu
 
 from components import pusher
 from components.approval import Approval, Rules
+from components.exports import files_of
 from schema.audit import AuditLog
 from schema.errors import ApprovalPending, AuditError, RunError
 
@@ -27,12 +28,18 @@ def make_export(directory, fingerprint):
     return str(directory)
 
 
+def push(saved_model, destination, **options):
+    return pusher.push_local(
+        str(saved_model), str(destination), mlmd_uuid="17", files=files_of(str(saved_model)), **options
+    )
+
+
 def visible(destination):
     return sorted(path.name for path in Path(destination).iterdir() if path.name.isdecimal())
 
 
 def test_a_version_holds_the_whole_export_and_the_models_metadata_id(export, tmp_path):
-    version = Path(pusher.push_local(export, str(tmp_path / "serving"), mlmd_uuid="17", now=1000.5))
+    version = Path(push(export, tmp_path / "serving", now=1000.5))
     assert version == tmp_path / "serving/1000"
     assert (version / "variables/variables.data-00000-of-00001").stat().st_size == 100_000
     assert (version / "assets.extra/mlmd_uuid").read_text() == "17"
@@ -41,20 +48,20 @@ def test_a_version_holds_the_whole_export_and_the_models_metadata_id(export, tmp
 
 def test_versions_rise_even_when_the_clock_falls_back(export, tmp_path):
     other = make_export(tmp_path / "other", b"two")
-    pusher.push_local(export, str(tmp_path / "serving"), mlmd_uuid="1", now=2000)
-    assert pusher.push_local(other, str(tmp_path / "serving"), mlmd_uuid="2", now=1500).endswith("/2001")
+    push(export, tmp_path / "serving", now=2000)
+    assert push(other, tmp_path / "serving", now=1500).endswith("/2001")
 
 
 def test_the_same_export_is_not_pushed_twice(export, tmp_path):
-    first = pusher.push_local(export, str(tmp_path / "serving"), mlmd_uuid="1", now=1000)
-    assert pusher.push_local(export, str(tmp_path / "serving"), mlmd_uuid="1", now=2000) == first
+    first = push(export, tmp_path / "serving", now=1000)
+    assert push(export, tmp_path / "serving", now=2000) == first
     assert visible(tmp_path / "serving") == ["1000"]
 
 
 def test_an_export_older_than_the_newest_version_is_pushed_again(export, tmp_path):
     other = make_export(tmp_path / "other", b"two")
     for saved_model, now in ((export, 1000), (other, 2000), (export, 3000)):
-        pusher.push_local(saved_model, str(tmp_path / "serving"), mlmd_uuid="1", now=now)
+        push(saved_model, tmp_path / "serving", now=now)
     assert visible(tmp_path / "serving") == ["1000", "2000", "3000"]
 
 
@@ -64,8 +71,25 @@ def test_a_failed_copy_leaves_no_version(export, tmp_path, monkeypatch):
 
     monkeypatch.setattr(pusher, "_flush", full_disk)
     with pytest.raises(OSError, match="no space"):
-        pusher.push_local(export, str(tmp_path / "serving"), mlmd_uuid="1", now=1000)
+        push(export, tmp_path / "serving", now=1000)
     assert visible(tmp_path / "serving") == []
+
+
+def test_an_export_that_changed_after_its_approval_never_becomes_a_version(export, tmp_path):
+    files = files_of(export)
+    Path(export, "variables/variables.data-00000-of-00001").write_bytes(b"other weights")
+    with pytest.raises(RunError, match="differs: variables/"):
+        pusher.push_local(export, str(tmp_path / "serving"), mlmd_uuid="17", files=files)
+    assert visible(tmp_path / "serving") == []
+
+
+def test_an_object_store_gets_no_graph_to_files_that_were_not_approved(export):
+    import tensorflow as tf
+
+    files = files_of(export) | {"variables/variables.data-00000-of-00001": "1" * 64}
+    with pytest.raises(RunError, match="differs: variables/"):
+        pusher._push_remote(export, "ram://changed/agnews", mlmd_uuid="17", files=files)
+    assert not tf.io.gfile.glob("ram://changed/agnews/*/saved_model.pb")
 
 
 # Stops for good in the middle of the copy, so that the parent can kill it there.
@@ -76,7 +100,7 @@ def hang(directory):
     print("copied", flush=True)
     time.sleep(600)
 pusher._flush = hang
-pusher.push_local(sys.argv[1], sys.argv[2], mlmd_uuid="1", now=1000)
+pusher.push_local(sys.argv[1], sys.argv[2], mlmd_uuid="1", files=pusher.files_of(sys.argv[1]), now=1000)
 """
 
 
@@ -91,7 +115,7 @@ def test_a_killed_push_leaves_no_version_and_the_next_one_cleans_up(export, tmp_
     assert visible(destination) == []
     assert list(Path(destination).glob(".incoming-*"))
 
-    pusher.push_local(export, destination, mlmd_uuid="1", now=2000)
+    push(export, destination, now=2000)
     assert visible(destination) == ["2000"]
     assert not list(Path(destination).glob(".incoming-*"))
 
@@ -99,10 +123,7 @@ def test_a_killed_push_leaves_no_version_and_the_next_one_cleans_up(export, tmp_
 def test_concurrent_pushes_get_a_version_each(tmp_path):
     exports = [make_export(tmp_path / f"export-{index}", bytes([index])) for index in range(6)]
     threads = [
-        threading.Thread(
-            target=pusher.push_local, args=[export, str(tmp_path / "serving")], kwargs={"mlmd_uuid": "1", "now": 1000}
-        )
-        for export in exports
+        threading.Thread(target=push, args=[export, tmp_path / "serving"], kwargs={"now": 1000}) for export in exports
     ]
     for thread in threads:
         thread.start()
@@ -123,10 +144,10 @@ def test_to_an_object_store_the_graph_goes_last(export, monkeypatch):
         return original(source, target, *args, **kwargs)
 
     monkeypatch.setattr(io_utils, "copy_file", copy_file)
-    version = pusher._push_remote(export, "ram://serving/agnews", mlmd_uuid="17")
+    version = pusher._push_remote(export, "ram://serving/agnews", mlmd_uuid="17", files=files_of(export))
     assert copied[-1] == "saved_model.pb"
     assert tf.io.gfile.GFile(f"{version}/assets.extra/mlmd_uuid").read() == "17"
-    assert pusher._push_remote(export, "ram://serving/agnews", mlmd_uuid="17") == version
+    assert pusher._push_remote(export, "ram://serving/agnews", mlmd_uuid="17", files=files_of(export)) == version
 
 
 @pytest.fixture
@@ -197,9 +218,7 @@ def test_what_cannot_be_entered_is_not_pushed(do, tmp_path):
 
 
 def test_a_version_that_was_tampered_with_before_its_push_was_recorded_is_not_taken_for_it(do, tmp_path):
-    version = pusher.push_local(
-        str(tmp_path / "model/Format-Serving"), str(tmp_path / "serving/agnews"), mlmd_uuid="17"
-    )
+    version = push(tmp_path / "model/Format-Serving", tmp_path / "serving/agnews")
     (Path(version) / "saved_model.pb").write_bytes(b"another graph")
     with pytest.raises(RunError, match=r"differs: saved_model\.pb"):
         do()

@@ -21,7 +21,9 @@ class _Scale:
     """From values to coordinates."""
 
     def __init__(self, low: float, high: float, start: float, end: float, *, whole: bool = False):
-        self.ticks = [float(tick) for tick in MaxNLocator(_TICKS, integer=whole).tick_values(low, high)]
+        ticks = [float(tick) for tick in MaxNLocator(_TICKS, integer=whole).tick_values(low, high)]
+        # A share's axis ends at 1.
+        self.ticks = [tick for tick in ticks if tick < 1] + [1.0] if high <= 1 < ticks[-1] else ticks
         self._low, self._high = self.ticks[0], self.ticks[-1]
         self._start, self._end = start, end
 

@@ -56,3 +56,9 @@ def test_the_words_of_a_plot_hold_its_numbers():
 def test_markup_in_a_label_is_text():
     root = drawn(plots.intervals("i", "A & B", [("<b>", 0.5, 0.4, 0.6)], 0.5))
     assert "<b>" in [text.text for text in root.findall(f"{SVG}text")]
+
+
+def test_an_axis_of_shares_ends_at_one():
+    root = drawn(plots.intervals("i", "Accuracy", [("Sports", 0.97, 0.955, 0.995)], 0.92))
+    ticks = [float(text.text) for text in root.iter() if text.get("class") == "tick middle"]
+    assert max(ticks) == 1.0

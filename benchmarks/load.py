@@ -107,16 +107,17 @@ def generate(sends: Sequence[Send], rate: float | None, seconds: float, stop: th
     def work(send: Send) -> None:
         while not stop.is_set():
             number = next(numbers)
-            intended = time.monotonic() if rate is None else begin + number / rate
-            if intended - begin >= seconds:
+            # From the begin, not since boot: of that a sum loses digits, and one request too many would be sent.
+            intended = time.monotonic() - begin if rate is None else number / rate
+            if intended >= seconds:
                 return
-            time.sleep(max(intended - time.monotonic(), 0))
+            time.sleep(max(begin + intended - time.monotonic(), 0))
             try:
                 send(number)
             except Exception as error:  # Whatever failed, it is counted.
                 errors[_described(error)] += 1
             else:
-                latencies.append(time.monotonic() - intended)
+                latencies.append(time.monotonic() - begin - intended)
 
     threads = [threading.Thread(target=work, args=[send]) for send in sends]
     for thread in threads:

@@ -1,8 +1,10 @@
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from benchmarks import load
 from benchmarks.load import generate
 
 NEVER = threading.Event()
@@ -28,6 +30,19 @@ def test_an_open_loop_sends_each_request_once_whatever_the_number_of_clients():
     generate([sent.append] * 8, 200, 0.25, NEVER)
 
     assert sorted(sent) == list(range(50))
+
+
+def test_the_number_of_requests_does_not_depend_on_how_long_the_machine_has_been_up(monkeypatch):
+    now = 1_000_000.3
+    assert (now + 0.1) - now < 0.1  # What made it eleven.
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(load, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
+
+    assert len(generate([lambda number: None], 100, 0.1, NEVER).latencies) == 10
 
 
 def test_failures_are_counted_by_their_reason_and_not_timed():

@@ -60,7 +60,6 @@ def _run_component(
     watcher: Watcher,
 ) -> None:
     component = node.node_info.id
-    deployment = runner_utils.extract_local_deployment_config(ir)
     began = time.monotonic()
     watcher.component_changed(ComponentEvent(component, State.RUNNING))
 
@@ -69,16 +68,7 @@ def _run_component(
 
     try:
         with reports_to(watcher, component):
-            execution = launcher.Launcher(
-                pipeline_node=node,
-                mlmd_connection=metadata.Metadata(connection),
-                pipeline_info=ir.pipeline_info,
-                pipeline_runtime_spec=ir.runtime_spec,
-                executor_spec=runner_utils.extract_executor_spec(deployment, component),
-                custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, component),
-            ).launch()
-        with metadata.Metadata(connection) as store:
-            [published] = store.store.get_executions_by_id([execution.execution_id])
+            published = launch(ir, node, connection)
     except ApprovalPending:
         ended(State.WAITING)
         raise
@@ -97,6 +87,25 @@ def _run_component(
         ended(State.FAILED)
         raise RunError(f"{component} failed: an input that it needs does not exist")
     ended(State.CACHED if published.last_known_state == _EXECUTION.CACHED else State.DONE)
+
+
+def launch(
+    ir: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode, connection: metadata_store_pb2.ConnectionConfig
+) -> metadata_store_pb2.Execution:
+    """Runs one component of a compiled pipeline in this process; its execution as it was published."""
+    component = node.node_info.id
+    deployment = runner_utils.extract_local_deployment_config(ir)
+    execution = launcher.Launcher(
+        pipeline_node=node,
+        mlmd_connection=metadata.Metadata(connection),
+        pipeline_info=ir.pipeline_info,
+        pipeline_runtime_spec=ir.runtime_spec,
+        executor_spec=runner_utils.extract_executor_spec(deployment, component),
+        custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, component),
+    ).launch()
+    with metadata.Metadata(connection) as store:
+        [published] = store.store.get_executions_by_id([execution.execution_id])
+    return published
 
 
 def _last_line(error: Exception) -> str:

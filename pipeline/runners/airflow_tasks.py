@@ -94,7 +94,7 @@ def run_component(settings: Settings, component: str, run_id: str, instance) -> 
         _require_files(source, settings.data.span)
     runtime_parameter_utils.substitute_runtime_parameter(ir, {PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
     pipeline.additional_pipeline_args[_IR] = ir
-    _discard_killed(settings, component, instance.run_id)
+    discard_killed(settings, component, instance.run_id)
     config = AirflowPipelineConfig({"schedule": None}, supported_launcher_classes=[NodeLauncher])
     task = AirflowDagRunner(config).run(pipeline).get_task(component)
     with _fields_in_messages():
@@ -176,7 +176,7 @@ def _require_files(source: DataSource, span: int) -> None:
             )
 
 
-def _discard_killed(settings: Settings, component: str, dag_run_id: str) -> None:
+def discard_killed(settings: Settings, component: str, dag_run_id: str) -> None:
     """Marks what a killed try of this task left as running as cancelled, and removes its unpublished outputs.
 
     Airflow runs one try at a time, so no such execution is alive. TFX then takes up the execution of a run once more.

@@ -27,6 +27,10 @@ ENVIRONMENT = {
     "AIRFLOW_HOME": str(HOME),
     "AIRFLOW__CORE__DAGS_FOLDER": str(HOME / "dags"),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    # Enough for the plan's first making, seconds.
+    "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",
+    # The scheduler starts its tasks by the name `airflow`.
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     # Children write no code in bytes where this is set, and the import of TFX takes four times as long.
     "PYTHONDONTWRITEBYTECODE": "",
     "PYTHONWARNINGS": "ignore",
@@ -39,10 +43,12 @@ def start() -> None:
         _say("Airflow already runs")
         return
     stop(quietly=True)
-    os.umask(0o077)
-    (HOME / "dags").mkdir(parents=True, exist_ok=True)
+    HOME.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.environ.update(ENVIRONMENT)
-    _prepare()
+    _print(f"preparing {HOME}: half a minute the first time")
+    with open(HOME / "prepare.log", "w") as log:
+        if subprocess.run([sys.executable, __file__, "prepare"], cwd=ROOT, stdout=log, stderr=log).returncode:
+            sys.exit(f"Airflow cannot be prepared; see {log.name}")
     port = _free_port()
     # Not --daemon, which closes the output. Logs are not served: that would be on all interfaces.
     _spawn("scheduler", "--skip-serve-logs")
@@ -68,13 +74,13 @@ def stop(quietly: bool = False) -> None:
         _print(f"Airflow ended; {HOME} stays" if running else "Airflow does not run")
 
 
-def _prepare() -> None:
-    """The database, an administrator, and the DAG in it."""
+def prepare() -> None:
+    """Makes the database, an administrator, and the DAG in it; Airflow writes much while it does."""
     from airflow.models import DagBag
     from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
     from airflow.utils.db import upgradedb
 
-    _print(f"preparing {HOME}: half a minute the first time")
+    (HOME / "dags").mkdir(exist_ok=True)
     link = HOME / "dags/agnews.py"
     link.unlink(missing_ok=True)
     link.symlink_to(ROOT / "pipeline/runners/airflow_dag.py")
@@ -84,6 +90,7 @@ def _prepare() -> None:
         with get_application_builder() as builder:
             manager = builder.sm
             manager.add_user("admin", "Local", "Admin", "admin@localhost", manager.find_role("Admin"), password)
+        PASSWORD.touch(mode=0o600)
         PASSWORD.write_text(password + "\n")
     dags = DagBag(HOME / "dags")
     if dags.import_errors:
@@ -161,4 +168,4 @@ def _print(line: str) -> None:
 
 
 if __name__ == "__main__":
-    {"start": start, "stop": stop}[sys.argv[1]]()
+    {"start": start, "stop": stop, "prepare": prepare}[sys.argv[1]]()

@@ -27,7 +27,7 @@ from pipeline.approvals import Approvals
 from pipeline.audit import audit_log
 from pipeline.dag import create_pipeline
 from pipeline.metadata_store import connection_config
-from pipeline.runners import local
+from pipeline.runners.launching import launch
 from pipeline.runs import run_outputs
 from pipeline.settings import Settings
 from schema.errors import DataError, RunError
@@ -121,7 +121,7 @@ class NodeLauncher(BaseComponentLauncher):
         """
         component, ir = self._component_info.component_id, self._additional_pipeline_args[_IR]
         [node] = [node.pipeline_node for node in ir.nodes if node.pipeline_node.node_info.id == component]
-        published = local.launch(ir, node, self._metadata_connection.connection_config)
+        published = launch(ir, node, self._metadata_connection.connection_config)
         # The launcher publishes an unresolved input as a failed execution and returns.
         if published.last_known_state == _EXECUTION.FAILED:
             raise RunError(

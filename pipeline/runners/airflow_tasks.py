@@ -46,8 +46,9 @@ def compile_plan(settings: Settings) -> dict[str, list[str]]:
 
     The first one begins the run, so the others that wait for nothing wait for it.
     """
-    # Where the data lies makes no difference to the shape.
-    compiled = Compiler().compile(create_pipeline(settings, DataSource("", "", "", "plan")))
+    # Which files there are makes no difference to the shape; whether their names hold spans may.
+    patterns = settings.data.train_pattern or "train", settings.data.test_pattern or "test"
+    compiled = Compiler().compile(create_pipeline(settings, DataSource(settings.data.path or "", *patterns, "path")))
     nodes = [node.pipeline_node for node in compiled.nodes]
     first = nodes[0].node_info.id
     return {node.node_info.id: list(node.upstream_nodes) or [first] * (node.node_info.id != first) for node in nodes}

@@ -64,10 +64,11 @@ def stop(quietly: bool = False) -> None:
     processes = [one for process in running.values() for one in (process, *process.children(recursive=True))]
     for process in running.values():
         process.terminate()
-    _, alive = psutil.wait_procs(processes, timeout=_STOP_SECONDS)
-    for process in alive:
+    deadline = time.monotonic() + _STOP_SECONDS
+    while any(map(_lives, processes)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    for process in filter(_lives, processes):
         process.kill()
-    psutil.wait_procs(alive)
     for part in PARTS:
         _pid_file(part).unlink(missing_ok=True)
     if not quietly:
@@ -131,9 +132,17 @@ def _process(part: str) -> psutil.Process | None:
     """The running process; a pid that another program has meanwhile does not count."""
     try:
         process = psutil.Process(int(_pid_file(part).read_text()))
-        return process if part in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE else None
-    except (OSError, ValueError, psutil.NoSuchProcess):
+        return process if part in process.cmdline() else None
+    except (OSError, ValueError, psutil.Error):
         return None
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Whether it runs: in a container whose first process collects no orphans, those that ended stay as zombies."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _pid_file(part: str) -> Path:

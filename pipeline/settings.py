@@ -3,6 +3,7 @@
 Only the model lives here; where the values come from is `pipeline.settings_sources`' concern.
 """
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -273,6 +274,21 @@ class BeamSettings(Section):
     )
 
 
+class AirflowSettings(Section):
+    """When Airflow runs the pipeline, and how long it tries."""
+
+    schedule: str = Field("@daily", min_length=1, description="cron expression or one of Airflow's presets")
+    start_date: date = Field(date(2026, 1, 1), description="first day that may be run or backfilled")
+    catchup: bool = Field(False, description="run the days that were missed, too, when the DAG is switched on")
+    retries: NonNegativeInt = Field(2, description="further tries of a failed task; what a user must mend has none")
+    retry_minutes: PositiveFloat = Field(5.0, description="minutes before the first of them; twice as long each time")
+    task_minutes: PositiveInt = Field(60, description="minutes after which a task is stopped")
+    training_minutes: PositiveInt = Field(360, description="the same for Tuner and Trainer")
+    sla_hours: PositiveFloat = Field(12.0, description="hours after a day's end by which its model should be in place")
+    approval_hours: PositiveFloat = Field(20.0, description="hours to wait for an approval; later runs wait as well")
+    approval_poll_minutes: PositiveFloat = Field(5.0, description="minutes between two looks for it")
+
+
 class Settings(Section):
     """All settings; each section is one stage."""
 
@@ -288,6 +304,7 @@ class Settings(Section):
     promotion: PromotionSettings = PromotionSettings()
     metadata: MetadataSettings = MetadataSettings()
     beam: BeamSettings = BeamSettings()
+    airflow: AirflowSettings = AirflowSettings()
 
     @model_validator(mode="after")
     def _remote_root_needs_a_database(self) -> "Settings":

@@ -27,3 +27,14 @@ def server(scripted_server):
     """A running one."""
     with scripted_server.serving() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """A running PostgreSQL server of our own; the module of that name."""
+    from tests import postgresql
+
+    if not postgresql.installed():
+        pytest.skip(postgresql.MISSING)
+    with postgresql.serving() as running:
+        yield running

@@ -14,13 +14,13 @@ import filelock
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler import compiler, constants
 from tfx.orchestration import metadata
-from tfx.orchestration.local import runner_utils
 from tfx.orchestration.pipeline import Pipeline
-from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.orchestration.portable import runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline.runners import run_id as run_ids
 from pipeline.runners.events import ComponentEvent, ProgressEvent, State, Watcher
+from pipeline.runners.launching import launch
 from schema.errors import AgNewsError, ApprovalPending, RunError
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,6 @@ def _run_component(
     watcher: Watcher,
 ) -> None:
     component = node.node_info.id
-    deployment = runner_utils.extract_local_deployment_config(ir)
     began = time.monotonic()
     watcher.component_changed(ComponentEvent(component, State.RUNNING))
 
@@ -69,16 +68,7 @@ def _run_component(
 
     try:
         with reports_to(watcher, component):
-            execution = launcher.Launcher(
-                pipeline_node=node,
-                mlmd_connection=metadata.Metadata(connection),
-                pipeline_info=ir.pipeline_info,
-                pipeline_runtime_spec=ir.runtime_spec,
-                executor_spec=runner_utils.extract_executor_spec(deployment, component),
-                custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, component),
-            ).launch()
-        with metadata.Metadata(connection) as store:
-            [published] = store.store.get_executions_by_id([execution.execution_id])
+            published = launch(ir, node, connection)
     except ApprovalPending:
         ended(State.WAITING)
         raise

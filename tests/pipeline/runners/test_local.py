@@ -6,8 +6,10 @@ from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
+from tfx.dsl.components.common.resolver import Resolver, ResolverStrategy
 from tfx.orchestration.pipeline import Pipeline
-from tfx.types.standard_artifacts import Schema
+from tfx.types import Channel
+from tfx.types.standard_artifacts import Model, Schema
 
 from pipeline.runners import local
 from pipeline.runners.events import State
@@ -113,3 +115,50 @@ def test_what_a_killed_run_left_behind_is_closed_and_removed(run, tmp_path):
     [closed] = run.store().get_executions_by_id([produced.id])
     assert closed.last_known_state == mlmd.Execution.CANCELED
     assert not left_behind.exists()
+
+
+@component
+def ProduceTwo(schema: OutputArtifact[Schema], model: OutputArtifact[Model]) -> None:
+    pass
+
+
+@component
+def ConsumeTwo(schema: InputArtifact[Schema], model: InputArtifact[Model], turn: Parameter[int]) -> None:
+    assert (schema.uri.split("/")[-2], model.uri.split("/")[-2]) == ("schema", "model")
+
+
+@component
+def ProduceModel(model: OutputArtifact[Model]) -> None:
+    pass
+
+
+@pytest.mark.parametrize("known_first", [Produce, ProduceModel])
+def test_several_outputs_from_the_cache_keep_their_keys_whatever_types_the_store_knew_before(
+    tmp_path, connection, known_first
+):
+    def run(run_id, *components):
+        pipeline = Pipeline("test", str(tmp_path / "test"), connection, list(components), enable_cache=True)
+        local.run(pipeline, run_id, tmp_path, Recorder())
+
+    # PostgreSQL gives the artifacts of the type that it knew first first.
+    run("local-0", known_first(text="one") if known_first is Produce else known_first())
+    for turn in (1, 2):
+        produce = ProduceTwo()
+        run(
+            f"local-{turn}",
+            produce,
+            ConsumeTwo(schema=produce.outputs["schema"], model=produce.outputs["model"], turn=turn),
+        )
+
+
+class NothingFound(ResolverStrategy):
+    def resolve_artifacts(self, store, input_dict):
+        return {"made": []}
+
+
+def test_a_needed_input_that_does_not_exist_is_said_so(tmp_path, connection):
+    resolver = Resolver(strategy_class=NothingFound, made=Channel(type=Schema)).with_id("Nothing")
+    consume = Consume(made=resolver.outputs["made"], fault="none")
+    pipeline = Pipeline("test", str(tmp_path / "test"), connection, [resolver, consume])
+    with pytest.raises(RunError, match="an input that it needs does not exist"):
+        local.run(pipeline, "local-1", tmp_path, Recorder())

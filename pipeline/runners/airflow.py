@@ -1,0 +1,211 @@
+"""The DAG that Airflow schedules: one task a component, quick to parse.
+
+Airflow parses a DAG file every half a minute and again in each task; TensorFlow Extended takes ten seconds to import.
+So what is parsed is a plan of the pipeline, made once and kept in a file: which components there are and what they wait
+for. A task imports TFX when it runs, and has TFX's own runner for Airflow build and run its component then
+(`pipeline.runners.airflow_tasks`), for the settings of its day.
+"""
+
+import hashlib
+import json
+import logging
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.configuration import AIRFLOW_HOME
+from airflow.exceptions import AirflowFailException
+from airflow.models import DAG, BaseOperator
+from airflow.sensors.base import BaseSensorOperator
+from airflow.utils import timezone
+
+import components
+import pipeline
+from pipeline.settings import Settings
+from schema.errors import AgNewsError, RunError
+
+logger = logging.getLogger(__name__)
+
+AWAIT_APPROVAL = "await_approval"
+_REQUEST = "RequestApproval"
+_TRAINING = ("Tuner", "Trainer")
+_LONGEST_WAIT = timedelta(hours=1)
+_DOC = """
+From a day's news items to a model that TensorFlow Serving can serve; one task a component of TensorFlow Extended.
+
+**Which data** The day on which a run's data interval begins selects the span: `{{SPAN}}` in `data.train_pattern` is
+the number of days since 1970-01-01, `{{YYYY}}`, `{{MM}}` and `{{DD}}` are the date. Without either, every run takes the
+files as they are. Here: `{train}`.
+
+**Again** To run a day anew, clear `{first}` with what is downstream: what has not changed comes from the cache. A task
+that is cleared without it, and had ended well, has nothing to do.
+
+**Approval** With `promotion.require_approval` the task `await_approval` waits, without a worker, for `agnews approve`.
+
+**Failures** What a user must mend (data, settings, a refused push) fails at once and says what to do; all else is tried
+again. In the metadata store a run is named after the DAG run and the time at which its first task began.
+"""
+
+
+def build_dag(settings: Settings) -> DAG:
+    """The DAG of the pipeline that the settings describe."""
+    times = settings.airflow
+    upstream = plan(settings, Path(AIRFLOW_HOME) / "plans")
+    first, last = next(iter(upstream)), list(upstream)[-1]
+    dag = DAG(
+        settings.pipeline.name,
+        description="AG News: from news items to a servable model",
+        doc_md=_DOC.format(train=settings.data.train_pattern or "no span in the files' names", first=first),
+        tags=["tfx", "text classification"],
+        schedule=times.schedule,
+        start_date=timezone.make_aware(datetime.combine(times.start_date, datetime.min.time())),
+        catchup=times.catchup,
+        max_active_runs=1,
+        default_view="graph",
+        sla_miss_callback=_on_sla_miss,
+        default_args={
+            "owner": settings.pipeline.name,
+            "retries": times.retries,
+            "retry_delay": timedelta(minutes=times.retry_minutes),
+            "retry_exponential_backoff": True,
+            "max_retry_delay": _LONGEST_WAIT,
+            "execution_timeout": timedelta(minutes=times.task_minutes),
+            "on_failure_callback": _on_failure,
+        },
+    )
+    tasks: dict[str, BaseOperator] = {}
+    for component, waits_for in upstream.items():
+        own: dict[str, Any] = {}
+        if component in _TRAINING:
+            own["execution_timeout"] = timedelta(minutes=times.training_minutes)
+        if component == last:
+            own["sla"] = timedelta(hours=times.sla_hours)
+        task = ComponentTask(task_id=component, settings=settings, first=first, dag=dag, **own)
+        task.set_upstream([tasks[name] for name in waits_for])
+        tasks[component] = task
+        if component == _REQUEST:
+            # The components after it must not look for decisions before there are enough.
+            tasks[component] = AwaitApproval(settings=settings, first=first, dag=dag)
+            tasks[component].set_upstream(task)
+    return dag
+
+
+def alert(event: str, **fields: object) -> None:
+    """Tells people that a task failed for good or that a model is late: the one place for hooks."""
+    logger.error("%s: %s", event, ", ".join(f"{name} {value}" for name, value in fields.items()))
+
+
+class ComponentTask(BaseOperator):
+    """Runs one component. Its XCom is the name of the run in the metadata store.
+
+    Args:
+        settings: all settings; the span is that of the DAG run's day.
+        first: id of the task that begins the run.
+    """
+
+    ui_color = "#e8f0fe"
+
+    def __init__(self, *, settings: Settings, first: str, **kwargs):
+        super().__init__(**kwargs)
+        self.settings = settings
+        self.first = first
+
+    def execute(self, context) -> str:
+        """Runs the component; what a user must mend is not tried again."""
+        from pipeline.runners import airflow_tasks
+
+        instance = context["ti"]
+        if self.task_id == self.first:
+            # A time in the name: a day that is run anew is a new run of TFX, which would else take it as done.
+            run_id = f"{context['dag_run'].run_id}.{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+        else:
+            run_id = instance.xcom_pull(task_ids=self.first)
+        day = context["data_interval_start"].in_timezone(self.dag.timezone).date()
+        try:
+            settings = airflow_tasks.for_day(self.settings, day)
+            airflow_tasks.run_component(settings, self.task_id, run_id, instance)
+        except AgNewsError as error:
+            raise AirflowFailException(f"{self.task_id}: {error}") from None
+        return run_id
+
+
+class AwaitApproval(BaseSensorOperator):
+    """Waits until the run's model was approved or rejected, or needs no approval; holds no worker meanwhile."""
+
+    ui_color = "#fef7e0"
+
+    def __init__(self, *, settings: Settings, first: str, **kwargs):
+        super().__init__(
+            task_id=AWAIT_APPROVAL,
+            mode="reschedule",
+            poke_interval=settings.airflow.approval_poll_minutes * 60,
+            timeout=settings.airflow.approval_hours * 3600,
+            **kwargs,
+        )
+        self.settings = settings
+        self.first = first
+
+    def poke(self, context) -> bool:
+        """Whether the run may go on."""
+        from pipeline.runners import airflow_tasks
+
+        awaited = airflow_tasks.awaited_approval(self.settings, context["ti"].xcom_pull(task_ids=self.first))
+        if awaited:
+            self.log.info(awaited)
+        return awaited is None
+
+
+def plan(settings: Settings, directory: Path) -> dict[str, list[str]]:
+    """The components in the order in which they run, each with those that it waits for.
+
+    Made anew when settings or code have changed; else read from `directory`. It is made by a process of its own, which
+    goes on where Airflow's limit for a parse ends this one: the next parse then finds the plan.
+
+    Raises:
+        RunError: the pipeline cannot be built; the message names the log.
+    """
+    file = directory / f"{settings.pipeline.name}-{_fingerprint(settings)}.json"
+    if not file.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        log = file.with_suffix(".log")
+        code = "import sys; from pipeline.runners import airflow_tasks; airflow_tasks.write_plan(sys.argv[1])"
+        with open(log, "w") as output:
+            maker = subprocess.Popen(
+                [sys.executable, "-c", code, str(file)],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                text=True,
+            )
+        # Passwords are masked in it.
+        maker.communicate(settings.model_dump_json())
+        if maker.returncode:
+            raise RunError(f"the pipeline cannot be built: {log.read_text().strip().splitlines()[-1]}; see {log}")
+    return json.loads(file.read_text())
+
+
+def _fingerprint(settings: Settings) -> str:
+    digest = hashlib.sha256(settings.model_dump_json().encode())
+    for package in (pipeline, components):
+        for file in sorted(Path(package.__path__[0]).rglob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _on_failure(context) -> None:
+    instance = context["ti"]
+    alert(
+        "task failed", task=instance.task_id, run=instance.run_id, reason=context.get("exception"), log=instance.log_url
+    )
+
+
+def _on_sla_miss(dag, task_list, blocking_task_list, slas, blocking_tis) -> None:
+    alert(
+        "model is late",
+        dag=dag.dag_id,
+        missed=" ".join(task_list.split()),
+        waits_for=" ".join(blocking_task_list.split()),
+    )

@@ -1,0 +1,67 @@
+"""Launches one component of a compiled pipeline with TFX's launcher, on any metadata store.
+
+Two things that TFX leaves to chance hold on SQLite and not on PostgreSQL: the order of what the store is asked for by
+id, and that a text with a backslash can be written.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx.orchestration import metadata
+from tfx.orchestration.local import runner_utils
+from tfx.orchestration.portable import launcher
+from tfx.proto.orchestration import pipeline_pb2
+
+
+def launch(
+    ir: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode, connection: metadata_store_pb2.ConnectionConfig
+) -> metadata_store_pb2.Execution:
+    """Runs one component in this process; its execution as it was published, failed where an input does not exist."""
+    component = node.node_info.id
+    deployment = runner_utils.extract_local_deployment_config(ir)
+    execution = _Launcher(
+        pipeline_node=node,
+        mlmd_connection=_Connection(connection),
+        pipeline_info=ir.pipeline_info,
+        pipeline_runtime_spec=ir.runtime_spec,
+        executor_spec=runner_utils.extract_executor_spec(deployment, component),
+        custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, component),
+    ).launch()
+    with _Connection(connection) as store:
+        [published] = store.store.get_executions_by_id([execution.execution_id])
+    return published
+
+
+class _Connection(metadata.Metadata):
+    """TFX's connection; what is asked for by id comes in the order of the ids.
+
+    TFX's cache pairs a component's outputs with their keys by position (tfx/orchestration/portable/cache_utils.py).
+    From PostgreSQL artifacts come grouped by type: a cached output would get another one's key.
+    """
+
+    def __enter__(self) -> "_Connection":
+        super().__enter__()
+        for query in ("get_artifacts_by_id", "get_artifact_types_by_id"):
+            setattr(self._store, query, _in_order(getattr(self._store, query)))
+        return self
+
+
+def _in_order(query: Callable[..., list]) -> Callable[..., list]:
+    def ordered(ids: Iterable[int], *arguments: Any, **options: Any) -> list:
+        ids = list(ids)
+        found = {one.id: one for one in query(ids, *arguments, **options)}
+        return [found[one] for one in ids if one in found]
+
+    return ordered
+
+
+class _Launcher(launcher.Launcher):
+    """TFX's launcher; a failed execution is published without the trace, which the log has.
+
+    The trace holds backslashes, which ML Metadata 1.21 writes into PostgreSQL with a syntax error: that error would
+    take the place of the one that the trace is about.
+    """
+
+    def _publish_failed_execution(self, execution_id, contexts, executor_output=None) -> None:
+        super()._publish_failed_execution(execution_id, contexts)

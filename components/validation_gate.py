@@ -29,7 +29,7 @@ _DRIFT = (
 class ValidationBlessing(Artifact):
     """The gate's output: the data may be trained on. Holds a report of the anomalies that did not stop the run."""
 
-    TYPE_NAME = "AgNewsValidationBlessing"
+    TYPE_NAME = "agnews.ValidationBlessing"
 
 
 @dataclass(frozen=True)

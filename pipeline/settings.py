@@ -273,6 +273,28 @@ class BeamSettings(Section):
     )
 
 
+class KubeflowSettings(Section):
+    """Kubeflow Pipelines: the pods, and where they are started."""
+
+    host: str | None = Field(None, description="address of the Kubeflow Pipelines API, for submit and schedule")
+    namespace: str | None = Field(None, description="profile's namespace, where Kubeflow has several users")
+    token_file: Path | None = Field(None, description="file with a bearer token for the API, where it asks for one")
+    experiment: str = Field("agnews", min_length=1, description="experiment under which the runs are listed")
+    pipeline_root: str | None = Field(
+        None, pattern=r"^[a-z0-9]+://", description="URI for artifacts; unset: the bucket that Kubeflow was set up with"
+    )
+    image: str = Field("agnews-pipeline:0.1.0", description="container image of the pods, see Dockerfile")
+    trainer_image: str | None = Field(None, description="image of the Trainer's pod, for a GPU; unset: as the others")
+    cpu: str | None = Field(None, pattern=r"^[0-9.]+m?$", description="cores that the Trainer's pod asks for, like 4")
+    memory: str | None = Field(
+        None, pattern=r"^[0-9.]+([KMGT]i?)?$", description="memory that the Trainer's pod asks for, like 16Gi"
+    )
+    accelerator: str | None = Field(None, description="kind of the Trainer's accelerator, like nvidia.com/gpu")
+    accelerator_count: PositiveInt = Field(1, description="how many of that kind")
+    volume_claim: str | None = Field(None, description="PersistentVolumeClaim that each pod mounts")
+    mount_path: str = Field("/agnews", pattern=r"^/[^/].*[^/]$", description="directory where it is mounted")
+
+
 class Settings(Section):
     """All settings; each section is one stage."""
 
@@ -288,6 +310,7 @@ class Settings(Section):
     promotion: PromotionSettings = PromotionSettings()
     metadata: MetadataSettings = MetadataSettings()
     beam: BeamSettings = BeamSettings()
+    kubeflow: KubeflowSettings = KubeflowSettings()
 
     @model_validator(mode="after")
     def _remote_root_needs_a_database(self) -> "Settings":

@@ -1,5 +1,6 @@
 """Reads, checks, splits and counts the rows as one Beam pipeline."""
 
+import hashlib
 import logging
 import os
 from collections.abc import Iterator
@@ -37,6 +38,8 @@ from schema.features import (
 logger = logging.getLogger(__name__)
 
 _REPORT_DIRECTORY = "report_directory"
+# An option that an orchestrator adds: the directory of all quarantines.
+QUARANTINE_ROOT = "quarantine_root"
 _FILE_FORMAT = write_split.to_file_format_str(example_gen_pb2.FORMAT_TFRECORDS_GZIP)
 
 
@@ -51,7 +54,7 @@ class Executor(BaseExampleGenExecutor):
         """
         options = _options(exec_properties)
         examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
-        directory = _beside(examples.uri)
+        directory = _quarantine(examples.uri, options.get(QUARANTINE_ROOT))
         # TFX's own Do can only write the splits it reads; ours differ.
         self._log_startup(input_dict, output_dict, exec_properties)
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
@@ -158,8 +161,13 @@ def _options(exec_properties: dict[str, Any]) -> dict[str, Any]:
     return dict(options)
 
 
-def _beside(examples_uri: str) -> str:
-    """…/AgNewsExampleGen/examples/7 to …/AgNewsExampleGen/quarantine/7: kept when a failed run's outputs go."""
+def _quarantine(examples_uri: str, root: str | None) -> str:
+    """…/AgNewsExampleGen/examples/7 to …/AgNewsExampleGen/quarantine/7: kept when a failed run's outputs go.
+
+    Where what lies beside an output is lost, as on a pod's disk, there is a root.
+    """
+    if root:
+        return f"{root}/{hashlib.sha256(examples_uri.encode()).hexdigest()[:16]}"
     outputs, execution = os.path.split(examples_uri.rstrip("/"))
     return os.path.join(os.path.dirname(outputs), "quarantine", execution)
 

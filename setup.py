@@ -69,6 +69,7 @@ setup(
             "playwright",
             "check-jsonschema",
             "kubernetes-validate",
+            "dockerfile-parse",
         ],
     },
     entry_points={"console_scripts": ["agnews = pipeline.cli:main"]},

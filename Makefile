@@ -6,7 +6,7 @@ export PYTHONDONTWRITEBYTECODE :=
 AGNEWS := .venv/bin/agnews
 SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
 
-.PHONY: help run test test-real bench-train bench-stages bench-serve lint types format picture lock clean default dev
+.PHONY: help run test test-real test-kubeflow bench-train bench-stages bench-serve lint types format picture lock clean default dev
 
 help:  ## Say what there is.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -15,10 +15,13 @@ run: default  ## Run the whole pipeline; ARGS="--profile sample" passes options 
 	@$(AGNEWS) run $(ARGS)
 
 test: dev lint types  ## Check style and types, then run the tests, one of them the whole pipeline on synthetic rows.
-	.venv/bin/python -m pytest -m "not real"
+	.venv/bin/python -m pytest -m "not real and not kubeflow"
 
 test-real: dev  ## Run the pipeline on the data in AG_NEWS_DIR and check what it reaches.
 	.venv/bin/python -m pytest -m real -s
+
+test-kubeflow: dev  ## Compile for Kubeflow and run what each pod runs, through to a push.
+	.venv/bin/python -m pytest tests/pipeline/runners/kubeflow tests/test_dockerfile.py
 
 bench-train: default  ## Train in the seed notebook's way and in ours, in turns; ARGS="--rounds 3".
 	@PYTHONPATH=. .venv/bin/python -m benchmarks.train $(ARGS)

@@ -8,6 +8,7 @@ no resolvers and no driver before a container. So the data is found by a task of
 import hashlib
 import importlib.util
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -135,6 +136,7 @@ def _specification(settings: Settings) -> Document:
     versions = f"{destination}/{settings.pusher.model_name}"
     history = DirectoryHistory(versions, statistics_directory(destination))
     pipeline = create_pipeline(settings, _source(settings), history=history)
+    _refuse_resolvers(pipeline.components)
     [trainer] = [component for component in pipeline.components if component.id == TRAINER]
     trainer.with_platform_config(_resources(settings.kubeflow))
     images = {DEFAULT_IMAGE_PATH_KEY: settings.kubeflow.image}
@@ -154,6 +156,17 @@ def _specification(settings: Settings) -> Document:
         declare(specification, parameter)
     look_up_anew(specification)
     return specification
+
+
+def _refuse_resolvers(components: Iterable[Any]) -> None:
+    from tfx.dsl.components.common.resolver import Resolver
+
+    resolvers = [component.id for component in components if isinstance(component, Resolver)]
+    if resolvers:
+        raise SettingsError(
+            f"{', '.join(resolvers)} would look up the metadata store, which Kubeflow's pods cannot ask: switch off "
+            "the setting that asks for it"
+        )
 
 
 def _source(settings: Settings) -> DataSource:

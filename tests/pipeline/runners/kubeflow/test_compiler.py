@@ -9,7 +9,9 @@ from kfp.components import load_component_from_text
 from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
+from pipeline.history import MetadataHistory
 from pipeline.runners.kubeflow import compiler, pod
+from pipeline.runners.kubeflow.history import DirectoryHistory
 from pipeline.runners.kubeflow.specification import check
 from schema.errors import RunError, SettingsError
 
@@ -196,6 +198,12 @@ def test_with_places_in_an_object_store_no_volume_is_needed(settings_at):
 def test_settings_that_cannot_go_with_pods_are_refused(compiled_for, flags, message):
     with pytest.raises(SettingsError, match=message):
         compiled_for(**flags)
+
+
+def test_a_look_up_in_the_metadata_store_is_refused(compiled_for, monkeypatch):
+    monkeypatch.setattr(DirectoryHistory, "baseline", lambda self, model: MetadataHistory(None).baseline(model))
+    with pytest.raises(SettingsError, match="BaselineResolver would look up"):
+        compiled_for()
 
 
 def test_a_directory_that_nothing_is_mounted_at_is_refused(settings_at):

@@ -59,6 +59,7 @@ setup(
         "dev": [
             "pytest",
             "pytest-timeout",
+            "aiosmtpd",
             "hypothesis",
             "ruff",
             "mypy",

@@ -18,9 +18,9 @@ from components.example_gen.sources import DataSource
 from components.infra_validator.component import AgNewsInfraValidator
 from components.model_card.component import ModelCardGen
 from components.pusher import AgNewsPusher
-from components.resolvers import LatestOtherBlessedModel, PreviousStatistics
+from components.resolvers import LatestBlessedModelBefore, LatestOtherBlessedModel, LatestSpans, PreviousStatistics
 from components.schema_gen import CuratedSchemaGen
-from components.validation_gate import ValidationGate
+from components.validation_gate import ValidationBlessing, ValidationGate
 from pipeline.approvals import rules_of
 from pipeline.audit import audit_log
 from pipeline.code_version import code_version
@@ -58,16 +58,28 @@ def create_pipeline(settings: Settings, source: DataSource, *, until: str | None
         strategy_class=PreviousStatistics,
         current=statistics,
         statistics=Channel(type=standard_artifacts.ExampleStatistics),
+        blessing=Channel(type=ValidationBlessing),
+        config={"spans": settings.data.window},
     ).with_id("PreviousStatisticsResolver")
     gate = ValidationGate(
+        examples=examples,
         statistics=statistics,
         schema=schema,
         anomalies=example_validator.outputs["anomalies"],
         previous_statistics=previous_statistics.outputs["statistics"],
     )
 
+    # What is trained on and judged by from here on: this run's rows, or where rows come in spans, the latest of them.
+    window: list[BaseComponent] = []
+    training_examples, training_statistics = examples, statistics
+    if source.dated:
+        window = [_window(settings.data.window, examples, statistics)]
+        window[0].add_upstream_node(gate)
+        training_examples, training_statistics = (window[0].outputs[name] for name in ("examples", "statistics"))
+        examples = window[0].outputs["newest"]
+
     transform = Transform(
-        examples=examples,
+        examples=training_examples,
         schema=schema,
         preprocessing_fn="components.transform.preprocessing_fn",
         splits_config=transform_pb2.SplitsConfig(analyze=[TRAIN], transform=[TRAIN, VAL]),
@@ -82,13 +94,25 @@ def create_pipeline(settings: Settings, source: DataSource, *, until: str | None
         "train_args": trainer_pb2.TrainArgs(splits=[TRAIN]),
         "eval_args": trainer_pb2.EvalArgs(splits=[VAL]),
     }
-    recipe = settings.trainer.model_dump(mode="json") | {"code": code_version("trainer")}
+    # Whether the start is warm, the input `base_model` says.
+    recipe = settings.trainer.model_dump(mode="json", exclude={"warm_start"}) | {"code": code_version("trainer")}
     tuner = None
     if settings.tuner.enabled:
         search = {"trials": settings.tuner.trials, "epochs": settings.tuner.trial_epochs}
         tuner = Tuner(tuner_fn="components.trainer.tuner.tuner_fn", custom_config=recipe | search, **training)
+    base = []
+    if settings.trainer.warm_start:
+        base = [
+            Resolver(
+                strategy_class=LatestBlessedModelBefore,
+                graph=transform.outputs["transform_graph"],
+                model=Channel(type=standard_artifacts.Model),
+                model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+            ).with_id("BaseModelResolver")
+        ]
     trainer = Trainer(
         run_fn="components.trainer.run_fn.run_fn",
+        base_model=base[0].outputs["model"] if base else None,
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
         custom_config=recipe
         | {
@@ -114,8 +138,8 @@ def create_pipeline(settings: Settings, source: DataSource, *, until: str | None
     ).with_id("Evaluator")
     infra_validator = _infra_validator(settings.infra_validator, model, examples)
     model_card = ModelCardGen(
-        examples=examples,
-        statistics=statistics,
+        examples=training_examples,
+        statistics=training_statistics,
         transform_graph=transform.outputs["transform_graph"],
         transformed_examples=transform.outputs["transformed_examples"],
         model=model,
@@ -145,7 +169,7 @@ def create_pipeline(settings: Settings, source: DataSource, *, until: str | None
         waiting.add_upstream_node(model_card)
     components = [
         *(example_gen, schema_gen, statistics_gen, example_validator, previous_statistics, gate),
-        *(transform, *([tuner] if tuner else []), trainer, baseline, evaluator, infra_validator),
+        *(*window, transform, *([tuner] if tuner else []), *base, trainer, baseline, evaluator, infra_validator),
         *(model_card, *approval, pusher),
     ]
     if until:
@@ -158,6 +182,19 @@ def create_pipeline(settings: Settings, source: DataSource, *, until: str | None
         metadata_connection_config=connection_config(settings),
         beam_pipeline_args=list(settings.beam.args),
     )
+
+
+def _window(spans: int, examples: Channel, statistics: Channel) -> BaseComponent:
+    """The latest accepted spans, this run's among them or not."""
+    return Resolver(
+        strategy_class=LatestSpans,
+        newest=examples,
+        newest_statistics=statistics,
+        examples=Channel(type=standard_artifacts.Examples),
+        statistics=Channel(type=standard_artifacts.ExampleStatistics),
+        blessing=Channel(type=ValidationBlessing),
+        config={"spans": spans},
+    ).with_id("WindowResolver")
 
 
 def _infra_validator(settings: InfraValidatorSettings, model: Channel, examples: Channel) -> BaseComponent:

@@ -19,7 +19,7 @@ from tfx.utils import proto_utils
 from components.example_gen.ingestion_report import QUARANTINE_FILE, IngestionReport, write_counts
 from components.example_gen.readers import read_rows
 from components.example_gen.rows import RawRow, RejectedRow, Row, checked
-from schema.errors import DataError
+from schema.errors import DataError, NothingToTrain
 from schema.features import (
     DESCRIPTION,
     ID,
@@ -48,6 +48,7 @@ class Executor(BaseExampleGenExecutor):
 
         Raises:
             DataError: a file is unreadable, there are no rows, or too many are bad.
+            NothingToTrain: the span is empty.
         """
         options = _options(exec_properties)
         examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
@@ -67,8 +68,12 @@ class Executor(BaseExampleGenExecutor):
         examples_utils.set_payload_format(examples, exec_properties[standard_component_specs.OUTPUT_DATA_FORMAT_KEY])
         examples_utils.set_file_format(examples, _FILE_FORMAT)
         report = IngestionReport.read(directory)
-        report.check(options["max_bad_fraction"])
         counts = report.properties()
+        if options["dated"] and not (counts["rows_train"] or counts["rows_val"] or counts["rows_quarantined"]):
+            raise NothingToTrain(
+                f"span {examples.get_int_custom_property('span')} is empty: its training files hold no rows"
+            )
+        report.check(options["max_bad_fraction"])
         for name, value in counts.items():
             _set_property(examples, name, value)
         _set_property(examples, "source", options["source"])

@@ -13,7 +13,7 @@ from schema.features import CLASS_NAMES
 def test_data_is_what_the_artifacts_say(card, run):
     data = card.data
     assert (data.rows_read, data.rows_quarantined, data.quarantined) == (83, 3, {"bad_utf8": 3})
-    assert (data.duplicates, data.train_test_overlap, data.span, data.synthetic) == (2, 1, 4, True)
+    assert (data.duplicates, data.train_test_overlap, data.spans, data.synthetic) == (2, 1, (4,), True)
     assert data.splits["test"].by_class == dict.fromkeys(CLASS_NAMES, 20)
     assert sum(data.splits["train"].by_length.values()) == len(run.rows)
     assert data.preparation == {"max_tokens": 20, "min_count": 1}

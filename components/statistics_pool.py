@@ -1,7 +1,7 @@
 """Statistics of several spans as those of all their rows together, as far as drift is measured by them."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from tensorflow_metadata.proto.v0 import statistics_pb2
@@ -54,18 +54,20 @@ def _add_histograms(feature: statistics_pb2.FeatureNameStatistics, parts: _Featu
         if histogram.type == statistics_pb2.Histogram.STANDARD and histogram.buckets
     ]
     del feature.num_stats.histograms[:]
+    if not histograms:  # No row has a value.
+        return
     together = feature.num_stats.histograms.add(
         type=statistics_pb2.Histogram.STANDARD, num_nan=sum(histogram.num_nan for histogram in histograms)
     )
     bounds = np.unique([bound for histogram in histograms for bound in _bounds(histogram)])
     if len(bounds) == 1:  # One value in all rows has a bucket without width.
         bounds = np.repeat(bounds, 2)
-    counts = sum(_counts(histogram, bounds) for histogram in histograms)
+    counts = np.sum([_counts(histogram, bounds) for histogram in histograms], axis=0)
     for low, high, count in zip(bounds[:-1], bounds[1:], counts, strict=True):
         together.buckets.add(low_value=low, high_value=high, sample_count=count)
 
 
-def _bounds(histogram: statistics_pb2.Histogram) -> Iterable[float]:
+def _bounds(histogram: statistics_pb2.Histogram) -> list[float]:
     return [histogram.buckets[0].low_value, *(bucket.high_value for bucket in histogram.buckets)]
 
 

@@ -59,7 +59,7 @@ class Event:
     @classmethod
     def of_error(cls, error: Exception, run: str, log: str) -> "Event":
         """The event of a run that ended with an error."""
-        kinds = {DriftError: Kind.DRIFT, ApprovalPending: Kind.WAITING}
+        kinds: dict[type[Exception], Kind] = {DriftError: Kind.DRIFT, ApprovalPending: Kind.WAITING}
         return cls(kinds.get(type(error), Kind.FAILED), run, str(error), log)
 
 
@@ -101,7 +101,7 @@ def _reason(error: Exception) -> str:
 def _worth_another_attempt(error: BaseException) -> bool:
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code == _TOO_MANY_REQUESTS or error.response.is_server_error
-    return isinstance(error, httpx.TransportError)
+    return isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol)
 
 
 @tenacity.retry(

@@ -3,7 +3,7 @@
 Only the model lives here; where the values come from is `pipeline.settings_sources`' concern.
 """
 
-import datetime
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -89,10 +89,10 @@ class DataSettings(Section):
     def _a_date_is_a_span(cls, span: Any) -> Any:
         if isinstance(span, str):
             try:
-                span = datetime.date.fromisoformat(span)
+                span = date.fromisoformat(span)
             except ValueError:
                 return span
-        return span_of_date(span) if type(span) is datetime.date else span
+        return span_of_date(span) if type(span) is date else span
 
     @model_validator(mode="after")
     def _patterns_come_in_pairs(self) -> "DataSettings":

@@ -23,6 +23,7 @@ from schema.features import CLASS_NAMES
 _VARIABLES = "variables/variables"
 _VARIABLE = "variables/{}/.ATTRIBUTES/VARIABLE_VALUE"
 _EMBEDDING = "embedding"
+_TINY = 1e-9
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ class Overlap:
         [vectors], [base_vectors] = embedding.get_weights(), base.network.get_layer(_EMBEDDING).get_weights()
         known, wanted = vectors[self.ids], base_vectors[self.base_ids]
         rotation, _ = orthogonal_procrustes(known, wanted)
-        vectors = vectors @ rotation * (np.linalg.norm(wanted) / max(np.linalg.norm(known), 1e-9))
+        scale = float(np.linalg.norm(wanted)) / max(float(np.linalg.norm(known)), _TINY)
+        vectors = scale * vectors @ rotation
         # Padding and the unknown word are words of both as well.
         vectors[:RESERVED_IDS] = base_vectors[:RESERVED_IDS]
         vectors[self.ids] = wanted

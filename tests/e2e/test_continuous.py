@@ -14,7 +14,8 @@ from types import SimpleNamespace
 
 import pytest
 
-pytestmark = pytest.mark.continuous
+# Thirteen runs in one fixture.
+pytestmark = [pytest.mark.continuous, pytest.mark.timeout(3600)]
 
 DAY = "2026-03-{:02d}"
 PATTERN = "{{YYYY}}-{{MM}}-{{DD}}/v{{VERSION}}/{}.csv"
@@ -56,6 +57,7 @@ class Newsroom:
 
     def __init__(self, directory, webhook):
         self.directory = directory
+        self._runs = 0
         settings = {
             "data.train_pattern": PATTERN.format("train"),
             "data.test_pattern": PATTERN.format("test"),
@@ -105,7 +107,8 @@ class Newsroom:
         from schema.errors import AgNewsError
 
         span = [] if day is None else ["--span", DAY.format(day)]
-        with printed(self.directory / "printed.txt") as output:
+        self._runs += 1
+        with printed(self.directory / f"printed-{self._runs:02}.txt") as output:
             status = 0
             try:
                 cli([*self._arguments, *span], standalone_mode=False)

@@ -32,18 +32,21 @@ def smtp():
             messages.append(message_from_bytes(envelope.content, policy=policy.default))
             return "250 OK"
 
+    class OnAnyPort(Controller):
+        def _trigger_server(self):
+            # It connects to itself to see whether it is up, which port 0 does not let it.
+            self.port = self.server.sockets[0].getsockname()[1]
+            super()._trigger_server()
+
     def authenticate(server, session, envelope, mechanism, data):
-        return AuthResult(success=(data.login, data.password) == (b"user", b"password"))
+        return AuthResult(success=(data.login, data.password) == (b"user", b"password"), handled=False)
 
     def start(*, login=False):
         options = {"authenticator": authenticate, "auth_require_tls": False, "auth_required": True} if login else {}
-        controller = Controller(Handler(), hostname="127.0.0.1", port=0, **options)
-        # With port 0 aiosmtpd cannot find itself to see whether it is up; the socket is there when start returns.
-        controller._trigger_server = lambda: None
+        controller = OnAnyPort(Handler(), hostname="127.0.0.1", port=0, **options)
         controller.start()
         running.append(controller)
-        port = controller.server.sockets[0].getsockname()[1]
-        return SimpleNamespace(messages=messages, settings={**MAIL, "smtp_port": port})
+        return SimpleNamespace(messages=messages, settings={**MAIL, "smtp_port": controller.port})
 
     yield start
     for controller in running:

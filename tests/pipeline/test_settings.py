@@ -64,6 +64,6 @@ def test_a_span_is_a_number_or_a_date(span):
 
 
 def test_the_secrets_of_alerts_are_not_shown():
-    shown = repr(Settings.model_validate({"alerts": {"webhook_url": "secret", "smtp_password": "secret"}}))
-    assert "secret'" not in shown.replace("SecretStr", "")
-    assert "**********" in shown
+    assert "hidden" not in repr(
+        Settings.model_validate({"alerts": {"webhook_url": "hidden", "smtp_password": "hidden"}})
+    )

@@ -155,7 +155,7 @@ def test_a_version_that_has_half_arrived_is_not_ingested(days):
 
 def test_where_no_name_holds_a_span_it_is_said(find, tmp_path):
     source = find(make(tmp_path / "days", "new/train.csv", "new/test.csv"), "{SPAN}/train.csv", "{SPAN}/test.csv")
-    with pytest.raises(DataError, match="no file of span 0 .* none"):
+    with pytest.raises(DataError, match=r"no file of span 0 .* none"):
         source.check_span(None)
 
 

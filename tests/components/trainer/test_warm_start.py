@@ -93,13 +93,15 @@ def test_word_vectors_of_another_width_stay_as_they_are(recipe, words, base):
 @pytest.fixture
 def trained(train_rows, val_rows, words, recipe, tmp_path):
     def run(root, base=None, **changes):
-        return train(train_rows, val_rows, words, recipe(**changes), checkpoint_root=str(tmp_path / root), base=base)
+        # Without twins, which would be compiled a second time.
+        plain = recipe(architecture="lstm", consistency=0.0, perturbation=0.0, **changes)
+        return train(train_rows, val_rows, words, plain, checkpoint_root=str(tmp_path / root), base=base)
 
     return run
 
 
 def test_a_warm_training_begins_where_the_base_model_stands(trained, words):
-    first = trained("a")
+    first = trained("a", epochs=6)
     base = BaseModel("earlier", words, first.network)
     warm, cold = trained("b", base, epochs=1), trained("c", epochs=1)
     assert warm.facts["history"]["loss"][0] < 0.5 * cold.facts["history"]["loss"][0]
@@ -107,8 +109,8 @@ def test_a_warm_training_begins_where_the_base_model_stands(trained, words):
         "base_model": "earlier",
         "words": len(words),
         "known_words": len(words),
-        "layers": 3,
-        "known_layers": 3,
+        "layers": 2,
+        "known_layers": 2,
     }
     assert "warm_start" not in cold.facts
 

@@ -70,16 +70,15 @@ class PreviousStatistics(ResolverStrategy):
     def resolve_artifacts(self, store: mlmd.MetadataStore, input_dict: Artifacts) -> Artifacts:
         [current] = input_dict["current"]
         accepted = {blessing.get_int_custom_property("statistics_id") for blessing in input_dict["blessing"]}
-        source, _ = _origin(store, current)
+        source, span, _ = _origin(store, current)
         earlier = {}
         for artifact in input_dict["statistics"]:
-            before = artifact.span < current.span or (artifact.span == current.span and artifact.id < current.id)
-            if before and artifact.id in accepted:
-                its_source, version = _origin(store, artifact)
-                if its_source == source:
-                    earlier[artifact.span, version, artifact.id] = artifact
+            if artifact.id in accepted:
+                its_source, its_span, version = _origin(store, artifact)
+                if its_source == source and (its_span, artifact.id) < (span, current.id):
+                    earlier[its_span, version, artifact.id] = artifact
         # Another ingestion of the current span is no previous span, unless spans are not used at all.
-        other_spans = {order: artifact for order, artifact in earlier.items() if order[0] != current.span}
+        other_spans = {order: artifact for order, artifact in earlier.items() if order[0] != span}
         return {**input_dict, "statistics": _newest(other_spans or earlier, self._spans)}
 
 
@@ -143,13 +142,14 @@ def _made_of(store: mlmd.MetadataStore, artifact: Artifact) -> list[metadata_sto
     return store.get_artifacts_by_id(inputs)
 
 
-def _origin(store: mlmd.MetadataStore, statistics: Artifact) -> tuple[str | None, int]:
-    """Source and version of the Examples that the statistics were made of."""
+def _origin(store: mlmd.MetadataStore, statistics: Artifact) -> tuple[str | None, int, int]:
+    """Source, span and version of the Examples that the statistics were made of."""
     for artifact in _made_of(store, statistics):
         properties = artifact.custom_properties
         if "source" in properties:
-            return properties["source"].string_value, properties["version"].int_value if "version" in properties else 0
-    return None, 0
+            span, version = (properties[name].int_value if name in properties else 0 for name in ("span", "version"))
+            return properties["source"].string_value, span, version
+    return None, 0, 0
 
 
 def _newest(by_order: Mapping[tuple[int, int, int], Artifact], count: int) -> list[Artifact]:

@@ -55,6 +55,8 @@ class Executor(BaseExampleGenExecutor):
         directory = _beside(examples.uri)
         # TFX's own Do can only write the splits it reads; ours differ.
         self._log_startup(input_dict, output_dict, exec_properties)
+        # TFX's driver leaves the property empty that StatisticsGen hands on.
+        examples.span = examples.get_int_custom_property("span")
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
         try:
             with self._make_beam_pipeline() as pipeline:

@@ -85,6 +85,9 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
     except AgNewsError as error:
         _alert(settings, Event.of_error(error, run_id, str(log)), log)
         raise type(error)(f"{error}\nThe log is {log}") from error
+    except Exception as error:
+        _alert(settings, Event.of_error(error, run_id, str(log)), log)
+        raise
     except KeyboardInterrupt:
         click.echo(f"\nInterrupted; the next run goes on from the last finished component. The log is {log}", err=True)
         # Beam's and TensorFlow's threads may be in the middle of work that nobody waits for any more.

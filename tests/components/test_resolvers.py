@@ -93,7 +93,7 @@ def ingested(store):
         if version is not None:
             made.set_int_custom_property("version", version)
         statistics = standard_artifacts.ExampleStatistics()
-        statistics.id, statistics.span = statistics_id, span
+        statistics.id = statistics_id
         blessing = ValidationBlessing()
         blessing.id = 1000 + examples_id
         blessing.set_int_custom_property("examples_id", examples_id)

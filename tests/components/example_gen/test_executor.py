@@ -84,6 +84,7 @@ def test_train_is_split_and_test_stays_test(data):
     assert len(train) > len(val) > 5
     assert titles(test) == {"test", "more"}
     assert artifact_utils.decode_split_names(examples.split_names) == ["train", "val", "test"]
+    assert examples.span == 8  # Which StatisticsGen hands on.
 
 
 def test_a_row_keeps_its_split_when_other_rows_come(data):

@@ -49,6 +49,8 @@ def agnews(*arguments, cwd):
         (["run", "--set", "epochs"], 2, "expected KEY=VALUE"),
         (["run", "--data", "gone"], 3, "gone: no such directory"),
         (["run", "--profile", "production"], 5, "set it to a local directory"),
+        (["run", "--span", "2026-03-01"], 2, "flag --span: data: span needs a train_pattern"),
+        (["run", "--span", "yesterday"], 2, "flag --span: data.span: "),
         (["config", "check", "gone.yaml"], 2, "gone.yaml"),
         (["rn"], 2, "did you mean 'run'"),
         (["data", "sample", "--to", "."], 2, "exists"),

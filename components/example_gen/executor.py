@@ -72,9 +72,7 @@ class Executor(BaseExampleGenExecutor):
         report = IngestionReport.read(directory)
         counts = report.properties()
         if options["dated"] and not (counts["rows_train"] or counts["rows_val"] or counts["rows_quarantined"]):
-            raise NothingToTrain(
-                f"span {examples.get_int_custom_property('span')} is empty: its training files hold no rows"
-            )
+            raise NothingToTrain(f"the span is empty: {_training_files(exec_properties)} hold no rows")
         report.check(options["max_bad_fraction"])
         for name, value in counts.items():
             _set_property(examples, name, value)
@@ -89,9 +87,7 @@ class Executor(BaseExampleGenExecutor):
         """The output splits, as collections of tf.Examples by name."""
         options = _options(exec_properties)
         directory = exec_properties[_REPORT_DIRECTORY]
-        input_config = proto_utils.json_to_proto(
-            exec_properties[standard_component_specs.INPUT_CONFIG_KEY], example_gen_pb2.Input()
-        )
+        input_config = _input_config(exec_properties)
         read = self.GetInputSourceToExamplePTransform()
         rows = {
             split.name: pipeline | f"Read[{split.name}]" >> read(exec_properties, split.pattern)
@@ -154,6 +150,18 @@ def _example(row: Row) -> tf.train.Example:
         LENGTH_BUCKET: text(length_bucket(row.text_length)),
     }
     return tf.train.Example(features=tf.train.Features(feature=features))
+
+
+def _training_files(exec_properties: dict[str, Any]) -> str:
+    splits = _input_config(exec_properties).splits
+    [pattern] = [split.pattern for split in splits if split.name == TRAIN]
+    return os.path.join(exec_properties[standard_component_specs.INPUT_BASE_KEY], pattern)
+
+
+def _input_config(exec_properties: dict[str, Any]) -> example_gen_pb2.Input:
+    return proto_utils.json_to_proto(
+        exec_properties[standard_component_specs.INPUT_CONFIG_KEY], example_gen_pb2.Input()
+    )
 
 
 def _options(exec_properties: dict[str, Any]) -> dict[str, Any]:

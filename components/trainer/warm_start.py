@@ -106,14 +106,12 @@ class Overlap:
         vectors[self.ids] = wanted
         embedding.set_weights([vectors])
 
-    def facts(self, network: keras.Model, words: Sequence[str], base: BaseModel) -> dict[str, str | int]:
-        """How much was taken over, for people."""
+    def facts(self, network: keras.Model, words: Sequence[str], base: BaseModel) -> dict[str, str]:
+        """How much is taken over, for people."""
         return {
             "base_model": base.place,
-            "words": len(words),
-            "known_words": len(self.ids),
-            "layers": len(_shapes(network)) - 1,
-            "known_layers": len(self.layers),
+            "words_taken": f"{len(self.ids):,} of {len(words):,}",
+            "layers_taken": f"{len(self.layers)} of {len(_shapes(network)) - 1}",
         }
 
 

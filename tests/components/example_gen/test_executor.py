@@ -181,7 +181,7 @@ def test_rows_read_are_rows_written_plus_rows_quarantined(tmp_path_factory, line
 @pytest.mark.parametrize("content", ["", '"class","title","description"\n'], ids=["no line", "a header alone"])
 def test_a_span_without_training_rows_is_nothing_to_train_and_no_error(data, content):
     (data / "train.csv").write_text(content)
-    with pytest.raises(NothingToTrain, match="span 8 is empty"):
+    with pytest.raises(NothingToTrain, match=r"the span is empty: .*train\.csv hold no rows"):
         ingest(data, dated=True)
     with pytest.raises(DataError, match="none is left for the split train"):
         ingest(data)

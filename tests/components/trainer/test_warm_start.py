@@ -107,10 +107,8 @@ def test_a_warm_training_begins_where_the_base_model_stands(trained, words):
     assert warm.facts["history"]["loss"][0] < 0.5 * cold.facts["history"]["loss"][0]
     assert warm.facts["warm_start"] == {
         "base_model": "earlier",
-        "words": len(words),
-        "known_words": len(words),
-        "layers": 2,
-        "known_layers": 2,
+        "words_taken": "38 of 38",
+        "layers_taken": "2 of 2",
     }
     assert "warm_start" not in cold.facts
 

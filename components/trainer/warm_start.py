@@ -18,6 +18,7 @@ from components.trainer.architectures import build_network
 from components.trainer.recipe import network_of
 from components.trainer.report import FACTS_FILE
 from components.transform import RESERVED_IDS, VOCABULARY
+from schema.errors import RunError
 from schema.features import CLASS_NAMES
 
 _VARIABLES = "variables/variables"
@@ -42,21 +43,31 @@ class BaseModel:
 
 
 def read_base_model(export_dir: str) -> BaseModel:
-    """Reads the network of an export that this Trainer wrote."""
-    with tf.io.gfile.GFile(os.path.join(export_dir, FACTS_FILE)) as file:
-        recipe = json.load(file)["recipe"]
-    with tf.io.gfile.GFile(os.path.join(export_dir, "assets", VOCABULARY)) as file:
-        words = file.read().split("\n")[:-1]
-    network = build_network(
-        network_of(recipe),
-        vocabulary_size=len(words) + RESERVED_IDS,
-        classes=len(CLASS_NAMES),
-        seed=recipe["seed"],
-        use_cudnn=False,
-    )
-    checkpoint = tf.train.load_checkpoint(os.path.join(export_dir, _VARIABLES))
-    for index, variable in enumerate(network.variables):
-        variable.assign(checkpoint.get_tensor(_VARIABLE.format(index)))
+    """Reads the network of an export that this Trainer wrote.
+
+    Raises:
+        RunError: it is gone, or is none of this Trainer's.
+    """
+    try:
+        with tf.io.gfile.GFile(os.path.join(export_dir, FACTS_FILE)) as file:
+            recipe = json.load(file)["recipe"]
+        with tf.io.gfile.GFile(os.path.join(export_dir, "assets", VOCABULARY)) as file:
+            words = file.read().split("\n")[:-1]
+        network = build_network(
+            network_of(recipe),
+            vocabulary_size=len(words) + RESERVED_IDS,
+            classes=len(CLASS_NAMES),
+            seed=recipe["seed"],
+            use_cudnn=False,
+        )
+        checkpoint = tf.train.load_checkpoint(os.path.join(export_dir, _VARIABLES))
+        for index, variable in enumerate(network.variables):
+            variable.assign(checkpoint.get_tensor(_VARIABLE.format(index)))
+    except (tf.errors.OpError, KeyError, ValueError) as error:
+        raise RunError(
+            f"the base model {export_dir} cannot be read: {error}; put it back, or train without it "
+            "(--set trainer.warm_start=false)"
+        ) from error
     return BaseModel(export_dir, words, network)
 
 

@@ -4,17 +4,15 @@ import contextlib
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.alerts import Event, Kind, notify
 from pipeline.cli.options import settings_options
+from pipeline.runners.logs import logged_to
 from pipeline.settings import Settings
 from pipeline.settings_sources import Loaded
 from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, RunError
-
-if TYPE_CHECKING:
-    from pipeline.alerts import Event
 
 _PLAIN_WIDTH = 120
 
@@ -35,10 +33,8 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
     """
     from rich.console import Console
 
-    from pipeline.alerts import Event, Kind
     from pipeline.cli.data import resolve_source
     from pipeline.runners.display import LiveDisplay, PlainDisplay
-    from pipeline.runners.logs import logged_to
     from pipeline.runners.run_id import new_run_id
 
     settings = loaded.settings
@@ -94,11 +90,8 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
         _exit_at_once(130)
 
 
-def _alert(settings: Settings, event: "Event", log: Path) -> None:
+def _alert(settings: Settings, event: Event, log: Path) -> None:
     """Tells people, with the log open for what there is to say about it."""
-    from pipeline.alerts import notify
-    from pipeline.runners.logs import logged_to
-
     with logged_to(log, verbose=False):
         problems = notify(settings, event)
     for problem in problems:

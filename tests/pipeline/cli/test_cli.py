@@ -118,3 +118,15 @@ def test_nothing_to_download_shows_nothing_on_the_way(tmp_path, monkeypatch):
 
     monkeypatch.setattr(download, "download", lambda directory, progress: None)
     assert run("data", "fetch", "--to", str(tmp_path / "data")).stderr == ""
+
+
+def test_a_run_that_fails_tells_people_and_shows_an_alert_that_could_not_be_sent(tmp_path, http_sink):
+    with http_sink(404) as sink:
+        ended = agnews("run", "--data", "gone", "--set", f"alerts.webhook_url={sink.url}", cwd=tmp_path)
+    assert ended.returncode == 3
+    assert len(sink.bodies) == 1
+    assert "gone: no such directory" in sink.bodies[0]
+    shown = "the alert could not be sent by webhook: the server answered 404 Not Found"
+    [log] = (tmp_path / "runs/logs").iterdir()
+    assert shown in ended.stderr
+    assert shown in log.read_text()

@@ -24,7 +24,7 @@ _TOO_MANY_REQUESTS = 429
 
 
 class Kind(StrEnum):
-    """What happened; the values are those of the setting `alerts.on`."""
+    """What happened; the values are those of the setting `alerts.events`."""
 
     FAILED = "failed"
     DRIFT = "drift"
@@ -72,7 +72,7 @@ def notify(settings: Settings, event: Event) -> list[str]:
         Of each channel that failed a sentence that says so; it holds no secret.
     """
     alerts = settings.alerts
-    if event.kind not in alerts.on:
+    if event.kind not in alerts.events:
         return []
     logger.warning("alert", extra={"fields": asdict(event)})
     channels: dict[str, Callable[[AlertSettings, str, str], None]] = {}

@@ -284,7 +284,7 @@ class MetadataSettings(Section):
 class AlertSettings(Section):
     """Who is told when a run needs people. The log always has it."""
 
-    on: tuple[Literal["failed", "drift", "not_blessed", "waiting"], ...] = Field(
+    events: tuple[Literal["failed", "drift", "not_blessed", "waiting"], ...] = Field(
         ("failed", "drift", "not_blessed", "waiting"), description="what is told; waiting: for an approval"
     )
     webhook_url: SecretStr | None = Field(

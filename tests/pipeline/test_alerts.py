@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.alerts import Event, Kind, notify
 from pipeline.settings import Settings
+from pipeline.settings_sources import load
 from schema.errors import ApprovalPending, DataError, DriftError
 
 EVENT = Event(Kind.DRIFT, "local-1", "split train, feature label: drifted\nNext: look at it", "/runs/logs/local-1.log")
@@ -156,7 +157,7 @@ def test_one_channel_that_fails_does_not_stop_the_other(smtp, http_sink):
 
 def test_what_is_not_wanted_is_not_told(http_sink, caplog):
     with http_sink() as sink, caplog.at_level(logging.INFO):
-        assert notify(settings(webhook_url=sink.url, on=["failed"]), EVENT) == []
+        assert notify(settings(webhook_url=sink.url, events=["failed"]), EVENT) == []
     assert sink.bodies == []
     assert caplog.text == ""
 
@@ -175,7 +176,7 @@ def test_an_error_is_an_event(error, kind):
 
 
 def test_every_kind_can_be_asked_for():
-    assert list(settings().alerts.on) == [kind.value for kind in Kind]
+    assert list(settings().alerts.events) == [kind.value for kind in Kind]
 
 
 def test_nothing_of_tensorflow_is_needed():
@@ -183,3 +184,10 @@ def test_nothing_of_tensorflow_is_needed():
     assert (
         subprocess.run([sys.executable, "-c", code], timeout=60, env={"PYTHONPATH": ":".join(sys.path)}).returncode == 0
     )
+
+
+def test_the_events_may_stand_in_a_settings_file(tmp_path):
+    # A key like "on" would be YAML's word for true.
+    (tmp_path / "settings.yaml").write_text("alerts:\n  events: [drift]\n  mail_to: [a@example.com, b@example.com]\n")
+    alerts = load(config_file=tmp_path / "settings.yaml", environ={}).settings.alerts
+    assert (alerts.events, alerts.mail_to) == (("drift",), ("a@example.com", "b@example.com"))

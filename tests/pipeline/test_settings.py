@@ -27,7 +27,7 @@ def test_local_places_are_absolute_and_remote_ones_stay():
         ({"data": {"span": "2026-02-31"}}, "valid integer"),
         ({"alerts": {"smtp_host": "mail"}}, "needs mail_from and mail_to"),
         ({"alerts": {"webhook_url": "a", "webhook_url_file": "b"}}, "exclude each other"),
-        ({"alerts": {"on": ["success"]}}, "failed"),
+        ({"alerts": {"events": ["success"]}}, "failed"),
         ({"trainer": {"bucket_boundaries": [40, 20]}}, "must rise"),
         ({"trainer": {"warmup_requests": 1001}}, "less than or equal to 1000"),
         ({"metadata": {"backend": "postgresql"}}, "needs host"),

@@ -6,7 +6,7 @@ export PYTHONDONTWRITEBYTECODE :=
 AGNEWS := .venv/bin/agnews
 SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
 
-.PHONY: help run test test-real test-kubeflow bench-train bench-stages bench-serve lint types format picture lock clean default dev
+.PHONY: help run test test-real test-continuous test-kubeflow bench-train bench-stages bench-serve lint types format picture lock clean default dev
 
 help:  ## Say what there is.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -15,7 +15,10 @@ run: default  ## Run the whole pipeline; ARGS="--profile sample" passes options 
 	@$(AGNEWS) run $(ARGS)
 
 test: dev lint types  ## Check style and types, then run the tests, one of them the whole pipeline on synthetic rows.
-	.venv/bin/python -m pytest -m "not real and not kubeflow"
+	.venv/bin/python -m pytest -m "not real and not continuous and not kubeflow"
+
+test-continuous: dev  ## Feed ten days to the pipeline, good and bad ones, and check what is trained and pushed.
+	.venv/bin/python -m pytest -m continuous
 
 test-real: dev  ## Run the pipeline on the data in AG_NEWS_DIR and check what it reaches.
 	.venv/bin/python -m pytest -m real -s

@@ -62,6 +62,7 @@ setup(
             *_KUBEFLOW,
             "pytest",
             "pytest-timeout",
+            "aiosmtpd",
             "hypothesis",
             "ruff",
             "mypy",

@@ -59,6 +59,7 @@ def create_pipeline(
     example_validator = ExampleValidator(statistics=statistics, schema=schema)
     previous_statistics = history.previous_statistics(examples, statistics)
     gate = ValidationGate(
+        examples=examples,
         statistics=statistics,
         schema=schema,
         anomalies=example_validator.outputs["anomalies"],
@@ -66,8 +67,16 @@ def create_pipeline(
     )
     keepers = history.keep(examples, statistics, gate.outputs["blessing"])
 
+    # What is trained on and judged by from here on: this run's rows, or where rows come in spans, the latest of them.
+    window = history.window(examples, statistics) if source.dated else []
+    training_examples, training_statistics = examples, statistics
+    if window:
+        window[0].add_upstream_node(gate)
+        training_examples, training_statistics = (window[0].outputs[name] for name in ("examples", "statistics"))
+        examples = window[0].outputs["newest"]
+
     transform = Transform(
-        examples=examples,
+        examples=training_examples,
         schema=schema,
         preprocessing_fn="components.transform.preprocessing_fn",
         splits_config=transform_pb2.SplitsConfig(analyze=[TRAIN], transform=[TRAIN, VAL]),
@@ -82,13 +91,16 @@ def create_pipeline(
         "train_args": trainer_pb2.TrainArgs(splits=[TRAIN]),
         "eval_args": trainer_pb2.EvalArgs(splits=[VAL]),
     }
-    recipe = settings.trainer.model_dump(mode="json") | {"code": code_version("trainer")}
+    # Whether the start is warm, the input `base_model` says.
+    recipe = settings.trainer.model_dump(mode="json", exclude={"warm_start"}) | {"code": code_version("trainer")}
     tuner = None
     if settings.tuner.enabled:
         search = {"trials": settings.tuner.trials, "epochs": settings.tuner.trial_epochs}
         tuner = Tuner(tuner_fn="components.trainer.tuner.tuner_fn", custom_config=recipe | search, **training)
+    base = [history.base_model(transform.outputs["transform_graph"])] if settings.trainer.warm_start else []
     trainer = Trainer(
         run_fn="components.trainer.run_fn.run_fn",
+        base_model=base[0].outputs["model"] if base else None,
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
         custom_config=recipe
         | {
@@ -109,8 +121,8 @@ def create_pipeline(
     ).with_id("Evaluator")
     infra_validator = _infra_validator(settings.infra_validator, model, examples)
     model_card = ModelCardGen(
-        examples=examples,
-        statistics=statistics,
+        examples=training_examples,
+        statistics=training_statistics,
         transform_graph=transform.outputs["transform_graph"],
         transformed_examples=transform.outputs["transformed_examples"],
         model=model,
@@ -140,7 +152,7 @@ def create_pipeline(
         waiting.add_upstream_node(model_card)
     components = [
         *(example_gen, schema_gen, statistics_gen, example_validator, previous_statistics, gate, *keepers),
-        *(transform, *([tuner] if tuner else []), trainer, baseline, evaluator, infra_validator),
+        *(*window, transform, *([tuner] if tuner else []), *base, trainer, baseline, evaluator, infra_validator),
         *(model_card, *approval, pusher),
     ]
     if until:

@@ -7,7 +7,8 @@ from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.types import Channel, standard_artifacts
 
-from components.resolvers import LatestOtherBlessedModel, PreviousStatistics
+from components.resolvers import LatestBlessedModelBefore, LatestOtherBlessedModel, LatestSpans, PreviousStatistics
+from components.validation_gate import ValidationBlessing
 from pipeline.metadata_store import connection_config
 from pipeline.settings import Settings
 
@@ -23,6 +24,14 @@ class History(Protocol):
 
     def keep(self, examples: Channel, statistics: Channel, accepted: Channel) -> list[BaseNode]:
         """The nodes that keep accepted statistics, where that does not happen by itself."""
+
+    def window(self, examples: Channel, statistics: Channel) -> list[BaseNode]:
+        """Where rows come in spans: the node whose outputs `examples`, `statistics` and `newest` are what is trained on
+        and judged by; without one, this run's rows are.
+        """
+
+    def base_model(self, graph: Channel) -> BaseNode:
+        """A node whose output `model` is what a warm start begins with."""
 
     def baseline(self, candidate: Channel) -> BaseNode:
         """A node whose output `model` is what the candidate is compared with."""
@@ -42,10 +51,33 @@ class MetadataHistory:
             strategy_class=PreviousStatistics,
             current=current,
             statistics=Channel(type=standard_artifacts.ExampleStatistics),
+            blessing=Channel(type=ValidationBlessing),
+            config={"spans": self._settings.data.window},
         ).with_id("PreviousStatisticsResolver")
 
     def keep(self, examples: Channel, statistics: Channel, accepted: Channel) -> list[BaseNode]:
         return []
+
+    def window(self, examples: Channel, statistics: Channel) -> list[BaseNode]:
+        return [
+            Resolver(
+                strategy_class=LatestSpans,
+                newest=examples,
+                newest_statistics=statistics,
+                examples=Channel(type=standard_artifacts.Examples),
+                statistics=Channel(type=standard_artifacts.ExampleStatistics),
+                blessing=Channel(type=ValidationBlessing),
+                config={"spans": self._settings.data.window},
+            ).with_id("WindowResolver")
+        ]
+
+    def base_model(self, graph: Channel) -> BaseNode:
+        return Resolver(
+            strategy_class=LatestBlessedModelBefore,
+            graph=graph,
+            model=Channel(type=standard_artifacts.Model),
+            model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+        ).with_id("BaseModelResolver")
 
     def baseline(self, candidate: Channel) -> BaseNode:
         return Resolver(

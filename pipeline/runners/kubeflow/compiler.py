@@ -103,6 +103,8 @@ def _check_settings(settings: Settings) -> None:
             "promotion.require_approval needs the metadata store, which the pods of Kubeflow cannot ask: compile with "
             "another pusher.destination to look at a model first, and approve and push it with agnews run"
         )
+    if settings.data.window > 1:
+        raise SettingsError("data.window needs the metadata store, which pods cannot ask: leave it at 1")
     if settings.infra_validator.platform != "process":
         raise SettingsError("infra_validator.platform must be process: TFX cannot compile its own for Kubeflow")
     places = {

@@ -5,6 +5,7 @@ from tfx.types import Channel
 
 from components.earlier_runs import KeepStatistics, KeptStatistics, PushedBaseline
 from pipeline.runners.kubeflow.tasks import BASELINE, KEEPER, PREVIOUS_STATISTICS
+from schema.errors import SettingsError
 
 
 class DirectoryHistory:
@@ -33,6 +34,12 @@ class DirectoryHistory:
                 examples=examples, statistics=statistics, accepted=accepted, directory=self._statistics
             ).with_id(KEEPER)
         ]
+
+    def window(self, examples: Channel, statistics: Channel) -> list[BaseNode]:
+        return []
+
+    def base_model(self, graph: Channel) -> BaseNode:
+        raise SettingsError("trainer.warm_start needs the metadata store, which pods cannot ask: leave it off")
 
     def baseline(self, candidate: Channel) -> BaseNode:
         return PushedBaseline(candidate=candidate, versions=self._versions).with_id(BASELINE)

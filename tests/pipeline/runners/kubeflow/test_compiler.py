@@ -192,6 +192,8 @@ def test_with_places_in_an_object_store_no_volume_is_needed(settings_at):
         ({"data__path": "/home/me"}, "data.path"),
         ({"pusher__destination": "/agnewsletter"}, "pusher.destination"),
         ({"promotion__require_approval": "true"}, "promotion.require_approval"),
+        ({"trainer__warm_start": "true"}, "trainer.warm_start"),
+        ({"data__train_pattern": "{SPAN}/a", "data__test_pattern": "{SPAN}/b", "data__window": "2"}, "data.window"),
         ({"infra_validator__platform": "kubernetes"}, "infra_validator.platform"),
     ],
 )

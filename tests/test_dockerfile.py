@@ -148,7 +148,7 @@ def test_versions_are_named(instructions):
     installed = re.findall(r"pip install [^&]*", "\n".join(values(instructions, "builder", "RUN")))
     assert installed
     assert [words for words in installed if "==" not in words] == []
-    [uv] = re.findall(r"^uv_version=(\S+)$", (ROOT / "scripts/setup.sh").read_text(), re.MULTILINE)
+    [uv] = re.findall(r"^uv_version=([0-9.]+)$", (ROOT / "scripts/setup.sh").read_text(), re.MULTILINE)
     assert f"uv=={uv}" in installed[0]
 
 

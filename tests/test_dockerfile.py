@@ -143,7 +143,7 @@ def test_the_cpu_variant_is_what_is_built_by_default(instructions):
 
 
 def test_versions_are_named(instructions):
-    [base] = values(instructions, "", "ARG")
+    [base] = [value for name, value in instructions[""] if name == "ARG"]
     assert re.fullmatch(r"BASE=python:3\.11-slim-trixie", base)
     installed = re.findall(r"pip install [^&]*", "\n".join(values(instructions, "builder", "RUN")))
     assert installed

@@ -143,12 +143,12 @@ def test_the_cpu_variant_is_what_is_built_by_default(instructions):
 
 
 def test_versions_are_named(instructions):
-    [base] = values(instructions, "", "ARG")
+    [base] = [value for name, value in instructions[""] if name == "ARG"]
     assert re.fullmatch(r"BASE=python:3\.11-slim-trixie", base)
     installed = re.findall(r"pip install [^&]*", "\n".join(values(instructions, "builder", "RUN")))
     assert installed
     assert [words for words in installed if "==" not in words] == []
-    [uv] = re.findall(r"^uv_version=(\S+)$", (ROOT / "scripts/setup.sh").read_text(), re.MULTILINE)
+    [uv] = re.findall(r"^uv_version=([0-9.]+)$", (ROOT / "scripts/setup.sh").read_text(), re.MULTILINE)
     assert f"uv=={uv}" in installed[0]
 
 

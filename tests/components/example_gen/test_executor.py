@@ -22,7 +22,7 @@ def line(label, title, text):
     return f'"{label}","{title}","{text}"\n'
 
 
-def ingest(base, *, max_bad_fraction=0.0, val_fraction=0.3, dated=False):
+def ingest(base, *, max_bad_fraction=0.0, val_fraction=0.3, dated=False, **more):
     options = struct_pb2.Struct()
     options.update(
         {
@@ -33,6 +33,7 @@ def ingest(base, *, max_bad_fraction=0.0, val_fraction=0.3, dated=False):
             "synthetic": False,
             "dated": dated,
         }
+        | more
     )
     custom_config = example_gen_pb2.CustomConfig()
     custom_config.custom_config.Pack(options)
@@ -125,6 +126,12 @@ def test_bad_rows_go_to_quarantine_with_file_row_and_reason(data):
     assert os.path.dirname(examples.get_string_custom_property("quarantine_uri")) == str(
         data / "AgNewsExampleGen/quarantine/7"
     )
+
+
+def test_an_orchestrator_can_name_the_directory_of_all_quarantines(data, tmp_path):
+    examples = ingest(data, quarantine_root=str(tmp_path / "kept"))
+    [directory] = (tmp_path / "kept").iterdir()
+    assert os.path.dirname(examples.get_string_custom_property("quarantine_uri")) == str(directory)
 
 
 def test_too_many_bad_rows_stop_the_run_with_a_summary(data):

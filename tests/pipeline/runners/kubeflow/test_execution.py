@@ -96,6 +96,7 @@ def test_a_span_that_drifted_from_the_accepted_one_before_it_is_refused(
 
 
 @pytest.mark.kubeflow
+@pytest.mark.timeout(1800)
 def test_what_the_pods_run_ends_in_a_push(kubeflow, compiled_for, tmp_path):
     write_synthetic(tmp_path / "elsewhere", train_rows=400, test_rows=100, seed=7)
     specification = compiled_for(tmp_path, **SMALL).documents[0]

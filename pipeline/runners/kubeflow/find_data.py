@@ -66,7 +66,9 @@ def main(argv: list[str]) -> None:
     from kfp.pipeline_spec.pipeline_spec_pb2 import ExecutorInput, ExecutorOutput
     from tfx.dsl.io import fileio
 
-    executor_input = json_format.Parse(arguments.json_serialized_invocation_args, ExecutorInput())
+    executor_input = json_format.Parse(
+        arguments.json_serialized_invocation_args, ExecutorInput(), ignore_unknown_fields=True
+    )
     parameters = json_format.MessageToDict(executor_input)["inputs"]["parameterValues"]
     found = find(parameters["data_path"], parameters["input_config"], int(parameters["span"]))
     output = ExecutorOutput()

@@ -48,6 +48,8 @@ def fill(parameters: Mapping[str, Any], templates: list[str]) -> dict[str, Any]:
         name, *keys = place.split(".")
         [parameter] = [one for one in parameters if f"{{{one}}}" in template]
         value = parameters[parameter]
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # Protocol buffers know no whole numbers in JSON; no parameter of ours is a fraction.
         if template != f"{{{parameter}}}":
             value = template.replace(f"{{{parameter}}}", str(value))
         used.add(parameter)

@@ -34,6 +34,11 @@ def test_a_parameter_goes_into_the_json_of_an_execution_property_with_its_type()
     assert json.loads(filled["custom_config"]) == {"epochs": 3, "seed": 1}
 
 
+def test_a_whole_number_stays_one_where_json_says_it_with_a_point():
+    filled = pod.fill({"custom_config": '{"epochs": 5}', "epochs": 3.0}, ["custom_config.epochs={epochs}"])
+    assert filled["custom_config"] == '{"epochs": 3}'
+
+
 def test_a_template_may_hold_text_around_the_parameter():
     filled = pod.fill(
         {"push": '{"filesystem": {"base": "x"}}', "log": "y", "place": "/a"},

@@ -6,7 +6,8 @@ export PYTHONDONTWRITEBYTECODE :=
 AGNEWS := .venv/bin/agnews
 SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
 
-.PHONY: help run test test-real test-airflow test-postgres airflow airflow-stop bench-train bench-stages bench-serve lint types format picture lock clean default dev
+.PHONY: help run test test-real test-continuous test-airflow test-postgres test-kubeflow airflow airflow-stop \
+	bench-train bench-stages bench-serve lint types format picture lock clean default dev
 
 help:  ## Say what there is.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -15,7 +16,10 @@ run: default  ## Run the whole pipeline; ARGS="--profile sample" passes options 
 	@$(AGNEWS) run $(ARGS)
 
 test: dev lint types  ## Check style and types, then run the tests, one of them the whole pipeline on synthetic rows.
-	.venv/bin/python -m pytest -m "not real and not airflow and not postgres"
+	.venv/bin/python -m pytest -m "not real and not continuous and not kubeflow and not airflow and not postgres"
+
+test-continuous: dev  ## Feed ten days to the pipeline, good and bad ones, and check what is trained and pushed.
+	.venv/bin/python -m pytest -m continuous
 
 test-real: dev  ## Run the pipeline on the data in AG_NEWS_DIR and check what it reaches.
 	.venv/bin/python -m pytest -m real -s
@@ -33,6 +37,8 @@ test-airflow: dev  ## Run the DAG in a real Airflow, for two days and after a ki
 
 test-postgres: dev  ## Run the pipeline with its metadata in a real PostgreSQL server.
 	.venv/bin/python -m pytest -m postgres
+test-kubeflow: dev  ## Compile for Kubeflow and run what each pod runs, through to a push.
+	.venv/bin/python -m pytest tests/pipeline/runners/kubeflow tests/test_dockerfile.py
 
 bench-train: default  ## Train in the seed notebook's way and in ours, in turns; ARGS="--rounds 3".
 	@PYTHONPATH=. .venv/bin/python -m benchmarks.train $(ARGS)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+_KUBEFLOW = ["kfp[kubernetes]>=2.16,<2.17"]
+
 setup(
     name="agnews-pipeline",
     version="0.1.0",
@@ -54,11 +56,13 @@ setup(
     ],
     extras_require={
         "airflow": ["apache-airflow>=2.11,<3"],
-        "kubeflow": ["kfp>=2.16,<2.17"],
+        "kubeflow": _KUBEFLOW,
         "gpu": ["tensorflow[and-cuda]==2.21.*"],
         "dev": [
+            *_KUBEFLOW,
             "pytest",
             "pytest-timeout",
+            "aiosmtpd",
             "hypothesis",
             "ruff",
             "mypy",
@@ -66,6 +70,7 @@ setup(
             "playwright",
             "check-jsonschema",
             "kubernetes-validate",
+            "dockerfile-parse",
         ],
     },
     entry_points={"console_scripts": ["agnews = pipeline.cli:main"]},

@@ -1,17 +1,22 @@
-"""The files of an export, wherever it lies: what its fingerprint is made of, and who trained it."""
+"""Exports and pushed versions, wherever they lie: what their fingerprint is made of, and who trained them."""
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
 from schema.audit import manifest
 
 # The Trainer's facts, in the export itself.
 _FACTS = "assets.extra/training.json"
+# SavedModel's own fingerprint holds an identifier drawn at the export: no two exports share it.
+_FINGERPRINT = "fingerprint.pb"
+SAVED_MODEL = "saved_model.pb"
 
 
 def files_of(export: str) -> dict[str, str]:
@@ -33,6 +38,31 @@ def author_of(export: str) -> str:
     with _local(export) as directory:
         facts = directory / _FACTS
         return str(json.loads(facts.read_text(encoding="utf-8")).get("trained_by", "")) if facts.exists() else ""
+
+
+def version_numbers(directory: str) -> list[int]:
+    """Numbers of the versions below a directory that TensorFlow Serving watches, in order; none where it is not."""
+    if not fileio.exists(directory):
+        return []
+    names = (name.rstrip("/") for name in fileio.listdir(directory))
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def pushed_versions(directory: str) -> Iterator[str]:
+    """Directories of the versions that are there whole, the newest first."""
+    for number in reversed(version_numbers(directory)):
+        version = os.path.join(directory, str(number))
+        if fileio.exists(os.path.join(version, SAVED_MODEL)):
+            yield version
+
+
+def same_export(one: str, other: str) -> bool:
+    """Whether two directories hold the same SavedModel."""
+    paths = [os.path.join(directory, _FINGERPRINT) for directory in (one, other)]
+    if not all(fileio.exists(path) for path in paths):
+        return False
+    ours, theirs = (io_utils.read_bytes_file(path) for path in paths)
+    return ours == theirs
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.utils import io_utils, proto_utils
 
 from components.approval import Approval, Decision, Rules, require_approval
-from components.exports import files_of
+from components.exports import SAVED_MODEL, files_of, same_export, version_numbers
 from schema.audit import AuditLog, Entry, differences, fingerprint, identity
 from schema.errors import RunError
 
@@ -26,9 +26,6 @@ MLMD_UUID = "assets.extra/mlmd_uuid"
 APPROVAL, APPROVAL_RULES, AUDIT_LOG = "approval", "approval_rules", "audit_log"
 _INCOMING = ".incoming-"
 _LOCK = ".push.lock"
-# SavedModel's own fingerprint holds an identifier drawn at the export: no two exports share it.
-_FINGERPRINT = "fingerprint.pb"
-_LAST = "saved_model.pb"
 
 
 class Executor(executor.Executor):
@@ -176,7 +173,7 @@ def push_local(
     with filelock.FileLock(base / _LOCK):
         for stale in base.glob(f"{_INCOMING}*"):
             shutil.rmtree(stale)
-        versions = _versions(os.listdir(base))
+        versions = version_numbers(str(base))
         if pushed := _pushed_already(saved_model, destination, versions):
             return pushed
         incoming = base / f"{_INCOMING}{uuid.uuid4().hex}"
@@ -193,19 +190,15 @@ def push_local(
 def _push_remote(saved_model: str, destination: str, *, mlmd_uuid: str, files: dict[str, str]) -> str:
     """An object store renames nothing: the file that makes a directory a SavedModel goes last."""
     fileio.makedirs(destination)
-    versions = _versions([name.rstrip("/") for name in fileio.listdir(destination)])
+    versions = version_numbers(destination)
     if pushed := _pushed_already(saved_model, destination, versions):
         return pushed
     final = f"{destination}/{_next_version(versions, None)}"
-    io_utils.copy_dir(saved_model, final, deny_regex_patterns=[_LAST.replace(".", r"\.")])
+    io_utils.copy_dir(saved_model, final, deny_regex_patterns=[SAVED_MODEL.replace(".", r"\.")])
     _stamp(final, mlmd_uuid)
-    _require_same({name: digest for name, digest in files.items() if name != _LAST}, final)
-    io_utils.copy_file(f"{saved_model}/{_LAST}", f"{final}/{_LAST}")
+    _require_same({name: digest for name, digest in files.items() if name != SAVED_MODEL}, final)
+    io_utils.copy_file(f"{saved_model}/{SAVED_MODEL}", f"{final}/{SAVED_MODEL}")
     return final
-
-
-def _versions(names: list[str]) -> list[int]:
-    return sorted(int(name) for name in names if name.isdecimal())
 
 
 def _next_version(versions: list[int], now: float | None) -> int:
@@ -217,11 +210,8 @@ def _pushed_already(saved_model: str, destination: str, versions: list[int]) -> 
     if not versions:
         return None
     version_directory = os.path.join(destination, str(versions[-1]))
-    paths = [os.path.join(directory, _FINGERPRINT) for directory in (saved_model, version_directory)]
-    if not all(fileio.exists(path) for path in [*paths, os.path.join(version_directory, _LAST)]):
-        return None
-    ours, theirs = (io_utils.read_bytes_file(path) for path in paths)
-    return version_directory if ours == theirs else None
+    whole = fileio.exists(os.path.join(version_directory, SAVED_MODEL))
+    return version_directory if whole and same_export(saved_model, version_directory) else None
 
 
 def _stamp(directory: str, mlmd_uuid: str) -> None:

@@ -8,7 +8,7 @@ from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import infra_validator_pb2, trainer_pb2, transform_pb2
-from tfx.types import Channel, standard_artifacts
+from tfx.types import Channel
 
 from components.approval import ApprovalDecision, ApprovalGate, DecisionsOnModel, RequestApproval, Rules
 from components.evaluator import eval_config
@@ -18,27 +18,30 @@ from components.example_gen.sources import DataSource
 from components.infra_validator.component import AgNewsInfraValidator
 from components.model_card.component import ModelCardGen
 from components.pusher import AgNewsPusher
-from components.resolvers import LatestOtherBlessedModel, PreviousStatistics
 from components.schema_gen import CuratedSchemaGen
 from components.validation_gate import ValidationGate
 from pipeline.approvals import rules_of
 from pipeline.audit import audit_log
 from pipeline.code_version import code_version
-from pipeline.metadata_store import connection_config
+from pipeline.history import History, MetadataHistory
 from pipeline.settings import InfraValidatorSettings, Settings
 from schema.features import SCHEMA_PATH, TEST, TRAIN, VAL
 
 _CARD_STAGES = ("example_gen", "transform", "trainer", "evaluator", "model_card")
 
 
-def create_pipeline(settings: Settings, source: DataSource, *, until: str | None = None) -> Pipeline:
+def create_pipeline(
+    settings: Settings, source: DataSource, *, until: str | None = None, history: History | None = None
+) -> Pipeline:
     """The DAG, from data files to a pushed model, for any orchestrator.
 
     Args:
         settings: all settings.
         source: the data files, as `components.example_gen.sources.resolve` finds them.
         until: id of the last component, for the first part of the DAG alone.
+        history: where earlier runs left what this one is compared with; None: in the metadata store.
     """
+    history = history or MetadataHistory(settings)
     example_gen = AgNewsExampleGen(
         source,
         val_fraction=settings.data.val_fraction,
@@ -54,20 +57,26 @@ def create_pipeline(settings: Settings, source: DataSource, *, until: str | None
     statistics_gen = StatisticsGen(examples=examples, schema=schema)
     statistics = statistics_gen.outputs["statistics"]
     example_validator = ExampleValidator(statistics=statistics, schema=schema)
-    previous_statistics = Resolver(
-        strategy_class=PreviousStatistics,
-        current=statistics,
-        statistics=Channel(type=standard_artifacts.ExampleStatistics),
-    ).with_id("PreviousStatisticsResolver")
+    previous_statistics = history.previous_statistics(examples, statistics)
     gate = ValidationGate(
+        examples=examples,
         statistics=statistics,
         schema=schema,
         anomalies=example_validator.outputs["anomalies"],
         previous_statistics=previous_statistics.outputs["statistics"],
     )
+    keepers = history.keep(examples, statistics, gate.outputs["blessing"])
+
+    # What is trained on and judged by from here on: this run's rows, or where rows come in spans, the latest of them.
+    window = history.window(examples, statistics) if source.dated else []
+    training_examples, training_statistics = examples, statistics
+    if window:
+        window[0].add_upstream_node(gate)
+        training_examples, training_statistics = (window[0].outputs[name] for name in ("examples", "statistics"))
+        examples = window[0].outputs["newest"]
 
     transform = Transform(
-        examples=examples,
+        examples=training_examples,
         schema=schema,
         preprocessing_fn="components.transform.preprocessing_fn",
         splits_config=transform_pb2.SplitsConfig(analyze=[TRAIN], transform=[TRAIN, VAL]),
@@ -82,13 +91,16 @@ def create_pipeline(settings: Settings, source: DataSource, *, until: str | None
         "train_args": trainer_pb2.TrainArgs(splits=[TRAIN]),
         "eval_args": trainer_pb2.EvalArgs(splits=[VAL]),
     }
-    recipe = settings.trainer.model_dump(mode="json") | {"code": code_version("trainer")}
+    # Whether the start is warm, the input `base_model` says.
+    recipe = settings.trainer.model_dump(mode="json", exclude={"warm_start"}) | {"code": code_version("trainer")}
     tuner = None
     if settings.tuner.enabled:
         search = {"trials": settings.tuner.trials, "epochs": settings.tuner.trial_epochs}
         tuner = Tuner(tuner_fn="components.trainer.tuner.tuner_fn", custom_config=recipe | search, **training)
+    base = [history.base_model(transform.outputs["transform_graph"])] if settings.trainer.warm_start else []
     trainer = Trainer(
         run_fn="components.trainer.run_fn.run_fn",
+        base_model=base[0].outputs["model"] if base else None,
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
         custom_config=recipe
         | {
@@ -99,12 +111,7 @@ def create_pipeline(settings: Settings, source: DataSource, *, until: str | None
     )
     model = trainer.outputs["model"]
 
-    baseline = Resolver(
-        strategy_class=LatestOtherBlessedModel,
-        candidate=model,
-        model=Channel(type=standard_artifacts.Model),
-        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
-    ).with_id("BaselineResolver")
+    baseline = history.baseline(model)
     evaluator = AgNewsEvaluator(
         examples=examples,
         model=model,
@@ -114,8 +121,8 @@ def create_pipeline(settings: Settings, source: DataSource, *, until: str | None
     ).with_id("Evaluator")
     infra_validator = _infra_validator(settings.infra_validator, model, examples)
     model_card = ModelCardGen(
-        examples=examples,
-        statistics=statistics,
+        examples=training_examples,
+        statistics=training_statistics,
         transform_graph=transform.outputs["transform_graph"],
         transformed_examples=transform.outputs["transformed_examples"],
         model=model,
@@ -144,8 +151,8 @@ def create_pipeline(settings: Settings, source: DataSource, *, until: str | None
     for waiting in (*approval[:1], pusher):
         waiting.add_upstream_node(model_card)
     components = [
-        *(example_gen, schema_gen, statistics_gen, example_validator, previous_statistics, gate),
-        *(transform, *([tuner] if tuner else []), trainer, baseline, evaluator, infra_validator),
+        *(example_gen, schema_gen, statistics_gen, example_validator, previous_statistics, gate, *keepers),
+        *(*window, transform, *([tuner] if tuner else []), *base, trainer, baseline, evaluator, infra_validator),
         *(model_card, *approval, pusher),
     ]
     if until:
@@ -155,7 +162,7 @@ def create_pipeline(settings: Settings, source: DataSource, *, until: str | None
         pipeline_root=f"{settings.pipeline.root}/{settings.pipeline.name}",
         components=components,
         enable_cache=settings.pipeline.enable_cache,
-        metadata_connection_config=connection_config(settings),
+        metadata_connection_config=history.connection(),
         beam_pipeline_args=list(settings.beam.args),
     )
 

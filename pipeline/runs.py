@@ -7,6 +7,7 @@ from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.evaluator_report import EvaluationReport, read_report
+from components.validation_gate import Drift, read_drift
 
 _RUN_CONTEXT = "pipeline_run"
 
@@ -23,7 +24,13 @@ class RunSummary:
         infra_blessed: the InfraValidator's verdict, and its reason when it refused.
         rejected: who rejected it and why, when somebody did.
         pushed_to: the version's directory, when one was pushed.
+        window: the spans that trained.
+        trained_in, judged_in: the runs that made the model and the Evaluator's verdict; others than this one, when
+            nothing was new.
+        compared_with: the spans that the rows were compared with.
+        drift: how far they are from these.
         waiting: what is to be done before the run can go on, as its runner says.
+        skipped: why there was nothing to do, as its runner says.
     """
 
     ingestion: dict[str, object] | None
@@ -34,7 +41,25 @@ class RunSummary:
     infra_reason: str | None
     rejected: str | None
     pushed_to: str | None
+    window: list[int]
+    trained_in: str | None
+    judged_in: str | None
+    compared_with: list[int]
+    drift: list[Drift]
     waiting: str | None = None
+    skipped: str | None = None
+
+    @property
+    def refusals(self) -> list[str]:
+        """Why the model was not pushed, where something or somebody refused it."""
+        reasons = []
+        if self.blessed is False and self.evaluation:
+            reasons += [f"not blessed: {failure}" for failure in self.evaluation.failures]
+        if self.infra_blessed is False:
+            reasons.append(f"InfraValidator refused it: {self.infra_reason or 'see the log'}")
+        if self.rejected:
+            reasons.append(f"rejected by {self.rejected}")
+        return reasons
 
 
 def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
@@ -52,7 +77,8 @@ def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
     outputs = _outputs_by_type(store, context.id)
     examples, evaluation = outputs.get("Examples"), outputs.get("ModelEvaluation")
     blessing, infra, pushed = (outputs.get(name) for name in ("ModelBlessing", "InfraBlessing", "PushedModel"))
-    approval = outputs.get("AgNewsApproval")
+    approval, accepted = (outputs.get(name) for name in ("AgNewsApproval", "AgNewsValidationBlessing"))
+    compared_with, drift = read_drift(accepted.uri) if accepted else ([], [])
     was_pushed = pushed is not None and _property(pushed, "pushed") == 1
     return RunSummary(
         ingestion=_properties(examples) if examples else None,
@@ -63,6 +89,11 @@ def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
         infra_reason=_property(infra, "reason") if infra else None,
         rejected=unquote(_property(approval, "reason") or "") or None if approval else None,
         pushed_to=_property(pushed, "pushed_destination") if was_pushed else None,
+        window=_window(store, outputs["TransformGraph"]) if "TransformGraph" in outputs else [],
+        trained_in=_made_in(store, outputs["Model"]) if "Model" in outputs else None,
+        judged_in=_made_in(store, blessing) if blessing else None,
+        compared_with=compared_with,
+        drift=drift,
     )
 
 
@@ -87,6 +118,24 @@ def _run_context(store: metadata_store.MetadataStore, run_id: str) -> mlmd.Conte
     if context is None:
         raise LookupError(f"no run {run_id!r} in the metadata store")
     return context
+
+
+def _window(store: metadata_store.MetadataStore, graph: mlmd.Artifact) -> list[int]:
+    """The spans of the Examples that Transform learned from."""
+    events = store.get_events_by_execution_ids([_maker(store, graph)])
+    inputs = store.get_artifacts_by_id([event.artifact_id for event in events if event.type == mlmd.Event.INPUT])
+    return sorted(artifact.custom_properties["span"].int_value for artifact in inputs if artifact.type == "Examples")
+
+
+def _made_in(store: metadata_store.MetadataStore, artifact: mlmd.Artifact) -> str:
+    """The run that made the artifact, not one that took it from the cache."""
+    contexts = store.get_contexts_by_execution(_maker(store, artifact))
+    return next(context.name for context in contexts if context.type == _RUN_CONTEXT)
+
+
+def _maker(store: metadata_store.MetadataStore, artifact: mlmd.Artifact) -> int:
+    events = store.get_events_by_artifact_ids([artifact.id])
+    return min(event.execution_id for event in events if event.type == mlmd.Event.OUTPUT)
 
 
 def _component(store: metadata_store.MetadataStore, execution_id: int) -> str:

@@ -5,7 +5,7 @@ Only the model lives here; where the values come from is `pipeline.settings_sour
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from components.example_gen.spans import is_dated, span_of_date
 from schema.errors import SettingsError
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -66,7 +67,12 @@ class DataSettings(Section):
         None, description="training files under path; may hold {SPAN} and {VERSION}; unset: found by name"
     )
     test_pattern: str | None = Field(None, description="test files under path, like train_pattern")
-    span: int | None = Field(None, ge=0, description="the span to ingest; unset: the latest that exists")
+    span: int | None = Field(
+        None,
+        ge=0,
+        description="the span to ingest, a number or a date (YYYY-MM-DD); unset: the latest that exists",
+    )
+    window: PositiveInt = Field(1, description="spans that train: so many accepted ones, the newest of them last")
     val_fraction: float = Field(0.05, gt=0.0, lt=0.5, description="share of the training rows held out as val")
     max_bad_fraction: Fraction = Field(0.001, description="share of quarantined rows over which the run stops")
     max_chars: int = Field(
@@ -78,6 +84,16 @@ class DataSettings(Section):
     )
     synthetic_seed: int = Field(7, description="seed of the synthetic sample's grammar")
 
+    @field_validator("span", mode="before")
+    @classmethod
+    def _a_date_is_a_span(cls, span: Any) -> Any:
+        if isinstance(span, str):
+            try:
+                span = date.fromisoformat(span)
+            except ValueError:
+                return span
+        return span_of_date(span) if type(span) is date else span
+
     @model_validator(mode="after")
     def _patterns_come_in_pairs(self) -> "DataSettings":
         if (self.train_pattern is None) != (self.test_pattern is None):
@@ -85,8 +101,12 @@ class DataSettings(Section):
         for pattern in (self.train_pattern, self.test_pattern):
             if pattern is not None and self.path is None:
                 raise ValueError("train_pattern and test_pattern need path, the directory they are relative to")
-        if self.span is not None and "{SPAN}" not in (self.train_pattern or ""):
-            raise ValueError("span needs a train_pattern that holds {SPAN}")
+        if not is_dated(self.train_pattern or ""):
+            for name, is_set in (("span", self.span is not None), ("window", self.window > 1)):
+                if is_set:
+                    raise ValueError(
+                        f"{name} needs a train_pattern that holds {{SPAN}}, or {{YYYY}}, {{MM}} and {{DD}}"
+                    )
         return self
 
 
@@ -155,6 +175,9 @@ class TrainerSettings(Section):
         "float32", description="number format of the layers; the mixed ones are for GPUs"
     )
     seed: int = Field(42, description="seed of initial weights, shuffling and dropout")
+    warm_start: bool = Field(
+        False, description="begin with the weights of the last blessed model, as far as words and layers are the same"
+    )
     warmup_requests: PositiveInt = Field(10, le=1000, description="requests in assets.extra; TF Serving takes 1,000")
 
     @model_validator(mode="after")
@@ -255,14 +278,62 @@ class MetadataSettings(Section):
         Raises:
             SettingsError: the file cannot be read.
         """
-        if self.password is not None:
-            return self.password.get_secret_value()
-        if self.password_file is None:
-            return None
-        try:
-            return self.password_file.read_text(encoding="utf-8").partition("\n")[0]
-        except (OSError, ValueError) as error:
-            raise SettingsError(f"metadata.password_file: {error}; make it readable or unset it") from error
+        return _secret(self.password, self.password_file, "metadata.password_file")
+
+
+class AlertSettings(Section):
+    """Who is told when a run needs people. The log always has it."""
+
+    events: tuple[Literal["failed", "drift", "not_blessed", "waiting"], ...] = Field(
+        ("failed", "drift", "not_blessed", "waiting"), description="what is told; waiting: for an approval"
+    )
+    webhook_url: SecretStr | None = Field(
+        None, description="address that takes Slack's form; prefer the environment or webhook_url_file"
+    )
+    webhook_url_file: Path | None = Field(None, description="file whose first line is the address")
+    smtp_host: str | None = Field(None, description="mail server; unset: no e-mail")
+    smtp_port: Port = Field(587, description="its port; 465 is usual for tls")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="how the connection is encrypted; none is for a server on this machine"
+    )
+    smtp_user: str | None = Field(None, description="name to log in with; unset: no login")
+    smtp_password: SecretStr | None = Field(None, description="prefer the environment or smtp_password_file")
+    smtp_password_file: Path | None = Field(None, description="file whose first line is the password")
+    mail_from: str | None = Field(None, description="sender of the e-mail")
+    mail_to: tuple[str, ...] = Field((), description="its recipients")
+    timeout_seconds: PositiveFloat = Field(10.0, description="limit of one attempt, seconds")
+
+    @model_validator(mode="after")
+    def _channels_are_whole(self) -> "AlertSettings":
+        for name in ("webhook_url", "smtp_password"):
+            if getattr(self, name) is not None and getattr(self, f"{name}_file") is not None:
+                raise ValueError(f"{name} and {name}_file exclude each other")
+        if self.smtp_host and not (self.mail_from and self.mail_to):
+            raise ValueError("smtp_host needs mail_from and mail_to")
+        return self
+
+    def read_webhook_url(self) -> str:
+        """The address, from the setting or from the first line of the file.
+
+        Raises:
+            SettingsError: the file cannot be read.
+        """
+        return _secret(self.webhook_url, self.webhook_url_file, "alerts.webhook_url_file") or ""
+
+    def read_smtp_password(self) -> str | None:
+        """The password, likewise."""
+        return _secret(self.smtp_password, self.smtp_password_file, "alerts.smtp_password_file")
+
+
+def _secret(value: SecretStr | None, file: Path | None, key: str) -> str | None:
+    if value is not None:
+        return value.get_secret_value()
+    if file is None:
+        return None
+    try:
+        return file.read_text(encoding="utf-8").partition("\n")[0]
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{key}: {error}; make it readable or unset it") from error
 
 
 class BeamSettings(Section):
@@ -289,6 +360,28 @@ class AirflowSettings(Section):
     approval_poll_minutes: PositiveFloat = Field(5.0, description="minutes between two looks for it")
 
 
+class KubeflowSettings(Section):
+    """Kubeflow Pipelines: the pods, and where they are started."""
+
+    host: str | None = Field(None, description="address of the Kubeflow Pipelines API, for submit and schedule")
+    namespace: str | None = Field(None, description="profile's namespace, where Kubeflow has several users")
+    token_file: Path | None = Field(None, description="file with a bearer token for the API, where it asks for one")
+    experiment: str = Field("agnews", min_length=1, description="experiment under which the runs are listed")
+    pipeline_root: str | None = Field(
+        None, pattern=r"^[a-z0-9]+://", description="URI for artifacts; unset: the bucket that Kubeflow was set up with"
+    )
+    image: str = Field("agnews-pipeline:0.1.0", description="container image of the pods, see Dockerfile")
+    trainer_image: str | None = Field(None, description="image of the Trainer's pod, for a GPU; unset: as the others")
+    cpu: str | None = Field(None, pattern=r"^[0-9.]+m?$", description="cores that the Trainer's pod asks for, like 4")
+    memory: str | None = Field(
+        None, pattern=r"^[0-9.]+([KMGT]i?)?$", description="memory that the Trainer's pod asks for, like 16Gi"
+    )
+    accelerator: str | None = Field(None, description="kind of the Trainer's accelerator, like nvidia.com/gpu")
+    accelerator_count: PositiveInt = Field(1, description="how many of that kind")
+    volume_claim: str | None = Field(None, description="PersistentVolumeClaim that each pod mounts")
+    mount_path: str = Field("/agnews", pattern=r"^/[^/].*[^/]$", description="directory where it is mounted")
+
+
 class Settings(Section):
     """All settings; each section is one stage."""
 
@@ -303,8 +396,10 @@ class Settings(Section):
     pusher: PusherSettings = PusherSettings()
     promotion: PromotionSettings = PromotionSettings()
     metadata: MetadataSettings = MetadataSettings()
+    alerts: AlertSettings = AlertSettings()
     beam: BeamSettings = BeamSettings()
     airflow: AirflowSettings = AirflowSettings()
+    kubeflow: KubeflowSettings = KubeflowSettings()
 
     @model_validator(mode="after")
     def _remote_root_needs_a_database(self) -> "Settings":

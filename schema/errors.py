@@ -29,6 +29,16 @@ class ValidationError(AgNewsError):
     exit_code = 4
 
 
+class DriftError(ValidationError):
+    """The data is as the schema says, but drifted from what was accepted before."""
+
+
+class NothingToTrain(AgNewsError):
+    """The span holds no rows: the run ends before training, and that is no failure."""
+
+    exit_code = 0
+
+
 class RunError(AgNewsError):
     """A component failed, or another run holds the pipeline."""
 

@@ -46,6 +46,7 @@ class AgNewsExampleGen(FileBasedExampleGen):
                 "max_chars": max_chars,
                 "source": source.describe(),
                 "synthetic": source.synthetic,
+                "dated": source.dated,
                 "code": code,
             }
         )

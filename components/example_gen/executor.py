@@ -1,5 +1,6 @@
 """Reads, checks, splits and counts the rows as one Beam pipeline."""
 
+import hashlib
 import logging
 import os
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from tfx.utils import proto_utils
 from components.example_gen.ingestion_report import QUARANTINE_FILE, IngestionReport, write_counts
 from components.example_gen.readers import read_rows
 from components.example_gen.rows import RawRow, RejectedRow, Row, checked
-from schema.errors import DataError
+from schema.errors import DataError, NothingToTrain
 from schema.features import (
     DESCRIPTION,
     ID,
@@ -37,6 +38,8 @@ from schema.features import (
 logger = logging.getLogger(__name__)
 
 _REPORT_DIRECTORY = "report_directory"
+# An option that an orchestrator adds: the directory of all quarantines.
+QUARANTINE_ROOT = "quarantine_root"
 _FILE_FORMAT = write_split.to_file_format_str(example_gen_pb2.FORMAT_TFRECORDS_GZIP)
 
 
@@ -48,12 +51,15 @@ class Executor(BaseExampleGenExecutor):
 
         Raises:
             DataError: a file is unreadable, there are no rows, or too many are bad.
+            NothingToTrain: the span is empty.
         """
         options = _options(exec_properties)
         examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
-        directory = _beside(examples.uri)
+        directory = _quarantine(examples.uri, options.get(QUARANTINE_ROOT))
         # TFX's own Do can only write the splits it reads; ours differ.
         self._log_startup(input_dict, output_dict, exec_properties)
+        # TFX's driver leaves the property empty that StatisticsGen hands on.
+        examples.span = examples.get_int_custom_property("span")
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
         try:
             with self._make_beam_pipeline() as pipeline:
@@ -67,8 +73,10 @@ class Executor(BaseExampleGenExecutor):
         examples_utils.set_payload_format(examples, exec_properties[standard_component_specs.OUTPUT_DATA_FORMAT_KEY])
         examples_utils.set_file_format(examples, _FILE_FORMAT)
         report = IngestionReport.read(directory)
-        report.check(options["max_bad_fraction"])
         counts = report.properties()
+        if options["dated"] and not (counts["rows_train"] or counts["rows_val"] or counts["rows_quarantined"]):
+            raise NothingToTrain(f"the span is empty: {_training_files(exec_properties)} hold no rows")
+        report.check(options["max_bad_fraction"])
         for name, value in counts.items():
             _set_property(examples, name, value)
         _set_property(examples, "source", options["source"])
@@ -82,9 +90,7 @@ class Executor(BaseExampleGenExecutor):
         """The output splits, as collections of tf.Examples by name."""
         options = _options(exec_properties)
         directory = exec_properties[_REPORT_DIRECTORY]
-        input_config = proto_utils.json_to_proto(
-            exec_properties[standard_component_specs.INPUT_CONFIG_KEY], example_gen_pb2.Input()
-        )
+        input_config = _input_config(exec_properties)
         read = self.GetInputSourceToExamplePTransform()
         rows = {
             split.name: pipeline | f"Read[{split.name}]" >> read(exec_properties, split.pattern)
@@ -149,6 +155,18 @@ def _example(row: Row) -> tf.train.Example:
     return tf.train.Example(features=tf.train.Features(feature=features))
 
 
+def _training_files(exec_properties: dict[str, Any]) -> str:
+    splits = _input_config(exec_properties).splits
+    [pattern] = [split.pattern for split in splits if split.name == TRAIN]
+    return os.path.join(exec_properties[standard_component_specs.INPUT_BASE_KEY], pattern)
+
+
+def _input_config(exec_properties: dict[str, Any]) -> example_gen_pb2.Input:
+    return proto_utils.json_to_proto(
+        exec_properties[standard_component_specs.INPUT_CONFIG_KEY], example_gen_pb2.Input()
+    )
+
+
 def _options(exec_properties: dict[str, Any]) -> dict[str, Any]:
     packed = proto_utils.json_to_proto(
         exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY], example_gen_pb2.CustomConfig()
@@ -158,8 +176,13 @@ def _options(exec_properties: dict[str, Any]) -> dict[str, Any]:
     return dict(options)
 
 
-def _beside(examples_uri: str) -> str:
-    """…/AgNewsExampleGen/examples/7 to …/AgNewsExampleGen/quarantine/7: kept when a failed run's outputs go."""
+def _quarantine(examples_uri: str, root: str | None) -> str:
+    """…/AgNewsExampleGen/examples/7 to …/AgNewsExampleGen/quarantine/7: kept when a failed run's outputs go.
+
+    Where what lies beside an output is lost, as on a pod's disk, there is a root.
+    """
+    if root:
+        return f"{root}/{hashlib.sha256(examples_uri.encode()).hexdigest()[:16]}"
     outputs, execution = os.path.split(examples_uri.rstrip("/"))
     return os.path.join(os.path.dirname(outputs), "quarantine", execution)
 

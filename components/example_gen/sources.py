@@ -2,13 +2,13 @@
 
 import glob
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.example_gen.download import MD5, Offline
 from components.example_gen.readers import FORMATS
+from components.example_gen.spans import is_dated, matching_files, newest_versions, span_name
 from components.example_gen.synthetic import write_synthetic
 from schema.errors import DataError
 from schema.features import TEST, TRAIN
@@ -16,6 +16,7 @@ from schema.features import TEST, TRAIN
 ENVIRONMENT = "AG_NEWS_DIR"
 # Names of a split's files, the first kind that exists counts: official CSV, Hugging Face's Parquet, TFDS.
 _NAMES = ("{split}.csv", "{split}.csv.gz", "{split}*.parquet", "*-{split}.tfrecord*")
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,47 @@ class DataSource:
         how = {"path": "data.path", "download": "the public download"}.get(self.found_by, self.found_by)
         return f"{self.base} (from {how})"
 
+    @property
+    def dated(self) -> bool:
+        """Whether the rows come span by span."""
+        return is_dated(self.train_pattern)
+
     def files(self, pattern: str) -> list[str]:
         """The files that one of the patterns matches, in order; {SPAN} and {VERSION} stand for anything."""
-        return sorted(
-            glob.glob(
-                os.path.join(glob.escape(self.base), re.sub(r"\{(SPAN|VERSION|YYYY|MM|DD)(:\d+)?\}", "*", pattern))
+        return matching_files(self.base, pattern)
+
+    def check_span(self, span: int | None) -> None:
+        """Sees to it that the span which a run would ingest is there as a whole.
+
+        Args:
+            span: its number; None for the latest that any file belongs to.
+
+        Raises:
+            DataError: a split has no files of that span, or not of the same version. A remote place is not looked at.
+        """
+        if not self.dated or "://" in self.base:
+            return
+        patterns = {"data.train_pattern": self.train_pattern, "data.test_pattern": self.test_pattern}
+        versions = {key: newest_versions(self.base, pattern) for key, pattern in patterns.items()}
+        spans = sorted(set().union(*versions.values()))
+        if span is None:
+            # A pattern that fits nothing at all was refused before; one that fits no number is the only case left.
+            span = spans[-1] if spans else 0
+        name = f"span {span_name(span, self.train_pattern)}"
+        for key, pattern in patterns.items():
+            if span not in versions[key]:
+                whole = [there for there in spans if all(there in found for found in versions.values())]
+                shown = ", ".join(span_name(there, self.train_pattern) for there in whole[-_SHOWN:]) or "none"
+                raise DataError(
+                    f"{key} {pattern!r} matches no file of {name} under {self.base}; whole are, the latest last: "
+                    f"{shown}. Wait for the file, or name another span (--span)"
+                )
+        train, test = (found[span] for found in versions.values())
+        if train != test:
+            raise DataError(
+                f"{name} has version {train} of the training files and version {test} of the test files under "
+                f"{self.base}: a version needs both"
             )
-        )
 
 
 def resolve(

@@ -29,7 +29,8 @@ from components.model_card.training import Training, describe_training
 from schema.features import TEST
 
 Inputs = Mapping[str, Sequence[Artifact]]
-"""Artifacts by role; `baseline_model` may be empty, each other role has one artifact."""
+"""Artifacts by role; `baseline_model` may be empty. `examples`, `statistics` and `transformed_examples` have one of
+each span that trained, each other role has one."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,11 @@ def make_card(
         written: when, UTC, in ISO 8601.
     """
     one = {role: artifacts[0] for role, artifacts in inputs.items() if artifacts}
+    # Of the spans that trained the newest is the one that judges.
+    spans = sorted(inputs["examples"], key=lambda artifact: artifact.get_int_custom_property("span"))
+    statistics = sorted(inputs["statistics"], key=lambda artifact: artifact.span)
     export_dir = path_utils.serving_model_path(one["model"].uri)
-    rows = read_test_rows(artifact_utils.get_split_uri([one["examples"]], TEST))
+    rows = read_test_rows(artifact_utils.get_split_uri(spans[-1:], TEST))
     model, training = ExportedModel(export_dir), describe_training(export_dir)
     report = read_report(one["evaluation"].uri)
     probabilities = model.probabilities(rows.texts)
@@ -105,8 +109,8 @@ def make_card(
         errors=worst_errors(rows, probabilities, errors_shown),
         robustness=check_robustness(model, rows, answers, limit=robustness_rows, seed=robustness_seed),
         robustness_seed=robustness_seed,
-        data=describe_data(one["examples"], one["statistics"], preparation),
-        vocabulary=describe_vocabulary(one["transform_graph"], one["transformed_examples"], model, rows),
+        data=describe_data(spans, statistics, preparation),
+        vocabulary=describe_vocabulary(one["transform_graph"], inputs["transformed_examples"], model, rows),
         training=training,
         serving=model.serving_cost(rows.texts),
         environment=describe_environment(),

@@ -26,7 +26,7 @@ _SEED = 1
 class ModelCard(Artifact):
     """A model's card: `model_card.json`, `model_card.html`, `model_card.md` and `evidence.json`."""
 
-    TYPE_NAME = "ModelCard"
+    TYPE_NAME = "agnews.ModelCard"
 
 
 class _Spec(component_spec.ComponentSpec):

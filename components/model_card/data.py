@@ -1,13 +1,13 @@
 """The sections about the data and the vocabulary."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow_data_validation as tfdv
 import tensorflow_transform as tft
-from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 
 from components.evaluator_report import OVERALL
@@ -16,7 +16,7 @@ from components.model_card.lineage import Fingerprint, fingerprint
 from components.model_card.rows import TestRows
 from components.trainer.input_pipeline import read_rows
 from components.transform import OOV_ID, VOCABULARY
-from schema.features import CLASS_NAMES, LABEL, LENGTH_BUCKET, LENGTH_BUCKETS, TEST, TRAIN, VAL
+from schema.features import CLASS_NAMES, LABEL, LENGTH_BUCKET, LENGTH_BUCKETS, SPLITS, TEST, TRAIN, VAL
 
 _QUARANTINED = "quarantined_"
 
@@ -37,7 +37,7 @@ class Data:
     Attributes:
         source: where the rows were read from.
         synthetic: whether this project made them up.
-        span: number of the span.
+        spans: numbers of the spans that trained, in their order; the last one's test rows judge.
         rows_read: good and bad ones.
         rows_quarantined: bad ones.
         quarantined: of these the number by reason, of the reasons that occurred.
@@ -51,7 +51,7 @@ class Data:
 
     source: str
     synthetic: bool
-    span: int
+    spans: tuple[int, ...]
     rows_read: int
     rows_quarantined: int
     quarantined: dict[str, int]
@@ -91,54 +91,59 @@ class Vocabulary:
     by_slice: dict[str, UnknownWords]
 
 
-def describe_data(examples: Artifact, statistics: Artifact, preparation: Mapping[str, float]) -> Data:
+def describe_data(
+    examples: Sequence[Artifact], statistics: Sequence[Artifact], preparation: Mapping[str, float]
+) -> Data:
     """Reads the counts from the artifacts' properties and from the statistics.
 
     Args:
-        examples: the ingested rows.
-        statistics: of the same rows.
+        examples: the ingested rows of the spans that trained, in their order; the last one's test rows judge.
+        statistics: of the same rows, in the same order.
         preparation: settings that decide which rows and tokens there are.
     """
-    counts = {
-        name.removeprefix(_QUARANTINED): examples.get_int_custom_property(name)
-        for name in examples.mlmd_artifact.custom_properties
-        if name.startswith(_QUARANTINED) and name != f"{_QUARANTINED}uri"
-    }
-    splits = artifact_utils.decode_split_names(statistics.split_names)
+
+    def total(name: str) -> int:
+        return sum(artifact.get_int_custom_property(name) for artifact in examples)
+
+    reasons = [name for name in examples[-1].mlmd_artifact.custom_properties if name.startswith(_QUARANTINED)]
+    counts = {name.removeprefix(_QUARANTINED): total(name) for name in reasons if name != f"{_QUARANTINED}uri"}
+    fingerprints = [artifact.get_string_custom_property("input_fingerprint") for artifact in examples]
     return Data(
-        source=examples.get_string_custom_property("source"),
-        synthetic=examples.get_int_custom_property("synthetic") == 1,
-        span=examples.get_int_custom_property("span"),
-        rows_read=examples.get_int_custom_property("rows_read"),
-        rows_quarantined=examples.get_int_custom_property("rows_quarantined"),
+        source=examples[-1].get_string_custom_property("source"),
+        synthetic=examples[-1].get_int_custom_property("synthetic") == 1,
+        spans=tuple(artifact.get_int_custom_property("span") for artifact in examples),
+        rows_read=total("rows_read"),
+        rows_quarantined=total("rows_quarantined"),
         quarantined={reason: count for reason, count in counts.items() if count},
-        duplicates=examples.get_int_custom_property("duplicates"),
-        train_test_overlap=examples.get_int_custom_property("train_test_overlap"),
-        splits={split: _split(statistics, split) for split in splits},
-        input_fingerprint="; ".join(examples.get_string_custom_property("input_fingerprint").splitlines()),
-        examples=fingerprint(examples.uri),
+        duplicates=total("duplicates"),
+        train_test_overlap=total("train_test_overlap"),
+        splits={split: _split(statistics[-1:] if split == TEST else statistics, split) for split in SPLITS},
+        input_fingerprint="; ".join("\n".join(fingerprints).splitlines()),
+        examples=fingerprint(*(artifact.uri for artifact in examples)),
         preparation=dict(preparation),
     )
 
 
-def _split(statistics: Artifact, split: str) -> SplitRows:
-    path = os.path.join(artifact_utils.get_split_uri([statistics], split), "FeatureStats.pb")
-    dataset = tfdv.load_stats_binary(path).datasets[0]
-    histograms = {
-        feature.path.step[0]: {
-            bucket.label: round(bucket.sample_count) for bucket in feature.string_stats.rank_histogram.buckets
-        }
-        for feature in dataset.features
-    }
+def _split(statistics: Sequence[Artifact], split: str) -> SplitRows:
+    rows = 0
+    counts: dict[str, Counter[str]] = {LABEL: Counter(), LENGTH_BUCKET: Counter()}
+    for artifact in statistics:
+        path = os.path.join(artifact_utils.get_split_uri([artifact], split), "FeatureStats.pb")
+        dataset = tfdv.load_stats_binary(path).datasets[0]
+        rows += int(dataset.num_examples)
+        for feature in dataset.features:
+            if feature.path.step[0] in counts:
+                buckets = feature.string_stats.rank_histogram.buckets
+                counts[feature.path.step[0]].update({bucket.label: round(bucket.sample_count) for bucket in buckets})
     return SplitRows(
-        int(dataset.num_examples),
-        {name: histograms[LABEL].get(str(label), 0) for label, name in enumerate(CLASS_NAMES)},
-        {name: histograms[LENGTH_BUCKET].get(name, 0) for name in LENGTH_BUCKETS},
+        rows,
+        {name: counts[LABEL][str(label)] for label, name in enumerate(CLASS_NAMES)},
+        {name: counts[LENGTH_BUCKET][name] for name in LENGTH_BUCKETS},
     )
 
 
 def describe_vocabulary(
-    transform_graph: Artifact, transformed_examples: Artifact, model: ExportedModel, rows: TestRows
+    transform_graph: Artifact, transformed_examples: Sequence[Artifact], model: ExportedModel, rows: TestRows
 ) -> Vocabulary:
     """Counts unknown words: in train and val from the ids that were trained on, in test from those of the export."""
     by_slice = {split: _of_split(transformed_examples, split) for split in (TRAIN, VAL)}
@@ -149,9 +154,9 @@ def describe_vocabulary(
     return Vocabulary(words, 1.0 - by_slice[TRAIN].share, by_slice)
 
 
-def _of_split(transformed_examples: Artifact, split: str) -> UnknownWords:
-    files = fileio.glob(os.path.join(artifact_utils.get_split_uri([transformed_examples], split), "*"))
-    ids = read_rows(sorted(files)).token_ids
+def _of_split(transformed_examples: Sequence[Artifact], split: str) -> UnknownWords:
+    uris = artifact_utils.get_split_uris(list(transformed_examples), split)
+    ids = read_rows([os.path.join(uri, "*") for uri in uris]).token_ids
     return _unknown([len(ids)], [int(np.count_nonzero(ids == OOV_ID))])
 
 

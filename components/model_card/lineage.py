@@ -28,18 +28,20 @@ class Fingerprint:
     bytes: int
 
 
-def fingerprint(directory: str) -> Fingerprint:
-    """Reads every file below the directory."""
-    paths = sorted(os.path.join(folder, name) for folder, _, names in fileio.walk(directory) for name in names)
+def fingerprint(*directories: str) -> Fingerprint:
+    """Reads every file below the directories; of several directories each file's name begins with a number."""
     digests, size = {}, 0
-    for path in paths:
-        content = hashlib.sha256()
-        with fileio.open(path, "rb") as file:
-            while chunk := file.read(_CHUNK):
-                content.update(chunk)
-                size += len(chunk)
-        digests[os.path.relpath(path, directory)] = content.hexdigest()
-    return Fingerprint(audit.fingerprint(digests), len(paths), size)
+    for number, directory in enumerate(directories):
+        paths = sorted(os.path.join(folder, name) for folder, _, names in fileio.walk(directory) for name in names)
+        for path in paths:
+            content = hashlib.sha256()
+            with fileio.open(path, "rb") as file:
+                while chunk := file.read(_CHUNK):
+                    content.update(chunk)
+                    size += len(chunk)
+            name = os.path.relpath(path, directory)
+            digests[name if len(directories) == 1 else f"{number}/{name}"] = content.hexdigest()
+    return Fingerprint(audit.fingerprint(digests), len(digests), size)
 
 
 @dataclass(frozen=True)

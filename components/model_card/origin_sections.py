@@ -33,7 +33,7 @@ def _data(card: Card) -> Iterator[Block]:
         {
             "source": data.source,
             "link": card.owner.data.link,
-            "span": data.span,
+            "spans" if len(data.spans) > 1 else "span": ", ".join(map(str, data.spans)),
             "rows read": f"{data.rows_read:,}",
             "rows quarantined": f"{data.rows_quarantined:,}" + (f": {quarantined}" if quarantined else ""),
             "duplicates": f"{data.duplicates:,}",

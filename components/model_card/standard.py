@@ -109,8 +109,9 @@ def _described(texts: tuple[str, ...]) -> list[dict[str, str]]:
 def _data_description(card: Card) -> str:
     data = card.data
     splits = ", ".join(f"{split.rows} {name}" for name, split in data.splits.items())
+    spans = ", ".join(map(str, data.spans))
     return (
-        f"{data.rows_read} rows read from {data.source}, span {data.span}: {splits}; {data.rows_quarantined} "
+        f"{data.rows_read} rows read from {data.source}, span {spans}: {splits}; {data.rows_quarantined} "
         f"quarantined, {data.duplicates} duplicates, {data.train_test_overlap} in both train and test. "
         f"SHA-256 of the written rows: {data.examples.sha256}. License: {card.owner.data.license}"
     )

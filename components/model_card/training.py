@@ -23,7 +23,8 @@ class Training:
         architecture: the network's name.
         layers: of each its `name`, `kind`, `shape` and `parameters`.
         parameters: of all layers.
-        hyperparameters: all of them; those that were unset have the value that the architecture gives them.
+        hyperparameters: all of them; those that were unset have the value that the architecture gives them. Of a warm
+            start also the base model and how much was taken from it.
         rows: training rows.
         tokens_per_row: their mean.
         steps: of all epochs.
@@ -64,7 +65,9 @@ def describe_training(export_dir: str) -> Training | Missing:
         architecture=facts["architecture"],
         layers=facts["layers"],
         parameters=facts["parameters"],
-        hyperparameters=_resolved(facts["recipe"]) | {"batch_tokens": facts["batch_tokens"]},
+        hyperparameters=_resolved(facts["recipe"])
+        | {"batch_tokens": facts["batch_tokens"]}
+        | facts.get("warm_start", {}),
         rows=facts["rows"],
         tokens_per_row=facts["tokens_per_row"],
         steps=facts["steps"],

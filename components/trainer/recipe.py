@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,11 +64,16 @@ class Recipe:
     @property
     def network(self) -> Architecture:
         """The shape of the network and its dropouts, those of its name where none is set."""
-        return architecture(self.architecture, **{name: getattr(self, name) for name in _OF_NETWORK})
+        return network_of(vars(self))
 
     def buckets(self, batch_tokens: int) -> Buckets:
         """How rows are batched."""
         return Buckets(self.bucket_boundaries, batch_tokens)
+
+
+def network_of(config: Mapping[str, Any]) -> Architecture:
+    """The network of a recipe in the form of a mapping, for instance of one that an export tells of."""
+    return architecture(config["architecture"], **{name: config.get(name) for name in _OF_NETWORK})
 
 
 def compile_model(model: TwinNetwork, recipe: Recipe, *, steps: int) -> None:

@@ -10,6 +10,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from components.trainer import export, input_pipeline, report
 from components.trainer.recipe import Recipe
 from components.trainer.training import Trained, build, train
+from components.trainer.warm_start import read_base_model
 from components.transform import RESERVED_IDS, VOCABULARY
 from schema.audit import identity
 
@@ -18,7 +19,8 @@ def run_fn(fn_args: FnArgs) -> None:
     """Trains on `fn_args.train_files`, stops on `fn_args.eval_files`, exports to `fn_args.serving_model_dir`.
 
     `fn_args.custom_config` holds the trainer's settings by name, `model_name`, `checkpoint_root` and `code`; what
-    `fn_args.hyperparameters`, the Tuner's choice, holds as well goes before them.
+    `fn_args.hyperparameters`, the Tuner's choice, holds as well goes before them. `fn_args.base_model` is the export of
+    the model to begin with, if any.
     """
     config: dict[str, Any] = dict(fn_args.custom_config)
     if fn_args.hyperparameters:
@@ -34,6 +36,7 @@ def run_fn(fn_args: FnArgs) -> None:
         checkpoint_root=config["checkpoint_root"],
         code=config["code"],
         log_dir=fn_args.model_run_dir,
+        base=read_base_model(fn_args.base_model) if fn_args.base_model else None,
     )
     _export(trained, recipe, words, transform_output, fn_args.serving_model_dir, config)
     # Beside the export, in the model's artifact.

@@ -21,6 +21,7 @@ from components.trainer.architectures import build_network
 from components.trainer.checkpoints import Checkpoint
 from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_batches
 from components.trainer.recipe import EpochSeeds, ProgressLog, Recipe, StopOnNonFiniteLoss, TwinsAfter, compile_model
+from components.trainer.warm_start import BaseModel, Overlap
 from components.transform import RESERVED_IDS
 from schema.features import CLASS_NAMES
 
@@ -55,6 +56,7 @@ def train(
     checkpoint_root: str,
     code: str = "",
     log_dir: str | None = None,
+    base: BaseModel | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Trained:
     """Trains, or goes on with a training of the same rows and recipe that was killed.
@@ -67,6 +69,7 @@ def train(
         checkpoint_root: directory under which the training keeps its own, named by what determines it.
         code: version of the code, of which a checkpoint is only good for the same.
         log_dir: where TensorBoard's logs go; None writes none.
+        base: the model to begin with; None begins anew.
         callbacks: are told as well.
 
     Raises:
@@ -89,7 +92,7 @@ def train(
     with devices.strategy(gpus).scope(), devices.precision(recipe.precision):
         network = _compiled(recipe, words, steps=steps)
     checkpoint = Checkpoint(
-        os.path.join(checkpoint_root, _key(train_rows, val_rows, recipe, batch_tokens, code)),
+        os.path.join(checkpoint_root, _key(train_rows, val_rows, recipe, batch_tokens, code, base)),
         monitor=_MONITOR,
         patience=recipe.patience,
     )
@@ -103,12 +106,18 @@ def train(
         "cudnn": "used" if why_not_cudnn is None else f"not used: {why_not_cudnn}",
     }
     logger.info("training begins", extra={"fields": facts})
+    overlap = Overlap.of(network, words, base) if base else None
+    if base and overlap:
+        facts["warm_start"] = overlap.facts(network, words, base)
+        logger.info("warm start", extra={"fields": facts["warm_start"]})
     epochs_done = checkpoint.restore(network)
     seconds_before = sum(checkpoint.state.history.get("seconds", []))
     if epochs_done:
         logger.info("training goes on from a checkpoint", extra={"fields": {"epochs_done": epochs_done}})
     else:
         _set_word_vectors(network, train_rows, words, recipe)
+        if base and overlap:
+            overlap.take_over(network, base)
     if not checkpoint.finished(recipe.epochs):
         _fit(network, train_rows, val_rows, recipe, buckets, checkpoint, log_dir, callbacks)
     checkpoint.load_best(network)
@@ -231,12 +240,20 @@ def _batch_tokens(rows: TokenizedRows, words: Sequence[str], recipe: Recipe, gpu
     return devices.choose_batch_tokens(rows_per_second, devices.GPU_BATCH_TOKENS)
 
 
-def _key(train_rows: TokenizedRows, val_rows: TokenizedRows, recipe: Recipe, batch_tokens: int, code: str) -> str:
+def _key(
+    train_rows: TokenizedRows,
+    val_rows: TokenizedRows,
+    recipe: Recipe,
+    batch_tokens: int,
+    code: str,
+    base: BaseModel | None,
+) -> str:
     determined_by = (
         train_rows.fingerprint(),
         val_rows.fingerprint(),
         dataclasses.asdict(recipe),
         batch_tokens,
         code,
+        *([base.place] if base else []),
     )
     return hashlib.sha256(json.dumps(determined_by).encode()).hexdigest()[:16]

@@ -31,6 +31,7 @@ _COMMANDS = {
     "audit": ("pipeline.cli.audit:audit", "Show, check and export the record of every change."),
     "verify": ("pipeline.cli.audit:verify", "Compare what is served with what was pushed."),
     "canary": ("pipeline.cli.canary:canary", "Compare the answers of stable and canary."),
+    "kubeflow": ("pipeline.cli.kubeflow:kubeflow", "Compile for Kubeflow Pipelines, start a run, schedule runs."),
     "data": ("pipeline.cli.data:data", "Fetch, make and describe the data."),
     "schema": ("pipeline.cli.schema:schema", "Compare the curated schema with the data."),
     "config": ("pipeline.cli.config:config", "Show, explain and check the settings."),

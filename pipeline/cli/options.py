@@ -33,6 +33,9 @@ def settings_options(command: Callable) -> Callable:
             if not separator:
                 raise SettingsError(f"--set {assignment}: expected KEY=VALUE, for instance --set trainer.epochs=3")
             flags[key] = (value, f"flag --set {key}")
+        # `agnews run` alone has it.
+        if (span := kwargs.pop("span", None)) is not None:
+            flags["data.span"] = (span, "flag --span")
         loaded = load(profile, config_file, flags, data_path=data)
         return command(*args, loaded=loaded, **kwargs)
 

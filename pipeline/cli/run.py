@@ -3,32 +3,38 @@
 import contextlib
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import click
 
+from pipeline.alerts import Event, Kind, notify
 from pipeline.cli.options import settings_options
+from pipeline.runners.logs import logged_to
+from pipeline.settings import Settings
 from pipeline.settings_sources import Loaded
-from schema.errors import AgNewsError, ApprovalPending, RunError
+from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, RunError
 
 _PLAIN_WIDTH = 120
 
 
 @click.command(epilog="Example:  agnews run --data ~/ag_news --set trainer.epochs=3")
 @click.option("--no-cache", is_flag=True, help="Run every component, changed or not.")
+@click.option(
+    "--span", metavar="N|YYYY-MM-DD", help="The span to ingest; short for --set data.span=…  [default: latest]"
+)
 @click.option("--verbose", is_flag=True, help="Show TFX's and TensorFlow's own output instead of the table.")
 @settings_options
 def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
     """Run the pipeline, from data to a pushed model.
 
     Components whose inputs and settings are those of an earlier run are taken from the cache. Exits with 0 when
-    the run ended, whether or not the model was good enough to be pushed; the summary says which. Exits with 8 when the
-    model waits for an approval (promotion.require_approval).
+    the run ended, whether or not there was something to train and the model was good enough to be pushed; the summary
+    says which. Exits with 8 when the model waits for an approval (promotion.require_approval).
     """
     from rich.console import Console
 
     from pipeline.cli.data import resolve_source
     from pipeline.runners.display import LiveDisplay, PlainDisplay
-    from pipeline.runners.logs import logged_to
     from pipeline.runners.run_id import new_run_id
 
     settings = loaded.settings
@@ -40,12 +46,13 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
         raise RunError(
             f"pipeline.root {settings.pipeline.root} is remote: to run on this machine set it to a local directory"
         )
-    source = resolve_source(settings)
     root = settings.pipeline.make_root()
     run_id = new_run_id()
     log = root / "logs" / f"{run_id}.log"
     on_terminal = sys.stdout.isatty() and not verbose
     try:
+        source = resolve_source(settings)
+        source.check_span(settings.data.span)
         with logged_to(log, verbose=verbose) as terminal:
             console = Console(file=terminal, force_terminal=on_terminal)
             console.print(f"run {run_id}, data: {source.describe()}", highlight=False, soft_wrap=True)
@@ -57,21 +64,38 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
                 from pipeline.runners import local
                 from pipeline.runs import summarize
 
-                waiting = None
+                waiting = skipped = None
                 try:
                     local.run(create_pipeline(settings, source), run_id, root, display)
                 except ApprovalPending as pending:
                     waiting = str(pending)
-                summary = replace(summarize(connection_config(settings), run_id), waiting=waiting)
-        print_summary(Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH), summary, settings, log)
+                except NothingToTrain as nothing:
+                    skipped = str(nothing)
+                summary = replace(summarize(connection_config(settings), run_id), waiting=waiting, skipped=skipped)
+        print_summary(Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH), summary, settings, run_id, log)
         if waiting:
+            _alert(settings, Event(Kind.WAITING, run_id, waiting, str(log)), log)
             sys.exit(ApprovalPending.exit_code)
+        if summary.refusals and summary.judged_in == run_id:
+            _alert(settings, Event(Kind.NOT_BLESSED, run_id, "\n".join(summary.refusals), str(log)), log)
     except AgNewsError as error:
+        _alert(settings, Event.of_error(error, run_id, str(log)), log)
         raise type(error)(f"{error}\nThe log is {log}") from error
+    except Exception as error:
+        _alert(settings, Event.of_error(error, run_id, str(log)), log)
+        raise
     except KeyboardInterrupt:
         click.echo(f"\nInterrupted; the next run goes on from the last finished component. The log is {log}", err=True)
         # Beam's and TensorFlow's threads may be in the middle of work that nobody waits for any more.
         _exit_at_once(130)
+
+
+def _alert(settings: Settings, event: Event, log: Path) -> None:
+    """Tells people, with the log open for what there is to say about it."""
+    with logged_to(log, verbose=False):
+        problems = notify(settings, event)
+    for problem in problems:
+        click.secho(problem, fg="yellow", err=True)
 
 
 def _exit_at_once(status: int) -> None:

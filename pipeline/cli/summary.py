@@ -10,17 +10,22 @@ from rich.markup import escape
 from rich.table import Table
 
 from components.evaluator_report import OVERALL, EvaluationReport
+from components.example_gen.spans import is_dated, span_name
 from pipeline.runs import RunSummary
 from pipeline.settings import EvaluatorSettings, Settings
-from schema.features import CLASS_NAMES, LABEL, LENGTH_BUCKET, LENGTH_BUCKETS
+from schema.features import CLASS_NAMES, LABEL, LENGTH_BUCKET, LENGTH_BUCKETS, SPLITS
 
 _TITLE: dict[str, Any] = {"title_justify": "left", "title_style": "bold"}
 
 
-def print_summary(console: Console, summary: RunSummary, settings: Settings, log: Path) -> None:
-    """Prints data, metrics against baseline and thresholds, the verdicts, and the next command to type."""
+def print_summary(console: Console, summary: RunSummary, settings: Settings, run_id: str, log: Path) -> None:
+    """Prints data, drift, metrics against baseline and thresholds, the verdicts, and the next command to type."""
     if summary.ingestion:
         console.print(_data_line(summary.ingestion), highlight=False, soft_wrap=True)
+        for line in _span_lines(summary, settings.data.train_pattern or "", run_id):
+            console.print(line, highlight=False, soft_wrap=True)
+    if summary.drift:
+        console.print(_drift_table(summary, settings.data.train_pattern or ""))
     if summary.evaluation:
         console.print(_metrics_table(summary.evaluation, summary.baseline_model, settings.evaluator))
         console.print(_confusion_table(summary.evaluation.confusion))
@@ -36,6 +41,44 @@ def _data_line(ingestion: dict) -> str:
         f"{ingestion['rows_quarantined']:,} quarantined, {ingestion['duplicates']:,} duplicates, "
         f"{ingestion['train_test_overlap']:,} in both train and test"
     )
+
+
+def _span_lines(summary: RunSummary, pattern: str, run_id: str) -> list[str]:
+    lines = []
+    span = summary.ingestion["span"] if summary.ingestion else None
+    window = [span_name(one, pattern) for one in summary.window]
+    if summary.window and summary.window != [span]:
+        lines.append(f"window: {_spans(window)} train, the test rows are those of {window[-1]}")
+        if span not in summary.window:
+            lines.append("this span is accepted, but older than the window: it does not train")
+    if summary.trained_in not in (None, run_id):
+        what = _spans(window) if is_dated(pattern) else "this model"
+        lines.append(f"nothing new: {what} trained in run {summary.trained_in}")
+    return lines
+
+
+def _spans(names: list[str]) -> str:
+    if len(names) == 1:
+        return f"span {names[0]}"
+    return f"spans {', '.join(names[:-1])} and {names[-1]}"
+
+
+def _drift_table(summary: RunSummary, pattern: str) -> Table:
+    before = (
+        _spans([span_name(span, pattern) for span in summary.compared_with]) if is_dated(pattern) else "the run before"
+    )
+    table = Table(box=None, pad_edge=False, header_style="dim", title=f"drift against {before}", **_TITLE)
+    table.add_column("feature", no_wrap=True)
+    table.add_column("measure", no_wrap=True)
+    splits = [split for split in SPLITS if any(drift.split == split for drift in summary.drift)]
+    for split in (*splits, "allowed"):
+        table.add_column(split, justify="right")
+    rows: dict[tuple[str, str, float], dict[str, float]] = {}
+    for drift in summary.drift:
+        rows.setdefault((drift.feature, drift.measure, drift.threshold), {})[drift.split] = drift.value
+    for (feature, measure, threshold), values in rows.items():
+        table.add_row(feature, measure, *(_number(values.get(split)) for split in splits), f"≤ {threshold:g}")
+    return table
 
 
 def _metrics_table(report: EvaluationReport, baseline_model: int | None, thresholds: EvaluatorSettings) -> Table:
@@ -91,14 +134,10 @@ def _number(value: float | None) -> str:
 def _verdict(summary: RunSummary) -> list[str]:
     if summary.waiting:
         return [f"[bold yellow]not pushed yet[/]: {escape(summary.waiting)}"]
+    if summary.skipped:
+        return [f"[bold yellow]skipped[/]: {escape(summary.skipped)}; the last pushed model stays in place"]
     if summary.pushed_to is None:
-        lines = ["[bold red]not pushed[/]"]
-        if summary.blessed is False and summary.evaluation:
-            lines += [f"  not blessed: {failure}" for failure in summary.evaluation.failures]
-        if summary.infra_blessed is False:
-            lines.append(f"  InfraValidator refused it: {summary.infra_reason or 'see the log'}")
-        if summary.rejected:
-            lines.append(f"  rejected by {escape(summary.rejected)}")
+        lines = ["[bold red]not pushed[/]", *(f"  {escape(reason)}" for reason in summary.refusals)]
         lines.append("the last pushed model stays in place; next: change the settings (agnews config keys), run again")
         return lines
     version = summary.pushed_to.rpartition("/")[2]

@@ -16,6 +16,7 @@ _SIGNS = {
     State.DONE: ("✓", "green"),
     State.CACHED: ("=", "blue"),
     State.FAILED: ("✗", "bold red"),
+    State.SKIPPED: ("-", "yellow"),
 }
 _PLAIN_INTERVAL = 10.0
 

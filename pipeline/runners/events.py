@@ -13,6 +13,7 @@ class State(StrEnum):
     DONE = "done"
     CACHED = "cached"
     FAILED = "failed"
+    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True)

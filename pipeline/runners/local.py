@@ -21,7 +21,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from pipeline.runners import run_id as run_ids
 from pipeline.runners.events import ComponentEvent, ProgressEvent, State, Watcher
 from pipeline.runners.launching import launch
-from schema.errors import AgNewsError, ApprovalPending, RunError
+from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, RunError
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ def run(pipeline: Pipeline, run_id: str, root: Path, watcher: Watcher) -> None:
         watcher: is told of each change.
 
     Raises:
+        NothingToTrain: the span is empty.
         ApprovalPending: the model waits for an approval; nothing was pushed, and the same run again goes on from there.
         RunError: a component failed, or another run holds `root`.
         AgNewsError: a component refused its input; the message is its own.
@@ -71,6 +72,9 @@ def _run_component(
             published = launch(ir, node, connection)
     except ApprovalPending:
         ended(State.WAITING)
+        raise
+    except NothingToTrain:
+        ended(State.SKIPPED)
         raise
     except AgNewsError as error:
         ended(State.FAILED)

@@ -1,3 +1,4 @@
+import hashlib
 import shutil
 
 import pytest
@@ -6,8 +7,10 @@ from tfx.dsl.compiler.compiler import Compiler
 from tfx.orchestration import metadata
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.pipeline import Pipeline
+from tfx.types import standard_artifacts
 
-from components.schema_gen import CuratedSchemaGen
+from components.schema_gen import CuratedSchemaGen, Executor
+from schema.errors import SettingsError
 from schema.features import SCHEMA_PATH
 
 
@@ -44,3 +47,26 @@ def test_an_edited_schema_is_imported_anew(run, tmp_path):
     assert states == [mlmd.Execution.COMPLETE, mlmd.Execution.COMPLETE]
     assert imported == edited
     assert edited != before
+
+
+@pytest.fixture
+def import_schema(tmp_path):
+    def import_schema(file, fingerprint):
+        """What a pod runs, on a machine whose files are elsewhere."""
+        schema = standard_artifacts.Schema()
+        schema.uri = str(tmp_path / "imported")
+        Executor().Do({}, {"schema": [schema]}, {"schema_file": file, "fingerprint": fingerprint})
+        return (tmp_path / "imported/schema.pbtxt").read_text()
+
+    return import_schema
+
+
+def test_on_a_machine_without_the_file_the_installed_schema_is_imported(import_schema):
+    installed = SCHEMA_PATH.read_text()
+    fingerprint = hashlib.sha256(installed.encode()).hexdigest()
+    assert import_schema("/elsewhere/schema.pbtxt", fingerprint) == installed
+
+
+def test_another_schema_than_the_one_compiled_with_is_refused(import_schema):
+    with pytest.raises(SettingsError, match="from the same version"):
+        import_schema("/elsewhere/schema.pbtxt", "0" * 64)

@@ -6,8 +6,8 @@ import tensorflow_data_validation as tfdv
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
-from components.validation_gate import REPORT_FILE, ValidationBlessing, ValidationGate
-from schema.errors import ValidationError
+from components.validation_gate import REPORT_FILE, ValidationBlessing, ValidationGate, read_drift
+from schema.errors import DriftError, ValidationError
 from schema.features import SPLITS, load_schema
 
 ROWS = 400
@@ -49,18 +49,23 @@ def gate(tmp_path):
             io_utils.write_bytes_file(f"{found.uri}/Split-{split}/SchemaDiff.pb", diff)
         return found
 
-    def run(by_split, previous=None):
+    def run(by_split, *previous):
         schema = standard_artifacts.Schema()
         schema.uri = str(tmp_path / "schema")
         io_utils.write_pbtxt_file(f"{schema.uri}/schema.pbtxt", load_schema())
         current = statistics("current", by_split, span=2)
-        inputs = {"statistics": [current], "schema": [schema], "anomalies": [anomalies(current)]}
-        if previous is not None:
-            inputs["previous_statistics"] = [statistics("previous", previous, span=1)]
+        examples = standard_artifacts.Examples()
+        examples.id, current.id = 5, 6
+        inputs = {"examples": [examples], "statistics": [current], "schema": [schema]}
+        inputs["anomalies"] = [anomalies(current)]
+        inputs["previous_statistics"] = [
+            statistics(f"previous-{span}", by_split, span) for span, by_split in enumerate(previous, start=1)
+        ]
         blessing = ValidationBlessing()
         blessing.uri = str(tmp_path / "blessing")
         io_utils.write_string_file(f"{blessing.uri}/made", "")
         ValidationGate.EXECUTOR_SPEC.executor_class().Do(inputs, {"blessing": [blessing]}, {})
+        run.blessing = blessing
         return json.loads((tmp_path / "blessing" / REPORT_FILE).read_text())
 
     return run
@@ -93,28 +98,69 @@ def test_a_text_length_out_of_bounds_stops_the_run(gate):
 
 
 def test_the_same_distributions_are_no_drift(gate):
-    assert gate(everywhere(frame()), previous=everywhere(frame())) == []
+    assert gate(everywhere(frame()), everywhere(frame())) == []
 
 
 def test_drift_of_the_labels_stops_the_run(gate):
     moved = frame(label=[0 if index % 3 == 0 else index % 4 for index in range(ROWS)])
     with pytest.raises(ValidationError, match=r"feature label: .*(L-infty|Linf|L-infinity|threshold)") as stopped:
-        gate(everywhere(moved), previous=everywhere(frame()))
+        gate(everywhere(moved), everywhere(frame()))
     assert "drift_comparator" in str(stopped.value)
 
 
 def test_a_small_move_of_the_labels_passes(gate):
     moved = frame(label=[0 if index % 40 == 1 else index % 4 for index in range(ROWS)])
-    assert gate(everywhere(moved), previous=everywhere(frame())) == []
+    assert gate(everywhere(moved), everywhere(frame())) == []
 
 
 def test_drift_of_the_text_length_stops_the_run(gate):
     longer = frame(text_length=[600 + index % 200 for index in range(ROWS)])
     with pytest.raises(ValidationError, match="feature text_length"):
-        gate(everywhere(longer), previous=everywhere(frame()))
+        gate(everywhere(longer), everywhere(frame()))
 
 
 def test_a_split_that_the_previous_span_lacked_is_not_compared(gate):
     moved = frame(label=[0] * ROWS)
     previous = {"train": frame(), "test": frame()}
-    assert gate({"train": frame(), "val": moved, "test": frame()}, previous=previous) == []
+    assert gate({"train": frame(), "val": moved, "test": frame()}, previous) == []
+
+
+def test_the_blessing_names_what_was_accepted(gate):
+    gate(everywhere(frame()))
+    properties = [gate.blessing.get_int_custom_property(name) for name in ("examples_id", "statistics_id")]
+    assert properties == [5, 6]
+
+
+def test_how_far_the_data_is_from_the_spans_before_is_kept_with_what_is_allowed(gate):
+    moved = frame(label=[0 if index % 40 == 1 else index % 4 for index in range(ROWS)])
+    gate(everywhere(moved), everywhere(frame()))
+    spans, measured = read_drift(gate.blessing.uri)
+    assert spans == [1]
+    values = {(drift.split, drift.feature): drift for drift in measured}
+    assert values.keys() == {(split, feature) for split in SPLITS for feature in ("label", "text_length")}
+    labels = values["train", "label"]
+    assert (labels.measure, round(labels.value, 4), labels.threshold) == ("L-infinity distance", 0.025, 0.05)
+    assert values["test", "text_length"].value == 0
+
+
+def test_the_first_span_is_compared_with_nothing(gate):
+    gate(everywhere(frame()))
+    assert read_drift(gate.blessing.uri) == ([], [])
+
+
+def test_several_spans_are_compared_with_as_one(gate):
+    # Neither half has the labels of the whole.
+    low, high = (frame(label=[first + index % 2 for index in range(ROWS)]) for first in (0, 2))
+    assert gate(everywhere(frame()), everywhere(low), everywhere(high)) == []
+    spans, measured = read_drift(gate.blessing.uri)
+    assert spans == [1, 2]
+    assert {round(drift.value, 6) for drift in measured} == {0.0}
+    with pytest.raises(DriftError, match="feature label"):
+        gate(everywhere(frame()), everywhere(low))
+
+
+def test_drift_beside_another_anomaly_is_no_mere_drift(gate):
+    bad = frame(label=[0] * (ROWS - 1) + [7])
+    with pytest.raises(ValidationError) as stopped:
+        gate(everywhere(bad), everywhere(frame()))
+    assert not isinstance(stopped.value, DriftError)

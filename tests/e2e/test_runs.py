@@ -123,7 +123,7 @@ def test_a_worse_model_is_not_pushed_and_the_summary_says_why(story):
 
 def test_every_model_has_a_card_blessed_or_not(story):
     store = story.workplace.store()
-    cards = store.get_artifacts_by_type("ModelCard")
+    cards = store.get_artifacts_by_type("agnews.ModelCard")
     assert [card.custom_properties["model_id"].int_value for card in cards] == [
         model.id for model in store.get_artifacts_by_type("Model")
     ]

@@ -7,13 +7,14 @@ from pipeline.dag import create_pipeline
 from pipeline.settings import Settings
 
 SOURCE = DataSource("/data", "train.csv", "test.csv", "path")
+DATED = DataSource("/data", "{SPAN}/train.csv", "{SPAN}/test.csv", "path")
 
 
 @pytest.fixture
 def compiled(tmp_path):
-    def compiled(**sections):
+    def compiled(*, source=SOURCE, **sections):
         settings = Settings.model_validate({"pipeline": {"root": str(tmp_path)}} | sections)
-        nodes = Compiler().compile(create_pipeline(settings, SOURCE)).nodes
+        nodes = Compiler().compile(create_pipeline(settings, source)).nodes
         return {node.pipeline_node.node_info.id: node.pipeline_node for node in nodes}
 
     return compiled
@@ -91,3 +92,26 @@ def test_where_containers_are_asked_for_tfx_own_infra_validator_is_used(tmp_path
     settings = Settings.model_validate({"pipeline": {"root": str(tmp_path)}, "infra_validator": {"platform": platform}})
     [component] = [c for c in create_pipeline(settings, SOURCE).components if c.id == "AgNewsInfraValidator"]
     assert isinstance(component, InfraValidator)
+
+
+def producers(node, key):
+    return [(channel.producer_node_query.id, channel.output_key) for channel in node.inputs.inputs[key].channels]
+
+
+def test_where_rows_come_in_spans_the_window_trains_and_its_newest_span_judges(compiled):
+    nodes = compiled(source=DATED)
+    assert nodes.keys() - compiled().keys() == {"WindowResolver"}
+    assert "ValidationGate" in nodes["WindowResolver"].upstream_nodes
+    assert producers(nodes["Transform"], "examples") == [("WindowResolver", "examples")]
+    assert producers(nodes["ModelCardGen"], "statistics") == [("WindowResolver", "statistics")]
+    for judge in ("Evaluator", "AgNewsInfraValidator"):
+        assert producers(nodes[judge], "examples") == [("WindowResolver", "newest")]
+    assert producers(nodes["ValidationGate"], "statistics") == [("StatisticsGen", "statistics")]
+
+
+def test_a_warm_start_gives_the_trainer_a_base_model_and_changes_nothing_else(compiled):
+    cold, warm = compiled(), compiled(trainer={"warm_start": True})
+    assert warm.keys() - cold.keys() == {"BaseModelResolver"}
+    assert producers(warm["Trainer"], "base_model") == [("BaseModelResolver", "model")]
+    assert warm["Trainer"].inputs.inputs["base_model"].min_count == 0
+    assert {name for name in cold if cold[name].parameters != warm[name].parameters} == set()

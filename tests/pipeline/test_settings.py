@@ -1,3 +1,4 @@
+import datetime
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,11 @@ def test_local_places_are_absolute_and_remote_ones_stay():
         ({"data": {"train_pattern": "a.csv"}}, "go together"),
         ({"data": {"train_pattern": "a.csv", "test_pattern": "b.csv"}}, "need path"),
         ({"data": {"span": 3}}, r"\{SPAN\}"),
+        ({"data": {"window": 2}}, r"window needs a train_pattern that holds \{SPAN\}"),
+        ({"data": {"span": "2026-02-31"}}, "valid integer"),
+        ({"alerts": {"smtp_host": "mail"}}, "needs mail_from and mail_to"),
+        ({"alerts": {"webhook_url": "a", "webhook_url_file": "b"}}, "exclude each other"),
+        ({"alerts": {"events": ["success"]}}, "failed"),
         ({"trainer": {"bucket_boundaries": [40, 20]}}, "must rise"),
         ({"trainer": {"warmup_requests": 1001}}, "less than or equal to 1000"),
         ({"metadata": {"backend": "postgresql"}}, "needs host"),
@@ -48,3 +54,16 @@ def test_an_unreadable_password_file_is_a_users_error(tmp_path):
 
 def test_the_password_is_not_shown():
     assert "secret" not in repr(MetadataSettings(**SERVER, password="secret"))
+
+
+@pytest.mark.parametrize("span", [20513, "2026-03-01", "20513", datetime.date(2026, 3, 1)])
+def test_a_span_is_a_number_or_a_date(span):
+    patterns = {"train_pattern": "{YYYY}-{MM}-{DD}/train.csv", "test_pattern": "{YYYY}-{MM}-{DD}/test.csv"}
+    data = Settings.model_validate({"data": {"path": "here", "span": span, **patterns}}).data
+    assert data.span == 20513
+
+
+def test_the_secrets_of_alerts_are_not_shown():
+    assert "hidden" not in repr(
+        Settings.model_validate({"alerts": {"webhook_url": "hidden", "smtp_password": "hidden"}})
+    )

@@ -93,7 +93,7 @@ def test_unknown_variables_and_flags_are_errors():
 
 
 def test_an_unknown_profile_names_those_there_are():
-    with pytest.raises(SettingsError, match="default, production, sample"):
+    with pytest.raises(SettingsError, match="default, kubeflow, production, sample"):
         load("quick", environ={})
 
 

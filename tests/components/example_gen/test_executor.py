@@ -11,7 +11,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import proto_utils
 
 from components.example_gen.executor import Executor
-from schema.errors import DataError
+from schema.errors import DataError, NothingToTrain
 from schema.features import load_schema
 
 GOOD = [(index % 4 + 1, f"title {index}", f"text {index}") for index in range(60)]
@@ -22,7 +22,7 @@ def line(label, title, text):
     return f'"{label}","{title}","{text}"\n'
 
 
-def ingest(base, *, max_bad_fraction=0.0, val_fraction=0.3):
+def ingest(base, *, max_bad_fraction=0.0, val_fraction=0.3, dated=False, **more):
     options = struct_pb2.Struct()
     options.update(
         {
@@ -31,13 +31,16 @@ def ingest(base, *, max_bad_fraction=0.0, val_fraction=0.3):
             "max_chars": 200,
             "source": "here",
             "synthetic": False,
+            "dated": dated,
         }
+        | more
     )
     custom_config = example_gen_pb2.CustomConfig()
     custom_config.custom_config.Pack(options)
     splits = [{"name": "train", "pattern": "train.csv"}, {"name": "test", "pattern": "test.csv"}]
     examples = standard_artifacts.Examples()
     examples.uri = str(base / "AgNewsExampleGen/examples/7")
+    examples.set_int_custom_property("span", 8)
     Executor().Do(
         {},
         {"examples": [examples]},
@@ -82,6 +85,7 @@ def test_train_is_split_and_test_stays_test(data):
     assert len(train) > len(val) > 5
     assert titles(test) == {"test", "more"}
     assert artifact_utils.decode_split_names(examples.split_names) == ["train", "val", "test"]
+    assert examples.span == 8  # Which StatisticsGen hands on.
 
 
 def test_a_row_keeps_its_split_when_other_rows_come(data):
@@ -122,6 +126,12 @@ def test_bad_rows_go_to_quarantine_with_file_row_and_reason(data):
     assert os.path.dirname(examples.get_string_custom_property("quarantine_uri")) == str(
         data / "AgNewsExampleGen/quarantine/7"
     )
+
+
+def test_an_orchestrator_can_name_the_directory_of_all_quarantines(data, tmp_path):
+    examples = ingest(data, quarantine_root=str(tmp_path / "kept"))
+    [directory] = (tmp_path / "kept").iterdir()
+    assert os.path.dirname(examples.get_string_custom_property("quarantine_uri")) == str(directory)
 
 
 def test_too_many_bad_rows_stop_the_run_with_a_summary(data):
@@ -173,3 +183,18 @@ def test_rows_read_are_rows_written_plus_rows_quarantined(tmp_path_factory, line
     assert examples.get_int_custom_property("rows_written") == in_files
     assert examples.get_int_custom_property("rows_quarantined") == len(quarantined(examples))
     assert examples.get_int_custom_property("rows_read") == in_files + len(quarantined(examples))
+
+
+@pytest.mark.parametrize("content", ["", '"class","title","description"\n'], ids=["no line", "a header alone"])
+def test_a_span_without_training_rows_is_nothing_to_train_and_no_error(data, content):
+    (data / "train.csv").write_text(content)
+    with pytest.raises(NothingToTrain, match=r"the span is empty: .*train\.csv hold no rows"):
+        ingest(data, dated=True)
+    with pytest.raises(DataError, match="none is left for the split train"):
+        ingest(data)
+
+
+def test_a_span_whose_rows_are_all_bad_is_no_empty_one(data):
+    (data / "train.csv").write_text('"9","unknown","class"\n')
+    with pytest.raises(DataError, match="rows are bad"):
+        ingest(data, dated=True)

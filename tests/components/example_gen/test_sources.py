@@ -112,3 +112,53 @@ def test_a_damaged_download_is_an_error_and_no_fallback(find):
 
     with pytest.raises(DataError, match="MD5"):
         find(download=download)
+
+
+DATED = {"train": "{YYYY}-{MM}-{DD}/v{VERSION}/train.csv", "test": "{YYYY}-{MM}-{DD}/v{VERSION}/test.csv"}
+
+
+@pytest.fixture
+def days(find, tmp_path):
+    """A source of the named files, whose paths begin with day and version."""
+
+    def days(*names):
+        return find(make(tmp_path / "days", *(f"2026-03-0{name}.csv" for name in names)), **DATED)
+
+    return days
+
+
+def test_a_span_that_is_whole_is_accepted_whether_it_is_named_or_the_latest(days):
+    source = days("1/v1/train", "1/v1/test", "2/v1/train", "2/v1/test", "2/v2/train", "2/v2/test")
+    assert source.dated
+    for span in (None, 20513, 20514):
+        source.check_span(span)
+
+
+def test_a_span_that_does_not_exist_is_named_with_those_that_do(days):
+    source = days("1/v1/train", "1/v1/test", "2/v1/train", "2/v1/test")
+    with pytest.raises(DataError, match=r"no file of span 2026-03-04 .*2026-03-01, 2026-03-02\."):
+        source.check_span(20516)
+
+
+def test_a_latest_span_that_has_half_arrived_is_not_ingested(days):
+    source = days("1/v1/train", "1/v1/test", "2/v1/train")
+    with pytest.raises(DataError, match=r"data\.test_pattern .* no file of span 2026-03-02 .*2026-03-01\. Wait"):
+        source.check_span(None)
+    source.check_span(20513)
+
+
+def test_a_version_that_has_half_arrived_is_not_ingested(days):
+    source = days("1/v1/train", "1/v1/test", "1/v2/train")
+    with pytest.raises(DataError, match="version 2 of the training files and version 1 of the test files"):
+        source.check_span(None)
+
+
+def test_where_no_name_holds_a_span_it_is_said(find, tmp_path):
+    source = find(make(tmp_path / "days", "new/train.csv", "new/test.csv"), "{SPAN}/train.csv", "{SPAN}/test.csv")
+    with pytest.raises(DataError, match=r"no file of span 0 .* none"):
+        source.check_span(None)
+
+
+def test_data_without_spans_and_remote_data_are_not_looked_at(find, tmp_path):
+    find(make(tmp_path / "plain", "train.csv", "test.csv")).check_span(None)
+    find("gs://bucket/data", **DATED).check_span(20513)

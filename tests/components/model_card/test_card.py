@@ -1,19 +1,23 @@
 """The card of a small run: each figure is what the run's artifacts say."""
 
+import copy
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
 
 from components.model_card.evidence import Missing
 from components.model_card.standard import to_plain
+from components.model_card.training import describe_training
+from components.trainer.report import write_facts
 from schema.features import CLASS_NAMES
 
 
 def test_data_is_what_the_artifacts_say(card, run):
     data = card.data
     assert (data.rows_read, data.rows_quarantined, data.quarantined) == (83, 3, {"bad_utf8": 3})
-    assert (data.duplicates, data.train_test_overlap, data.span, data.synthetic) == (2, 1, 4, True)
+    assert (data.duplicates, data.train_test_overlap, data.spans, data.synthetic) == (2, 1, (4,), True)
     assert data.splits["test"].by_class == dict.fromkeys(CLASS_NAMES, 20)
     assert sum(data.splits["train"].by_length.values()) == len(run.rows)
     assert data.preparation == {"max_tokens": 20, "min_count": 1}
@@ -59,6 +63,35 @@ def test_what_was_unset_in_the_recipe_has_the_architectures_value(card):
     assert parameters["word_dropout"] == 0.1
     assert parameters["units"] == 4
     assert (parameters["batch_tokens"], parameters["seed"]) == (500, 3)
+
+
+def test_a_warm_start_is_told_with_its_base_model(run, facts, tmp_path):
+    export = tmp_path / "export"
+    shutil.copytree(run.root / "model/Format-Serving", export)
+    write_facts(facts | {"warm_start": {"base_model": "/earlier", "words_taken": "9 of 10"}}, str(export))
+    told = describe_training(str(export)).hyperparameters
+    assert (told["base_model"], told["words_taken"]) == ("/earlier", "9 of 10")
+
+
+def test_the_spans_of_a_window_train_together_and_the_newest_ones_test_rows_judge(make, run):
+    def of_span(role, span):
+        made = copy.deepcopy(run.inputs[role][0])
+        made.set_int_custom_property("span", span)
+        made.span = span
+        return made
+
+    window = {role: [of_span(role, span) for span in (4, 3)] for role in ("examples", "statistics")}
+    card = make(**window, transformed_examples=run.inputs["transformed_examples"] * 2)
+    rows = len(run.rows)
+    assert card.data.spans == (3, 4)
+    assert (card.data.rows_read, card.data.quarantined) == (166, {"bad_utf8": 6})
+    assert {name: split.rows for name, split in card.data.splits.items()} == {
+        "train": 2 * rows,
+        "val": 2 * rows,
+        "test": rows,
+    }
+    assert card.data.splits["train"].by_class == dict.fromkeys(CLASS_NAMES, 40)
+    assert card.vocabulary.by_slice["train"].tokens == 20
 
 
 def test_worst_errors_are_wrong_and_the_surest_come_first(card, run):

@@ -49,6 +49,8 @@ def agnews(*arguments, cwd):
         (["run", "--set", "epochs"], 2, "expected KEY=VALUE"),
         (["run", "--data", "gone"], 3, "gone: no such directory"),
         (["run", "--profile", "production"], 5, "set it to a local directory"),
+        (["run", "--span", "2026-03-01"], 2, "flag --span: data: span needs a train_pattern"),
+        (["run", "--span", "yesterday"], 2, "flag --span: data.span: "),
         (["config", "check", "gone.yaml"], 2, "gone.yaml"),
         (["rn"], 2, "did you mean 'run'"),
         (["data", "sample", "--to", "."], 2, "exists"),
@@ -116,3 +118,15 @@ def test_nothing_to_download_shows_nothing_on_the_way(tmp_path, monkeypatch):
 
     monkeypatch.setattr(download, "download", lambda directory, progress: None)
     assert run("data", "fetch", "--to", str(tmp_path / "data")).stderr == ""
+
+
+def test_a_run_that_fails_tells_people_and_shows_an_alert_that_could_not_be_sent(tmp_path, http_sink):
+    with http_sink(404) as sink:
+        ended = agnews("run", "--data", "gone", "--set", f"alerts.webhook_url={sink.url}", cwd=tmp_path)
+    assert ended.returncode == 3
+    assert len(sink.bodies) == 1
+    assert "gone: no such directory" in sink.bodies[0]
+    shown = "the alert could not be sent by webhook: the server answered 404 Not Found"
+    [log] = (tmp_path / "runs/logs").iterdir()
+    assert shown in ended.stderr
+    assert shown in log.read_text()

@@ -1,0 +1,130 @@
+"""Begins with the weights of an earlier model, as far as the two networks and vocabularies have them in common.
+
+Everything is read from the earlier model's export: its variables stand there in the order of the network's, its recipe
+in the facts beside, its words in the vocabulary file.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy.linalg import orthogonal_procrustes
+
+from components.trainer.architectures import build_network
+from components.trainer.recipe import network_of
+from components.trainer.report import FACTS_FILE
+from components.transform import RESERVED_IDS, VOCABULARY
+from schema.errors import RunError
+from schema.features import CLASS_NAMES
+
+_VARIABLES = "variables/variables"
+_VARIABLE = "variables/{}/.ATTRIBUTES/VARIABLE_VALUE"
+_EMBEDDING = "embedding"
+_TINY = 1e-9
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """An earlier model.
+
+    Attributes:
+        place: directory of its export.
+        words: of its ids from 2 on.
+        network: with its weights.
+    """
+
+    place: str
+    words: Sequence[str]
+    network: keras.Model
+
+
+def read_base_model(export_dir: str) -> BaseModel:
+    """Reads the network of an export that this Trainer wrote.
+
+    Raises:
+        RunError: it is gone, or is none of this Trainer's.
+    """
+    try:
+        with tf.io.gfile.GFile(os.path.join(export_dir, FACTS_FILE)) as file:
+            recipe = json.load(file)["recipe"]
+        with tf.io.gfile.GFile(os.path.join(export_dir, "assets", VOCABULARY)) as file:
+            words = file.read().split("\n")[:-1]
+        network = build_network(
+            network_of(recipe),
+            vocabulary_size=len(words) + RESERVED_IDS,
+            classes=len(CLASS_NAMES),
+            seed=recipe["seed"],
+            use_cudnn=False,
+        )
+        checkpoint = tf.train.load_checkpoint(os.path.join(export_dir, _VARIABLES))
+        for index, variable in enumerate(network.variables):
+            variable.assign(checkpoint.get_tensor(_VARIABLE.format(index)))
+    except (tf.errors.OpError, KeyError, ValueError) as error:
+        raise RunError(
+            f"the base model {export_dir} cannot be read: {error}; put it back, or train without it "
+            "(--set trainer.warm_start=false)"
+        ) from error
+    return BaseModel(export_dir, words, network)
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What two models have in common.
+
+    Attributes:
+        layers: names of the layers with weights of the same shapes, word vectors aside.
+        ids: of the words that both know, int64 [words]: the new network's.
+        base_ids: likewise, the base model's; empty where the word vectors are of another width.
+    """
+
+    layers: tuple[str, ...]
+    ids: np.ndarray
+    base_ids: np.ndarray
+
+    @classmethod
+    def of(cls, network: keras.Model, words: Sequence[str], base: BaseModel) -> "Overlap":
+        """Compares a network and the words of its ids from 2 on with a base model."""
+        shapes, base_shapes = _shapes(network), _shapes(base.network)
+        width, base_width = (shapes_of.pop(_EMBEDDING)[0][1] for shapes_of in (shapes, base_shapes))
+        base_id = {word: number for number, word in enumerate(base.words, start=RESERVED_IDS)}
+        shared = [(number, base_id[word]) for number, word in enumerate(words, RESERVED_IDS) if word in base_id]
+        ids, base_ids = np.array(shared if width == base_width else [], np.int64).reshape(-1, 2).T
+        return cls(tuple(name for name, of_layer in shapes.items() if base_shapes.get(name) == of_layer), ids, base_ids)
+
+    def take_over(self, network: keras.Model, base: BaseModel) -> None:
+        """Sets the network's common weights to the base model's.
+
+        The vectors of words that the base model lacks stay as they are, but for a rotation and a scale that bring
+        those of the common words as near as can be to the base model's (orthogonal Procrustes, Schönemann 1966): two
+        sets of vectors that were learned apart point into unrelated directions.
+        """
+        for name in self.layers:
+            network.get_layer(name).set_weights(base.network.get_layer(name).get_weights())
+        if not len(self.ids):
+            return
+        embedding = network.get_layer(_EMBEDDING)
+        [vectors], [base_vectors] = embedding.get_weights(), base.network.get_layer(_EMBEDDING).get_weights()
+        known, wanted = vectors[self.ids], base_vectors[self.base_ids]
+        rotation, _ = orthogonal_procrustes(known, wanted)
+        scale = float(np.linalg.norm(wanted)) / max(float(np.linalg.norm(known)), _TINY)
+        vectors = scale * vectors @ rotation
+        # Padding and the unknown word are words of both as well.
+        vectors[:RESERVED_IDS] = base_vectors[:RESERVED_IDS]
+        vectors[self.ids] = wanted
+        embedding.set_weights([vectors])
+
+    def facts(self, network: keras.Model, words: Sequence[str], base: BaseModel) -> dict[str, str]:
+        """How much is taken over, for people."""
+        return {
+            "base_model": base.place,
+            "words_taken": f"{len(self.ids):,} of {len(words):,}",
+            "layers_taken": f"{len(self.layers)} of {len(_shapes(network)) - 1}",
+        }
+
+
+def _shapes(network: keras.Model) -> dict[str, list[tuple[int, ...]]]:
+    return {layer.name: [tuple(weight.shape) for weight in layer.weights] for layer in network.layers if layer.weights}

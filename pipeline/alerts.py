@@ -1,0 +1,137 @@
+"""Tells people what a run came to when they need to know: in the log, by a webhook, by e-mail.
+
+Any orchestrator calls `notify`; nothing of TensorFlow Extended is imported.
+"""
+
+import logging
+import smtplib
+import ssl
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from email.message import EmailMessage
+from enum import StrEnum
+
+import httpx
+import tenacity
+
+from pipeline.settings import AlertSettings, Settings
+from schema.errors import ApprovalPending, DriftError
+
+logger = logging.getLogger(__name__)
+
+_ATTEMPTS = 3
+_TOO_MANY_REQUESTS = 429
+
+
+class Kind(StrEnum):
+    """What happened; the values are those of the setting `alerts.events`."""
+
+    FAILED = "failed"
+    DRIFT = "drift"
+    NOT_BLESSED = "not_blessed"
+    WAITING = "waiting"
+
+
+_IN_WORDS = {
+    Kind.FAILED: "the run failed",
+    Kind.DRIFT: "the data drifted and was refused",
+    Kind.NOT_BLESSED: "the model was not blessed",
+    Kind.WAITING: "a model waits for approval",
+}
+
+
+@dataclass(frozen=True)
+class Event:
+    """What people are told.
+
+    Attributes:
+        kind: what happened.
+        run: name of the run.
+        message: why, and what to do next.
+        log: where to read more.
+    """
+
+    kind: Kind
+    run: str
+    message: str
+    log: str
+
+    @classmethod
+    def of_error(cls, error: Exception, run: str, log: str) -> "Event":
+        """The event of a run that ended with an error."""
+        kinds: dict[type[Exception], Kind] = {DriftError: Kind.DRIFT, ApprovalPending: Kind.WAITING}
+        return cls(kinds.get(type(error), Kind.FAILED), run, str(error), log)
+
+
+def notify(settings: Settings, event: Event) -> list[str]:
+    """Sends an event by every channel that is set up, if its kind is wanted.
+
+    It raises nothing: a run's outcome does not depend on whether somebody could be told of it.
+
+    Returns:
+        Of each channel that failed a sentence that says so; it holds no secret.
+    """
+    alerts = settings.alerts
+    if event.kind not in alerts.events:
+        return []
+    logger.warning("alert", extra={"fields": asdict(event)})
+    channels: dict[str, Callable[[AlertSettings, str, str], None]] = {}
+    if alerts.webhook_url or alerts.webhook_url_file:
+        channels["webhook"] = _post
+    if alerts.smtp_host:
+        channels["e-mail"] = _mail
+    subject = f"{settings.pipeline.name}: {_IN_WORDS[event.kind]} ({event.run})"
+    body = f"{event.message}\nlog: {event.log}"
+    problems = []
+    for name, send in channels.items():
+        try:
+            send(alerts, subject, body)
+        except Exception as error:
+            problems.append(f"the alert could not be sent by {name}: {_reason(error)}")
+            logger.error(problems[-1])
+    return problems
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, httpx.HTTPStatusError):  # Its own message quotes the URL, which is a secret.
+        return f"the server answered {error.response.status_code} {error.response.reason_phrase}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _worth_another_attempt(error: BaseException) -> bool:
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code == _TOO_MANY_REQUESTS or error.response.is_server_error
+    return isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol)
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception(_worth_another_attempt),
+    stop=tenacity.stop_after_attempt(_ATTEMPTS),
+    wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
+    reraise=True,
+)
+def _post(alerts: AlertSettings, subject: str, body: str) -> None:
+    """Posts the form that Slack's incoming webhooks take, and Mattermost's and others' after them."""
+    url = alerts.read_webhook_url()
+    # It logs each URL.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    httpx.post(url, json={"text": f"{subject}\n{body}"}, timeout=alerts.timeout_seconds).raise_for_status()
+
+
+def _mail(alerts: AlertSettings, subject: str, body: str) -> None:
+    message = EmailMessage()
+    message["Subject"], message["From"], message["To"] = subject, alerts.mail_from, ", ".join(alerts.mail_to)
+    message.set_content(body)
+    tls = ssl.create_default_context()
+    host, port = alerts.smtp_host or "", alerts.smtp_port
+    connection = (
+        smtplib.SMTP_SSL(host, port, timeout=alerts.timeout_seconds, context=tls)
+        if alerts.smtp_security == "tls"
+        else smtplib.SMTP(host, port, timeout=alerts.timeout_seconds)
+    )
+    with connection as server:
+        if alerts.smtp_security == "starttls":
+            server.starttls(context=tls)
+        if alerts.smtp_user:
+            server.login(alerts.smtp_user, alerts.read_smtp_password() or "")
+        server.send_message(message)

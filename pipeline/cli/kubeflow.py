@@ -1,0 +1,86 @@
+"""`agnews kubeflow`: compiles the pipeline for Kubeflow Pipelines and hands it over."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli.options import settings_options
+from pipeline.settings_sources import Loaded
+from schema.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pipeline.runners.kubeflow.compiler import Compiled
+
+
+@click.group(epilog="Example:  agnews kubeflow compile --profile kubeflow")
+def kubeflow() -> None:
+    """Compile for Kubeflow Pipelines, start a run, schedule runs."""
+
+
+def _parameters(command: Callable) -> Callable:
+    return click.option(
+        "--param", "parameters", multiple=True, metavar="NAME=VALUE", help="A runtime parameter; may be repeated."
+    )(command)
+
+
+@kubeflow.command("compile", epilog="Example:  agnews kubeflow compile --profile kubeflow --output compiled")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    help="Directory of the file  [default: this one]",
+)
+@settings_options
+def compile_(loaded: Loaded, output: Path) -> None:
+    """Compile the pipeline to a file named by pipeline and version, and check it."""
+    compiled = _compiled(loaded)
+    click.echo(f"compiled: {compiled.write(output)}")
+    click.echo("runtime parameters:")
+    for name, declared in compiled.documents[0]["root"]["inputDefinitions"]["parameters"].items():
+        default = declared.get("defaultValue", "none: each run must name one")
+        shown = f"{default:g}" if isinstance(default, float) else default
+        click.echo(f"  {name}: {declared['description']}  [{shown}]")
+
+
+@kubeflow.command(epilog="Example:  agnews kubeflow submit --profile kubeflow --param epochs=3")
+@_parameters
+@settings_options
+def submit(loaded: Loaded, parameters: tuple[str, ...]) -> None:
+    """Compile the pipeline and start one run of it on kubeflow.host."""
+    from pipeline.runners.kubeflow import client
+
+    started = client.submit(loaded.settings.kubeflow, _compiled(loaded), _named(parameters))
+    click.echo(f"run {started.id}: {started.page}")
+
+
+@kubeflow.command(epilog="Example:  agnews kubeflow schedule --profile kubeflow --cron '0 30 4 * * *'")
+@click.option("--cron", required=True, help="Six fields, seconds first, or @daily; UTC.")
+@click.option("--name", default=None, help="Name of the schedule  [default: the pipeline's]")
+@_parameters
+@settings_options
+def schedule(loaded: Loaded, cron: str, name: str | None, parameters: tuple[str, ...]) -> None:
+    """Compile the pipeline and run it at each time of a schedule; replaces the schedule of the same name."""
+    from pipeline.runners.kubeflow import client
+
+    settings = loaded.settings
+    named = name or settings.pipeline.name
+    started = client.schedule(settings.kubeflow, _compiled(loaded), cron, _named(parameters), named)
+    click.echo(f"schedule {named}, {cron}, {started.id}: {started.page}")
+
+
+def _compiled(loaded: Loaded) -> "Compiled":
+    from pipeline.runners.kubeflow.compiler import compile_pipeline
+
+    return compile_pipeline(loaded.settings)
+
+
+def _named(parameters: Iterable[str]) -> dict[str, str]:
+    named = {}
+    for assignment in parameters:
+        name, separator, value = assignment.partition("=")
+        if not separator:
+            raise SettingsError(f"--param {assignment}: expected NAME=VALUE, for instance --param epochs=3")
+        named[name] = value
+    return named

@@ -1,0 +1,194 @@
+"""Compiles the pipeline to the file that Kubeflow Pipelines takes, and checks it.
+
+TFX's KubeflowV2DagRunner was made for Vertex AI. Kubeflow Pipelines itself runs containers and importers alone: it has
+no resolvers and no driver before a container. So the data is found by a task of its own, earlier runs are looked up by
+`DirectoryHistory`, and the pods run `pipeline.runners.kubeflow.pod` around TFX's entry point.
+"""
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.example_gen.sources import DataSource
+from pipeline.runners.kubeflow.parameters import runtime_parameters, statistics_directory
+from pipeline.runners.kubeflow.specification import (
+    Document,
+    check,
+    declare,
+    find_data_first,
+    keep_quarantines,
+    look_up_anew,
+    platform_of,
+)
+from pipeline.runners.kubeflow.tasks import TRAINER
+from pipeline.settings import KubeflowSettings, Settings
+from schema.errors import RunError, SettingsError
+
+POD = ("python3", "-m", "pipeline.runners.kubeflow.pod")
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled pipeline.
+
+    Attributes:
+        name: of the pipeline.
+        version: of this project, and eight digits of the content's SHA-256: another content has another version.
+        documents: the pipeline specification and, where pods mount a volume, the platform's.
+    """
+
+    name: str
+    version: str
+    documents: tuple[Document, ...]
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.name}-{self.version}.yaml"
+
+    @property
+    def text(self) -> str:
+        return yaml.safe_dump_all(self.documents, sort_keys=True)
+
+    def write(self, directory: Path) -> Path:
+        """Writes the file, named by pipeline and version.
+
+        Raises:
+            SettingsError: it cannot be written.
+        """
+        path = directory / self.file_name
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            path.write_text(self.text, encoding="utf-8")
+        except OSError as error:
+            raise SettingsError(f"{path}: {error.strerror}; name another directory with --output") from error
+        return path
+
+
+def compile_pipeline(settings: Settings) -> Compiled:
+    """Compiles and checks the pipeline.
+
+    Raises:
+        SettingsError: a setting cannot go with Kubeflow.
+        RunError: kfp is not installed.
+    """
+    require_kfp()
+    _check_settings(settings)
+    specification = _specification(settings)
+    platform = platform_of(specification, settings.kubeflow)
+    check(specification)
+    documents = (specification, platform) if platform else (specification,)
+    digest = hashlib.sha256(json.dumps(documents, sort_keys=True).encode()).hexdigest()[:8]
+    return Compiled(settings.pipeline.name, f"{metadata.version('agnews-pipeline')}-{digest}", documents)
+
+
+def require_kfp() -> None:
+    """
+    Raises:
+        RunError: kfp is not installed.
+    """
+    if importlib.util.find_spec("kfp") is None:
+        raise RunError("Kubeflow's client kfp is not installed: scripts/setup.sh kubeflow (the extra 'kubeflow')")
+
+
+def _check_settings(settings: Settings) -> None:
+    if settings.promotion.require_approval:
+        raise SettingsError(
+            "promotion.require_approval needs the metadata store, which the pods of Kubeflow cannot ask: compile with "
+            "another pusher.destination to look at a model first, and approve and push it with agnews run"
+        )
+    if settings.data.window > 1:
+        raise SettingsError("data.window needs the metadata store, which pods cannot ask: leave it at 1")
+    if settings.infra_validator.platform != "process":
+        raise SettingsError("infra_validator.platform must be process: TFX cannot compile its own for Kubeflow")
+    places = {
+        "pipeline.root": settings.pipeline.root,
+        "data.path": settings.data.path,
+        "pusher.destination": settings.pusher.destination,
+        "promotion.audit_log": settings.promotion.audit_log,
+    }
+    mounted = settings.kubeflow.mount_path
+    for key, place in places.items():
+        if place is not None and "://" not in place and not f"{place}/".startswith(f"{mounted}/"):
+            raise SettingsError(
+                f"{key} {place} is on the disk of a pod, which ends with it: name a URI or a directory below "
+                f"kubeflow.mount_path {mounted} (--profile kubeflow has them all)"
+            )
+    local = [key for key, place in places.items() if place is not None and "://" not in place]
+    if local and settings.kubeflow.volume_claim is None:
+        raise SettingsError(
+            f"{', '.join(local)} lie below kubeflow.mount_path, where nothing is mounted: set kubeflow.volume_claim"
+        )
+
+
+def _specification(settings: Settings) -> Document:
+    from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as kubeflow
+    from tfx.orchestration.kubeflow.v2.pipeline_builder import DEFAULT_IMAGE_PATH_KEY
+
+    from pipeline.dag import create_pipeline
+    from pipeline.runners.kubeflow.history import DirectoryHistory
+
+    destination = settings.pusher.destination
+    versions = f"{destination}/{settings.pusher.model_name}"
+    history = DirectoryHistory(versions, statistics_directory(destination))
+    pipeline = create_pipeline(settings, _source(settings), history=history)
+    _refuse_resolvers(pipeline.components)
+    [trainer] = [component for component in pipeline.components if component.id == TRAINER]
+    trainer.with_platform_config(_resources(settings.kubeflow))
+    images = {DEFAULT_IMAGE_PATH_KEY: settings.kubeflow.image}
+    if settings.kubeflow.trainer_image:
+        images[TRAINER] = settings.kubeflow.trainer_image
+    config = kubeflow.KubeflowV2DagRunnerConfig(
+        default_image=images, default_commands=list(POD), use_pipeline_spec_2_1=True
+    )
+    job = kubeflow.KubeflowV2DagRunner(config).run(pipeline, write_out=False)
+    # Through JSON, so that the file holds what was read back: numbers are floats there.
+    specification = json.loads(json.dumps(job["pipelineSpec"]))
+    if settings.kubeflow.pipeline_root:
+        specification["defaultPipelineRoot"] = settings.kubeflow.pipeline_root
+    find_data_first(specification)
+    keep_quarantines(specification, f"{settings.pipeline.root}/quarantine")
+    for parameter in runtime_parameters(settings):
+        declare(specification, parameter)
+    look_up_anew(specification)
+    return specification
+
+
+def _refuse_resolvers(components: Iterable[Any]) -> None:
+    from tfx.dsl.components.common.resolver import Resolver
+
+    resolvers = [component.id for component in components if isinstance(component, Resolver)]
+    if resolvers:
+        raise SettingsError(
+            f"{', '.join(resolvers)} would look up the metadata store, which Kubeflow's pods cannot ask: switch off "
+            "the setting that asks for it"
+        )
+
+
+def _source(settings: Settings) -> DataSource:
+    """The files as the pods will see them: here they need not exist."""
+    data = settings.data
+    return DataSource(data.path or "", data.train_pattern or "train.csv", data.test_pattern or "test.csv", "path")
+
+
+def _resources(settings: KubeflowSettings) -> Any:
+    from kfp.compiler.compiler_utils import _cpu_to_float, _memory_to_float
+    from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig
+
+    resources = PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec()
+    # The number is for older backends, the text for newer ones, as kfp itself writes both.
+    if settings.cpu:
+        resources.resource_cpu_limit, resources.cpu_limit = settings.cpu, _cpu_to_float(settings.cpu)
+    if settings.memory:
+        resources.resource_memory_limit, resources.memory_limit = settings.memory, _memory_to_float(settings.memory)
+    if settings.accelerator:
+        accelerator, count = resources.accelerator, settings.accelerator_count
+        accelerator.resource_type = accelerator.type = settings.accelerator
+        accelerator.resource_count, accelerator.count = str(count), count
+    return resources

@@ -1,0 +1,83 @@
+"""What the summary says of spans, windows and drift; the rest of it is looked at in tests/e2e."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from components.validation_gate import Drift
+from pipeline.cli.summary import print_summary
+from pipeline.runs import RunSummary
+from pipeline.settings import Settings
+
+DATED = {"path": "here", "train_pattern": "{YYYY}-{MM}-{DD}/train.csv", "test_pattern": "{YYYY}-{MM}-{DD}/test.csv"}
+FIRST_OF_MARCH = 20513
+
+
+@pytest.fixture
+def shown():
+    """A function from a summary's fields to what is printed."""
+
+    def shown(span, data=DATED, **fields):
+        rows = dict.fromkeys(("rows_read", "rows_train", "rows_val", "rows_test"), 8)
+        counts = dict.fromkeys(("rows_quarantined", "duplicates", "train_test_overlap"), 0)
+        nothing = dict.fromkeys(
+            ("evaluation", "baseline_model", "blessed", "infra_blessed", "infra_reason", "rejected", "pushed_to")
+        )
+        defaults: dict = {"window": [], "trained_in": None, "judged_in": None, "compared_with": [], "drift": []}
+        ingestion = rows | counts | {"source": "here", "span": span} if span is not None else None
+        summary = RunSummary(ingestion=ingestion, **nothing | defaults | fields)
+        output = io.StringIO()
+        settings = Settings.model_validate({"data": data})
+        print_summary(Console(file=output, width=200), summary, settings, "run-2", Path("log"))
+        return output.getvalue()
+
+    return shown
+
+
+def test_a_window_of_several_spans_is_named_by_its_days(shown):
+    output = shown(FIRST_OF_MARCH + 1, window=[FIRST_OF_MARCH, FIRST_OF_MARCH + 1], trained_in="run-2")
+    assert "window: spans 2026-03-01 and 2026-03-02 train, the test rows are those of 2026-03-02" in output
+    assert "nothing new" not in output
+
+
+def test_a_window_of_the_runs_own_span_needs_no_word(shown):
+    assert "window" not in shown(FIRST_OF_MARCH, window=[FIRST_OF_MARCH], trained_in="run-2")
+
+
+def test_a_span_that_is_older_than_the_window_is_said_to_train_nothing(shown):
+    output = shown(FIRST_OF_MARCH, window=[FIRST_OF_MARCH + 2], trained_in="run-1")
+    assert "older than the window" in output
+    assert "nothing new: span 2026-03-03 trained in run run-1" in output
+
+
+def test_without_spans_a_model_from_the_cache_is_nothing_new_either(shown):
+    assert "nothing new: this model trained in run run-1" in shown(0, data={}, window=[0], trained_in="run-1")
+
+
+def test_a_skipped_run_says_why_and_that_nothing_changed(shown):
+    output = shown(None, skipped="AgNewsExampleGen: span 7 is empty")
+    assert "skipped: AgNewsExampleGen: span 7 is empty; the last pushed model stays in place" in output
+    assert "not pushed" not in output
+
+
+def test_the_distances_stand_beside_what_is_allowed(shown):
+    drift = [
+        Drift("train", "label", "L-infinity distance", 0.01234, 0.05),
+        Drift("test", "label", "L-infinity distance", 0.02, 0.05),
+        Drift("train", "text_length", "Jensen-Shannon divergence", 0.001, 0.1),
+    ]
+    output = shown(FIRST_OF_MARCH + 1, window=[FIRST_OF_MARCH + 1], drift=drift, compared_with=[FIRST_OF_MARCH])
+    assert "drift against span 2026-03-01" in output
+    rows = [line.split() for line in output.splitlines() if line.startswith(("feature", "label", "text_length"))]
+    assert rows == [
+        ["feature", "measure", "train", "test", "allowed"],
+        ["label", "L-infinity", "distance", "0.0123", "0.0200", "≤", "0.05"],
+        ["text_length", "Jensen-Shannon", "divergence", "0.0010", "≤", "0.1"],
+    ]
+
+
+def test_without_spans_the_comparison_is_with_the_run_before(shown):
+    drift = [Drift("train", "label", "L-infinity distance", 0.0, 0.05)]
+    assert "drift against the run before" in shown(0, data={}, drift=drift, compared_with=[0])

@@ -1,0 +1,172 @@
+"""kfp's own client against a server on the loopback that answers as the API does and keeps what it was asked."""
+
+import json
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+import pytest
+
+from pipeline.runners.kubeflow import client
+from pipeline.runners.kubeflow.compiler import Compiled
+from pipeline.settings import KubeflowSettings
+from schema.errors import SettingsError
+
+EXPERIMENTS, RUNS, SCHEDULES = (f"/apis/v2beta1/{name}" for name in ("experiments", "runs", "recurringruns"))
+SPECIFICATION = {
+    "pipelineInfo": {"name": "agnews"},
+    "schemaVersion": "2.1.0",
+    "sdkVersion": "tfx-1.21.0",
+    "deploymentSpec": {"executors": {}},
+    "root": {
+        "dag": {"tasks": {}},
+        "inputDefinitions": {
+            "parameters": {
+                "data_path": {"parameterType": "STRING"},
+                "epochs": {"parameterType": "NUMBER_INTEGER", "defaultValue": 5.0},
+            }
+        },
+    },
+}
+COMPILED = Compiled("agnews", "0.1.0-12345678", (SPECIFICATION,))
+
+
+class Api:
+    """What the server answers, by method and path, and what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+        self.answers = {
+            ("GET", "/apis/v2beta1/healthz"): (200, {"multi_user": False}),
+            ("GET", EXPERIMENTS): (200, {"experiments": [{"experiment_id": "e1", "display_name": "agnews"}]}),
+            ("POST", RUNS): (200, {"run_id": "r1"}),
+            ("GET", SCHEDULES): (200, {}),
+            ("POST", SCHEDULES): (200, {"recurring_run_id": "s2"}),
+        }
+
+    def bodies(self, method, path):
+        return [body for asked, where, body in self.asked if (asked, where) == (method, path)]
+
+    def answer(self, method, path, body, headers):
+        self.asked.append((method, path, body))
+        self.authorization = headers.get("Authorization")
+        return self.answers.get((method, path), (200, {}))
+
+
+@pytest.fixture
+def api():
+    api = Api()
+
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self):
+            length = int(self.headers.get("Content-Length", 0))
+            body = json.loads(self.rfile.read(length)) if length else None
+            status, answer = api.answer(self.command, urlsplit(self.path).path, body, self.headers)
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        do_GET = do_POST = do_DELETE = _answer
+
+        def log_message(self, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    api.host = f"http://127.0.0.1:{server.server_port}"
+    yield api
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def settings(api):
+    return KubeflowSettings(host=api.host, pipeline_root="gs://bucket/root")
+
+
+def test_a_run_is_started_with_the_specification_and_its_parameters(api, settings):
+    started = client.submit(settings, COMPILED, {"data_path": "gs://bucket/data", "epochs": "3"})
+    [run] = api.bodies("POST", RUNS)
+    assert run["runtime_config"] == {
+        "parameters": {"data_path": "gs://bucket/data", "epochs": 3},
+        "pipeline_root": "gs://bucket/root",
+    }
+    assert run["pipeline_spec"]["pipelineInfo"] == {"name": "agnews"}
+    assert (run["experiment_id"], run["display_name"]) == ("e1", "agnews 0.1.0-12345678")
+    assert started == client.Started("r1", f"{api.host}/#/runs/details/r1")
+
+
+def test_the_volume_of_the_pods_goes_with_the_specification(api, settings):
+    platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {"Trainer_executor": {}}}}}}
+    compiled = Compiled("agnews", "1", (SPECIFICATION, platform))
+    client.submit(settings, compiled, {"data_path": "/agnews/data"})
+    [run] = api.bodies("POST", RUNS)
+    assert run["pipeline_spec"]["platform_spec"] == platform
+
+
+def test_a_schedule_runs_one_at_a_time_and_makes_nothing_up(api, settings):
+    started = client.schedule(settings, COMPILED, "0 30 4 * * *", {"data_path": "gs://bucket/data"}, "daily")
+    [made] = api.bodies("POST", SCHEDULES)
+    assert made["trigger"] == {"cron_schedule": {"cron": "0 30 4 * * *"}}
+    assert (made["display_name"], made["max_concurrency"], made["no_catchup"]) == ("daily", 1, True)
+    assert started.id == "s2"
+
+
+def test_the_schedule_of_the_same_name_is_replaced_and_no_other(api, settings):
+    listed = [{"recurring_run_id": "s1", "display_name": "daily"}, {"recurring_run_id": "s0", "display_name": "other"}]
+    api.answers["GET", SCHEDULES] = (200, {"recurringRuns": listed})
+    client.schedule(settings, COMPILED, "@daily", {"data_path": "gs://bucket/data"}, "daily")
+    changes = [(method, path) for method, path, _ in api.asked if method != "GET"]
+    assert changes == [("POST", SCHEDULES), ("DELETE", f"{SCHEDULES}/s1")]
+
+
+def test_the_token_is_read_from_its_file(api, settings, tmp_path):
+    (tmp_path / "token").write_text("secret\n")
+    with_token = settings.model_copy(update={"token_file": tmp_path / "token"})
+    client.submit(with_token, COMPILED, {"data_path": "x"})
+    assert api.authorization == "Bearer secret"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"data_path": "x", "epoch": "3"}, "did you mean 'epochs'"),
+        ({"data_path": "x", "epochs": "many"}, "expected a whole number"),
+        ({}, "no value for data_path"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_before_anything_is_sent(api, settings, parameters, message):
+    with pytest.raises(SettingsError, match=message):
+        client.submit(settings, COMPILED, parameters)
+    assert api.asked == []
+
+
+@pytest.mark.parametrize("cron", ["30 4 * * *", "daily"])
+def test_a_schedule_without_seconds_is_refused(settings, cron):
+    with pytest.raises(SettingsError, match="seconds first"):
+        client.schedule(settings, COMPILED, cron, {"data_path": "x"}, "daily")
+
+
+def test_without_a_host_nothing_is_tried():
+    with pytest.raises(SettingsError, match=r"kubeflow\.host is not set"):
+        client.submit(KubeflowSettings(), COMPILED, {"data_path": "x"})
+
+
+def test_a_host_that_does_not_answer_is_named_with_what_to_do():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        host = f"http://127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(client.KubeflowError, match="port-forward") as refused:
+            client.submit(KubeflowSettings(host=host), COMPILED, {"data_path": "x"})
+    assert host in str(refused.value)
+    assert refused.value.exit_code == 6
+
+
+def test_what_the_api_refuses_is_told_in_its_own_words(api, settings):
+    api.answers["POST", RUNS] = (400, {"message": "the quota is used up"})
+    with pytest.raises(client.KubeflowError, match="the quota is used up"):
+        client.submit(settings, COMPILED, {"data_path": "x"})

@@ -1,0 +1,164 @@
+"""The image holds what its entry points need. There is no engine here that could build it."""
+
+import fnmatch
+import re
+import runpy
+import shlex
+from pathlib import Path
+
+import pytest
+import setuptools
+from dockerfile_parse import DockerfileParser
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def instructions():
+    """Of each stage, by its name: instructions with their arguments, in order."""
+    parser = DockerfileParser(path=str(ROOT / "Dockerfile"), cache_content=True)
+    stages, current = {"": []}, ""
+    for line in parser.structure:
+        if line["instruction"] == "FROM":
+            current = line["value"].rpartition(" AS ")[2]
+            stages[current] = []
+        stages[current].append((line["instruction"], line["value"]))
+    return {name: [one for one in lines if one[0] != "COMMENT"] for name, lines in stages.items()}
+
+
+def base_of(instructions, stage):
+    [(_, source)] = [one for one in instructions[stage] if one[0] == "FROM"]
+    return source.partition(" AS ")[0]
+
+
+def values(instructions, stage, kind):
+    """Those of the stage, after those of the stages that it is built from."""
+    parent = base_of(instructions, stage)
+    inherited = values(instructions, parent, kind) if parent in instructions else []
+    return inherited + [value for name, value in instructions[stage] if name == kind]
+
+
+def copied(instructions):
+    """What is copied from the repository: sources and destination of each instruction."""
+    for lines in instructions.values():
+        for name, value in lines:
+            if name == "COPY" and "--from=" not in value:
+                *sources, destination = shlex.split(value)
+                yield sources, destination
+
+
+def sent(path):
+    """Whether .dockerignore lets a path of the repository through."""
+    allowed = True
+    for rule in (ROOT / ".dockerignore").read_text().splitlines():
+        pattern = rule.removeprefix("!")
+        parts = Path(path).parts
+        prefixes = ["/".join(parts[: end + 1]) for end in range(len(parts))]
+        names = parts if pattern.startswith("**/") else prefixes
+        if rule and not rule.startswith("#") and any(fnmatch.fnmatch(n, pattern.removeprefix("**/")) for n in names):
+            allowed = rule.startswith("!")
+    return allowed
+
+
+@pytest.fixture
+def package(monkeypatch):
+    """What setup.py declares."""
+    declared = {}
+    monkeypatch.setattr(setuptools, "setup", declared.update)
+    monkeypatch.chdir(ROOT)
+    runpy.run_path("setup.py")
+    return declared
+
+
+def test_what_is_copied_exists_and_reaches_the_builder(instructions):
+    sources = [source for sources, _ in copied(instructions) for source in sources]
+    assert sources
+    assert [source for source in sources if not (ROOT / source).exists() or not sent(source)] == []
+
+
+def test_nothing_else_is_sent_to_the_builder():
+    for path in (
+        "data/ag_news/train.csv",
+        "runs/metadata.sqlite",
+        ".venv/bin/python",
+        ".git/config",
+        "tests/conftest.py",
+    ):
+        assert not sent(path)
+    assert not sent("pipeline/__pycache__/dag.cpython-311.pyc")
+
+
+def test_each_package_is_copied_with_its_data(instructions, package):
+    sources = {source for sources, _ in copied(instructions) for source in sources}
+    assert {name.partition(".")[0] for name in package["packages"]} <= sources
+    data = [f"{name.replace('.', '/')}/{glob}" for name, globs in package["package_data"].items() for glob in globs]
+    for pattern in data:
+        files = [path.relative_to(ROOT).as_posix() for path in ROOT.glob(pattern) if path.is_file()]
+        assert files
+        assert [file for file in files if not sent(file)] == []
+
+
+def test_what_the_packages_read_is_declared_as_their_data(package):
+    """Files of the server's deployment are read by other programs, from the repository."""
+    declared = {
+        path
+        for name, globs in package["package_data"].items()
+        for pattern in globs
+        for path in (ROOT / name.replace(".", "/")).glob(pattern)
+    }
+    found = {
+        path
+        for name in ("pipeline", "components", "schema", "serving")
+        for path in (ROOT / name).rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc") and ROOT / "serving/deploy" not in path.parents
+    }
+    assert found == {path for path in declared if path.is_file()}
+
+
+@pytest.mark.parametrize(("target", "locks"), [("cpu", ["kubeflow"]), ("gpu", ["kubeflow", "gpu"])])
+def test_a_target_installs_its_locks_and_the_project(instructions, target, locks):
+    [copy] = [value for name, value in instructions[target] if name == "COPY"]
+    built = re.fullmatch(r"--from=(\S+) /opt/venv /opt/venv", copy).group(1)
+    runs = values(instructions, built, "RUN")
+    installed = [re.findall(r"--requirements /requirements/(\w+)\.txt", run) for run in runs]
+    assert [name for names in installed for name in names] == locks
+    copied_locks = [value.split()[0] for value in values(instructions, built, "COPY")]
+    assert copied_locks == [f"requirements/{name}.txt" for name in locks]
+    assert "--no-deps /wheels/*.whl" in runs[-1]
+
+
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_the_image_runs_as_a_user_without_rights_and_without_the_builds_tools(instructions, target):
+    [user] = values(instructions, target, "USER")
+    assert user.isdecimal()
+    assert int(user) > 0
+    assert "builder" not in base_of(instructions, base_of(instructions, target))
+    assert [run for run in values(instructions, target, "RUN") if not run.startswith("useradd")] == []
+    [path] = [value for value in values(instructions, target, "ENV") if "PATH=" in value]
+    assert "/opt/venv/bin:" in path
+
+
+def test_the_cpu_variant_is_what_is_built_by_default(instructions):
+    assert list(instructions)[-1] == "cpu"
+
+
+def test_versions_are_named(instructions):
+    [base] = [value for name, value in instructions[""] if name == "ARG"]
+    assert re.fullmatch(r"BASE=python:3\.11-slim-trixie", base)
+    installed = re.findall(r"pip install [^&]*", "\n".join(values(instructions, "builder", "RUN")))
+    assert installed
+    assert [words for words in installed if "==" not in words] == []
+    [uv] = re.findall(r"^uv_version=([0-9.]+)$", (ROOT / "scripts/setup.sh").read_text(), re.MULTILINE)
+    assert f"uv=={uv}" in installed[0]
+
+
+def test_entry_point_and_the_commands_of_the_pods_are_in_the_packages(instructions, package):
+    assert values(instructions, "cpu", "ENTRYPOINT") == ['["agnews"]']
+    assert package["entry_points"]["console_scripts"] == ["agnews = pipeline.cli:main"]
+    assert "pipeline.runners.kubeflow" in package["packages"]
+
+
+def test_the_image_that_the_settings_name_has_the_projects_version(package):
+    from pipeline.settings import KubeflowSettings
+
+    assert KubeflowSettings().image == f"agnews-pipeline:{package['version']}"

@@ -20,12 +20,13 @@ _TITLE: dict[str, Any] = {"title_justify": "left", "title_style": "bold"}
 
 def print_summary(console: Console, summary: RunSummary, settings: Settings, run_id: str, log: Path) -> None:
     """Prints data, drift, metrics against baseline and thresholds, the verdicts, and the next command to type."""
+    pattern = settings.data.train_pattern or ""
     if summary.ingestion:
-        console.print(_data_line(summary.ingestion), highlight=False, soft_wrap=True)
-        for line in _span_lines(summary, settings.data.train_pattern or "", run_id):
+        console.print(_data_line(summary.ingestion, pattern), highlight=False, soft_wrap=True)
+        for line in _span_lines(summary, pattern, run_id):
             console.print(line, highlight=False, soft_wrap=True)
     if summary.drift:
-        console.print(_drift_table(summary, settings.data.train_pattern or ""))
+        console.print(_drift_table(summary, pattern))
     if summary.evaluation:
         console.print(_metrics_table(summary.evaluation, summary.baseline_model, settings.evaluator))
         console.print(_confusion_table(summary.evaluation.confusion))
@@ -34,9 +35,10 @@ def print_summary(console: Console, summary: RunSummary, settings: Settings, run
     console.print(f"log: {log}", style="dim", highlight=False, soft_wrap=True)
 
 
-def _data_line(ingestion: dict) -> str:
+def _data_line(ingestion: dict, pattern: str) -> str:
+    span = span_name(ingestion["span"], pattern)
     return (
-        f"data: {ingestion['rows_read']:,} rows read from {ingestion['source']}, span {ingestion['span']}: "
+        f"data: {ingestion['rows_read']:,} rows read from {ingestion['source']}, span {span}: "
         f"{ingestion['rows_train']:,} train, {ingestion['rows_val']:,} val, {ingestion['rows_test']:,} test; "
         f"{ingestion['rows_quarantined']:,} quarantined, {ingestion['duplicates']:,} duplicates, "
         f"{ingestion['train_test_overlap']:,} in both train and test"

@@ -102,9 +102,11 @@ def test_the_span_and_the_counts_are_on_the_artifact(story):
 
 def test_an_unchanged_run_takes_everything_from_the_cache(story):
     assert story.second.status == 0
-    resolvers = {"PreviousStatisticsResolver", "BaselineResolver"}
+    resolvers = {"PreviousStatisticsResolver", "WindowResolver", "BaselineResolver"}
     assert {state for name, state in story.second.states.items() if name not in resolvers} == {"cached"}
     assert story.second_versions == story.first_versions
+    assert "nothing new: span 1 trained in run local-" in story.second.output
+    assert "nothing new" not in story.first.output
 
 
 def test_a_training_setting_runs_from_the_trainer_only(story):

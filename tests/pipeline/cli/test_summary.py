@@ -39,6 +39,7 @@ def shown():
 def test_a_window_of_several_spans_is_named_by_its_days(shown):
     output = shown(FIRST_OF_MARCH + 1, window=[FIRST_OF_MARCH, FIRST_OF_MARCH + 1], trained_in="run-2")
     assert "window: spans 2026-03-01 and 2026-03-02 train, the test rows are those of 2026-03-02" in output
+    assert "read from here, span 2026-03-02: " in output
     assert "nothing new" not in output
 
 

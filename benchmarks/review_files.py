@@ -1,9 +1,10 @@
-"""The files of a simulated run that the review site reads: examples, statistics, anomalies, a card with its evidence."""
+"""The files of a simulated run that the review site reads: examples, statistics, anomalies, and a card."""
 
 import hashlib
 import json
 import os
 import random
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 
+from components.model_card.evidence import Share
 from components.model_card.predictions import Predictions, write_predictions
-from components.statistics import wilson_interval
 from schema.features import CLASS_NAMES, LABEL, LENGTH_BUCKET, LENGTH_BUCKETS, SPLITS, TEST, TEXT_LENGTH
 
 _LENGTHS = tuple(range(100, 1_000, 90))
@@ -106,9 +107,9 @@ def write_card_files(
     write_predictions(predictions, str(directory))
     evidence = _evidence(labels, answers, predictions.buckets, made, baseline, run)
     (directory / "evidence.json").write_text(json.dumps(evidence), encoding="utf-8")
-    page = (
-        f"<!doctype html><title>Card</title><h1>Card of model {made['model']}</h1><script>document.title='ran'</script>"
-    )
+    # A card has no script; should one ever get in, the site must not run it.
+    page = f"<!doctype html><title>Card</title><h1>Card of model {made['model']}</h1>"
+    page += "<script>document.title = 'ran'</script>"
     (directory / "model_card.html").write_text(page, encoding="utf-8")
 
 
@@ -120,7 +121,7 @@ def _evidence(
     masks = {"all": np.full(len(labels), True)}
     masks |= {f"{LABEL}={name}": labels == label for label, name in enumerate(CLASS_NAMES)}
     masks |= {f"{LENGTH_BUCKET}={name}": buckets == name for name in LENGTH_BUCKETS}
-    slices = {
+    slices: dict[str, dict[str, Any]] = {
         name: {"rows": int(mask.sum()), "accuracy": _share(right[mask]), "baseline": None}
         for name, mask in masks.items()
     }
@@ -128,7 +129,7 @@ def _evidence(
         name: {
             "precision": _share(right[answers == label]),
             "recall": _share(right[labels == label]),
-            "f1": float(right[labels == label].mean()),
+            "f1": _share(right[labels == label])["value"],
             "auc": 0.98,
         }
         for label, name in enumerate(CLASS_NAMES)
@@ -186,5 +187,4 @@ def _evidence(
 
 
 def _share(right: np.ndarray) -> dict[str, float]:
-    low, high = wilson_interval(int(right.sum()), len(right))
-    return {"value": float(right.mean()), "low": low, "high": high}
+    return asdict(Share.of(int(right.sum()), len(right)))

@@ -5,6 +5,7 @@ random. Of ten runs five train, are approved and pushed, one is taken from the c
 its data, one waits for an approval and one is rejected; each ten have a span of their own.
 """
 
+import hashlib
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,9 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from benchmarks.review_files import write_card_files, write_data_files
+from schema.audit import fingerprint
 from schema.features import CLASS_NAMES
 
-_Event, _Execution = mlmd.Event, mlmd.Execution
 _RUNS_A_WRITE = 50
 AUTHOR, APPROVER = "ann@example.com", "bob@example.com"
 
@@ -91,10 +92,11 @@ class SimulatedStore:
         root: gets `metadata.sqlite` and the artifacts' files.
         files: how many different sets of files there are; later runs share those of earlier ones.
         test_rows: of each set.
+        exports: whether the models' files are written, too.
         seed: of all figures.
     """
 
-    def __init__(self, root: Path, *, files: int = 10, test_rows: int = 7_600, seed: int = 1):
+    def __init__(self, root: Path, *, files: int = 10, test_rows: int = 7_600, exports: bool = False, seed: int = 1):
         root.mkdir(parents=True, exist_ok=True)
         self.root = root
         self.connection = mlmd.ConnectionConfig()
@@ -102,7 +104,7 @@ class SimulatedStore:
         self.connection.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
         self.store = MetadataStore(self.connection)
         self.pushed: list[tuple[int, int]] = []
-        self._files, self._test_rows = files, test_rows
+        self._files, self._test_rows, self._exports = files, test_rows, exports
         self._random = random.Random(seed)
         self._types: dict[str, int] = {}
         self._contexts: dict[str, int] = {}
@@ -119,6 +121,16 @@ class SimulatedStore:
             for _ in range(min(_RUNS_A_WRITE, count - start)):
                 self._add_run()
             self._write()
+
+    def serve(self, destination: Path, count: int) -> list[int]:
+        """Writes the last pushed versions as they lie in a serving directory, and gives their numbers."""
+        shown = self.pushed[-count:]
+        for version, model in shown:
+            export = destination / "agnews" / str(version)
+            (export / "assets.extra").mkdir(parents=True)
+            (export / "saved_model.pb").write_bytes(b"graph")
+            (export / "assets.extra/mlmd_uuid").write_text(str(model))
+        return [version for version, _ in shown]
 
     def _begin(self) -> None:
         self._new_artifacts: list[mlmd.Artifact] = []
@@ -144,17 +156,17 @@ class SimulatedStore:
         for node, reads, makes in _NODES:
             fresh = outcome.trains and (outcome.data or node not in _DATA)
             fails = node == outcome.fails_at
-            state = _Execution.FAILED if fails else _Execution.COMPLETE if fresh else _Execution.CACHED
+            state = mlmd.Execution.FAILED if fails else mlmd.Execution.COMPLETE if fresh else mlmd.Execution.CACHED
             execution = self._execution(f"components.{node}", state, [run, self._context("node", f"agnews.{node}")])
             for role, source in reads.items():
                 if source in made:
-                    self._event(execution, made[source], role, _Event.INPUT)
+                    self._event(execution, made[source], role, mlmd.Event.INPUT)
             if fails:
                 return
             for role, kind in makes.items():
                 if fresh:
                     made[role] = self._artifact(kind, *self._described(role, number, outcome, made))
-                self._event(execution, made[role], role, _Event.OUTPUT)
+                self._event(execution, made[role], role, mlmd.Event.OUTPUT)
             if node == "RequestApproval" and outcome.decision is not None and fresh:
                 self._decide(made["model"], number, outcome.decision)
         self._current = made
@@ -163,7 +175,7 @@ class SimulatedStore:
 
     def _described(self, role: str, run: int, outcome: _Outcome, made: dict[str, int]) -> tuple[str, dict[str, Any]]:
         """Where an artifact lies, and its properties."""
-        uri, fingerprint = str(self.root / f"artifacts/{role}/{run}"), _fingerprint(run)
+        uri, digest = str(self.root / f"artifacts/{role}/{run}"), _fingerprint(run)
         if role in ("examples", "statistics", "anomalies"):
             files = self.root / f"data-{run // len(_OUTCOMES) % self._files}"
             if not files.exists():
@@ -174,6 +186,10 @@ class SimulatedStore:
             if role == "examples":
                 found |= {"span": span, "source": "simulated rows", "input_fingerprint": f"files:{run}"}
             return str(files / role), found
+        if role == "model" and self._exports:
+            export = Path(uri) / "Format-Serving"
+            export.mkdir(parents=True)
+            (export / _FILE).write_bytes(_content(run))
         if role == "blessing":
             return uri, {"blessed": int(outcome.blessed), "current_model_id": made["model"]}
         if role == "infra_blessing":
@@ -184,10 +200,10 @@ class SimulatedStore:
                 write_card_files(files, self._random, made, made.get("baseline"), run, self.root / "data-0")
             accuracy = self._random.uniform(0.88, 0.93)
             recalls = {f"recall_{name}": accuracy + self._random.uniform(-0.05, 0.05) for name in CLASS_NAMES}
-            return str(files), {"accuracy": accuracy, **recalls, "model_id": made["model"], "model_sha256": fingerprint}
+            return str(files), {"accuracy": accuracy, **recalls, "model_id": made["model"], "model_sha256": digest}
         if role == "request":
             wanted = {"model_id": made["model"], "wanted": int(outcome.blessed)}
-            return uri, wanted | {"fingerprint": fingerprint, "author": AUTHOR}
+            return uri, wanted | {"fingerprint": digest, "author": AUTHOR}
         if role == "approval":
             return uri, {"approved": int(outcome.decision is True), "reason": ""}
         if role == "pushed_model":
@@ -195,14 +211,14 @@ class SimulatedStore:
                 return uri, {"pushed": 0}
             version = 1_700_000_000 + run
             self.pushed.append((version, made["model"]))
-            return uri, {"pushed": 1, "pushed_version": str(version), "fingerprint": fingerprint}
+            return uri, {"pushed": 1, "pushed_version": str(version), "fingerprint": digest}
         return uri, {}
 
     def _decide(self, model: int, run: int, approved: bool) -> None:
         execution = self._execution(
-            "agnews.ApprovalDecision", _Execution.COMPLETE, [self._context("pipeline", "agnews")]
+            "agnews.ApprovalDecision", mlmd.Execution.COMPLETE, [self._context("pipeline", "agnews")]
         )
-        self._event(execution, model, "model", _Event.INPUT)
+        self._event(execution, model, "model", mlmd.Event.INPUT)
         properties = {
             "fingerprint": _fingerprint(run),
             "approved": int(approved),
@@ -210,7 +226,7 @@ class SimulatedStore:
             "when": "2026-01-02T03:04:05.678+00:00",
             "why": "the evidence%2C as it is",
         }
-        self._event(execution, self._artifact("AgNewsApprovalDecision", "", properties), "decision", _Event.OUTPUT)
+        self._event(execution, self._artifact("AgNewsApprovalDecision", "", properties), "decision", mlmd.Event.OUTPUT)
 
     def _artifact(self, kind: str, uri: str, properties: dict[str, Any]) -> int:
         type_id = self._type(kind, lambda: self.store.put_artifact_type(mlmd.ArtifactType(name=kind)))
@@ -222,7 +238,7 @@ class SimulatedStore:
         self._artifacts += 1
         return self._artifacts
 
-    def _execution(self, kind: str, state: "_Execution.State", contexts: list[int]) -> int:
+    def _execution(self, kind: str, state: "mlmd.Execution.State", contexts: list[int]) -> int:
         type_id = self._type(kind, lambda: self.store.put_execution_type(mlmd.ExecutionType(name=kind)))
         self._new_executions.append(mlmd.Execution(type_id=type_id, last_known_state=state))
         self._executions += 1
@@ -230,9 +246,9 @@ class SimulatedStore:
         self._associations += [mlmd.Association(execution_id=execution, context_id=context) for context in contexts]
         return execution
 
-    def _event(self, execution: int, artifact: int, role: str, kind: "_Event.Type") -> None:
-        path = _Event.Path(steps=[{"key": role}, {"index": 0}])
-        self._new_events.append(_Event(execution_id=execution, artifact_id=artifact, type=kind, path=path))
+    def _event(self, execution: int, artifact: int, role: str, kind: "mlmd.Event.Type") -> None:
+        path = mlmd.Event.Path(steps=[{"key": role}, {"index": 0}])
+        self._new_events.append(mlmd.Event(execution_id=execution, artifact_id=artifact, type=kind, path=path))
 
     def _type(self, name: str, put: Any) -> int:
         if name not in self._types:
@@ -246,5 +262,12 @@ class SimulatedStore:
         return self._contexts[name]
 
 
+_FILE = "saved_model.pb"
+
+
+def _content(run: int) -> bytes:
+    return b"graph %d" % run
+
+
 def _fingerprint(run: int) -> str:
-    return f"{run:064x}"
+    return fingerprint({_FILE: hashlib.sha256(_content(run)).hexdigest()})

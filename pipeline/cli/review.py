@@ -60,9 +60,7 @@ def _serve(loaded: Loaded, tokens, listening: socket.socket, host: str) -> None:
     rights = "approvals need a token" if tokens else "read-only"
     click.echo(f"http://{_shown(host)}:{port}  ({runs:,} runs; {rights}; Ctrl-C ends it)")
     if not _is_loopback(host):
-        click.echo(
-            "Whoever reaches this address reads everything, unencrypted: put a proxy with TLS and a log-in before it."
-        )
+        click.echo("Whoever reaches this address reads all of it, unencrypted: put a proxy with TLS and log-in before.")
     uvicorn.Server(uvicorn.Config(make_app(site, host), log_level="warning")).run(sockets=[listening])
 
 

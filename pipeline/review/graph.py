@@ -1,5 +1,6 @@
 """Draws a directed graph without cycles as SVG: layers from top to bottom (Sugiyama, Tagawa and Toda 1981)."""
 
+import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -57,6 +58,26 @@ def draw(title: str, description: str, nodes: Sequence[Node], arrows: Collection
     ).format(title=title, description=description, width=width, height=height, left=left - 2, body=body)
 
 
+def direct(arrows: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+    """The arrows without those that a way over other nodes implies."""
+    before: dict[str, set[str]] = {}
+    for start, end in arrows:
+        before.setdefault(end, set()).add(start)
+    all_before: dict[str, frozenset[str]] = {}
+
+    def ancestors(name: str) -> frozenset[str]:
+        if name not in all_before:
+            above = before.get(name, set())
+            all_before[name] = frozenset(above).union(*(ancestors(other) for other in above))
+        return all_before[name]
+
+    return frozenset(
+        (start, end)
+        for start, end in arrows
+        if not any(start in ancestors(other) for other in before[end] if other != start)
+    )
+
+
 def _layers(names: Sequence[str], arrows: Collection[tuple[str, str]]) -> tuple[list[list[str]], list[list[str]]]:
     """Each node one layer below the last that it follows. Arrows over several layers bend in each between."""
     before: dict[str, list[str]] = {name: [] for name in names}
@@ -94,7 +115,7 @@ def _neighbours(chains: list[list[str]]) -> tuple[dict[str, list[str]], dict[str
     above: dict[str, list[str]] = {}
     below: dict[str, list[str]] = {}
     for chain in chains:
-        for upper, lower in zip(chain, chain[1:], strict=False):
+        for upper, lower in itertools.pairwise(chain):
             above.setdefault(lower, []).append(upper)
             below.setdefault(upper, []).append(lower)
     return above, below

@@ -145,7 +145,7 @@ def _unknown(store: MetadataStore, known: Snapshot) -> list[mlmd.Execution]:
 
     New ones are found by their id, whatever the clock of the host that wrote them says.
     """
-    found = {}
+    found: dict[int, mlmd.Execution] = {}
     for order in (OrderByField.ID, OrderByField.UPDATE_TIME):
         limit = _FIRST_PAGE
         while True:

@@ -29,7 +29,7 @@ _KEYS = {
 
 
 def two_models(request: Request) -> Response:
-    """`/compare?first=ID&second=ID`: metrics, settings, code, data, and changed answers (`outcome`) with their texts."""
+    """`/compare?first=ID&second=ID`: metrics, settings, code, data, and changed answers (`outcome`) with texts."""
     registry = site_of(request).registry()
     query = request.query_params
     numbers = [query.get(name, "") for name in ("first", "second")]

@@ -4,13 +4,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pipeline.review.graph import Node, draw
-from pipeline.review.lineage import downstream, upstream
+from pipeline.review.graph import Node, direct, draw
+from pipeline.review.lineage import downstream, main_line, upstream
 from pipeline.review.site import render, site_of
 from pipeline.review.snapshot import Artifact, Execution
 
-_MOST_NODES = 60
-_WAYS = {"up": upstream, "down": downstream}
+_MOST_RUNS = 4
+_WAYS = ("up", "down")
 
 
 def of_artifact(request: Request) -> Response:
@@ -23,10 +23,11 @@ def of_artifact(request: Request) -> Response:
     way = request.query_params.get("way", "up")
     if way not in _WAYS:
         raise HTTPException(404, "the way is up or down")
-    found = _WAYS[way](snapshot, artifact.id, _MOST_NODES)
+    found = upstream(snapshot, artifact.id) if way == "up" else downstream(snapshot, artifact.id, _MOST_RUNS)
+    shown = main_line(found, artifact.id, up=way == "up")
     nodes = [
-        *(_of_artifact(name, one, one.id == artifact.id) for name, one in found.artifacts.items()),
-        *(_of_execution(name, one) for name, one in found.executions.items()),
+        *(_of_artifact(name, one, one.id == artifact.id) for name, one in shown.artifacts.items()),
+        *(_of_execution(name, one) for name, one in shown.executions.items()),
     ]
     what = f"{artifact.type} {artifact.id}"
     title = f"What {what} was made of" if way == "up" else f"What was made of {what}"
@@ -41,7 +42,7 @@ def of_artifact(request: Request) -> Response:
         way=way,
         title=title,
         found=found,
-        picture=draw(title, "The table below has the same.", nodes, found.arrows),
+        picture=draw(title, "The table below has the same.", nodes, direct(shown.arrows)),
         snapshot=snapshot,
     )
 
@@ -51,8 +52,8 @@ def _of_artifact(name: str, artifact: Artifact, chosen: bool) -> Node:
     detail = f"{artifact.id}"
     if "span" in noted and "source" in noted:
         detail += f", span {noted['span']}"
-    if noted.get("pushed_version"):
-        detail += f", version {noted['pushed_version']}"
+    if "pushed" in noted:
+        detail += f", version {noted['pushed_version']}" if noted["pushed"] else ", not pushed"
     style = "chosen" if chosen else "artifact"
     return Node(name, artifact.type.removeprefix("AgNews"), detail, style, f"/lineage/{artifact.id}")
 

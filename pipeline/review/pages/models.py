@@ -63,9 +63,10 @@ def render_model(request: Request, model: Model, status: int = 200, **form: str)
             found = evidence.read_evidence(model.card.uri)
         except evidence.NotThere as error:
             flaw = str(error)
-    others = {"in service": service.live.model if service.live else None, "trained before": _before(registry, model)}
+    others = {"in service": service.live.model if service.live else None}
     if found and "model" in found["baseline"]:
         others["its baseline"] = registry.models.get(found["baseline"]["model"])
+    others["trained before"] = _before(registry, model)
     return render(
         request,
         "model.html",
@@ -74,7 +75,7 @@ def render_model(request: Request, model: Model, status: int = 200, **form: str)
         evidence=found,
         flaw=flaw,
         service=service,
-        others={name: other for name, other in others.items() if other is not None and other.id != model.id},
+        others={other.id: name for name, other in reversed(others.items()) if other and other.id != model.id},
         trail=entries_about(site.settings, registry, model),
         tokens=site.tokens,
         form=form,

@@ -1,20 +1,19 @@
 """The list of runs, one run with its components and artifacts, and the data that came in with it."""
 
 from collections.abc import Mapping
-from typing import Any
 
+from markupsafe import Markup
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from pipeline.review import evidence
 from pipeline.review.data_view import features_of, listed
-from pipeline.review.graph import Node, draw
+from pipeline.review.graph import Node, direct, draw
 from pipeline.review.listing import listing
 from pipeline.review.registry import ACCURACY, Registry, RunRow, RunStatus
 from pipeline.review.site import render, site_of
 from pipeline.review.snapshot import Artifact, Execution, Link, Snapshot
-from pipeline.runners.display import direct_upstream
 from schema.features import SPLITS
 
 _KEYS = {
@@ -75,11 +74,9 @@ def data(request: Request) -> Response:
     examples, statistics, anomalies = (
         outputs.get(kind) for kind in ("Examples", "ExampleStatistics", "ExampleAnomalies")
     )
-    found = (
-        [one for name in SPLITS for one in listed(evidence.anomalies_of(anomalies.uri, name), name)]
-        if anomalies
-        else None
-    )
+    found = None
+    if anomalies:
+        found = [one for name in SPLITS for one in listed(evidence.anomalies_of(anomalies.uri, name), name)]
     return render(
         request,
         "data.html",
@@ -104,9 +101,8 @@ def _artifacts(snapshot: Snapshot, links: list[Link]) -> list[Artifact]:
     return [snapshot.artifacts[number] for number in dict.fromkeys(link.artifact for link in links)]
 
 
-def _picture(snapshot: Snapshot, executions: list[Execution], names: Mapping[int, str]) -> Any:
-    """Components and what each had from which; a way that another one implies is left out."""
-    arrows = {(before, name) for name, others in _upstream(snapshot, executions).items() for before in others}
+def _picture(snapshot: Snapshot, executions: list[Execution], names: Mapping[int, str]) -> Markup:
+    """Components and what each had from which."""
     nodes = [
         Node(
             str(one.id),
@@ -118,17 +114,17 @@ def _picture(snapshot: Snapshot, executions: list[Execution], names: Mapping[int
         for one in executions
     ]
     states = "; ".join(f"{node.title} {node.detail}" for node in nodes)
-    return draw("The run's components, from top to bottom", f"The table below has the same. {states}", nodes, arrows)
+    title, arrows = "The run's components, from top to bottom", direct(_arrows(snapshot, executions))
+    return draw(title, f"The table below has the same. {states}", nodes, arrows)
 
 
-def _upstream(snapshot: Snapshot, executions: list[Execution]) -> dict[str, list[str]]:
-    """The components that each had its inputs from. A resolver was given one artifact of the run and found others."""
+def _arrows(snapshot: Snapshot, executions: list[Execution]) -> set[tuple[str, str]]:
+    """From each component to those that had an input from it. A resolver was given artifacts and found others."""
     had_from: dict[int, str] = {}
-    upstream: dict[str, list[str]] = {}
+    arrows = set()
     for execution in executions:
         links = [*snapshot.inputs(execution.id), *snapshot.found(execution.id)]
-        before = {had_from[link.artifact] for link in links if link.artifact in had_from}
-        upstream[str(execution.id)] = sorted(before, key=int)
+        arrows |= {(had_from[link.artifact], str(execution.id)) for link in links if link.artifact in had_from}
         for link in (*snapshot.outputs(execution.id), *snapshot.found(execution.id)):
             had_from.setdefault(link.artifact, str(execution.id))
-    return {name: direct_upstream(name, upstream) for name in upstream}
+    return arrows

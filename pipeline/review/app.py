@@ -14,6 +14,7 @@ from pipeline.review.evidence import NotThere
 from pipeline.review.pages import compare, decide, lineage, models, runs, served, spans, trends
 from pipeline.review.security import Guard
 from pipeline.review.site import STYLE_SHEET, Site, render
+from schema.errors import AgNewsError
 
 NAVIGATION = (
     ("/served", "In service"),
@@ -54,7 +55,7 @@ def make_app(site: Site, host: str = "127.0.0.1") -> Starlette:
     app = Starlette(
         routes=ROUTES,
         middleware=[Middleware(Guard, host=host)],
-        exception_handlers={HTTPException: _refused, NotThere: _not_there},
+        exception_handlers={HTTPException: _refused, NotThere: _not_there, AgNewsError: _not_now},
     )
     app.state.site, app.state.navigation = site, NAVIGATION
     return app
@@ -63,6 +64,10 @@ def make_app(site: Site, host: str = "127.0.0.1") -> Starlette:
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return render(request, "message.html", error.status_code, title=str(error.status_code), message=error.detail)
+
+
+def _not_now(request: Request, error: Exception) -> Response:
+    return render(request, "message.html", 503, title="Not now", message=str(error))
 
 
 def _not_there(request: Request, error: Exception) -> Response:

@@ -29,7 +29,7 @@ class NotThere(Exception):
     """A file is gone, or was never written; the message says which, and why that may be."""
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def read_evidence(card: str) -> Evidence:
     """The evidence of a card.
 
@@ -47,7 +47,7 @@ def read_page(card: str) -> bytes:
     return _read(os.path.join(card, HTML))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def predictions_of(card: str) -> Predictions:
     """The model's answers to the test rows; raises `NotThere`."""
     try:

@@ -7,8 +7,8 @@ from statistics import fmean
 
 from markupsafe import Markup
 
-_WIDTH, _HEIGHT = 200, 46
-_GAP, _LAYER_GAP = 18, 40
+_WIDTH, _HEIGHT = 190, 46
+_GAP, _LAYER_GAP = 16, 40
 _BEND = 12
 _SWEEPS = 8
 

@@ -12,6 +12,7 @@ from ml_metadata.metadata_store import ListOptions, MetadataStore, OrderByField
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.review.snapshot import Snapshot
+from schema.errors import RunError
 
 logger = logging.getLogger(__name__)
 
@@ -51,16 +52,22 @@ class StoreReader:
         self._stale = False
 
     def snapshot(self) -> Snapshot:
-        """What the store holds; what it held before, when it is busy."""
+        """What the store holds; what it held before, when it cannot be read now.
+
+        Raises:
+            RunError: it could not be read yet.
+        """
         with self._lock:
             if self._read_at is None or self._stale or self._clock() - self._read_at > self._max_age:
                 try:
                     self._refresh()
-                except (errors.AbortedError, errors.UnavailableError, errors.InternalError) as error:
-                    # A run writes, and its transaction holds the file.
-                    logger.warning("the metadata store is busy", extra={"fields": {"error": str(error)}})
+                except errors.StatusError as error:
+                    # For instance since a run writes, and its transaction holds the file.
                     if self._read_at is None:
-                        raise
+                        raise RunError(
+                            f"the metadata store cannot be read: {error}; see the settings metadata.…, and try again"
+                        ) from error
+                    logger.warning("the metadata store cannot be read now", extra={"fields": {"error": str(error)}})
                 self._read_at, self._stale = self._clock(), False
             return self._snapshot
 

@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from pipeline.review.graph import Node, direct, draw
 from pipeline.review.lineage import downstream, main_line, upstream
+from pipeline.review.service import Service
 from pipeline.review.site import render, site_of
 from pipeline.review.snapshot import Artifact, Execution
 
@@ -15,8 +16,9 @@ _WAYS = ("up", "down")
 
 def of_artifact(request: Request) -> Response:
     """`/lineage/ID`: what an artifact was made of (`way=up`, the default), or what was made of it (`way=down`)."""
-    registry = site_of(request).registry()
-    snapshot = registry.snapshot
+    site = site_of(request)
+    registry = site.registry()
+    snapshot, service = registry.snapshot, site.service(registry)
     artifact = snapshot.artifacts.get(request.path_params["id"])
     if artifact is None:
         raise HTTPException(404, f"there is no artifact {request.path_params['id']} in the metadata store")
@@ -26,7 +28,7 @@ def of_artifact(request: Request) -> Response:
     found = upstream(snapshot, artifact.id) if way == "up" else downstream(snapshot, artifact.id, _MOST_RUNS)
     shown = main_line(found, artifact.id, up=way == "up")
     nodes = [
-        *(_of_artifact(name, one, one.id == artifact.id) for name, one in shown.artifacts.items()),
+        *(_of_artifact(name, one, one.id == artifact.id, service) for name, one in shown.artifacts.items()),
         *(_of_execution(name, one) for name, one in shown.executions.items()),
     ]
     what = f"{artifact.type} {artifact.id}"
@@ -47,14 +49,17 @@ def of_artifact(request: Request) -> Response:
     )
 
 
-def _of_artifact(name: str, artifact: Artifact, chosen: bool) -> Node:
+def _of_artifact(name: str, artifact: Artifact, chosen: bool, service: Service) -> Node:
     noted = artifact.properties
-    detail = f"{artifact.id}"
+    detail, live = f"{artifact.id}", False
     if "span" in noted and "source" in noted:
         detail += f", span {noted['span']}"
-    if "pushed" in noted:
-        detail += f", version {noted['pushed_version']}" if noted["pushed"] else ", not pushed"
-    style = "chosen" if chosen else "artifact"
+    if noted.get("pushed") == 0:
+        detail += ", not pushed"
+    elif version := noted.get("pushed_version"):
+        live = service.live is not None and str(service.live.number) == version
+        detail = f"{version}, in production" if live else f"{artifact.id}, version {version}"
+    style = "chosen" if chosen else "live" if live else "artifact"
     return Node(name, artifact.type.removeprefix("AgNews"), detail, style, f"/lineage/{artifact.id}")
 
 

@@ -1,6 +1,8 @@
 """A store of twelve simulated runs, two of whose models are served, and the site over it."""
 
 import contextlib
+import html
+import re
 import socket
 import threading
 
@@ -38,14 +40,21 @@ def settings(simulated):
     return settings_of(simulated.root)
 
 
-def settings_of(root, **promotion):
+def settings_of(place, root="."):
+    """Settings of a pipeline with its store in `place / root` and its serving directory in `place`."""
     return Settings.model_validate(
         {
-            "pipeline": {"root": str(root)},
-            "pusher": {"destination": str(root / "serving_model")},
-            "promotion": {"expires_hours": 87_600, **promotion},
+            "pipeline": {"root": str(place / root)},
+            "pusher": {"destination": str(place / "serving_model")},
+            # The simulated decisions are old.
+            "promotion": {"expires_hours": 87_600},
         }
     )
+
+
+def text(response):
+    """What a page says, without its tags."""
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", response.text)).split())
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.review_store import SimulatedStore
 from pipeline.audit import audit_log
 from pipeline.review.security import Tokens
-from tests.pipeline.review.conftest import TOKEN, serving, settings_of, waiting_store
+from tests.pipeline.review.conftest import TOKEN, serving, settings_of, text, waiting_store
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +20,6 @@ def ids(snapshot):
 @pytest.fixture(scope="module")
 def runs(snapshot):
     return list(snapshot.runs)
-
-
-def text(response):
-    """What a page says, without its tags."""
-    return " ".join(re.sub(r"<[^>]*>", " ", response.text).split())
 
 
 def rows(response):
@@ -41,7 +36,7 @@ def test_the_first_page_answers_a_reviewers_five_questions(site, ids, simulated)
     assert "span 1 source simulated rows synthetic rows 1,251 read, 950 for training, 1 quarantined" in said
     assert "revision 0000000000000000000000000000000000000000" in said
     assert re.search(r"accuracy 0\.\d{4}, 95 % interval 0\.\d{4} to 0\.\d{4}, 120 test rows", said)
-    assert "approved bob@example.com the evidence, as it is" in said
+    assert "approved by bob@example.com, 2026-01-02 03:04 UTC: the evidence, as it is" in said
     assert f"Before it, version {simulated.versions[-2]} answered: model {ids[-2]}" in said
     assert f"Changed settings what model {ids[-2]} model {ids[-1]} epochs 4 5" in said
 
@@ -76,7 +71,7 @@ def test_a_run_shows_its_components_with_states_and_artifacts(site, runs):
 
 def test_a_runs_data_has_figures_histogram_and_anomalies(site, runs):
     page = site.get(f"/runs/{runs[0]}/data?split=test")
-    assert "test text_length warning Some texts are &lt;long&gt;. " in text(page)
+    assert "test text_length warning Some texts are <long>. " in text(page)
     assert page.text.count('<rect class="bar"') == 10
     assert "mean 236.00" in text(page)
     assert "World 30" in text(page)
@@ -107,7 +102,7 @@ def test_two_models_side_by_side(site, ids):
     assert "all 120 0." in said
     assert "rows read 1,250 1,251" in said
     assert re.search(r"\d+ of 120 test rows are answered otherwise: \d+ broken, \d+ mended", said)
-    assert re.search(r"(broken|mended) 0\.\d{3} → 0\.\d{3} Title &lt;\d+&gt; What happened to", said)
+    assert re.search(r"(broken|mended) 0\.\d{3} → 0\.\d{3} Title <\d+> What happened to", said)
     mended = site.get("/compare", params={"first": ids[0], "second": ids[-1], "outcome": "mended"})
     assert {"mended"} == set(re.findall(r'nowrap">(broken|mended|both wrong)<', mended.text))
 
@@ -127,7 +122,7 @@ def test_which_served_models_saw_a_span(site, ids, simulated):
     assert "Models that saw it and were not pushed" in first
 
 
-def test_lineage_is_drawn_and_told_in_both_directions(site, ids, snapshot):
+def test_lineage_is_drawn_and_told_in_both_directions(site, ids, snapshot, simulated):
     up = site.get(f"/lineage/{ids[0]}")
     assert 'class="box chosen"' in up.text
     assert "AgNewsExampleGen complete local-000000" in text(up)
@@ -135,6 +130,8 @@ def test_lineage_is_drawn_and_told_in_both_directions(site, ids, snapshot):
     down = site.get(f"/lineage/{examples}?way=down")
     assert "which served models saw this span?" in text(down)
     assert "earlier runs are left out" in text(down)
+    newest = site.get(f"/lineage/{snapshot.of_type('PushedModel')[-1].id}")
+    assert f"{simulated.versions[-1]}, in production" in newest.text
 
 
 def test_trends_are_lines_with_words_and_a_table(site, ids):
@@ -226,7 +223,7 @@ def test_an_approval_is_recorded_as_the_command_records_it(decidable):
         answer = decide(client, model)
         assert (answer.status_code, answer.headers["location"]) == (303, f"/models/{model}#approval")
         page = text(client.get(f"/models/{model}"))
-        assert "approved bob@here recall is &lt;up&gt;" in page
+        assert "approved bob@here recall is <up>" in page
         assert f"{model} approved" in text(client.get("/approvals?status=approved"))
         assert "the log is as it was written" in page
     [line] = audit_log(settings).lines()

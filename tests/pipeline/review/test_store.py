@@ -10,6 +10,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from benchmarks.review_store import SimulatedStore
 from pipeline.review import store as store_module
 from pipeline.review.store import StoreReader
+from schema.errors import RunError
 
 
 @pytest.fixture
@@ -85,6 +86,14 @@ def test_a_busy_store_shows_what_was_there_before(growing, monkeypatch):
 
     monkeypatch.setattr(store_module, "_changed", busy)
     assert reader.snapshot() is before
+
+
+def test_a_store_that_is_none_is_a_message_and_no_trace(tmp_path):
+    (tmp_path / "metadata.sqlite").write_text("no database" * 100)
+    connection = mlmd.ConnectionConfig()
+    connection.sqlite.filename_uri = str(tmp_path / "metadata.sqlite")
+    with pytest.raises(RunError, match=r"the metadata store cannot be read: .*; see the settings"):
+        StoreReader(connection).snapshot()
 
 
 def test_reading_leaves_the_file_as_it_is(growing):

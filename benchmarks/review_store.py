@@ -93,15 +93,23 @@ class SimulatedStore:
         files: how many different sets of files there are; later runs share those of earlier ones.
         test_rows: of each set.
         exports: whether the models' files are written, too.
+        connection: an empty store; None makes one in a file.
         seed: of all figures.
     """
 
-    def __init__(self, root: Path, *, files: int = 10, test_rows: int = 7_600, exports: bool = False, seed: int = 1):
+    def __init__(
+        self,
+        root: Path,
+        *,
+        files: int = 10,
+        test_rows: int = 7_600,
+        exports: bool = False,
+        connection: mlmd.ConnectionConfig | None = None,
+        seed: int = 1,
+    ):
         root.mkdir(parents=True, exist_ok=True)
         self.root = root
-        self.connection = mlmd.ConnectionConfig()
-        self.connection.sqlite.filename_uri = str(root / "metadata.sqlite")
-        self.connection.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+        self.connection = connection or _file(root / "metadata.sqlite")
         self.store = MetadataStore(self.connection)
         self.pushed: list[tuple[int, int]] = []
         self._files, self._test_rows, self._exports = files, test_rows, exports
@@ -260,6 +268,13 @@ class SimulatedStore:
             type_id = self._type(f"context {kind}", lambda: self.store.put_context_type(mlmd.ContextType(name=kind)))
             [self._contexts[name]] = self.store.put_contexts([mlmd.Context(type_id=type_id, name=name)])
         return self._contexts[name]
+
+
+def _file(path: Path) -> mlmd.ConnectionConfig:
+    connection = mlmd.ConnectionConfig()
+    connection.sqlite.filename_uri = str(path)
+    connection.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+    return connection
 
 
 _FILE = "saved_model.pb"

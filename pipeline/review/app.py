@@ -3,6 +3,7 @@
 A line in NAVIGATION puts it at the head of every page.
 """
 
+from ml_metadata.errors import StatusError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -52,11 +53,8 @@ def make_app(site: Site, host: str = "127.0.0.1") -> Starlette:
         site: what it shows.
         host: address that it is served at.
     """
-    app = Starlette(
-        routes=ROUTES,
-        middleware=[Middleware(Guard, host=host)],
-        exception_handlers={HTTPException: _refused, NotThere: _not_there, AgNewsError: _not_now},
-    )
+    handlers = {HTTPException: _refused, NotThere: _not_there, AgNewsError: _not_now, StatusError: _not_now}
+    app = Starlette(routes=ROUTES, middleware=[Middleware(Guard, host=host)], exception_handlers=handlers)
     app.state.site, app.state.navigation = site, NAVIGATION
     return app
 

@@ -39,7 +39,7 @@ def upstream(snapshot: Snapshot, artifact: int) -> Lineage:
 
 
 def downstream(snapshot: Snapshot, artifact: int, most_runs: int) -> Lineage:
-    """What was made of an artifact, in the latest runs that made something of it.
+    """What was made of an artifact, in the latest runs that trained a model or pushed one, or in the latest of all.
 
     Args:
         snapshot: the store's content.
@@ -51,7 +51,8 @@ def downstream(snapshot: Snapshot, artifact: int, most_runs: int) -> Lineage:
         lambda one: [link.execution for link in snapshot.readers(one) if link.role != _COMPARED],
         lambda one: [link.artifact for link in snapshot.outputs(one)],
     )
-    runs = sorted({run for one in executions if (run := snapshot.executions[one].run) is not None})
+    ending = {one for one in executions if _ends(snapshot, one)} or executions
+    runs = sorted({run for one in ending if (run := snapshot.executions[one].run) is not None})
     shown = set(runs[-most_runs:])
     kept: set[int] = set()
     # From the last ones up, so that the way from the artifact to each is whole.
@@ -106,6 +107,10 @@ def _reached(
                 seen.update(new)
                 waiting += new
     return executions
+
+
+def _ends(snapshot: Snapshot, execution: int) -> bool:
+    return any(snapshot.artifacts[link.artifact].type in _ENDS for link in snapshot.outputs(execution))
 
 
 def _read(snapshot: Snapshot, execution: int) -> list[int]:

@@ -61,8 +61,9 @@ class StoreReader:
             if self._read_at is None or self._stale or self._clock() - self._read_at > self._max_age:
                 try:
                     self._refresh()
-                except errors.StatusError as error:
-                    # For instance since a run writes, and its transaction holds the file.
+                except (errors.StatusError, RuntimeError) as error:
+                    # For instance since a run writes, and its transaction holds the file; a RuntimeError is the
+                    # client's word for a store that it cannot open.
                     if self._read_at is None:
                         raise RunError(
                             f"the metadata store cannot be read: {error}; see the settings metadata.…, and try again"

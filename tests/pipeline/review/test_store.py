@@ -7,10 +7,11 @@ import pytest
 from ml_metadata import errors
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from benchmarks.review_store import SimulatedStore
+from benchmarks.review_store import APPROVER, SimulatedStore
 from pipeline.review import store as store_module
 from pipeline.review.store import StoreReader
 from schema.errors import RunError
+from tests.pipeline.runners.conftest import connection, postgresql  # noqa: F401 - fixtures
 
 
 @pytest.fixture
@@ -24,6 +25,18 @@ def test_all_runs_executions_and_artifacts_are_there(snapshot, simulated):
     assert [run.name for run in snapshot.runs.values()] == [f"local-{number:06d}" for number in range(12)]
     assert len(snapshot.executions) == len(simulated.store.get_executions())
     assert len(snapshot.artifacts) == len(simulated.store.get_artifacts())
+
+
+def test_a_database_server_is_read_as_a_file_is(connection, tmp_path):  # noqa: F811
+    made = SimulatedStore(tmp_path / "files", files=1, test_rows=8, connection=connection)
+    made.add_runs(2)
+    reader = StoreReader(connection, max_age=-1)
+    assert len(reader.snapshot().runs) == 2
+    made.add_runs(12)
+    known = reader.snapshot()
+    assert sorted(run.name for run in known.runs.values()) == [f"local-{number:06d}" for number in range(14)]
+    assert set(known.executions) == {one.id for one in made.store.get_executions()}
+    assert {one.properties["who"] for one in known.of_type("AgNewsApprovalDecision")} == {APPROVER}
 
 
 def test_new_runs_are_found_without_reading_the_others_again(growing, monkeypatch):
@@ -67,10 +80,14 @@ def test_a_young_snapshot_is_given_again(growing):
     assert len(reader.snapshot().runs) == 2
 
 
+def file_in(directory):
+    config = mlmd.ConnectionConfig()
+    config.sqlite.filename_uri = str(directory / "metadata.sqlite")
+    return config
+
+
 def test_a_store_that_is_not_there_yet_holds_nothing_and_is_not_made(tmp_path):
-    connection = mlmd.ConnectionConfig()
-    connection.sqlite.filename_uri = str(tmp_path / "metadata.sqlite")
-    reader = StoreReader(connection, max_age=-1)
+    reader = StoreReader(file_in(tmp_path), max_age=-1)
     assert not reader.snapshot().runs
     assert list(tmp_path.iterdir()) == []
     SimulatedStore(tmp_path, files=1, test_rows=8).add_runs(1)
@@ -90,10 +107,8 @@ def test_a_busy_store_shows_what_was_there_before(growing, monkeypatch):
 
 def test_a_store_that_is_none_is_a_message_and_no_trace(tmp_path):
     (tmp_path / "metadata.sqlite").write_text("no database" * 100)
-    connection = mlmd.ConnectionConfig()
-    connection.sqlite.filename_uri = str(tmp_path / "metadata.sqlite")
     with pytest.raises(RunError, match=r"the metadata store cannot be read: .*; see the settings"):
-        StoreReader(connection).snapshot()
+        StoreReader(file_in(tmp_path)).snapshot()
 
 
 def test_reading_leaves_the_file_as_it_is(growing):

@@ -3,6 +3,8 @@
 A line in NAVIGATION puts it at the head of every page.
 """
 
+from collections.abc import Collection
+
 from ml_metadata.errors import StatusError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -46,15 +48,15 @@ ROUTES = (
 )
 
 
-def make_app(site: Site, host: str = "127.0.0.1") -> Starlette:
+def make_app(site: Site, names: Collection[str] = ()) -> Starlette:
     """The web application.
 
     Args:
         site: what it shows.
-        host: address that it is served at.
+        names: under which it is served, beside this machine's own.
     """
     handlers = {HTTPException: _refused, NotThere: _not_there, AgNewsError: _not_now, StatusError: _not_now}
-    app = Starlette(routes=ROUTES, middleware=[Middleware(Guard, host=host)], exception_handlers=handlers)
+    app = Starlette(routes=ROUTES, middleware=[Middleware(Guard, names=names)], exception_handlers=handlers)
     app.state.site, app.state.navigation = site, NAVIGATION
     return app
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from components.model_card.predictions import Predictions
 from components.model_card.rows import SLICES
 from components.statistics import PairedTest, change_interval, mcnemar
-from pipeline.review.evidence import Evidence
+from pipeline.review.evidence import Evidence, predictions_of
 from schema.features import LABEL
 
 _LEVEL = 0.05
@@ -94,6 +95,20 @@ class PairedAnswers:
     changed: tuple[ChangedAnswer, ...]
     only_first: int
     only_second: int
+
+
+@lru_cache(maxsize=16)
+def compare_cards(first: str, second: str) -> PairedAnswers:
+    """Pairs the answers that two cards kept; they do not change.
+
+    Args:
+        first: directory of the first model's ModelCard.
+        second: of the second's.
+
+    Raises:
+        NotThere: one has none.
+    """
+    return compare_answers(predictions_of(first), predictions_of(second))
 
 
 def compare_answers(first: Predictions, second: Predictions) -> PairedAnswers:

@@ -3,7 +3,7 @@
 import hmac
 import ipaddress
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -38,12 +38,12 @@ class Guard:
 
     Args:
         app: the site.
-        host: address that the site is served at.
+        names: under which the site is served, beside this machine's own.
     """
 
-    def __init__(self, app: ASGIApp, host: str):
+    def __init__(self, app: ASGIApp, names: Collection[str]):
         self._app = app
-        self._names = {"localhost", host.lower(), socket.gethostname().lower()}
+        self._names = {name.lower() for name in ("localhost", socket.gethostname(), *names)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -12,7 +12,7 @@ from pipeline.review.comparison import (
     changed_code,
     changed_data,
     changed_settings,
-    compare_answers,
+    compare_cards,
 )
 from pipeline.review.listing import listing
 from pipeline.review.pages.models import model_of
@@ -39,7 +39,7 @@ def two_models(request: Request) -> Response:
     cards = [evidence.read_evidence(_card(model)) for model in (first, second)]
     answers, flaw = None, ""
     try:
-        answers = compare_answers(evidence.predictions_of(_card(first)), evidence.predictions_of(_card(second)))
+        answers = compare_cards(_card(first), _card(second))
     except evidence.NotThere as error:
         flaw = str(error)
     return render(

@@ -5,7 +5,7 @@ from starlette.responses import Response
 
 from pipeline.review import evidence
 from pipeline.review.audit_view import entries_about
-from pipeline.review.comparison import changed_code, changed_data, changed_settings, compare_answers
+from pipeline.review.comparison import changed_code, changed_data, changed_settings, compare_cards
 from pipeline.review.registry import Model
 from pipeline.review.site import render, site_of
 
@@ -50,7 +50,7 @@ def _changes(before: Model | None, model: Model | None) -> dict | None:
         "data": changed_data(first, second),
     }
     try:
-        answers = compare_answers(evidence.predictions_of(before.card.uri), evidence.predictions_of(model.card.uri))
+        answers = compare_cards(before.card.uri, model.card.uri)
     except evidence.NotThere:
         return changes
     return changes | {"answers": answers}

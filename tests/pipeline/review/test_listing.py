@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
@@ -45,6 +45,7 @@ def test_links_keep_the_rest_of_the_address():
     assert table.link(page=3) == "?status=failed&page=3&sort=name&order=desc"
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["sort", "order", "page", "status"]), st.text(max_size=30)))
 def test_any_address_gives_a_page(query):
     table = listing(QueryParams(query), ROWS, KEYS, sort="name", rows_a_page=2)

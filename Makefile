@@ -7,7 +7,7 @@ AGNEWS := .venv/bin/agnews
 SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
 
 .PHONY: help run test test-real test-continuous test-airflow test-postgres test-kubeflow airflow airflow-stop \
-	bench-train bench-stages bench-serve lint types format picture lock clean default dev
+	bench-train bench-stages bench-serve bench-review lint types format picture lock clean default dev
 
 help:  ## Say what there is.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -48,6 +48,9 @@ bench-stages: default  ## Run the pipeline on 7,500 to 120,000 rows and plot wha
 
 bench-serve: default  ## Load the local server, and TensorFlow Serving where TF_SERVING_BINARY is set, against the model itself.
 	@PYTHONPATH=. .venv/bin/python -m benchmarks.serve $(ARGS)
+
+bench-review: default  ## Time the review site's pages over 2,000 simulated runs; ARGS="--runs 500".
+	@PYTHONPATH=. .venv/bin/python -m benchmarks.review $(ARGS)
 
 lint: dev
 	@.venv/bin/ruff check $(SOURCES)

@@ -23,7 +23,7 @@ from components.approval import (
 from components.approval.rules import may_approve
 from components.exports import files_of
 from pipeline.settings import Settings
-from schema.audit import AuditLog, Entry, fingerprint
+from schema.audit import AuditLog, Entry, fingerprint, person
 from schema.errors import ApprovalError
 
 _EXECUTION_TYPE = "agnews.ApprovalDecision"
@@ -76,10 +76,11 @@ class Approvals:
         decisions = [read_decision(artifact) for artifact in _artifacts(self._store, ApprovalDecision)]
         passed = self._passed()
         found = {}
-        for artifact in _artifacts(self._store, ApprovalRequest):
-            if not artifact.get_int_custom_property("wanted"):
-                continue
-            request = self._request(artifact, decisions, now)
+        asking = [one for one in _artifacts(self._store, ApprovalRequest) if one.get_int_custom_property("wanted")]
+        ids = [artifact.get_int_custom_property("model_id") for artifact in asking]
+        uris = {model.id: model.uri for model in self._store.get_artifacts_by_id(ids)} if ids else {}
+        for artifact in asking:
+            request = self._request(artifact, uris[artifact.get_int_custom_property("model_id")], decisions, now)
             if request.status is Status.EXPIRED and artifact.id in passed:
                 request = replace(request, status=Status.APPROVED)
             found[request.model_id] = request
@@ -92,16 +93,20 @@ class Approvals:
             model_id: of a request's model.
             approved: False for a rejection.
             who: the name that counts.
-            why: the reason.
+            why: the reason; both must say something.
             now: with a time zone.
 
         Returns:
             The request with the decision.
 
         Raises:
-            ApprovalError: there is no such request, its files changed, or the rules do not let `who` approve it.
+            ApprovalError: a name or a reason is missing, there is no such request, its files changed, or the rules do
+                not let `who` approve it.
             AuditError: the decision cannot be entered.
         """
+        who, why = who.strip(), why.strip()
+        if not person(who) or not why:
+            raise ApprovalError("a decision needs a name and a reason")
         request = self._require(model_id, now)
         if approved:
             self._require_may_approve(request, who)
@@ -147,14 +152,13 @@ class Approvals:
             f"{who} cannot approve model {request.model_id}: {reason} (or set promotion.author_may_approve)"
         )
 
-    def _request(self, artifact: Artifact, decisions: list[Decision], now: datetime) -> Request:
+    def _request(self, artifact: Artifact, uri: str, decisions: list[Decision], now: datetime) -> Request:
         digest = artifact.get_string_custom_property("fingerprint")
         author = unquote(artifact.get_string_custom_property("author"))
         model_id = artifact.get_int_custom_property("model_id")
         made = tuple(decision for decision in decisions if decision.fingerprint == digest)
-        [model] = self._store.get_artifacts_by_id([model_id])
         requested = artifact.mlmd_artifact.create_time_since_epoch / 1000
-        return Request(model_id, model.uri, digest, author, requested, made, judge(made, author, self.rules, now))
+        return Request(model_id, uri, digest, author, requested, made, judge(made, author, self.rules, now))
 
     def _passed(self) -> set[int]:
         """The requests for which a gate approved."""

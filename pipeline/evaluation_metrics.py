@@ -28,7 +28,7 @@ def overall_metrics(evaluation: Path) -> dict[str, float]:
     message_class = _message_module().MetricsForSlice
     found = {}
     for file in sorted(evaluation.glob("metrics-*.tfrecord")):
-        for record in _records(file.read_bytes()):
+        for record in records(file.read_bytes()):
             metrics = message_class.FromString(record)
             if metrics.slice_key.single_slice_keys:
                 continue
@@ -55,8 +55,8 @@ def _message_module() -> Any:
     return module
 
 
-def _records(data: bytes) -> Iterator[bytes]:
-    """A record is its length, a checksum of that, the bytes, and a checksum of these."""
+def records(data: bytes) -> Iterator[bytes]:
+    """The records of a TFRecord file: each is its length, a checksum of that, the bytes, and a checksum of these."""
     start = 0
     while start < len(data):
         (length,) = _LENGTH.unpack_from(data, start)

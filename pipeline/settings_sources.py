@@ -20,6 +20,9 @@ from schema.errors import SettingsError
 
 DEFAULT_FILE = Path("agnews.yaml")
 _PREFIX = "AGNEWS_"
+REVIEW_TOKEN = "AGNEWS_REVIEW_TOKEN"
+# They say who acts and who may, not what the pipeline does.
+_NO_SETTINGS = (IDENTITY, REVIEW_TOKEN)
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def _file(path: Path | None) -> _Source:
 def _environment(environ: Mapping[str, str]) -> _Source:
     values: _Source = {}
     for name, text in environ.items():
-        if not name.upper().startswith(_PREFIX) or name.upper() == IDENTITY:
+        if not name.upper().startswith(_PREFIX) or name.upper() in _NO_SETTINGS:
             continue
         key = name[len(_PREFIX) :].lower().replace("__", ".")
         values[key] = (_value(key, text, name), f"environment {name}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import path_utils
 
-from components.evaluator_report import read_report
+from components.evaluator_report import OVERALL, read_report
 from components.model_card.baseline import BaselineComparison, compare_with_baseline
 from components.model_card.calibration import Calibration, describe_calibration
 from components.model_card.data import Data, Vocabulary, describe_data, describe_vocabulary
@@ -15,6 +15,7 @@ from components.model_card.evidence import Missing
 from components.model_card.exported_model import ExportedModel, ServingCost
 from components.model_card.lineage import Fingerprint, Lineage, fingerprint
 from components.model_card.owner import OwnerStatements
+from components.model_card.predictions import Predictions
 from components.model_card.quality import (
     Quality,
     Verdicts,
@@ -74,7 +75,7 @@ def make_card(
     robustness_seed: int,
     errors_shown: int,
     written: str,
-) -> Card:
+) -> tuple[Card, Predictions]:
     """Reads the artifacts and asks the model about the test rows.
 
     Args:
@@ -86,6 +87,9 @@ def make_card(
         robustness_seed: of the draws and changes.
         errors_shown: wrong answers with their text at most.
         written: when, UTC, in ISO 8601.
+
+    Returns:
+        The card, and the model's answers to the test rows.
     """
     one = {role: artifacts[0] for role, artifacts in inputs.items() if artifacts}
     # Of the spans that trained the newest is the one that judges.
@@ -97,7 +101,7 @@ def make_card(
     report = read_report(one["evaluation"].uri)
     probabilities = model.probabilities(rows.texts)
     answers = probabilities.argmax(axis=1)
-    return Card(
+    card = Card(
         owner=owner,
         written=written,
         model=one["model"].id,
@@ -116,3 +120,10 @@ def make_card(
         environment=describe_environment(),
         lineage=lineage,
     )
+    return card, Predictions.of(rows, probabilities)
+
+
+def headlines(card: Card) -> dict[str, float]:
+    """The figures that lists of models show: `accuracy`, and `recall_<class>` of each class."""
+    recalls = {f"recall_{name}": part.recall.value for name, part in card.quality.classes.items()}
+    return {"accuracy": card.quality.slices[OVERALL].accuracy.value, **recalls}

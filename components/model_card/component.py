@@ -13,9 +13,10 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.dsl.io import fileio
 from tfx.types import Artifact, Channel, artifact_utils, component_spec, standard_artifacts
 
-from components.model_card.card import make_card
+from components.model_card.card import headlines, make_card
 from components.model_card.lineage import trace
 from components.model_card.owner import OWNER_FILE, read_owner_statements
+from components.model_card.predictions import write_predictions
 from components.model_card.render import write_card
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ _SEED = 1
 
 
 class ModelCard(Artifact):
-    """A model's card: `model_card.json`, `model_card.html`, `model_card.md` and `evidence.json`."""
+    """A model's card: `model_card.json`, `.html`, `.md`, `evidence.json` and `predictions.parquet`."""
 
     TYPE_NAME = "agnews.ModelCard"
 
@@ -58,7 +59,7 @@ class Executor(base_executor.BaseExecutor):
         """Writes into the artifact `model_card`."""
         began = time.monotonic()
         context = self._context
-        card = make_card(
+        card, predictions = make_card(
             input_dict,
             read_owner_statements(OWNER_FILE),
             trace(
@@ -76,8 +77,12 @@ class Executor(base_executor.BaseExecutor):
         output = artifact_utils.get_single_instance(output_dict["model_card"])
         fileio.makedirs(output.uri)
         write_card(card, output.uri)
+        write_predictions(predictions, output.uri)
         output.set_int_custom_property("model_id", card.model)
         output.set_string_custom_property("model_sha256", card.export.sha256)
+        # For lists of models, which must not open a file a model.
+        for name, value in headlines(card).items():
+            output.set_float_custom_property(name, value)
         path = os.path.join(output.uri, "model_card.html")
         logger.info("card written", extra={"fields": {"seconds": round(time.monotonic() - began, 1), "card": path}})
 
@@ -85,7 +90,8 @@ class Executor(base_executor.BaseExecutor):
 class ModelCardGen(base_component.BaseComponent):
     """Writes the card of a model from the artifacts of its run.
 
-    The output `model_card` has the model's id and its export's SHA-256 as the properties `model_id`, `model_sha256`.
+    The output `model_card` has the model's id and its export's SHA-256 as the properties `model_id`, `model_sha256`,
+    and those of `headlines`.
     """
 
     SPEC_CLASS = _Spec

@@ -8,7 +8,8 @@ from matplotlib.ticker import MaxNLocator
 from components.model_card.document import Plot
 
 _WIDTH, _HEIGHT = 360, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 12, 40
+LEFT, RIGHT, TOP, BOTTOM = 48, 12, 12, 40
+"""Margins of a plot with axes, pixels."""
 _LINE_HEIGHT = 24
 _LABEL_WIDTH = 160
 _TICKS = 5
@@ -17,8 +18,8 @@ Interval = tuple[str, float, float, float]
 """A label, a value, and the bounds of its interval."""
 
 
-class _Scale:
-    """From values to coordinates."""
+class Scale:
+    """From values to coordinates; `ticks` are round numbers that hold all values between them."""
 
     def __init__(self, low: float, high: float, start: float, end: float, *, whole: bool = False):
         ticks = [float(tick) for tick in MaxNLocator(_TICKS, integer=whole).tick_values(low, high)]
@@ -42,17 +43,17 @@ def curves(name: str, title: str, series: Mapping[str, Sequence[float]], best_ep
     """
     epochs = max(len(values) for values in series.values())
     values = [value for line in series.values() for value in line]
-    x = _Scale(1, max(epochs, 2), _LEFT, _WIDTH - _RIGHT, whole=True)
-    y = _Scale(min(values), max(values), _HEIGHT - _BOTTOM, _TOP)
-    body = _grid_y(y, _WIDTH) + _ticks_x(x, _HEIGHT, "epoch")
-    body += _line("mark", x(best_epoch), _TOP, x(best_epoch), _HEIGHT - _BOTTOM)
+    x = Scale(1, max(epochs, 2), LEFT, _WIDTH - RIGHT, whole=True)
+    y = Scale(min(values), max(values), _HEIGHT - BOTTOM, TOP)
+    body = svg_grid(y, _WIDTH) + _ticks_x(x, _HEIGHT, "epoch")
+    body += svg_line("mark", x(best_epoch), TOP, x(best_epoch), _HEIGHT - BOTTOM)
     for index, (label, line) in enumerate(series.items()):
         points = " ".join(f"{x(epoch):.1f},{y(value):.1f}" for epoch, value in enumerate(line, 1))
-        dots = Markup("").join(_dot(x(epoch), y(value), f"c{index}") for epoch, value in enumerate(line, 1))
+        dots = Markup("").join(svg_dot(x(epoch), y(value), f"c{index}") for epoch, value in enumerate(line, 1))
         body += Markup('<polyline class="line c{}" points="{}"/>').format(index, points) + dots
-        body += _text(_LEFT + 8 + 90 * index, _HEIGHT - 4, label, f"legend c{index}")
+        body += svg_text(LEFT + 8 + 90 * index, _HEIGHT - 4, label, f"legend c{index}")
     words = "; ".join(f"{label}: {', '.join(f'{value:.4f}' for value in line)}" for label, line in series.items())
-    return _plot(name, title, f"By epoch, epoch {best_epoch} was kept. {words}.", body, _WIDTH, _HEIGHT)
+    return svg_plot(name, title, f"By epoch, epoch {best_epoch} was kept. {words}.", body, _WIDTH, _HEIGHT)
 
 
 def reliability(name: str, title: str, bins: Sequence[Interval]) -> Plot:
@@ -64,14 +65,14 @@ def reliability(name: str, title: str, bins: Sequence[Interval]) -> Plot:
         bins: of each its mean confidence as a text, accuracy and bounds.
     """
     size = 300
-    x, y = _Scale(0, 1, _LEFT, size - _RIGHT), _Scale(0, 1, size - _BOTTOM, _TOP)
-    body = _grid_y(y, size) + _ticks_x(x, size, "mean confidence")
-    body += _line("mark", x(0), y(0), x(1), y(1))
+    x, y = Scale(0, 1, LEFT, size - RIGHT), Scale(0, 1, size - BOTTOM, TOP)
+    body = svg_grid(y, size) + _ticks_x(x, size, "mean confidence")
+    body += svg_line("mark", x(0), y(0), x(1), y(1))
     for label, value, low, high in bins:
         place = x(float(label))
-        body += _line("whisker c0", place, y(low), place, y(high)) + _dot(place, y(value), "c0")
+        body += svg_line("whisker c0", place, y(low), place, y(high)) + svg_dot(place, y(value), "c0")
     words = "; ".join(f"at {label} {value:.3f} ({low:.3f} to {high:.3f})" for label, value, low, high in bins)
-    return _plot(name, title, f"Accuracy by mean confidence, with 95 % intervals: {words}.", body, size, size)
+    return svg_plot(name, title, f"Accuracy by mean confidence, with 95 % intervals: {words}.", body, size, size)
 
 
 def intervals(name: str, title: str, rows: Sequence[Interval], reference: float) -> Plot:
@@ -83,23 +84,24 @@ def intervals(name: str, title: str, rows: Sequence[Interval], reference: float)
         rows: from top to bottom.
         reference: where the line stands.
     """
-    width, height = 480, _TOP + _LINE_HEIGHT * len(rows) + 30
+    width, height = 480, TOP + _LINE_HEIGHT * len(rows) + 30
     bounds = [reference, *(bound for _, _, low, high in rows for bound in (low, high))]
-    x = _Scale(min(bounds), max(bounds), _LABEL_WIDTH, width - 20)
+    x = Scale(min(bounds), max(bounds), _LABEL_WIDTH, width - 20)
     body = Markup("")
     for tick in x.ticks:
-        body += _line("grid", x(tick), _TOP, x(tick), height - 28)
-        body += _text(x(tick), height - 12, f"{tick:.4g}", "tick middle")
-    body += _line("mark", x(reference), _TOP, x(reference), height - 28)
+        body += svg_line("grid", x(tick), TOP, x(tick), height - 28)
+        body += svg_text(x(tick), height - 12, f"{tick:.4g}", "tick middle")
+    body += svg_line("mark", x(reference), TOP, x(reference), height - 28)
     for index, (label, value, low, high) in enumerate(rows):
-        y = _TOP + _LINE_HEIGHT * (index + 0.5)
-        body += _text(_LABEL_WIDTH - 10, y + 4, label, "tick end")
-        body += _line("whisker c0", x(low), y, x(high), y) + _dot(x(value), y, "c0")
+        y = TOP + _LINE_HEIGHT * (index + 0.5)
+        body += svg_text(_LABEL_WIDTH - 10, y + 4, label, "tick end")
+        body += svg_line("whisker c0", x(low), y, x(high), y) + svg_dot(x(value), y, "c0")
     words = "; ".join(f"{label} {value:.4f} ({low:.4f} to {high:.4f})" for label, value, low, high in rows)
-    return _plot(name, title, f"With 95 % intervals: {words}.", body, width, height)
+    return svg_plot(name, title, f"With 95 % intervals: {words}.", body, width, height)
 
 
-def _plot(name: str, title: str, description: str, body: Markup, width: int, height: int) -> Plot:
+def svg_plot(name: str, title: str, description: str, body: Markup, width: int, height: int) -> Plot:
+    """Shapes as a picture with a title and a description in words."""
     svg = Markup(
         '<svg role="img" aria-labelledby="{name}-title {name}-desc" viewBox="0 0 {width} {height}" '
         'xmlns="http://www.w3.org/2000/svg">'
@@ -108,28 +110,32 @@ def _plot(name: str, title: str, description: str, body: Markup, width: int, hei
     return Plot(svg, title, description, width)
 
 
-def _grid_y(y: _Scale, width: int) -> Markup:
+def svg_grid(y: Scale, width: int) -> Markup:
+    """Horizontal lines with their values."""
     body = Markup("")
     for tick in y.ticks:
-        body += _line("grid", _LEFT, y(tick), width - _RIGHT, y(tick))
-        body += _text(_LEFT - 6, y(tick) + 4, f"{tick:.4g}", "tick end")
+        body += svg_line("grid", LEFT, y(tick), width - RIGHT, y(tick))
+        body += svg_text(LEFT - 6, y(tick) + 4, f"{tick:.4g}", "tick end")
     return body
 
 
-def _ticks_x(x: _Scale, height: int, title: str) -> Markup:
-    body = _text(x(x.ticks[-1]), height - 4, title, "tick end")
+def _ticks_x(x: Scale, height: int, title: str) -> Markup:
+    body = svg_text(x(x.ticks[-1]), height - 4, title, "tick end")
     for tick in x.ticks:
-        body += _text(x(tick), height - _BOTTOM + 16, f"{tick:.4g}", "tick middle")
+        body += svg_text(x(tick), height - BOTTOM + 16, f"{tick:.4g}", "tick middle")
     return body
 
 
-def _line(style: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
+def svg_line(style: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
+    """A straight line of a class of the style sheet."""
     return Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(style, x1, y1, x2, y2)
 
 
-def _dot(x: float, y: float, style: str) -> Markup:
+def svg_dot(x: float, y: float, style: str) -> Markup:
+    """A point."""
     return Markup('<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="3.5"/>').format(style, x, y)
 
 
-def _text(x: float, y: float, text: str, style: str) -> Markup:
+def svg_text(x: float, y: float, text: str, style: str) -> Markup:
+    """A text that begins at a point, unless its class says otherwise."""
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(style, x, y, text)

@@ -28,6 +28,7 @@ _COMMANDS = {
     "approvals": ("pipeline.cli.approvals:approvals", "List the models that ask to be pushed, and who decided what."),
     "approve": ("pipeline.cli.approvals:approve", "Approve a model, so that the next run pushes it."),
     "reject": ("pipeline.cli.approvals:reject", "Reject a model: no run pushes it."),
+    "review": ("pipeline.cli.review:review", "Serve the review site: runs, models, lineage, comparisons, approvals."),
     "audit": ("pipeline.cli.audit:audit", "Show, check and export the record of every change."),
     "verify": ("pipeline.cli.audit:verify", "Compare what is served with what was pushed."),
     "canary": ("pipeline.cli.canary:canary", "Compare the answers of stable and canary."),

@@ -1,11 +1,16 @@
 """A run that waits for an approval, is given one, and pushes."""
 
+import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+from pipeline.code_version import code_version
+from tests.pipeline.review.conftest import serving, settings_of, text
 
 pytestmark = pytest.mark.e2e
 
@@ -53,6 +58,34 @@ def test_after_the_approval_the_same_run_trains_nothing_and_pushes(story):
     assert story.pushed.states["Trainer"] == "cached"
     assert story.pushed.states["ApprovalGate"] == story.pushed.states["AgNewsPusher"] == "done"
     assert len(story.workplace.versions) == 1
+
+
+def test_the_review_site_answers_a_reviewers_five_questions(story):
+    """What data, what code, what evidence, who approved, what changed since the last one: each from the real run."""
+    store = story.workplace.store()
+    [examples] = [one for one in store.get_artifacts_by_type("Examples") if "source" in one.custom_properties]
+    [card] = store.get_artifacts_by_type("ModelCard")
+    evidence = json.loads((Path(card.uri) / "evidence.json").read_text())
+    with serving(settings_of(story.workplace.directory, root="runs")) as client:
+        said = text(client.get("/served"))
+        model_page = text(client.get(f"/models/{story.model}"))
+        trail = text(client.get(f"/lineage/{story.model}"))
+    [version] = story.workplace.versions
+    assert f"Version {version} , pushed" in said
+    assert f"It is model {story.model}" in said
+    assert f"source {examples.custom_properties['source'].string_value}" in said
+    assert "rows 2,500 read," in said
+    assert f"SHA-256 of the rows {evidence['data']['examples']['sha256']}" in said
+    assert f"Examples {examples.id}" in trail
+    assert f"trainer {code_version('trainer')}" in said
+    assert f"transform {code_version('transform')}" in said
+    assert f"accuracy {evidence['quality']['repeated_accuracy']:.4f}, 95 % interval" in said
+    assert "blessed : 5 of 5 thresholds passed" in said
+    assert "approved ; trained by ann@here" in said
+    assert re.search(r"approved by bob@here, 20\d\d-[-\d :]+ UTC: good enough", said)
+    assert "What changed since the last one? Nothing: it is the first model in service." in said
+    assert f"push {version} ann@here approved by bob@here: good enough complete" in said
+    assert "the log is as it was written" in model_page
 
 
 def test_the_trail_and_what_is_served_are_as_they_were_written(story):

@@ -3,10 +3,13 @@
 import csv
 import json
 import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+from tests.pipeline.review.conftest import serving, settings_of, text
 
 pytestmark = pytest.mark.e2e
 
@@ -137,6 +140,22 @@ def test_every_model_has_a_card_blessed_or_not(story):
     assert f"{first['quality']['repeated_accuracy']:.4f}" in story.first.output
     for evidence, shown in ((first, story.first), (worse, story.worse)):
         assert f"run {evidence['lineage']['run']}" in shown.output
+
+
+def test_the_review_site_tells_what_changed_and_what_became_of_the_data(story):
+    first, worse, _ = [model.id for model in story.workplace.store().get_artifacts_by_type("Model")]
+    with serving(settings_of(story.workplace.directory, root="runs")) as client:
+        compared = text(client.get(f"/compare?first={first}&second={worse}"))
+        data = text(client.get("/spans/1"))
+        failed = text(client.get("/runs?status=failed"))
+    assert "learning rate 0.005 1e-06" in compared
+    assert "Changed data: none" in compared
+    assert re.search(r"all 500 0\.\d+ 0\.\d+ −\d+\.\d\d −\d.* < 0\.001 worse", compared)
+    assert re.search(r"broken 0\.\d{3} → 0\.\d{3} \w", compared)
+    assert f"{story.first_versions[0]} in production model {first}" in data
+    assert f"model {worse}" in data
+    assert "failed ValidationGate" in failed
+    assert "failed AgNewsExampleGen" in failed
 
 
 def test_the_best_values_of_a_search_go_to_the_trainer(story):

@@ -33,8 +33,9 @@ def test_stronger_sources_win_one_after_the_other(file):
     assert epochs(config_file=path, environ=environ, flags=flags) == (7, "flag --set trainer.epochs")
 
 
-def test_the_name_of_who_acts_is_no_setting():
-    assert load(environ={"AGNEWS_IDENTITY": "pipeline@cluster"}).settings == load(environ={}).settings
+@pytest.mark.parametrize("name", ["AGNEWS_IDENTITY", "AGNEWS_REVIEW_TOKEN"])
+def test_who_acts_and_who_may_is_no_setting(name):
+    assert load(environ={name: "pipeline@cluster"}).settings == load(environ={}).settings
 
 
 def test_a_settings_file_in_the_working_directory_is_found(tmp_path, monkeypatch):

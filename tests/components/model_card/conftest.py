@@ -164,7 +164,7 @@ def run(export, transform_output, facts, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def make(run):
-    """Makes a card of the run, `changes` of its inputs made."""
+    """Makes a card of the run, `changes` of its inputs made, and the predictions that it rests on."""
 
     def make(**changes):
         from components.model_card.card import make_card
@@ -187,8 +187,18 @@ def make(run):
 
 
 @pytest.fixture(scope="session")
-def card(make):
+def made(make):
     return make()
+
+
+@pytest.fixture(scope="session")
+def card(made):
+    return made[0]
+
+
+@pytest.fixture(scope="session")
+def predictions(made):
+    return made[1]
 
 
 @pytest.fixture(scope="session")

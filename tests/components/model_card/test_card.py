@@ -121,7 +121,7 @@ def test_the_same_artifacts_give_the_same_card_but_for_what_is_time(card, make):
     def timeless(made):
         return to_plain(dataclasses.replace(made, serving=None, environment=None))
 
-    assert timeless(make()) == timeless(card)
+    assert timeless(make()[0]) == timeless(card)
 
 
 def test_without_a_baseline_the_card_says_why_it_has_no_comparison(card):
@@ -136,7 +136,7 @@ def test_an_export_without_facts_gives_a_card_without_training(make, run, export
     shutil.copytree(export, tmp_path / "model/Format-Serving")
     model = standard_artifacts.Model()
     model.uri, model.id = str(tmp_path / "model"), 9
-    made = make(model=[model])
+    made, _ = make(model=[model])
     assert isinstance(made.training, Missing)
     assert "training.json" in made.training.not_available
     assert isinstance(made.calibration.error_before, Missing)
@@ -148,7 +148,7 @@ def test_an_export_without_facts_gives_a_card_without_training(make, run, export
 
 
 def test_a_baseline_is_compared_on_the_same_rows(make, run):
-    made = make(baseline_model=run.inputs["model"])
+    made, _ = make(baseline_model=run.inputs["model"])
     assert made.baseline.test.p_value == 1.0
     assert made.baseline.other_answers == 0
     assert made.baseline.change == 0.0

@@ -19,11 +19,15 @@ def test_the_executor_writes_all_forms_and_binds_the_artifact_to_the_model(run, 
         "code": '{"trainer": "abc"}',
     }
     Executor().Do(run.inputs, {"model_card": [output]}, properties)
-    assert sorted(os.listdir(output.uri)) == ["evidence.json", "model_card.html", "model_card.json", "model_card.md"]
+    forms = ["evidence.json", "model_card.html", "model_card.json", "model_card.md", "predictions.parquet"]
+    assert sorted(os.listdir(output.uri)) == forms
     evidence = json.loads((tmp_path / "card/evidence.json").read_text())
     assert output.get_int_custom_property("model_id") == evidence["model"] == 5
     assert output.get_string_custom_property("model_sha256") == evidence["export"]["sha256"]
     assert len(evidence["errors"]) == 2
+    overall, sports = evidence["quality"]["slices"]["all"], evidence["quality"]["classes"]["Sports"]
+    assert output.get_float_custom_property("accuracy") == overall["accuracy"]["value"]
+    assert output.get_float_custom_property("recall_Sports") == sports["recall"]["value"]
 
 
 @pytest.fixture

@@ -1,26 +1,17 @@
 """The page in Chromium: what a person sees and can do."""
 
-import shutil
-
 import pytest
 
 from serving.demo import MODEL_CARD
+from tests.browser import CONTRAST, launched, needs_chromium
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH")
-# As root it has no sandbox; the rest keeps it from asking the network.
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
 def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with launched() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture(params=["light", "dark"])
@@ -105,27 +96,3 @@ def test_the_model_card_opens_where_there_is_one(page, tmp_path):
 def test_an_error_is_announced(page):
     page.get_by_role("button", name="Classify").click()
     assert "empty" in page.get_by_role("alert").inner_text()
-
-
-CONTRAST = """() => {
-  const context = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
-  const paint = colours => {
-    context.clearRect(0, 0, 1, 1);
-    for (const colour of colours) { context.fillStyle = colour; context.fillRect(0, 0, 1, 1); }
-    return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
-  };
-  const luminance = rgb => {
-    const [r, g, b] = rgb.map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const found = [];
-  for (const element of document.querySelectorAll("body *")) {
-    if (![...element.childNodes].some(node => node.nodeType === 3 && node.data.trim())) continue;
-    const behind = [];
-    for (let at = element; at; at = at.parentElement) behind.unshift(getComputedStyle(at).backgroundColor);
-    const style = getComputedStyle(element);
-    const [a, b] = [paint(behind), paint([...behind, style.color])].map(luminance).sort((x, y) => y - x);
-    found.push([element.tagName + " " + element.textContent.trim().slice(0, 30), (a + 0.05) / (b + 0.05)]);
-  }
-  return found;
-}"""

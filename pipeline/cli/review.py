@@ -1,0 +1,83 @@
+"""`agnews review`: the evidence on every run and model in a browser."""
+
+import ipaddress
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli.options import settings_options
+from pipeline.settings_sources import REVIEW_TOKEN, Loaded
+from schema.errors import RunError
+
+if TYPE_CHECKING:
+    from pipeline.review.security import Tokens
+    from pipeline.settings import Settings
+
+
+@click.command(epilog="Example:  agnews review --port 8090")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address the site is served at.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="Its port; 0 takes a free one."
+)
+@click.option("--name", "names", multiple=True, help="A name under which a proxy serves it; may be repeated.")
+@click.option(
+    "--token",
+    envvar=REVIEW_TOKEN,
+    show_envvar=True,
+    help="Lets whoever knows it approve and reject; better given by the variable, which no process list shows.",
+)
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    help="The same with a token a person, whose name then counts: lines NAME TOKEN.",
+)
+@settings_options
+def review(
+    loaded: Loaded, host: str, port: int, names: tuple[str, ...], token: str | None, token_file: Path | None
+) -> None:
+    """Serve the review site: runs, models, lineage, comparisons, approvals.
+
+    It reads the metadata store, the audit log and the serving directory that the settings name. Without a token it is
+    read-only.
+    """
+    from pipeline.review.security import read_tokens
+
+    tokens = read_tokens(token, token_file)
+    try:
+        listening = socket.create_server((host, port))
+    except OSError as error:
+        raise RunError(f"{host}:{port}: {error.strerror}; name another with --host and --port") from error
+    with listening:
+        _serve(loaded.settings, tokens, listening, (host, *names))
+
+
+def _serve(settings: "Settings", tokens: "Tokens", listening: socket.socket, names: tuple[str, ...]) -> None:
+    # TensorFlow Extended takes some ten seconds to import: a wrong option does not wait for it.
+    import uvicorn
+
+    from pipeline.review.app import make_app
+    from pipeline.review.site import Site
+
+    site = Site(settings, tokens)
+    runs = len(site.registry().runs)
+    if not runs:
+        click.echo("There are no runs yet; agnews run makes one, and the site then shows it.")
+    host, port = names[0], listening.getsockname()[1]
+    rights = "approvals need a token" if tokens else "read-only"
+    click.echo(f"http://{_shown(host)}:{port}  ({runs:,} runs; {rights}; Ctrl-C ends it)")
+    if not _is_loopback(host):
+        click.echo("Whoever reaches this address reads all of it, unencrypted: put a proxy with TLS and log-in before.")
+    uvicorn.Server(uvicorn.Config(make_app(site, names), log_level="warning")).run(sockets=[listening])
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

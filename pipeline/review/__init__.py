@@ -1,0 +1,1 @@
+"""The review site: the evidence on every run and model in a browser, over the metadata store."""

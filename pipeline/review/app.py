@@ -1,0 +1,74 @@
+"""The review site's addresses. To add a page: a function in `pages/`, a template, and a line in ROUTES.
+
+A line in NAVIGATION puts it at the head of every page.
+"""
+
+from collections.abc import Collection
+
+from ml_metadata.errors import StatusError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from pipeline.review.evidence import NotThere
+from pipeline.review.pages import compare, decide, lineage, models, runs, served, spans, trends
+from pipeline.review.security import Guard
+from pipeline.review.site import STYLE_SHEET, Site, render
+from schema.errors import AgNewsError
+
+NAVIGATION = (
+    ("/served", "In service"),
+    ("/models", "Models"),
+    ("/runs", "Runs"),
+    ("/approvals", "Approvals"),
+    ("/spans", "Data"),
+    ("/trends", "Trends"),
+)
+
+ROUTES = (
+    Route("/", lambda request: RedirectResponse("/served", 307)),
+    Route("/style.css", lambda request: FileResponse(STYLE_SHEET, headers={"Cache-Control": "no-cache"})),
+    Route("/served", served.in_service),
+    Route("/models", models.all_models),
+    Route("/models/{id:int}", models.one_model),
+    Route("/models/{id:int}/card", models.card),
+    Route("/models/{id:int}/decision", decide.decide, methods=["POST"]),
+    Route("/approvals", decide.approvals),
+    Route("/compare", compare.two_models),
+    Route("/runs", runs.all_runs),
+    Route("/runs/{id:int}", runs.one_run),
+    Route("/runs/{id:int}/data", runs.data),
+    Route("/lineage/{id:int}", lineage.of_artifact),
+    Route("/spans", spans.all_spans),
+    Route("/spans/{span:int}", spans.one_span),
+    Route("/trends", trends.over_models),
+)
+
+
+def make_app(site: Site, names: Collection[str] = ()) -> Starlette:
+    """The web application.
+
+    Args:
+        site: what it shows.
+        names: under which it is served, beside this machine's own.
+    """
+    handlers = {HTTPException: _refused, NotThere: _not_there, AgNewsError: _not_now, StatusError: _not_now}
+    app = Starlette(routes=ROUTES, middleware=[Middleware(Guard, names=names)], exception_handlers=handlers)
+    app.state.site, app.state.navigation = site, NAVIGATION
+    return app
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return render(request, "message.html", error.status_code, title=str(error.status_code), message=error.detail)
+
+
+def _not_now(request: Request, error: Exception) -> Response:
+    return render(request, "message.html", 503, title="Not now", message=str(error))
+
+
+def _not_there(request: Request, error: Exception) -> Response:
+    return render(request, "message.html", 404, title="Not there", message=str(error))

@@ -1,0 +1,58 @@
+"""What the audit log says of a model, and whether the log is as it was written."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from pipeline.audit import audit_log
+from pipeline.review.registry import Model, Registry
+from pipeline.settings import Settings
+from schema.audit import AuditLog, Entry, Line, problems, receipt_hash
+from schema.errors import AgNewsError
+
+
+@dataclass(frozen=True)
+class Trail:
+    """Entries of the audit log.
+
+    Attributes:
+        entries: those about a model, oldest first.
+        place: the file.
+        flaws: in what the file is not as it was written, or why it cannot be read.
+    """
+
+    entries: tuple[Entry, ...]
+    place: str
+    flaws: tuple[str, ...]
+
+
+def entries_about(settings: Settings, registry: Registry, model: Model) -> Trail:
+    """Pushes, decisions, promotions and prunings of a model, found by its fingerprint and its versions."""
+    try:
+        log = audit_log(settings)
+        stamp = log.path.stat() if log.path.exists() else None
+        lines, flaws = _checked(log.path, (stamp.st_mtime_ns, stamp.st_size) if stamp else None)
+    except AgNewsError as error:
+        return Trail((), "", (str(error),))
+    there = {line.hash for line in lines}
+    missing = tuple(
+        f"the entry of artifact {artifact.id} ({artifact.type}) is gone"
+        for kind in ("PushedModel", "AgNewsApprovalDecision")
+        for artifact in registry.snapshot.of_type(kind)
+        if (digest := receipt_hash(str(artifact.properties.get("audit", "")), log)) and digest not in there
+    )
+    entries = tuple(line.entry for line in lines if line.entry and _is_about(line.entry, settings, model))
+    return Trail(entries, str(log.path), flaws + missing)
+
+
+def _is_about(entry: Entry, settings: Settings, model: Model) -> bool:
+    if model.fingerprint and entry.fingerprint == model.fingerprint:
+        return True
+    return entry.model == settings.pusher.model_name and entry.version in model.versions
+
+
+@lru_cache(maxsize=1)
+def _checked(path: Path, stamp: tuple[int, int] | None) -> tuple[list[Line], tuple[str, ...]]:
+    """The lines and what is wrong with them; `stamp` changes with the file."""
+    log = AuditLog(path)
+    return log.lines(), tuple(problems(log, {}))

@@ -1,0 +1,105 @@
+"""Reads what the components left in files: a card's evidence and predictions, the texts of test rows, statistics.
+
+Places come from the metadata store alone. What was read is kept, since an artifact does not change.
+"""
+
+import gzip
+import json
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import tensorflow as tf
+from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
+from tfx.dsl.io import fileio
+
+from components.model_card.predictions import Predictions, read_predictions
+from components.model_card.render import EVIDENCE, HTML
+from pipeline.evaluation_metrics import records
+from schema.features import DESCRIPTION, ID, TEST, TITLE
+
+_MISSING = (OSError, tf.errors.OpError)
+
+Evidence = Mapping[str, Any]
+"""evidence.json: the sections of `components.model_card.card.Card`."""
+
+
+class NotThere(Exception):
+    """A file is gone, or was never written; the message says which, and why that may be."""
+
+
+@lru_cache(maxsize=64)
+def read_evidence(card: str) -> Evidence:
+    """The evidence of a card.
+
+    Args:
+        card: the ModelCard artifact's directory.
+
+    Raises:
+        NotThere: it cannot be read.
+    """
+    return json.loads(_read(os.path.join(card, EVIDENCE)))
+
+
+def read_page(card: str) -> bytes:
+    """The card as HTML; raises `NotThere`."""
+    return _read(os.path.join(card, HTML))
+
+
+@lru_cache(maxsize=8)
+def predictions_of(card: str) -> Predictions:
+    """The model's answers to the test rows; raises `NotThere`."""
+    try:
+        return read_predictions(card)
+    except _MISSING as error:
+        raise NotThere(
+            f"there are no predictions beside the card in {card}: it was written before they were"
+        ) from error
+
+
+@lru_cache(maxsize=4)
+def texts_of(examples: str) -> Mapping[str, tuple[str, str]]:
+    """Title and description of each test row by its id.
+
+    Args:
+        examples: directory of the Examples artifact.
+
+    Raises:
+        NotThere: it cannot be read.
+    """
+    found = {}
+    for file in _files(os.path.join(examples, f"Split-{TEST}")):
+        for record in records(gzip.decompress(_read(file))):
+            feature = tf.train.Example.FromString(record).features.feature
+            row, title, text = (feature[name].bytes_list.value[0].decode() for name in (ID, TITLE, DESCRIPTION))
+            found[row] = (title, text)
+    return found
+
+
+@lru_cache(maxsize=64)
+def statistics_of(statistics: str, split: str) -> statistics_pb2.DatasetFeatureStatistics:
+    """A split's statistics; raises `NotThere`."""
+    content = _read(os.path.join(statistics, f"Split-{split}", "FeatureStats.pb"))
+    return statistics_pb2.DatasetFeatureStatisticsList.FromString(content).datasets[0]
+
+
+@lru_cache(maxsize=64)
+def anomalies_of(anomalies: str, split: str) -> anomalies_pb2.Anomalies:
+    """What ExampleValidator found in a split; raises `NotThere`."""
+    return anomalies_pb2.Anomalies.FromString(_read(os.path.join(anomalies, f"Split-{split}", "SchemaDiff.pb")))
+
+
+def _files(directory: str) -> list[str]:
+    try:
+        return sorted(os.path.join(directory, name) for name in fileio.listdir(directory))
+    except _MISSING as error:
+        raise NotThere(f"{directory} cannot be read; it may have been deleted") from error
+
+
+def _read(path: str) -> bytes:
+    try:
+        with fileio.open(path, "rb") as file:
+            return file.read()
+    except _MISSING as error:
+        raise NotThere(f"{path} cannot be read; it may have been deleted") from error

@@ -1,0 +1,209 @@
+"""Draws a directed graph without cycles as SVG: layers from top to bottom (Sugiyama, Tagawa and Toda 1981)."""
+
+import itertools
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from markupsafe import Markup
+
+_WIDTH, _HEIGHT = 190, 46
+_GAP, _LAYER_GAP = 16, 40
+_BEND = 12
+_SWEEPS = 8
+
+
+@dataclass(frozen=True)
+class Node:
+    """A box.
+
+    Attributes:
+        name: by which arrows refer to it.
+        title: first line.
+        detail: second line.
+        style: class of the box in the style sheet.
+        link: where it leads to; empty for nowhere.
+    """
+
+    name: str
+    title: str
+    detail: str
+    style: str
+    link: str
+
+
+def draw(title: str, description: str, nodes: Sequence[Node], arrows: Collection[tuple[str, str]]) -> Markup:
+    """The picture; boxes are links in the order of the layers.
+
+    Args:
+        title: what it shows.
+        description: the same in words, for who does not see it.
+        nodes: at least one.
+        arrows: from the first node's name to the second's.
+    """
+    layers, chains = _layers([node.name for node in nodes], arrows)
+    _order(layers, chains)
+    places = _places(layers, chains)
+    left = min(x - _half(name) for name, (x, _) in places.items())
+    width = max(x + _half(name) for name, (x, _) in places.items()) - left + 4
+    height = len(layers) * (_HEIGHT + _LAYER_GAP) - _LAYER_GAP + 4
+    body = Markup("").join(_path([places[name] for name in chain]) for chain in chains)
+    of_name = {node.name: node for node in nodes}
+    body += Markup("").join(_box(of_name[name], *places[name]) for layer in layers for name in layer if name in of_name)
+    return Markup(
+        '<svg class="graph" role="group" aria-label="{title}. {description}" width="{width:.0f}" height="{height:.0f}" '
+        'viewBox="{left:.0f} -2 {width:.0f} {height:.0f}" xmlns="http://www.w3.org/2000/svg"><defs><marker id="tip" '
+        'viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path class="tip" '
+        'd="M0 0L8 4L0 8z"/></marker></defs>{body}</svg>'
+    ).format(title=title, description=description, width=width, height=height, left=left - 2, body=body)
+
+
+def direct(arrows: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+    """The arrows without those that a way over other nodes implies."""
+    before: dict[str, set[str]] = {}
+    for start, end in arrows:
+        before.setdefault(end, set()).add(start)
+    all_before: dict[str, frozenset[str]] = {}
+
+    def ancestors(name: str) -> frozenset[str]:
+        if name not in all_before:
+            above = before.get(name, set())
+            all_before[name] = frozenset(above).union(*(ancestors(other) for other in above))
+        return all_before[name]
+
+    return frozenset(
+        (start, end)
+        for start, end in arrows
+        if not any(start in ancestors(other) for other in before[end] if other != start)
+    )
+
+
+def _layers(names: Sequence[str], arrows: Collection[tuple[str, str]]) -> tuple[list[list[str]], list[list[str]]]:
+    """Each node one layer below the last that it follows. Arrows over several layers bend in each between."""
+    before: dict[str, list[str]] = {name: [] for name in names}
+    after: dict[str, list[str]] = {name: [] for name in names}
+    for start, end in sorted(arrows):
+        before[end].append(start)
+        after[start].append(end)
+    depth: dict[str, int] = {}
+    waiting = [name for name in names if not before[name]]
+    open_arrows = {name: len(before[name]) for name in names}
+    while waiting:
+        name = waiting.pop(0)
+        depth[name] = max((depth[other] + 1 for other in before[name]), default=0)
+        for other in after[name]:
+            open_arrows[other] -= 1
+            if not open_arrows[other]:
+                waiting.append(other)
+    # What follows nothing stands close to what follows it.
+    for name in names:
+        if not before[name] and after[name]:
+            depth[name] = min(depth[other] for other in after[name]) - 1
+    layers: list[list[str]] = [[] for _ in range(max(depth.values()) + 1)]
+    for name in names:
+        layers[depth[name]].append(name)
+    chains = []
+    for start, end in sorted(arrows):
+        bends = [f"{start}>{end}>{layer}" for layer in range(depth[start] + 1, depth[end])]
+        for layer, bend in enumerate(bends, depth[start] + 1):
+            layers[layer].append(bend)
+        chains.append([start, *bends, end])
+    return layers, chains
+
+
+def _neighbours(chains: list[list[str]]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    above: dict[str, list[str]] = {}
+    below: dict[str, list[str]] = {}
+    for chain in chains:
+        for upper, lower in itertools.pairwise(chain):
+            above.setdefault(lower, []).append(upper)
+            below.setdefault(upper, []).append(lower)
+    return above, below
+
+
+def _order(layers: list[list[str]], chains: list[list[str]]) -> None:
+    """Fewer crossings: each node goes where its neighbours are in the mean, layer by layer, down and up."""
+    above, below = _neighbours(chains)
+    for sweep in range(_SWEEPS):
+        neighbours, order = (above, layers) if sweep % 2 == 0 else (below, layers[::-1])
+        place = {name: index / len(layer) for layer in layers for index, name in enumerate(layer)}
+        for layer in order:
+            wanted = {
+                name: fmean(place[other] for other in neighbours[name]) if name in neighbours else place[name]
+                for name in layer
+            }
+            layer.sort(key=wanted.__getitem__)
+            place.update({name: index / len(layer) for index, name in enumerate(layer)})
+
+
+def _places(layers: list[list[str]], chains: list[list[str]]) -> dict[str, tuple[float, float]]:
+    """The boxes' centres: near the mean of their neighbours', without overlap."""
+    above, below = _neighbours(chains)
+    x: dict[str, float] = {}
+    for layer in layers:
+        _spread(layer, dict.fromkeys(layer, 0.0), x)
+    for sweep in range(_SWEEPS):
+        neighbours, order = (above, layers) if sweep % 2 == 0 else (below, layers[::-1])
+        for layer in order:
+            wanted = {
+                name: fmean(x[other] for other in neighbours[name]) if name in neighbours else x[name] for name in layer
+            }
+            _spread(layer, wanted, x)
+    return {
+        name: (x[name], index * (_HEIGHT + _LAYER_GAP) + _HEIGHT / 2)
+        for index, layer in enumerate(layers)
+        for name in layer
+    }
+
+
+def _spread(layer: list[str], wanted: dict[str, float], x: dict[str, float]) -> None:
+    """As near to the wanted places as the widths allow; together they are moved by what they are off in the mean."""
+    edge = float("-inf")
+    for name in layer:
+        x[name] = max(wanted[name], edge + _half(name))
+        edge = x[name] + _half(name) + _GAP
+    off = fmean(x[name] - wanted[name] for name in layer)
+    for name in layer:
+        x[name] -= off
+
+
+def _half(name: str) -> float:
+    return (_BEND if ">" in name else _WIDTH) / 2
+
+
+def _path(points: list[tuple[float, float]]) -> Markup:
+    (x, y), *rest = points
+    y += _HEIGHT / 2
+    steps = [f"M{x:.1f} {y:.1f}"]
+    for index, (next_x, centre) in enumerate(rest, 1):
+        top = centre - _HEIGHT / 2
+        middle = (y + top) / 2
+        steps.append(f"C{x:.1f} {middle:.1f} {next_x:.1f} {middle:.1f} {next_x:.1f} {top:.1f}")
+        x, y = next_x, centre + _HEIGHT / 2
+        if index < len(rest):
+            steps.append(f"L{x:.1f} {y:.1f}")
+    return Markup('<path class="arrow" marker-end="url(#tip)" d="{}"/>').format("".join(steps))
+
+
+def _box(node: Node, x: float, y: float) -> Markup:
+    box = Markup(
+        '<rect class="{style}" x="{left:.1f}" y="{top:.1f}" width="{width}" height="{height}" rx="6"/>'
+        '<text x="{x:.1f}" y="{first:.1f}" class="title">{title}</text>'
+        '<text x="{x:.1f}" y="{second:.1f}" class="detail">{detail}</text>'
+    ).format(
+        style=f"box {node.style}",
+        left=x - _WIDTH / 2,
+        top=y - _HEIGHT / 2,
+        width=_WIDTH,
+        height=_HEIGHT,
+        x=x,
+        first=y - 4,
+        second=y + 14,
+        title=_short(node.title),
+        detail=_short(node.detail),
+    )
+    return Markup('<a href="{}">{}</a>').format(node.link, box) if node.link else box
+
+
+def _short(text: str, most: int = 26) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

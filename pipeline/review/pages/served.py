@@ -1,0 +1,56 @@
+"""The first page: the model that answers now, and for it a reviewer's five questions."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pipeline.review import evidence
+from pipeline.review.audit_view import entries_about
+from pipeline.review.comparison import changed_code, changed_data, changed_settings, compare_cards
+from pipeline.review.registry import Model
+from pipeline.review.site import render, site_of
+
+
+def in_service(request: Request) -> Response:
+    """`/served`: what data, what code, what evidence, who approved, what changed since the last one."""
+    site = site_of(request)
+    registry = site.registry()
+    service = site.service(registry)
+    live = service.live
+    model = live.model if live else None
+    before = registry.by_version.get(service.before) if service.before else None
+    return render(
+        request,
+        "served.html",
+        service=service,
+        live=live,
+        model=model,
+        before=before,
+        evidence=_evidence(model),
+        changes=_changes(before, model),
+        trail=entries_about(site.settings, registry, model) if model else None,
+        any=bool(registry.runs),
+    )
+
+
+def _evidence(model: Model | None) -> evidence.Evidence | None:
+    try:
+        return evidence.read_evidence(model.card.uri) if model and model.card else None
+    except evidence.NotThere:
+        return None
+
+
+def _changes(before: Model | None, model: Model | None) -> dict | None:
+    """What changed since the model that answered before, None where it cannot be said."""
+    first, second = _evidence(before), _evidence(model)
+    if first is None or second is None or before is None or model is None or not (before.card and model.card):
+        return None
+    changes = {
+        "settings": changed_settings(first, second),
+        "code": changed_code(first, second),
+        "data": changed_data(first, second),
+    }
+    try:
+        answers = compare_cards(before.card.uri, model.card.uri)
+    except evidence.NotThere:
+        return changes
+    return changes | {"answers": answers}

@@ -1,0 +1,184 @@
+"""Reads the metadata store: all of it once, then what changed."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from ml_metadata import errors
+from ml_metadata.metadata_store import ListOptions, MetadataStore, OrderByField
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline.review.snapshot import Snapshot
+from schema.errors import RunError
+
+logger = logging.getLogger(__name__)
+
+_RUN_CONTEXT, _NODE_CONTEXT = "pipeline_run", "node"
+_OUTSIDE_RUNS = ("agnews.ApprovalDecision", "agnews.Promotion")
+_IDS_A_CALL = 500
+_FIRST_PAGE = 100
+
+Answer = TypeVar("Answer")
+
+
+class StoreReader:
+    """The latest snapshot of a metadata store, read again when it is older than `max_age`.
+
+    Args:
+        connection: the store. A file is opened to be read only, and may not be there yet.
+        max_age: seconds.
+        clock: seconds from any moment on.
+    """
+
+    def __init__(
+        self,
+        connection: mlmd.ConnectionConfig,
+        *,
+        max_age: float = 2.0,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._connection = mlmd.ConnectionConfig()
+        self._connection.CopyFrom(connection)
+        if connection.HasField("sqlite"):
+            self._connection.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READONLY
+        self._max_age, self._clock = max_age, clock
+        self._lock = threading.Lock()
+        self._store: MetadataStore | None = None
+        self._snapshot = Snapshot()
+        self._read_at: float | None = None
+        self._stale = False
+
+    def snapshot(self) -> Snapshot:
+        """What the store holds; what it held before, when it cannot be read now.
+
+        Raises:
+            RunError: it could not be read yet.
+        """
+        with self._lock:
+            if self._read_at is None or self._stale or self._clock() - self._read_at > self._max_age:
+                try:
+                    self._refresh()
+                except (errors.StatusError, RuntimeError) as error:
+                    # For instance since a run writes, and its transaction holds the file; a RuntimeError is the
+                    # client's word for a store that it cannot open.
+                    if self._read_at is None:
+                        raise RunError(
+                            f"the metadata store cannot be read: {error}; see the settings metadata.…, and try again"
+                        ) from error
+                    logger.warning("the metadata store cannot be read now", extra={"fields": {"error": str(error)}})
+                self._read_at, self._stale = self._clock(), False
+            return self._snapshot
+
+    def forget_age(self) -> None:
+        """The next snapshot is read anew: something was just written."""
+        with self._lock:
+            self._stale = True
+
+    def ask(self, question: Callable[[MetadataStore | None], Answer]) -> Answer:
+        """Asks the store itself, None when it is not there yet: one question at a time, since it is no thread's own."""
+        with self._lock:
+            return question(self._open())
+
+    def node_names(self, executions: Sequence[int]) -> dict[int, str]:
+        """The ids that executions' components have in the pipeline, by the execution's id."""
+
+        def names(store: MetadataStore | None) -> dict[int, str]:
+            return {
+                execution: context.name.rpartition(".")[2]
+                for execution in executions
+                for context in (_contexts(store, execution) if store else [])
+                if context.type == _NODE_CONTEXT
+            }
+
+        return self.ask(names)
+
+    def _open(self) -> MetadataStore | None:
+        if self._store is None:
+            if self._connection.HasField("sqlite") and not Path(self._connection.sqlite.filename_uri).is_file():
+                return None
+            self._store = MetadataStore(self._connection)
+        return self._store
+
+    def _refresh(self) -> None:
+        store = self._open()
+        if store is None:
+            return
+        known = self._snapshot
+        runs, executions = _all(store) if not known.executions else _changed(store, known)
+        if not executions:
+            return
+        events = [
+            event
+            for ids in _in_parts([execution.id for execution, _ in executions])
+            for event in store.get_events_by_execution_ids(ids)
+        ]
+        artifacts = [
+            artifact
+            for ids in _in_parts(sorted({event.artifact_id for event in events}))
+            for artifact in store.get_artifacts_by_id(ids)
+        ]
+        self._snapshot = known.updated(runs, executions, artifacts, events)
+
+
+Executions = list[tuple[mlmd.Execution, int | None]]
+
+
+def _all(store: MetadataStore) -> tuple[list[mlmd.Context], Executions]:
+    runs = store.get_contexts_by_type(_RUN_CONTEXT)
+    of_runs: Executions = [(execution, run.id) for run in runs for execution in store.get_executions_by_context(run.id)]
+    others = [execution for kind in _OUTSIDE_RUNS for execution in store.get_executions_by_type(kind)]
+    return runs, of_runs + [(execution, None) for execution in others]
+
+
+def _changed(store: MetadataStore, known: Snapshot) -> tuple[list[mlmd.Context], Executions]:
+    runs: dict[int, mlmd.Context] = {}
+    found: Executions = []
+    for execution in _unknown(store, known):
+        before = known.executions.get(execution.id)
+        if before is not None:
+            found.append((execution, before.run))
+            continue
+        run = next((one for one in _contexts(store, execution.id) if one.type == _RUN_CONTEXT), None)
+        if run is not None:
+            runs[run.id] = run
+        found.append((execution, run.id if run is not None else None))
+    return list(runs.values()), found
+
+
+def _unknown(store: MetadataStore, known: Snapshot) -> list[mlmd.Execution]:
+    """Executions that are new, or changed since.
+
+    New ones are found by their id, whatever the clock of the host that wrote them says.
+    """
+    found: dict[int, mlmd.Execution] = {}
+    for order in (OrderByField.ID, OrderByField.UPDATE_TIME):
+        limit = _FIRST_PAGE
+        while True:
+            latest = store.get_executions(ListOptions(limit=limit, order_by=order, is_asc=False))
+            unknown = {execution.id: execution for execution in latest if not _is_known(execution, known)}
+            found |= unknown
+            # The client gives no page after the first, so more are asked for until the last ones are known.
+            if len(latest) < limit or latest[-1].id not in unknown:
+                break
+            limit *= 4
+    return list(found.values())
+
+
+def _is_known(execution: mlmd.Execution, known: Snapshot) -> bool:
+    before = known.executions.get(execution.id)
+    return before is not None and before.changed == execution.last_update_time_since_epoch / 1000
+
+
+def _contexts(store: MetadataStore, execution: int) -> list[mlmd.Context]:
+    try:
+        return store.get_contexts_by_execution(execution)
+    except errors.NotFoundError:
+        return []
+
+
+def _in_parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(ids), _IDS_A_CALL):
+        yield ids[start : start + _IDS_A_CALL]

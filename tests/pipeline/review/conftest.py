@@ -1,0 +1,95 @@
+"""A store of twelve simulated runs, two of whose models are served, and the site over it."""
+
+import contextlib
+import html
+import re
+import socket
+import threading
+
+import httpx
+import pytest
+import uvicorn
+
+from benchmarks.review_store import SimulatedStore
+from pipeline.review.app import make_app
+from pipeline.review.security import Tokens
+from pipeline.review.site import Site
+from pipeline.review.store import StoreReader
+from pipeline.settings import Settings
+
+TOKEN = "a token of many signs"
+RUNS = 12
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory):
+    """The runs: 0 to 4 are pushed, 5 is cached, 6 not blessed, 7 failed, 8 waits, 9 is rejected, 10 and 11 pushed."""
+    made = SimulatedStore(tmp_path_factory.mktemp("simulated"), files=RUNS, test_rows=120, exports=True)
+    made.add_runs(RUNS)
+    made.versions = made.serve(made.root / "serving_model", 2)
+    return made
+
+
+@pytest.fixture(scope="session")
+def snapshot(simulated):
+    return StoreReader(simulated.connection).snapshot()
+
+
+@pytest.fixture(scope="session")
+def settings(simulated):
+    return settings_of(simulated.root)
+
+
+def settings_of(place, root="."):
+    """Settings of a pipeline with its store in `place / root` and its serving directory in `place`."""
+    return Settings.model_validate(
+        {
+            "pipeline": {"root": str(place / root)},
+            "pusher": {"destination": str(place / "serving_model")},
+            # The simulated decisions are old.
+            "promotion": {"expires_hours": 87_600},
+        }
+    )
+
+
+def text(response):
+    """What a page says, without its tags."""
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", response.text)).split())
+
+
+@contextlib.contextmanager
+def serving(settings, tokens=Tokens(TOKEN, {})):  # noqa: B008 - it does not change
+    """Serves the site; gives a client of it."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        web = uvicorn.Server(uvicorn.Config(make_app(Site(settings, tokens)), log_level="warning"))
+        thread = threading.Thread(target=web.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            with httpx.Client(base_url=url, timeout=60) as client:
+                yield client
+        finally:
+            web.should_exit = True
+            thread.join(timeout=20)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(scope="session")
+def site(settings):
+    """A client of the site over the simulated store; what tests decide there goes to copies of it."""
+    with serving(settings) as client:
+        yield client
+
+
+def waiting_store(root):
+    """Makes a store whose ninth run waits for an approval; gives its settings and that run's model."""
+    made = SimulatedStore(root, files=1, test_rows=8, exports=True)
+    made.add_runs(9)
+    [request] = made.store.get_artifacts_by_type("AgNewsApprovalRequest")[-1:]
+    return settings_of(root), request.custom_properties["model_id"].int_value
+
+
+@pytest.fixture
+def decidable(tmp_path):
+    """A store of its own, in which a decision can be made."""
+    return waiting_store(tmp_path / "place")

@@ -1,0 +1,109 @@
+"""Two models on the same rows."""
+
+import numpy as np
+import pytest
+
+from components.model_card.predictions import Predictions
+from components.statistics import mcnemar
+from pipeline.review.comparison import (
+    Difference,
+    changed_code,
+    changed_data,
+    changed_settings,
+    compare_answers,
+)
+from pipeline.review.evidence import read_evidence
+from schema.features import CLASS_NAMES
+
+WORLD, SPORTS, *_ = CLASS_NAMES
+
+
+def predictions(answers, ids=None, labels=None, probability=0.9):
+    count = len(answers)
+    return Predictions(
+        np.array(ids or [f"id{number}" for number in range(count)], object),
+        np.array(labels or [WORLD] * count, object),
+        np.array(["short"] * count, object),
+        np.array(answers, object),
+        np.full(count, probability, np.float32),
+    )
+
+
+def test_each_slice_has_the_test_of_its_rows():
+    labels = [WORLD] * 30 + [SPORTS] * 10
+    first = predictions([WORLD] * 40, labels=labels)
+    second = predictions([SPORTS] * 40, labels=labels)
+    found = {row.name: row for row in compare_answers(first, second).slices}
+    assert found.keys() == {"all", f"label={WORLD}", f"label={SPORTS}", "length_bucket=short"}
+    assert (found["all"].first, found["all"].second, found["all"].change) == (0.75, 0.25, -0.5)
+    world = found[f"label={WORLD}"]
+    assert world.test == mcnemar(np.full(30, True), np.full(30, False))
+    assert world.significant
+    assert world.low < world.change < world.high
+
+
+def test_p_values_are_corrected_for_the_number_of_slices():
+    # Six rows, all broken: p = 2 / 2^6 alone, four slices hold the same rows but one.
+    second = predictions([SPORTS] * 6)
+    rows = compare_answers(predictions([WORLD] * 6), second).slices
+    assert rows[0].test.p_value == pytest.approx(2 / 64)
+    assert all(row.p_value == pytest.approx(len(rows) * 2 / 64) for row in rows)
+    assert not rows[0].significant
+
+
+def test_equal_models_differ_in_nothing():
+    found = compare_answers(predictions([WORLD] * 5), predictions([WORLD] * 5))
+    assert found.changed == ()
+    assert not any(row.significant for row in found.slices)
+
+
+def test_rows_are_paired_by_id_and_the_others_counted():
+    first = predictions([WORLD, WORLD, SPORTS], ids=["c", "a", "b"])
+    second = predictions([SPORTS, WORLD, WORLD], ids=["b", "c", "x"])
+    found = compare_answers(first, second)
+    assert found.slices[0].rows == 2
+    assert (found.only_first, found.only_second) == (1, 1)
+    assert found.changed == ()
+
+
+def test_texts_that_stand_twice_count_once():
+    first = predictions([WORLD, WORLD], ids=["a", "a"])
+    found = compare_answers(first, predictions([SPORTS], ids=["a"]))
+    assert (found.slices[0].rows, found.only_first, len(found.changed)) == (1, 0, 1)
+
+
+def test_models_without_a_common_row_have_no_slices():
+    found = compare_answers(predictions([WORLD], ids=["a"]), predictions([WORLD], ids=["b"]))
+    assert (found.slices, found.changed, found.only_first, found.only_second) == ((), (), 1, 1)
+
+
+def test_a_changed_answer_was_broken_mended_or_wrong_before_and_after():
+    first = predictions([WORLD, SPORTS, SPORTS])
+    second = predictions([SPORTS, WORLD, CLASS_NAMES[2]])
+    assert {row.id: row.outcome for row in compare_answers(first, second).changed} == {
+        "id0": "broken",
+        "id1": "mended",
+        "id2": "both wrong",
+    }
+
+
+def test_settings_code_and_data_that_differ_are_named_with_both_values(simulated):
+    first, last = read_evidence(str(simulated.root / "card-1")), read_evidence(str(simulated.root / "card-10"))
+    settings = changed_settings(first, last)
+    assert Difference("epochs", "3", "4") in settings
+    assert {one.name for one in settings} == {"epochs"}
+    assert {one.name for one in changed_data(first, last)} == {
+        "span",
+        "rows read",
+        "rows quarantined",
+        "words in the vocabulary",
+        "input files",
+        "SHA-256 of the written rows",
+    }
+    assert changed_code(first, last) == []
+
+
+def test_what_one_of_two_lacks_is_a_difference_too(simulated):
+    first = read_evidence(str(simulated.root / "card-1"))
+    other = {**first, "training": {"not_available": "the export has no training.json"}}
+    assert Difference("seed", "42", None) in changed_settings(first, other)

@@ -1,0 +1,301 @@
+"""The pages over HTTP: what they show, what they refuse, and what a decision does."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmarks.review_store import SimulatedStore
+from pipeline.audit import audit_log
+from pipeline.review.security import Tokens
+from tests.pipeline.review.conftest import TOKEN, serving, settings_of, text, waiting_store
+
+
+@pytest.fixture(scope="module")
+def ids(snapshot):
+    return [model.id for model in snapshot.of_type("Model")]
+
+
+@pytest.fixture(scope="module")
+def runs(snapshot):
+    return list(snapshot.runs)
+
+
+def rows(response):
+    """The first cell of each row of the page's first table."""
+    table = response.text.partition("<table")[2].partition("</table>")[0]
+    return [" ".join(re.sub(r"<[^>]*>", " ", row).split()) for row in table.split("<tr>")[2:]]
+
+
+def test_the_first_page_answers_a_reviewers_five_questions(site, ids, simulated):
+    page = site.get("/", follow_redirects=True)
+    said = text(page)
+    assert f"Version {simulated.versions[-1]} , pushed" in said
+    assert f"It is model {ids[-1]}" in said
+    assert "span 1 source simulated rows synthetic rows 1,251 read, 950 for training, 1 quarantined" in said
+    assert "revision 0000000000000000000000000000000000000000" in said
+    assert re.search(r"accuracy 0\.\d{4}, 95 % interval 0\.\d{4} to 0\.\d{4}, 120 test rows", said)
+    assert "approved by bob@example.com, 2026-01-02 03:04 UTC: the evidence, as it is" in said
+    assert f"Before it, version {simulated.versions[-2]} answered: model {ids[-2]}" in said
+    assert f"Changed settings what model {ids[-2]} model {ids[-1]} epochs 4 5" in said
+
+
+def test_runs_are_listed_newest_first_and_by_whatever_heading(site):
+    newest = rows(site.get("/runs"))
+    assert [row.split()[0] for row in newest[:2]] == ["local-000011", "local-000010"]
+    oldest = rows(site.get("/runs?sort=run&order=asc"))
+    assert oldest[0].startswith("local-000000")
+    found = [re.search(r"\d\.\d{4}", row) for row in rows(site.get("/runs?sort=accuracy"))]
+    accuracies = [float(match.group()) for match in found if match]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert "–" in rows(site.get("/runs?sort=accuracy"))[-1]
+
+
+def test_runs_are_filtered_by_what_became_of_them(site):
+    [failed] = rows(site.get("/runs?status=failed"))
+    assert failed.startswith("local-000007")
+    assert "failed ValidationGate" in failed
+    [waiting] = rows(site.get("/runs", params={"status": "waiting for approval"}))
+    assert "waiting for approval ApprovalGate" in waiting
+
+
+def test_a_run_shows_its_components_with_states_and_artifacts(site, runs):
+    page = site.get(f"/runs/{runs[5]}")
+    said = text(page)
+    assert "AgNewsExampleGen cached" in said
+    assert "taken from the cache" in said
+    assert page.text.count('class="box state-cached"') == 13
+    assert re.search(r'<a href="/lineage/\d+">ModelCard \d+</a>', page.text)
+
+
+def test_a_runs_data_has_figures_histogram_and_anomalies(site, runs):
+    page = site.get(f"/runs/{runs[0]}/data?split=test")
+    assert "test text_length warning Some texts are <long>. " in text(page)
+    assert page.text.count('<rect class="bar"') == 10
+    assert "mean 236.00" in text(page)
+    assert "World 30" in text(page)
+
+
+def test_a_run_that_failed_on_its_data_still_shows_it(site, runs):
+    assert "Statistics" in text(site.get(f"/runs/{runs[7]}/data"))
+    assert "model none" in text(site.get(f"/runs/{runs[7]}"))
+
+
+def test_models_tell_whether_they_are_in_service(site, ids, simulated):
+    listed = rows(site.get("/models"))
+    assert re.match(rf"{ids[-1]} .* {simulated.versions[-1]} in production$", listed[0])
+    assert re.match(rf"{ids[-2]} .* {simulated.versions[-2]} not loaded$", listed[1])
+    assert listed[-1].endswith("1700000000 no longer there")
+
+
+def test_a_models_card_is_shown_and_may_run_nothing(site, ids):
+    card = site.get(f"/models/{ids[0]}/card")
+    assert f"Card of model {ids[0]}" in card.text
+    assert "sandbox" in card.headers["content-security-policy"]
+    assert "script-src" not in card.headers["content-security-policy"]
+
+
+def test_two_models_side_by_side(site, ids):
+    page = site.get("/compare", params={"first": ids[0], "second": ids[-1]})
+    said = text(page)
+    assert "all 120 0." in said
+    assert "rows read 1,250 1,251" in said
+    assert re.search(r"\d+ of 120 test rows are answered otherwise: \d+ broken, \d+ mended", said)
+    assert re.search(r"(broken|mended) 0\.\d{3} → 0\.\d{3} Title <\d+> What happened to", said)
+    mended = site.get("/compare", params={"first": ids[0], "second": ids[-1], "outcome": "mended"})
+    assert {"mended"} == set(re.findall(r'nowrap">(broken|mended|both wrong)<', mended.text))
+
+
+def test_without_two_models_one_is_asked_for_them(site, ids):
+    assert "First model" in text(site.get("/compare"))
+    assert "First model" in text(site.get("/compare?first=x&second=1"))
+    assert site.get(f"/compare?first={ids[0]}&second=999999").status_code == 404
+
+
+def test_which_served_models_saw_a_span(site, ids, simulated):
+    said = text(site.get("/spans/1"))
+    assert "Which served models saw this span?" in said
+    assert f"{simulated.versions[-1]} in production model {ids[-1]}" in said
+    first = text(site.get("/spans/0"))
+    assert f"1700000000 no longer there model {ids[0]}" in first
+    assert "Models that saw it and were not pushed" in first
+
+
+def test_lineage_is_drawn_and_told_in_both_directions(site, ids, snapshot, simulated):
+    up = site.get(f"/lineage/{ids[0]}")
+    assert 'class="box chosen"' in up.text
+    assert "AgNewsExampleGen complete local-000000" in text(up)
+    examples = snapshot.of_type("Examples")[0].id
+    down = site.get(f"/lineage/{examples}?way=down")
+    assert "which served models saw this span?" in text(down)
+    assert "earlier runs are left out" in text(down)
+    newest = site.get(f"/lineage/{snapshot.of_type('PushedModel')[-1].id}")
+    assert f"{simulated.versions[-1]}, in production" in newest.text
+
+
+def test_trends_are_lines_with_words_and_a_table(site, ids):
+    page = site.get("/trends")
+    assert page.text.count("<svg") == 3
+    assert page.text.count("<polyline") == 1 + 4 + 2
+    assert f"Of the models {ids[0]} to {ids[-1]}: accuracy from 0." in page.text
+    assert len(rows(page)) == len(ids)
+
+
+NOT_THERE = [
+    "/runs/9999",
+    "/models/9999",
+    "/models/9999/card",
+    "/lineage/9999",
+    "/spans/9",
+    "/x",
+    "/runs/1/data?split=x",
+]
+
+
+@pytest.mark.parametrize("address", NOT_THERE)
+def test_what_is_not_there_is_said(site, address):
+    answer = site.get(address)
+    assert answer.status_code == 404
+    assert 'role="alert"' in answer.text
+
+
+def test_markup_in_an_address_is_shown_and_not_obeyed(site, runs):
+    answer = site.get(f"/runs/{runs[0]}/data", params={"split": "<script>alert(1)</script>"})
+    assert "<script>" not in answer.text
+
+
+def test_every_answer_forbids_scripts_and_frames(site, ids):
+    for address in ("/served", f"/models/{ids[0]}", "/nothing", "/style.css"):
+        headers = site.get(address).headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("localhost", 200), ("[::1]:8090", 200), ("192.0.2.7", 200), ("evil.example", 421), ("", 421), ("[", 421)],
+)
+def test_only_names_of_this_machine_are_answered(site, host, status):
+    assert site.get("/spans", headers={"Host": host}).status_code == status
+
+
+def test_files_that_are_gone_are_named(tmp_path):
+    made = SimulatedStore(tmp_path, files=1, test_rows=8)
+    made.add_runs(1)
+    shutil.rmtree(tmp_path / "card-0")
+    shutil.rmtree(tmp_path / "data-0")
+    with serving(settings_of(tmp_path)) as client:
+        [model] = [int(number) for number in re.findall(r'/models/(\d+)"', client.get("/models").text)]
+        assert "evidence.json cannot be read; it may have been deleted" in text(client.get(f"/models/{model}"))
+        assert client.get(f"/models/{model}/card").status_code == 404
+        [run] = re.findall(r'/runs/(\d+)"', client.get("/runs").text)
+        assert client.get(f"/runs/{run}/data").status_code == 404
+        assert "No version has been pushed yet" in text(client.get("/served"))
+
+
+def test_without_a_store_every_page_says_what_to_do(tmp_path):
+    with serving(settings_of(tmp_path)) as client:
+        for address in ("/served", "/runs", "/models", "/spans"):
+            assert "agnews run" in text(client.get(address))
+        assert "No model asks to be pushed" in text(client.get("/approvals"))
+        assert "No model has been judged yet" in text(client.get("/trends"))
+
+
+@pytest.fixture(scope="module")
+def asking(tmp_path_factory):
+    """A site on which nothing is ever decided, its settings, and the model that waits."""
+    settings, model = waiting_store(tmp_path_factory.mktemp("asking"))
+    with serving(settings) as client:
+        yield client, settings, model
+
+
+def decide(client, model, **changes):
+    form = {"token": TOKEN, "by": "bob@here", "reason": "recall is <up>", "decision": "approve"} | changes
+    return client.post(f"/models/{model}/decision", data=form)
+
+
+def test_an_approval_is_recorded_as_the_command_records_it(decidable):
+    settings, model = decidable
+    with serving(settings) as client:
+        assert f"{model} pending" in text(client.get("/approvals"))
+        answer = decide(client, model)
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/models/{model}#approval")
+        page = text(client.get(f"/models/{model}"))
+        assert "approved bob@here recall is <up>" in page
+        assert f"{model} approved" in text(client.get("/approvals?status=approved"))
+        assert "the log is as it was written" in page
+    [line] = audit_log(settings).lines()
+    assert (line.entry.action, line.entry.by, line.entry.why) == ("approve", "bob@here", "recall is <up>")
+
+
+def test_a_rejection_too(decidable):
+    settings, model = decidable
+    with serving(settings) as client:
+        assert decide(client, model, decision="reject").status_code == 303
+        assert "rejected bob@here" in text(client.get(f"/models/{model}"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "message"),
+    [
+        ({"token": "wrong"}, 403, "The token is wrong; nothing was decided."),
+        ({"token": ""}, 403, "The token is wrong; nothing was decided."),
+        ({"by": "ann@laptop"}, 409, "ann@example.com trained it, so another person must approve it"),
+        ({"by": "  "}, 409, "a decision needs a name and a reason"),
+        ({"reason": " "}, 409, "a decision needs a name and a reason"),
+        ({"decision": "maybe"}, 400, "the decision is approve or reject"),
+        ({"reason": "x" * 30_000}, 413, "the form is too long"),
+    ],
+)
+def test_a_refused_decision_says_why_and_leaves_nothing(asking, changes, status, message):
+    client, settings, model = asking
+    answer = decide(client, model, **changes)
+    assert answer.status_code == status
+    assert message in text(answer)
+    assert TOKEN not in answer.text
+    assert f"{model} pending" in text(client.get("/approvals"))
+    assert not audit_log(settings).path.exists()
+
+
+def test_files_that_changed_cannot_be_approved(decidable):
+    settings, model = decidable
+    [file] = (Path(settings.pipeline.root) / "artifacts/model/8").rglob("saved_model.pb")
+    file.write_bytes(b"another graph")
+    with serving(settings) as client:
+        answer = decide(client, model)
+        assert answer.status_code == 409
+        assert "changed since approval was asked for" in text(answer)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}]
+)
+def test_a_form_of_another_site_is_refused(site, ids, headers):
+    assert site.post(f"/models/{ids[0]}/decision", data={"token": TOKEN}, headers=headers).status_code == 403
+
+
+def test_a_site_without_a_token_is_read_only(settings, ids):
+    with serving(settings, Tokens(None, {})) as client:
+        page = client.get(f"/models/{ids[0]}")
+        assert "<form" not in page.text
+        assert f"agnews approve {ids[0]}" in page.text
+        assert decide(client, ids[0]).status_code == 403
+
+
+def test_a_personal_token_has_its_name(decidable):
+    settings, model = decidable
+    with serving(settings, Tokens(None, {"cem@here": "another token of many signs"})) as client:
+        assert 'name="by"' not in client.get(f"/models/{model}").text
+        assert decide(client, model, token="another token of many signs", by="bob").status_code == 303
+        assert "approved cem@here" in text(client.get(f"/models/{model}"))
+
+
+def test_a_log_that_was_changed_is_told_on_the_page(decidable):
+    settings, model = decidable
+    with serving(settings) as client:
+        decide(client, model)
+        log = audit_log(settings).path
+        log.write_text(log.read_text().replace("bob", "eve"))
+        assert "The audit log is not as it was written" in text(client.get(f"/models/{model}"))

@@ -1,0 +1,100 @@
+"""What became of runs and models, by a store whose runs are known."""
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from benchmarks.review_store import APPROVER, AUTHOR
+from components.approval import Rules, Status
+from pipeline.review.registry import Registry, RunStatus
+
+NOW = datetime(2026, 1, 3, tzinfo=UTC)
+
+
+@pytest.fixture
+def registry(snapshot):
+    return Registry(snapshot, Rules(1, False, 72.0), NOW)
+
+
+@pytest.fixture
+def runs(registry):
+    return list(registry.runs.values())
+
+
+def test_each_runs_status_is_what_became_of_it(runs):
+    assert [row.status for row in runs] == [
+        *[RunStatus.COMPLETE] * 7,
+        RunStatus.FAILED,
+        RunStatus.WAITING,
+        *[RunStatus.COMPLETE] * 3,
+    ]
+    assert (runs[7].at, runs[8].at) == ("ValidationGate", "ApprovalGate")
+
+
+def test_a_run_that_took_its_model_from_the_cache_shows_it_and_did_not_train_it(runs):
+    assert runs[5].model is runs[4].model
+    assert (runs[4].trained, runs[5].trained) == (True, False)
+    assert runs[5].version == runs[4].version == 1_700_000_004
+
+
+def test_only_what_was_blessed_and_approved_was_pushed(runs):
+    assert [row.version is not None for row in runs] == [True] * 6 + [False] * 4 + [True] * 2
+    assert runs[6].model.blessed is False
+    assert runs[6].model.approval is None
+    assert runs[7].model is None
+
+
+def test_an_approval_names_author_approver_and_reason(runs):
+    approval = runs[0].model.approval
+    assert (approval.status, approval.author, approval.approvers) == (Status.APPROVED, AUTHOR, APPROVER)
+    assert approval.decisions[0].why == "the evidence, as it is"
+    assert [runs[number].model.approval.status for number in (8, 9)] == [Status.PENDING, Status.REJECTED]
+
+
+def test_an_approval_that_was_used_does_not_expire(snapshot):
+    later = Registry(snapshot, Rules(1, False, 72.0), NOW + timedelta(days=30))
+    assert next(iter(later.models.values())).approval.status is Status.APPROVED
+
+
+def test_a_model_knows_the_rows_that_came_in_and_the_rows_their_models(registry, runs):
+    examples = runs[0].model.examples
+    assert examples.properties["span"] == 0
+    assert examples.properties["source"] == "simulated rows"
+    assert registry.trained_on(examples.id) == [runs[number].model for number in (0, 1, 2, 3, 4, 6, 8, 9)]
+    assert registry.spans.keys() == {0, 1}
+
+
+def test_a_baseline_is_not_taken_for_the_model_that_was_judged(runs):
+    first, second = runs[0].model, runs[1].model
+    assert first.card.properties["model_id"] == first.id
+    assert second.card.properties["model_id"] == second.id
+    assert first.versions == (1_700_000_000,)
+
+
+def test_an_attempt_that_was_made_again_counts_as_it_ended(snapshot):
+    executions = dict(snapshot.executions)
+    [gate] = [one for one in snapshot.executions_of(_run(snapshot, 1)) if one.type == "ApprovalGate"]
+    number = max(executions) + 1
+    executions[gate.id] = dataclasses.replace(gate, state="FAILED")
+    executions[number] = dataclasses.replace(gate, id=number)
+    changed = dataclasses.replace(snapshot, executions=executions)
+    assert Registry(changed, Rules(1, False, 72.0), NOW).runs[_run(snapshot, 1)].status is RunStatus.COMPLETE
+
+
+@pytest.mark.parametrize(
+    ("state", "status"), [("RUNNING", RunStatus.RUNNING), ("CANCELED", RunStatus.STOPPED), (None, RunStatus.STOPPED)]
+)
+def test_a_run_that_did_not_reach_its_end_is_not_complete(snapshot, state, status):
+    executions, links = dict(snapshot.executions), dict(snapshot.links)
+    last = snapshot.executions_of(_run(snapshot, 1))[-1]
+    if state:
+        executions[last.id] = dataclasses.replace(last, state=state)
+    else:
+        del executions[last.id], links[last.id]
+    changed = dataclasses.replace(snapshot, executions=executions, links=links)
+    assert Registry(changed, Rules(1, False, 72.0), NOW).runs[_run(snapshot, 1)].status is status
+
+
+def _run(snapshot, number):
+    return list(snapshot.runs)[number]

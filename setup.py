@@ -15,6 +15,7 @@ setup(
     packages=find_packages(include=["pipeline*", "components*", "schema*", "serving*"]),
     package_data={
         "pipeline": ["profiles/*.yaml"],
+        "pipeline.monitoring": ["templates/*"],
         "components.model_card": ["*.json", "templates/*"],
         "schema": ["*.pbtxt", "model_card.yaml"],
         "serving": ["demo/templates/*.html"],

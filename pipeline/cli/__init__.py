@@ -30,6 +30,8 @@ _COMMANDS = {
     "reject": ("pipeline.cli.approvals:reject", "Reject a model: no run pushes it."),
     "audit": ("pipeline.cli.audit:audit", "Show, check and export the record of every change."),
     "verify": ("pipeline.cli.audit:verify", "Compare what is served with what was pushed."),
+    "monitor": ("pipeline.cli.monitor:monitor", "Compare a served model's request log with its training and its past."),
+    "reproduce": ("pipeline.cli.reproduce:reproduce", "Repeat a model's training and compare the outcome."),
     "canary": ("pipeline.cli.canary:canary", "Compare the answers of stable and canary."),
     "data": ("pipeline.cli.data:data", "Fetch, make and describe the data."),
     "schema": ("pipeline.cli.schema:schema", "Compare the curated schema with the data."),

@@ -47,7 +47,8 @@ def distances(current: Statistics, reference: Statistics, schema: schema_pb2.Sch
         previous_statistics=reference,
     )
     return {
-        info.path.step[0]: measurement.value
+        # An approximation of nothing may be a little less.
+        info.path.step[0]: max(measurement.value, 0.0)
         for info in compared.drift_skew_info
         for measurement in info.drift_measurements
     }

@@ -125,12 +125,20 @@ def to_rows(records: Sequence[Record], model: ExportedModel | None) -> pd.DataFr
         {
             TIME: [record.time for record in records for _ in record.texts],
             LABEL: scores.argmax(axis=1),
-            CONFIDENCE: scores.max(axis=1),
+            CONFIDENCE: confidence(scores),
             TEXT_LENGTH: [text.text_length for text in texts],
             UNKNOWN_SHARE: list(_unknown_shares(texts, model)),
         }
     )
     return rows.sort_values(TIME, kind="stable", ignore_index=True)
+
+
+def confidence(scores: np.ndarray) -> np.ndarray:
+    """The likeliest class's probability, float64 [texts], of scores [texts, classes], in thousandths.
+
+    A text in a batch and the same text alone differ in the last digits, which for a test of ranks is a difference.
+    """
+    return scores.max(axis=1).round(3)
 
 
 def _unknown_shares(texts: Sequence[LoggedText], model: ExportedModel | None) -> Iterator[float]:

@@ -13,6 +13,7 @@ from components.model_card.exported_model import ExportedModel
 from components.model_card.rows import Texts, read_test_rows
 from pipeline.model_origin import origin_of
 from pipeline.monitoring.distances import Statistics
+from pipeline.monitoring.observations import confidence
 from pipeline.monitoring.report import CONFIDENCE, UNKNOWN_SHARE
 from schema.errors import DataError
 from schema.features import CLASS_NAMES, LABEL, TEST, TEXT_LENGTH, TRAIN
@@ -104,7 +105,7 @@ def _answers(directory: str, model: ExportedModel, most: int) -> pd.DataFrame | 
     return pd.DataFrame(
         {
             LABEL: scores.argmax(axis=1),
-            CONFIDENCE: scores.max(axis=1),
+            CONFIDENCE: confidence(scores),
             UNKNOWN_SHARE: unknown / np.maximum(tokens, 1),
         }
     )

@@ -70,11 +70,12 @@ def _difference(recorded: list[float], repeated: list[float]) -> Difference:
 def compare_weights(recorded: Path, repeated: Path) -> Weights:
     """Compares the variables of two SavedModels by their names."""
     first, second = (tf.train.load_checkpoint(str(path / "variables/variables")) for path in (recorded, repeated))
-    shapes = [
-        {name: shape for name, shape in reader.get_variable_to_shape_map().items() if name.startswith(_VARIABLES)}
+    names = [
+        # Whole numbers are the states of random generators.
+        {name for name, dtype in reader.get_variable_to_dtype_map().items() if _is_weight(name, dtype)}
         for reader in (first, second)
     ]
-    both = sorted(shapes[0].keys() & shapes[1].keys())
+    both = sorted(names[0] & names[1])
     identical, largest = 0, 0.0
     comparable = True
     for name in both:
@@ -85,8 +86,12 @@ def compare_weights(recorded: Path, repeated: Path) -> Weights:
             identical += 1
         else:
             largest = max(largest, float(np.abs(one.astype(np.float64) - other.astype(np.float64)).max()))
-    only_one = tuple(sorted(shapes[0].keys() ^ shapes[1].keys()))
+    only_one = tuple(sorted(names[0] ^ names[1]))
     return Weights(len(both), identical, largest if comparable else None, only_one)
+
+
+def _is_weight(name: str, dtype: tf.DType) -> bool:
+    return name.startswith(_VARIABLES) and dtype.is_floating
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ setup(
         "keras-tuner>=1.4",
         "scikit-learn",
         "scipy",
+        "pandas",
         "gensim>=4.4",
         # The maintained build of Facebook's archived package: wheels, and NumPy 2.
         "fasttext-numpy2-wheel",

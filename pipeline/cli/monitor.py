@@ -92,8 +92,9 @@ def _print(report: "Report") -> None:
             smallest = min(judged, key=lambda one: one.p_value)
             distance = "" if smallest.distance is None else f"{smallest.distance:.3f}"
             verdict = f"[red]changed in {changed}[/]" if changed else "as before"
-            cells = (f"{smallest.reference_rows:,}", distance, f"{smallest.threshold:g}", f"{smallest.p_value:.1e}")
-            table.add_row(name, f"windows before, in {len(judged)} windows", *cells, verdict)
+            rows, p_value = f"{smallest.reference_rows:,}", f"{smallest.p_value:.1e}"
+            against = f"windows before, in {len(judged)} windows"
+            table.add_row(name, against, rows, distance, f"{smallest.threshold:g}", p_value, verdict)
     console.print(table)
     for note in report.notes:
         click.echo(f"not compared: {note}")

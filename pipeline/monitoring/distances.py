@@ -7,8 +7,6 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from pipeline.monitoring.report import CONFIDENCE, SIGNALS, UNKNOWN_SHARE
 from schema.features import LABEL, TEXT_LENGTH, load_schema
 
-Statistics = statistics_pb2.DatasetFeatureStatisticsList
-
 
 def comparing_schema(class_threshold: float, divergence_threshold: float) -> schema_pb2.Schema:
     """The curated schema's label and text length, and the signals of answers, each with a comparator.
@@ -31,13 +29,17 @@ def comparing_schema(class_threshold: float, divergence_threshold: float) -> sch
     return schema
 
 
-def statistics_of(rows: pd.DataFrame, schema: schema_pb2.Schema) -> Statistics:
+def statistics_of(rows: pd.DataFrame, schema: schema_pb2.Schema) -> statistics_pb2.DatasetFeatureStatisticsList:
     """TFDV's statistics of the signals' columns; one without any value is left out."""
     columns = [name for name in SIGNALS if name in rows and rows[name].notna().any()]
     return tfdv.generate_statistics_from_dataframe(rows[columns], tfdv.StatsOptions(schema=schema), n_jobs=1)
 
 
-def distances(current: Statistics, reference: Statistics, schema: schema_pb2.Schema) -> dict[str, float]:
+def distances(
+    current: statistics_pb2.DatasetFeatureStatisticsList,
+    reference: statistics_pb2.DatasetFeatureStatisticsList,
+    schema: schema_pb2.Schema,
+) -> dict[str, float]:
     """Of each signal that both have, the distance that the schema's comparator measures."""
     # TFDV complains of what the schema names and the statistics lack.
     common = _features(current) & _features(reference)
@@ -54,5 +56,5 @@ def distances(current: Statistics, reference: Statistics, schema: schema_pb2.Sch
     }
 
 
-def _features(statistics: Statistics) -> set[str]:
+def _features(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> set[str]:
     return {feature.path.step[0] for feature in statistics.datasets[0].features}

@@ -81,12 +81,11 @@ class Judge:
         return tuple(compared)
 
     def _drift(self, rows: pd.DataFrame, before: pd.DataFrame, windows: int) -> list[Comparison]:
-        p_values = {LABEL: classes_p_value(_class_counts(rows), _class_counts(before))}
+        p_values: dict[str, float | None] = {LABEL: classes_p_value(_class_counts(rows), _class_counts(before))}
         p_values |= {name: _sample_p_value(rows, before, name) for name in SIGNALS if name != LABEL}
         measured: dict[str, float] = {}
         if any(p_value is not None and p_value < self._level for p_value in p_values.values()):
-            statistics = [statistics_of(some, self._schema) for some in (rows, before)]
-            measured = distances(*statistics, self._schema)
+            measured = distances(statistics_of(rows, self._schema), statistics_of(before, self._schema), self._schema)
         return self._compare(p_values, measured, f"{windows} windows before", len(rows), len(before))
 
     def _compare(

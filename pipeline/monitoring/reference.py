@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import tensorflow_data_validation as tfdv
 from ml_metadata.metadata_store import MetadataStore
+from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.dsl.io import fileio
 
 from components.model_card.exported_model import ExportedModel
 from components.model_card.rows import Texts, read_test_rows
 from pipeline.model_origin import origin_of
-from pipeline.monitoring.distances import Statistics
 from pipeline.monitoring.observations import confidence
 from pipeline.monitoring.report import CONFIDENCE, UNKNOWN_SHARE
 from schema.errors import DataError
@@ -32,7 +32,7 @@ class Reference:
         notes: for the report.
     """
 
-    training: Statistics | None = None
+    training: statistics_pb2.DatasetFeatureStatisticsList | None = None
     answers: pd.DataFrame | None = None
     notes: list[str] = field(default_factory=list)
 

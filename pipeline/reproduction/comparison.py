@@ -107,5 +107,5 @@ class Answers:
 def compare_answers(recorded: Path, repeated: Path, rows: TestRows) -> Answers:
     """Asks both exports about test rows."""
     one, other = (ExportedModel(str(path)).probabilities(rows.texts) for path in (recorded, repeated))
-    accuracies = [float((scores.argmax(axis=1) == rows.labels).mean()) for scores in (one, other)]
-    return Answers(len(rows.labels), *accuracies, float(np.abs(one - other).max()))
+    before, after = (float((scores.argmax(axis=1) == rows.labels).mean()) for scores in (one, other))
+    return Answers(len(rows.labels), before, after, float(np.abs(one - other).max()))

@@ -89,6 +89,7 @@ def _page(report: Report, panels: list[_Panel]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["moment"] = lambda moment: moment[:16].replace("T", " ")
     starts = [window.start for window in report.windows]
     plots: dict[str, Markup] = {
         panel.title: lines(panel.signal, panel.title, starts, panel.series, panel.changed) for panel in panels

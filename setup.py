@@ -18,6 +18,7 @@ setup(
     package_data={
         "pipeline": ["profiles/*.yaml"],
         "pipeline.review": ["templates/*"],
+        "pipeline.monitoring": ["templates/*"],
         "components.model_card": ["*.json", "templates/*"],
         "schema": ["*.pbtxt", "model_card.yaml"],
         "serving": ["demo/templates/*.html"],
@@ -34,6 +35,7 @@ setup(
         "keras-tuner>=1.4",
         "scikit-learn",
         "scipy",
+        "pandas",
         "gensim>=4.4",
         # The maintained build of Facebook's archived package: wheels, and NumPy 2.
         "fasttext-numpy2-wheel",

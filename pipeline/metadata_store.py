@@ -1,5 +1,8 @@
 """Where the ML Metadata store is, in the form that ML Metadata's client takes."""
 
+from pathlib import Path
+
+from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.settings import Settings
@@ -31,3 +34,20 @@ def connection_config(settings: Settings) -> metadata_store_pb2.ConnectionConfig
         config.mysql.user = metadata.user
         config.mysql.password = metadata.read_password() or ""
     return config
+
+
+def existing_store(settings: Settings) -> MetadataStore | None:
+    """The store, to be read; None for an embedded one that is not there: looking must not make it.
+
+    Raises:
+        SettingsError: the password file cannot be read.
+    """
+    if settings.metadata.backend != "sqlite":
+        return MetadataStore(connection_config(settings))
+    path = Path(settings.pipeline.root) / SQLITE_FILE
+    if not path.exists():
+        return None
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = str(path)
+    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
+    return MetadataStore(config)

@@ -248,6 +248,22 @@ class PromotionSettings(Section):
         return place if place is None else str(Path(place).absolute())
 
 
+class MonitoringSettings(Section):
+    """When a change of what a served model is asked, or answers, is worth an alert."""
+
+    window_hours: PositiveInt = Field(1, le=168, description="hours compared at a time; 24 where days have a rhythm")
+    min_rows: PositiveInt = Field(20, description="texts of a window below which it is not judged")
+    reference_windows: PositiveInt = Field(24, description="unchanged windows before, with which one is compared")
+    max_class_change: Fraction = Field(0.1, description="change of a class's share over which it matters")
+    max_divergence: Fraction = Field(
+        0.15, description="Jensen-Shannon divergence of length, confidence or unknown words over which it matters"
+    )
+    false_alarm_rate: float = Field(
+        0.05, gt=0.0, lt=1.0, description="probability of any alert in a report where nothing changed"
+    )
+    reference_rows: PositiveInt = Field(2_000, description="test rows that the served model is asked for comparison")
+
+
 class MetadataSettings(Section):
     """The ML Metadata store."""
 
@@ -395,6 +411,7 @@ class Settings(Section):
     model_card: ModelCardSettings = ModelCardSettings()
     pusher: PusherSettings = PusherSettings()
     promotion: PromotionSettings = PromotionSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
     metadata: MetadataSettings = MetadataSettings()
     alerts: AlertSettings = AlertSettings()
     beam: BeamSettings = BeamSettings()

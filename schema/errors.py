@@ -61,3 +61,15 @@ class AuditError(AgNewsError):
     """The audit log cannot be written or read, or what is served or logged is not what was recorded."""
 
     exit_code = 10
+
+
+class MonitoringAlert(AgNewsError):
+    """What a served model is asked or answers has changed."""
+
+    exit_code = 11
+
+
+class ReproductionError(AgNewsError):
+    """A training cannot be repeated as it was recorded, or had another outcome."""
+
+    exit_code = 12

@@ -23,7 +23,7 @@ from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_b
 from components.trainer.recipe import EpochSeeds, ProgressLog, Recipe, StopOnNonFiniteLoss, TwinsAfter, compile_model
 from components.trainer.warm_start import BaseModel, Overlap
 from components.transform import RESERVED_IDS
-from schema.features import CLASS_NAMES
+from schema.features import CLASS_NAMES, TRAIN, VAL
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Trained:
         network: token ids [batch, time] to logits [batch, classes], with the best epoch's weights.
         checkpoint: the files of the training, to be removed when the network is safe elsewhere.
         facts: what a reader wants to know of it: `history` by metric and epoch, `best_epoch`, sizes, device,
-            calibration, time.
+            calibration, time, and `rows_sha256`, the fingerprint of each split's rows.
     """
 
     network: keras.Model
@@ -81,6 +81,7 @@ def train(
     gpus = devices.grow_gpu_memory()
     if not gpus:
         tf.config.experimental.enable_op_determinism()
+    fingerprints = {TRAIN: train_rows.fingerprint(), VAL: val_rows.fingerprint()}
     architecture = recipe.network
     if architecture.titles_only:
         train_rows, val_rows = train_rows.titles(), val_rows.titles()
@@ -125,6 +126,7 @@ def train(
     logits = predict_logits(network, val_rows, buckets)
     temperature = calibration.learn_temperature(logits, val_rows.labels)
     facts |= {
+        "rows_sha256": fingerprints,
         "history": checkpoint.state.history,
         "best_epoch": checkpoint.state.best_epoch,
         "calibration": calibration.calibration(logits, val_rows.labels, temperature),

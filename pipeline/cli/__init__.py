@@ -31,6 +31,8 @@ _COMMANDS = {
     "review": ("pipeline.cli.review:review", "Serve the review site: runs, models, lineage, comparisons, approvals."),
     "audit": ("pipeline.cli.audit:audit", "Show, check and export the record of every change."),
     "verify": ("pipeline.cli.audit:verify", "Compare what is served with what was pushed."),
+    "monitor": ("pipeline.cli.monitor:monitor", "Compare a served model's request log with its training and its past."),
+    "reproduce": ("pipeline.cli.reproduce:reproduce", "Repeat a model's training and compare the outcome."),
     "canary": ("pipeline.cli.canary:canary", "Compare the answers of stable and canary."),
     "kubeflow": ("pipeline.cli.kubeflow:kubeflow", "Compile for Kubeflow Pipelines, start a run, schedule runs."),
     "data": ("pipeline.cli.data:data", "Fetch, make and describe the data."),

@@ -49,11 +49,12 @@ def verify_log(loaded: Loaded, expect: tuple[str, ...]) -> None:
     that was cut off. The last hash is printed: keep it where nobody who can write the log can write.
     """
     from pipeline.audit import recorded_lines
+    from pipeline.metadata_store import existing_store
     from schema.audit import problems
 
     opened = _open(loaded.settings)
     expected = dict.fromkeys((digest.strip().lower() for digest in expect), "--expect")
-    store = _existing_store(loaded.settings)
+    store = existing_store(loaded.settings)
     recorded = recorded_lines(store, opened) if store else {}
     if found := problems(opened, recorded | expected):
         raise AuditError("\n  ".join([f"{opened.path} is not as it was written:", *found]))
@@ -113,17 +114,6 @@ def _open(settings: Settings) -> AuditLog:
             "promotion.audit_log say where"
         )
     return opened
-
-
-def _existing_store(settings: Settings):
-    """The metadata store; None for an embedded one that is not there: looking must not make it."""
-    from ml_metadata.metadata_store import MetadataStore
-
-    from pipeline.metadata_store import SQLITE_FILE, connection_config
-
-    if settings.metadata.backend == "sqlite" and not (Path(settings.pipeline.root) / SQLITE_FILE).exists():
-        return None
-    return MetadataStore(connection_config(settings))
 
 
 def _rows(lines: list[Line]) -> Iterator[dict[str, Any]]:

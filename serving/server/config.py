@@ -33,6 +33,9 @@ _FIELDS = {
         "client_verify": (4, "bool"),
     },
 }
+REQUEST_LOG_TYPE = "tfrecord_features"
+"""The one `log_collector_config.type` that this server has."""
+
 _SCALARS = {"bool", "string", "int64"}
 
 
@@ -103,3 +106,17 @@ def check(config: model_server_config_pb2.ModelServerConfig) -> None:
             raise ValueError(
                 f"model {model.name}: platform {model.model_platform!r} is not served here, 'tensorflow' is"
             )
+        if model.HasField("logging_config"):
+            _check_logging(model)
+
+
+def _check_logging(model: model_server_config_pb2.ModelConfig) -> None:
+    collector, rate = model.logging_config.log_collector_config, model.logging_config.sampling_config.sampling_rate
+    if collector.type != REQUEST_LOG_TYPE:
+        raise ValueError(
+            f"model {model.name}: no log collector of the type {collector.type!r} here, {REQUEST_LOG_TYPE!r} is one"
+        )
+    if not collector.filename_prefix or "://" in collector.filename_prefix:
+        raise ValueError(f"model {model.name}: log_collector_config needs a local filename_prefix")
+    if not 0 <= rate <= 1:
+        raise ValueError(f"model {model.name}: sampling_rate {rate} is not between 0 and 1")

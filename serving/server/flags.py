@@ -1,6 +1,6 @@
 """The flags of tensorflow_model_server, spelt as there: `--model_base_path=/models/agnews`, or with a space.
 
-Source: tensorflow/serving, model_servers/main.cc. `--host` is the one flag of our own.
+Source: tensorflow/serving, model_servers/main.cc. `--host` and `--request_log_keep_days` are our own.
 """
 
 import dataclasses
@@ -51,6 +51,7 @@ class Flags:
     )
     monitoring_config_file: str = _flag("", "MonitoringConfig in protobuf's text format.")
     ssl_config_file: str = _flag("", "SSLConfig in protobuf's text format, for gRPC.")
+    request_log_keep_days: float = _flag(30.0, "Days after which files of the request log are removed.")
     enable_grpc_healthcheck_service: bool = _flag(True, "Serve grpc.health.v1; off by default in the real server.")
 
 

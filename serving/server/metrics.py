@@ -1,7 +1,8 @@
 """Prometheus metrics under TensorFlow Serving's names.
 
 Source of names, labels and buckets: tensorflow/serving, servables/tensorflow/util.cc, saved_model_warmup_util.cc,
-machine_learning_metadata.cc and batching/batching_session.cc; a slash there is a colon here. Times are microseconds.
+core/request_logger.cc, machine_learning_metadata.cc and batching/batching_session.cc; a slash there is a colon here.
+Times are microseconds.
 """
 
 import re
@@ -44,6 +45,9 @@ class Metrics:
             "model_name",
             "API",
             "runtime",
+        )
+        self.request_logs = self._counter(
+            "request_log_count", "Sampled requests by what became of their log.", "model_name", "status_code"
         )
         self.examples = self._counter("request_example_count_total", "tf.Examples in requests.", "model")
         self.warmup_latency = self._histogram(

@@ -15,6 +15,7 @@ from serving.server.flags import Flags
 from serving.server.grpc_service import GrpcServer
 from serving.server.manager import Manager
 from serving.server.metrics import Metrics
+from serving.server.request_log import RequestLog
 from serving.server.rest import RestApi, RestServer
 from serving.server.servable import Servable
 from serving.server.service import Service
@@ -47,8 +48,13 @@ class ModelServer:
         self._batcher = Batcher(batching, self._metrics) if batching else None
         self._stopping = threading.Event()
         self._manager = Manager(self._load, self._options.manager)
+        self._request_log = RequestLog(self._manager, self._metrics, keep_days=flags.request_log_keep_days)
         self._service = Service(
-            self._manager, self._batcher, self._metrics, check_method=flags.enable_signature_method_name_check
+            self._manager,
+            self._batcher,
+            self._metrics,
+            self._request_log,
+            check_method=flags.enable_signature_method_name_check,
         )
         self._grpc: GrpcServer | None = None
         self._rest: RestServer | None = None
@@ -98,6 +104,8 @@ class ModelServer:
         for listener in (self._rest, self._grpc):
             if listener:
                 listener.stop(grace_seconds)
+        # Before the models go: it asks them about the texts that still wait.
+        self._request_log.close(grace_seconds)
         self._manager.close(grace_seconds)
         if self._batcher:
             self._batcher.close()

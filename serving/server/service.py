@@ -11,6 +11,7 @@ from serving.server import inference
 from serving.server.batching import Batcher
 from serving.server.manager import Manager
 from serving.server.metrics import Metrics
+from serving.server.request_log import RequestLog
 from serving.server.status import deadline_exceeded, from_exception, invalid
 from serving.server.tensors import Run
 
@@ -25,8 +26,17 @@ _ANSWERS: dict[str, Callable] = {
 class Service:
     """Answers requests; any thread may call it. Every method raises RequestError alone."""
 
-    def __init__(self, manager: Manager, batcher: Batcher | None, metrics: Metrics, *, check_method: bool):
+    def __init__(
+        self,
+        manager: Manager,
+        batcher: Batcher | None,
+        metrics: Metrics,
+        request_log: RequestLog,
+        *,
+        check_method: bool,
+    ):
         self.manager = manager
+        self._request_log = request_log
         self._batcher = batcher
         self._metrics = metrics
         self._check_method = check_method
@@ -56,7 +66,9 @@ class Service:
                     lambda count: self._metrics.examples.labels(model).inc(count),
                     self._check_method,
                 )
-                return _ANSWERS[api](context, request)
+                response = _ANSWERS[api](context, request)
+            self._request_log.offer(api, model, version.number, request, response)
+            return response
         except Exception as error:  # Whatever a graph raises is an answer, not the end of a thread.
             refusal = from_exception(error)
             status = refusal.code.name

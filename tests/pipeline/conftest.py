@@ -55,22 +55,36 @@ def exported(transform_output, tiny_settings, tmp_path_factory):
     from tfx.components.trainer.fn_args_utils import FnArgs
 
     from components.trainer.run_fn import run_fn
+    from pipeline.code_version import code_version
 
     directory = tmp_path_factory.mktemp("model")
     for split, repeats in (("train", 20), ("val", 4)):
-        _write_transformed(transform_output, repeats, directory / f"{split}.gz")
-    stage = {"model_name": "agnews", "checkpoint_root": str(directory / "checkpoints"), "code": ""}
+        (directory / f"Split-{split}").mkdir()
+        _write_transformed(transform_output, repeats, directory / f"Split-{split}/rows.gz")
+    checkpoints = str(directory / "checkpoints")
+    stage = {"model_name": "agnews", "checkpoint_root": checkpoints, "code": code_version("trainer")}
     run_fn(
         FnArgs(
-            train_files=[str(directory / "train.gz")],
-            eval_files=[str(directory / "val.gz")],
+            train_files=[str(directory / "Split-train/*")],
+            eval_files=[str(directory / "Split-val/*")],
             transform_output=str(Path(transform_output.transform_savedmodel_dir).parent),
-            serving_model_dir=str(directory / "serving"),
+            serving_model_dir=str(directory / "Format-Serving"),
             model_run_dir=str(directory / "logs"),
             custom_config=tiny_settings.model_dump(mode="json") | stage,
         )
     )
-    return directory / "serving"
+    return directory / "Format-Serving"
+
+
+@pytest.fixture
+def recorded(exported, transform_output, tiny_settings, tmp_path):
+    """What a run records of `exported`, in a root of its own whose files a test may change.
+
+    .settings, .store (a function: what a reader opens), .model_id, .model, .examples, .transformed (directories).
+    """
+    from tests.pipeline.recorded_run import record
+
+    return record(exported, transform_output, tiny_settings, TEXTS, tmp_path / "place")
 
 
 def _write_transformed(transform_output, repeats, path):

@@ -1,0 +1,102 @@
+"""`agnews monitor`: has what a pushed model is asked, or answers, changed?"""
+
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli.options import settings_options
+from pipeline.settings_sources import Loaded
+from schema.errors import MonitoringAlert, SettingsError
+
+if TYPE_CHECKING:
+    from pipeline.monitoring import Report
+
+_PLAIN_WIDTH = 140
+
+
+@click.command(epilog="Example:  agnews monitor request_logs --version 1795578266")
+@click.argument("logs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--model", help="Name of the served model  [default: pusher.model_name]")
+@click.option("--version", type=click.IntRange(min=1), help="Version to look at  [default: the one that answered last]")
+@click.option(
+    "--output", type=click.Path(path_type=Path, file_okay=False), help="Directory  [default: ROOT/monitoring/MODEL]"
+)
+@settings_options
+def monitor(
+    loaded: Loaded, logs: tuple[Path, ...], model: str | None, version: int | None, output: Path | None
+) -> None:
+    """Compare request LOGS, files or directories, with the model's training and each hour with the hours before.
+
+    LOGS are TFRecords of PredictionLog, as agnews serve and TensorFlow Serving's collectors write them. Writes
+    monitoring.json, monitoring.html and monitoring.png.
+
+    Exit status: 0 nothing changed; 11 there are alerts, which are printed; 3 the logs cannot be used.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # Read when TensorFlow is imported.
+    from pipeline.metadata_store import existing_store
+    from pipeline.monitoring import monitor as look
+    from pipeline.monitoring.page import HTML_FILE, write_report
+    from pipeline.monitoring.report import known_alerts
+
+    settings = loaded.settings
+    if model is not None:
+        settings = settings.model_copy(update={"pusher": settings.pusher.model_copy(update={"model_name": model})})
+    report = look(settings, logs, existing_store(settings), version=version, now=datetime.now(UTC))
+    directory = output or _default_directory(settings.pipeline.root, report.model)
+    known = known_alerts(directory, report.version)
+    write_report(report, directory)
+    _print(report)
+    click.echo(f"report: {directory / HTML_FILE}")
+    # Where to tell others: `new` holds what no report on this directory told before.
+    new = [alert for alert in report.alerts if alert.key not in known]
+    if report.alerts:
+        lines = [f"{alert}{'' if alert in new else ' (told before)'}" for alert in report.alerts]
+        raise MonitoringAlert("\n  ".join([f"version {report.version} of {report.model}:", *lines]))
+
+
+def _default_directory(root: str, model: str) -> Path:
+    if "://" in root:
+        raise SettingsError(f"pipeline.root {root} is an object store: name a local directory with --output")
+    return Path(root) / "monitoring" / model
+
+
+def _print(report: "Report") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from pipeline.monitoring.report import SIGNALS
+
+    console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+    unjudged = sum(not window.drift for window in report.windows)
+    click.echo(
+        f"{report.model} version {report.version}: {report.rows:,} texts in {report.records:,} logged requests, "
+        f"{len(report.windows)} windows of {report.window_hours} h from {report.windows[0].start} to "
+        f"{report.windows[-1].start}; {unjudged} not judged: the first, and those with too few texts"
+    )
+    table = Table("signal", "compared with", box=None, pad_edge=False, header_style="dim")
+    for column in ("rows", "distance", "threshold", "p", "verdict"):
+        table.add_column(column, justify="right")
+    for one in report.skew:
+        distance = "" if one.distance is None else f"{one.distance:.3f}"
+        verdict = "[red]changed[/]" if one.alert else "as before"
+        cells = (f"{one.reference_rows:,}", distance, f"{one.threshold:g}", f"{one.p_value:.1e}", verdict)
+        table.add_row(SIGNALS[one.signal], one.against, *cells)
+    for signal, name in SIGNALS.items():
+        judged = [one for window in report.windows for one in window.drift if one.signal == signal]
+        if judged:
+            changed = sum(one.alert for one in judged)
+            smallest = min(judged, key=lambda one: one.p_value)
+            distance = "" if smallest.distance is None else f"{smallest.distance:.3f}"
+            verdict = f"[red]changed in {changed}[/]" if changed else "as before"
+            rows, p_value = f"{smallest.reference_rows:,}", f"{smallest.p_value:.1e}"
+            against = f"windows before, in {len(judged)} windows"
+            table.add_row(name, against, rows, distance, f"{smallest.threshold:g}", p_value, verdict)
+    console.print(table)
+    for note in report.notes:
+        click.echo(f"not compared: {note}")
+    for reason, count in report.skipped.items():
+        click.echo(f"left out: {count} × {reason}")

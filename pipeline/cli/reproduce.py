@@ -1,0 +1,113 @@
+"""`agnews reproduce`: repeats a model's training and compares the outcome."""
+
+import contextlib
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli.options import settings_options
+from pipeline.settings_sources import Loaded
+from schema.errors import AgNewsError, ReproductionError
+
+if TYPE_CHECKING:
+    from pipeline.reproduction import Reproduction
+
+_PLAIN_WIDTH = 120
+
+
+@click.command(epilog="Example:  agnews reproduce 1795578266 --output reproduction.json")
+@click.argument("model", type=click.IntRange(min=1))
+@click.option("--any-code", is_flag=True, help="Go on where the code is not that of the training.")
+@click.option(
+    "--tolerance", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Difference that is let pass."
+)
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="File for the outcome as JSON.")
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory to work in, new or empty; kept  [default: one that is removed]",
+)
+@settings_options
+def reproduce(
+    loaded: Loaded, model: int, any_code: bool, tolerance: float, output: Path | None, directory: Path | None
+) -> None:
+    """Repeat the training of MODEL, its id or a pushed version, and compare metrics and weights.
+
+    Rows, settings and code are those that were recorded. Nothing is written but to --directory and --output, and
+    nothing is pushed.
+
+    Exit status: 0 the same; 12 different, or not repeatable; 3 there is no such model.
+    """
+    from rich.console import Console
+
+    from pipeline.runners.display import PlainDisplay
+    from pipeline.runners.logs import logged_to
+
+    with contextlib.ExitStack() as stack:
+        if directory is None:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agnews-reproduce-")))
+        elif directory.exists() and any(directory.iterdir()):
+            raise ReproductionError(f"{directory} is not empty: name a new directory with --directory")
+        directory = directory.absolute()
+        log = directory / "reproduce.log"
+        terminal = stack.enter_context(logged_to(log, verbose=False))
+        try:
+            outcome = _reproduce(loaded, model, directory, PlainDisplay(Console(file=terminal)), any_code, tolerance)
+        except AgNewsError:
+            raise
+        except Exception as error:
+            last = log.read_text(encoding="utf-8").splitlines()[-1:]
+            raise ReproductionError(f"the training failed: {type(error).__name__}: {error} {last}") from error
+    if output is not None:
+        output.write_text(outcome.to_json(), encoding="utf-8")
+    _print(outcome)
+    if not outcome.same:
+        raise ReproductionError(f"model {outcome.model} came out different")
+
+
+def _reproduce(loaded: Loaded, model: int, directory: Path, display, any_code: bool, tolerance: float):
+    from pipeline.metadata_store import existing_store
+    from pipeline.reproduction import reproduce as repeat
+
+    store = existing_store(loaded.settings)
+    if store is None:
+        raise ReproductionError(f"no metadata store in {loaded.settings.pipeline.root}; pipeline.root says where")
+    return repeat(loaded.settings, store, model, directory, display, any_code=any_code, tolerance=tolerance)
+
+
+def _print(outcome: "Reproduction") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    click.echo(f"model {outcome.model}, revision {outcome.revision or 'not recorded'}: {outcome.export}")
+    known = {True: "the recorded fingerprint", False: "ANOTHER fingerprint", None: "no fingerprint was recorded"}
+    click.echo(f"rows: {outcome.rows}; {known[outcome.same_rows]}")
+    for name, (then, now) in outcome.changed_versions.items():
+        click.echo(f"{name} was {then}, here it is {now}")
+    table = Table("metric", box=None, pad_edge=False, header_style="dim")
+    for column in ("recorded", "repeated", "largest difference"):
+        table.add_column(column, justify="right")
+    for name, one in outcome.metrics.items():
+        last = [f"{values[-1]:.6g}" if values else "" for values in (one.recorded, one.repeated)]
+        table.add_row(name, *last, _number(one.largest))
+    if outcome.answers:
+        answers = outcome.answers
+        accuracies = (f"{answers.recorded_accuracy:.6g}", f"{answers.repeated_accuracy:.6g}")
+        table.add_row(f"accuracy, {answers.rows:,} test rows", *accuracies, "")
+        table.add_row("their probabilities", "", "", _number(answers.largest))
+    Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
+    weights = outcome.weights
+    click.echo(
+        f"weights: {weights.identical} of {weights.tensors} tensors identical, bit for bit; largest difference "
+        f"{_number(weights.largest)}"
+        + (f"; in one export alone: {', '.join(weights.only_one)}" if weights.only_one else "")
+    )
+    if outcome.same:
+        click.echo("the same" if not outcome.tolerance else f"the same but for differences up to {outcome.tolerance:g}")
+
+
+def _number(value: float | None) -> str:
+    return "not comparable" if value is None else f"{value:.3g}"

@@ -1,0 +1,121 @@
+"""What a model in the metadata store was made of, step by step back to the rows that were ingested."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml_metadata.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline.settings import Settings
+from schema.errors import DataError
+from serving.promotion.versions import pushed_versions
+
+_MODEL, _EXAMPLES, _STATISTICS, _CARD = "Model", "Examples", "ExampleStatistics", "ModelCard"
+
+
+@dataclass(frozen=True)
+class Step:
+    """An execution with its parameters and its inputs, the first of each name."""
+
+    execution: mlmd.Execution
+    inputs: dict[str, mlmd.Artifact]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The execution's parameters by name, as the metadata store holds them."""
+        merged = dict(self.execution.properties) | dict(self.execution.custom_properties)
+        return {name: getattr(value, value.WhichOneof("value")) for name, value in merged.items()}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a model comes from.
+
+    Attributes:
+        model: the artifact.
+        training: the Trainer's execution.
+        transform: Transform's.
+        ingestion: ExampleGen's.
+        examples: the ingested rows.
+        statistics: of these rows; None where they were not made.
+        card: the model's card; None where none was written.
+    """
+
+    model: mlmd.Artifact
+    training: Step
+    transform: Step
+    ingestion: Step
+    examples: mlmd.Artifact
+    statistics: mlmd.Artifact | None
+    card: mlmd.Artifact | None
+
+
+def find_model(settings: Settings, given: int) -> tuple[int, Path | None]:
+    """The model's id, and its version directory where `given` is a pushed version rather than an id.
+
+    Raises:
+        DataError: the version names no model.
+    """
+    pushed = pushed_versions(Path(settings.pusher.destination) / settings.pusher.model_name).get(given)
+    if pushed is None:
+        return given, None
+    if pushed.model_id is None:
+        raise DataError(f"{pushed.path} does not say which model it is: it has no assets.extra/mlmd_uuid")
+    return pushed.model_id, pushed.path
+
+
+def origin_of(store: MetadataStore, model_id: int) -> Origin:
+    """Follows a model back.
+
+    Raises:
+        DataError: the store has no such model, or does not know how it was made.
+    """
+    model = next((one for one in store.get_artifacts_by_id([model_id]) if one.type == _MODEL), None)
+    if model is None:
+        known = ", ".join(str(one.id) for one in store.get_artifacts_by_type(_MODEL)) or "none"
+        raise DataError(f"the metadata store has no model {model_id}; its models: {known}")
+    training = _maker(store, model)
+    transform = _maker(store, _input(training, "transform_graph"))
+    examples = _input(transform, "examples")
+    statistics = [one for one in _made_from(store, examples) if one.type == _STATISTICS]
+    cards = [one for one in _made_from(store, model) if one.type == _CARD]
+    return Origin(
+        model,
+        training,
+        transform,
+        _maker(store, examples),
+        examples,
+        statistics[-1] if statistics else None,
+        cards[-1] if cards else None,
+    )
+
+
+def _input(step: Step, name: str) -> mlmd.Artifact:
+    if name not in step.inputs:
+        raise DataError(f"execution {step.execution.id} of the metadata store has no input {name!r}: not this pipeline")
+    return step.inputs[name]
+
+
+def _maker(store: MetadataStore, artifact: mlmd.Artifact) -> Step:
+    """The execution that made an artifact; those that took it from the cache came later."""
+    events = store.get_events_by_artifact_ids([artifact.id])
+    makers = sorted(event.execution_id for event in events if event.type == mlmd.Event.OUTPUT)
+    if not makers:
+        raise DataError(f"the metadata store does not know what made artifact {artifact.id} ({artifact.type})")
+    [execution] = store.get_executions_by_id(makers[:1])
+    used = [event for event in store.get_events_by_execution_ids(makers[:1]) if event.type == mlmd.Event.INPUT]
+    artifacts = {one.id: one for one in store.get_artifacts_by_id([event.artifact_id for event in used])}
+    inputs: dict[str, mlmd.Artifact] = {}
+    for event in used:
+        inputs.setdefault(event.path.steps[0].key, artifacts[event.artifact_id])
+    return Step(execution, inputs)
+
+
+def _made_from(store: MetadataStore, artifact: mlmd.Artifact) -> list[mlmd.Artifact]:
+    """What was made with an artifact as input, oldest first, and is still there."""
+    events = store.get_events_by_artifact_ids([artifact.id])
+    users = [event.execution_id for event in events if event.type == mlmd.Event.INPUT]
+    events = store.get_events_by_execution_ids(users) if users else []
+    made = sorted({event.artifact_id for event in events if event.type == mlmd.Event.OUTPUT})
+    return [one for one in store.get_artifacts_by_id(made) if one.state == mlmd.Artifact.LIVE] if made else []

@@ -1,0 +1,115 @@
+"""Writes a report where people and programs find it: JSON, a page that needs nothing else, and a picture."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from pipeline.monitoring.plots import Series, lines
+from pipeline.monitoring.report import CONFIDENCE, JSON_FILE, SIGNALS, UNKNOWN_SHARE, Report
+from schema.features import CLASS_NAMES, LABEL, TEXT_LENGTH
+
+HTML_FILE, PICTURE_FILE = "monitoring.html", "monitoring.png"
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """A signal over the windows; `changed` numbers those with an alert."""
+
+    signal: str
+    title: str
+    series: Series
+    changed: tuple[int, ...]
+
+
+def write_report(report: Report, directory: Path) -> None:
+    """Writes `monitoring.json`, `monitoring.html` and `monitoring.png`; each is replaced in one step.
+
+    Args:
+        report: what is written.
+        directory: is made.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    panels = _panels(report)
+    _replace(directory / HTML_FILE, _page(report, panels).encode())
+    incoming = directory / f".{PICTURE_FILE}"
+    _picture(report, panels).savefig(incoming, format="png", dpi=110)
+    incoming.replace(directory / PICTURE_FILE)
+    # Last: whoever finds it finds the others.
+    _replace(directory / JSON_FILE, report.to_json().encode())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    incoming = path.with_name(f".{path.name}")
+    incoming.write_bytes(content)
+    os.replace(incoming, path)
+
+
+def _panels(report: Report) -> list[_Panel]:
+    series: Mapping[str, Series] = {
+        LABEL: {name: [window.classes[name] for window in report.windows] for name in CLASS_NAMES},
+        CONFIDENCE: {"mean": [window.confidence for window in report.windows]},
+        TEXT_LENGTH: {"mean": [window.text_length for window in report.windows]},
+        UNKNOWN_SHARE: {"mean": [window.unknown_share for window in report.windows]},
+    }
+    titles = {
+        LABEL: "Share of each predicted class",
+        CONFIDENCE: "Mean probability of the predicted class",
+        TEXT_LENGTH: "Mean text length, characters",
+        UNKNOWN_SHARE: "Mean share of unknown words",
+    }
+    return [
+        _Panel(signal, titles[signal], lines_of, _changed(report, signal))
+        for signal, lines_of in series.items()
+        if any(value is not None for values in lines_of.values() for value in values)
+    ]
+
+
+def _changed(report: Report, signal: str) -> tuple[int, ...]:
+    return tuple(
+        number
+        for number, window in enumerate(report.windows)
+        if any(one.alert and one.signal == signal for one in window.drift)
+    )
+
+
+def _page(report: Report, panels: list[_Panel]) -> str:
+    environment = jinja2.Environment(
+        # The style sheet is the model card's.
+        loader=jinja2.ChoiceLoader(
+            [jinja2.PackageLoader("pipeline.monitoring"), jinja2.PackageLoader("components.model_card")]
+        ),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["moment"] = lambda moment: moment[:16].replace("T", " ")
+    starts = [window.start for window in report.windows]
+    plots: dict[str, Markup] = {
+        panel.title: lines(panel.signal, panel.title, starts, panel.series, panel.changed) for panel in panels
+    }
+    return environment.get_template("monitoring.html.j2").render(report=report, plots=plots, signals=SIGNALS)
+
+
+def _picture(report: Report, panels: list[_Panel]) -> Figure:
+    figure = Figure(figsize=(11, 2.2 * len(panels)), layout="constrained")
+    for axes, panel in zip(figure.subplots(len(panels), 1, sharex=True, squeeze=False).flat, panels, strict=True):
+        for window in panel.changed:
+            axes.axvspan(window - 0.5, window + 0.5, color="tab:red", alpha=0.2, linewidth=0)
+        for label, values in panel.series.items():
+            axes.plot(range(len(values)), [float("nan") if value is None else value for value in values], label=label)
+        axes.set_title(panel.title, loc="left", fontsize=10)
+        axes.grid(alpha=0.3)
+        if len(panel.series) > 1:
+            axes.legend(ncols=4, fontsize=8, loc="upper left")
+    step = max(1, -(-len(report.windows) // 8))
+    shown = range(0, len(report.windows), step)
+    axes.set_xticks(list(shown), [report.windows[number].start[5:16].replace("T", " ") for number in shown])
+    figure.suptitle(f"{report.model}, version {report.version}: red where a change was found")
+    return figure

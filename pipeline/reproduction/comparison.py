@@ -1,0 +1,111 @@
+"""Two trainings side by side: their metrics, and the weights and answers of their exports."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from components.model_card.exported_model import ExportedModel
+from components.model_card.rows import TestRows
+
+# What a clock measured.
+_MEASURED = ("seconds", "rows_per_second")
+# Keras' export archive writes each variable twice; under its other name the order is a set's, another each time.
+_VARIABLES = "variables/"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Values of then and of now, and the largest difference; None where they cannot be subtracted."""
+
+    recorded: Any
+    repeated: Any
+    largest: float | None
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The variables of two exports.
+
+    Attributes:
+        tensors: that both have.
+        identical: of these, those that are the same bit for bit.
+        largest: difference of any two numbers; None when a shape differs.
+        only_one: names of tensors that one of them lacks.
+    """
+
+    tensors: int
+    identical: int
+    largest: float | None
+    only_one: tuple[str, ...]
+
+    def within(self, tolerance: float) -> bool:
+        """Whether no number differs by more."""
+        return bool(self.tensors) and not self.only_one and self.largest is not None and self.largest <= tolerance
+
+
+def compare_facts(recorded: Mapping[str, Any], repeated: Mapping[str, Any]) -> dict[str, Difference]:
+    """The metrics of each epoch, the best epoch and the calibration; the repeated values of the last epoch."""
+    differences = {}
+    names = [name for name in recorded["history"] if name not in _MEASURED]
+    for name in names:
+        differences[name] = _difference(recorded["history"][name], repeated["history"].get(name, []))
+    differences["best_epoch"] = _difference([recorded["best_epoch"]], [repeated["best_epoch"]])
+    for name, value in recorded["calibration"].items():
+        differences[f"calibration {name}"] = _difference([value], [repeated["calibration"][name]])
+    return differences
+
+
+def _difference(recorded: list[float], repeated: list[float]) -> Difference:
+    if len(recorded) != len(repeated):
+        return Difference(recorded, repeated, None)
+    largest = max((abs(one - other) for one, other in zip(recorded, repeated, strict=True)), default=0.0)
+    return Difference(recorded, repeated, largest if math.isfinite(largest) else None)
+
+
+def compare_weights(recorded: Path, repeated: Path) -> Weights:
+    """Compares the variables of two SavedModels by their names."""
+    first, second = (tf.train.load_checkpoint(str(path / "variables/variables")) for path in (recorded, repeated))
+    names = [
+        # Whole numbers are the states of random generators.
+        {name for name, dtype in reader.get_variable_to_dtype_map().items() if _is_weight(name, dtype)}
+        for reader in (first, second)
+    ]
+    both = sorted(names[0] & names[1])
+    identical, largest = 0, 0.0
+    comparable = True
+    for name in both:
+        one, other = first.get_tensor(name), second.get_tensor(name)
+        if one.shape != other.shape:
+            comparable = False
+        elif one.tobytes() == other.tobytes():
+            identical += 1
+        else:
+            largest = max(largest, float(np.abs(one.astype(np.float64) - other.astype(np.float64)).max()))
+    only_one = tuple(sorted(names[0] ^ names[1]))
+    return Weights(len(both), identical, largest if comparable else None, only_one)
+
+
+def _is_weight(name: str, dtype: tf.DType) -> bool:
+    return name.startswith(_VARIABLES) and dtype.is_floating
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Both exports on the same test rows: accuracy, and the largest difference of any probability."""
+
+    rows: int
+    recorded_accuracy: float
+    repeated_accuracy: float
+    largest: float
+
+
+def compare_answers(recorded: Path, repeated: Path, rows: TestRows) -> Answers:
+    """Asks both exports about test rows."""
+    one, other = (ExportedModel(str(path)).probabilities(rows.texts) for path in (recorded, repeated))
+    before, after = (float((scores.argmax(axis=1) == rows.labels).mean()) for scores in (one, other))
+    return Answers(len(rows.labels), before, after, float(np.abs(one - other).max()))

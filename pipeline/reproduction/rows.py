@@ -1,0 +1,123 @@
+"""The training rows: as they were prepared then, where the files are whole, or ingested and prepared anew."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+from ml_metadata.metadata_store import MetadataStore
+
+from components.example_gen.sources import DataSource
+from components.trainer.input_pipeline import read_rows
+from pipeline.dag import create_pipeline
+from pipeline.metadata_store import connection_config
+from pipeline.model_origin import Origin
+from pipeline.reproduction.recorded import Recorded, ingestion_options
+from pipeline.runners import local
+from pipeline.runners.events import Watcher
+from pipeline.runners.run_id import new_run_id
+from pipeline.runs import run_outputs
+from pipeline.settings import Settings
+from schema.errors import ReproductionError
+from schema.features import TEST, TRAIN, VAL
+
+ROWS = "rows_sha256"
+"""The Trainer's fact: SHA-256 of the rows of each split that it was given."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a training is given.
+
+    Attributes:
+        files: pattern of the transformed examples, by split.
+        transform_graph: directory of Transform's output.
+        how: where they come from, in words.
+        same: whether they are the rows of then; None where no fingerprint was recorded.
+    """
+
+    files: dict[str, str]
+    transform_graph: str
+    how: str
+    same: bool | None
+
+
+def recorded_rows(training: Recorded) -> Prepared | None:
+    """The rows of then, or None where their files are gone or changed."""
+    inputs = training.origin.training.inputs
+    prepared = _prepared(inputs["examples"].uri, inputs["transform_graph"].uri, "as recorded", training)
+    return prepared if prepared is not None and prepared.same is not False else None
+
+
+def ingest_anew(training: Recorded, directory: Path, watcher: Watcher) -> Prepared:
+    """Runs the stages before the Trainer on the source files, with the settings of then.
+
+    Args:
+        training: what was recorded.
+        directory: for the run; nothing is written elsewhere.
+        watcher: is told of the stages.
+
+    Raises:
+        ReproductionError: the files are gone, or are not what the model was trained on.
+        AgNewsError: a stage refuses them.
+    """
+    origin = training.origin
+    source, settings = _source(origin), _settings(origin, directory)
+    for pattern in (source.train_pattern, source.test_pattern):
+        if not source.files(pattern):
+            raise ReproductionError(
+                f"neither the prepared rows of model {origin.model.id} ({origin.training.inputs['examples'].uri}) nor "
+                f"what they were made of ({source.base}/{pattern}) is there; put the data back"
+            )
+    pipeline, run_id = create_pipeline(settings, source, until="Transform"), new_run_id()
+    local.run(pipeline, run_id, directory, watcher)
+    outputs = run_outputs(MetadataStore(connection_config(settings)), run_id)
+    examples, graph = (outputs["Transform", name] for name in ("transformed_examples", "transform_graph"))
+    prepared = _prepared(examples, graph, f"ingested anew from {source.base}", training)
+    assert prepared is not None
+    if prepared.same is False:
+        raise ReproductionError(
+            f"the data in {source.base} is not what model {origin.model.id} was trained on: its rows have other "
+            "fingerprints; put the data of then back"
+        )
+    return prepared
+
+
+def _prepared(examples: str, graph: str, how: str, training: Recorded) -> Prepared | None:
+    files = {split: os.path.join(examples, f"Split-{split}", "*") for split in (TRAIN, VAL)}
+    known = training.facts.get(ROWS)
+    try:
+        if not (all(map(tf.io.gfile.glob, files.values())) and tf.io.gfile.exists(graph)):
+            return None
+        found = {split: read_rows([pattern]).fingerprint() for split, pattern in files.items()}
+    except tf.errors.OpError:  # A damaged file.
+        return None
+    return Prepared(files, graph, how, None if known is None else found == known)
+
+
+def _source(origin: Origin) -> DataSource:
+    patterns = {
+        split["name"]: split["pattern"]
+        for split in json.loads(str(origin.ingestion.parameters["input_config"]))["splits"]
+    }
+    found_by = "synthetic" if ingestion_options(origin)["synthetic"] else "path"
+    return DataSource(str(origin.ingestion.parameters["input_base"]), patterns[TRAIN], patterns[TEST], found_by)
+
+
+def _settings(origin: Origin, directory: Path) -> Settings:
+    """Those that decide which rows there are and what becomes of them."""
+    options, source = ingestion_options(origin), _source(origin)
+    data = {name: options[name] for name in ("val_fraction", "max_bad_fraction", "max_chars")}
+    if "{SPAN" in source.train_pattern:
+        data |= {"path": source.base, "train_pattern": source.train_pattern, "test_pattern": source.test_pattern}
+        data |= {"span": origin.ingestion.parameters["span"]}
+    transform = json.loads(str(origin.transform.parameters["custom_config"]))
+    return Settings.model_validate(
+        {
+            "pipeline": {"root": str(directory)},
+            "data": data,
+            "transform": {name: value for name, value in transform.items() if name != "code"},
+            "pusher": {"destination": str(directory / "nothing-is-pushed")},
+        }
+    )

@@ -1,0 +1,37 @@
+"""The command as a user gives it."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import cli
+from schema.errors import DataError, ReproductionError
+
+
+@pytest.fixture
+def agnews(recorded, monkeypatch):
+    monkeypatch.setenv("AGNEWS_PIPELINE__ROOT", recorded.settings.pipeline.root)
+    monkeypatch.setenv("AGNEWS_PUSHER__DESTINATION", recorded.settings.pusher.destination)
+    return lambda *arguments: CliRunner().invoke(cli, ["reproduce", *map(str, arguments)])
+
+
+def test_the_outcome_is_printed_and_written_and_the_directory_kept(agnews, recorded, tmp_path):
+    ended = agnews(recorded.model_id, "--output", tmp_path / "out.json", "--directory", tmp_path / "kept")
+    assert ended.exit_code == 0, ended.output
+    assert "tensors identical, bit for bit; largest difference 0\n" in ended.output
+    assert ended.output.rstrip().endswith("the same")
+    assert json.loads((tmp_path / "out.json").read_text())["same"] is True
+    assert (tmp_path / "kept/export/Format-Serving/saved_model.pb").exists()
+    again = agnews(recorded.model_id, "--directory", tmp_path / "kept")
+    assert isinstance(again.exception, ReproductionError)
+    assert "is not empty" in str(again.exception)
+
+
+def test_a_model_that_is_not_there_and_a_store_that_is_not_there_are_named(agnews, monkeypatch, tmp_path):
+    assert isinstance(agnews(4711).exception, DataError)
+    monkeypatch.setenv("AGNEWS_PIPELINE__ROOT", str(tmp_path / "empty"))
+    ended = agnews(1)
+    assert isinstance(ended.exception, ReproductionError)
+    assert "no metadata store in" in str(ended.exception)
+    assert not (tmp_path / "empty").exists()

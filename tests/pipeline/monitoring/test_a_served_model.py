@@ -1,0 +1,86 @@
+"""The true way: a trained model, served, asked, logged, and compared with what its lineage leads to."""
+
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import cli
+from pipeline.monitoring import monitor
+from schema.errors import DataError, MonitoringAlert
+from serving.client import Client, NewsItem
+from serving.server import Flags, ModelServer
+from tests.pipeline.conftest import TEXTS
+from tests.pipeline.monitoring.conftest import NOW
+
+
+@pytest.fixture
+def served(recorded, tmp_path):
+    """Pushes the recorded model and asks a logging server: served(texts)."""
+    version = tmp_path / "place/serving/agnews/1795578266"
+    shutil.copytree(recorded.model, version)
+    (version / "assets.extra/mlmd_uuid").write_text(str(recorded.model_id))
+    config = tmp_path / "models.config"
+    config.write_text(
+        f"""model_config_list {{ config {{ name: "agnews" base_path: "{version.parent}" model_platform: "tensorflow"
+        logging_config {{
+          log_collector_config {{ type: "tfrecord_features" filename_prefix: "{tmp_path}/logs/agnews" }}
+          sampling_config {{ sampling_rate: 1 }} }} }} }}"""
+    )
+
+    def ask(texts):
+        with (
+            ModelServer(Flags(port=0, model_config_file=str(config))) as server,
+            Client(f"127.0.0.1:{server.grpc_port}") as client,
+        ):
+            for title, description in texts:
+                client.classify([NewsItem(title, description)])
+
+    return ask
+
+
+def test_traffic_like_the_test_rows_is_as_before_and_other_texts_are_a_skew(recorded, served, tmp_path, monkeypatch):
+    monkeypatch.setenv("AGNEWS_PIPELINE__ROOT", recorded.settings.pipeline.root)
+    monkeypatch.setenv("AGNEWS_PUSHER__DESTINATION", recorded.settings.pusher.destination)
+    served(TEXTS * 30)
+    ended = CliRunner().invoke(cli, ["monitor", str(tmp_path / "logs")])
+    assert ended.exit_code == 0, ended.output
+    report = monitor(recorded.settings, [tmp_path / "logs"], recorded.store(), version=None, now=NOW)
+    assert (report.version, report.model_id, report.rows) == (1795578266, recorded.model_id, 120)
+    assert {(one.signal, one.against, one.reference_rows) for one in report.skew} == {
+        ("text_length", "training rows", 200),
+        ("label", "its answers to test rows", 200),
+        ("confidence", "its answers to test rows", 200),
+        ("unknown_share", "its answers to test rows", 200),
+    }
+    assert {one.distance for one in report.skew if one.signal != "text_length"} == {0.0}
+    assert report.notes == ()
+    assert report.alerts == ()
+
+    served([("unheard words " * 9, "of things that nobody knows")] * 100)
+    ended = CliRunner().invoke(cli, ["monitor", str(tmp_path / "logs")])
+    assert isinstance(ended.exception, MonitoringAlert)
+    assert ended.exception.exit_code == 11
+    assert "skew of unknown words" in str(ended.exception)
+    assert "told before" not in str(ended.exception)
+    again = CliRunner().invoke(cli, ["monitor", str(tmp_path / "logs")])
+    assert "skew of unknown words over the whole log" in str(again.exception)
+    assert "(told before)" in str(again.exception)
+    assert (tmp_path / "place/runs/monitoring/agnews/monitoring.html").exists()
+
+
+def test_an_answered_text_of_another_version_is_asked_for_in_vain(recorded, served, tmp_path):
+    served(TEXTS[:1])
+    with pytest.raises(DataError, match="no answer of version 5 of agnews; they hold: 1795578266"):
+        monitor(recorded.settings, [tmp_path / "logs"], None, version=5, now=NOW)
+
+
+def test_what_is_gone_is_named_and_the_rest_compared(recorded, served, tmp_path):
+    served(TEXTS * 6)
+    shutil.rmtree(recorded.examples)
+    report = monitor(recorded.settings, [tmp_path / "logs"], recorded.store(), version=None, now=NOW)
+    assert [(one.signal, one.against) for one in report.skew] == [
+        ("label", "training rows"),
+        ("text_length", "training rows"),
+    ]
+    assert report.notes == (f"the test rows are no longer at {recorded.examples}",)

@@ -1,0 +1,94 @@
+"""What is read of logs, ours and TensorFlow Serving's."""
+
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+from components.model_card.exported_model import ExportedModel
+from pipeline.monitoring.observations import log_files, read_records, to_rows
+from schema.errors import DataError
+from schema.features import CLASS_NAMES
+
+
+def served_log(texts, *, seconds=0, model="agnews", version=7, names=CLASS_NAMES):
+    """What TensorFlow Serving would log of a Predict request: the texts are in it."""
+    log = prediction_log_pb2.PredictionLog()
+    log.log_metadata.timestamp_secs = seconds
+    request, response = log.predict_log.request, log.predict_log.response
+    request.model_spec.name = model
+    response.model_spec.version.value = version
+    for index, name in enumerate(("title", "description")):
+        request.inputs[name].CopyFrom(tf.make_tensor_proto([row[index] for row in texts]))
+    response.outputs["classes"].CopyFrom(tf.make_tensor_proto([[name.encode() for name in names]] * len(texts)))
+    scores = np.float32([[0.7] + [0.1] * (len(names) - 1)] * len(texts))
+    response.outputs["probabilities"].CopyFrom(tf.make_tensor_proto(scores))
+    return log
+
+
+def write(path, logs):
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for log in logs:
+            writer.write(log.SerializeToString())
+    return path
+
+
+def test_texts_of_tensorflow_servings_log_are_counted_by_the_served_model(exported, tmp_path):
+    log = served_log([("oil prices rise", "the market was calm"), ("zzz", "qqq market")], seconds=1000)
+    records = read_records([write(tmp_path / "log.tfrecord", [log])], "agnews")
+    rows = to_rows(records.used, ExportedModel(str(exported)))
+    expected = {"time": [1000, 1000], "label": [0, 0], "text_length": [34, 13]}
+    pd.testing.assert_frame_equal(rows[list(expected)], pd.DataFrame(expected))
+    assert rows["unknown_share"].tolist() == pytest.approx([0.0, 2 / 3])
+    assert rows["confidence"].tolist() == pytest.approx([0.7, 0.7])
+    assert to_rows(records.used, None)["unknown_share"].isna().all()
+
+
+def test_records_without_a_time_have_that_of_their_file(tmp_path):
+    path = write(tmp_path / "log.tfrecord", [served_log([("a", "b")])])
+    os.utime(path, (0, 5000))
+    assert read_records([path], "agnews").used[0].time == 5000
+
+
+def test_what_is_left_out_is_counted_by_reason(tmp_path):
+    broken = served_log([("a", "b")])
+    broken.predict_log.response.outputs["probabilities"].CopyFrom(tf.make_tensor_proto([0.5]))
+    logs = [
+        served_log([("a", "b")], version=8, seconds=5),
+        served_log([("a", "b")], version=9, seconds=3),
+        served_log([("a", "b")], model="other"),
+        served_log([("a", "b")], names=("x", "y")),
+        broken,
+        prediction_log_pb2.PredictionLog(),
+    ]
+    path = write(tmp_path / "log.tfrecord", logs)
+    with open(path, "ab") as file:
+        file.write(b"cut off within a record")
+    records = read_records([path], "agnews")
+    assert [record.version for record in records.used] == [8, 9]
+    assert records.newest_version() == 8
+    assert records.skipped == {
+        "another model": 1,
+        "other classes": 1,
+        "unreadable: ValueError": 1,
+        "no classification": 1,
+        "file ends within a record": 1,
+    }
+
+
+def test_logs_without_an_answer_of_the_model_are_refused_with_what_they_hold(tmp_path):
+    path = write(tmp_path / "log.tfrecord", [served_log([("a", "b")], model="other")])
+    with pytest.raises(DataError, match=r"no answers of model 'agnews' in 1 files .*another model: 1"):
+        read_records([path], "agnews")
+
+
+def test_a_directory_stands_for_its_logs(tmp_path):
+    for name in ("b.tfrecord", "a.tfrecord.gz", "note.txt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in log_files([tmp_path])] == ["a.tfrecord.gz", "b.tfrecord"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"holds no \*\.tfrecord"):
+        log_files([tmp_path / "empty"])

@@ -1,0 +1,41 @@
+"""From a model back to its rows."""
+
+import pytest
+
+from pipeline.model_origin import find_model, origin_of
+from schema.errors import DataError
+
+
+def test_a_model_leads_back_to_its_rows_statistics_and_settings(recorded):
+    origin = origin_of(recorded.store(), recorded.model_id)
+    assert origin.examples.uri == str(recorded.examples)
+    assert origin.statistics.uri.endswith("statistics")
+    assert origin.training.inputs["examples"].uri == str(recorded.transformed)
+    assert '"architecture": "lstm"' in origin.training.parameters["custom_config"]
+    assert origin.card is None
+
+
+def test_what_took_a_model_from_the_cache_is_not_what_made_it(recorded):
+    recorded.write.execution("Trainer", {}, {"model": recorded.trained}, custom_config="another")
+    recorded.write.execution(
+        "ModelCardGen", {"model": recorded.trained}, {"model_card": recorded.write.artifact("ModelCard", "/c")}
+    )
+    origin = origin_of(recorded.store(), recorded.model_id)
+    assert origin.training.parameters["custom_config"] != "another"
+    assert origin.card.uri == "/c"
+
+
+@pytest.mark.parametrize("model_id", [1, 4711])
+def test_an_id_of_no_model_is_refused_with_those_that_there_are(recorded, model_id):
+    with pytest.raises(DataError, match=f"no model {model_id}; its models: {recorded.model_id}"):
+        origin_of(recorded.store(), model_id)
+
+
+def test_a_pushed_version_names_its_model(recorded, tmp_path):
+    version = tmp_path / "place/serving/agnews/1795578266"
+    (version / "assets.extra").mkdir(parents=True)
+    with pytest.raises(DataError, match="does not say which model"):
+        find_model(recorded.settings, 1795578266)
+    (version / "assets.extra/mlmd_uuid").write_text("9")
+    assert find_model(recorded.settings, 1795578266) == (9, version)
+    assert find_model(recorded.settings, 9) == (9, None)

@@ -6,7 +6,7 @@ export PYTHONDONTWRITEBYTECODE :=
 AGNEWS := .venv/bin/agnews
 SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
 
-.PHONY: help run test test-real bench-train bench-stages bench-serve lint types format picture lock clean default dev
+.PHONY: help run test test-real bench-train bench-stages bench-serve test-flink test-spark job-server-flink job-server-spark lint types format picture lock clean default dev
 
 help:  ## Say what there is.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -15,7 +15,7 @@ run: default  ## Run the whole pipeline; ARGS="--profile sample" passes options 
 	@$(AGNEWS) run $(ARGS)
 
 test: dev lint types  ## Check style and types, then run the tests, one of them the whole pipeline on synthetic rows.
-	.venv/bin/python -m pytest -m "not real"
+	.venv/bin/python -m pytest -m "not real and not flink and not spark"
 
 test-real: dev  ## Run the pipeline on the data in AG_NEWS_DIR and check what it reaches.
 	.venv/bin/python -m pytest -m real -s
@@ -28,6 +28,20 @@ bench-stages: default  ## Run the pipeline on 7,500 to 120,000 rows and plot wha
 
 bench-serve: default  ## Load the local server, and TensorFlow Serving where TF_SERVING_BINARY is set, against the model itself.
 	@PYTHONPATH=. .venv/bin/python -m benchmarks.serve $(ARGS)
+
+job-server-flink job-server-spark: job-server-%: .job_servers/%/job-server.jar  ## Build what Beam needs to run on Flink or Spark, with Maven.
+
+.job_servers/%/job-server.jar: scripts/job_server.xml
+	@command -v mvn >/dev/null && command -v java >/dev/null || \
+		{ echo "Maven and Java 17 are needed (Debian and Ubuntu: apt install maven openjdk-17-jre-headless)"; exit 1; }
+	@rm -rf $(@D) && mvn --batch-mode --quiet --strict-checksums --file $< --activate-profiles $* -Dtarget=$(CURDIR)/$(@D) package
+	@echo "job server of $*: $@"
+
+test-flink: dev job-server-flink  ## Run the data stages on Flink, alone and as a cluster, and compare with the direct runner.
+	.venv/bin/python -m pytest -m flink
+
+test-spark: dev job-server-spark  ## Run the data stages on Spark and compare with the direct runner.
+	.venv/bin/python -m pytest -m spark
 
 lint: dev
 	@.venv/bin/ruff check $(SOURCES)

@@ -23,6 +23,7 @@ from components.schema_gen import CuratedSchemaGen
 from components.validation_gate import ValidationGate
 from pipeline.approvals import rules_of
 from pipeline.audit import audit_log
+from pipeline.beam_options import beam_arguments
 from pipeline.code_version import code_version
 from pipeline.metadata_store import connection_config
 from pipeline.settings import InfraValidatorSettings, Settings
@@ -156,7 +157,7 @@ def create_pipeline(settings: Settings, source: DataSource, *, until: str | None
         components=components,
         enable_cache=settings.pipeline.enable_cache,
         metadata_connection_config=connection_config(settings),
-        beam_pipeline_args=list(settings.beam.args),
+        beam_pipeline_args=beam_arguments(settings.beam),
     )
 
 

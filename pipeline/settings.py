@@ -264,13 +264,49 @@ class MetadataSettings(Section):
             raise SettingsError(f"metadata.password_file: {error}; make it readable or unset it") from error
 
 
-class BeamSettings(Section):
-    """Where the data stages run."""
+_ENGINES_OF = {
+    **dict.fromkeys(("master", "job_endpoint", "job_server", "worker_pool"), ("flink", "spark")),
+    **dict.fromkeys(("image", "project", "region", "temp_location"), ("dataflow",)),
+}
 
-    args: tuple[str, ...] = Field(
-        ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"),
-        description="Beam pipeline options; in memory is the fastest at this size on one machine",
+
+class BeamSettings(Section):
+    """Which of Beam's engines the data stages and `agnews batch` run on; `pipeline.beam_options` has the presets."""
+
+    runner: Literal["direct", "flink", "spark", "dataflow"] = Field(
+        "direct", description="the engine; direct is this process, the fastest at this size on one machine"
     )
+    workers: PositiveInt = Field(
+        1, description="direct: processes, 1 for none but this; flink, spark: parallel tasks; dataflow: machines at most"
+    )
+    master: str | None = Field(
+        None, description="flink: host:port of its REST API; spark: spark://host:port; unset: an engine for the run alone"
+    )
+    job_endpoint: str | None = Field(
+        None, description="flink, spark: host:port of a running job server; unset: the run starts its own"
+    )
+    job_server: Path | None = Field(
+        None, description="flink, spark: jar of the job server; unset: what make job-server-flink, -spark built"
+    )
+    worker_pool: str | None = Field(
+        None, description="flink, spark: host:port of Beam's worker pool, as seen from a node; unset: the run's process"
+    )
+    image: str | None = Field(None, description="container image with this package, of the workers of dataflow")
+    project: str | None = Field(None, description="dataflow: Google Cloud project")
+    region: str | None = Field(None, description="dataflow: region")
+    temp_location: str | None = Field(None, description="dataflow: gs:// folder for staging and temporary files")
+    args: tuple[str, ...] = Field((), description="further Beam options; they win over the preset's")
+
+    @model_validator(mode="after")
+    def _engines_have_what_they_need(self) -> "BeamSettings":
+        if self.runner == "dataflow":
+            for name in ("image", "project", "region", "temp_location"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"runner dataflow needs {name}")
+        for name, engines in _ENGINES_OF.items():
+            if getattr(self, name) is not None and self.runner not in engines:
+                raise ValueError(f"{name} is for runner {' or '.join(engines)}, not {self.runner}")
+        return self
 
 
 class Settings(Section):

@@ -68,5 +68,5 @@ setup(
             "kubernetes-validate",
         ],
     },
-    entry_points={"console_scripts": ["agnews = pipeline.cli:main"]},
+    entry_points={"console_scripts": ["agnews = pipeline.cli:main", "agnews-beam-worker = pipeline.beam_worker:main"]},
 )

@@ -1,5 +1,7 @@
 """Turns the section `beam` of the settings into Beam's options."""
 
+import json
+import sys
 from pathlib import Path
 
 from pipeline.settings import BeamSettings
@@ -13,6 +15,8 @@ _OPENED_PACKAGES = (
     *("java.base/java.lang", "java.base/java.lang.invoke", "java.base/java.net", "java.base/java.nio"),
     *("java.base/java.util", "java.base/java.util.concurrent", "java.base/sun.nio.ch", "java.base/sun.util.calendar"),
 )
+# A worker imports TensorFlow, some ten seconds: it stays for the next stage of the same pipeline.
+_KEPT_WORKERS = "--environment_cache_millis=60000"
 
 
 def beam_arguments(settings: BeamSettings) -> list[str]:
@@ -49,14 +53,26 @@ def _spark(settings: BeamSettings) -> list[str]:
 
 def _portable(settings: BeamSettings, jar_option: str) -> list[str]:
     """Where the job server and the Python workers of a Java engine are found."""
-    if settings.worker_pool:
-        workers = ["--environment_type=EXTERNAL", f"--environment_config={settings.worker_pool}"]
-    else:
-        workers = ["--environment_type=LOOPBACK"]
     if settings.job_endpoint:
-        return [*workers, f"--job_endpoint={settings.job_endpoint}"]
+        return [*_python_workers(settings), f"--job_endpoint={settings.job_endpoint}"]
     opened = [f"--job_server_jvm_properties=--add-opens={package}=ALL-UNNAMED" for package in _OPENED_PACKAGES]
-    return [*workers, f"{jar_option}={_job_server_jar(settings)}", *opened]
+    return [*_python_workers(settings), f"{jar_option}={_job_server_jar(settings)}", *opened]
+
+
+def _python_workers(settings: BeamSettings) -> list[str]:
+    if settings.worker_pool:
+        return ["--environment_type=EXTERNAL", f"--environment_config={settings.worker_pool}", _KEPT_WORKERS]
+    if settings.workers == 1 and settings.master is None:
+        return ["--environment_type=LOOPBACK"]
+    command = str(Path(sys.executable).with_name("agnews-beam-worker"))
+    # A cluster's node has one task at a time; an engine that lives in the job server has all of them.
+    processes = 1 if settings.master else settings.workers
+    return [
+        "--environment_type=PROCESS",
+        f"--environment_config={json.dumps({'command': command})}",
+        f"--sdk_worker_parallelism={processes}",
+        _KEPT_WORKERS,
+    ]
 
 
 def _job_server_jar(settings: BeamSettings) -> Path:

@@ -18,7 +18,7 @@ class FlinkRunner(flink_runner.FlinkRunner):
 
     def default_job_server(self, options: PipelineOptions) -> JobServer:
         """The job server of these options, started where there is none yet."""
-        determined_by = str([options.view_as(view) for view in (FlinkRunnerOptions, JobServerOptions)])
+        determined_by = "".join(str(options.view_as(view)) for view in (FlinkRunnerOptions, JobServerOptions))
         if determined_by not in _FLINK_SERVERS:
             _FLINK_SERVERS[determined_by] = super().default_job_server(options)
         return _FLINK_SERVERS[determined_by]

@@ -277,10 +277,12 @@ class BeamSettings(Section):
         "direct", description="the engine; direct is this process, the fastest at this size on one machine"
     )
     workers: PositiveInt = Field(
-        1, description="direct: processes, 1 for none but this; flink, spark: parallel tasks; dataflow: machines at most"
+        1,
+        description="direct: processes, 1 for this one alone; flink, spark: parallel tasks; dataflow: machines",
     )
     master: str | None = Field(
-        None, description="flink: host:port of its REST API; spark: spark://host:port; unset: an engine for the run alone"
+        None,
+        description="flink: host:port of its REST API; spark: spark://host:port; unset: one for the run alone",
     )
     job_endpoint: str | None = Field(
         None, description="flink, spark: host:port of a running job server; unset: the run starts its own"
@@ -289,7 +291,8 @@ class BeamSettings(Section):
         None, description="flink, spark: jar of the job server; unset: what make job-server-flink, -spark built"
     )
     worker_pool: str | None = Field(
-        None, description="flink, spark: host:port of Beam's worker pool, as seen from a node; unset: the run's process"
+        None,
+        description="flink, spark: host:port of the worker pool beside each node; unset: this installation",
     )
     image: str | None = Field(None, description="container image with this package, of the workers of dataflow")
     project: str | None = Field(None, description="dataflow: Google Cloud project")

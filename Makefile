@@ -6,7 +6,7 @@ export PYTHONDONTWRITEBYTECODE :=
 AGNEWS := .venv/bin/agnews
 SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
 
-.PHONY: help run test test-real bench-train bench-stages bench-serve test-flink test-spark job-server-flink job-server-spark lint types format picture lock clean default dev
+.PHONY: help run test test-real bench-train bench-stages bench-serve bench-scale test-flink test-spark job-server-flink job-server-spark lint types format picture lock clean default dev
 
 help:  ## Say what there is.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -18,7 +18,7 @@ test: dev lint types  ## Check style and types, then run the tests, one of them 
 	.venv/bin/python -m pytest -m "not real and not flink and not spark"
 
 test-real: dev  ## Run the pipeline on the data in AG_NEWS_DIR and check what it reaches.
-	.venv/bin/python -m pytest -m real -s
+	.venv/bin/python -m pytest -m "real and not flink and not spark" -s
 
 bench-train: default  ## Train in the seed notebook's way and in ours, in turns; ARGS="--rounds 3".
 	@PYTHONPATH=. .venv/bin/python -m benchmarks.train $(ARGS)
@@ -29,6 +29,9 @@ bench-stages: default  ## Run the pipeline on 7,500 to 120,000 rows and plot wha
 bench-serve: default  ## Load the local server, and TensorFlow Serving where TF_SERVING_BINARY is set, against the model itself.
 	@PYTHONPATH=. .venv/bin/python -m benchmarks.serve $(ARGS)
 
+bench-scale: default  ## Run the data stages on 120,000 to 12 million rows on each engine; time and memory, plotted.
+	@PYTHONPATH=. .venv/bin/python -m benchmarks.scale $(ARGS)
+
 job-server-flink job-server-spark: job-server-%: .job_servers/%/job-server.jar  ## Build what Beam needs to run on Flink or Spark, with Maven.
 
 .job_servers/%/job-server.jar: scripts/job_server.xml
@@ -38,10 +41,10 @@ job-server-flink job-server-spark: job-server-%: .job_servers/%/job-server.jar  
 	@echo "job server of $*: $@"
 
 test-flink: dev job-server-flink  ## Run the data stages on Flink, alone and as a cluster, and compare with the direct runner.
-	.venv/bin/python -m pytest -m flink
+	.venv/bin/python -m pytest -m "flink and not real"
 
 test-spark: dev job-server-spark  ## Run the data stages on Spark and compare with the direct runner.
-	.venv/bin/python -m pytest -m spark
+	.venv/bin/python -m pytest -m "spark and not real"
 
 lint: dev
 	@.venv/bin/ruff check $(SOURCES)

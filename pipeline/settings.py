@@ -147,6 +147,9 @@ class TrainerSettings(Section):
         (16, 20, 24, 28, 32, 36, 40, 44, 48, 56, 64, 80, 112),
         description="token counts at which length buckets part; () for one bucket",
     )
+    max_memory_rows: PositiveInt = Field(
+        2_000_000, description="training rows held in memory; of more, this many are shuffled at a time and streamed"
+    )
     learning_rate: PositiveFloat = Field(2e-3, description="peak of the cosine schedule")
     word_vectors_rate: PositiveFloat = Field(3.0, description="times the learning rate for word vectors")
     weight_decay: float = Field(1e-2, ge=0.0, description="AdamW's decoupled decay; word vectors are left out")

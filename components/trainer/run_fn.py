@@ -7,7 +7,7 @@ import keras_tuner
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components.trainer import export, input_pipeline, report
+from components.trainer import export, input_pipeline, report, streaming
 from components.trainer.recipe import Recipe
 from components.trainer.training import Trained, build, train
 from components.transform import RESERVED_IDS, VOCABULARY
@@ -27,7 +27,7 @@ def run_fn(fn_args: FnArgs) -> None:
     transform_output = tft.TFTransformOutput(fn_args.transform_output)
     words = [word.decode() for word in transform_output.vocabulary_by_name(VOCABULARY)]
     trained = train(
-        input_pipeline.read_rows(fn_args.train_files),
+        streaming.open_rows(fn_args.train_files, max_memory_rows=config["max_memory_rows"]),
         input_pipeline.read_rows(fn_args.eval_files),
         words,
         recipe,

@@ -21,6 +21,7 @@ from components.trainer.architectures import build_network
 from components.trainer.checkpoints import Checkpoint
 from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_batches
 from components.trainer.recipe import EpochSeeds, ProgressLog, Recipe, StopOnNonFiniteLoss, TwinsAfter, compile_model
+from components.trainer.streaming import StreamedRows
 from components.transform import RESERVED_IDS
 from schema.features import CLASS_NAMES
 
@@ -47,7 +48,7 @@ class Trained:
 
 
 def train(
-    train_rows: TokenizedRows,
+    train_rows: TokenizedRows | StreamedRows,
     val_rows: TokenizedRows,
     words: Sequence[str],
     recipe: Recipe,
@@ -60,7 +61,7 @@ def train(
     """Trains, or goes on with a training of the same rows and recipe that was killed.
 
     Args:
-        train_rows: rows to learn from.
+        train_rows: rows to learn from; from streamed ones a window teaches the word vectors.
         val_rows: rows that choose the best epoch and the temperature.
         words: words of the ids from 2 on.
         recipe: how.
@@ -82,7 +83,7 @@ def train(
     if architecture.titles_only:
         train_rows, val_rows = train_rows.titles(), val_rows.titles()
     why_not_cudnn = devices.why_not_cudnn(architecture, gpus=gpus, built_with_cuda=tf.test.is_built_with_cuda())
-    batch_tokens = recipe.batch_tokens or _batch_tokens(train_rows, words, recipe, gpus)
+    batch_tokens = recipe.batch_tokens or _batch_tokens(train_rows.sample(), words, recipe, gpus)
     buckets = recipe.buckets(batch_tokens)
     steps = buckets.batch_count(train_rows)
 
@@ -95,7 +96,7 @@ def train(
     )
     facts = {
         "rows": len(train_rows),
-        "tokens_per_row": round(float(train_rows.token_counts.mean()), 1),
+        "tokens_per_row": round(float(train_rows.sample().token_counts.mean()), 1),
         "batch_tokens": batch_tokens,
         "steps": steps,
         "parameters": network.count_params(),
@@ -108,9 +109,9 @@ def train(
     if epochs_done:
         logger.info("training goes on from a checkpoint", extra={"fields": {"epochs_done": epochs_done}})
     else:
-        _set_word_vectors(network, train_rows, words, recipe)
+        _set_word_vectors(network, train_rows.sample(), words, recipe)
     if not checkpoint.finished(recipe.epochs):
-        _fit(network, train_rows, val_rows, recipe, buckets, checkpoint, log_dir, callbacks)
+        _fit(network, train_rows, val_rows, recipe, buckets, steps, checkpoint, log_dir, callbacks)
     checkpoint.load_best(network)
 
     logits = predict_logits(network, val_rows, buckets)
@@ -173,16 +174,16 @@ def _set_word_vectors(network: keras.Model, rows: TokenizedRows, words: Sequence
 
 def _fit(
     network: keras.Model,
-    train_rows: TokenizedRows,
+    train_rows: TokenizedRows | StreamedRows,
     val_rows: TokenizedRows,
     recipe: Recipe,
     buckets: Buckets,
+    steps: int,
     checkpoint: Checkpoint,
     log_dir: str | None,
     further_callbacks: Sequence[keras.callbacks.Callback],
 ) -> None:
     epochs_done = checkpoint.state.epochs_done
-    steps = buckets.batch_count(train_rows)
     # The progress before the checkpoint, which keeps what it adds to the metrics.
     progress = ProgressLog(len(train_rows), steps, recipe.epochs)
     callbacks = [
@@ -199,7 +200,7 @@ def _fit(
         # Builds the metrics, which the network's fit does not.
         network.test_on_batch(*next(iter(bucketed_batches(val_rows, buckets))))
     network.fit(
-        bucketed_batches(train_rows, buckets, seed=recipe.seed, first_pass=epochs_done),
+        bucketed_batches(train_rows, buckets, seed=recipe.seed, first_pass=epochs_done, count=steps),
         validation_data=bucketed_batches(val_rows, buckets),
         initial_epoch=epochs_done,
         epochs=recipe.epochs,
@@ -231,7 +232,9 @@ def _batch_tokens(rows: TokenizedRows, words: Sequence[str], recipe: Recipe, gpu
     return devices.choose_batch_tokens(rows_per_second, devices.GPU_BATCH_TOKENS)
 
 
-def _key(train_rows: TokenizedRows, val_rows: TokenizedRows, recipe: Recipe, batch_tokens: int, code: str) -> str:
+def _key(
+    train_rows: TokenizedRows | StreamedRows, val_rows: TokenizedRows, recipe: Recipe, batch_tokens: int, code: str
+) -> str:
     determined_by = (
         train_rows.fingerprint(),
         val_rows.fingerprint(),

@@ -91,7 +91,8 @@ def produce(directory, data, engine_settings, model=None):
         csv.writer(file).writerows([("title", "description"), *rows])
     model = model or str(directory / "serving_model/agnews" / workplace.versions[0])
     engine_flags = [word for setting in engine_settings for word in ("--set", setting)]
-    command = [sys.executable, "-m", "pipeline", "batch", "items.csv", "--to", "scored", "--model", model, *engine_flags]
+    batch = ["batch", "items.csv", "--to", "scored", "--model", model, *engine_flags]
+    command = [sys.executable, "-m", "pipeline", *batch]
     subprocess.run(command, cwd=directory, env=workplace.environment, check=True, timeout=TIMEOUT)
     return Outcome(directory), model
 

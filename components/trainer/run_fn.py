@@ -7,7 +7,7 @@ import keras_tuner
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components.trainer import export, input_pipeline, report, streaming
+from components.trainer import devices, export, input_pipeline, report, streaming
 from components.trainer.recipe import Recipe
 from components.trainer.training import Trained, build, train
 from components.transform import RESERVED_IDS, VOCABULARY
@@ -18,8 +18,11 @@ def run_fn(fn_args: FnArgs) -> None:
     """Trains on `fn_args.train_files`, stops on `fn_args.eval_files`, exports to `fn_args.serving_model_dir`.
 
     `fn_args.custom_config` holds the trainer's settings by name, `model_name`, `checkpoint_root` and `code`; what
-    `fn_args.hyperparameters`, the Tuner's choice, holds as well goes before them.
+    `fn_args.hyperparameters`, the Tuner's choice, holds as well goes before them. Where TF_CONFIG names several
+    workers, each runs this, and the chief alone exports.
     """
+    if devices.worker_count() > 1:
+        devices.join_workers()
     config: dict[str, Any] = dict(fn_args.custom_config)
     if fn_args.hyperparameters:
         config |= keras_tuner.HyperParameters.from_config(fn_args.hyperparameters).values
@@ -35,10 +38,11 @@ def run_fn(fn_args: FnArgs) -> None:
         code=config["code"],
         log_dir=fn_args.model_run_dir,
     )
-    _export(trained, recipe, words, transform_output, fn_args.serving_model_dir, config)
-    # Beside the export, in the model's artifact.
-    curves = os.path.join(os.path.dirname(fn_args.serving_model_dir), "training")
-    report.write_curves(trained.facts["history"], trained.facts["best_epoch"], curves)
+    if devices.worker() == 0:
+        _export(trained, recipe, words, transform_output, fn_args.serving_model_dir, config)
+        # Beside the export, in the model's artifact.
+        curves = os.path.join(os.path.dirname(fn_args.serving_model_dir), "training")
+        report.write_curves(trained.facts["history"], trained.facts["best_epoch"], curves)
     trained.checkpoint.remove()
 
 

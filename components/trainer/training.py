@@ -87,10 +87,13 @@ def train(
     buckets = recipe.buckets(batch_tokens)
     steps = buckets.batch_count(train_rows)
 
-    with devices.strategy(gpus).scope(), devices.precision(recipe.precision):
+    strategy = devices.strategy(gpus)
+    with strategy.scope(), devices.precision(recipe.precision):
         network = _compiled(recipe, words, steps=steps)
+    # Each worker of several keeps its own.
+    suffix = f"-worker-{devices.worker()}" if devices.worker() else ""
     checkpoint = Checkpoint(
-        os.path.join(checkpoint_root, _key(train_rows, val_rows, recipe, batch_tokens, code)),
+        os.path.join(checkpoint_root, _key(train_rows, val_rows, recipe, batch_tokens, code) + suffix),
         monitor=_MONITOR,
         patience=recipe.patience,
     )
@@ -100,7 +103,7 @@ def train(
         "batch_tokens": batch_tokens,
         "steps": steps,
         "parameters": network.count_params(),
-        "replicas": max(1, gpus),
+        "replicas": strategy.num_replicas_in_sync,
         "cudnn": "used" if why_not_cudnn is None else f"not used: {why_not_cudnn}",
     }
     logger.info("training begins", extra={"fields": facts})
@@ -128,7 +131,11 @@ def train(
 def predict_logits(network: keras.Model, rows: TokenizedRows, buckets: Buckets) -> np.ndarray:
     """The network's logits, float32 [rows, classes], in the order of the rows."""
     order = np.concatenate([bucket for bucket, _ in buckets.parts(rows)])
-    in_buckets = network.predict(bucketed_batches(rows, buckets), verbose=0)
+    batches = bucketed_batches(rows, buckets)
+    if devices.worker_count() > 1:  # Keras would give each worker a part, and put the parts in another order.
+        in_buckets = np.concatenate([network(token_ids, training=False).numpy() for token_ids, _ in batches])
+    else:
+        in_buckets = network.predict(batches, verbose=0)
     logits = np.empty_like(in_buckets)
     logits[order] = in_buckets
     return logits
@@ -214,6 +221,8 @@ def _batch_tokens(rows: TokenizedRows, words: Sequence[str], recipe: Recipe, gpu
     """The number of tokens of a batch: fixed on a CPU, where larger batches are no faster; measured on a GPU."""
     if not gpus:
         return devices.CPU_BATCH_TOKENS
+    if devices.worker_count() > 1:  # Each would measure something else.
+        return devices.GPU_BATCH_TOKENS[0]
 
     def rows_per_second(batch_tokens: int) -> float:
         with devices.strategy(gpus).scope(), devices.precision(recipe.precision):

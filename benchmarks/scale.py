@@ -115,10 +115,11 @@ def write_repeated(source, size: int, directory: Path) -> None:
 
     def rows(pattern: str) -> Iterator[tuple[int, str, str]]:
         from components.example_gen.readers import read_rows
+        from components.example_gen.rows import RawRow
 
         for file in source.files(pattern):
             for row in read_rows(file):
-                if getattr(row, "label", None) is not None:
+                if isinstance(row, RawRow) and row.label is not None:
                     yield row.label + 1, row.title, row.description
 
     def repeated() -> Iterator[tuple[int, str, str]]:

@@ -20,6 +20,7 @@ trap stop EXIT
 trap 'exit 0' INT TERM
 
 # The memory of a task manager is written out: Flink's own start script, which would compute it, is not on Maven Central.
+# A pipeline of TFX has so many stages at once that 512 buffers for each, Flink's default, do not suffice.
 cat >"$conf/config.yaml" <<END
 jobmanager.rpc.address: localhost
 jobmanager.rpc.port: $((rest_port + 1))
@@ -35,8 +36,9 @@ taskmanager.memory.framework.heap.size: 128m
 taskmanager.memory.framework.off-heap.size: 128m
 taskmanager.memory.task.heap.size: 512m
 taskmanager.memory.task.off-heap.size: 0m
-taskmanager.memory.network.min: 128m
-taskmanager.memory.network.max: 128m
+taskmanager.memory.network.min: 256m
+taskmanager.memory.network.max: 256m
+taskmanager.network.sort-shuffle.min-buffers: 64
 taskmanager.memory.managed.size: 256m
 taskmanager.memory.jvm-metaspace.size: 256m
 taskmanager.memory.jvm-overhead.min: 192m

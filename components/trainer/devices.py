@@ -54,6 +54,15 @@ def join_workers() -> tf.distribute.Strategy:
     return _InStep()
 
 
+def wait_for_workers() -> None:
+    """Waits until all workers are here: one that ended before would look as if it had crashed."""
+
+    def one_of_each():
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.constant(1.0))
+
+    join_workers().run(tf.function(one_of_each))
+
+
 def _cluster() -> tf.distribute.cluster_resolver.ClusterResolver:
     return tf.distribute.cluster_resolver.TFConfigClusterResolver()
 

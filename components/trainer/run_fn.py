@@ -43,6 +43,8 @@ def run_fn(fn_args: FnArgs) -> None:
         # Beside the export, in the model's artifact.
         curves = os.path.join(os.path.dirname(fn_args.serving_model_dir), "training")
         report.write_curves(trained.facts["history"], trained.facts["best_epoch"], curves)
+    if devices.worker_count() > 1:
+        devices.wait_for_workers()
     trained.checkpoint.remove()
 
 

@@ -98,7 +98,7 @@ def workers(train_rows, val_rows, recipe, transform_output, tmp_path_factory):
             )
         )
     try:
-        assert [process.wait(300) for process in processes] == [0, 0]
+        assert [process.wait(600) for process in processes] == [0, 0]
     finally:
         for process in processes:
             process.kill()

@@ -4,10 +4,13 @@ SHELL := bash
 # Where this is set, TensorFlow Extended is compiled anew at every start: 40 s instead of 10.
 export PYTHONDONTWRITEBYTECODE :=
 AGNEWS := .venv/bin/agnews
+# What takes minutes more, or needs a server, has a target of its own.
+IN_TIME := not (real or continuous or airflow or postgres or kubeflow or flink or spark)
 SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
 
-.PHONY: help run test test-real test-continuous test-airflow test-postgres test-kubeflow airflow airflow-stop \
-	bench-train bench-stages bench-serve bench-review lint types format picture lock clean default dev
+.PHONY: help run test test-real test-continuous test-airflow test-postgres test-kubeflow test-flink test-spark \
+	airflow airflow-stop job-server-flink job-server-spark bench-train bench-stages bench-serve bench-review bench-scale \
+	lint types format picture lock clean default dev
 
 help:  ## Say what there is.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -16,13 +19,13 @@ run: default  ## Run the whole pipeline; ARGS="--profile sample" passes options 
 	@$(AGNEWS) run $(ARGS)
 
 test: dev lint types  ## Check style and types, then run the tests, one of them the whole pipeline on synthetic rows.
-	.venv/bin/python -m pytest -m "not real and not continuous and not kubeflow and not airflow and not postgres"
+	.venv/bin/python -m pytest -m "$(IN_TIME)"
 
 test-continuous: dev  ## Feed ten days to the pipeline, good and bad ones, and check what is trained and pushed.
 	.venv/bin/python -m pytest -m continuous
 
 test-real: dev  ## Run the pipeline on the data in AG_NEWS_DIR and check what it reaches.
-	.venv/bin/python -m pytest -m real -s
+	.venv/bin/python -m pytest -m "real and not flink and not spark" -s
 
 airflow:  ## Start a local Airflow with the DAG loaded; `make airflow-stop` ends it.
 	@scripts/setup.sh airflow
@@ -37,6 +40,7 @@ test-airflow: dev  ## Run the DAG in a real Airflow, for two days and after a ki
 
 test-postgres: dev  ## Run the pipeline with its metadata in a real PostgreSQL server.
 	.venv/bin/python -m pytest -m postgres
+
 test-kubeflow: dev  ## Compile for Kubeflow and run what each pod runs, through to a push.
 	.venv/bin/python -m pytest tests/pipeline/runners/kubeflow tests/test_dockerfile.py
 
@@ -51,6 +55,23 @@ bench-serve: default  ## Load the local server, and TensorFlow Serving where TF_
 
 bench-review: default  ## Time the review site's pages over 2,000 simulated runs; ARGS="--runs 500".
 	@PYTHONPATH=. .venv/bin/python -m benchmarks.review $(ARGS)
+
+bench-scale: default  ## Run the data stages on 120,000 to 12 million rows on each engine; time and memory, plotted.
+	@PYTHONPATH=. .venv/bin/python -m benchmarks.scale $(ARGS)
+
+job-server-flink job-server-spark: job-server-%: .job_servers/%/job-server.jar  ## Build what Beam needs to run on Flink or Spark, with Maven.
+
+.job_servers/%/job-server.jar: scripts/job_server.xml
+	@command -v mvn >/dev/null && command -v java >/dev/null || \
+		{ echo "Maven and Java 17 are needed (Debian and Ubuntu: apt install maven openjdk-17-jre-headless)"; exit 1; }
+	@rm -rf $(@D) && mvn --batch-mode --quiet --strict-checksums --file $< --activate-profiles $* -Dtarget=$(CURDIR)/$(@D) package
+	@echo "job server of $*: $@"
+
+test-flink: dev job-server-flink  ## Run the data stages on Flink, alone and as a cluster, and compare with the direct runner.
+	.venv/bin/python -m pytest -m "flink and not real"
+
+test-spark: dev job-server-spark  ## Run the data stages on Spark and compare with the direct runner.
+	.venv/bin/python -m pytest -m "spark and not real"
 
 lint: dev
 	@.venv/bin/ruff check $(SOURCES)

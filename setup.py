@@ -76,5 +76,5 @@ setup(
             "dockerfile-parse",
         ],
     },
-    entry_points={"console_scripts": ["agnews = pipeline.cli:main"]},
+    entry_points={"console_scripts": ["agnews = pipeline.cli:main", "agnews-beam-worker = pipeline.beam_worker:main"]},
 )

@@ -22,6 +22,7 @@ from components.schema_gen import CuratedSchemaGen
 from components.validation_gate import ValidationGate
 from pipeline.approvals import rules_of
 from pipeline.audit import audit_log
+from pipeline.beam_options import beam_arguments
 from pipeline.code_version import code_version
 from pipeline.history import History, MetadataHistory
 from pipeline.settings import InfraValidatorSettings, Settings
@@ -163,7 +164,7 @@ def create_pipeline(
         components=components,
         enable_cache=settings.pipeline.enable_cache,
         metadata_connection_config=history.connection(),
-        beam_pipeline_args=list(settings.beam.args),
+        beam_pipeline_args=beam_arguments(settings.beam),
     )
 
 

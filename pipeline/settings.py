@@ -168,6 +168,9 @@ class TrainerSettings(Section):
         (16, 20, 24, 28, 32, 36, 40, 44, 48, 56, 64, 80, 112),
         description="token counts at which length buckets part; () for one bucket",
     )
+    max_memory_rows: PositiveInt = Field(
+        2_000_000, description="training rows held in memory; of more, this many are shuffled at a time and streamed"
+    )
     learning_rate: PositiveFloat = Field(2e-3, description="peak of the cosine schedule")
     word_vectors_rate: PositiveFloat = Field(3.0, description="times the learning rate for word vectors")
     weight_decay: float = Field(1e-2, ge=0.0, description="AdamW's decoupled decay; word vectors are left out")
@@ -352,13 +355,52 @@ def _secret(value: SecretStr | None, file: Path | None, key: str) -> str | None:
         raise SettingsError(f"{key}: {error}; make it readable or unset it") from error
 
 
-class BeamSettings(Section):
-    """Where the data stages run."""
+_ENGINES_OF = {
+    **dict.fromkeys(("master", "job_endpoint", "job_server", "worker_pool"), ("flink", "spark")),
+    **dict.fromkeys(("image", "project", "region", "temp_location"), ("dataflow",)),
+}
 
-    args: tuple[str, ...] = Field(
-        ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"),
-        description="Beam pipeline options; in memory is the fastest at this size on one machine",
+
+class BeamSettings(Section):
+    """Which of Beam's engines the data stages and `agnews batch` run on; `pipeline.beam_options` has the presets."""
+
+    runner: Literal["direct", "flink", "spark", "dataflow"] = Field(
+        "direct", description="the engine; direct is this process, the fastest at this size on one machine"
     )
+    workers: PositiveInt = Field(
+        1,
+        description="direct: processes, 1 for this one alone; flink, spark: parallel tasks; dataflow: machines",
+    )
+    master: str | None = Field(
+        None,
+        description="flink: host:port of its REST API; spark: spark://host:port; unset: one for the run alone",
+    )
+    job_endpoint: str | None = Field(
+        None, description="flink, spark: host:port of a running job server; unset: the run starts its own"
+    )
+    job_server: Path | None = Field(
+        None, description="flink, spark: jar of the job server; unset: what make job-server-flink, -spark built"
+    )
+    worker_pool: str | None = Field(
+        None,
+        description="flink, spark: host:port of the worker pool beside each node; unset: this installation",
+    )
+    image: str | None = Field(None, description="container image with this package, of the workers of dataflow")
+    project: str | None = Field(None, description="dataflow: Google Cloud project")
+    region: str | None = Field(None, description="dataflow: region")
+    temp_location: str | None = Field(None, description="dataflow: gs:// folder for staging and temporary files")
+    args: tuple[str, ...] = Field((), description="further Beam options; they win over the preset's")
+
+    @model_validator(mode="after")
+    def _engines_have_what_they_need(self) -> "BeamSettings":
+        if self.runner == "dataflow":
+            for name in ("image", "project", "region", "temp_location"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"runner dataflow needs {name}")
+        for name, engines in _ENGINES_OF.items():
+            if getattr(self, name) is not None and self.runner not in engines:
+                raise ValueError(f"{name} is for runner {' or '.join(engines)}, not {self.runner}")
+        return self
 
 
 class AirflowSettings(Section):

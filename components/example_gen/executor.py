@@ -119,7 +119,9 @@ class Executor(BaseExampleGenExecutor):
 def _read_files(pipeline: beam.Pipeline, exec_properties: dict[str, Any], split_pattern: str) -> beam.PCollection:
     pattern = os.path.join(exec_properties[standard_component_specs.INPUT_BASE_KEY], split_pattern)
     [matched] = FileSystems.match([pattern])
-    return pipeline | beam.Create(sorted(file.path for file in matched.metadata_list)) | beam.FlatMap(read_rows)
+    files = pipeline | beam.Create(sorted(file.path for file in matched.metadata_list))
+    # Else an engine fuses the list with the reading, and one worker reads all files.
+    return files | beam.Reshuffle() | beam.FlatMap(read_rows)
 
 
 class _Check(beam.DoFn):

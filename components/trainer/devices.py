@@ -1,6 +1,7 @@
 """What the training runs on: GPUs or CPU, and whether cuDNN's recurrent kernels are used."""
 
 import contextlib
+import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 
@@ -28,8 +29,50 @@ def grow_gpu_memory() -> int:
 
 
 def strategy(gpus: int) -> tf.distribute.Strategy:
-    """All GPUs in step where there are several, else the one device there is."""
+    """The workers of TF_CONFIG in step where there are several, else all GPUs where there are, else the one device."""
+    if worker_count() > 1:
+        return join_workers()
     return tf.distribute.MirroredStrategy() if gpus > 1 else tf.distribute.get_strategy()
+
+
+def worker_count() -> int:
+    """Processes that train together, as TF_CONFIG says (tensorflow.org/guide/distributed_training); 1 without it."""
+    tasks = _cluster().cluster_spec().as_dict()
+    return max(1, sum(len(tasks.get(kind, ())) for kind in ("chief", "worker")))
+
+
+def worker() -> int:
+    """This process' number among them; 0 is the chief, which alone exports."""
+    cluster = _cluster()
+    chiefs = len(cluster.cluster_spec().as_dict().get("chief", ()))
+    return (cluster.task_id or 0) + (chiefs if cluster.task_type == "worker" else 0)
+
+
+@functools.cache
+def join_workers() -> tf.distribute.Strategy:
+    """Waits for the other workers of TF_CONFIG; must come before TensorFlow runs anything, and once a process."""
+    return _InStep()
+
+
+def wait_for_workers() -> None:
+    """Waits until all workers are here: one that ended before would look as if it had crashed."""
+
+    def one_of_each():
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.constant(1.0))
+
+    join_workers().run(tf.function(one_of_each))
+
+
+def _cluster() -> tf.distribute.cluster_resolver.ClusterResolver:
+    return tf.distribute.cluster_resolver.TFConfigClusterResolver()
+
+
+class _InStep(tf.distribute.MultiWorkerMirroredStrategy):
+    """TensorFlow's own, with which Keras 3.15 fails: it asks for the mean of numbers along an axis they do not have."""
+
+    def reduce(self, reduce_op, value, axis):
+        of_one = self.experimental_local_results(value)[0]
+        return super().reduce(reduce_op, value, axis if of_one.shape.rank else None)
 
 
 def why_not_cudnn(architecture: Architecture, *, gpus: int, built_with_cuda: bool) -> str | None:

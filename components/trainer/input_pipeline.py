@@ -1,13 +1,14 @@
 """From transformed examples to length-bucketed batches.
 
 All token ids are held in memory (76,416 rows take 13 MB): an epoch's order is a true permutation, and the
-number of batches is known before.
+number of batches is known before. `components.trainer.streaming` has rows that do not fit.
 """
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,9 +16,12 @@ import tensorflow as tf
 from components.transform import PADDING_ID, TITLE_TOKENS, TOKEN_IDS
 from schema.features import LABEL
 
+if TYPE_CHECKING:
+    from components.trainer.streaming import StreamedRows
+
 _NUMBER = tf.io.FixedLenFeature([], tf.int64)
 _FEATURES = {TOKEN_IDS: tf.io.RaggedFeature(tf.int64), TITLE_TOKENS: _NUMBER, LABEL: _NUMBER}
-_READ_BATCH = 4096
+READ_BATCH = 4096
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,14 @@ class TokenizedRows:
     def token_counts(self) -> np.ndarray:
         """Tokens of each row, int64 [rows]."""
         return np.diff(self.offsets)
+
+    def windows(self) -> Iterator["TokenizedRows"]:
+        """What is in memory at once: all rows. `StreamedRows` has several windows."""
+        yield self
+
+    def sample(self) -> "TokenizedRows":
+        """Rows enough to measure or learn something from: all."""
+        return self
 
     def select(self, indices: np.ndarray) -> "TokenizedRows":
         """The rows of these indices, in their order."""
@@ -76,16 +88,36 @@ def read_rows(file_patterns: Sequence[str]) -> TokenizedRows:
     Beam writes the same examples in another order each time, so they are sorted: the same data and seed give the same
     training, whichever run made the files.
     """
-    files = sorted(name for pattern in file_patterns for name in tf.io.gfile.glob(pattern))
-    records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_READ_BATCH)
+    records = tf.data.TFRecordDataset(files_of(file_patterns), compression_type="GZIP")
+    return in_canonical_order(decoded(parsed(records, READ_BATCH)))
+
+
+def files_of(patterns: Sequence[str]) -> list[str]:
+    """The files that the patterns match, sorted."""
+    return sorted(name for pattern in patterns for name in tf.io.gfile.glob(pattern))
+
+
+def parsed(records: tf.data.Dataset, batch: int) -> tf.data.Dataset:
+    """Serialized examples to batches of their features."""
+    return records.batch(batch).map(lambda serialized: tf.io.parse_example(serialized, _FEATURES))
+
+
+def decoded(batches: Iterable[Mapping[str, Any]]) -> TokenizedRows:
+    """The rows of parsed batches, in their order."""
     texts, numbers = [], [np.zeros((0, 2), np.int64)]
-    for examples in records.map(lambda serialized: tf.io.parse_example(serialized, _FEATURES)):
+    for examples in batches:
         ids = examples[TOKEN_IDS].flat_values.numpy().astype(np.int32)
         texts += np.split(ids, examples[TOKEN_IDS].row_limits().numpy()[:-1])
         numbers.append(np.stack([examples[TITLE_TOKENS], examples[LABEL]], axis=1))
     title_counts, labels = np.concatenate(numbers).T
-    order = sorted(range(len(texts)), key=lambda row: (texts[row].tobytes(), title_counts[row], labels[row]))
-    return _joined([texts[row] for row in order], title_counts[order], labels[order])
+    return _joined(texts, title_counts, labels)
+
+
+def in_canonical_order(rows: TokenizedRows) -> TokenizedRows:
+    """The same rows sorted by their content."""
+    texts = np.split(rows.token_ids, rows.offsets[1:-1]) if len(rows) else []
+    order = sorted(range(len(rows)), key=lambda row: (texts[row].tobytes(), rows.title_counts[row], rows.labels[row]))
+    return rows.select(np.array(order, np.int64))
 
 
 @dataclass(frozen=True)
@@ -108,13 +140,18 @@ class Buckets:
         buckets = [np.flatnonzero(bucket_of_row == bucket) for bucket in range(len(self.boundaries) + 1)]
         return [(bucket, max(1, self.batch_tokens // int(counts[bucket].max()))) for bucket in buckets if len(bucket)]
 
-    def batch_count(self, rows: TokenizedRows) -> int:
+    def batch_count(self, rows: "TokenizedRows | StreamedRows") -> int:
         """How many batches the rows make."""
-        return sum(-(-len(bucket) // size) for bucket, size in self.parts(rows))
+        return sum(-(-len(bucket) // size) for window in rows.windows() for bucket, size in self.parts(window))
 
 
 def bucketed_batches(
-    rows: TokenizedRows, buckets: Buckets, *, seed: int | None = None, first_pass: int = 0
+    rows: "TokenizedRows | StreamedRows",
+    buckets: Buckets,
+    *,
+    seed: int | None = None,
+    first_pass: int = 0,
+    count: int | None = None,
 ) -> tf.data.Dataset:
     """Batches of texts of similar length, so that little of a batch is padding.
 
@@ -123,25 +160,27 @@ def bucketed_batches(
         buckets: how they are parted.
         seed: shuffles rows and batches, in each pass anew; None keeps their order.
         first_pass: the number of the first pass, whose order is that of a dataset's pass of this number.
+        count: the number of batches, where it is known: to count those of streamed rows takes a pass.
 
     Returns:
         Dataset of (token ids int32 [batch, time] right-padded with 0, label int64 [batch]); a pass holds each row once.
     """
-    parts = buckets.parts(rows)
     passes = itertools.count(first_pass)
 
     def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         generator = None if seed is None else np.random.default_rng((seed, next(passes)))
-        batches = []
-        for bucket, size in parts:
-            order = bucket if generator is None else generator.permutation(bucket)
-            batches += [order[start : start + size] for start in range(0, len(order), size)]
-        for index in range(len(batches)) if generator is None else generator.permutation(len(batches)):
-            yield _padded(rows, batches[index]), rows.labels[batches[index]]
+        for window in rows.windows():
+            batches = []
+            for bucket, size in buckets.parts(window):
+                order = bucket if generator is None else generator.permutation(bucket)
+                batches += [order[start : start + size] for start in range(0, len(order), size)]
+            for index in range(len(batches)) if generator is None else generator.permutation(len(batches)):
+                yield _padded(window, batches[index]), window.labels[batches[index]]
 
     signature = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int64)
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
-    return dataset.apply(tf.data.experimental.assert_cardinality(buckets.batch_count(rows))).prefetch(tf.data.AUTOTUNE)
+    count = buckets.batch_count(rows) if count is None else count
+    return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(tf.data.AUTOTUNE)
 
 
 def _padded(rows: TokenizedRows, indices: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import keras_tuner
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components.trainer import export, input_pipeline, report
+from components.trainer import devices, export, input_pipeline, report, streaming
 from components.trainer.recipe import Recipe
 from components.trainer.training import Trained, build, train
 from components.trainer.warm_start import read_base_model
@@ -20,8 +20,10 @@ def run_fn(fn_args: FnArgs) -> None:
 
     `fn_args.custom_config` holds the trainer's settings by name, `model_name`, `checkpoint_root` and `code`; what
     `fn_args.hyperparameters`, the Tuner's choice, holds as well goes before them. `fn_args.base_model` is the export of
-    the model to begin with, if any.
+    the model to begin with, if any. Where TF_CONFIG names several workers, each runs this, and the chief alone exports.
     """
+    if devices.worker_count() > 1:
+        devices.join_workers()
     config: dict[str, Any] = dict(fn_args.custom_config)
     if fn_args.hyperparameters:
         config |= keras_tuner.HyperParameters.from_config(fn_args.hyperparameters).values
@@ -29,7 +31,7 @@ def run_fn(fn_args: FnArgs) -> None:
     transform_output = tft.TFTransformOutput(fn_args.transform_output)
     words = [word.decode() for word in transform_output.vocabulary_by_name(VOCABULARY)]
     trained = train(
-        input_pipeline.read_rows(fn_args.train_files),
+        streaming.open_rows(fn_args.train_files, max_memory_rows=config["max_memory_rows"]),
         input_pipeline.read_rows(fn_args.eval_files),
         words,
         recipe,
@@ -38,10 +40,13 @@ def run_fn(fn_args: FnArgs) -> None:
         log_dir=fn_args.model_run_dir,
         base=read_base_model(fn_args.base_model) if fn_args.base_model else None,
     )
-    _export(trained, recipe, words, transform_output, fn_args.serving_model_dir, config)
-    # Beside the export, in the model's artifact.
-    curves = os.path.join(os.path.dirname(fn_args.serving_model_dir), "training")
-    report.write_curves(trained.facts["history"], trained.facts["best_epoch"], curves)
+    if devices.worker() == 0:
+        _export(trained, recipe, words, transform_output, fn_args.serving_model_dir, config)
+        # Beside the export, in the model's artifact.
+        curves = os.path.join(os.path.dirname(fn_args.serving_model_dir), "training")
+        report.write_curves(trained.facts["history"], trained.facts["best_epoch"], curves)
+    if devices.worker_count() > 1:
+        devices.wait_for_workers()
     trained.checkpoint.remove()
 
 

@@ -21,6 +21,7 @@ from components.trainer.architectures import build_network
 from components.trainer.checkpoints import Checkpoint
 from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_batches
 from components.trainer.recipe import EpochSeeds, ProgressLog, Recipe, StopOnNonFiniteLoss, TwinsAfter, compile_model
+from components.trainer.streaming import StreamedRows
 from components.trainer.warm_start import BaseModel, Overlap
 from components.transform import RESERVED_IDS
 from schema.features import CLASS_NAMES, TRAIN, VAL
@@ -48,7 +49,7 @@ class Trained:
 
 
 def train(
-    train_rows: TokenizedRows,
+    train_rows: TokenizedRows | StreamedRows,
     val_rows: TokenizedRows,
     words: Sequence[str],
     recipe: Recipe,
@@ -62,7 +63,7 @@ def train(
     """Trains, or goes on with a training of the same rows and recipe that was killed.
 
     Args:
-        train_rows: rows to learn from.
+        train_rows: rows to learn from; from streamed ones a window teaches the word vectors.
         val_rows: rows that choose the best epoch and the temperature.
         words: words of the ids from 2 on.
         recipe: how.
@@ -86,24 +87,27 @@ def train(
     if architecture.titles_only:
         train_rows, val_rows = train_rows.titles(), val_rows.titles()
     why_not_cudnn = devices.why_not_cudnn(architecture, gpus=gpus, built_with_cuda=tf.test.is_built_with_cuda())
-    batch_tokens = recipe.batch_tokens or _batch_tokens(train_rows, words, recipe, gpus)
+    batch_tokens = recipe.batch_tokens or _batch_tokens(train_rows.sample(), words, recipe, gpus)
     buckets = recipe.buckets(batch_tokens)
     steps = buckets.batch_count(train_rows)
 
-    with devices.strategy(gpus).scope(), devices.precision(recipe.precision):
+    strategy = devices.strategy(gpus)
+    with strategy.scope(), devices.precision(recipe.precision):
         network = _compiled(recipe, words, steps=steps)
+    # Each worker of several keeps its own.
+    suffix = f"-worker-{devices.worker()}" if devices.worker() else ""
     checkpoint = Checkpoint(
-        os.path.join(checkpoint_root, _key(train_rows, val_rows, recipe, batch_tokens, code, base)),
+        os.path.join(checkpoint_root, _key(train_rows, val_rows, recipe, batch_tokens, code, base) + suffix),
         monitor=_MONITOR,
         patience=recipe.patience,
     )
     facts = {
         "rows": len(train_rows),
-        "tokens_per_row": round(float(train_rows.token_counts.mean()), 1),
+        "tokens_per_row": round(float(train_rows.sample().token_counts.mean()), 1),
         "batch_tokens": batch_tokens,
         "steps": steps,
         "parameters": network.count_params(),
-        "replicas": max(1, gpus),
+        "replicas": strategy.num_replicas_in_sync,
         "cudnn": "used" if why_not_cudnn is None else f"not used: {why_not_cudnn}",
     }
     logger.info("training begins", extra={"fields": facts})
@@ -116,11 +120,11 @@ def train(
     if epochs_done:
         logger.info("training goes on from a checkpoint", extra={"fields": {"epochs_done": epochs_done}})
     else:
-        _set_word_vectors(network, train_rows, words, recipe)
+        _set_word_vectors(network, train_rows.sample(), words, recipe)
         if base and overlap:
             overlap.take_over(network, base)
     if not checkpoint.finished(recipe.epochs):
-        _fit(network, train_rows, val_rows, recipe, buckets, checkpoint, log_dir, callbacks)
+        _fit(network, train_rows, val_rows, recipe, buckets, steps, checkpoint, log_dir, callbacks)
     checkpoint.load_best(network)
 
     logits = predict_logits(network, val_rows, buckets)
@@ -138,7 +142,11 @@ def train(
 def predict_logits(network: keras.Model, rows: TokenizedRows, buckets: Buckets) -> np.ndarray:
     """The network's logits, float32 [rows, classes], in the order of the rows."""
     order = np.concatenate([bucket for bucket, _ in buckets.parts(rows)])
-    in_buckets = network.predict(bucketed_batches(rows, buckets), verbose=0)
+    batches = bucketed_batches(rows, buckets)
+    if devices.worker_count() > 1:  # Keras would give each worker a part, and put the parts in another order.
+        in_buckets = np.concatenate([network(token_ids, training=False).numpy() for token_ids, _ in batches])
+    else:
+        in_buckets = network.predict(batches, verbose=0)
     logits = np.empty_like(in_buckets)
     logits[order] = in_buckets
     return logits
@@ -184,16 +192,16 @@ def _set_word_vectors(network: keras.Model, rows: TokenizedRows, words: Sequence
 
 def _fit(
     network: keras.Model,
-    train_rows: TokenizedRows,
+    train_rows: TokenizedRows | StreamedRows,
     val_rows: TokenizedRows,
     recipe: Recipe,
     buckets: Buckets,
+    steps: int,
     checkpoint: Checkpoint,
     log_dir: str | None,
     further_callbacks: Sequence[keras.callbacks.Callback],
 ) -> None:
     epochs_done = checkpoint.state.epochs_done
-    steps = buckets.batch_count(train_rows)
     # The progress before the checkpoint, which keeps what it adds to the metrics.
     progress = ProgressLog(len(train_rows), steps, recipe.epochs)
     callbacks = [
@@ -210,7 +218,7 @@ def _fit(
         # Builds the metrics, which the network's fit does not.
         network.test_on_batch(*next(iter(bucketed_batches(val_rows, buckets))))
     network.fit(
-        bucketed_batches(train_rows, buckets, seed=recipe.seed, first_pass=epochs_done),
+        bucketed_batches(train_rows, buckets, seed=recipe.seed, first_pass=epochs_done, count=steps),
         validation_data=bucketed_batches(val_rows, buckets),
         initial_epoch=epochs_done,
         epochs=recipe.epochs,
@@ -224,6 +232,8 @@ def _batch_tokens(rows: TokenizedRows, words: Sequence[str], recipe: Recipe, gpu
     """The number of tokens of a batch: fixed on a CPU, where larger batches are no faster; measured on a GPU."""
     if not gpus:
         return devices.CPU_BATCH_TOKENS
+    if devices.worker_count() > 1:  # Each would measure something else.
+        return devices.GPU_BATCH_TOKENS[0]
 
     def rows_per_second(batch_tokens: int) -> float:
         with devices.strategy(gpus).scope(), devices.precision(recipe.precision):
@@ -243,7 +253,7 @@ def _batch_tokens(rows: TokenizedRows, words: Sequence[str], recipe: Recipe, gpu
 
 
 def _key(
-    train_rows: TokenizedRows,
+    train_rows: TokenizedRows | StreamedRows,
     val_rows: TokenizedRows,
     recipe: Recipe,
     batch_tokens: int,

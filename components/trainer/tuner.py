@@ -12,6 +12,7 @@ from tfx.components.tuner.component import TunerFnResult
 
 from components.trainer.input_pipeline import TokenizedRows, read_rows
 from components.trainer.recipe import Recipe
+from components.trainer.streaming import StreamedRows, open_rows
 from components.trainer.training import train
 from components.transform import VOCABULARY
 
@@ -31,7 +32,14 @@ def search_space() -> keras_tuner.HyperParameters:
 class RecipeTuner(keras_tuner.RandomSearch):
     """A trial is a training with the recipe that it draws."""
 
-    def run_trial(self, trial, train_rows: TokenizedRows, val_rows: TokenizedRows, words: list[str], recipe: Recipe):
+    def run_trial(
+        self,
+        trial,
+        train_rows: TokenizedRows | StreamedRows,
+        val_rows: TokenizedRows,
+        words: list[str],
+        recipe: Recipe,
+    ):
         """Trains; returns the metrics of the epoch of the lowest loss on val."""
         drawn = dataclasses.replace(recipe, **trial.hyperparameters.values)
         checkpoints = os.path.join(self.project_dir, "checkpoints")
@@ -65,5 +73,8 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
         project_name="search",
         overwrite=True,
     )
-    rows = {"train_rows": read_rows(fn_args.train_files), "val_rows": read_rows(fn_args.eval_files)}
+    rows = {
+        "train_rows": open_rows(fn_args.train_files, max_memory_rows=config["max_memory_rows"]),
+        "val_rows": read_rows(fn_args.eval_files),
+    }
     return TunerFnResult(tuner=tuner, fit_kwargs={**rows, "words": words, "recipe": recipe})

@@ -20,7 +20,7 @@ def batch(loaded: Loaded, files: tuple[str, ...], output: str, model: str | None
     """Score FILES with a SavedModel on any Beam runner, without a server.
 
     FILES are CSV with a header (title and description or text; id), JSON Lines (.gz too), or TFRecords of tf.Examples
-    (*tfrecord*). The runner stands in the setting beam.args. The output is JSON Lines in shards; rows that cannot be
+    (*tfrecord*). The engine stands in the settings beam.*. The output is JSON Lines in shards; rows that cannot be
     scored go to quarantine-*.jsonl beside it, with reasons.
     """
     from pipeline.cli.model import last_pushed
@@ -31,11 +31,13 @@ def batch(loaded: Loaded, files: tuple[str, ...], output: str, model: str | None
     click.echo(f"model: {model}")
     # TensorFlow's and Beam's remarks are of no use here.
     with logged_to(Path(os.devnull), verbose=False):
+        from pipeline.beam_options import beam_arguments
+        from pipeline.job_servers import job_servers_stop_with_it
         from serving.batch import score_files
 
-        summary = score_files(
-            files, model, output, settings.beam.args, clock=partial(datetime.datetime.now, datetime.UTC)
-        )
+        with job_servers_stop_with_it():
+            clock = partial(datetime.datetime.now, datetime.UTC)
+            summary = score_files(files, model, output, beam_arguments(settings.beam), clock=clock)
     click.echo(
         f"{output}: {summary.rows_scored:,} rows of {len(summary.files)} files scored, "
         f"{summary.rows_quarantined:,} in quarantine"

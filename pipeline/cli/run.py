@@ -60,13 +60,15 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
                 # TensorFlow Extended takes some ten seconds to import: what needs no run does not pay for it.
                 from pipeline.cli.summary import print_summary
                 from pipeline.dag import create_pipeline
+                from pipeline.job_servers import job_servers_stop_with_it
                 from pipeline.metadata_store import connection_config
                 from pipeline.runners import local
                 from pipeline.runs import summarize
 
                 waiting = skipped = None
                 try:
-                    local.run(create_pipeline(settings, source), run_id, root, display)
+                    with job_servers_stop_with_it():
+                        local.run(create_pipeline(settings, source), run_id, root, display)
                 except ApprovalPending as pending:
                     waiting = str(pending)
                 except NothingToTrain as nothing:

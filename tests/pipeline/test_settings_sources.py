@@ -103,11 +103,11 @@ def test_every_profile_is_good(profile):
     assert load(profile, environ={}).settings.pipeline.name == "agnews"
 
 
-def test_production_has_a_server_for_metadata_a_remote_root_and_beam_options():
+def test_production_has_a_server_for_metadata_a_remote_root_and_flink():
     settings = load("production", environ={}).settings
     assert settings.metadata.backend == "postgresql"
     assert "://" in settings.pipeline.root
-    assert "--runner=FlinkRunner" in settings.beam.args
+    assert settings.beam.runner == "flink"
 
 
 def test_texts_in_flags_and_variables_are_taken_verbatim():

@@ -1,0 +1,228 @@
+"""`make bench-scale`: time and memory of the data stages on each of Beam's engines, at growing numbers of rows."""
+
+import csv
+import itertools
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.cli import main
+from pipeline.cli.options import settings_options
+from pipeline.settings_sources import Loaded
+from schema.features import TEST, TRAIN
+
+SIZES = (120_000, 1_200_000, 12_000_000)
+ENGINES = {
+    "direct": {"runner": "direct"},
+    "direct, 2 processes": {"runner": "direct", "workers": 2},
+    "flink": {"runner": "flink"},
+    "flink, 2 processes": {"runner": "flink", "workers": 2},
+    "spark": {"runner": "spark"},
+}
+_GIB = 2**30
+_SAMPLE_SECONDS = 1.0
+# A file is read by one worker.
+_FILES = 4
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One run.
+
+    Attributes:
+        engine: a key of `ENGINES`.
+        rows: training rows.
+        stages: seconds of each stage; empty where the run did not end by itself.
+        seconds: of the whole run, start of all processes included.
+        peak_gib: largest sum of the processes' memory, pages that they share counted once (PSS), sampled each second.
+        stopped: why the run was stopped, or None.
+    """
+
+    engine: str
+    rows: int
+    stages: dict[str, float]
+    seconds: float
+    peak_gib: float
+    stopped: str | None
+
+
+@click.command(epilog="Example:  make bench-scale ARGS='--data ~/ag_news --rows 1200000 --engine flink'")
+@click.option("--rows", "sizes", type=int, multiple=True, default=SIZES, show_default=True, help="May be repeated.")
+@click.option(
+    "--engine", "engines", type=click.Choice(list(ENGINES)), multiple=True, help="May be repeated; unset: all."
+)
+@click.option("--max-gib", type=float, default=16.0, show_default=True, help="Memory at which a run is stopped.")
+@click.option("--max-minutes", type=float, default=120.0, show_default=True, help="Time after which a run is stopped.")
+@click.option("--to", "directory", type=click.Path(path_type=Path), default=Path("docs"), show_default=True)
+@click.option(
+    "--results", type=click.Path(path_type=Path), help="JSON Lines to add to, and to plot with what they hold."
+)
+@settings_options
+def bench_scale(
+    loaded: Loaded,
+    sizes: tuple[int, ...],
+    engines: tuple[str, ...],
+    max_gib: float,
+    max_minutes: float,
+    directory: Path,
+    results: Path | None,
+) -> None:
+    """Run ExampleGen to Transform on each engine; print and plot seconds and memory against rows.
+
+    More rows than there are come from reading them again with their words in another order.
+    """
+    from pipeline.cli.data import resolve_source
+
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    source = resolve_source(loaded.settings)
+    before = results.read_text(encoding="utf-8").splitlines() if results and results.exists() else []
+    found = [Measurement(**json.loads(line)) for line in before]
+    for size in sorted(sizes):
+        with TemporaryDirectory() as temporary:
+            data = Path(temporary) / "data"
+            write_repeated(source, size, data)
+            for engine in engines or ENGINES:
+                measured = measure(engine, size, data, max_gib=max_gib, max_minutes=max_minutes)
+                found.append(measured)
+                console.print(json.dumps(asdict(measured)), soft_wrap=True)
+                if results:
+                    with open(results, "a", encoding="utf-8") as file:
+                        file.write(json.dumps(asdict(measured)) + "\n")
+    _print(console, found)
+    directory.mkdir(parents=True, exist_ok=True)
+    _plot(found, directory / "scale.png")
+    console.print(f"plot: {directory}/scale.png")
+
+
+def write_repeated(source, size: int, directory: Path) -> None:
+    """Writes `size` training rows in several files, and the test rows as they are; holds no more than one row.
+
+    From the second reading on the words of a description are shuffled: the same words, another text.
+    """
+    directory.mkdir()
+    noise = random.Random(size)
+
+    def rows(pattern: str) -> Iterator[tuple[int, str, str]]:
+        from components.example_gen.readers import read_rows
+        from components.example_gen.rows import RawRow
+
+        for file in source.files(pattern):
+            for row in read_rows(file):
+                if isinstance(row, RawRow) and row.label is not None:
+                    yield row.label + 1, row.title, row.description
+
+    def repeated() -> Iterator[tuple[int, str, str]]:
+        yield from rows(source.train_pattern)
+        while True:
+            for label, title, description in rows(source.train_pattern):
+                words = description.split(" ")
+                noise.shuffle(words)
+                yield label, title, " ".join(words)
+
+    def write(name: str, content: Iterator[tuple[int, str, str]]) -> None:
+        with open(directory / name, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            csv.writer(file, quoting=csv.QUOTE_ALL).writerows(content)
+
+    training = repeated()
+    for number in range(_FILES):
+        write(
+            f"{TRAIN}-{number}.csv", itertools.islice(training, size * (number + 1) // _FILES - size * number // _FILES)
+        )
+    write(f"{TEST}.csv", rows(source.test_pattern))
+
+
+def measure(engine: str, rows: int, data: Path, *, max_gib: float, max_minutes: float) -> Measurement:
+    """Runs the stages in a process of its own and watches it and its children."""
+    with TemporaryDirectory() as place:
+        (Path(place) / "data").symlink_to(data)
+        arguments = ["-m", "benchmarks.scale_run", place, str(rows), json.dumps(ENGINES[engine])]
+        began = time.monotonic()
+        with open(Path(place) / "log", "w", encoding="utf-8") as log:
+            process = psutil.Popen([sys.executable, *arguments], stdout=log, stderr=subprocess.STDOUT)
+            peak, stopped = _watch(process, max_gib * _GIB, began + max_minutes * 60)
+        seconds = time.monotonic() - began
+        if stopped is None and process.returncode != 0:
+            lines = (Path(place) / "log").read_text(encoding="utf-8", errors="replace").splitlines()
+            stopped = f"failed: {lines[-1] if lines else process.returncode}"
+        stages = {} if stopped else json.loads((Path(place) / "seconds.json").read_text(encoding="utf-8"))
+    return Measurement(engine, rows, stages, round(seconds, 1), round(peak / _GIB, 2), stopped)
+
+
+def _watch(process: psutil.Popen, max_bytes: float, deadline: float) -> tuple[int, str | None]:
+    """The peak of the process tree's memory in bytes, and why it was stopped where it was."""
+    peak = 0
+    while process.poll() is None:
+        tree = [process, *process.children(recursive=True)]
+        peak = max(peak, sum(map(_memory, tree)))
+        stopped = "memory" if peak > max_bytes else "time" if time.monotonic() > deadline else None
+        if stopped:
+            for member in tree:
+                member.kill()
+            process.wait()
+            return peak, stopped
+        time.sleep(_SAMPLE_SECONDS)
+    return peak, None
+
+
+def _memory(process: psutil.Process) -> int:
+    try:
+        return process.memory_full_info().pss
+    except psutil.Error:  # It has just ended.
+        return 0
+
+
+def _print(console: Console, found: list[Measurement]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("rows", "engine", *_stages(found), "whole run, s", "peak, GiB", ""):
+        table.add_column(column, justify="left" if column == "engine" else "right")
+    for one in found:
+        stages = [f"{one.stages[stage]:.0f}" if stage in one.stages else "" for stage in _stages(found)]
+        ended = f"stopped: {one.stopped}" if one.stopped else ""
+        table.add_row(f"{one.rows:,}", one.engine, *stages, f"{one.seconds:.0f}", f"{one.peak_gib:.1f}", ended)
+    console.print(table)
+
+
+def _stages(found: list[Measurement]) -> list[str]:
+    """The stages that take a second or more somewhere, in their order."""
+    slow = {stage for one in found for stage, seconds in one.stages.items() if seconds >= 1.0}
+    return [stage for stage in dict.fromkeys(stage for one in found for stage in one.stages) if stage in slow]
+
+
+def _plot(found: list[Measurement], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    for axes, value, label in zip(
+        figure.subplots(1, 2),
+        ("seconds", "peak_gib"),
+        ("seconds, ExampleGen to Transform", "peak memory, GiB"),
+        strict=True,
+    ):
+        for engine in dict.fromkeys(one.engine for one in found):
+            ended = [one for one in found if one.engine == engine and not one.stopped]
+            axes.plot([one.rows for one in ended], [getattr(one, value) for one in ended], marker="o", label=engine)
+            stopped = [one for one in found if one.engine == engine and one.stopped]
+            axes.plot([one.rows for one in stopped], [getattr(one, value) for one in stopped], "kx")
+        sizes = sorted({one.rows for one in found})
+        axes.set(xscale="log", yscale="log", xlabel="training rows (× : stopped)", ylabel=label)
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
+        axes.grid(alpha=0.1, which="minor", axis="y")
+        axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main(bench_scale, "bench-scale")

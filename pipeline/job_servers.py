@@ -1,0 +1,35 @@
+"""The job servers of Beam's Java engines: one a process, and none that outlives a run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from apache_beam.options.pipeline_options import FlinkRunnerOptions, JobServerOptions, PipelineOptions
+from apache_beam.runners.portability import flink_runner, spark_runner
+from apache_beam.runners.portability.job_server import JobServer
+
+_FLINK_SERVERS: dict[str, JobServer] = {}
+
+
+class FlinkRunner(flink_runner.FlinkRunner):
+    """Beam's own, which starts a job server a pipeline and keeps them all: a Java machine for each stage of a run.
+
+    Beam's SparkRunner keeps one, as this one does.
+    """
+
+    def default_job_server(self, options: PipelineOptions) -> JobServer:
+        """The job server of these options, started where there is none yet."""
+        determined_by = "".join(str(options.view_as(view)) for view in (FlinkRunnerOptions, JobServerOptions))
+        if determined_by not in _FLINK_SERVERS:
+            _FLINK_SERVERS[determined_by] = super().default_job_server(options)
+        return _FLINK_SERVERS[determined_by]
+
+
+@contextmanager
+def job_servers_stop_with_it() -> Iterator[None]:
+    """Stops on leaving what Beam would stop when the process ends, and never where the process is killed by Ctrl-C."""
+    try:
+        yield
+    finally:
+        for servers in (_FLINK_SERVERS, spark_runner.JOB_SERVER_CACHE):
+            while servers:
+                servers.popitem()[1].stop()

@@ -1,0 +1,139 @@
+"""Two workers on this machine train one network, as TF_CONFIG tells them."""
+
+import dataclasses
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import components
+from components.trainer import devices
+
+WORKER = """
+import json, sys
+from types import SimpleNamespace
+import numpy as np
+from components.trainer import run_fn
+
+arguments = SimpleNamespace(**json.load(open(sys.argv[1])))
+train = run_fn.train
+
+def remembered(*rows, **options):
+    trained = train(*rows, **options)
+    np.savez(arguments.weights, *trained.network.get_weights())
+    json.dump(trained.facts, open(arguments.facts, "w"))
+    return trained
+
+run_fn.train = remembered
+run_fn.run_fn(arguments)
+"""
+
+
+def write(path, rows):
+    with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
+        for index in range(len(rows)):
+            values = {
+                "token_ids": rows.token_ids[rows.offsets[index] : rows.offsets[index + 1]],
+                "title_tokens": rows.title_counts[index : index + 1],
+                "label": rows.labels[index : index + 1],
+            }
+            features = {
+                name: tf.train.Feature(int64_list=tf.train.Int64List(value=value)) for name, value in values.items()
+            }
+            writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+
+
+def free_ports(count):
+    listeners = [socket.socket() for _ in range(count)]
+    for listener in listeners:
+        listener.bind(("127.0.0.1", 0))
+    ports = [listener.getsockname()[1] for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def workers(train_rows, val_rows, recipe, transform_output, tmp_path_factory):
+    """Both workers' directories, after the training."""
+    place = tmp_path_factory.mktemp("workers")
+    write(place / "train.gz", train_rows)
+    write(place / "val.gz", val_rows)
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    config = dataclasses.asdict(recipe(epochs=2, word_vectors="random"))
+    config |= {"model_name": "agnews", "checkpoint_root": str(place / "checkpoints"), "code": "", "warmup_requests": 1}
+    processes = []
+    for index in range(2):
+        directory = place / str(index)
+        directory.mkdir()
+        arguments = {
+            "custom_config": config | {"max_memory_rows": 1000},
+            "hyperparameters": None,
+            "transform_output": transform_output.transform_savedmodel_dir.removesuffix("/transform_fn"),
+            "train_files": [str(place / "train.gz")],
+            "eval_files": [str(place / "val.gz")],
+            "model_run_dir": None,
+            "serving_model_dir": str(directory / "model/Format-Serving"),
+            "weights": str(directory / "weights.npz"),
+            "facts": str(directory / "facts.json"),
+        }
+        (directory / "arguments.json").write_text(json.dumps(arguments))
+        tf_config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        environment = {
+            "TF_CONFIG": json.dumps(tf_config),
+            "PYTHONPATH": str(Path(components.__file__).parents[1]),
+            "CUDA_VISIBLE_DEVICES": "",
+        }
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-c", WORKER, str(directory / "arguments.json")],
+                env=os.environ | environment,
+                stderr=open(directory / "log", "w"),  # noqa: SIM115 - the process holds it
+            )
+        )
+    try:
+        assert [process.wait(600) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+    return [place / "0", place / "1"]
+
+
+def test_both_end_with_the_same_weights_and_metrics(workers):
+    chief, other = (np.load(directory / "weights.npz") for directory in workers)
+    assert len(chief.files) > 0
+    for name in chief.files:
+        np.testing.assert_array_equal(chief[name], other[name])
+    facts = [json.loads((directory / "facts.json").read_text()) for directory in workers]
+    for metric in ("loss", "val_loss", "val_accuracy"):
+        assert facts[0]["history"][metric] == facts[1]["history"][metric]
+    assert facts[0]["replicas"] == 2
+    assert facts[0]["history"]["loss"][1] < facts[0]["history"]["loss"][0]
+
+
+def test_the_chief_alone_exports(workers):
+    chief, other = ((directory / "model/Format-Serving/saved_model.pb").exists() for directory in workers)
+    assert (chief, other) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "task", "expected"),
+    [
+        (None, None, (1, 0)),
+        ({"worker": ["a:1", "b:1"]}, {"type": "worker", "index": 1}, (2, 1)),
+        ({"chief": ["a:1"], "worker": ["b:1", "c:1"]}, {"type": "chief", "index": 0}, (3, 0)),
+        ({"chief": ["a:1"], "worker": ["b:1", "c:1"]}, {"type": "worker", "index": 1}, (3, 2)),
+    ],
+)
+def test_tf_config_says_how_many_workers_there_are_and_which_this_is(monkeypatch, cluster, task, expected):
+    if cluster is None:
+        monkeypatch.delenv("TF_CONFIG", raising=False)
+    else:
+        monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
+    assert (devices.worker_count(), devices.worker()) == expected

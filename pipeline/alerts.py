@@ -30,6 +30,7 @@ class Kind(StrEnum):
     DRIFT = "drift"
     NOT_BLESSED = "not_blessed"
     WAITING = "waiting"
+    LATE = "late"
 
 
 _IN_WORDS = {
@@ -37,6 +38,7 @@ _IN_WORDS = {
     Kind.DRIFT: "the data drifted and was refused",
     Kind.NOT_BLESSED: "the model was not blessed",
     Kind.WAITING: "a model waits for approval",
+    Kind.LATE: "a model is late",
 }
 
 
@@ -74,13 +76,13 @@ def notify(settings: Settings, event: Event) -> list[str]:
     alerts = settings.alerts
     if event.kind not in alerts.events:
         return []
-    logger.warning("alert", extra={"fields": asdict(event)})
+    subject = f"{settings.pipeline.name}: {_IN_WORDS[event.kind]} ({event.run})"
+    logger.warning("alert: %s", subject, extra={"fields": asdict(event)})
     channels: dict[str, Callable[[AlertSettings, str, str], None]] = {}
     if alerts.webhook_url or alerts.webhook_url_file:
         channels["webhook"] = _post
     if alerts.smtp_host:
         channels["e-mail"] = _mail
-    subject = f"{settings.pipeline.name}: {_IN_WORDS[event.kind]} ({event.run})"
     body = f"{event.message}\nlog: {event.log}"
     problems = []
     for name, send in channels.items():

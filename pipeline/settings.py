@@ -303,8 +303,9 @@ class MetadataSettings(Section):
 class AlertSettings(Section):
     """Who is told when a run needs people. The log always has it."""
 
-    events: tuple[Literal["failed", "drift", "not_blessed", "waiting"], ...] = Field(
-        ("failed", "drift", "not_blessed", "waiting"), description="what is told; waiting: for an approval"
+    events: tuple[Literal["failed", "drift", "not_blessed", "waiting", "late"], ...] = Field(
+        ("failed", "drift", "not_blessed", "waiting", "late"),
+        description="what is told; waiting: for an approval; late: after airflow.sla_hours",
     )
     webhook_url: SecretStr | None = Field(
         None, description="address that takes Slack's form; prefer the environment or webhook_url_file"

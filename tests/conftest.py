@@ -30,9 +30,6 @@ def server(scripted_server):
 
 
 @pytest.fixture(scope="session")
-
-
-@pytest.fixture(scope="session")
 def postgresql():
     """A running PostgreSQL server of our own; the module of that name."""
     from tests import postgresql
@@ -41,6 +38,8 @@ def postgresql():
         pytest.skip(postgresql.MISSING)
     with postgresql.serving() as running:
         yield running
+
+
 def http_sink():
     """A function that makes a local HTTP server, which answers as it is told and keeps what it was sent."""
     import contextlib

@@ -6,27 +6,27 @@ for. A task imports TFX when it runs, and has TFX's own runner for Airflow build
 (`pipeline.runners.airflow_tasks`), for the settings of its day.
 """
 
+import functools
 import hashlib
 import json
-import logging
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from airflow.configuration import AIRFLOW_HOME
-from airflow.exceptions import AirflowFailException
+from airflow.exceptions import AirflowFailException, AirflowSkipException
 from airflow.models import DAG, BaseOperator
 from airflow.sensors.base import BaseSensorOperator
 from airflow.utils import timezone
 
 import components
 import pipeline
+from pipeline.alerts import Event, Kind, notify
 from pipeline.settings import Settings
-from schema.errors import AgNewsError, RunError
-
-logger = logging.getLogger(__name__)
+from schema.errors import AgNewsError, NothingToTrain, RunError
 
 AWAIT_APPROVAL = "await_approval"
 _REQUEST = "RequestApproval"
@@ -64,7 +64,7 @@ def build_dag(settings: Settings) -> DAG:
         catchup=times.catchup,
         max_active_runs=1,
         default_view="graph",
-        sla_miss_callback=_on_sla_miss,
+        sla_miss_callback=functools.partial(_on_sla_miss, settings),
         default_args={
             "owner": settings.pipeline.name,
             "retries": times.retries,
@@ -72,7 +72,7 @@ def build_dag(settings: Settings) -> DAG:
             "retry_exponential_backoff": True,
             "max_retry_delay": _LONGEST_WAIT,
             "execution_timeout": timedelta(minutes=times.task_minutes),
-            "on_failure_callback": _on_failure,
+            "on_failure_callback": functools.partial(_on_failure, settings),
         },
     )
     tasks: dict[str, BaseOperator] = {}
@@ -82,7 +82,7 @@ def build_dag(settings: Settings) -> DAG:
             own["execution_timeout"] = timedelta(minutes=times.training_minutes)
         if component == last:
             own["sla"] = timedelta(hours=times.sla_hours)
-        task = ComponentTask(task_id=component, settings=settings, first=first, dag=dag, **own)
+        task = ComponentTask(task_id=component, settings=settings, first=first, last=last, dag=dag, **own)
         task.set_upstream([tasks[name] for name in waits_for])
         tasks[component] = task
         if component == _REQUEST:
@@ -92,28 +92,25 @@ def build_dag(settings: Settings) -> DAG:
     return dag
 
 
-def alert(event: str, **fields: object) -> None:
-    """Tells people that a task failed for good or that a model is late: the one place for hooks."""
-    logger.error("%s: %s", event, ", ".join(f"{name} {value}" for name, value in fields.items()))
-
-
 class ComponentTask(BaseOperator):
     """Runs one component. Its XCom is the name of the run in the metadata store.
 
     Args:
         settings: all settings; the span is that of the DAG run's day.
         first: id of the task that begins the run.
+        last: id of the task that ends it.
     """
 
     ui_color = "#e8f0fe"
 
-    def __init__(self, *, settings: Settings, first: str, **kwargs):
+    def __init__(self, *, settings: Settings, first: str, last: str, **kwargs):
         super().__init__(**kwargs)
         self.settings = settings
         self.first = first
+        self.last = last
 
     def execute(self, context) -> str:
-        """Runs the component; what a user must mend is not tried again."""
+        """Runs the component; what a user must mend is not tried again, and a day without rows is skipped."""
         from pipeline.runners import airflow_tasks
 
         instance = context["ti"]
@@ -126,6 +123,12 @@ class ComponentTask(BaseOperator):
         try:
             settings = airflow_tasks.for_day(self.settings, day)
             airflow_tasks.run_component(settings, self.task_id, run_id, instance)
+            if self.task_id == _REQUEST and (awaited := airflow_tasks.awaited_approval(settings, run_id)):
+                notify(settings, Event(Kind.WAITING, instance.run_id, awaited, instance.log_url))
+            if self.task_id == self.last and (refusals := airflow_tasks.refusals(settings, run_id)):
+                notify(settings, Event(Kind.NOT_BLESSED, instance.run_id, "\n".join(refusals), instance.log_url))
+        except NothingToTrain as nothing:
+            raise AirflowSkipException(str(nothing)) from None
         except AgNewsError as error:
             raise AirflowFailException(f"{self.task_id}: {error}") from None
         return run_id
@@ -195,17 +198,15 @@ def _fingerprint(settings: Settings) -> str:
     return digest.hexdigest()[:16]
 
 
-def _on_failure(context) -> None:
-    instance = context["ti"]
-    alert(
-        "task failed", task=instance.task_id, run=instance.run_id, reason=context.get("exception"), log=instance.log_url
-    )
+def _on_failure(settings: Settings, context) -> None:
+    instance, error = context["ti"], context.get("exception")
+    # What Airflow is told stands for an error of ours, whose type says what kind of failure it is.
+    error = error.__context__ if isinstance(error, AirflowFailException) and error.__context__ else error
+    event = Event.of_error(error, instance.run_id, instance.log_url)
+    notify(settings, replace(event, message=f"{instance.task_id}: {event.message}"))
 
 
-def _on_sla_miss(dag, task_list, blocking_task_list, slas, blocking_tis) -> None:
-    alert(
-        "model is late",
-        dag=dag.dag_id,
-        missed=" ".join(task_list.split()),
-        waits_for=" ".join(blocking_task_list.split()),
-    )
+def _on_sla_miss(settings: Settings, dag, task_list, blocking_task_list, slas, blocking_tis) -> None:
+    late, blocking = " ".join(task_list.split()), " ".join(blocking_task_list.split())
+    message = f"late: {late}; waits for: {blocking}"
+    notify(settings, Event(Kind.LATE, dag.dag_id, message, "the scheduler's log"))

@@ -12,25 +12,24 @@ from pathlib import Path
 import filelock
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
-from tfx.components.example_gen import utils as spans
 from tfx.dsl.compiler.compiler import Compiler
 from tfx.dsl.compiler.constants import PIPELINE_RUN_ID_PARAMETER_NAME
 from tfx.dsl.io import fileio
 from tfx.orchestration.launcher.base_component_launcher import BaseComponentLauncher
 from tfx.orchestration.portable import runtime_parameter_utils
-from tfx.proto import example_gen_pb2
 
 from components.approval import Status
 from components.example_gen import download, sources
 from components.example_gen.sources import DataSource
+from components.example_gen.spans import is_dated, span_of_date
 from pipeline.approvals import Approvals
 from pipeline.audit import audit_log
 from pipeline.dag import create_pipeline
 from pipeline.metadata_store import connection_config
 from pipeline.runners.launching import launch
-from pipeline.runs import run_outputs
+from pipeline.runs import run_outputs, summarize
 from pipeline.settings import Settings
-from schema.errors import DataError, RunError
+from schema.errors import RunError
 
 logger = logging.getLogger(__name__)
 
@@ -65,12 +64,9 @@ def write_plan(file: str) -> None:
 
 def for_day(settings: Settings, day: date) -> Settings:
     """The settings with the span of a day, in days since 1970-01-01; as they are where the files know no spans."""
-    pattern = example_gen_pb2.Input.Split(pattern=settings.data.train_pattern or "")
-    numbered, dated, _ = spans.verify_split_pattern_specs(pattern)
-    if not (numbered or dated):
+    if not is_dated(settings.data.train_pattern or ""):
         return settings
-    span = spans.date_to_span_number(day.year, day.month, day.day)
-    return settings.model_copy(update={"data": settings.data.model_copy(update={"span": span})})
+    return settings.model_copy(update={"data": settings.data.model_copy(update={"span": span_of_date(day)})})
 
 
 def run_component(settings: Settings, component: str, run_id: str, instance) -> None:
@@ -92,7 +88,7 @@ def run_component(settings: Settings, component: str, run_id: str, instance) -> 
     pipeline = create_pipeline(settings, source)
     ir = Compiler().compile(pipeline)
     if component == ir.nodes[0].pipeline_node.node_info.id and settings.data.span is not None:
-        _require_files(source, settings.data.span)
+        source.check_span(settings.data.span)
     runtime_parameter_utils.substitute_runtime_parameter(ir, {PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
     pipeline.additional_pipeline_args[_IR] = ir
     discard_killed(settings, component, instance.run_id)
@@ -150,6 +146,17 @@ def awaited_approval(settings: Settings, run_id: str) -> str | None:
     return None
 
 
+def refusals(settings: Settings, run_id: str) -> list[str]:
+    """Why the model that a run judged was not blessed; empty where it was, or where an earlier run had judged it.
+
+    Args:
+        settings: where the metadata store is.
+        run_id: name of the run in the metadata store.
+    """
+    summary = summarize(connection_config(settings), run_id)
+    return list(summary.refusals) if summary.judged_in == run_id else []
+
+
 def _source(settings: Settings) -> DataSource:
     data = settings.data
     return sources.resolve(
@@ -161,20 +168,6 @@ def _source(settings: Settings) -> DataSource:
         synthetic_seed=data.synthetic_seed,
         download=lambda directory: download.download(directory, lambda *_: None),
     )
-
-
-def _require_files(source: DataSource, span: int) -> None:
-    if "://" in source.base:
-        return
-    for pattern in (source.train_pattern, source.test_pattern):
-        numbered, dated, _ = spans.verify_split_pattern_specs(example_gen_pb2.Input.Split(pattern=pattern))
-        of_span = spans.get_pattern_for_span_version(pattern, numbered, dated, False, span, None)
-        if not source.files(of_span):
-            year, month, day = spans.span_number_to_date(span)
-            raise DataError(
-                f"no data for {year}-{month:02}-{day:02} (span {span}): {of_span} matches no file under {source.base}; "
-                "put the day's files there, then clear this task"
-            )
 
 
 def discard_killed(settings: Settings, component: str, dag_run_id: str) -> None:

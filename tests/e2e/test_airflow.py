@@ -1,4 +1,4 @@
-"""One story in a real Airflow: two days, a day without data, a killed task, a day run anew that asks for approval."""
+"""One story in a real Airflow: two days, one without files, one without rows, a kill, and a day anew with an approval."""
 
 import json
 import re
@@ -120,17 +120,26 @@ def run_of(date):
 
 
 @pytest.fixture(scope="module")
-def story(workplace):
+def story(workplace, http_sink):
     if not AIRFLOW.exists():
         pytest.fail("Airflow is not installed: scripts/setup.sh airflow")
     for day in DAYS.values():
         workplace.make_data(f"data/{day}", rows=400)
+    empty = workplace.directory / "data/2026-01-05"
+    empty.mkdir()
+    for name in ("train.csv", "test.csv"):
+        (empty / name).touch()
     told = Story(workplace)
     told.call(AIRFLOW, "db", "migrate")
     told.first_parse, told.parse = [json.loads(told.call(sys.executable, "-c", PARSE).splitlines()[-1]) for _ in "12"]
     # A run's interval is the day before the date at which it is due.
     told.days = [told.call(AIRFLOW, "dags", "test", "agnews", date) for date in ("2026-01-02", "2026-01-03")]
-    told.no_data = told.call(AIRFLOW, "dags", "test", "agnews", "2026-01-04")
+    with http_sink() as sink:
+        told.environment["AGNEWS_ALERTS__WEBHOOK_URL"] = sink.url
+        told.no_data = told.call(AIRFLOW, "dags", "test", "agnews", "2026-01-04")
+        del told.environment["AGNEWS_ALERTS__WEBHOOK_URL"]
+    told.alerts = sink.bodies
+    told.no_rows = told.call(AIRFLOW, "dags", "test", "agnews", "2026-01-06")
     told.killed = kill_in_transform(told, "2026-01-05")
     options = ("--local", "--force", "--ignore-all-dependencies")
     told.tried_again = told.call(AIRFLOW, "tasks", "run", *options, "agnews", "Transform", run_of("2026-01-05"))
@@ -232,12 +241,21 @@ def test_a_day_without_data_fails_at_once_and_says_what_is_missing(story):
     assert states["AgNewsExampleGen"] == ("failed", 1)
     assert "success" not in {state for state, _ in states.values()}
     assert (
-        "AgNewsExampleGen: no data for 2026-01-03 (span 20456): 2026-01-03/train.csv matches no file" in story.no_data
+        "AgNewsExampleGen: data.train_pattern '{YYYY}-{MM}-{DD}/train.csv' matches no file of span 2026-01-03"
+        in story.no_data
     )
 
 
 def test_a_failed_task_reaches_the_alert_hook(story):
-    assert "task failed: task AgNewsExampleGen, run manual__2026-01-04" in story.no_data
+    [alert] = [json.loads(body)["text"] for body in story.alerts]
+    assert alert.startswith("agnews: the run failed (manual__2026-01-04")
+    assert "AgNewsExampleGen: data.train_pattern" in alert
+
+
+def test_a_day_without_rows_is_skipped(story):
+    states = story.states("2026-01-06")
+    assert {state for state, _ in states.values()} == {"skipped"}
+    assert "the span is empty" in story.no_rows
 
 
 def test_a_killed_task_that_is_tried_again_takes_up_its_execution_without_what_was_left(story):

@@ -1,4 +1,4 @@
-"""One story in a real Airflow: two days, one without files, one without rows, a kill, and a day anew with an approval."""
+"""One story in a real Airflow: two days, one without files, one without rows, a kill, and one anew with an approval."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""A tiny model that the Trainer's own code trained and exported, for what reads models."""
+"""A tiny model that the Trainer's own code trained and exported, for what reads models, and empty metadata stores."""
 
 from pathlib import Path
 
@@ -103,6 +103,27 @@ def _write_transformed(transform_output, repeats, path):
             record = tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
             for _ in range(repeats):
                 writer.write(record)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def connection(request, tmp_path):
+    """An empty metadata store: the embedded one, and one of a real PostgreSQL server where that is installed."""
+    from ml_metadata.proto import metadata_store_pb2
+
+    config = metadata_store_pb2.ConnectionConfig()
+    if request.param == "sqlite":
+        config.sqlite.filename_uri = str(tmp_path / "metadata.sqlite")
+        config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+        return config
+    server = request.getfixturevalue("postgresql")
+    name = f"test{abs(hash(tmp_path))}"
+    server.create_database(name)
+    config.postgresql.host = "127.0.0.1"
+    config.postgresql.port = str(server.port)
+    config.postgresql.dbname = name
+    config.postgresql.user = "agnews"
+    config.postgresql.password = server.password
+    return config
 
 
 @pytest.fixture

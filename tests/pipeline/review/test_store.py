@@ -11,7 +11,6 @@ from benchmarks.review_store import APPROVER, SimulatedStore
 from pipeline.review import store as store_module
 from pipeline.review.store import StoreReader
 from schema.errors import RunError
-from tests.pipeline.runners.conftest import connection, postgresql  # noqa: F401 - fixtures
 
 
 @pytest.fixture
@@ -27,7 +26,7 @@ def test_all_runs_executions_and_artifacts_are_there(snapshot, simulated):
     assert len(snapshot.artifacts) == len(simulated.store.get_artifacts())
 
 
-def test_a_database_server_is_read_as_a_file_is(connection, tmp_path):  # noqa: F811
+def test_a_database_server_is_read_as_a_file_is(connection, tmp_path):
     made = SimulatedStore(tmp_path / "files", files=1, test_rows=8, connection=connection)
     made.add_runs(2)
     reader = StoreReader(connection, max_age=-1)

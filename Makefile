@@ -13,7 +13,7 @@ SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
 	lint types format picture lock clean default dev
 
 help:  ## Say what there is.
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
 
 run: default  ## Run the whole pipeline; ARGS="--profile sample" passes options to `agnews run`.
 	@$(AGNEWS) run $(ARGS)

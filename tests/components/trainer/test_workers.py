@@ -79,6 +79,7 @@ def workers(train_rows, val_rows, recipe, transform_output, tmp_path_factory):
             "train_files": [str(place / "train.gz")],
             "eval_files": [str(place / "val.gz")],
             "model_run_dir": None,
+            "base_model": None,
             "serving_model_dir": str(directory / "model/Format-Serving"),
             "weights": str(directory / "weights.npz"),
             "facts": str(directory / "facts.json"),
@@ -98,7 +99,8 @@ def workers(train_rows, val_rows, recipe, transform_output, tmp_path_factory):
             )
         )
     try:
-        assert [process.wait(600) for process in processes] == [0, 0]
+        statuses = [process.wait(600) for process in processes]
+        assert statuses == [0, 0], "\n".join((place / index / "log").read_text() for index in "01")
     finally:
         for process in processes:
             process.kill()

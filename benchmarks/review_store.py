@@ -31,7 +31,7 @@ _NODES: tuple[tuple[str, dict[str, str], dict[str, str]], ...] = (
     (
         "ValidationGate",
         {"statistics": "statistics", "schema": "schema", "anomalies": "anomalies"},
-        {"data_blessing": "AgNewsValidationBlessing"},
+        {"data_blessing": "agnews.ValidationBlessing"},
     ),
     (
         "Transform",
@@ -55,7 +55,7 @@ _NODES: tuple[tuple[str, dict[str, str], dict[str, str]], ...] = (
             **{role: role for role in ("examples", "statistics", "model", "evaluation", "blessing", "infra_blessing")},
             "baseline_model": "baseline",
         },
-        {"model_card": "ModelCard"},
+        {"model_card": "agnews.ModelCard"},
     ),
     ("RequestApproval", {"model": "model", "model_blessing": "blessing"}, {"request": "AgNewsApprovalRequest"}),
     ("ApprovalGate", {"request": "request"}, {"approval": "AgNewsApproval"}),

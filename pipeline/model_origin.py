@@ -11,7 +11,7 @@ from pipeline.settings import Settings
 from schema.errors import DataError
 from serving.promotion.versions import pushed_versions
 
-_MODEL, _EXAMPLES, _STATISTICS, _CARD = "Model", "Examples", "ExampleStatistics", "ModelCard"
+_MODEL, _EXAMPLES, _STATISTICS, _CARD = "Model", "Examples", "ExampleStatistics", "agnews.ModelCard"
 
 
 @dataclass(frozen=True)

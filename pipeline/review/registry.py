@@ -143,7 +143,7 @@ class Registry:
 
     def _model(self, artifact: Artifact) -> Model:
         found = self._made_of_model(artifact.id)
-        card, request = found.get("ModelCard"), found.get("AgNewsApprovalRequest")
+        card, request = found.get("agnews.ModelCard"), found.get("AgNewsApprovalRequest")
         trainer = self.snapshot.maker(artifact.id)
         digest = (card.properties.get("model_sha256") if card else None) or (
             request.properties.get("fingerprint") if request else ""

@@ -64,7 +64,7 @@ def test_the_review_site_answers_a_reviewers_five_questions(story):
     """What data, what code, what evidence, who approved, what changed since the last one: each from the real run."""
     store = story.workplace.store()
     [examples] = [one for one in store.get_artifacts_by_type("Examples") if "source" in one.custom_properties]
-    [card] = store.get_artifacts_by_type("ModelCard")
+    [card] = store.get_artifacts_by_type("agnews.ModelCard")
     evidence = json.loads((Path(card.uri) / "evidence.json").read_text())
     with serving(settings_of(story.workplace.directory, root="runs")) as client:
         said = text(client.get("/served"))

@@ -18,7 +18,7 @@ def test_a_model_leads_back_to_its_rows_statistics_and_settings(recorded):
 def test_what_took_a_model_from_the_cache_is_not_what_made_it(recorded):
     recorded.write.execution("Trainer", {}, {"model": recorded.trained}, custom_config="another")
     recorded.write.execution(
-        "ModelCardGen", {"model": recorded.trained}, {"model_card": recorded.write.artifact("ModelCard", "/c")}
+        "ModelCardGen", {"model": recorded.trained}, {"model_card": recorded.write.artifact("agnews.ModelCard", "/c")}
     )
     origin = origin_of(recorded.store(), recorded.model_id)
     assert origin.training.parameters["custom_config"] != "another"

@@ -65,7 +65,7 @@ def test_other_code_is_refused_with_the_revision_to_check_out(recorded, tmp_path
     card.mkdir()
     environment = {"revision": {"commit": "abc123", "dirty": True}, "versions": {"keras": "0.1"}}
     (card / "evidence.json").write_text(json.dumps({"environment": environment}))
-    written = recorded.write.artifact("ModelCard", card)
+    written = recorded.write.artifact("agnews.ModelCard", card)
     recorded.write.execution("ModelCardGen", {"model": recorded.trained}, {"model_card": written})
     monkeypatch.setattr("pipeline.reproduction.recorded.code_version", lambda stage: "other")
     with pytest.raises(ReproductionError, match=r"check out abc123, which had changes .*--any-code"):

@@ -49,7 +49,7 @@ def test_rows_lead_to_the_latest_models_and_to_their_versions(snapshot, models):
     # Runs 8 and 9 are the last that made something of them; of the failed run nothing is left.
     assert shown == [models[6].id, models[7].id]
     assert found.runs_left_out > 0
-    assert "ModelCard" not in types(found)
+    assert "agnews.ModelCard" not in types(found)
     assert f"a{examples.id}" in found.artifacts
 
 
@@ -61,6 +61,6 @@ def test_every_node_hangs_together_with_the_artifact(snapshot):
 
 
 def test_of_what_led_to_no_model_all_is_shown(snapshot):
-    card = snapshot.of_type("ModelCard")[0]
+    card = snapshot.of_type("agnews.ModelCard")[0]
     found = downstream(snapshot, card.id, 3)
     assert list(main_line(found, card.id, up=False).artifacts) == [f"a{card.id}"]

@@ -66,7 +66,7 @@ def test_a_run_shows_its_components_with_states_and_artifacts(site, runs):
     assert "AgNewsExampleGen cached" in said
     assert "taken from the cache" in said
     assert page.text.count('class="box state-cached"') == 13
-    assert re.search(r'<a href="/lineage/\d+">ModelCard \d+</a>', page.text)
+    assert re.search(r'<a href="/lineage/\d+">agnews.ModelCard \d+</a>', page.text)
 
 
 def test_a_runs_data_has_figures_histogram_and_anomalies(site, runs):

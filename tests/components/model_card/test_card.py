@@ -81,7 +81,7 @@ def test_the_spans_of_a_window_train_together_and_the_newest_ones_test_rows_judg
         return made
 
     window = {role: [of_span(role, span) for span in (4, 3)] for role in ("examples", "statistics")}
-    card = make(**window, transformed_examples=run.inputs["transformed_examples"] * 2)
+    card, _ = make(**window, transformed_examples=run.inputs["transformed_examples"] * 2)
     rows = len(run.rows)
     assert card.data.spans == (3, 4)
     assert (card.data.rows_read, card.data.quarantined) == (166, {"bad_utf8": 6})

@@ -78,8 +78,9 @@ def store(server):
 
 
 def versions(workplace, name):
+    """Numbers of the versions, the oldest first."""
     places = (workplace.directory / f"serving-{name}/agnews").iterdir()
-    return [place.name for place in places if place.name.isdecimal()]
+    return sorted(place.name for place in places if place.name.isdecimal())
 
 
 def artifacts(store, name, kind):

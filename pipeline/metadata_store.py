@@ -1,13 +1,17 @@
-"""Where the ML Metadata store is, in the form that ML Metadata's client takes."""
+"""Where the ML Metadata store is, and how it is opened."""
 
 from pathlib import Path
 
+import tenacity
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.settings import Settings
+from schema.errors import RunError
 
 SQLITE_FILE = "metadata.sqlite"
+# Two that set up an empty database at once disturb each other; ML Metadata does not say which of its errors that is.
+_ATTEMPTS = 5
 
 
 def connection_config(settings: Settings) -> metadata_store_pb2.ConnectionConfig:
@@ -36,18 +40,49 @@ def connection_config(settings: Settings) -> metadata_store_pb2.ConnectionConfig
     return config
 
 
+def open_store(connection: metadata_store_pb2.ConnectionConfig) -> MetadataStore:
+    """The store at a connection, made where it is not there yet.
+
+    Raises:
+        RunError: it cannot be reached, or refuses; the message names place and user.
+    """
+    attempts = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(RuntimeError),
+        stop=tenacity.stop_after_attempt(_ATTEMPTS),
+        wait=tenacity.wait_random(0, 1),
+        reraise=True,
+    )
+    try:
+        return attempts(MetadataStore, connection)
+    except RuntimeError as error:
+        raise RunError(
+            f"the metadata store cannot be opened: {_place(connection)}: {str(error).strip()}; mend it, "
+            "or the settings metadata.* (`agnews config show`)"
+        ) from error
+
+
+def _place(connection: metadata_store_pb2.ConnectionConfig) -> str:
+    kind = connection.WhichOneof("config")
+    config = getattr(connection, kind)
+    if kind == "sqlite":
+        return config.filename_uri
+    database = config.dbname if kind == "postgresql" else config.database
+    return f"{kind} database {database!r} at {config.host}:{config.port} for user {config.user!r}"
+
+
 def existing_store(settings: Settings) -> MetadataStore | None:
     """The store, to be read; None for an embedded one that is not there: looking must not make it.
 
     Raises:
         SettingsError: the password file cannot be read.
+        RunError: it cannot be reached, or refuses.
     """
     if settings.metadata.backend != "sqlite":
-        return MetadataStore(connection_config(settings))
+        return open_store(connection_config(settings))
     path = Path(settings.pipeline.root) / SQLITE_FILE
     if not path.exists():
         return None
     config = metadata_store_pb2.ConnectionConfig()
     config.sqlite.filename_uri = str(path)
     config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
-    return MetadataStore(config)
+    return open_store(config)

@@ -8,6 +8,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.evaluator_report import EvaluationReport, read_report
 from components.validation_gate import Drift, ValidationBlessing, read_drift
+from pipeline.metadata_store import open_store
 
 _RUN_CONTEXT = "pipeline_run"
 
@@ -72,7 +73,7 @@ def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
     Raises:
         LookupError: the store has no such run.
     """
-    store = metadata_store.MetadataStore(connection)
+    store = open_store(connection)
     context = _run_context(store, run_id)
     outputs = _outputs_by_type(store, context.id)
     examples, evaluation = outputs.get("Examples"), outputs.get("ModelEvaluation")

@@ -5,10 +5,10 @@ import os
 
 import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
-from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from pipeline.metadata_store import open_store
 from schema.errors import RunError
 from schema.features import TRAIN, load_schema
 
@@ -25,7 +25,7 @@ def infer_from_latest_statistics(connection: metadata_store_pb2.ConnectionConfig
     Raises:
         RunError: there are no statistics yet.
     """
-    store = metadata_store.MetadataStore(connection)
+    store = open_store(connection)
     live = [a for a in store.get_artifacts_by_type("ExampleStatistics") if a.state == metadata_store_pb2.Artifact.LIVE]
     if not live:
         raise RunError("there are no statistics yet: `agnews run` makes them")

@@ -73,13 +73,12 @@ def approvals(loaded: Loaded, as_json: bool) -> None:
 
 
 def _open(loaded: Loaded) -> "Approvals":
-    from ml_metadata.metadata_store import MetadataStore
 
     from pipeline.approvals import Approvals
     from pipeline.audit import audit_log
-    from pipeline.metadata_store import connection_config
+    from pipeline.metadata_store import connection_config, open_store
 
-    return Approvals(MetadataStore(connection_config(loaded.settings)), loaded.settings, audit_log(loaded.settings))
+    return Approvals(open_store(connection_config(loaded.settings)), loaded.settings, audit_log(loaded.settings))
 
 
 def _print(requests: "list[Request]", opened: "Approvals") -> None:

@@ -97,13 +97,11 @@ def open_deployment(
         raise DataError(
             f"{destination / pusher.model_name}: no model has been pushed; run agnews run, or set pusher.destination"
         )
-    from ml_metadata.metadata_store import MetadataStore
-
     from pipeline.audit import audit_log
-    from pipeline.metadata_store import connection_config
+    from pipeline.metadata_store import connection_config, open_store
     from serving.promotion import Deployment, Server
 
-    store = MetadataStore(connection_config(loaded.settings))
+    store = open_store(connection_config(loaded.settings))
     deployment = Deployment(
         destination,
         pusher.model_name,

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
-from ml_metadata import metadata_store
 
 from components.example_gen.sources import DataSource
 from components.trainer.input_pipeline import TokenizedRows, read_rows
 from components.transform import TITLE_TOKENS, TOKEN_IDS, VOCABULARY, clean
 from pipeline.dag import create_pipeline
-from pipeline.metadata_store import connection_config
+from pipeline.metadata_store import connection_config, open_store
 from pipeline.runners import local
 from pipeline.runners.events import Watcher
 from pipeline.runners.run_id import new_run_id
@@ -59,7 +58,7 @@ def prepare(settings: Settings, source: DataSource, watcher: Watcher) -> Compari
     run_id = new_run_id()
     pipeline = create_pipeline(settings, source, until="Transform")
     local.run(pipeline, run_id, settings.pipeline.make_root(), watcher)
-    outputs = run_outputs(metadata_store.MetadataStore(connection_config(settings)), run_id)
+    outputs = run_outputs(open_store(connection_config(settings)), run_id)
     transform_output = tft.TFTransformOutput(outputs["Transform", "transform_graph"])
     examples = outputs["AgNewsExampleGen", "examples"]
     transformed = outputs["Transform", "transformed_examples"]

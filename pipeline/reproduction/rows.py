@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow as tf
-from ml_metadata.metadata_store import MetadataStore
 
 from components.example_gen.sources import DataSource
 from components.trainer.input_pipeline import read_rows
 from pipeline.dag import create_pipeline
-from pipeline.metadata_store import connection_config
+from pipeline.metadata_store import connection_config, open_store
 from pipeline.model_origin import Origin
 from pipeline.reproduction.recorded import Recorded, ingestion_options
 from pipeline.runners import local
@@ -72,7 +71,7 @@ def ingest_anew(training: Recorded, directory: Path, watcher: Watcher) -> Prepar
             )
     pipeline, run_id = create_pipeline(settings, source, until="Transform"), new_run_id()
     local.run(pipeline, run_id, directory, watcher)
-    outputs = run_outputs(MetadataStore(connection_config(settings)), run_id)
+    outputs = run_outputs(open_store(connection_config(settings)), run_id)
     examples, graph = (outputs["Transform", name] for name in ("transformed_examples", "transform_graph"))
     prepared = _prepared(examples, graph, f"ingested anew from {source.base}", training)
     assert prepared is not None

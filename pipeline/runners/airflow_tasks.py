@@ -10,7 +10,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import filelock
-from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler.compiler import Compiler
 from tfx.dsl.compiler.constants import PIPELINE_RUN_ID_PARAMETER_NAME
@@ -25,7 +24,7 @@ from components.example_gen.spans import is_dated, span_of_date
 from pipeline.approvals import Approvals
 from pipeline.audit import audit_log
 from pipeline.dag import create_pipeline
-from pipeline.metadata_store import connection_config
+from pipeline.metadata_store import connection_config, open_store
 from pipeline.runners.launching import launch
 from pipeline.runs import run_outputs, summarize
 from pipeline.settings import Settings
@@ -137,7 +136,7 @@ def awaited_approval(settings: Settings, run_id: str) -> str | None:
         settings: where the metadata store and the audit log are, and the rules.
         run_id: name of the run in the metadata store.
     """
-    store = MetadataStore(connection_config(settings))
+    store = open_store(connection_config(settings))
     [artifact] = store.get_artifacts_by_uri(run_outputs(store, run_id)["RequestApproval", "request"])
     model_id = artifact.custom_properties["model_id"].int_value
     for request in Approvals(store, settings, audit_log(settings)).requests(datetime.now(UTC)):
@@ -175,7 +174,7 @@ def discard_killed(settings: Settings, component: str, dag_run_id: str) -> None:
 
     Airflow runs one try at a time, so no such execution is alive. TFX then takes up the execution of a run once more.
     """
-    store = MetadataStore(connection_config(settings))
+    store = open_store(connection_config(settings))
     node = store.get_context_by_type_and_name("node", f"{settings.pipeline.name}.{component}")
     for execution in store.get_executions_by_context(node.id) if node else []:
         runs = [context.name for context in store.get_contexts_by_execution(execution.id)]

@@ -13,11 +13,11 @@ from pathlib import Path
 import filelock
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler import compiler, constants
-from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
+from pipeline.metadata_store import open_store
 from pipeline.runners import run_id as run_ids
 from pipeline.runners.events import ComponentEvent, ProgressEvent, State, Watcher
 from pipeline.runners.launching import launch
@@ -46,8 +46,7 @@ def run(pipeline: Pipeline, run_id: str, root: Path, watcher: Watcher) -> None:
     ir = compiler.Compiler().compile(pipeline)
     runtime_parameter_utils.substitute_runtime_parameter(ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
     with _exclusive(root):
-        with metadata.Metadata(pipeline.metadata_connection_config) as store:
-            _close_killed_executions(store.store, pipeline)
+        _close_killed_executions(open_store(pipeline.metadata_connection_config), pipeline)
         nodes = [node.pipeline_node for node in ir.nodes]
         watcher.run_began({node.node_info.id: list(node.upstream_nodes) for node in nodes})
         for node in nodes:

@@ -140,11 +140,11 @@ def story(workplace, http_sink):
         del told.environment["AGNEWS_ALERTS__WEBHOOK_URL"]
     told.alerts = sink.bodies
     told.no_rows = told.call(AIRFLOW, "dags", "test", "agnews", "2026-01-06")
+    told.versions = workplace.versions
+    told.approval = approve_when_asked(told, "2026-01-03")
     told.killed = kill_in_transform(told, "2026-01-05")
     options = ("--local", "--force", "--ignore-all-dependencies")
     told.tried_again = told.call(AIRFLOW, "tasks", "run", *options, "agnews", "Transform", run_of("2026-01-05"))
-    told.versions = workplace.versions
-    told.approval = approve_when_asked(told, "2026-01-03")
     return told
 
 

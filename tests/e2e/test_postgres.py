@@ -132,7 +132,9 @@ def test_a_pushed_version_leads_back_to_its_rows_and_to_no_other_pipelines(story
 
 
 def test_a_wrong_password_is_refused_without_being_shown(story):
-    assert story.refused.status != 0
+    assert story.refused.status == 5
+    assert "the metadata store cannot be opened: postgresql database 'metadata' at 127.0.0.1:" in story.refused.output
+    assert "Traceback" not in story.refused.output
     assert "wrong-one" not in story.refused.output
 
 

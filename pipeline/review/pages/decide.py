@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from components.approval import Status
 from pipeline.approvals import Approvals
 from pipeline.audit import audit_log
-from pipeline.metadata_store import connection_config
+from pipeline.metadata_store import connection_config, open_store
 from pipeline.review.listing import listing
 from pipeline.review.pages.models import model_of, render_model
 from pipeline.review.registry import ACCURACY
@@ -65,7 +65,7 @@ def _decide(request: Request, form: dict[str, str]) -> Response:
 
 
 def _writable_store(site: Site) -> MetadataStore:
-    return MetadataStore(connection_config(site.settings))
+    return open_store(connection_config(site.settings))
 
 
 async def _posted(request: Request) -> dict[str, str]:

@@ -16,10 +16,14 @@ _MODEL, _EXAMPLES, _STATISTICS, _CARD = "Model", "Examples", "ExampleStatistics"
 
 @dataclass(frozen=True)
 class Step:
-    """An execution with its parameters and its inputs, the first of each name."""
+    """An execution with its parameters and its inputs, one or several of each name."""
 
     execution: mlmd.Execution
-    inputs: dict[str, mlmd.Artifact]
+    inputs: dict[str, tuple[mlmd.Artifact, ...]]
+
+    def input(self, name: str) -> mlmd.Artifact | None:
+        """The first input of a name, if there is one."""
+        return next(iter(self.inputs.get(name, ())), None)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -36,9 +40,9 @@ class Origin:
         model: the artifact.
         training: the Trainer's execution.
         transform: Transform's.
-        ingestion: ExampleGen's.
-        examples: the ingested rows.
-        statistics: of these rows; None where they were not made.
+        ingestion: ExampleGen's, of the newest span.
+        ingested: the ingested rows, of each span that it was trained on, the newest last.
+        statistics: of each span's rows, as far as they were made.
         card: the model's card; None where none was written.
     """
 
@@ -46,9 +50,14 @@ class Origin:
     training: Step
     transform: Step
     ingestion: Step
-    examples: mlmd.Artifact
-    statistics: mlmd.Artifact | None
+    ingested: tuple[mlmd.Artifact, ...]
+    statistics: tuple[mlmd.Artifact, ...]
     card: mlmd.Artifact | None
+
+    @property
+    def examples(self) -> mlmd.Artifact:
+        """The newest span's rows, whose test rows judged the model."""
+        return self.ingested[-1]
 
 
 def find_model(settings: Settings, given: int) -> tuple[int, Path | None]:
@@ -77,24 +86,30 @@ def origin_of(store: MetadataStore, model_id: int) -> Origin:
         raise DataError(f"the metadata store has no model {model_id}; its models: {known}")
     training = _maker(store, model)
     transform = _maker(store, _input(training, "transform_graph"))
-    examples = _input(transform, "examples")
-    statistics = [one for one in _made_from(store, examples) if one.type == _STATISTICS]
+    _input(transform, "examples")
+    ingested = tuple(sorted(transform.inputs["examples"], key=lambda one: (_span(one), one.id)))
+    statistics = [[one for one in _made_from(store, rows) if one.type == _STATISTICS] for rows in ingested]
     cards = [one for one in _made_from(store, model) if one.type == _CARD]
     return Origin(
         model,
         training,
         transform,
-        _maker(store, examples),
-        examples,
-        statistics[-1] if statistics else None,
+        _maker(store, ingested[-1]),
+        ingested,
+        tuple(made[-1] for made in statistics if made),
         cards[-1] if cards else None,
     )
 
 
 def _input(step: Step, name: str) -> mlmd.Artifact:
-    if name not in step.inputs:
+    found = step.input(name)
+    if found is None:
         raise DataError(f"execution {step.execution.id} of the metadata store has no input {name!r}: not this pipeline")
-    return step.inputs[name]
+    return found
+
+
+def _span(examples: mlmd.Artifact) -> int:
+    return int(examples.custom_properties["span"].int_value)
 
 
 def _maker(store: MetadataStore, artifact: mlmd.Artifact) -> Step:
@@ -106,9 +121,10 @@ def _maker(store: MetadataStore, artifact: mlmd.Artifact) -> Step:
     [execution] = store.get_executions_by_id(makers[:1])
     used = [event for event in store.get_events_by_execution_ids(makers[:1]) if event.type == mlmd.Event.INPUT]
     artifacts = {one.id: one for one in store.get_artifacts_by_id([event.artifact_id for event in used])}
-    inputs: dict[str, mlmd.Artifact] = {}
+    inputs: dict[str, tuple[mlmd.Artifact, ...]] = {}
     for event in used:
-        inputs.setdefault(event.path.steps[0].key, artifacts[event.artifact_id])
+        name = event.path.steps[0].key
+        inputs[name] = (*inputs.get(name, ()), artifacts[event.artifact_id])
     return Step(execution, inputs)
 
 

@@ -12,6 +12,7 @@ from tfx.dsl.io import fileio
 
 from components.model_card.exported_model import ExportedModel
 from components.model_card.rows import Texts, read_test_rows
+from components.statistics_pool import pooled
 from pipeline.model_origin import origin_of
 from pipeline.monitoring.observations import confidence
 from pipeline.monitoring.report import CONFIDENCE, UNKNOWN_SHARE
@@ -77,14 +78,14 @@ def find_reference(store: MetadataStore, model_id: int, model: ExportedModel | N
     except DataError as error:
         return Reference(notes=[f"nothing is known of what model {model_id} was trained on: {error}"])
     training = None
-    if origin.statistics is None:
+    paths = [os.path.join(one.uri, f"Split-{TRAIN}", "FeatureStats.pb") for one in origin.statistics]
+    if len(paths) < len(origin.ingested):
         notes.append("no statistics of the training rows in the metadata store")
     else:
-        path = os.path.join(origin.statistics.uri, f"Split-{TRAIN}", "FeatureStats.pb")
         try:
-            training = tfdv.load_stats_binary(path)
-        except Exception:  # TensorFlow's file systems raise their own; where it lay is what helps.
-            notes.append(f"the statistics of the training rows are no longer at {path}")
+            training = pooled([tfdv.load_stats_binary(path) for path in paths])
+        except Exception:  # TensorFlow's file systems raise their own; where they lay is what helps.
+            notes.append(f"the statistics of the training rows are no longer at {', '.join(paths)}")
     answers = None
     if model is not None:
         answers = _answers(os.path.join(origin.examples.uri, f"Split-{TEST}"), model, rows)

@@ -8,6 +8,7 @@ from pathlib import Path
 import tensorflow as tf
 from ml_metadata.metadata_store import MetadataStore
 from tfx.components.trainer.fn_args_utils import FnArgs
+from tfx.utils import path_utils
 
 from components.model_card.rows import read_test_rows
 from components.trainer.report import FACTS_FILE
@@ -121,6 +122,7 @@ def reproduce(
 
 def _train(training: Recorded, prepared: Prepared, directory: Path, watcher: Watcher) -> Path:
     export = directory / "export" / "Format-Serving"
+    base = training.origin.training.input("base_model")
     with reports_to(watcher, "Trainer"):
         run_fn(
             FnArgs(
@@ -130,6 +132,7 @@ def _train(training: Recorded, prepared: Prepared, directory: Path, watcher: Wat
                 serving_model_dir=str(export),
                 model_run_dir=str(directory / "logs"),
                 hyperparameters=_hyperparameters(training),
+                base_model=path_utils.serving_model_path(base.uri) if base else None,
                 custom_config=training.config | {"checkpoint_root": str(directory / "checkpoints")},
             )
         )
@@ -138,7 +141,7 @@ def _train(training: Recorded, prepared: Prepared, directory: Path, watcher: Wat
 
 def _hyperparameters(training: Recorded) -> dict | None:
     """The Tuner's choice, where there was a Tuner."""
-    chosen = training.origin.training.inputs.get("hyperparameters")
+    chosen = training.origin.training.input("hyperparameters")
     if chosen is None:
         return None
     with tf.io.gfile.GFile(os.path.join(chosen.uri, _HYPERPARAMETERS)) as file:

@@ -44,8 +44,8 @@ class Prepared:
 
 def recorded_rows(training: Recorded) -> Prepared | None:
     """The rows of then, or None where their files are gone or changed."""
-    inputs = training.origin.training.inputs
-    prepared = _prepared(inputs["examples"].uri, inputs["transform_graph"].uri, "as recorded", training)
+    examples, graph = (training.origin.training.inputs[name][0].uri for name in ("examples", "transform_graph"))
+    prepared = _prepared(examples, graph, "as recorded", training)
     return prepared if prepared is not None and prepared.same is not False else None
 
 
@@ -62,12 +62,17 @@ def ingest_anew(training: Recorded, directory: Path, watcher: Watcher) -> Prepar
         AgNewsError: a stage refuses them.
     """
     origin = training.origin
+    lost = f"the prepared rows of model {origin.model.id} ({origin.training.inputs['examples'][0].uri})"
+    if len(origin.ingested) > 1:
+        raise ReproductionError(
+            f"{lost} are gone or changed; they were of {len(origin.ingested)} spans, and only one can be ingested "
+            "anew: put them back"
+        )
     source, settings = _source(origin), _settings(origin, directory)
     for pattern in (source.train_pattern, source.test_pattern):
         if not source.files(pattern):
             raise ReproductionError(
-                f"neither the prepared rows of model {origin.model.id} ({origin.training.inputs['examples'].uri}) nor "
-                f"what they were made of ({source.base}/{pattern}) is there; put the data back"
+                f"neither {lost} nor what they were made of ({source.base}/{pattern}) is there; put the data back"
             )
     pipeline, run_id = create_pipeline(settings, source, until="Transform"), new_run_id()
     local.run(pipeline, run_id, directory, watcher)
@@ -108,7 +113,7 @@ def _settings(origin: Origin, directory: Path) -> Settings:
     """Those that decide which rows there are and what becomes of them."""
     options, source = ingestion_options(origin), _source(origin)
     data = {name: options[name] for name in ("val_fraction", "max_bad_fraction", "max_chars")}
-    if "{SPAN" in source.train_pattern:
+    if source.dated:
         data |= {"path": source.base, "train_pattern": source.train_pattern, "test_pattern": source.test_pattern}
         data |= {"span": origin.ingestion.parameters["span"]}
     transform = json.loads(str(origin.transform.parameters["custom_config"]))

@@ -15,6 +15,8 @@ ACCURACY = "accuracy"
 RECALLS = tuple(f"recall_{name}" for name in CLASS_NAMES)
 """The figures that a card's artifact carries, see `components.model_card.card.headlines`."""
 
+# The model that a training began with was made of other rows.
+_BASE = "base_model"
 _GATE, _PUSHER = "ApprovalGate", "Pusher"
 _ENDED = ("COMPLETE", "CACHED")
 
@@ -50,7 +52,7 @@ class Model:
     Attributes:
         artifact: the Model.
         run: that trained it.
-        examples: the ingested rows that it was trained on.
+        ingested: the ingested rows that it was trained on, one artifact a span, in their order.
         card: its ModelCard.
         evaluation: its ModelEvaluation.
         figures: accuracy and recalls on the test rows.
@@ -63,7 +65,7 @@ class Model:
 
     artifact: Artifact
     run: Run | None
-    examples: Artifact | None
+    ingested: tuple[Artifact, ...]
     card: Artifact | None
     evaluation: Artifact | None
     figures: Mapping[str, float]
@@ -72,6 +74,15 @@ class Model:
     fingerprint: str
     approval: Approval | None
     versions: tuple[int, ...]
+
+    @property
+    def examples(self) -> Artifact | None:
+        """Of the rows that it was trained on the newest span, whose test rows judge it."""
+        return self.ingested[-1] if self.ingested else None
+
+    def rows(self, kind: str) -> int:
+        """How many rows of a kind, for instance rows_train, all spans have."""
+        return sum(int(one.properties.get(kind, 0)) for one in self.ingested)
 
     @property
     def id(self) -> int:
@@ -137,8 +148,8 @@ class Registry:
     def _by_examples(self) -> dict[int, list[Model]]:
         found: dict[int, list[Model]] = {}
         for model in self.models.values():
-            if model.examples is not None:
-                found.setdefault(model.examples.id, []).append(model)
+            for examples in model.ingested:
+                found.setdefault(examples.id, []).append(model)
         return found
 
     def _model(self, artifact: Artifact) -> Model:
@@ -151,7 +162,7 @@ class Registry:
         return Model(
             artifact=artifact,
             run=self.snapshot.runs.get(trainer.run or 0) if trainer else None,
-            examples=self._ingested(trainer),
+            ingested=self._ingested(trainer),
             card=card,
             evaluation=found.get("ModelEvaluation"),
             figures={name: card.properties[name] for name in (ACCURACY, *RECALLS) if name in card.properties}
@@ -185,20 +196,22 @@ class Registry:
         numbers = [str(one.get("pushed_version", "")) for one in pushed if one.get("pushed") == 1]
         return tuple(dict.fromkeys(int(number) for number in numbers if number.isdecimal()))
 
-    def _ingested(self, trainer: Execution | None) -> Artifact | None:
-        """Up from the Trainer to the rows that came in, through whatever stands between."""
+    def _ingested(self, trainer: Execution | None) -> tuple[Artifact, ...]:
+        """Up from the Trainer to the rows that came in, through whatever stands between but the model it began with."""
         waiting, seen = [trainer] if trainer else [], set()
+        found: dict[int, Artifact] = {}
         while waiting:
             execution = waiting.pop()
             for link in self.snapshot.inputs(execution.id):
                 artifact = self.snapshot.artifacts[link.artifact]
                 if "source" in artifact.properties:
-                    return artifact
+                    found[artifact.id] = artifact
+                    continue
                 maker = self.snapshot.maker(artifact.id)
-                if maker is not None and maker.id not in seen:
+                if maker is not None and maker.id not in seen and link.role != _BASE:
                     seen.add(maker.id)
                     waiting.append(maker)
-        return None
+        return tuple(sorted(found.values(), key=lambda one: (one.properties.get("span", 0), one.id)))
 
     def _approval(self, request: Artifact) -> Approval | None:
         if not request.properties.get("wanted"):

@@ -11,6 +11,7 @@ import random
 import re
 from dataclasses import dataclass
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
@@ -317,6 +318,31 @@ def test_each_day_is_ingested_once(story):
         if "rows_read" in a.custom_properties
     ]
     assert sorted(days) == [(1, 1), (2, 1), (2, 2), (4, 1), (6, 1), (7, 1), (8, 1), (9, 1), (10, 1), (10, 2)]
+
+
+def test_review_and_reproduction_know_all_days_of_a_window_and_the_model_that_it_began_with(story, tmp_path):
+    from pipeline.model_origin import origin_of
+    from pipeline.reproduction.reproduce import reproduce
+    from tests.pipeline.review.conftest import serving, settings_of, text
+
+    store, settings = story.room.store(), settings_of(story.room.directory, root="runs")
+    base, made = story.room.began_with(story.tenth)
+    assert base is not None
+    days = [day for day, _ in story.room.trained_on(story.tenth)]
+    assert len(days) == 2
+    origin = origin_of(store, made)
+    assert [a.custom_properties["span"].int_value - FIRST + 1 for a in origin.ingested] == days
+    assert len(origin.statistics) == 2
+
+    spans = [FIRST + day - 1 for day in days]
+    with serving(settings) as client:
+        assert f"spans {spans[0]}, {spans[1]} of" in text(client.get(f"/models/{made}"))
+        for span in spans:
+            assert f"model {made}" in text(client.get(f"/spans/{span}"))
+
+    again = reproduce(settings, store, made, tmp_path, Mock())
+    assert again.same_rows
+    assert again.same
 
 
 def test_people_are_told_of_what_needs_them_and_of_nothing_else(story):

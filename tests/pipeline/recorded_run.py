@@ -20,24 +20,30 @@ class _Writer:
     def __init__(self, store):
         self.store = store
 
-    def artifact(self, kind, uri):
+    def artifact(self, kind, uri, **properties):
         type_id = self.store.put_artifact_type(mlmd.ArtifactType(name=kind))
         artifact = mlmd.Artifact(type_id=type_id, uri=str(uri), state=mlmd.Artifact.LIVE)
+        _set(artifact, properties)
         [artifact.id] = self.store.put_artifacts([artifact])
         return artifact
 
     def execution(self, kind, inputs, outputs, **properties):
+        """`inputs` and `outputs` are artifacts, or lists of them, by name."""
         execution = mlmd.Execution(type_id=self.store.put_execution_type(mlmd.ExecutionType(name=kind)))
         execution.last_known_state = mlmd.Execution.COMPLETE
-        for name, value in properties.items():
-            field = "int_value" if isinstance(value, int) else "string_value"
-            setattr(execution.custom_properties[name], field, value)
+        _set(execution, properties)
         events = [
-            (artifact, mlmd.Event(type=direction, path=mlmd.Event.Path(steps=[{"key": name}, {"index": 0}])))
+            (artifact, mlmd.Event(type=direction, path=mlmd.Event.Path(steps=[{"key": name}, {"index": index}])))
             for direction, artifacts in ((INPUT, inputs), (OUTPUT, outputs))
-            for name, artifact in artifacts.items()
+            for name, given in artifacts.items()
+            for index, artifact in enumerate(given if isinstance(given, list) else [given])
         ]
         self.store.put_execution(execution, events, [])
+
+
+def _set(node, properties):
+    for name, value in properties.items():
+        setattr(node.custom_properties[name], "int_value" if isinstance(value, int) else "string_value", value)
 
 
 def record(exported, transform_output, trainer_settings, texts, place):

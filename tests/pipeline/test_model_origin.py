@@ -9,10 +9,29 @@ from schema.errors import DataError
 def test_a_model_leads_back_to_its_rows_statistics_and_settings(recorded):
     origin = origin_of(recorded.store(), recorded.model_id)
     assert origin.examples.uri == str(recorded.examples)
-    assert origin.statistics.uri.endswith("statistics")
-    assert origin.training.inputs["examples"].uri == str(recorded.transformed)
+    assert [one.uri for one in origin.statistics] == [f"{recorded.examples.parent}/statistics"]
+    assert origin.training.input("examples").uri == str(recorded.transformed)
     assert '"architecture": "lstm"' in origin.training.parameters["custom_config"]
     assert origin.card is None
+
+
+def test_a_model_of_a_window_leads_back_to_the_rows_of_each_span(recorded):
+    write = recorded.write
+    spans = {number: write.artifact("Examples", f"/span-{number}", span=number) for number in (8, 7)}
+    for number, rows in spans.items():
+        write.execution("AgNewsExampleGen", {}, {"examples": rows}, span=number)
+        write.execution(
+            "StatisticsGen", {"examples": rows}, {"statistics": write.artifact("ExampleStatistics", f"/of-{number}")}
+        )
+    graph, prepared = write.artifact("TransformGraph", "/graph"), write.artifact("Examples", "/prepared")
+    trained = write.artifact("Model", "/model")
+    write.execution("Transform", {"examples": list(spans.values())}, {"transform_graph": graph, "examples": prepared})
+    write.execution("Trainer", {"transform_graph": graph, "examples": prepared}, {"model": trained})
+    origin = origin_of(recorded.store(), trained.id)
+    assert [rows.uri for rows in origin.ingested] == ["/span-7", "/span-8"]
+    assert [one.uri for one in origin.statistics] == ["/of-7", "/of-8"]
+    assert origin.examples.uri == "/span-8"
+    assert origin.ingestion.parameters["span"] == 8
 
 
 def test_what_took_a_model_from_the_cache_is_not_what_made_it(recorded):

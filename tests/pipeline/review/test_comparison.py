@@ -93,7 +93,7 @@ def test_settings_code_and_data_that_differ_are_named_with_both_values(simulated
     assert Difference("epochs", "3", "4") in settings
     assert {one.name for one in settings} == {"epochs"}
     assert {one.name for one in changed_data(first, last)} == {
-        "span",
+        "spans",
         "rows read",
         "rows quarantined",
         "words in the vocabulary",

@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -43,6 +44,8 @@ from pipeline.settings_sources import Loaded
 from schema.errors import SettingsError
 
 BINARY, ADDRESS = "TF_SERVING_BINARY", "TF_SERVING_ADDRESS"
+# An IPv6 address stands in brackets and has colons of its own.
+_HOST_AND_PORTS = re.compile(r"(\[[^]]+\]|[^:\[\]]+):(\d+)(?::(\d+))?")
 REQUESTS, SWAPS = "requests", "swaps"
 _BATCHING_FLAGS = (
     "--enable_batching",
@@ -154,13 +157,13 @@ def _address() -> dict[str, Endpoint]:
     address = os.environ.get(ADDRESS)
     if not address:
         return {}
-    host, *ports = address.split(":")
     if os.environ.get(BINARY):
         raise SettingsError(f"{BINARY} and {ADDRESS} are both set: unset one")
-    if not (host and 0 < len(ports) < 3 and all(port.isdecimal() for port in ports)):
+    found = _HOST_AND_PORTS.fullmatch(address)
+    if not found:
         raise SettingsError(f"{ADDRESS} is {address!r}; expected HOST:GRPC_PORT or HOST:GRPC_PORT:REST_PORT")
-    rest = f"{host}:{ports[1]}" if len(ports) == 2 else None
-    return {REAL: Endpoint(f"{host}:{ports[0]}", rest)}
+    host, port, rest_port = found.groups()
+    return {REAL: Endpoint(f"{host}:{port}", f"{host}:{rest_port}" if rest_port else None)}
 
 
 def _measure_requests(place: _Place, plan: _Plan, elsewhere: dict[str, Endpoint], console: Console) -> Results:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli.server_options import asked_server_options
 from schema.errors import DataError
 
 if TYPE_CHECKING:
@@ -34,23 +35,17 @@ def canary() -> None:
     help="News items: with classes as the training data (CSV, Parquet), or without (CSV with a header, JSON Lines).",
 )
 @click.option("--rows", type=click.IntRange(min=1), help="Ask no more than so many, drawn at random  [all]")
-@click.option("--server", "address", default="localhost:8500", show_default=True, metavar="HOST:PORT", help="gRPC.")
-@click.option("--model-name", default="agnews", show_default=True, help="Name the server knows the model by.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True, help="Seconds a request."
-)
+@asked_server_options
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the drawing and of the order.")
 @click.option("--examples", type=click.IntRange(min=0), default=10, show_default=True, help="Changed items to show.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, with all changed items.")
 def report(
     path: Path,
     rows: int | None,
-    address: str,
-    model_name: str,
-    timeout: float,
     seed: int,
     examples: int,
     as_json: bool,
+    client_options: dict[str, Any],
 ) -> None:
     """Send a file's items to the labels stable and canary, and compare answers and latencies.
 
@@ -70,7 +65,7 @@ def report(
         click.echo(f"{len(bad)} bad rows are left out; the first is {bad[0]}", err=True)
     if rows is not None and rows < len(items):
         items = random.Random(seed).sample(items, rows)
-    with Client(address, model_name=model_name, timeout=timeout) as client, _progress(len(items)) as advance:
+    with Client(**client_options) as client, _progress(len(items)) as advance:
         answers = ask_both(client, items, seed=seed, advance=advance)
     from pipeline.canary_report import evaluate
 

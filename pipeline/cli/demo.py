@@ -1,6 +1,5 @@
 """`agnews demo`: a web page over a served model."""
 
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import click
 from pipeline.cli.options import settings_options
 from pipeline.cli.server_options import server_options
 from pipeline.settings_sources import Loaded
-from schema.errors import RunError
 
 
 @click.command(epilog="Example:  agnews demo --server localhost:8500 --port 8080")
@@ -28,6 +26,7 @@ def demo(loaded: Loaded, host: str, port: int, client_options: dict[str, Any]) -
 
     from serving.client import AsyncClient
     from serving.demo import Demo, make_app
+    from serving.listening import host_port, listen
 
     pusher = loaded.settings.pusher
     page = Demo(
@@ -37,10 +36,6 @@ def demo(loaded: Loaded, host: str, port: int, client_options: dict[str, Any]) -
         model_base=Path(pusher.destination) / pusher.model_name,
         server=client_options["address"],
     )
-    try:
-        listening = socket.create_server((host, port))
-    except OSError as error:
-        raise RunError(f"{host}:{port}: {error.strerror}; name another with --host and --port") from error
-    with listening:
-        click.echo(f"http://{host}:{listening.getsockname()[1]}  (Ctrl-C ends it)")
+    with listen(host, port, "--host and --port") as listening:
+        click.echo(f"http://{host_port(host, listening.getsockname()[1])}  (Ctrl-C ends it)")
         uvicorn.Server(uvicorn.Config(make_app(page), log_level="warning")).run(sockets=[listening])

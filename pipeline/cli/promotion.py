@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import settings_options
+from pipeline.cli.server_options import ServerAddress, tls_options
 from pipeline.settings_sources import Loaded
 from schema.audit import identity, readable
 from schema.errors import DataError
@@ -16,20 +17,28 @@ from schema.errors import DataError
 if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore
 
+    from serving.client import Tls
     from serving.promotion import Deployment, Record, Signature
 
 # Seconds that a server may take to answer when nothing has to be loaded.
 _ANSWER_SECONDS = 10.0
 
-server_option = click.option(
-    "--server", "address", metavar="HOST:PORT", help="gRPC address of a running server to ask, and to tell of a change."
-)
+
+def running_server_options(command: Callable) -> Callable:
+    """Adds `--server` and the options of TLS; passes `address`, None without a server, and `tls`."""
+    server = click.option(
+        "--server",
+        "address",
+        type=ServerAddress(),
+        help="gRPC address of a running server to ask, and to tell of a change.",
+    )
+    return server(tls_options(command))
 
 
 def _signed_options(command: Callable) -> Callable:
-    """Adds `--server`, `--by`, `--reason` and the settings' options; passes `deployment` and `signature`."""
+    """Adds `--server`, TLS, `--by`, `--reason` and the settings' options; passes `deployment` and `signature`."""
 
-    @server_option
+    @running_server_options
     @click.option("--by", help="Who makes the change, for the record  [default: $AGNEWS_IDENTITY or user@host]")
     @click.option("--reason", default="", help="Why, for the record.")
     @settings_options
@@ -38,6 +47,7 @@ def _signed_options(command: Callable) -> Callable:
         *,
         loaded: Loaded,
         address: str | None,
+        tls: "Tls | None",
         by: str | None,
         reason: str,
         timeout=_ANSWER_SECONDS,
@@ -46,7 +56,7 @@ def _signed_options(command: Callable) -> Callable:
     ):
         from serving.promotion import Signature
 
-        deployment, _ = open_deployment(loaded, address, timeout, poll_seconds)
+        deployment, _ = open_deployment(loaded, address, tls, timeout, poll_seconds)
         signature = Signature(readable(by or identity()), readable(reason))
         return command(deployment=deployment, signature=signature, **rest)
 
@@ -73,13 +83,18 @@ def _waiting_options(command: Callable) -> Callable:
 
 
 def open_deployment(
-    loaded: Loaded, address: str | None, timeout: float = _ANSWER_SECONDS, poll_seconds: float = 0.0
+    loaded: Loaded,
+    address: str | None,
+    tls: "Tls | None",
+    timeout: float = _ANSWER_SECONDS,
+    poll_seconds: float = 0.0,
 ) -> "tuple[Deployment, MetadataStore]":
     """The serving directory that the settings name, and the metadata store that keeps its records.
 
     Args:
         loaded: the settings.
         address: host:port of a running server, or None.
+        tls: how the connection to it is encrypted; None: it is not.
         timeout: seconds that it may take.
         poll_seconds: seconds within which servers have read models.config.
 
@@ -106,7 +121,7 @@ def open_deployment(
         destination,
         pusher.model_name,
         store,
-        server=Server(address, timeout) if address else None,
+        server=Server(address, timeout, tls) if address else None,
         poll_seconds=poll_seconds,
         pause=_pause,
         audit=audit_log(loaded.settings),

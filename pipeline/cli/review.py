@@ -9,7 +9,6 @@ import click
 
 from pipeline.cli.options import settings_options
 from pipeline.settings_sources import REVIEW_TOKEN, Loaded
-from schema.errors import RunError
 
 if TYPE_CHECKING:
     from pipeline.review.security import Tokens
@@ -43,13 +42,10 @@ def review(
     read-only.
     """
     from pipeline.review.security import read_tokens
+    from serving.listening import listen
 
     tokens = read_tokens(token, token_file)
-    try:
-        listening = socket.create_server((host, port))
-    except OSError as error:
-        raise RunError(f"{host}:{port}: {error.strerror}; name another with --host and --port") from error
-    with listening:
+    with listen(host, port, "--host and --port") as listening:
         _serve(loaded.settings, tokens, listening, (host, *names))
 
 
@@ -59,6 +55,7 @@ def _serve(settings: "Settings", tokens: "Tokens", listening: socket.socket, nam
 
     from pipeline.review.app import make_app
     from pipeline.review.site import Site
+    from serving.listening import host_port
 
     site = Site(settings, tokens)
     runs = len(site.registry().runs)
@@ -66,14 +63,10 @@ def _serve(settings: "Settings", tokens: "Tokens", listening: socket.socket, nam
         click.echo("There are no runs yet; agnews run makes one, and the site then shows it.")
     host, port = names[0], listening.getsockname()[1]
     rights = "approvals need a token" if tokens else "read-only"
-    click.echo(f"http://{_shown(host)}:{port}  ({runs:,} runs; {rights}; Ctrl-C ends it)")
+    click.echo(f"http://{host_port(host, port)}  ({runs:,} runs; {rights}; Ctrl-C ends it)")
     if not _is_loopback(host):
         click.echo("Whoever reaches this address reads all of it, unencrypted: put a proxy with TLS and log-in before.")
     uvicorn.Server(uvicorn.Config(make_app(site, names), log_level="warning")).run(sockets=[listening])
-
-
-def _shown(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,6 +1,7 @@
 """The options of every command that asks a model server."""
 
 import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,45 @@ from typing import Any
 import click
 
 _PEM = click.Path(path_type=Path, dir_okay=False)
+# An IPv6 address has colons of its own and stands in brackets.
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.%\w]+\]|[^:\[\]/]+):\d+|unix:.+")
 
 
-def server_options(command: Callable) -> Callable:
-    """Adds the server's address, TLS, timeout and canary share; passes `client_options`, keywords of a client."""
+class ServerAddress(click.ParamType):
+    """The address of a gRPC interface: `host:port`, `[::1]:port` or `unix:/path`."""
+
+    name = "HOST:PORT"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not _ADDRESS.fullmatch(value):
+            self.fail(f"{value!r}: expected HOST:PORT, with an IPv6 address [ADDRESS]:PORT, or unix:PATH", param, ctx)
+        return value
+
+
+def tls_options(command: Callable) -> Callable:
+    """Adds `--tls` and its files; passes `tls`, a serving.client.Tls or None for plain text."""
+
+    @click.option("--tls", "encrypt", is_flag=True, help="Encrypt; trust the usual authorities, or --tls-ca's.")
+    @click.option("--tls-ca", type=_PEM, help="PEM file of the authority to trust; implies --tls.")
+    @click.option("--tls-cert", type=_PEM, help="PEM file of the client's own certificate; implies --tls.")
+    @click.option("--tls-key", type=_PEM, help="PEM file of its private key.")
+    @functools.wraps(command)
+    def with_tls(
+        *args: Any, encrypt: bool, tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None, **kwargs: Any
+    ):
+        from serving.client import Tls
+
+        wanted = encrypt or tls_ca or tls_cert or tls_key
+        return command(*args, tls=Tls(tls_ca, tls_cert, tls_key) if wanted else None, **kwargs)
+
+    return with_tls
+
+
+def asked_server_options(command: Callable) -> Callable:
+    """Adds the server's address, TLS, the model's name and a timeout; passes `client_options`, keywords of a Client."""
 
     @click.option(
-        "--server", "address", default="localhost:8500", show_default=True, metavar="HOST:PORT", help="gRPC address."
+        "--server", "address", type=ServerAddress(), default="localhost:8500", show_default=True, help="gRPC."
     )
     @click.option("--model-name", default="agnews", show_default=True, help="Name the server knows the model by.")
     @click.option(
@@ -24,40 +57,29 @@ def server_options(command: Callable) -> Callable:
         show_default=True,
         help="Seconds for the answers to one call, retries included.",
     )
-    @click.option("--tls", is_flag=True, help="Encrypt; trust the usual authorities unless --tls-ca names another.")
-    @click.option("--tls-ca", type=_PEM, help="PEM file of the authority to trust; implies --tls.")
-    @click.option("--tls-cert", type=_PEM, help="PEM file of the client's own certificate; implies --tls.")
-    @click.option("--tls-key", type=_PEM, help="PEM file of its private key.")
+    @tls_options
+    @functools.wraps(command)
+    def with_client_options(*args: Any, address: str, model_name: str, timeout: float, tls: Any, **kwargs: Any):
+        client_options = {"address": address, "model_name": model_name, "timeout": timeout, "tls": tls}
+        return command(*args, client_options=client_options, **kwargs)
+
+    return with_client_options
+
+
+def server_options(command: Callable) -> Callable:
+    """As `asked_server_options`, with the share of requests that go to the canary."""
+
+    @asked_server_options
     @click.option(
         "--canary-share",
         type=click.FloatRange(0, 1),
         help="Send this share of the requests to the label canary, the others to stable.",
     )
     @functools.wraps(command)
-    def with_client_options(
-        *args: Any,
-        address: str,
-        model_name: str,
-        timeout: float,
-        tls: bool,
-        tls_ca: Path | None,
-        tls_cert: Path | None,
-        tls_key: Path | None,
-        canary_share: float | None,
-        **kwargs: Any,
-    ):
-        from serving.client import Canary, Tls
+    def with_canary(*args: Any, client_options: dict[str, Any], canary_share: float | None, **kwargs: Any):
+        from serving.client import Canary
 
-        host, _, port = address.rpartition(":")
-        if not host or not (port.isdecimal() or host == "unix"):
-            raise click.BadParameter(f"{address!r}: expected HOST:PORT or unix:PATH", param_hint="--server")
-        client_options = {
-            "address": address,
-            "model_name": model_name,
-            "timeout": timeout,
-            "tls": Tls(tls_ca, tls_cert, tls_key) if tls or tls_ca or tls_cert or tls_key else None,
-            "canary": None if canary_share is None else Canary(canary_share),
-        }
-        return command(*args, client_options=client_options, **kwargs)
+        canary = None if canary_share is None else Canary(canary_share)
+        return command(*args, client_options=client_options | {"canary": canary}, **kwargs)
 
-    return with_client_options
+    return with_canary

@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.options import settings_options
-from pipeline.cli.promotion import open_deployment, server_option
+from pipeline.cli.promotion import open_deployment, running_server_options
 from pipeline.settings_sources import Loaded
 
 if TYPE_CHECKING:
     from pipeline.version_overview import VersionOverview
+    from serving.client import Tls
 
 _PLAIN_WIDTH = 180
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 @click.command(epilog="Example:  agnews versions --server localhost:8500")
-@server_option
+@running_server_options
 @click.option("--json", "as_json", is_flag=True, help="Print everything that is known, as JSON.")
 @settings_options
-def versions(loaded: Loaded, address: str | None, as_json: bool) -> None:
+def versions(loaded: Loaded, address: str | None, tls: "Tls | None", as_json: bool) -> None:
     """List the pushed versions, lowest first.
 
     What is served is read from models.config and, with --server, asked of a running server. Accuracy is of the test
@@ -33,7 +34,7 @@ def versions(loaded: Loaded, address: str | None, as_json: bool) -> None:
     """
     from pipeline.version_overview import overview
 
-    deployment, store = open_deployment(loaded, address)
+    deployment, store = open_deployment(loaded, address, tls)
     rows = overview(deployment, store)
     if as_json:
         click.echo(json.dumps([_plain(row) for row in rows], indent=2, ensure_ascii=False))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import grpc
 from tensorflow_serving.config import model_server_config_pb2
 
+from serving.client.connection import Tls
 from serving.client.protos import GetModelStatusRequest, ModelServiceStub, ModelVersionStatus, ReloadConfigRequest
 from serving.promotion.errors import PromotionError
 
@@ -40,12 +41,17 @@ class Server:
     Args:
         address: host:port of its gRPC interface.
         timeout: seconds that a call, or the loading of versions, may take.
+        tls: for an encrypted connection.
+
+    Raises:
+        ClientError: a file of `tls` cannot be read.
     """
 
-    def __init__(self, address: str, timeout: float):
+    def __init__(self, address: str, timeout: float, tls: Tls | None = None):
         self.address = address
         self._timeout = timeout
-        self._stub = ModelServiceStub(grpc.insecure_channel(address))
+        channel = grpc.secure_channel(address, tls.credentials()) if tls else grpc.insecure_channel(address)
+        self._stub = ModelServiceStub(channel)
 
     def states(self, model_name: str) -> dict[int, VersionState]:
         """The versions that the server knows of, and their states. Empty when it does not know the model."""

@@ -24,7 +24,9 @@ class BatchingOptions:
 
     Attributes:
         max_batch_size: rows of a batch.
-        batch_timeout_micros: how long the first request of a batch waits for others while a thread is free.
+        batch_timeout_micros: how long at most the first request of a batch waits for others while a thread is free.
+            TensorFlow Serving always waits so long; here a request that came alone waits only while requests come
+            in company, so that a lone client does not pay for a batch that never comes.
         max_enqueued_batches: batches that may wait; a request beyond them is UNAVAILABLE.
         num_batch_threads: batches that run at once.
         allowed_batch_sizes: batches are padded to the next of these; none pads nothing.
@@ -99,6 +101,7 @@ class Batcher:
         self._queuing_latency = metrics.queuing_latency.labels(options.thread_pool_name)
         self._queues: dict[tuple, _Queue] = {}
         self._changed = threading.Condition()
+        self._company = False  # Whether the last batch was of more than one request.
         self._closed = False
         self._threads = [
             threading.Thread(target=self._work, name=f"batch-{number}", daemon=True)
@@ -167,8 +170,7 @@ class Batcher:
             del taken, run, tasks
 
     def _take(self) -> tuple[Run, list[_Task]] | None:
-        """Waits for a batch that is full or old enough; None when the batcher is closed."""
-        timeout = self._options.batch_timeout_micros / 1e6
+        """Waits for a batch that is full, old enough or alone; None when the batcher is closed."""
         with self._changed:
             while True:
                 if not self._queues:
@@ -177,7 +179,7 @@ class Batcher:
                     self._changed.wait()
                     continue
                 key, queue = min(self._queues.items(), key=lambda item: self._due(item[1]))
-                wait = self._due(queue) + timeout - time.monotonic()
+                wait = self._due(queue) + self._timeout() - time.monotonic()
                 if wait <= 0 or self._closed:
                     tasks = self._pop(queue)
                     if not queue.tasks:
@@ -189,6 +191,11 @@ class Batcher:
         """When the queue's oldest request came; before all time when it fills a batch."""
         return float("-inf") if queue.rows >= self._options.max_batch_size else queue.tasks[0].enqueued
 
+    def _timeout(self) -> float:
+        """Seconds that the oldest request waits for company: none where there has been none and none is in sight."""
+        alone = not self._company and sum(len(queue.tasks) for queue in self._queues.values()) == 1
+        return 0.0 if alone else self._options.batch_timeout_micros / 1e6
+
     def _pop(self, queue: _Queue) -> list[_Task]:
         tasks = [queue.tasks.popleft()]
         rows = tasks[0].rows
@@ -196,6 +203,7 @@ class Batcher:
             tasks.append(queue.tasks.popleft())
             rows += tasks[-1].rows
         queue.rows -= rows
+        self._company = len(tasks) > 1
         return tasks
 
     def _process(self, run: Run, tasks: list[_Task]) -> None:

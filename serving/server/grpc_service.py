@@ -13,9 +13,12 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[i
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from schema.errors import RunError
+from serving.listening import host_port, listen
 from serving.server.service import Service
 from serving.server.status import RequestError
 
+_OPTIONS = "--host and --port"
 _SERVED = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 
 
@@ -76,7 +79,8 @@ class GrpcServer:
         self,
         service: Service,
         *,
-        address: str,
+        host: str,
+        port: int,
         socket_path: str | None,
         threads: int,
         options: dict[str, int | str],
@@ -87,7 +91,8 @@ class GrpcServer:
 
         Args:
             service: what answers.
-            address: host:port, with port 0 for a free one.
+            host: address to listen at, IPv4 or IPv6.
+            port: 0 takes a free one.
             socket_path: of a Unix socket to listen on as well.
             threads: requests that are worked on at once.
             options: channel arguments of gRPC.
@@ -95,7 +100,8 @@ class GrpcServer:
             health_service: whether to serve grpc.health.v1.
 
         Raises:
-            RuntimeError: an address is taken or not one.
+            RunError: the address is taken or not one.
+            RuntimeError: the socket's path is not one.
         """
         pool = futures.ThreadPoolExecutor(threads, thread_name_prefix="grpc")
         self._server = grpc.server(pool, options=list(options.items()))
@@ -108,7 +114,7 @@ class GrpcServer:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
             names.append(health.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
-        self.port = self._bind(address, ssl)
+        self.port = self._bind(host, port, ssl)
         if socket_path:
             self._server.add_insecure_port(f"unix:{socket_path}")
 
@@ -123,15 +129,24 @@ class GrpcServer:
         self._health.enter_graceful_shutdown()
         self._server.stop(grace_seconds).wait()
 
-    def _bind(self, address: str, ssl: Any) -> int:
-        if ssl is None:
-            return self._server.add_insecure_port(address)
-        credentials = grpc.ssl_server_credentials(
+    def _bind(self, host: str, port: int, ssl: Any) -> int:
+        address = host_port(host, port)
+        try:
+            if ssl is None:
+                return self._server.add_insecure_port(address)
+            return self._server.add_secure_port(address, self._credentials(ssl))
+        except RuntimeError as error:
+            # gRPC does not say why; an ordinary socket does.
+            listen(host, port, _OPTIONS).close()
+            raise RunError(f"gRPC cannot listen at {address}; name another with {_OPTIONS}") from error
+
+    @staticmethod
+    def _credentials(ssl: Any) -> grpc.ServerCredentials:
+        return grpc.ssl_server_credentials(
             [(ssl.server_key.encode(), ssl.server_cert.encode())],
             root_certificates=ssl.custom_ca.encode() or None,
             require_client_auth=ssl.client_verify,
         )
-        return self._server.add_secure_port(address, credentials)
 
 
 def _describe_services() -> None:

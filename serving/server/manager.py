@@ -28,7 +28,7 @@ from serving.server.status import (
     invalid,
     not_found,
 )
-from serving.server.versions import Model, State, Version, failing, to_be_made
+from serving.server.versions import Model, State, Version, failing, settled, to_be_made
 
 _log = logging.getLogger(__name__)
 
@@ -53,9 +53,20 @@ class ManagerOptions:
 class Manager:
     """Keeps the versions in memory that the configuration asks for; a thread of its own loads them."""
 
-    def __init__(self, load: Callable[[str, int, str], Servable], options: ManagerOptions):
-        """`load` makes a servable of a model's name, a version's number and its directory."""
+    def __init__(
+        self,
+        load: Callable[[str, int, str], Servable],
+        options: ManagerOptions,
+        left: Callable[[str, int, str], None] = lambda model, number, directory: None,
+    ):
+        """
+        Args:
+            load: makes a servable of a model's name, a version's number and its directory.
+            options: when versions are looked for.
+            left: told the same of a version that is not wanted any more and not in memory, maybe more than once.
+        """
         self._load_servable = load
+        self._left = left
         self._options = options
         self._models: dict[str, Model] = {}
         self._labels: dict[str, dict[str, int]] = {}
@@ -103,16 +114,19 @@ class Manager:
         self._look.set()
 
     def wait_available(self, deadline: float = float("inf")) -> None:
-        """Waits until each configured model has a version that serves.
+        """Waits until each configured model serves what its present configuration wants.
+
+        That is, until each wanted version was tried and one of them serves: one that serves on from a configuration
+        before this one does not count.
 
         Raises:
             RequestError: UNKNOWN when a model's versions cannot be loaded, DEADLINE_EXCEEDED at the deadline
                 (time.monotonic()), UNAVAILABLE when the server is closed.
         """
         with self._changed:
-            while waiting := [name for name, model in self._models.items() if not (model.removed or model.available)]:
-                for name in waiting:
-                    self._raise_if_hopeless(self._models[name])
+            while waiting := [model for model in self._models.values() if not settled(model)]:
+                for model in waiting:
+                    self._raise_if_hopeless(model)
                 if self._closed:
                     raise RequestError(grpc.StatusCode.UNAVAILABLE, "the server is shutting down")
                 if not self._changed.wait(min(deadline - time.monotonic(), 3600)) and time.monotonic() >= deadline:
@@ -300,8 +314,10 @@ class Manager:
 
     def _drop_unwanted(self, model: Model, wanted: dict[int, str]) -> None:
         for version in list(model.versions.values()):
-            if version.number not in wanted and version.state in (State.START, State.LOADING):
+            never_loaded = version.state in (State.START, State.LOADING) or version.given_up
+            if version.number not in wanted and never_loaded:
                 self._set(version, State.END, version.error)
+                self._left(version.model, version.number, version.directory)
         if not wanted or any(number in wanted for number in model.available):
             for version in [version for number, version in model.available.items() if number not in wanted]:
                 self._start_unload(model, version)
@@ -321,6 +337,7 @@ class Manager:
             servable, version.servable = version.servable, None
         assert servable is not None
         servable.close()
+        self._left(version.model, version.number, version.directory)
         self._set(version, State.END)
         self._look.set()  # It may have become wanted again.
         _log.info("unloaded model=%s version=%d", version.model, version.number)

@@ -1,7 +1,8 @@
 """Prometheus metrics under TensorFlow Serving's names.
 
 Source of names, labels and buckets: tensorflow/serving, servables/tensorflow/util.cc, saved_model_warmup_util.cc,
-core/request_logger.cc, machine_learning_metadata.cc and batching/batching_session.cc; a slash there is a colon here.
+core/request_logger.cc, machine_learning_metadata.cc and batching/batching_session.cc; of TensorFlow,
+cc/saved_model/loader.cc; a slash there is a colon here.
 Times are microseconds.
 """
 
@@ -50,6 +51,12 @@ class Metrics:
             "request_log_count", "Sampled requests by what became of their log.", "model_name", "status_code"
         )
         self.examples = self._counter("request_example_count_total", "tf.Examples in requests.", "model")
+        self.load_attempts = _Counter(
+            ":tensorflow:cc:saved_model:load_attempt_count",
+            "Tries to load a SavedModel, by what became of them.",
+            ("model_path", "status"),
+            registry=self._registry,
+        )
         self.warmup_latency = self._histogram(
             "model_warmup_latency", "Microseconds of a warm-up.", _LATENCY_BUCKETS, "model_path", "status"
         )
@@ -69,6 +76,12 @@ class Metrics:
             "batching_session:processed_batch_size", "Rows of a batch, padding included.", _SIZE_BUCKETS
         )
         self.batches = self._counter("batching_session:wrapped_run_count", "Batches that were run.")
+
+    def forget_version(self, model: str, version: int, path: str) -> None:
+        """Removes the series of a version that has left memory: they would pile up with each push."""
+        self.mlmd.remove_by_labels({"model_name": model, "version": str(version)})
+        for metric in (self.warmup_latency, self.load_attempts):
+            metric.remove_by_labels({"model_path": path})
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""

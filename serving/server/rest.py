@@ -23,6 +23,7 @@ from tensorflow_serving.apis import (
     model_pb2,
 )
 
+from serving.listening import listen
 from serving.server import rest_json
 from serving.server.metrics import Metrics
 from serving.server.service import Service
@@ -134,9 +135,9 @@ class RestServer:
         """Binds; port 0 takes a free one.
 
         Raises:
-            OSError: the address is taken or not one.
+            RunError: the address is taken or not one.
         """
-        self._socket = socket.create_server((host, port), backlog=1024)
+        self._socket = listen(host, port, "--host and --rest_api_port", backlog=1024)
         # asyncio sets this on sockets that it makes itself; without it an answer waits 40 ms for the client's ACK.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port: int = self._socket.getsockname()[1]

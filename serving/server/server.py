@@ -47,7 +47,7 @@ class ModelServer:
         batching = self._options.batching
         self._batcher = Batcher(batching, self._metrics) if batching else None
         self._stopping = threading.Event()
-        self._manager = Manager(self._load, self._options.manager)
+        self._manager = Manager(self._load, self._options.manager, self._metrics.forget_version)
         self._request_log = RequestLog(self._manager, self._metrics, keep_days=flags.request_log_keep_days)
         self._service = Service(
             self._manager,
@@ -82,7 +82,7 @@ class ModelServer:
         try:
             self._manager.wait_available()
             self._open_ports()
-        except (RequestError, RuntimeError, OSError) as error:
+        except (RequestError, RunError, RuntimeError) as error:
             self.stop(0)
             raise RunError(f"the server did not start: {error}") from error
         if self._flags.model_config_file and self._flags.model_config_file_poll_wait_seconds > 0:
@@ -121,7 +121,8 @@ class ModelServer:
         flags = self._flags
         self._grpc = GrpcServer(
             self._service,
-            address=f"{flags.host}:{flags.port}",
+            host=flags.host,
+            port=flags.port,
             socket_path=flags.grpc_socket_path or None,
             threads=flags.grpc_max_threads or self._options.threads,
             options=self._options.channel_arguments,
@@ -144,7 +145,12 @@ class ModelServer:
 
     def _load(self, model: str, version: int, directory: str) -> Servable:
         flags = self._flags
-        servable = Servable(directory, self._options.session)
+        try:
+            servable = Servable(directory, self._options.session)
+        except BaseException:
+            self._metrics.load_attempts.labels(directory, "fail").inc()
+            raise
+        self._metrics.load_attempts.labels(directory, "success").inc()
         try:
             if flags.enable_model_warmup:
                 iterations = max(flags.num_request_iterations_for_warmup, 1)

@@ -105,7 +105,7 @@ class Service:
         return self.manager.status(request.model_spec)
 
     def reload(self, request: model_management_pb2.ReloadConfigRequest, deadline: float):
-        """Replaces the whole configuration and waits until each of its models has a version that serves."""
+        """Replaces the whole configuration and waits until each of its models serves what it asks for."""
         self.manager.apply(request.config, expect_versions=True)
         self.manager.wait_available(deadline)
         return model_management_pb2.ReloadConfigResponse(status={"error_code": 0})

@@ -43,6 +43,11 @@ class Model:
     removed: bool = False
 
 
+def settled(model: Model) -> bool:
+    """Whether the present configuration's versions were tried, and one of them serves; a removed model has none."""
+    return model.removed or (model.wanted is not None and not model.available.keys().isdisjoint(model.wanted))
+
+
 def failing(model: Model, number: int) -> bool:
     """Whether a version could not be loaded, and its files are still those."""
     version = model.versions.get(number)

@@ -4,21 +4,24 @@ import subprocess
 import sys
 
 import httpx
+import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import cli
 from schema.errors import RunError
 
 
-def test_the_page_is_served_until_it_is_interrupted(server, tmp_path):
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_page_is_served_until_it_is_interrupted(server, tmp_path, host):
     card = tmp_path / "agnews" / "1" / "assets.extra" / "model_card.html"
     card.parent.mkdir(parents=True)
     card.write_text("the card")
-    command = [sys.executable, "-m", "pipeline", "demo", "--port", "0", "--server", server.address]
+    command = [sys.executable, "-m", "pipeline", "demo", "--port", "0", "--host", host, "--server", server.address]
     command += ["--canary-share", "0", "--set", f"pusher.destination={tmp_path}"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         url = process.stdout.readline().split()[0]
+        assert url.startswith("http://[::1]:" if host == "::1" else "http://127.0.0.1:")
         page = httpx.post(url, data={"title": "oil rises"}, timeout=20)
         assert "<strong>Business</strong>" in page.text
         assert "version 1, label stable" in page.text

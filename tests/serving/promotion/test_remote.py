@@ -1,5 +1,6 @@
 """Against a server of the official stubs that answers as it is told."""
 
+import contextlib
 from concurrent import futures
 
 import grpc
@@ -40,15 +41,25 @@ class Scripted(model_service_pb2_grpc.ModelServiceServicer):
         return response
 
 
+@contextlib.contextmanager
+def serve(scripted, credentials=None):
+    """Address of a server that answers by script, encrypted where there are credentials."""
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(scripted, server)
+    free = "127.0.0.1:0"
+    port = server.add_secure_port(free, credentials) if credentials else server.add_insecure_port(free)
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
+
+
 @pytest.fixture(scope="module")
 def listening():
     scripted = Scripted()
-    server = grpc.server(futures.ThreadPoolExecutor(2))
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(scripted, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield scripted, f"127.0.0.1:{port}"
-    server.stop(None).wait()
+    with serve(scripted) as address:
+        yield scripted, address
 
 
 @pytest.fixture

@@ -72,6 +72,17 @@ def waiting(batcher, rows):
         time.sleep(0.001)
 
 
+def in_company(batcher, graph, pool):
+    """Has two requests run together: from then on the next one waits for others as long as the timeout allows."""
+    held = hold(batcher, graph, pool)
+    pair = [pool.submit(batcher.run, graph, [np.ones(1)], NEVER) for _ in range(2)]
+    waiting(batcher, 2)
+    graph.gate.set()
+    for answer in (held, *pair):
+        answer.result()
+    graph.batches.clear()
+
+
 def test_requests_that_wait_run_together_and_each_gets_its_rows(make_batcher, graph, pool):
     batcher = make_batcher(max_batch_size=8)
     held = hold(batcher, graph, pool)
@@ -106,8 +117,32 @@ def test_a_full_batch_does_not_wait_for_the_timeout(make_batcher, graph):
     assert batcher.run(graph, [np.ones(2)], NEVER)[0].tolist() == [2.0, 2.0]
 
 
-def test_the_timeout_gathers_requests_while_a_thread_is_free(make_batcher, graph, pool):
+def test_a_request_that_comes_alone_does_not_wait_for_company(make_batcher, graph):
     batcher = make_batcher(max_batch_size=2, batch_timeout_micros=3600 * 10**6)
+    for number in (1.0, 2.0, 3.0):
+        assert batcher.run(graph, [np.array([number])], NEVER)[0].tolist() == [2 * number]
+    assert graph.batches == [[[1.0]], [[2.0]], [[3.0]]]
+
+
+def test_the_last_part_of_a_large_request_does_not_wait_for_company(make_batcher, graph):
+    batcher = make_batcher(max_batch_size=4, batch_timeout_micros=3600 * 10**6)
+    assert batcher.run(graph, [np.ones(6)], NEVER)[0].tolist() == [2.0] * 6
+
+
+def test_company_that_does_not_come_is_waited_for_once(make_batcher, graph, pool):
+    batcher = make_batcher(max_batch_size=4, batch_timeout_micros=200_000)
+    in_company(batcher, graph, pool)
+    took = []
+    for _ in range(2):
+        began = time.monotonic()
+        batcher.run(graph, [np.ones(1)], NEVER)
+        took.append(time.monotonic() - began)
+    assert took[0] >= 0.2 > took[1]
+
+
+def test_after_company_the_timeout_gathers_requests_while_a_thread_is_free(make_batcher, graph, pool):
+    batcher = make_batcher(max_batch_size=2, batch_timeout_micros=3600 * 10**6)
+    in_company(batcher, graph, pool)
     running = [pool.submit(batcher.run, graph, [np.ones(1)], NEVER) for _ in range(2)]
     assert [answer.result()[0].tolist() for answer in running] == [[2.0], [2.0]]
     assert len(graph.batches) == 1
@@ -131,8 +166,9 @@ def test_inputs_of_other_lengths_are_padded_or_run_apart(make_batcher, graph, po
     assert [answer[0, :2].tolist() for answer in answers] == [[2.0, 2.0]] * 2
 
 
-def test_strings_are_padded_with_empty_ones(make_batcher, pool):
+def test_strings_are_padded_with_empty_ones(make_batcher, graph, pool):
     batcher = make_batcher(max_batch_size=2, batch_timeout_micros=3600 * 10**6, pad_variable_length_inputs=True)
+    in_company(batcher, graph, pool)
     sent = [np.array([row], object) for row in ([b"a"], [b"b", b"c"])]
     answers = [pool.submit(batcher.run, list, [array], NEVER) for array in sent]
     assert sorted(answer.result()[0].tolist() for answer in answers) == [[[b"a", b""]], [[b"b", b"c"]]]

@@ -32,6 +32,7 @@ class Loader:
     def __init__(self):
         self.loaded = {}
         self.tries = []
+        self.left = []
         self.gate = threading.Event()
         self.gate.set()
 
@@ -57,7 +58,7 @@ def make_manager(loader):
 
     def make(**options):
         given = {"poll_seconds": POLL_SECONDS, "load_retries": 0, "retry_seconds": 0.01} | options
-        managers.append(Manager(loader, ManagerOptions(**given)))
+        managers.append(Manager(loader, ManagerOptions(**given), left=lambda *version: loader.left.append(version)))
         return managers[-1]
 
     yield make
@@ -133,6 +134,19 @@ def test_the_latest_version_is_served_and_the_next_takes_its_place(make_manager,
     until(lambda: states(manager) == {1: "END", 2: "AVAILABLE"})
     assert served(manager) == 2
     assert loader.loaded[1].closed.is_set()
+
+
+def test_a_version_that_left_memory_or_never_came_in_is_told(make_manager, base, loader):
+    add(base, 1)
+    manager = make_manager()
+    manager.apply(single_model("m", str(base)), expect_versions=False)
+    manager.wait_available()
+    add(base, 2, broken=True)
+    until(lambda: states(manager) == {1: "AVAILABLE", 2: "END"})
+    assert loader.left == []
+    add(base, 3)
+    until(lambda: states(manager) == {1: "END", 2: "END", 3: "AVAILABLE"})
+    until(lambda: {("m", 1, f"{base}/1"), ("m", 2, f"{base}/2")} == set(loader.left))
 
 
 def test_the_old_version_answers_while_the_new_one_loads(make_manager, base, loader):
@@ -314,6 +328,38 @@ def test_waiting_ends_at_the_deadline(make_manager, base):
     manager = make_manager()
     manager.apply(configured(base), expect_versions=False)
     assert refusal(manager.wait_available, time.monotonic() + 0.05)[0] == "DEADLINE_EXCEEDED"
+
+
+def only(number):
+    return f"model_version_policy {{ specific {{ versions: {number} }} }}"
+
+
+def test_the_version_of_a_former_configuration_does_not_end_the_wait_for_the_next(make_manager, base, loader):
+    add(base, 1)
+    add(base, 2)
+    manager = make_manager()
+    manager.apply(configured(base, policy=only(1)), expect_versions=True)
+    manager.wait_available()
+    loader.gate.clear()
+    manager.apply(configured(base, policy=only(2)), expect_versions=True)
+    assert refusal(manager.wait_available, time.monotonic() + 0.05)[0] == "DEADLINE_EXCEEDED"
+    loader.gate.set()
+    manager.wait_available()
+    assert served(manager) == 2
+
+
+def test_a_configuration_whose_only_version_does_not_load_ends_the_wait_and_the_former_version_serves(
+    make_manager, base
+):
+    add(base, 1)
+    add(base, 2, broken=True)
+    manager = make_manager()
+    manager.apply(configured(base, policy=only(1)), expect_versions=True)
+    manager.wait_available()
+    manager.apply(configured(base, policy=only(2)), expect_versions=True)
+    code, message = refusal(manager.wait_available, time.monotonic() + PATIENCE_SECONDS)
+    assert (code, "version 2: the file is broken" in message) == ("UNKNOWN", True)
+    assert served(manager) == 1
 
 
 def test_a_version_that_comes_later_ends_the_wait(make_manager, base):

@@ -1,0 +1,76 @@
+"""The server as a whole, in the test's own process: where it listens, and what it shows of the versions it has."""
+
+import socket
+
+import httpx
+import pytest
+
+from schema.errors import RunError
+from serving.client import Client
+from serving.server import Flags, ModelServer
+from tests.serving.server.conftest import QUICK, serving, text_request
+from tests.serving.server.test_manager import until
+
+needs_ipv6 = pytest.mark.skipif(not socket.has_ipv6, reason="this Python has no IPv6")
+
+
+@needs_ipv6
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_it_listens_at_an_ipv6_address_over_grpc_and_rest(push, text_models, host):
+    base = push(text_models["World"], 1)
+    with serving(model_name="agnews", model_base_path=str(base), host=host) as running:
+        with Client(f"[::1]:{running.server.grpc_port}") as client:
+            assert client.classify(["some title"])[0].label == "World"
+        assert httpx.get(f"http://[::1]:{running.server.rest_port}/v1/models/agnews").status_code == 200
+
+
+@pytest.mark.parametrize(("taken", "options"), [("port", "--port"), ("rest_api_port", "--rest_api_port")])
+def test_a_second_server_on_the_same_port_is_refused(push, text_models, taken, options):
+    base = push(text_models["World"], 1)
+    with serving(model_name="agnews", model_base_path=str(base)) as running:
+        ports = {"port": running.server.grpc_port, "rest_api_port": running.server.rest_port}
+        flags = QUICK | {"model_name": "agnews", "model_base_path": str(base), taken: ports[taken]}
+        message = f"127.0.0.1:{ports[taken]}: Address already in use; name another with --host and {options}$"
+        with pytest.raises(RunError, match=message):
+            ModelServer(Flags(**flags)).start()
+        # The first one goes on.
+        assert running.predictions.Predict(text_request(["a"])).model_spec.version.value == 1
+
+
+def test_an_address_that_is_not_of_this_machine_is_refused(push, text_models):
+    base = push(text_models["World"], 1)
+    with (
+        pytest.raises(RunError, match=r"198\.51\.100\.7:0: Cannot assign requested address"),
+        serving(model_name="agnews", model_base_path=str(base), host="198.51.100.7"),
+    ):
+        pass
+
+
+def test_a_version_that_leaves_takes_its_metrics_along(push, text_models):
+    base = push(text_models["World"], 1)
+    _describe(base / "1", uuid="41")
+    with serving(model_name="agnews", model_base_path=str(base)) as running:
+
+        def series_of(number):
+            lines = httpx.get(f"{running.rest}/monitoring/prometheus/metrics").text.splitlines()
+            shown = (f'version="{number}"', f'model_path="{base}/{number}"')
+            return {line.partition("{")[0].rpartition(":")[2] for line in lines if any(one in line for one in shown)}
+
+        mine = {"mlmd_map", "load_attempt_count", "model_warmup_latency_count"}
+        assert series_of(1) >= mine
+        push(text_models["Sports"], 2)
+        running.server._manager._look.set()
+        until(lambda: series_of(1) == set())
+        assert series_of(2) >= {"load_attempt_count"}
+
+
+def _describe(version, uuid):
+    import tensorflow as tf
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    (version / "assets.extra").mkdir()
+    (version / "assets.extra" / "mlmd_uuid").write_text(uuid)
+    log = prediction_log_pb2.PredictionLog()
+    log.predict_log.request.CopyFrom(text_request(["warm"]))
+    with tf.io.TFRecordWriter(str(version / "assets.extra" / "tf_serving_warmup_requests")) as writer:
+        writer.write(log.SerializeToString())

@@ -19,6 +19,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2, prediction_log_pb2
 
 import serving
+from schema.errors import RunError
 from serving.server import config
 from tests.serving.server.conftest import label_of, stubs, text_request
 from tests.serving.server.test_manager import until
@@ -127,6 +128,11 @@ def test_a_killed_server_starts_again_on_the_same_port_and_models(warmed):
     arguments = ["--model_name=agnews", f"--model_base_path={warmed}"]
     with process(*arguments) as (started, ready, asked):
         assert label_of(asked.predictions.Predict(text_request(["a"]))) == "World"
+        refused = subprocess.run(
+            command(*arguments, f"--port={ready['grpc_port']}"), capture_output=True, text=True, env=environment()
+        )
+        # In order: no thread of TensorFlow's is cut off.
+        assert (refused.returncode, "Address already in use" in refused.stderr) == (RunError.exit_code, True)
         started.send_signal(signal.SIGKILL)
         started.wait(PATIENCE_SECONDS)
     with process(*arguments, f"--port={ready['grpc_port']}") as (_, again, asked):

@@ -21,9 +21,11 @@ class VersionOverview:
     Attributes:
         version: what lies in the directory.
         labels: its labels.
-        in_production: whether it is the version labelled stable or, without that label, the default.
+        in_production: whether it is the version labelled stable or, without that label, the default; no version is
+            where there is no models.config.
         loaded: whether models.config has it loaded.
-        is_default: whether it answers requests that name neither version nor label.
+        is_default: whether it answers requests that name neither version nor label; without models.config, of a
+            server that was started on the model's directory.
         state: what the server says, None without a server; "unknown" when the server does not know it.
         pushed_by: the run that pushed it, None when this metadata store does not know.
         source: where that run's rows came from.
@@ -51,6 +53,7 @@ def overview(deployment: Deployment, store: MetadataStore) -> list[VersionOvervi
         store: the metadata store.
     """
     served, records = deployment.served(), deployment.records.all()
+    configured = deployment.config_path.exists()
     states = deployment.server.states(deployment.model_name) if deployment.server else None
     rows = []
     for number, version in deployment.versions().items():
@@ -60,8 +63,8 @@ def overview(deployment: Deployment, store: MetadataStore) -> list[VersionOvervi
             VersionOverview(
                 version=version,
                 labels=tuple(label for label, labelled in served.labels.items() if labelled == number),
-                in_production=number == served.live,
-                loaded=number in served.versions,
+                in_production=configured and number == served.live,
+                loaded=configured and number in served.versions,
                 is_default=number == served.default,
                 state=None if states is None else states[number].name if number in states else "unknown",
                 pushed_by=run.name if run else None,

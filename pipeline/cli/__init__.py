@@ -9,8 +9,9 @@ import click
 
 from schema.errors import AgNewsError
 
-# TensorFlow reads it when it is first used.
+# TensorFlow reads the one when it is first used, the other when it is imported.
 INTRA_OP_THREADS = "TF_NUM_INTRAOP_THREADS"
+LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 # Name, where it is, and its line in `agnews --help`.
 _COMMANDS = {
@@ -79,6 +80,8 @@ def main(command: click.Command = cli, name: str = "agnews") -> None:
     # Half of the cores to an operation: a bidirectional layer has two at a time, and their many small products gain
     # little from more. On two cores training is 1.4 times as fast as with TensorFlow's default, all cores to each.
     os.environ.setdefault(INTRA_OP_THREADS, str(max(1, (os.cpu_count() or 1) // 2)))
+    # Errors: what TensorFlow thinks of the processor is nothing that a command was asked for.
+    os.environ.setdefault(LOG_LEVEL, "2")
     try:
         command(prog_name=name)
     except AgNewsError as error:

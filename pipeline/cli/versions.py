@@ -78,7 +78,8 @@ def _served(row: "VersionOverview") -> str:
     if row.in_production:
         return "in production"
     if row.is_default:
-        return "loaded, answers requests without a label"
+        unlabelled = "loaded, answers requests without a label"
+        return unlabelled if row.loaded else "newest, served where there is no models.config"
     return "loaded" if row.loaded else ""
 
 

@@ -138,7 +138,8 @@ class GrpcServer:
         except RuntimeError as error:
             # gRPC does not say why; an ordinary socket does.
             listen(host, port, _OPTIONS).close()
-            raise RunError(f"gRPC cannot listen at {address}; name another with {_OPTIONS}") from error
+            reason = "it does not take the key and certificates of --ssl_config_file" if ssl else "see its own message"
+            raise RunError(f"gRPC cannot listen at {address}: {reason}") from error
 
     @staticmethod
     def _credentials(ssl: Any) -> grpc.ServerCredentials:

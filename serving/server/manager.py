@@ -245,9 +245,16 @@ class Manager:
     def _work(self) -> None:
         while not self._closed:
             self._look.clear()
-            again = [self._reconcile(model) for model in list(self._models.values())]
+            again = [self._look_at(model) for model in list(self._models.values())]
             if not any(again):
                 self._look.wait(self._options.poll_seconds or self._until_next_try())
+
+    def _look_at(self, model: Model) -> bool:
+        try:
+            return self._reconcile(model)
+        except Exception:  # What is strange about one model must not end the thread that all of them need.
+            _log.exception("versions not looked at model=%s", model.config.name)
+            return False
 
     def _until_next_try(self) -> float | None:
         waiting = [v.next_try for m in self._models.values() for v in m.versions.values() if v.state == State.LOADING]
@@ -258,7 +265,7 @@ class Manager:
         config = model.config
         try:
             on_disk = {} if model.removed else source.versions_on_disk(config.base_path)
-        except tf.errors.OpError as error:
+        except (tf.errors.OpError, UnicodeDecodeError) as error:
             _log.warning("base path unreadable model=%s error=%s", config.name, from_exception(error).message)
             return False
         wanted = source.aspired(on_disk, config.model_version_policy, lambda number: failing(model, number))
@@ -351,7 +358,7 @@ class Manager:
 def _expect_version(config: model_server_config_pb2.ModelConfig) -> None:
     try:
         on_disk = source.versions_on_disk(config.base_path)
-    except tf.errors.OpError as error:
+    except (tf.errors.OpError, UnicodeDecodeError) as error:
         raise not_found(f"Could not find base path {config.base_path} for servable {config.name}") from error
     if not source.aspired(on_disk, config.model_version_policy, lambda number: False):
         raise not_found(

@@ -1,6 +1,7 @@
 """What the flags and the files they name come to."""
 
 import os
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ _CHANNEL_ARGUMENTS: dict[str, int | str] = {
     "grpc.so_reuseport": 0,
 }
 _MAX_THREADS = 128
+_MAX_PORT = 65_535
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,10 @@ def from_flags(flags: Flags) -> Options:
     Raises:
         SettingsError: a flag or file asks for what cannot be done, or they contradict each other.
     """
+    for name, lowest in (("port", 0), ("rest_api_port", -1)):
+        # gRPC would take the remainder of a larger one.
+        if not lowest <= getattr(flags, name) <= _MAX_PORT:
+            raise SettingsError(f"--{name}={getattr(flags, name)}: expected {lowest} to {_MAX_PORT}")
     batching = _batching(flags)
     channel_arguments = _CHANNEL_ARGUMENTS | _channel_arguments(flags.grpc_channel_arguments)
     return Options(
@@ -79,7 +85,7 @@ def from_flags(flags: Flags) -> Options:
         batching=batching,
         ssl=_ssl(flags),
         channel_arguments=channel_arguments,
-        max_request_bytes=int(channel_arguments[_MAX_RECEIVE]),
+        max_request_bytes=_max_request_bytes(channel_arguments[_MAX_RECEIVE]),
         metrics_path=_metrics_path(flags),
         threads=_threads(batching),
     )
@@ -131,6 +137,14 @@ def _channel_arguments(given: str) -> dict[str, int | str]:
             raise SettingsError(f"--grpc_channel_arguments: expected KEY=VALUE, got {pair!r}")
         arguments[key] = int(value) if value.lstrip("-").isdecimal() else value
     return arguments
+
+
+def _max_request_bytes(given: int | str) -> int:
+    if isinstance(given, str):
+        raise SettingsError(
+            f"--grpc_channel_arguments: {_MAX_RECEIVE} is a number of bytes, -1 without limit: {given!r}"
+        )
+    return given if given >= 0 else sys.maxsize
 
 
 def _intra_op_threads(batching: BatchingOptions | None) -> int:

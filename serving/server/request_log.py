@@ -6,6 +6,8 @@ own (core/log_collector.h), and the stock server has none. A request only ever l
 a thread derives and writes the record, and what does not fit or cannot be written is counted and forgotten.
 """
 
+import contextlib
+import glob
 import logging
 import os
 import random
@@ -80,7 +82,7 @@ class RequestLog:
             return
         spec = model_pb2.ModelSpec(name=model)
         spec.version.value = version
-        size = request.ByteSize()
+        size = request.ByteSize() + response.ByteSize()
         waiting = _Waiting(config, spec, _LOGGED[api], request, response, int(time.time()), size)
         with self._changed:
             full = len(self._waiting) >= _MAX_WAITING or self._bytes + size > _MAX_WAITING_BYTES
@@ -203,9 +205,11 @@ class _Files:
     def _begin(self, now: int) -> None:
         self.close()
         self._prefix.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in self._prefix.parent.glob(f"{self._prefix.name}-*.tfrecord"):
-            if path.stat().st_mtime < now - self._keep_seconds:
-                path.unlink()
+        for path in self._prefix.parent.glob(f"{glob.escape(self._prefix.name)}-*.tfrecord"):
+            # Another server with the same prefix may have been quicker.
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < now - self._keep_seconds:
+                    path.unlink()
         path = self._new_file(datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%S"))
         self._writer = tf.io.TFRecordWriter(str(path))
         self._hour, self._bytes = now // _HOUR, 0

@@ -16,7 +16,7 @@ from tensorflow_serving.apis import classification_pb2, model_pb2, predict_pb2, 
 
 from serving.server.servable import Servable
 from serving.server.status import invalid
-from serving.server.tensors import dtype_name, fill_proto, to_array
+from serving.server.tensors import MAX_RANK, dtype_name, fill_proto, to_array
 
 _FLOATS = {types_pb2.DT_FLOAT: np.float32, types_pb2.DT_DOUBLE: np.float64}
 _LARGEST = {types_pb2.DT_FLOAT: float(np.finfo(np.float32).max), types_pb2.DT_DOUBLE: float(np.finfo(np.float64).max)}
@@ -124,6 +124,8 @@ def _array(value: Any, dtype: int) -> np.ndarray:
     while isinstance(first, list):
         shape.append(len(first))
         first = first[0] if first else None
+        if len(shape) > MAX_RANK:
+            raise invalid(f"a tensor of more than {MAX_RANK} dimensions is not taken")
     leaves: list[Any] = []
     _collect(value, shape, dtype, leaves)
     kind = _FLOATS.get(dtype) or _INTEGERS.get(dtype) or (np.bool_ if dtype == types_pb2.DT_BOOL else object)

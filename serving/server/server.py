@@ -61,7 +61,7 @@ class ModelServer:
         try:
             self._manager.apply(self._options.models, expect_versions=False)
         except RequestError as error:
-            self.stop(0)
+            self.stop()
             raise SettingsError(f"the models cannot be served: {error.code.name}: {error.message}") from error
 
     @property
@@ -83,7 +83,8 @@ class ModelServer:
             self._manager.wait_available()
             self._open_ports()
         except (RequestError, RunError, RuntimeError) as error:
-            self.stop(0)
+            # With the grace: a thread that still frees a model while the interpreter ends would abort the process.
+            self.stop()
             raise RunError(f"the server did not start: {error}") from error
         if self._flags.model_config_file and self._flags.model_config_file_poll_wait_seconds > 0:
             threading.Thread(target=self._poll_config_file, name="config", daemon=True).start()

@@ -1,5 +1,6 @@
 """Which versions of a model lie in its base path, and which of them are to be served."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ def versions_on_disk(base_path: str) -> dict[int, str]:
 
     Raises:
         tf.errors.OpError: the base path is not there or cannot be listed.
+        UnicodeDecodeError: a name in it is no text.
     """
     names = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(base_path))
     return {int(name): f"{base_path.rstrip('/')}/{name}" for name in names if name.isdecimal() and len(name) < 19}
@@ -46,14 +48,18 @@ def aspired(versions: Mapping[int, str], policy: Any, failing: Callable[[int], b
 
 
 def fingerprint(directory: str) -> tuple[tuple[str, int, int], ...]:
-    """Paths, sizes and times (ns) of a version's files: another value means that the files changed."""
+    """Paths, sizes and times (ns) of a version's files: another value means that the files changed.
+
+    What cannot be read is left out; it is another value when it can be read.
+    """
     found = []
-    for folder, _, names in tf.io.gfile.walk(directory):
-        for name in names:
-            path = f"{folder}/{name}"
-            try:
-                stat = tf.io.gfile.stat(path)
-            except tf.errors.OpError:
-                continue  # Removed since it was listed, or a link to nowhere.
-            found.append((path, stat.length, stat.mtime_nsec))
+    # A folder that may not be listed, or holds a name that is no text, ends the walk.
+    with contextlib.suppress(tf.errors.OpError, UnicodeDecodeError):
+        for folder, _, names in tf.io.gfile.walk(directory):
+            for name in names:
+                path = f"{folder}/{name}"
+                # Removed since it was listed, or a link to nowhere.
+                with contextlib.suppress(tf.errors.OpError):
+                    stat = tf.io.gfile.stat(path)
+                    found.append((path, stat.length, stat.mtime_nsec))
     return tuple(sorted(found))

@@ -27,6 +27,8 @@ _FIELDS: dict[int, tuple[str, type]] = {
 # A tensor may be sent as one value and a shape to fill with it; a few bytes must not become gigabytes.
 _MAX_FILLED = 1 << 24
 _MAX_ELEMENTS = 1 << 31
+MAX_RANK = 64
+"""Dimensions that a NumPy array can have."""
 
 
 def dtype_name(dtype: int) -> str:
@@ -64,6 +66,8 @@ def _shape(proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise invalid("a tensor of a request needs a known shape")
+    if len(shape) > MAX_RANK:
+        raise invalid(f"a tensor of {len(shape)} dimensions has too many, {MAX_RANK} are taken")
     # Nothing times much is nothing, and yet no shape that an array can have.
     if math.prod(max(size, 1) for size in shape) > _MAX_ELEMENTS:
         raise invalid(f"a tensor of shape {list(shape)} is too large")

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 import pipeline
-from pipeline.cli import cli
+from pipeline.cli import LOG_LEVEL, cli, main
 
 ROOT = str(Path(pipeline.__file__).parents[1])
 
@@ -33,6 +34,17 @@ def test_help_needs_neither_tensorflow_nor_time():
     code += "print([name for name in ('tensorflow', 'tfx', 'pydantic', 'rich') if name in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True).stdout
     assert shown.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(("given", "seen"), [(None, "2"), ("0", "0")])
+def test_every_command_finds_tensorflows_log_level_set_unless_the_user_set_it(monkeypatch, capsys, given, seen):
+    monkeypatch.setenv(LOG_LEVEL, given or "")
+    if given is None:
+        monkeypatch.delenv(LOG_LEVEL)
+    monkeypatch.setattr(sys, "argv", ["agnews"])
+    with pytest.raises(SystemExit):
+        main(click.command()(lambda: click.echo(os.environ[LOG_LEVEL])))
+    assert capsys.readouterr().out.strip() == seen
 
 
 def agnews(*arguments, cwd):

@@ -49,6 +49,18 @@ def test_versions_shows_what_is_in_production_and_who_changed_it(place):
     )
 
 
+def test_without_a_models_config_no_version_is_said_to_be_in_production(place):
+    shown = lines(agnews("versions"))
+    assert "in production" not in " ".join(shown)
+    assert re.fullmatch(r"3 \d+ s 1.0 newest, served where there is no models.config not known here", shown[4])
+    rows = json.loads(agnews("versions", "--json"))
+    assert [(row["in_production"], row["loaded"], row["answers_without_label"]) for row in rows] == [
+        (False, False, False),
+        (False, False, False),
+        (False, False, True),
+    ]
+
+
 def test_an_incomplete_version_is_told_from_the_others(place):
     (place / "serving_model/agnews/2/saved_model.pb").unlink()
     assert "no: it has no saved_model.pb" in lines(agnews("versions"))[3]

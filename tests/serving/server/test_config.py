@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from schema.errors import SettingsError
@@ -106,3 +108,22 @@ def test_channel_arguments_are_numbers_or_words():
     assert read.channel_arguments["grpc.primary_user_agent"] == "me"
     with pytest.raises(SettingsError, match="expected KEY=VALUE, got 'oops'"):
         options.from_flags(Flags(model_base_path="/a", grpc_channel_arguments="oops"))
+
+
+@pytest.mark.parametrize(("limit", "largest"), [("-1", sys.maxsize), ("7", 7)])
+def test_the_limit_of_grpc_is_that_of_rest_and_minus_one_is_none(limit, largest):
+    given = f"grpc.max_receive_message_length={limit}"
+    assert options.from_flags(Flags(model_base_path="/a", grpc_channel_arguments=given)).max_request_bytes == largest
+
+
+def test_a_limit_that_is_no_number_is_refused():
+    given = "grpc.max_receive_message_length=all"
+    with pytest.raises(SettingsError, match="is a number of bytes, -1 without limit: 'all'"):
+        options.from_flags(Flags(model_base_path="/a", grpc_channel_arguments=given))
+
+
+@pytest.mark.parametrize("flags", [{"port": 70_000}, {"port": -1}, {"rest_api_port": 65_536}, {"rest_api_port": -2}])
+def test_a_port_that_is_none_is_refused(flags):
+    [(name, value)] = flags.items()
+    with pytest.raises(SettingsError, match=f"--{name}={value}: expected "):
+        options.from_flags(Flags(model_base_path="/a", **flags))

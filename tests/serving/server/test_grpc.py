@@ -78,6 +78,10 @@ def test_the_output_filter_leaves_out_the_rest(served):
 SIZES = (("title", 2), ("description", 3))
 
 
+def shape(rank):
+    return tf.TensorShape([1] * rank).as_proto()
+
+
 def alter(change):
     request = text_request(["a"])
     change(request)
@@ -112,6 +116,7 @@ def alter(change):
             "INVALID_ARGUMENT",
             "Incompatible shapes",
         ),
+        (alter(lambda r: r.inputs["title"].tensor_shape.CopyFrom(shape(65))), "INVALID_ARGUMENT", "65 dimensions"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

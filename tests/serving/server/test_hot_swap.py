@@ -119,9 +119,30 @@ def with_a_bad_warmup(version):
     (version / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"no TFRecord at all")
 
 
+def a_link_to_itself(version):
+    shutil.rmtree(version)
+    version.symlink_to(version.name)
+
+
+def of_which_no_byte_can_be_read(version):
+    (version / "saved_model.pb").unlink()
+    (version / "saved_model.pb").symlink_to("/proc/self/mem")
+
+
+def with_a_name_that_is_no_text(version):
+    shutil.rmtree(version / "variables")
+    os.mkdir(os.fsencode(version) + b"/\xff")
+
+
+def unreadable(version):
+    version.chmod(0)
+
+
 BREAKAGES = [
     *(corrupt, half_copied, without_weights, without_variables, empty),
     *(a_file, a_link_to_nowhere, of_other_tags, with_a_bad_warmup),
+    *(a_link_to_itself, of_which_no_byte_can_be_read, with_a_name_that_is_no_text),
+    *([unreadable] if os.geteuid() else []),  # Root reads everything: test_process has a server that is not root.
 ]
 
 

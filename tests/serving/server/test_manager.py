@@ -1,5 +1,6 @@
 """The life of versions, with a loader that the test holds: no graph is needed to see who is served when."""
 
+import os
 import threading
 import time
 
@@ -39,8 +40,6 @@ class Loader:
     def __call__(self, model, number, directory):
         self.tries.append(number)
         assert self.gate.wait(PATIENCE_SECONDS)
-        import os
-
         if os.path.exists(f"{directory}/broken"):
             raise ValueError("the file is broken")
         self.loaded[number] = Loaded()
@@ -238,6 +237,29 @@ def test_a_base_path_that_cannot_be_read_unloads_nothing(make_manager, base):
     manager._reconcile = lambda model: (original(model), looked.set())[0]
     assert looked.wait(PATIENCE_SECONDS)
     assert served(manager) == 1
+
+
+def test_a_name_that_is_no_text_and_an_error_that_nobody_thought_of_do_not_end_the_looking(
+    make_manager, base, monkeypatch
+):
+    add(base, 1)
+    manager = make_manager()
+    manager.apply(single_model("m", str(base)), expect_versions=False)
+    manager.wait_available()
+    strange = os.fsencode(base) + b"/\xff"
+    os.mkdir(strange)
+    failed = threading.Event()
+
+    def broken(base_path):
+        failed.set()
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("serving.server.source.versions_on_disk", broken)
+        assert failed.wait(PATIENCE_SECONDS)
+    os.rmdir(strange)
+    add(base, 2)
+    until(lambda: states(manager) == {1: "END", 2: "AVAILABLE"})
 
 
 def test_policies_serve_several_versions_and_labels_name_them(make_manager, base):

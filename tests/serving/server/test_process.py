@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +16,10 @@ import grpc
 import httpx
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import model_management_pb2, prediction_log_pb2
+from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2, prediction_log_pb2
 
 import serving
+from schema.errors import RunError
 from serving.server import config
 from tests.serving.server.conftest import label_of, stubs, text_request
 from tests.serving.server.test_manager import until
@@ -30,15 +33,31 @@ def command(*arguments):
     return [sys.executable, "-m", "serving.server", "--port=0", *map(str, arguments)]
 
 
+# Root reads everything. Imported first, since another user may not read the environment.
+UNPRIVILEGED = """
+import os, sys
+import serving.server.server
+from serving.server.__main__ import main
+if os.getuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+main(sys.argv[1:])
+"""
+
+
 def environment():
     return os.environ | {"PYTHONPATH": ROOT, "CUDA_VISIBLE_DEVICES": "-1"}
 
 
 @contextmanager
-def process(*arguments):
+def process(*arguments, unprivileged=False):
     """A server process that is ready: the process, what its first line says, and stubs."""
     started = subprocess.Popen(
-        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment()
+        [sys.executable, "-c", UNPRIVILEGED, *command(*arguments)[3:]] if unprivileged else command(*arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment(),
     )
     timer = threading.Timer(PATIENCE_SECONDS, started.kill)
     timer.start()
@@ -109,11 +128,46 @@ def test_a_killed_server_starts_again_on_the_same_port_and_models(warmed):
     arguments = ["--model_name=agnews", f"--model_base_path={warmed}"]
     with process(*arguments) as (started, ready, asked):
         assert label_of(asked.predictions.Predict(text_request(["a"]))) == "World"
+        refused = subprocess.run(
+            command(*arguments, f"--port={ready['grpc_port']}"), capture_output=True, text=True, env=environment()
+        )
+        # In order: no thread of TensorFlow's is cut off.
+        assert (refused.returncode, "Address already in use" in refused.stderr) == (RunError.exit_code, True)
         started.send_signal(signal.SIGKILL)
         started.wait(PATIENCE_SECONDS)
     with process(*arguments, f"--port={ready['grpc_port']}") as (_, again, asked):
         assert again["grpc_port"] == ready["grpc_port"]
         assert label_of(asked.predictions.Predict(text_request(["a"]))) == "World"
+
+
+def test_versions_that_may_not_be_read_never_take_the_place_of_a_good_one(text_models):
+    with tempfile.TemporaryDirectory() as base:
+        base = Path(base)
+        base.chmod(0o755)
+
+        def add(number, change=lambda version: None):
+            incoming = base / f".{number}"
+            shutil.copytree(text_models["World" if number == 1 else "Sports"], incoming)
+            change(incoming)
+            incoming.rename(base / str(number))
+
+        def state(asked, number):
+            request = get_model_status_pb2.GetModelStatusRequest()
+            request.model_spec.name = "agnews"
+            response = asked.models.GetModelStatus(request, timeout=30)
+            return {one.version: (one.state, one.status.error_code) for one in response.model_version_status}.get(
+                number
+            )
+
+        add(1)
+        arguments = ["--model_name=agnews", f"--model_base_path={base}", "--max_num_load_retries=0"]
+        with process(*arguments, unprivileged=True) as (_, _, asked):
+            for number, part in enumerate([".", "variables", "saved_model.pb"], start=2):
+                add(number, lambda version, part=part: (version / part).chmod(0))
+                until(lambda number=number: (found := state(asked, number)) and found[0] == 50 and found[1] != 0)
+                assert label_of(asked.predictions.Predict(text_request(["a"]))) == "World"
+            add(5)
+            until(lambda: label_of(asked.predictions.Predict(text_request(["a"]))) == "Sports")
 
 
 def test_the_configuration_is_polled_and_replaced_over_grpc(push, text_models, tmp_path):

@@ -98,6 +98,19 @@ def test_old_files_of_this_log_are_removed_and_others_left(config, tmp_path):
     assert "agnews-old.tfrecord" not in names
 
 
+def test_a_prefix_may_hold_what_a_shell_would_take_for_a_pattern(config, tmp_path):
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    for name in ("a-old.tfrecord", "[a]-old.tfrecord"):
+        (directory / name).touch()
+        os.utime(directory / name, (0, 0))
+    with serving(model_config_file=config(prefix=directory / "[a]")) as running:
+        running.predictions.Predict(text_request([b"Oil"]))
+    names = sorted(path.name for path in directory.iterdir())
+    assert (len(names), names[1]) == (2, "a-old.tfrecord")
+    assert names[0].startswith("[a]-2")
+
+
 def test_about_the_configured_share_is_logged(config, tmp_path):
     with serving(model_config_file=config(rate=0.25)) as running:
         for _ in range(400):
@@ -156,8 +169,8 @@ def stuck(tmp_path):
     log._write = lambda waiting: go.wait(60)
     request = predict_pb2.PredictRequest()
 
-    def offer(request=request):
-        log.offer("Predict", "agnews", 1, request, predict_pb2.PredictResponse())
+    def offer(request=request, response=predict_pb2.PredictResponse()):  # noqa: B008
+        log.offer("Predict", "agnews", 1, request, response)
 
     yield SimpleNamespace(offer=offer, metrics=metrics)
     go.set()
@@ -177,9 +190,13 @@ def test_a_slow_disk_holds_up_no_request_and_what_is_dropped_is_counted(stuck):
     assert dropped(stuck.metrics) in (50, 51)  # One may be with the writer.
 
 
-def test_large_requests_do_not_fill_the_memory(stuck):
-    large = predict_pb2.PredictRequest()
-    large.inputs["title"].CopyFrom(tf.make_tensor_proto(np.array([b"x" * (5 << 20)], object)))
+@pytest.mark.parametrize("part", ["request", "response"])
+def test_large_requests_and_answers_do_not_fill_the_memory(stuck, part):
+    tensor = tf.make_tensor_proto(np.array([b"x" * (5 << 20)], object))
+    large = {
+        "request": predict_pb2.PredictRequest(inputs={"title": tensor}),
+        "response": predict_pb2.PredictResponse(outputs={"title": tensor}),
+    }
     for _ in range(8):
-        stuck.offer(large)
+        stuck.offer(**{part: large[part]})
     assert dropped(stuck.metrics) in (4, 5)

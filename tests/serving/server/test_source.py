@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import tensorflow as tf
 
@@ -40,3 +42,13 @@ def test_the_fingerprint_tells_that_a_file_grew(tmp_path):
     assert fingerprint(str(tmp_path)) == before
     (tmp_path / "a").write_text("12")
     assert fingerprint(str(tmp_path)) != before
+
+
+def test_the_fingerprint_of_what_cannot_be_read_is_another_when_it_can(tmp_path):
+    (tmp_path / "1").mkdir()
+    strange = os.fsencode(tmp_path / "1") + b"/\xff"
+    os.mkdir(strange)
+    before = fingerprint(str(tmp_path / "1"))
+    os.rmdir(strange)
+    (tmp_path / "1" / "a").write_text("1")
+    assert fingerprint(str(tmp_path / "1")) != before

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
+from schema.errors import RunError
 from serving.server import Flags, ModelServer
 from tests.serving.server.conftest import QUICK, label_of, text_request
 
@@ -118,3 +119,11 @@ def test_a_client_that_trusts_another_authority_refuses_the_server(secured):
 
 def test_plain_text_is_refused(secured):
     assert refused(secured[0], None)
+
+
+def test_a_key_that_is_none_is_said(push, text_models, tmp_path):
+    (tmp_path / "ssl.config").write_text('server_key: "none" server_cert: "none"')
+    base = push(text_models["World"], 1)
+    flags = Flags(**QUICK, model_name="agnews", model_base_path=str(base), ssl_config_file=str(tmp_path / "ssl.config"))
+    with pytest.raises(RunError, match="does not take the key and certificates of --ssl_config_file"):
+        ModelServer(flags).start()

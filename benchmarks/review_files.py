@@ -160,7 +160,7 @@ def _evidence(
         "data": {
             "source": "simulated rows",
             "synthetic": True,
-            "span": run // 10,
+            "spans": [run // 10],
             "rows_read": 1_250 + run // 10,
             "rows_quarantined": run // 10 % 3,
             "quarantined": {},

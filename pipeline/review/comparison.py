@@ -221,7 +221,7 @@ def _data(evidence: Evidence) -> dict[str, Any]:
     }
     return {
         "source": data["source"],
-        "span": data["span"],
+        "spans": data["spans"],
         **{name: f"{data[name]:,}" for name in counts},
         **{f"{split}: rows": f"{rows['rows']:,}" for split, rows in data["splits"].items()},
         **balance,

@@ -36,4 +36,4 @@ def over_models(request: Request) -> Response:
 
 
 def _rows(model: Model, name: str) -> float | None:
-    return model.examples.properties.get(name) if model.examples else None
+    return model.rows(name) if model.ingested else None

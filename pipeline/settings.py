@@ -248,8 +248,11 @@ class PromotionSettings(Section):
     author_may_approve: bool = Field(False, description="count the approval of who trained the model, too")
     expires_hours: PositiveFloat = Field(72.0, le=87_600, description="hours after which an approval no longer counts")
     audit_log: str | None = Field(None, description="file of the audit log; unset: audit.jsonl in pusher.destination")
+    signing_key_file: str | None = Field(
+        None, description="private Ed25519 key, PEM without a password, that signs each push; unset: not signed"
+    )
 
-    _log_is_local = field_validator("audit_log")(_on_this_machine)
+    _files_are_local = field_validator("audit_log", "signing_key_file")(_on_this_machine)
 
 
 class MonitoringSettings(Section):

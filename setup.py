@@ -40,6 +40,7 @@ setup(
         # The maintained build of Facebook's archived package: wheels, and NumPy 2.
         "fasttext-numpy2-wheel",
         "pydantic>=2",
+        "cryptography",
         "pyyaml",
         "click",
         "rich",

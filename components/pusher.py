@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import filelock
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tfx.components.pusher import executor
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.dsl.io import fileio
@@ -19,11 +20,12 @@ from tfx.utils import io_utils, proto_utils
 from components.approval import Approval, Decision, Rules, require_approval
 from components.exports import SAVED_MODEL, files_of, same_export, version_numbers
 from schema.audit import AuditLog, Entry, differences, fingerprint, identity
+from schema.audit.signature import SIGNATURE, read_signing_key, sign
 from schema.errors import RunError
 
 # TensorFlow Serving publishes its content as the metric mlmd_map{model_name, version}: served version to lineage.
 MLMD_UUID = "assets.extra/mlmd_uuid"
-APPROVAL, APPROVAL_RULES, AUDIT_LOG = "approval", "approval_rules", "audit_log"
+APPROVAL, APPROVAL_RULES, AUDIT_LOG, SIGNING_KEY = "approval", "approval_rules", "audit_log", "signing_key"
 _INCOMING = ".incoming-"
 _LOCK = ".push.lock"
 
@@ -37,6 +39,7 @@ class Executor(executor.Executor):
         Raises:
             ApprovalPending: it needs an approval and has none that counts.
             AuditError: the audit log cannot be written.
+            SettingsError: the signing key cannot be used.
             RunError: the files are not those that were approved, or not those that arrived.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
@@ -59,27 +62,37 @@ class Executor(executor.Executor):
                 return
         log = AuditLog(Path(exec_properties[AUDIT_LOG]))
         log.require_writable()
+        # Read before anything changes: what cannot be signed is not pushed.
+        key = read_signing_key(Path(file)) if (file := exec_properties.get(SIGNING_KEY)) else None
         push = _push_remote if "://" in destination else push_local
         version_directory = push(saved_model, destination, mlmd_uuid=str(model.id), files=files)
-        receipt = log.append(_entry(model, files, version_directory, decisions))
+        receipt = log.append(_entry(model, files, version_directory, decisions, key))
         io_utils.copy_dir(saved_model, pushed_model.uri)
         self._MarkPushed(pushed_model, version_directory, os.path.basename(version_directory))
         pushed_model.set_string_custom_property("fingerprint", fingerprint(files))
         pushed_model.set_string_custom_property("audit", receipt)
 
 
-def _entry(model: Artifact, files: dict[str, str], version_directory: str, decisions: list[Decision]) -> Entry:
+def _entry(
+    model: Artifact,
+    files: dict[str, str],
+    version_directory: str,
+    decisions: list[Decision],
+    key: Ed25519PrivateKey | None,
+) -> Entry:
     base, _, version = version_directory.rpartition("/")
+    name = os.path.basename(base)
     arrived = _require_same(files, version_directory)
     approvals = [f"approved by {decision.who}: {decision.why}" for decision in decisions if decision.approved]
+    signature = {SIGNATURE: sign(key, name, int(version), arrived)} if key else {}
     return Entry(
         "push",
-        model=os.path.basename(base),
+        model=name,
         version=int(version),
         fingerprint=fingerprint(files),
         by=identity(),
         why="; ".join(approvals) or "blessed; no approval was asked for",
-        details={"directory": version_directory, "model_id": model.id, "files": arrived},
+        details={"directory": version_directory, "model_id": model.id, "files": arrived, **signature},
     )
 
 
@@ -99,6 +112,7 @@ class _Spec(standard_component_specs.PusherSpec):
         **standard_component_specs.PusherSpec.PARAMETERS,
         APPROVAL_RULES: ExecutionParameter(type=str, optional=True),
         AUDIT_LOG: ExecutionParameter(type=str),
+        SIGNING_KEY: ExecutionParameter(type=str, optional=True),
     }
     INPUTS: ClassVar[dict] = {
         **standard_component_specs.PusherSpec.INPUTS,
@@ -122,6 +136,7 @@ class AgNewsPusher(base_component.BaseComponent):
         audit_log: str,
         approval: Channel | None = None,
         rules: Rules | None = None,
+        signing_key: str | None = None,
     ):
         """
         Args:
@@ -132,6 +147,7 @@ class AgNewsPusher(base_component.BaseComponent):
             audit_log: local file of the audit log.
             approval: the approval gate's verdict, where there is a gate.
             rules: of the gate; with them nothing is pushed without an approval.
+            signing_key: file of the private key that signs what is pushed.
         """
         spec = _Spec(
             model=model,
@@ -142,6 +158,7 @@ class AgNewsPusher(base_component.BaseComponent):
             audit_log=audit_log,
             approval=approval,
             approval_rules=rules.to_json() if rules else None,
+            signing_key=signing_key,
         )
         super().__init__(spec=spec)
 

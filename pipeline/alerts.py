@@ -1,4 +1,4 @@
-"""Tells people what a run came to when they need to know: in the log, by a webhook, by e-mail.
+"""Tells people what they need to know of a run or a served model: in the log, by a webhook, by e-mail.
 
 Any orchestrator calls `notify`; nothing of TensorFlow Extended is imported.
 """
@@ -31,6 +31,7 @@ class Kind(StrEnum):
     NOT_BLESSED = "not_blessed"
     WAITING = "waiting"
     LATE = "late"
+    SHIFT = "shift"
 
 
 _IN_WORDS = {
@@ -39,6 +40,7 @@ _IN_WORDS = {
     Kind.NOT_BLESSED: "the model was not blessed",
     Kind.WAITING: "a model waits for approval",
     Kind.LATE: "a model is late",
+    Kind.SHIFT: "what a served model is asked or answers has changed",
 }
 
 
@@ -48,9 +50,9 @@ class Event:
 
     Attributes:
         kind: what happened.
-        run: name of the run.
+        run: name of the run, or the served version.
         message: why, and what to do next.
-        log: where to read more.
+        log: where to read more; of a shift the report.
     """
 
     kind: Kind
@@ -83,7 +85,7 @@ def notify(settings: Settings, event: Event) -> list[str]:
         channels["webhook"] = _post
     if alerts.smtp_host:
         channels["e-mail"] = _mail
-    body = f"{event.message}\nlog: {event.log}"
+    body = f"{event.message}\n{'report' if event.kind is Kind.SHIFT else 'log'}: {event.log}"
     problems = []
     for name, send in channels.items():
         try:

@@ -147,6 +147,7 @@ def create_pipeline(
         audit_log=str(audit_log(settings).path),
         approval=approval[-1].outputs["approval"] if approval else None,
         rules=rules,
+        signing_key=settings.promotion.signing_key_file,
     )
     # Nothing goes into service without its card: who approves reads it before. Where it fails, nothing is pushed.
     for waiting in (*approval[:1], pusher):

@@ -234,6 +234,12 @@ class PusherSettings(Section):
     destination: Location = Field("serving_model", description="base directory; versions go to destination/model_name")
 
 
+def _on_this_machine(place: str | None) -> str | None:
+    if place is not None and "://" in place:
+        raise ValueError("must lie in a file system: nothing can be appended or replaced in an object store")
+    return place if place is None else str(Path(place).absolute())
+
+
 class PromotionSettings(Section):
     """Who must agree before a blessed model is pushed, and where it is written down."""
 
@@ -242,13 +248,11 @@ class PromotionSettings(Section):
     author_may_approve: bool = Field(False, description="count the approval of who trained the model, too")
     expires_hours: PositiveFloat = Field(72.0, le=87_600, description="hours after which an approval no longer counts")
     audit_log: str | None = Field(None, description="file of the audit log; unset: audit.jsonl in pusher.destination")
+    signing_key_file: str | None = Field(
+        None, description="private Ed25519 key, PEM without a password, that signs each push; unset: not signed"
+    )
 
-    @field_validator("audit_log")
-    @classmethod
-    def _a_file(cls, place: str | None) -> str | None:
-        if place is not None and "://" in place:
-            raise ValueError("must be a file: nothing can be appended to what lies in an object store")
-        return place if place is None else str(Path(place).absolute())
+    _files_are_local = field_validator("audit_log", "signing_key_file")(_on_this_machine)
 
 
 class MonitoringSettings(Section):
@@ -265,6 +269,10 @@ class MonitoringSettings(Section):
         0.05, gt=0.0, lt=1.0, description="probability of any alert in a report where nothing changed"
     )
     reference_rows: PositiveInt = Field(2_000, description="test rows that the served model is asked for comparison")
+    directory: str | None = Field(None, description="directory of the reports; unset: monitoring in pipeline.root")
+    kept_reports: PositiveInt = Field(168, description="latest reports that are kept, of all versions of a model")
+
+    _directory_is_local = field_validator("directory")(_on_this_machine)
 
 
 class MetadataSettings(Section):
@@ -301,11 +309,11 @@ class MetadataSettings(Section):
 
 
 class AlertSettings(Section):
-    """Who is told when a run needs people. The log always has it."""
+    """Who is told when a run or a served model needs people. The log always has it."""
 
-    events: tuple[Literal["failed", "drift", "not_blessed", "waiting", "late"], ...] = Field(
-        ("failed", "drift", "not_blessed", "waiting", "late"),
-        description="what is told; waiting: for an approval; late: after airflow.sla_hours",
+    events: tuple[Literal["failed", "drift", "not_blessed", "waiting", "late", "shift"], ...] = Field(
+        ("failed", "drift", "not_blessed", "waiting", "late", "shift"),
+        description="what is told; waiting: for an approval; late: after airflow.sla_hours; shift: by agnews monitor",
     )
     webhook_url: SecretStr | None = Field(
         None, description="address that takes Slack's form; prefer the environment or webhook_url_file"

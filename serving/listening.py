@@ -29,9 +29,13 @@ def listen(host: str, port: int, options: str, *, backlog: int = 128) -> socket.
     try:
         family = min(found[0] for found in socket.getaddrinfo(bare, port, type=socket.SOCK_STREAM))
         both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
-        return socket.create_server((bare, port), family=family, backlog=backlog, dualstack_ipv6=both)
+        listening = socket.create_server((bare, port), family=family, backlog=backlog, dualstack_ipv6=both)
     except (OSError, OverflowError) as error:
         raise RunError(f"{host_port(host, port)}: {_reason(error)}; name another with {options}") from error
+    # Connections inherit it. asyncio sets it on sockets of its own making alone, and without it an answer in two parts
+    # waits 40 ms for the other side's delayed ACK.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 def _reason(error: OSError | OverflowError) -> str:

@@ -73,3 +73,19 @@ def http_sink():
                 thread.join()
 
     return serving
+
+
+@pytest.fixture
+def key_files(tmp_path):
+    """Writes a new Ed25519 key: key_files(name) -> its private and its public file, PEM."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    def write(name="key"):
+        key, private, public = Ed25519PrivateKey.generate(), tmp_path / f"{name}.pem", tmp_path / f"{name}.pub"
+        pem, none = serialization.Encoding.PEM, serialization.NoEncryption()
+        private.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, none))
+        public.write_bytes(key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
+        return private, public
+
+    return write

@@ -87,18 +87,24 @@ def export(loaded: Loaded, form: str) -> None:
 @click.option(
     "--log", "log_file", type=click.Path(path_type=Path), help="Audit log  [default: SERVING_DIR/audit.jsonl]"
 )
-def verify(serving_dir: Path, log_file: Path | None) -> None:
+@click.option(
+    "--public-key", type=click.Path(path_type=Path), help="PEM; refuse what is not signed, or not with this key."
+)
+def verify(serving_dir: Path, log_file: Path | None, public_key: Path | None) -> None:
     """Compare every version in SERVING_DIR with the fingerprints of its push, and name the files that differ."""
     from schema.audit import AUDIT_FILE, problems
+    from schema.audit.signature import read_public_key
     from serving.integrity import check
 
+    key = read_public_key(public_key) if public_key else None
     opened = AuditLog(log_file or serving_dir / AUDIT_FILE)
     if not opened.lines():
         raise AuditError(f"{opened.path} has no entries to compare with; name the audit log with --log")
     found = [f"audit log: {problem}" for problem in problems(opened, {})]
-    checked = check(serving_dir, opened)
+    checked = check(serving_dir, opened, key)
+    whole = "as it was pushed" + (", signed with this key" if key else "")
     for version in checked:
-        click.echo(f"{version.model}/{version.number}: {'; '.join(version.findings) or 'as it was pushed'}")
+        click.echo(f"{version.model}/{version.number}: {'; '.join(version.findings) or whole}")
     found += [f"{version.model}/{version.number}: {finding}" for version in checked for finding in version.findings]
     if found:
         raise AuditError("\n  ".join([f"{serving_dir} is not what was pushed:", *found]))

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.alerts import Event, Kind, notify
 from pipeline.cli.options import settings_options
+from pipeline.runners.logs import logged_to
 from pipeline.settings_sources import Loaded
-from schema.errors import MonitoringAlert, SettingsError
+from schema.errors import MonitoringAlert
 
 if TYPE_CHECKING:
     from pipeline.monitoring import Report
@@ -22,46 +24,43 @@ _PLAIN_WIDTH = 140
 @click.argument("logs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--model", help="Name of the served model  [default: pusher.model_name]")
 @click.option("--version", type=click.IntRange(min=1), help="Version to look at  [default: the one that answered last]")
-@click.option(
-    "--output", type=click.Path(path_type=Path, file_okay=False), help="Directory  [default: ROOT/monitoring/MODEL]"
-)
 @settings_options
-def monitor(
-    loaded: Loaded, logs: tuple[Path, ...], model: str | None, version: int | None, output: Path | None
-) -> None:
+def monitor(loaded: Loaded, logs: tuple[Path, ...], model: str | None, version: int | None) -> None:
     """Compare request LOGS, files or directories, with the model's training and each hour with the hours before.
 
     LOGS are TFRecords of PredictionLog, as agnews serve and TensorFlow Serving's collectors write them. Writes
-    monitoring.json, monitoring.html and monitoring.png.
+    monitoring.json, monitoring.html and monitoring.png to a new directory in monitoring.directory; agnews review shows
+    them. What no report on the version told before is told by the alerts that are set up.
 
     Exit status: 0 nothing changed; 11 there are alerts, which are printed; 3 the logs cannot be used.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # Read when TensorFlow is imported.
     from pipeline.metadata_store import existing_store
     from pipeline.monitoring import monitor as look
-    from pipeline.monitoring.page import HTML_FILE, write_report
-    from pipeline.monitoring.report import known_alerts
+    from pipeline.monitoring.kept import HTML_FILE, kept_reports, place_of, remove_oldest, reports_directory
+    from pipeline.monitoring.page import write_report
 
     settings = loaded.settings
     if model is not None:
         settings = settings.model_copy(update={"pusher": settings.pusher.model_copy(update={"model_name": model})})
+    directory = reports_directory(settings)
     report = look(settings, logs, existing_store(settings), version=version, now=datetime.now(UTC))
-    directory = output or _default_directory(settings.pipeline.root, report.model)
-    known = known_alerts(directory, report.version)
-    write_report(report, directory)
+    last = next((found for kept in reversed(kept_reports(directory, report.version)) if (found := kept.read())), None)
+    known = {alert.key for alert in last.alerts} if last else set()
+    place = place_of(directory, report)
+    write_report(report, place)
+    remove_oldest(directory, settings.monitoring.kept_reports)
     _print(report)
-    click.echo(f"report: {directory / HTML_FILE}")
-    # Where to tell others: `new` holds what no report on this directory told before.
-    new = [alert for alert in report.alerts if alert.key not in known]
+    click.echo(f"report: {place / HTML_FILE}")
+    if new := [str(alert) for alert in report.alerts if alert.key not in known]:
+        event = Event(Kind.SHIFT, f"version {report.version}", "\n".join(new), str(place / HTML_FILE))
+        with logged_to(directory / "monitoring.log", verbose=False):
+            problems = notify(settings, event)
+        for problem in problems:
+            click.secho(problem, fg="yellow", err=True)
     if report.alerts:
-        lines = [f"{alert}{'' if alert in new else ' (told before)'}" for alert in report.alerts]
+        lines = [f"{alert}{' (told before)' if alert.key in known else ''}" for alert in report.alerts]
         raise MonitoringAlert("\n  ".join([f"version {report.version} of {report.model}:", *lines]))
-
-
-def _default_directory(root: str, model: str) -> Path:
-    if "://" in root:
-        raise SettingsError(f"pipeline.root {root} is an object store: name a local directory with --output")
-    return Path(root) / "monitoring" / model
 
 
 def _print(report: "Report") -> None:

@@ -36,6 +36,7 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
     from pipeline.cli.data import resolve_source
     from pipeline.runners.display import LiveDisplay, PlainDisplay
     from pipeline.runners.run_id import new_run_id
+    from schema.audit.signature import read_signing_key
 
     settings = loaded.settings
     if no_cache:
@@ -51,6 +52,8 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
     log = root / "logs" / f"{run_id}.log"
     on_terminal = sys.stdout.isatty() and not verbose
     try:
+        if settings.promotion.signing_key_file:
+            read_signing_key(Path(settings.promotion.signing_key_file))  # Hours before it is used.
         source = resolve_source(settings)
         source.check_span(settings.data.span)
         with logged_to(log, verbose=verbose) as terminal:

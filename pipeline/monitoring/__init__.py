@@ -2,7 +2,7 @@
 
 `observations` reads the logs, `reference` finds what the model was trained and tested on, `distances` measures with
 TensorFlow Data Validation, `significance` asks whether a distance may be chance, `judgement` decides, `report` is the
-outcome, `page`, `plots` and `picture` show it.
+outcome, `page` and `plots` show it, `kept` finds it again.
 """
 
 from pipeline.monitoring.monitor import monitor

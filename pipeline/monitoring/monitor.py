@@ -53,7 +53,7 @@ def monitor(
         model=name,
         version=version,
         model_id=pushed.model_id if pushed else None,
-        made=now.isoformat(timespec="seconds"),
+        made=now.isoformat(timespec="milliseconds"),
         window_hours=settings.monitoring.window_hours,
         records=len(used),
         skipped=_skipped(records, len(used)),

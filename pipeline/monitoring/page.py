@@ -9,11 +9,12 @@ import jinja2
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from pipeline.monitoring.kept import HTML_FILE
 from pipeline.monitoring.plots import Series, lines
 from pipeline.monitoring.report import CONFIDENCE, JSON_FILE, SIGNALS, UNKNOWN_SHARE, Report
 from schema.features import CLASS_NAMES, LABEL, TEXT_LENGTH
 
-HTML_FILE, PICTURE_FILE = "monitoring.html", "monitoring.png"
+PICTURE_FILE = "monitoring.png"
 
 
 @dataclass(frozen=True)

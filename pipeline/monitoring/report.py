@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from schema.features import LABEL, TEXT_LENGTH
 
@@ -147,13 +146,3 @@ class Report:
     def to_json(self) -> str:
         """All of it; the fields are those of these classes."""
         return json.dumps(asdict(self), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
-
-
-def known_alerts(directory: Path, version: int) -> set[tuple[str, str, str]]:
-    """Keys of the alerts that the last report in a directory holds on this version."""
-    try:
-        last = json.loads((directory / JSON_FILE).read_text(encoding="utf-8"))
-        return {Alert(**alert).key for alert in last["alerts"]} if last["version"] == version else set()
-    except (OSError, ValueError, KeyError, TypeError):
-        # Nobody's report, or one of another form: then every alert is new.
-        return set()

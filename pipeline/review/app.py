@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from pipeline.review.evidence import NotThere
-from pipeline.review.pages import compare, decide, lineage, models, runs, served, spans, trends
+from pipeline.review.pages import compare, decide, lineage, models, monitoring, runs, served, spans, trends
 from pipeline.review.security import Guard
 from pipeline.review.site import STYLE_SHEET, Site, render
 from schema.errors import AgNewsError
@@ -26,6 +26,7 @@ NAVIGATION = (
     ("/approvals", "Approvals"),
     ("/spans", "Data"),
     ("/trends", "Trends"),
+    ("/monitoring", "Monitoring"),
 )
 
 ROUTES = (
@@ -45,6 +46,8 @@ ROUTES = (
     Route("/spans", spans.all_spans),
     Route("/spans/{span:int}", spans.one_span),
     Route("/trends", trends.over_models),
+    Route("/monitoring", monitoring.all_reports),
+    Route("/monitoring/{version:int}/{moment}", monitoring.one_report),
 )
 
 

@@ -39,12 +39,12 @@ def read_evidence(card: str) -> Evidence:
     Raises:
         NotThere: it cannot be read.
     """
-    return json.loads(_read(os.path.join(card, EVIDENCE)))
+    return json.loads(read_file(os.path.join(card, EVIDENCE)))
 
 
 def read_page(card: str) -> bytes:
     """The card as HTML; raises `NotThere`."""
-    return _read(os.path.join(card, HTML))
+    return read_file(os.path.join(card, HTML))
 
 
 @lru_cache(maxsize=8)
@@ -70,7 +70,7 @@ def texts_of(examples: str) -> Mapping[str, tuple[str, str]]:
     """
     found = {}
     for file in _files(os.path.join(examples, f"Split-{TEST}")):
-        for record in records(gzip.decompress(_read(file))):
+        for record in records(gzip.decompress(read_file(file))):
             feature = tf.train.Example.FromString(record).features.feature
             row, title, text = (feature[name].bytes_list.value[0].decode() for name in (ID, TITLE, DESCRIPTION))
             found[row] = (title, text)
@@ -80,14 +80,14 @@ def texts_of(examples: str) -> Mapping[str, tuple[str, str]]:
 @lru_cache(maxsize=64)
 def statistics_of(statistics: str, split: str) -> statistics_pb2.DatasetFeatureStatistics:
     """A split's statistics; raises `NotThere`."""
-    content = _read(os.path.join(statistics, f"Split-{split}", "FeatureStats.pb"))
+    content = read_file(os.path.join(statistics, f"Split-{split}", "FeatureStats.pb"))
     return statistics_pb2.DatasetFeatureStatisticsList.FromString(content).datasets[0]
 
 
 @lru_cache(maxsize=64)
 def anomalies_of(anomalies: str, split: str) -> anomalies_pb2.Anomalies:
     """What ExampleValidator found in a split; raises `NotThere`."""
-    return anomalies_pb2.Anomalies.FromString(_read(os.path.join(anomalies, f"Split-{split}", "SchemaDiff.pb")))
+    return anomalies_pb2.Anomalies.FromString(read_file(os.path.join(anomalies, f"Split-{split}", "SchemaDiff.pb")))
 
 
 def _files(directory: str) -> list[str]:
@@ -97,7 +97,8 @@ def _files(directory: str) -> list[str]:
         raise NotThere(f"{directory} cannot be read; it may have been deleted") from error
 
 
-def _read(path: str) -> bytes:
+def read_file(path: str) -> bytes:
+    """A file; raises `NotThere`."""
     try:
         with fileio.open(path, "rb") as file:
             return file.read()

@@ -1,6 +1,6 @@
 """Runs and models as a reviewer sees them: what became of each, how good it is, who let it through."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -15,8 +15,8 @@ ACCURACY = "accuracy"
 RECALLS = tuple(f"recall_{name}" for name in CLASS_NAMES)
 """The figures that a card's artifact carries, see `components.model_card.card.headlines`."""
 
-# The model that a training began with was made of other rows.
-_BASE = "base_model"
+# The Trainer's input with which a warm start begins.
+_BASE_MODEL = "base_model"
 _GATE, _PUSHER = "ApprovalGate", "Pusher"
 _ENDED = ("COMPLETE", "CACHED")
 
@@ -52,7 +52,8 @@ class Model:
     Attributes:
         artifact: the Model.
         run: that trained it.
-        ingested: the ingested rows that it was trained on, one artifact a span, in their order.
+        ingested: the rows that it was trained on, an artifact a span, the newest last.
+        inherited: those that the model was trained on from which its training started, and that one's in turn.
         card: its ModelCard.
         evaluation: its ModelEvaluation.
         figures: accuracy and recalls on the test rows.
@@ -66,6 +67,7 @@ class Model:
     artifact: Artifact
     run: Run | None
     ingested: tuple[Artifact, ...]
+    inherited: tuple[Artifact, ...]
     card: Artifact | None
     evaluation: Artifact | None
     figures: Mapping[str, float]
@@ -76,17 +78,17 @@ class Model:
     versions: tuple[int, ...]
 
     @property
-    def examples(self) -> Artifact | None:
-        """Of the rows that it was trained on the newest span, whose test rows judge it."""
-        return self.ingested[-1] if self.ingested else None
-
-    def rows(self, kind: str) -> int:
-        """How many rows of a kind, for instance rows_train, all spans have."""
-        return sum(int(one.properties.get(kind, 0)) for one in self.ingested)
-
-    @property
     def id(self) -> int:
         return self.artifact.id
+
+    @property
+    def examples(self) -> Artifact | None:
+        """The newest rows that it was trained on, whose test rows judged it."""
+        return self.ingested[-1] if self.ingested else None
+
+    def rows(self, name: str) -> int:
+        """A count of rows over all that it was trained on, for instance `rows_read`."""
+        return sum(int(one.properties.get(name, 0)) for one in self.ingested)
 
 
 @dataclass(frozen=True)
@@ -141,14 +143,14 @@ class Registry:
         return dict(sorted(found.items()))
 
     def trained_on(self, examples: int) -> list[Model]:
-        """The models that were trained on ingested rows, oldest first."""
+        """The models that saw ingested rows, themselves or the model that they started from; oldest first."""
         return self._by_examples.get(examples, [])
 
     @cached_property
     def _by_examples(self) -> dict[int, list[Model]]:
         found: dict[int, list[Model]] = {}
         for model in self.models.values():
-            for examples in model.ingested:
+            for examples in (*model.ingested, *model.inherited):
                 found.setdefault(examples.id, []).append(model)
         return found
 
@@ -156,13 +158,15 @@ class Registry:
         found = self._made_of_model(artifact.id)
         card, request = found.get("agnews.ModelCard"), found.get("AgNewsApprovalRequest")
         trainer = self.snapshot.maker(artifact.id)
+        ingested, inherited = self._ingested(trainer, ()), self._ingested(trainer, (_BASE_MODEL,))
         digest = (card.properties.get("model_sha256") if card else None) or (
             request.properties.get("fingerprint") if request else ""
         )
         return Model(
             artifact=artifact,
             run=self.snapshot.runs.get(trainer.run or 0) if trainer else None,
-            ingested=self._ingested(trainer),
+            ingested=ingested,
+            inherited=tuple(one for one in inherited if one not in ingested),
             card=card,
             evaluation=found.get("ModelEvaluation"),
             figures={name: card.properties[name] for name in (ACCURACY, *RECALLS) if name in card.properties}
@@ -196,19 +200,21 @@ class Registry:
         numbers = [str(one.get("pushed_version", "")) for one in pushed if one.get("pushed") == 1]
         return tuple(dict.fromkeys(int(number) for number in numbers if number.isdecimal()))
 
-    def _ingested(self, trainer: Execution | None) -> tuple[Artifact, ...]:
-        """Up from the Trainer to the rows that came in, through whatever stands between but the model it began with."""
-        waiting, seen = [trainer] if trainer else [], set()
-        found: dict[int, Artifact] = {}
+    def _ingested(self, trainer: Execution | None, through: Collection[str]) -> tuple[Artifact, ...]:
+        """Up from the Trainer to the rows that came in, in the order of their spans.
+
+        Args:
+            trainer: that made a model.
+            through: roles of models whose own rows are meant as well; the other ways lead to this training's.
+        """
+        waiting, seen, found = [trainer] if trainer else [], set(), {}
         while waiting:
-            execution = waiting.pop()
-            for link in self.snapshot.inputs(execution.id):
+            for link in self.snapshot.inputs(waiting.pop().id):
                 artifact = self.snapshot.artifacts[link.artifact]
+                maker = self.snapshot.maker(artifact.id)
                 if "source" in artifact.properties:
                     found[artifact.id] = artifact
-                    continue
-                maker = self.snapshot.maker(artifact.id)
-                if maker is not None and maker.id not in seen and link.role != _BASE:
+                elif maker and maker.id not in seen and (artifact.type != "Model" or link.role in through):
                     seen.add(maker.id)
                     waiting.append(maker)
         return tuple(sorted(found.values(), key=lambda one: (one.properties.get("span", 0), one.id)))

@@ -87,6 +87,11 @@ def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
 
 
+def _compact(moment: str) -> str:
+    """20260112T0304… as people write it."""
+    return f"{moment[:4]}-{moment[4:6]}-{moment[6:8]} {moment[9:11]}:{moment[11:13]}"
+
+
 def _duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
@@ -103,5 +108,11 @@ def _p_value(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-_TEMPLATES.env.filters |= {"moment": _moment, "duration": _duration, "points": _points, "p_value": _p_value}
+_TEMPLATES.env.filters |= {
+    "moment": _moment,
+    "compact": _compact,
+    "duration": _duration,
+    "points": _points,
+    "p_value": _p_value,
+}
 _TEMPLATES.env.trim_blocks = _TEMPLATES.env.lstrip_blocks = True

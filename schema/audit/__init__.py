@@ -1,6 +1,7 @@
 """The audit log: who did what to which model, when and why, in a file that cannot be changed unnoticed.
 
-`log` writes and reads it, `chain` checks it, `fingerprint` tells models apart by their files, `identity` says who acts.
+`log` writes and reads it, `chain` checks it, `fingerprint` tells models apart by their files, `identity` says who acts,
+`signature` signs what was pushed, and is imported where that is done.
 Pusher and promotion both write it and neither may import the other, so it lies in the lowest package, as the errors do.
 """
 

@@ -12,7 +12,8 @@ from components import pusher
 from components.approval import Approval, Rules
 from components.exports import files_of
 from schema.audit import AuditLog
-from schema.errors import ApprovalPending, AuditError, RunError
+from schema.audit.signature import read_public_key, signature_flaw
+from schema.errors import ApprovalPending, AuditError, RunError, SettingsError
 
 
 @pytest.fixture
@@ -155,7 +156,7 @@ def do(tmp_path):
     """Runs the executor as the launcher does, on a blessed model; returns the PushedModel."""
     make_export(tmp_path / "model/Format-Serving", b"one")
 
-    def do(approval=None, rules=None, log=tmp_path / "serving/audit.jsonl"):
+    def do(approval=None, rules=None, log=tmp_path / "serving/audit.jsonl", key=None):
         model, pushed = Model(), PushedModel()
         model.uri, model.id, pushed.uri = str(tmp_path / "model"), 17, str(tmp_path / "pushed")
         blessings = {"model_blessing": [ModelBlessing()], "infra_blessing": [InfraBlessing()]}
@@ -166,6 +167,7 @@ def do(tmp_path):
             "push_destination": f'{{"filesystem": {{"base_directory": "{tmp_path}/serving/agnews"}}}}',
             "audit_log": str(log),
             "approval_rules": rules.to_json() if rules else None,
+            "signing_key": str(key) if key else None,
         }
         pusher.Executor().Do(inputs, {"pushed_model": [pushed]}, properties)
         return pushed
@@ -208,6 +210,22 @@ def test_a_push_is_entered_with_the_files_that_arrived(do, tmp_path):
     assert line.entry.why == "blessed; no approval was asked for"
     assert pushed.get_string_custom_property("fingerprint") == line.entry.fingerprint
     assert pushed.get_string_custom_property("audit").startswith(line.hash)
+
+
+def test_a_push_is_signed_also_when_the_one_before_was_killed_between_version_and_entry(do, tmp_path, key_files):
+    private, public = key_files()
+    version = push(tmp_path / "model/Format-Serving", tmp_path / "serving/agnews")
+    do(key=private)
+    [line] = AuditLog(tmp_path / "serving/audit.jsonl").lines()
+    assert str(line.entry.version) == Path(version).name
+    assert signature_flaw(read_public_key(public), line.entry) is None
+    assert private.read_text().splitlines()[1] not in (tmp_path / "serving/audit.jsonl").read_text()
+
+
+def test_what_cannot_be_signed_is_not_pushed(do, tmp_path):
+    with pytest.raises(SettingsError, match="name a key file that can be read"):
+        do(key=tmp_path / "gone.pem")
+    assert not (tmp_path / "serving/agnews").exists()
 
 
 def test_what_cannot_be_entered_is_not_pushed(do, tmp_path):

@@ -7,11 +7,10 @@ from starlette.responses import Response
 from pipeline.review import evidence
 from pipeline.review.audit_view import entries_about
 from pipeline.review.listing import listing
+from pipeline.review.pages.monitoring import last_report
 from pipeline.review.registry import ACCURACY, Model, Registry
+from pipeline.review.security import DOCUMENT_POLICY
 from pipeline.review.site import render, site_of
-
-# A card is one document without scripts; whatever it holds, it runs none here.
-_CARD_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'none'"
 
 _KEYS = {
     "model": lambda model: model.id,
@@ -77,6 +76,7 @@ def render_model(request: Request, model: Model, status: int = 200, **form: str)
         service=service,
         others={other.id: name for name, other in reversed(others.items()) if other and other.id != model.id},
         trail=entries_about(site.settings, registry, model),
+        monitored=last_report(site, model.versions[-1] if model.versions else None),
         tokens=site.tokens,
         form=form,
     )
@@ -88,7 +88,7 @@ def card(request: Request) -> Response:
     if model.card is None:
         raise HTTPException(404, f"no card was written of model {model.id}")
     page = evidence.read_page(model.card.uri)
-    return Response(page, media_type="text/html", headers={"Content-Security-Policy": _CARD_POLICY})
+    return Response(page, media_type="text/html", headers={"Content-Security-Policy": DOCUMENT_POLICY})
 
 
 def model_of(registry: Registry, number: int) -> Model:

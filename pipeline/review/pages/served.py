@@ -6,6 +6,7 @@ from starlette.responses import Response
 from pipeline.review import evidence
 from pipeline.review.audit_view import entries_about
 from pipeline.review.comparison import changed_code, changed_data, changed_settings, compare_cards
+from pipeline.review.pages.monitoring import last_report
 from pipeline.review.registry import Model
 from pipeline.review.site import render, site_of
 
@@ -28,6 +29,7 @@ def in_service(request: Request) -> Response:
         evidence=_evidence(model),
         changes=_changes(before, model),
         trail=entries_about(site.settings, registry, model) if model else None,
+        monitored=last_report(site, live.number if live else None),
         any=bool(registry.runs),
     )
 

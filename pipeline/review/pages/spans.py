@@ -24,21 +24,22 @@ def all_spans(request: Request) -> Response:
 
 
 def one_span(request: Request) -> Response:
-    """`/spans/N`: which models were trained on this span, and which of them were served."""
+    """`/spans/N`: which models saw this span in their training, and which of them were served."""
     site = site_of(request)
     registry = site.registry()
     span = request.path_params["span"]
     if span not in registry.spans:
         raise HTTPException(404, f"no rows of span {span} came in")
     ingested = registry.spans[span]
-    pairs = [(examples, model) for examples in ingested for model in registry.trained_on(examples.id)]
+    saw = {model.id: model for examples in ingested for model in registry.trained_on(examples.id)}
+    models = [saw[number] for number in sorted(saw)]
     return render(
         request,
         "span.html",
         span=span,
         ingested=ingested,
-        served=[(model, version) for _, model in pairs for version in model.versions],
-        others=[model for _, model in pairs if not model.versions],
+        served=[(model, version) for model in models for version in model.versions],
+        others=[model for model in models if not model.versions],
         service=site.service(registry),
         registry=registry,
     )

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from pipeline.cli import cli
 from schema.audit import AuditLog, Entry, manifest
+from schema.audit.signature import read_signing_key, sign
 from schema.errors import AuditError, SettingsError
 
 
@@ -135,3 +136,20 @@ def test_without_a_log_there_is_nothing_to_compare_with(place):
     (place / "serving_model/audit.jsonl").unlink()
     with pytest.raises(AuditError, match="name the audit log with --log"):
         agnews("verify", "serving_model")
+
+
+def test_with_a_public_key_every_version_must_be_signed_with_it(place, key_files):
+    (private, public), (_, other) = key_files("ours"), key_files("other")
+    with pytest.raises(AuditError, match="agnews/1: not signed"):
+        agnews("verify", "serving_model", "--public-key", str(public))
+    log = AuditLog(place / "serving_model/audit.jsonl")
+    for number in (1, 2):
+        files = manifest(place / f"serving_model/agnews/{number}")
+        signature = sign(read_signing_key(private), "agnews", number, files)
+        log.append(Entry("push", "agnews", number, "ab" * 32, details={"files": files, "signature": signature}))
+    shown = agnews("verify", "serving_model", "--public-key", str(public))
+    assert shown.splitlines()[-1] == "agnews/2: as it was pushed, signed with this key"
+    with pytest.raises(AuditError, match="agnews/2: the signature is not this key's"):
+        agnews("verify", "serving_model", "--public-key", str(other))
+    with pytest.raises(SettingsError, match="holds no public Ed25519 key"):
+        agnews("verify", "serving_model", "--public-key", str(private))

@@ -1,6 +1,9 @@
 """The true way: a trained model, served, asked, logged, and compared with what its lineage leads to."""
 
+import json
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -39,7 +42,9 @@ def served(recorded, tmp_path):
     return ask
 
 
-def test_traffic_like_the_test_rows_is_as_before_and_other_texts_are_a_skew(recorded, served, tmp_path, monkeypatch):
+def test_traffic_like_the_test_rows_is_as_before_and_other_texts_are_a_skew_that_is_told_once(
+    recorded, served, tmp_path, monkeypatch, http_sink
+):
     monkeypatch.setenv("AGNEWS_PIPELINE__ROOT", recorded.settings.pipeline.root)
     monkeypatch.setenv("AGNEWS_PUSHER__DESTINATION", recorded.settings.pusher.destination)
     served(TEXTS * 30)
@@ -58,15 +63,35 @@ def test_traffic_like_the_test_rows_is_as_before_and_other_texts_are_a_skew(reco
     assert report.alerts == ()
 
     served([("unheard words " * 9, "of things that nobody knows")] * 100)
-    ended = CliRunner().invoke(cli, ["monitor", str(tmp_path / "logs")])
+    with http_sink() as sink:
+        command = ["monitor", str(tmp_path / "logs"), "--set", f"alerts.webhook_url={sink.url}"]
+        ended = CliRunner().invoke(cli, command)
+        again = CliRunner().invoke(cli, command)
     assert isinstance(ended.exception, MonitoringAlert)
     assert ended.exception.exit_code == 11
     assert "skew of unknown words" in str(ended.exception)
     assert "told before" not in str(ended.exception)
-    again = CliRunner().invoke(cli, ["monitor", str(tmp_path / "logs")])
+    [message] = [json.loads(body)["text"].splitlines() for body in sink.bodies]
+    assert message[0] == "agnews: what a served model is asked or answers has changed (version 1795578266)"
+    assert any(line.startswith("skew of unknown words over the whole log: distance") for line in message)
+    [report] = re.findall(r"^report: (.*)$", ended.output, re.MULTILINE)
+    assert message[-1] == f"report: {report}"
+    assert str(tmp_path / "place/runs/monitoring/agnews/1795578266/20") in report
+    assert Path(report).exists()
     assert "skew of unknown words over the whole log" in str(again.exception)
     assert "(told before)" in str(again.exception)
-    assert (tmp_path / "place/runs/monitoring/agnews/monitoring.html").exists()
+
+
+def test_an_alert_that_cannot_be_sent_is_said(recorded, served, tmp_path, monkeypatch, http_sink):
+    monkeypatch.setenv("AGNEWS_PIPELINE__ROOT", recorded.settings.pipeline.root)
+    monkeypatch.setenv("AGNEWS_PUSHER__DESTINATION", recorded.settings.pusher.destination)
+    served([("unheard words " * 9, "of things that nobody knows")] * 60)
+    with http_sink(404) as sink:
+        command = ["monitor", str(tmp_path / "logs"), "--set", f"alerts.webhook_url={sink.url}"]
+        ended = CliRunner().invoke(cli, command)
+    assert isinstance(ended.exception, MonitoringAlert)
+    assert "the alert could not be sent by webhook: the server answered 404 Not Found" in ended.output
+    assert "secret-part" not in ended.output + str(ended.exception)
 
 
 def test_an_answered_text_of_another_version_is_asked_for_in_vain(recorded, served, tmp_path):

@@ -11,11 +11,15 @@ import pytest
 import uvicorn
 
 from benchmarks.review_store import SimulatedStore
+from pipeline.monitoring.kept import place_of, reports_directory
+from pipeline.monitoring.page import write_report
+from pipeline.monitoring.report import Alert, Report, Window
 from pipeline.review.app import make_app
 from pipeline.review.security import Tokens
 from pipeline.review.site import Site
 from pipeline.review.store import StoreReader
 from pipeline.settings import Settings
+from schema.features import CLASS_NAMES
 
 TOKEN = "a token of many signs"
 RUNS = 12
@@ -27,7 +31,19 @@ def simulated(tmp_path_factory):
     made = SimulatedStore(tmp_path_factory.mktemp("simulated"), files=RUNS, test_rows=120, exports=True)
     made.add_runs(RUNS)
     made.versions = made.serve(made.root / "serving_model", 2)
+    for day, alerts in ((1, ()), (2, (ALERT,))):
+        report = report_on(made.versions[-1], f"2026-01-0{day}T06:00:00+00:00", alerts)
+        write_report(report, place_of(reports_directory(settings_of(made.root)), report))
     return made
+
+
+ALERT = Alert("drift", "label", "2026-01-02T03:00+00:00", "2026-01-02T05:00+00:00", 3, 0.4, 0.1, 1e-9)
+
+
+def report_on(version, made, alerts=()):
+    """A monitoring report on one hour."""
+    windows = (Window(f"{made[:10]}T05:00+00:00", 60, dict.fromkeys(CLASS_NAMES, 0.25), 0.8, 200.0, 0.02, ()),)
+    return Report("agnews", version, None, made, 1, 60, {}, 60, (0.1,), (), windows, alerts, ())
 
 
 @pytest.fixture(scope="session")

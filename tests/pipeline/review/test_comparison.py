@@ -1,8 +1,12 @@
 """Two models on the same rows."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
+from components.model_card.card import Card
+from components.model_card.data import Data
 from components.model_card.predictions import Predictions
 from components.statistics import mcnemar
 from pipeline.review.comparison import (
@@ -85,6 +89,12 @@ def test_a_changed_answer_was_broken_mended_or_wrong_before_and_after():
         "id1": "mended",
         "id2": "both wrong",
     }
+
+
+def test_the_simulated_evidence_has_the_fields_of_real_cards(simulated):
+    evidence = read_evidence(str(simulated.root / "card-1"))
+    assert evidence.keys() <= {field.name for field in fields(Card)}
+    assert evidence["data"].keys() == {field.name for field in fields(Data)}
 
 
 def test_settings_code_and_data_that_differ_are_named_with_both_values(simulated):

@@ -94,6 +94,14 @@ def test_a_box_of_a_run_leads_to_its_line(page):
     eventually(page.locator("tr:target th")).to_have_text("Evaluator")
 
 
+def test_a_monitoring_report_opens_with_its_plots_and_styles(page):
+    page.get_by_role("link", name="Monitoring", exact=True).click()
+    page.get_by_role("link", name="2026-01-02 06:00").click()
+    eventually(page.get_by_role("heading", level=1)).to_have_text(re.compile("Monitoring: agnews, version"))
+    assert page.locator("svg[role=img]").count() == 4
+    assert page.evaluate("getComputedStyle(document.body).maxWidth") != "none"
+
+
 def test_two_models_are_chosen_and_compared(page):
     page.get_by_role("link", name="Models", exact=True).click()
     page.get_by_role("radio", name="as the first").last.check()
@@ -112,7 +120,7 @@ def test_the_keyboard_is_enough_to_move(page):
     page.wait_for_url("**/approvals")
 
 
-@pytest.mark.parametrize("address", ["/served", "/runs", "/models", "/trends", "/approvals", "/spans/0"])
+@pytest.mark.parametrize("address", ["/served", "/runs", "/models", "/trends", "/approvals", "/spans/0", "/monitoring"])
 def test_text_stands_out_from_what_is_behind_it(page, address):
     """WCAG 2.2, success criterion 1.4.3."""
     page.goto(address)
@@ -127,7 +135,7 @@ def test_every_page_fits_on_a_telephone_and_has_its_landmarks(browser, site, sna
     with opened(browser, site) as page:
         page.set_viewport_size({"width": 360, "height": 640})
         for address in (
-            *("/served", "/runs", "/models", "/approvals", "/spans", "/spans/0", "/trends", "/compare"),
+            *("/served", "/runs", "/models", "/approvals", "/spans", "/spans/0", "/trends", "/compare", "/monitoring"),
             *(f"/runs/{run}", f"/runs/{run}/data", f"/models/{last}", f"/lineage/{last}"),
             f"/compare?first={first}&second={last}",
         ):

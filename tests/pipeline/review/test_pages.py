@@ -142,7 +142,38 @@ def test_trends_are_lines_with_words_and_a_table(site, ids):
     assert len(rows(page)) == len(ids)
 
 
+def test_monitoring_lists_its_reports_and_shows_each_as_it_was_written(site, simulated):
+    version = simulated.versions[-1]
+    newest, oldest = rows(site.get("/monitoring"))
+    assert re.match(rf"2026-01-02 06:00 {version} in production \d+ (2026-01-02 05:00 ){{2}}60 1 alert", newest)
+    assert "drift of predicted class from 2026-01-02T03:00+00:00 to 2026-01-02T05:00+00:00, in 3 windows" in newest
+    assert oldest.endswith("nothing changed")
+    report = site.get(f"/monitoring/{version}/20260102T060000.000Z")
+    assert f"Monitoring: agnews, version {version}" in report.text
+    assert "sandbox" in report.headers["content-security-policy"]
+    assert report.headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_served_model_tells_what_the_last_report_found(site, ids, simulated):
+    said = "1 alert , report of 2026-01-02 06:00 UTC ; drift of predicted class from"
+    assert f"What it is asked and answers: {said}" in text(site.get("/served"))
+    assert f"monitoring {said}" in text(site.get(f"/models/{ids[-1]}"))
+    assert "no report of agnews monitor on it" in text(site.get(f"/models/{ids[-2]}"))
+
+
+def test_a_report_of_another_form_is_listed_as_such(tmp_path):
+    place = tmp_path / "monitoring/agnews/3/20260102T060000.000Z"
+    place.mkdir(parents=True)
+    (place / "monitoring.json").write_text("{}")
+    with serving(settings_of(tmp_path)) as client:
+        assert "cannot be read: it is gone, or was written by another release" in text(client.get("/monitoring"))
+        assert client.get("/monitoring/3/20260102T060000.000Z").status_code == 404
+
+
 NOT_THERE = [
+    "/monitoring/1/20260102T060000.000Z",
+    "/monitoring/1700000011/%2e%2e",
+    "/monitoring/1700000011/..%2f..%2f..%2fmetadata.sqlite",
     "/runs/9999",
     "/models/9999",
     "/models/9999/card",
@@ -201,6 +232,7 @@ def test_without_a_store_every_page_says_what_to_do(tmp_path):
             assert "agnews run" in text(client.get(address))
         assert "No model asks to be pushed" in text(client.get("/approvals"))
         assert "No model has been judged yet" in text(client.get("/trends"))
+        assert "No report is kept yet" in text(client.get("/monitoring"))
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import pytest
 from benchmarks.review_store import APPROVER, AUTHOR
 from components.approval import Rules, Status
 from pipeline.review.registry import Registry, RunStatus
+from pipeline.review.snapshot import Link
 
 NOW = datetime(2026, 1, 3, tzinfo=UTC)
 
@@ -63,6 +64,31 @@ def test_a_model_knows_the_rows_that_came_in_and_the_rows_their_models(registry,
     assert examples.properties["source"] == "simulated rows"
     assert registry.trained_on(examples.id) == [runs[number].model for number in (0, 1, 2, 3, 4, 6, 8, 9)]
     assert registry.spans.keys() == {0, 1}
+
+
+def test_all_spans_of_a_window_trained_a_model_and_a_warm_start_adds_those_of_the_model_before(snapshot, runs):
+    older, newer = (runs[number].model for number in (0, 10))
+    trainer = snapshot.maker(newer.id)
+    [transform] = [
+        snapshot.maker(link.artifact).id for link in snapshot.inputs(trainer.id) if link.role == "transform_graph"
+    ]
+
+    def with_input(links, execution, artifact, role):
+        return {**links, execution: (*links[execution], Link(execution, artifact, role, "read"))}
+
+    window = with_input(snapshot.links, transform, older.examples.id, "examples")
+    changed = Registry(dataclasses.replace(snapshot, links=window), Rules(1, False, 72.0), NOW)
+    model = changed.models[newer.id]
+    assert [one.properties["span"] for one in model.ingested] == [0, 1]
+    assert model.rows("rows_read") == 1_250 + 1_251
+    assert changed.trained_on(older.examples.id)[-2].id == newer.id
+
+    warm = with_input(snapshot.links, trainer.id, older.id, "base_model")
+    changed = Registry(dataclasses.replace(snapshot, links=warm), Rules(1, False, 72.0), NOW)
+    model = changed.models[newer.id]
+    assert [one.properties["span"] for one in model.ingested] == [1]
+    assert [one.properties["span"] for one in model.inherited] == [0]
+    assert newer.id in [one.id for one in changed.trained_on(older.examples.id)]
 
 
 def test_a_baseline_is_not_taken_for_the_model_that_was_judged(runs):

@@ -1,0 +1,58 @@
+"""What `agnews monitor` found of the served model: the list of its reports, and each report as it was written."""
+
+from pathlib import Path
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pipeline.monitoring.kept import HTML_FILE, KeptReport, kept_reports, reports_directory
+from pipeline.review import evidence
+from pipeline.review.listing import listing
+from pipeline.review.security import DOCUMENT_POLICY
+from pipeline.review.site import Site, render, site_of
+from schema.errors import SettingsError
+
+_KEYS = {"made": lambda kept: kept.moment, "version": lambda kept: (kept.version, kept.moment)}
+
+
+def all_reports(request: Request) -> Response:
+    """`/monitoring`: the reports that are kept; sorted by `sort`, `order` and `page`."""
+    site = site_of(request)
+    registry = site.registry()
+    flaw, kept = "", []
+    try:
+        kept = kept_reports(reports_directory(site.settings))
+    except SettingsError as error:
+        flaw = str(error)
+    table = listing(request.query_params, kept, _KEYS, sort="made")
+    service = site.service(registry)
+    return render(request, "monitoring.html", table=table, flaw=flaw, service=service, models=registry.by_version)
+
+
+def one_report(request: Request) -> Response:
+    """`/monitoring/VERSION/MOMENT`: a report's page."""
+    asked = request.path_params["version"], request.path_params["moment"]
+    # Looked up among what is there: an address cannot lead to another file.
+    directory = _places(site_of(request)).get(asked)
+    if directory is None:
+        raise HTTPException(404, f"no report of {asked[1]} on version {asked[0]} is kept")
+    page = evidence.read_file(str(directory / HTML_FILE))
+    return Response(page, media_type="text/html", headers={"Content-Security-Policy": DOCUMENT_POLICY})
+
+
+def last_report(site: Site, version: int | None) -> KeptReport | None:
+    """The last report on a version that is served; None where there is none."""
+    try:
+        kept = kept_reports(reports_directory(site.settings), version) if version is not None else []
+    except SettingsError:
+        return None
+    return kept[-1] if kept else None
+
+
+def _places(site: Site) -> dict[tuple[int, str], Path]:
+    try:
+        kept = kept_reports(reports_directory(site.settings))
+    except SettingsError:
+        return {}
+    return {(one.version, one.moment): one.directory for one in kept}

@@ -1,0 +1,54 @@
+"""Where reports are kept, and what is found there again."""
+
+import pytest
+
+from pipeline.monitoring.kept import kept_reports, place_of, remove_oldest, reports_directory
+from pipeline.monitoring.page import write_report
+from pipeline.monitoring.report import JSON_FILE
+from pipeline.settings import Settings
+from schema.errors import SettingsError
+from tests.pipeline.review.conftest import ALERT, report_on
+
+
+def test_the_settings_say_where_reports_are(tmp_path):
+    def of(**sections):
+        return reports_directory(Settings.model_validate(sections))
+
+    assert of(pipeline={"root": str(tmp_path)}) == tmp_path / "monitoring/agnews"
+    assert of(monitoring={"directory": str(tmp_path)}, pusher={"model_name": "news"}) == tmp_path / "news"
+    with pytest.raises(SettingsError, match=r"set monitoring\.directory to a directory on this machine"):
+        of(
+            pipeline={"root": "s3://bucket/runs"},
+            metadata={"backend": "mysql", "host": "h", "port": 1, "database": "d", "user": "u"},
+        )
+    with pytest.raises(ValueError, match="must lie in a file system"):
+        of(monitoring={"directory": "s3://bucket/reports"})
+
+
+def test_a_report_is_read_as_it_was_written_and_the_oldest_go(tmp_path):
+    reports = [
+        report_on(version, f"2026-01-0{day}T06:00:00+00:00", (ALERT,)) for day, version in ((1, 9), (2, 7), (3, 9))
+    ]
+    for report in reversed(reports):
+        write_report(report, place_of(tmp_path, report))
+    assert [one.read() for one in kept_reports(tmp_path)] == reports
+    assert [one.moment for one in kept_reports(tmp_path, 9)] == ["20260101T060000.000Z", "20260103T060000.000Z"]
+    remove_oldest(tmp_path, 2)
+    assert [one.read() for one in kept_reports(tmp_path)] == reports[1:]
+    remove_oldest(tmp_path, 2)
+    assert len(kept_reports(tmp_path)) == 2
+
+
+def test_a_report_that_was_not_finished_is_none(tmp_path):
+    report = report_on(3, "2026-01-01T06:00:00+00:00")
+    write_report(report, place_of(tmp_path, report))
+    (place_of(tmp_path, report) / JSON_FILE).unlink()
+    assert kept_reports(tmp_path) == []
+
+
+def test_a_report_of_another_release_is_there_and_says_nothing(tmp_path):
+    place = tmp_path / "3/20260101T060000.000Z"
+    place.mkdir(parents=True)
+    (place / JSON_FILE).write_text('{"model": "agnews"}')
+    [kept] = kept_reports(tmp_path)
+    assert kept.read() is None

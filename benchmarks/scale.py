@@ -3,11 +3,12 @@
 import csv
 import itertools
 import json
+import os
 import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,18 +44,25 @@ class Measurement:
     Attributes:
         engine: a key of `ENGINES`.
         rows: training rows.
-        stages: seconds of each stage; empty where the run did not end by itself.
+        stages: seconds of each stage that ended.
+        peaks: of each stage that began, the largest sum of the processes' memory in GiB, pages that they share counted
+            once (PSS), sampled each second.
         seconds: of the whole run, start of all processes included.
-        peak_gib: largest sum of the processes' memory, pages that they share counted once (PSS), sampled each second.
+        load: the machine's mean load (5 minutes) when it ended.
         stopped: why the run was stopped, or None.
     """
 
     engine: str
     rows: int
     stages: dict[str, float]
+    peaks: dict[str, float]
     seconds: float
-    peak_gib: float
+    load: float
     stopped: str | None
+
+    @property
+    def peak_gib(self) -> float:
+        return max(self.peaks.values(), default=0.0)
 
 
 @click.command(epilog="Example:  make bench-scale ARGS='--data ~/ag_news --rows 1200000 --engine flink'")
@@ -144,35 +152,49 @@ def write_repeated(source, size: int, directory: Path) -> None:
 
 def measure(engine: str, rows: int, data: Path, *, max_gib: float, max_minutes: float) -> Measurement:
     """Runs the stages in a process of its own and watches it and its children."""
-    with TemporaryDirectory() as place:
-        (Path(place) / "data").symlink_to(data)
-        arguments = ["-m", "benchmarks.scale_run", place, str(rows), json.dumps(ENGINES[engine])]
+    with TemporaryDirectory() as temporary:
+        place = Path(temporary)
+        (place / "data").symlink_to(data)
+        arguments = ["-m", "benchmarks.scale_run", temporary, str(rows), json.dumps(ENGINES[engine])]
         began = time.monotonic()
-        with open(Path(place) / "log", "w", encoding="utf-8") as log:
+        with open(place / "log", "w", encoding="utf-8") as log:
             process = psutil.Popen([sys.executable, *arguments], stdout=log, stderr=subprocess.STDOUT)
-            peak, stopped = _watch(process, max_gib * _GIB, began + max_minutes * 60)
+            peaks, stopped = watch(process, lambda: _progress(place)[0], max_gib * _GIB, began + max_minutes * 60)
         seconds = time.monotonic() - began
         if stopped is None and process.returncode != 0:
-            lines = (Path(place) / "log").read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = (place / "log").read_text(encoding="utf-8", errors="replace").splitlines()
             stopped = f"failed: {lines[-1] if lines else process.returncode}"
-        stages = {} if stopped else json.loads((Path(place) / "seconds.json").read_text(encoding="utf-8"))
-    return Measurement(engine, rows, stages, round(seconds, 1), round(peak / _GIB, 2), stopped)
+        in_gib = {stage: round(peak / _GIB, 2) for stage, peak in peaks.items()}
+        load = round(os.getloadavg()[1], 1)
+        return Measurement(engine, rows, _progress(place)[1], in_gib, round(seconds, 1), load, stopped)
 
 
-def _watch(process: psutil.Popen, max_bytes: float, deadline: float) -> tuple[int, str | None]:
-    """The peak of the process tree's memory in bytes, and why it was stopped where it was."""
-    peak = 0
+def _progress(place: Path) -> tuple[str, dict[str, float]]:
+    """The stage that is running, and the seconds of those that have ended."""
+    try:
+        progress = json.loads((place / "progress.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return "start", {}
+    return progress["stage"], progress["seconds"]
+
+
+def watch(
+    process: psutil.Popen, stage: Callable[[], str], max_bytes: float, deadline: float
+) -> tuple[dict[str, int], str | None]:
+    """The peak of the process tree's memory in bytes at each stage, and why it was stopped where it was."""
+    peaks: dict[str, int] = {}
     while process.poll() is None:
         tree = [process, *process.children(recursive=True)]
-        peak = max(peak, sum(map(_memory, tree)))
-        stopped = "memory" if peak > max_bytes else "time" if time.monotonic() > deadline else None
-        if stopped:
+        memory, running = sum(map(_memory, tree)), stage()
+        peaks[running] = max(peaks.get(running, 0), memory)
+        limit = "memory" if memory > max_bytes else "time" if time.monotonic() > deadline else None
+        if limit:
             for member in tree:
                 member.kill()
             process.wait()
-            return peak, stopped
+            return peaks, f"{limit}, in {running}"
         time.sleep(_SAMPLE_SECONDS)
-    return peak, None
+    return peaks, None
 
 
 def _memory(process: psutil.Process) -> int:
@@ -183,13 +205,17 @@ def _memory(process: psutil.Process) -> int:
 
 
 def _print(console: Console, found: list[Measurement]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("rows", "engine", *_stages(found), "whole run, s", "peak, GiB", ""):
-        table.add_column(column, justify="left" if column == "engine" else "right")
+    stages = _stages(found)
+    table = Table(box=None, pad_edge=False, header_style="dim", title="of each stage: seconds, peak memory in GiB")
+    for column in ("rows", "engine", *stages, "whole run, s", "load", ""):
+        table.add_column(column, justify="left" if column in ("engine", "") else "right")
     for one in found:
-        stages = [f"{one.stages[stage]:.0f}" if stage in one.stages else "" for stage in _stages(found)]
-        ended = f"stopped: {one.stopped}" if one.stopped else ""
-        table.add_row(f"{one.rows:,}", one.engine, *stages, f"{one.seconds:.0f}", f"{one.peak_gib:.1f}", ended)
+        cells = [
+            f"{one.stages[stage]:.0f}, {one.peaks.get(stage, 0.0):.1f}" if stage in one.stages else ""
+            for stage in stages
+        ]
+        ended = f"stopped: {one.stopped}; {one.peak_gib:.1f} GiB" if one.stopped else ""
+        table.add_row(f"{one.rows:,}", one.engine, *cells, f"{one.seconds:.0f}", f"{one.load:.0f}", ended)
     console.print(table)
 
 

@@ -8,7 +8,7 @@ from pipeline.settings import Settings
 
 
 def main(directory: str, rows: str, beam: str) -> None:
-    """Runs the stages on `directory`/data and writes the seconds of each to `directory`/seconds.json.
+    """Runs the stages on `directory`/data; `directory`/progress.json has the seconds of each that has ended.
 
     Args:
         directory: where data lies and artifacts go.
@@ -22,15 +22,23 @@ def main(directory: str, rows: str, beam: str) -> None:
     from pipeline.dag import create_pipeline
     from pipeline.job_servers import job_servers_stop_with_it
     from pipeline.runners import local
+    from pipeline.runners.events import ComponentEvent
     from pipeline.runners.run_id import new_run_id
+
+    class Progress(StageTimes):
+        def component_changed(self, event: ComponentEvent) -> None:
+            super().component_changed(event)
+            # Whoever reads it at any moment finds it whole.
+            written = place / "progress.new"
+            written.write_text(json.dumps({"stage": event.component, "seconds": self.seconds}), encoding="utf-8")
+            written.replace(place / "progress.json")
 
     place = Path(directory)
     settings = Settings.model_validate({"pipeline": {"root": str(place / "runs")}, "beam": json.loads(beam)})
     source = DataSource(str(place / "data"), "train-*.csv", "test.csv", f"{rows} repeated rows")
-    times = StageTimes(Console(file=sys.stderr))
     with job_servers_stop_with_it():
-        local.run(create_pipeline(settings, source, until="Transform"), new_run_id(), place / "runs", times)
-    (place / "seconds.json").write_text(json.dumps(times.seconds), encoding="utf-8")
+        pipeline = create_pipeline(settings, source, until="Transform")
+        local.run(pipeline, new_run_id(), place / "runs", Progress(Console(file=sys.stderr)))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,13 @@ cd "$(dirname "$0")/.."
 rest_port=${1:-8081} task_managers=${2:-2}
 libraries=$PWD/.job_servers/flink/lib
 [ -d "$libraries" ] || { echo "no Flink in $libraries: run make job-server-flink" >&2; exit 1; }
+command -v java >/dev/null || { echo "no Java: apt install openjdk-17-jre-headless" >&2; exit 1; }
+for port in "$rest_port" $((rest_port + 1)); do
+    if (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+        echo "port $port is taken: scripts/flink_cluster.sh PORT takes another one, and the next after it" >&2
+        exit 1
+    fi
+done
 
 conf=$(mktemp -d)
 pids=()

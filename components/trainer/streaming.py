@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import tensorflow as tf
 
-from components.trainer.input_pipeline import READ_BATCH, TokenizedRows, decoded, files_of, in_canonical_order, parsed
+from components.trainer.input_pipeline import READ_BATCH, TokenizedRows, decoded, files_of, parsed, read_rows
 
 _FILES_AT_ONCE = 16
 
@@ -63,10 +63,9 @@ def open_rows(file_patterns: Sequence[str], *, max_memory_rows: int) -> Tokenize
         max_memory_rows: how many may be in memory at once.
     """
     files = files_of(file_patterns)
-    first_two = list(itertools.islice(_windows(files, max_memory_rows), 2))
-    if len(first_two) < 2:
-        return in_canonical_order(first_two[0] if first_two else decoded([]))
-    del first_two
+    # Counted before they are held: else twice as many could be.
+    if _records(files).take(max_memory_rows + 1).reduce(0, lambda count, _: count + 1) <= max_memory_rows:
+        return read_rows(file_patterns)
     window = max(1, max_memory_rows // 2)
     count, digest = 0, hashlib.sha256()
     for rows in _windows(files, window):
@@ -76,13 +75,17 @@ def open_rows(file_patterns: Sequence[str], *, max_memory_rows: int) -> Tokenize
 
 
 def _windows(files: list[str], size: int) -> Iterator[TokenizedRows]:
-    records = tf.data.Dataset.from_tensor_slices(files).interleave(
+    batch = min(READ_BATCH, size)
+    batches = iter(parsed(_records(files), batch))
+    while len(rows := decoded(itertools.islice(batches, size // batch))):
+        yield rows
+
+
+def _records(files: list[str]) -> tf.data.Dataset:
+    """Serialized examples, one of each file in turn."""
+    return tf.data.Dataset.from_tensor_slices(files).interleave(
         lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP"),
         cycle_length=min(_FILES_AT_ONCE, max(1, len(files))),
         num_parallel_calls=1,
         deterministic=True,
     )
-    batch = min(READ_BATCH, size)
-    batches = iter(parsed(records, batch))
-    while len(rows := decoded(itertools.islice(batches, size // batch))):
-        yield rows

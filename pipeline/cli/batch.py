@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli.options import settings_options
+from pipeline.engine_check import check_engine
 from pipeline.settings_sources import Loaded
 
 
@@ -28,6 +29,7 @@ def batch(loaded: Loaded, files: tuple[str, ...], output: str, model: str | None
 
     settings = loaded.settings
     model = model or str(last_pushed(Path(settings.pusher.destination) / settings.pusher.model_name))
+    check_engine(settings.beam)
     click.echo(f"model: {model}")
     # TensorFlow's and Beam's remarks are of no use here.
     with logged_to(Path(os.devnull), verbose=False):

@@ -9,6 +9,7 @@ import click
 
 from pipeline.alerts import Event, Kind, notify
 from pipeline.cli.options import settings_options
+from pipeline.engine_check import check_engine
 from pipeline.runners.logs import logged_to
 from pipeline.settings import Settings
 from pipeline.settings_sources import Loaded
@@ -56,6 +57,7 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
             read_signing_key(Path(settings.promotion.signing_key_file))  # Hours before it is used.
         source = resolve_source(settings)
         source.check_span(settings.data.span)
+        check_engine(settings.beam)
         with logged_to(log, verbose=verbose) as terminal:
             console = Console(file=terminal, force_terminal=on_terminal)
             console.print(f"run {run_id}, data: {source.describe()}", highlight=False, soft_wrap=True)

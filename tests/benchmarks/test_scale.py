@@ -1,11 +1,12 @@
 import csv
+import math
 import subprocess
 import sys
-import time
 
 import psutil
+import pytest
 
-from benchmarks.scale import _watch, write_repeated
+from benchmarks.scale import watch, write_repeated
 from components.example_gen.sources import DataSource
 
 
@@ -36,10 +37,34 @@ def test_a_repeated_row_has_the_same_words_in_another_order(tmp_path):
     assert [row[2] for row in rows[:10]] != [row[2] for row in rows[10:20]]
 
 
-def test_a_run_that_takes_too_much_is_stopped_with_its_children_and_says_which():
-    code = f"import subprocess; subprocess.run(['{sys.executable}', '-c', 'input()'], stdin=subprocess.PIPE)"
-    for limits, reason in (((1, time.monotonic() + 60), "memory"), ((2**50, time.monotonic()), "time")):
-        process = psutil.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
-        peak, stopped = _watch(process, *limits)
-        assert (stopped, process.is_running()) == (reason, False)
-        assert peak > 0
+CHILD = f"import subprocess; subprocess.run(['{sys.executable}', '-c', 'input()'], stdin=subprocess.PIPE)"
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"), [((1, math.inf), "memory, in Transform"), ((math.inf, 0.0), "time, in Transform")]
+)
+def test_a_run_that_takes_too_much_is_stopped_with_its_children_and_says_which_and_where(limits, reason):
+    process = psutil.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE)
+    while not (children := process.children()):
+        assert process.is_running()
+    peaks, stopped = watch(process, lambda: "Transform", *limits)
+    assert stopped == reason
+    assert not process.is_running()
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+    assert peaks["Transform"] > 0
+
+
+def test_memory_is_told_of_each_stage():
+    process = psutil.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    stages = iter(["AgNewsExampleGen", "Transform"])
+
+    def stage():
+        name = next(stages, None)
+        if name is None:
+            process.communicate(b"\n")
+        return name or "Transform"
+
+    peaks, stopped = watch(process, stage, math.inf, math.inf)
+    assert stopped is None
+    assert list(peaks) == ["AgNewsExampleGen", "Transform"]
+    assert min(peaks.values()) > 0

@@ -206,3 +206,17 @@ def test_batch_scoring_gives_the_same_answers(outcomes):
     assert [(line["row"], line["label"]) for line in found] == [(line["row"], line["label"]) for line in expected]
     for line, other in zip(expected, found, strict=True):
         assert other["probabilities"] == pytest.approx(line["probabilities"], abs=1e-5)
+
+
+@pytest.mark.flink
+@pytest.mark.parametrize("taken", [0, 1])
+def test_a_cluster_does_not_start_where_one_of_its_ports_is_taken(taken):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        command = [f"{ROOT}/scripts/flink_cluster.sh", str(port - taken)]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert (
+        ended.stderr
+        == f"port {port} is taken: scripts/flink_cluster.sh PORT takes another one, and the next after it\n"
+    )

@@ -17,21 +17,22 @@ from components.trainer import devices
 
 WORKER = """
 import json, sys
-from types import SimpleNamespace
+from pathlib import Path
 import numpy as np
+from tfx.components.trainer.fn_args_utils import FnArgs
 from components.trainer import run_fn
 
-arguments = SimpleNamespace(**json.load(open(sys.argv[1])))
+place = Path(sys.argv[1])
 train = run_fn.train
 
 def remembered(*rows, **options):
     trained = train(*rows, **options)
-    np.savez(arguments.weights, *trained.network.get_weights())
-    json.dump(trained.facts, open(arguments.facts, "w"))
+    np.savez(place / "weights.npz", *trained.network.get_weights())
+    (place / "facts.json").write_text(json.dumps(trained.facts))
     return trained
 
 run_fn.train = remembered
-run_fn.run_fn(arguments)
+run_fn.run_fn(FnArgs(**json.loads((place / "arguments.json").read_text())))
 """
 
 
@@ -74,15 +75,11 @@ def workers(train_rows, val_rows, recipe, transform_output, tmp_path_factory):
         directory.mkdir()
         arguments = {
             "custom_config": config | {"max_memory_rows": 1000},
-            "hyperparameters": None,
             "transform_output": transform_output.transform_savedmodel_dir.removesuffix("/transform_fn"),
             "train_files": [str(place / "train.gz")],
             "eval_files": [str(place / "val.gz")],
             "model_run_dir": None,
-            "base_model": None,
             "serving_model_dir": str(directory / "model/Format-Serving"),
-            "weights": str(directory / "weights.npz"),
-            "facts": str(directory / "facts.json"),
         }
         (directory / "arguments.json").write_text(json.dumps(arguments))
         tf_config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
@@ -93,17 +90,18 @@ def workers(train_rows, val_rows, recipe, transform_output, tmp_path_factory):
         }
         processes.append(
             subprocess.Popen(
-                [sys.executable, "-c", WORKER, str(directory / "arguments.json")],
+                [sys.executable, "-c", WORKER, str(directory)],
                 env=os.environ | environment,
                 stderr=open(directory / "log", "w"),  # noqa: SIM115 - the process holds it
             )
         )
     try:
-        statuses = [process.wait(600) for process in processes]
-        assert statuses == [0, 0], "\n".join((place / index / "log").read_text() for index in "01")
+        for index, process in enumerate(processes):
+            assert process.wait(300) == 0, (place / str(index) / "log").read_text()
     finally:
         for process in processes:
             process.kill()
+            process.wait()
     return [place / "0", place / "1"]
 
 

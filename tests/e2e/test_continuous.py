@@ -336,7 +336,7 @@ def test_review_and_reproduction_know_all_days_of_a_window_and_the_model_that_it
 
     spans = [FIRST + day - 1 for day in days]
     with serving(settings) as client:
-        assert f"spans {spans[0]}, {spans[1]} of" in text(client.get(f"/models/{made}"))
+        assert f"spans {spans[0]} , {spans[1]} of" in text(client.get(f"/models/{made}"))
         for span in spans:
             assert f"model {made}" in text(client.get(f"/spans/{span}"))
 

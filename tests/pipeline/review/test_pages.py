@@ -161,7 +161,7 @@ def test_monitoring_lists_its_reports_and_shows_each_as_it_was_written(site, sim
     version = simulated.versions[-1]
     newest, oldest = rows(site.get("/monitoring"))
     assert re.match(rf"2026-01-02 06:00 {version} in production \d+ (2026-01-02 05:00 ){{2}}60 1 alert", newest)
-    assert "drift of predicted class from 2026-01-02T03:00+00:00 to 2026-01-02T05:00+00:00, in 3 windows" in newest
+    assert "drift of predicted class from 2026-01-02 03:00 to 2026-01-02 05:00 UTC, in 3 windows" in newest
     assert oldest.endswith("nothing changed")
     report = site.get(f"/monitoring/{version}/20260102T060000.000Z")
     assert f"Monitoring: agnews, version {version}" in report.text

@@ -15,7 +15,7 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from benchmarks.review_files import write_card_files, write_data_files
-from schema.audit import fingerprint
+from schema.audit import AUDIT_FILE, AuditLog, Entry, fingerprint, manifest
 from schema.features import CLASS_NAMES
 
 _RUNS_A_WRITE = 50
@@ -131,13 +131,15 @@ class SimulatedStore:
             self._write()
 
     def serve(self, destination: Path, count: int) -> list[int]:
-        """Writes the last pushed versions as they lie in a serving directory, and gives their numbers."""
+        """Writes the last pushed versions and their audit log as they lie in a serving directory; gives the numbers."""
+        log = AuditLog(destination / AUDIT_FILE)
         shown = self.pushed[-count:]
         for version, model in shown:
             export = destination / "agnews" / str(version)
             (export / "assets.extra").mkdir(parents=True)
             (export / "saved_model.pb").write_bytes(b"graph")
             (export / "assets.extra/mlmd_uuid").write_text(str(model))
+            log.append(Entry("push", "agnews", version, by=AUTHOR, details={"files": manifest(export)}))
         return [version for version, _ in shown]
 
     def _begin(self) -> None:

@@ -1,6 +1,7 @@
 """Where the audit log is, and what the metadata store knows of it."""
 
 from pathlib import Path
+from urllib.parse import unquote
 
 from ml_metadata.metadata_store import MetadataStore
 
@@ -9,7 +10,8 @@ from schema.audit import AUDIT_FILE, AuditLog, receipt_hash
 from schema.errors import SettingsError
 
 _PROMOTION = "agnews.Promotion"
-_ARTIFACT_TYPES = ("PushedModel", "AgNewsApprovalDecision")
+_DECISION = "AgNewsApprovalDecision"
+_ARTIFACT_TYPES = ("PushedModel", _DECISION)
 
 
 def audit_log(settings: Settings) -> AuditLog:
@@ -41,3 +43,25 @@ def recorded_lines(store: MetadataStore, log: AuditLog) -> dict[str, str]:
     ]
     hashes = {receipt_hash(receipt, log): source for source, receipt in receipts if receipt}
     return {digest: source for digest, source in hashes.items() if digest is not None}
+
+
+def unfounded_decisions(store: MetadataStore, log: AuditLog) -> list[str]:
+    """The decisions in the metadata store that no entry of the log is behind, a line each: somebody else wrote them.
+
+    Those whose receipts name another log are left out.
+    """
+    entries = {line.hash: line.entry for line in log.lines()}
+    found = []
+    for artifact in store.get_artifacts_by_type(_DECISION):
+        noted = {name: value.string_value for name, value in artifact.custom_properties.items()}
+        digest = receipt_hash(receipt, log) if (receipt := noted.get("audit")) else ""
+        if digest is None:
+            continue
+        entry = entries.get(digest)
+        action = "approve" if artifact.custom_properties["approved"].int_value else "reject"
+        decided = (action, noted.get("fingerprint"), unquote(noted.get("who", "")))
+        if entry is None or (entry.action, entry.fingerprint, entry.by) != decided:
+            found.append(
+                f"artifact {artifact.id} of the metadata store: no entry says that {decided[2]} did {action} it"
+            )
+    return found

@@ -23,8 +23,11 @@ class Scale:
 
     def __init__(self, low: float, high: float, start: float, end: float, *, whole: bool = False):
         ticks = [float(tick) for tick in MaxNLocator(_TICKS, integer=whole).tick_values(low, high)]
-        # A share's axis ends at 1.
-        self.ticks = [tick for tick in ticks if tick < 1] + [1.0] if high <= 1 < ticks[-1] else ticks
+        if high <= 1 < ticks[-1]:
+            # A share's axis ends at 1, and no tick stands so near that their figures touch.
+            last = 1 - (ticks[1] - ticks[0]) / 2
+            ticks = [tick for tick in ticks if tick < last or tick == ticks[0]] + [1.0]
+        self.ticks = ticks
         self._low, self._high = self.ticks[0], self.ticks[-1]
         self._start, self._end = start, end
 

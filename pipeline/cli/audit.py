@@ -46,9 +46,10 @@ def verify_log(loaded: Loaded, expect: tuple[str, ...]) -> None:
     """Check that no entry was changed, removed, added or moved since it was written.
 
     The lines that the metadata store holds receipts of, and those of --expect, must all be there; this shows an end
-    that was cut off. The last hash is printed: keep it where nobody who can write the log can write.
+    that was cut off. Decisions in the store that no line is behind are named. The last hash is printed: keep it where
+    nobody who can write the log can write.
     """
-    from pipeline.audit import recorded_lines
+    from pipeline.audit import recorded_lines, unfounded_decisions
     from pipeline.metadata_store import existing_store
     from schema.audit import problems
 
@@ -56,7 +57,8 @@ def verify_log(loaded: Loaded, expect: tuple[str, ...]) -> None:
     expected = dict.fromkeys((digest.strip().lower() for digest in expect), "--expect")
     store = existing_store(loaded.settings)
     recorded = recorded_lines(store, opened) if store else {}
-    if found := problems(opened, recorded | expected):
+    found = problems(opened, recorded | expected) + (unfounded_decisions(store, opened) if store else [])
+    if found:
         raise AuditError("\n  ".join([f"{opened.path} is not as it was written:", *found]))
     lines = opened.lines()
     known = f"{len(recorded)} of them known to the metadata store" if store else "the metadata store is not there"

@@ -67,7 +67,7 @@ def _print(report: "Report") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pipeline.monitoring.report import SIGNALS
+    from pipeline.monitoring.report import SIGNALS, readable_p
 
     console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
     unjudged = sum(not window.drift for window in report.windows)
@@ -82,7 +82,7 @@ def _print(report: "Report") -> None:
     for one in report.skew:
         distance = "" if one.distance is None else f"{one.distance:.3f}"
         verdict = "[red]changed[/]" if one.alert else "as before"
-        cells = (f"{one.reference_rows:,}", distance, f"{one.threshold:g}", f"{one.p_value:.1e}", verdict)
+        cells = (f"{one.reference_rows:,}", distance, f"{one.threshold:g}", readable_p(one.p_value), verdict)
         table.add_row(SIGNALS[one.signal], one.against, *cells)
     for signal, name in SIGNALS.items():
         judged = [one for window in report.windows for one in window.drift if one.signal == signal]
@@ -91,7 +91,7 @@ def _print(report: "Report") -> None:
             smallest = min(judged, key=lambda one: one.p_value)
             distance = "" if smallest.distance is None else f"{smallest.distance:.3f}"
             verdict = f"[red]changed in {changed}[/]" if changed else "as before"
-            rows, p_value = f"{smallest.reference_rows:,}", f"{smallest.p_value:.1e}"
+            rows, p_value = f"{smallest.reference_rows:,}", readable_p(smallest.p_value)
             against = f"windows before, in {len(judged)} windows"
             table.add_row(name, against, rows, distance, f"{smallest.threshold:g}", p_value, verdict)
     console.print(table)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from pipeline.monitoring.kept import HTML_FILE
 from pipeline.monitoring.plots import Series, lines
-from pipeline.monitoring.report import CONFIDENCE, JSON_FILE, SIGNALS, UNKNOWN_SHARE, Report
+from pipeline.monitoring.report import CONFIDENCE, JSON_FILE, SIGNALS, UNKNOWN_SHARE, Report, readable_p
 from schema.features import CLASS_NAMES, LABEL, TEXT_LENGTH
 
 PICTURE_FILE = "monitoring.png"
@@ -90,6 +90,7 @@ def _page(report: Report, panels: list[_Panel]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["p"] = readable_p
     environment.filters["moment"] = lambda moment: moment[:16].replace("T", " ")
     starts = [window.start for window in report.windows]
     plots: dict[str, Markup] = {

@@ -68,6 +68,15 @@ class Window:
     drift: tuple[Comparison, ...]
 
 
+def _hour(moment: str) -> str:
+    return moment[:16].replace("T", " ")
+
+
+def readable_p(value: float) -> str:
+    """A p-value, which can be smaller than a float holds."""
+    return f"{value:.1e}" if value > 1e-99 else "below 1e-99"
+
+
 @dataclass(frozen=True)
 class Alert:
     """A change that somebody should know of.
@@ -101,11 +110,11 @@ class Alert:
         hours = (
             "over the whole log"
             if self.kind == SKEW
-            else f"from {self.since} to {self.until}, in {self.windows} windows"
+            else f"from {_hour(self.since)} to {_hour(self.until)} UTC, in {self.windows} windows"
         )
         return (
             f"{self.kind} of {SIGNALS[self.signal]} {hours}: distance {self.distance:.3f} over {self.threshold:g}, "
-            f"p {self.p_value:.1e}"
+            f"p {readable_p(self.p_value)}"
         )
 
 

@@ -1,4 +1,4 @@
-"""What the audit log says of a model, and whether the log is as it was written."""
+"""What the audit log says of a model, and whether the log, and what is served, is as it was written."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.audit import audit_log
 from pipeline.review.registry import Model, Registry
 from pipeline.settings import Settings
-from schema.audit import AuditLog, Entry, Line, problems, receipt_hash
+from schema.audit import AuditLog, Entry, Line, differences, manifest, problems, receipt_hash
 from schema.errors import AgNewsError
 
 
@@ -43,6 +43,39 @@ def entries_about(settings: Settings, registry: Registry, model: Model) -> Trail
     )
     entries = tuple(line.entry for line in lines if line.entry and _is_about(line.entry, settings, model))
     return Trail(entries, str(log.path), flaws + missing)
+
+
+def served_differences(settings: Settings, number: int) -> tuple[str, ...]:
+    """In what the files of a version in the serving directory are not those that were pushed.
+
+    Args:
+        settings: say where the version and the audit log are.
+        number: of the version.
+    """
+    name = settings.pusher.model_name
+    try:
+        push = audit_log(settings).last_push(name, number)
+    except AgNewsError as error:
+        return (str(error),)
+    if push is None:
+        return ("nobody is recorded to have pushed it",)
+    directory = Path(settings.pusher.destination) / name / str(number)
+    try:
+        return tuple(differences(push.details["files"], _manifest(directory, _stamps(directory))))
+    except OSError as error:
+        return (f"{error.filename}: {error.strerror}",)
+
+
+def _stamps(directory: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """What changes whenever a file does: the time of a change of status cannot be set by those who change it."""
+    found = ((path, path.lstat()) for path in sorted(directory.rglob("*")))
+    return tuple((str(path), stat.st_ino, stat.st_size, stat.st_ctime_ns) for path, stat in found)
+
+
+@lru_cache(maxsize=4)
+def _manifest(directory: Path, stamps: tuple[tuple[str, int, int, int], ...]) -> dict[str, str]:
+    """SHA-256 of each file; computed anew when a stamp changed."""
+    return manifest(directory)
 
 
 def _is_about(entry: Entry, settings: Settings, model: Model) -> bool:

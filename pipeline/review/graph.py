@@ -7,7 +7,7 @@ from statistics import fmean
 
 from markupsafe import Markup
 
-_WIDTH, _HEIGHT = 190, 46
+_WIDTH, _HEIGHT = 214, 46
 _GAP, _LAYER_GAP = 16, 40
 _BEND = 12
 _SWEEPS = 8

@@ -36,7 +36,18 @@ def story(workplace):
     told.approved = agnews("approve", told.model, "--by", "bob@here", "--reason", "good enough")
     told.pushed = workplace.run(*REQUIRED)
     told.verified = agnews("audit", "verify"), agnews("verify", "serving_model")
+    told.first_versions = workplace.versions
+    told.first = pages(workplace.directory, told.model)
+    told.second = workplace.run("--set", "trainer.epochs=4")
+    told.later = pages(workplace.directory, told.model)
     return told
+
+
+def pages(directory, model):
+    """What the review site says now: `served`, and of a model its `model` page and its `lineage`."""
+    with serving(settings_of(directory, root="runs")) as client:
+        addresses = {"served": "/served", "model": f"/models/{model}", "lineage": f"/lineage/{model}"}
+        return SimpleNamespace(**{name: text(client.get(address)) for name, address in addresses.items()})
 
 
 def test_without_an_approval_the_run_ends_before_the_push_and_says_what_to_do(story):
@@ -57,26 +68,23 @@ def test_after_the_approval_the_same_run_trains_nothing_and_pushes(story):
     assert story.pushed.status == 0
     assert story.pushed.states["Trainer"] == "cached"
     assert story.pushed.states["ApprovalGate"] == story.pushed.states["AgNewsPusher"] == "done"
-    assert len(story.workplace.versions) == 1
+    assert len(story.first_versions) == 1
 
 
 def test_the_review_site_answers_a_reviewers_five_questions(story):
     """What data, what code, what evidence, who approved, what changed since the last one: each from the real run."""
     store = story.workplace.store()
     [examples] = [one for one in store.get_artifacts_by_type("Examples") if "source" in one.custom_properties]
-    [card] = store.get_artifacts_by_type("agnews.ModelCard")
+    card, _ = store.get_artifacts_by_type("agnews.ModelCard")
     evidence = json.loads((Path(card.uri) / "evidence.json").read_text())
-    with serving(settings_of(story.workplace.directory, root="runs")) as client:
-        said = text(client.get("/served"))
-        model_page = text(client.get(f"/models/{story.model}"))
-        trail = text(client.get(f"/lineage/{story.model}"))
-    [version] = story.workplace.versions
+    said = story.first.served
+    [version] = story.first_versions
     assert f"Version {version} , pushed" in said
     assert f"It is model {story.model}" in said
     assert f"source {examples.custom_properties['source'].string_value}" in said
     assert "rows 2,500 read," in said
     assert f"SHA-256 of the rows {evidence['data']['examples']['sha256']}" in said
-    assert f"Examples {examples.id}" in trail
+    assert f"Examples {examples.id}" in story.first.lineage
     assert f"trainer {code_version('trainer')}" in said
     assert f"transform {code_version('transform')}" in said
     assert f"accuracy {evidence['quality']['repeated_accuracy']:.4f}, 95 % interval" in said
@@ -85,10 +93,26 @@ def test_the_review_site_answers_a_reviewers_five_questions(story):
     assert re.search(r"approved by bob@here, 20\d\d-[-\d :]+ UTC: good enough", said)
     assert "What changed since the last one? Nothing: it is the first model in service." in said
     assert f"push {version} ann@here approved by bob@here: good enough complete" in said
-    assert "the log is as it was written" in model_page
+    assert "the log is as it was written" in story.first.model
+
+
+def test_of_the_next_model_in_service_the_site_tells_what_changed(story):
+    _, second = story.workplace.store().get_artifacts_by_type("Model")
+    first_version, second_version = story.workplace.versions
+    said = story.later.served
+    assert f"Version {second_version} , pushed" in said
+    assert f"It is model {second.id}" in said
+    assert f"Before it, version {first_version} answered: model {story.model} ." in said
+    assert f"Changed settings what model {story.model} model {second.id} epochs 3 4 " in said
+    assert "source of trainer" not in said  # The revision may change while this runs; the stages' source does not.
+    assert "Changed data: none." in said
+    assert re.search(r"all 500 0\.\d{4} 0\.\d{4} [+−]\d+\.\d\d [+−]\d", said)
+    assert "Nobody was asked to approve this model: promotion.require_approval was off." in said
+    assert f"push {second_version} ann@here blessed; no approval was asked for complete" in said
+    assert f"{first_version}: not loaded" in story.later.model
 
 
 def test_the_trail_and_what_is_served_are_as_they_were_written(story):
     trail, served = story.verified
     assert "2 entries, as they were written; 2 of them known to the metadata store" in trail.stdout
-    assert f"agnews/{story.workplace.versions[0]}: as it was pushed" in served.stdout
+    assert f"agnews/{story.first_versions[0]}: as it was pushed" in served.stdout

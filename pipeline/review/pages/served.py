@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pipeline.review import evidence
-from pipeline.review.audit_view import entries_about
+from pipeline.review.audit_view import entries_about, served_differences
 from pipeline.review.comparison import changed_code, changed_data, changed_settings, compare_cards
 from pipeline.review.pages.monitoring import last_report
 from pipeline.review.registry import Model
@@ -30,6 +30,7 @@ def in_service(request: Request) -> Response:
         changes=_changes(before, model),
         trail=entries_about(site.settings, registry, model) if model else None,
         monitored=last_report(site, live.number if live else None),
+        tampered=served_differences(site.settings, live.number) if live else (),
         any=bool(registry.runs),
     )
 

@@ -1,3 +1,4 @@
+import itertools
 import re
 from xml.etree import ElementTree
 
@@ -62,3 +63,11 @@ def test_an_axis_of_shares_ends_at_one():
     root = drawn(plots.intervals("i", "Accuracy", [("Sports", 0.97, 0.955, 0.995)], 0.92))
     ticks = [float(text.text) for text in root.iter() if text.get("class") == "tick middle"]
     assert max(ticks) == 1.0
+
+
+def test_the_last_ticks_of_a_shares_axis_do_not_touch():
+    ticks = plots.Scale(0.8688, 1.0, 0, 100).ticks
+    steps = [second - first for first, second in itertools.pairwise(ticks)]
+    assert ticks[-1] == 1.0
+    assert steps[-1] >= steps[0] / 2
+    assert len(plots.Scale(0.998, 1.0, 0, 100).ticks) > 1

@@ -13,7 +13,7 @@ from pipeline.cli import cli
 from pipeline.metadata_store import connection_config
 from pipeline.settings import Settings
 from schema.audit import AuditLog, fingerprint
-from schema.errors import ApprovalError
+from schema.errors import ApprovalError, AuditError
 
 
 @pytest.fixture
@@ -99,3 +99,21 @@ def test_a_decision_needs_a_reason(place):
 
 def test_without_requests_the_list_says_how_they_come_about(place):
     assert "no model asks to be pushed" in agnews("approvals", "--set", "pipeline.root=other")
+
+
+def test_a_decision_that_was_written_past_the_log_or_changed_in_the_store_is_found_by_verify(place):
+    agnews("approve", "1", "--reason", "better")
+    assert "1 entries, as they were written" in agnews("audit", "verify")
+    store = MetadataStore(connection_config(Settings.model_validate({"pipeline": {"root": "runs"}})))
+    [decision] = store.get_artifacts_by_type("AgNewsApprovalDecision")
+    noted = {name: getattr(value, value.WhichOneof("value")) for name, value in decision.custom_properties.items()}
+    put(store, "AgNewsApprovalDecision", **noted | {"who": "cem%40here"})
+    put(store, "AgNewsApprovalDecision", **noted | {"fingerprint": "ab" * 32})
+    put(store, "AgNewsApprovalDecision", **noted | {"audit": ""})
+    with pytest.raises(AuditError) as raised:
+        agnews("audit", "verify")
+    assert re.findall(r"no line says that (\S+) did approve it", str(raised.value)) == [
+        "cem@here",
+        "bob@here",
+        "bob@here",
+    ]

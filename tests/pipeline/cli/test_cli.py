@@ -1,4 +1,6 @@
+import importlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ from click.testing import CliRunner
 
 import pipeline
 from pipeline.cli import LOG_LEVEL, cli, main
+from schema.errors import AgNewsError
 
 ROOT = str(Path(pipeline.__file__).parents[1])
 
@@ -75,6 +78,18 @@ def test_a_users_mistake_is_one_message_and_a_status_without_a_trace(tmp_path, a
     assert ended.returncode == status, ended.stderr
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_every_exit_status_stands_once_in_the_operators_table():
+    for module in ("pipeline.runners.kubeflow.client", "serving.client", "serving.promotion"):
+        importlib.import_module(module)  # They have errors of their own.
+
+    def kinds(of=AgNewsError):
+        return {of}.union(*(kinds(kind) for kind in of.__subclasses__()))
+
+    listed = re.findall(r"^\| (\d+) \|", Path(ROOT, "docs/operations.md").read_text(), re.MULTILINE)
+    assert len(listed) == len(set(listed))
+    assert {kind.exit_code for kind in kinds()} | {130} == {int(status) for status in listed}
 
 
 def test_config_show_says_where_each_value_comes_from():

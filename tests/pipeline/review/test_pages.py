@@ -1,5 +1,6 @@
 """The pages over HTTP: what they show, what they refuse, and what a decision does."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -39,6 +40,20 @@ def test_the_first_page_answers_a_reviewers_five_questions(site, ids, simulated)
     assert "approved by bob@example.com, 2026-01-02 03:04 UTC: the evidence, as it is" in said
     assert f"Before it, version {simulated.versions[-2]} answered: model {ids[-2]}" in said
     assert f"Changed settings what model {ids[-2]} model {ids[-1]} epochs 4 5" in said
+
+
+def test_a_served_file_that_was_changed_is_told_though_size_and_time_are_the_same(tmp_path):
+    made = SimulatedStore(tmp_path, files=1, test_rows=8)
+    made.add_runs(1)
+    [version] = made.serve(tmp_path / "serving_model", 1)
+    file = tmp_path / f"serving_model/agnews/{version}/saved_model.pb"
+    with serving(settings_of(tmp_path)) as client:
+        assert "Its files are those that were pushed" in text(client.get("/served"))
+        before = file.stat()
+        file.write_bytes(file.read_bytes()[::-1])
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        said = text(client.get("/served"))
+        assert "Its files are not known to be those that were pushed: differs: saved_model.pb." in said
 
 
 def test_runs_are_listed_newest_first_and_by_whatever_heading(site):
@@ -146,7 +161,7 @@ def test_monitoring_lists_its_reports_and_shows_each_as_it_was_written(site, sim
     version = simulated.versions[-1]
     newest, oldest = rows(site.get("/monitoring"))
     assert re.match(rf"2026-01-02 06:00 {version} in production \d+ (2026-01-02 05:00 ){{2}}60 1 alert", newest)
-    assert "drift of predicted class from 2026-01-02T03:00+00:00 to 2026-01-02T05:00+00:00, in 3 windows" in newest
+    assert "drift of predicted class from 2026-01-02 03:00 to 2026-01-02 05:00 UTC, in 3 windows" in newest
     assert oldest.endswith("nothing changed")
     report = site.get(f"/monitoring/{version}/20260102T060000.000Z")
     assert f"Monitoring: agnews, version {version}" in report.text

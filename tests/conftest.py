@@ -40,6 +40,7 @@ def postgresql():
         yield running
 
 
+@pytest.fixture
 def http_sink():
     """A function that makes a local HTTP server, which answers as it is told and keeps what it was sent."""
     import contextlib

@@ -89,7 +89,6 @@ def origin_of(store: MetadataStore, model_id: int) -> Origin:
     _input(transform, "examples")
     ingested = tuple(sorted(transform.inputs["examples"], key=lambda one: (_span(one), one.id)))
     statistics = [[one for one in _made_from(store, rows) if one.type == _STATISTICS] for rows in ingested]
-    cards = [one for one in _made_from(store, model) if one.type == _CARD]
     return Origin(
         model,
         training,
@@ -97,8 +96,14 @@ def origin_of(store: MetadataStore, model_id: int) -> Origin:
         _maker(store, ingested[-1]),
         ingested,
         tuple(made[-1] for made in statistics if made),
-        cards[-1] if cards else None,
+        card_of(store, model),
     )
+
+
+def card_of(store: MetadataStore, model: mlmd.Artifact) -> mlmd.Artifact | None:
+    """The latest card that tells of a model; those of others, with which it was compared, do not count."""
+    cards = [one for one in _made_from(store, model, "model") if one.type == _CARD]
+    return cards[-1] if cards else None
 
 
 def _input(step: Step, name: str) -> mlmd.Artifact:
@@ -128,10 +133,10 @@ def _maker(store: MetadataStore, artifact: mlmd.Artifact) -> Step:
     return Step(execution, inputs)
 
 
-def _made_from(store: MetadataStore, artifact: mlmd.Artifact) -> list[mlmd.Artifact]:
-    """What was made with an artifact as input, oldest first, and is still there."""
-    events = store.get_events_by_artifact_ids([artifact.id])
-    users = [event.execution_id for event in events if event.type == mlmd.Event.INPUT]
+def _made_from(store: MetadataStore, artifact: mlmd.Artifact, name: str = "") -> list[mlmd.Artifact]:
+    """What was made with an artifact as input, of that name where one is given, oldest first, and is still there."""
+    events = [one for one in store.get_events_by_artifact_ids([artifact.id]) if one.type == mlmd.Event.INPUT]
+    users = [event.execution_id for event in events if name in ("", event.path.steps[0].key)]
     events = store.get_events_by_execution_ids(users) if users else []
     made = sorted({event.artifact_id for event in events if event.type == mlmd.Event.OUTPUT})
     return [one for one in store.get_artifacts_by_id(made) if one.state == mlmd.Artifact.LIVE] if made else []

@@ -1,13 +1,18 @@
 """`agnews demo`: a web page over a served model."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.cli.options import settings_options
 from pipeline.cli.server_options import server_options
 from pipeline.settings_sources import Loaded
+
+if TYPE_CHECKING:
+    from pipeline.settings import Settings
 
 
 @click.command(epilog="Example:  agnews demo --server localhost:8500 --port 8080")
@@ -20,7 +25,7 @@ from pipeline.settings_sources import Loaded
 def demo(loaded: Loaded, host: str, port: int, client_options: dict[str, Any]) -> None:
     """Serve a page: paste a news item, see its class, the probabilities and the words that mattered.
 
-    Model cards are looked for among the pushed versions (settings pusher.destination and pusher.model_name).
+    It links the model card of a version that the settings' metadata store knows.
     """
     import uvicorn
 
@@ -28,14 +33,24 @@ def demo(loaded: Loaded, host: str, port: int, client_options: dict[str, Any]) -
     from serving.demo import Demo, make_app
     from serving.listening import host_port, listen
 
-    pusher = loaded.settings.pusher
     page = Demo(
         # The canary is drawn once an item, here, so that all questions about it go to one version.
         make_client=lambda: AsyncClient(**client_options | {"canary": None}),
         canary=client_options["canary"],
-        model_base=Path(pusher.destination) / pusher.model_name,
+        card=_cards(loaded.settings),
         server=client_options["address"],
     )
     with listen(host, port, "--host and --port") as listening:
         click.echo(f"http://{host_port(host, listening.getsockname()[1])}  (Ctrl-C ends it)")
         uvicorn.Server(uvicorn.Config(make_app(page), log_level="warning")).run(sockets=[listening])
+
+
+def _cards(settings: "Settings") -> Callable[[int], Path | None]:
+    from pipeline.metadata_store import existing_store
+
+    store = existing_store(settings)
+    if store is None:
+        return lambda version: None
+    from pipeline.version_card import card_page
+
+    return functools.partial(card_page, settings, store)

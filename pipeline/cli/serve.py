@@ -6,7 +6,7 @@ from serving.server import Flags, run, server_flags
 
 
 @click.command(
-    epilog="Example:  agnews serve --model_name=agnews --model_base_path=serving_model/agnews --rest_api_port=8501"
+    epilog="Example:  agnews serve --model_name=agnews --model_base_path=$PWD/serving_model/agnews --rest_api_port=8501"
 )
 @server_flags
 def serve(flags: Flags) -> None:

@@ -18,7 +18,6 @@ from serving.client import AsyncClient, Canary, ClientError, DeadlineError
 from serving.demo.explain import explain
 from serving.items import NewsItem
 
-MODEL_CARD = "assets.extra/model_card.html"
 _TEMPLATES = Jinja2Templates(Path(__file__).with_name("templates"))
 _TEMPLATES.env.filters["points"] = lambda influence: f"{100 * influence:+.1f}".replace("-", "−")
 # Each of up to 256 words costs one more text of this length.
@@ -34,13 +33,13 @@ class Demo:
     Attributes:
         make_client: makes the client, once the event loop runs.
         canary: shares the requests out between the labels canary and stable; None: the server chooses the version.
-        model_base: directory of the model's versions, where their model cards lie; None: no links to them.
+        card: finds the page of a version's model card, None where there is none.
         server: the server's address, for the reader.
     """
 
     make_client: Callable[[], AsyncClient]
     canary: Canary | None
-    model_base: Path | None
+    card: Callable[[int], Path | None]
     server: str
 
 
@@ -75,7 +74,7 @@ async def _classify(request: Request) -> Response:
     except ClientError as error:
         return _page(request, item, 504 if isinstance(error, DeadlineError) else 502, error=str(error))
     version = explanation.answer.model_version
-    has_card = _card(demo, version) is not None
+    has_card = demo.card(version) is not None
     return _page(request, item, explanation=explanation, label=label, has_card=has_card)
 
 
@@ -94,17 +93,13 @@ async def _posted_item(request: Request) -> NewsItem:
 
 
 async def _model_card(request: Request) -> Response:
-    card = _card(request.state.demo, request.path_params["version"])
+    demo: Demo = request.state.demo
+    card = demo.card(request.path_params["version"])
     if card is None:
         raise HTTPException(404, "this version has no model card here")
     # A card is one document; whatever it holds, it runs no script here.
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
     return FileResponse(card, media_type="text/html", headers={"Content-Security-Policy": policy})
-
-
-def _card(demo: Demo, version: int) -> Path | None:
-    card = demo.model_base / str(version) / MODEL_CARD if demo.model_base else None
-    return card if card and card.is_file() else None
 
 
 def _page(request: Request, item: NewsItem, status: int = 200, **shown: object) -> Response:

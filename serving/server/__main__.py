@@ -8,7 +8,7 @@ from schema.errors import AgNewsError
 from serving.server import Flags, run, server_flags
 
 
-@click.command(epilog="Example:  python -m serving.server --model_name=agnews --model_base_path=serving_model/agnews")
+@click.command(epilog="Example:  python -m serving.server --model_name=agnews --model_base_path=/models/agnews")
 @server_flags
 def main(flags: Flags) -> None:
     """Serve models with the flags of tensorflow_model_server."""

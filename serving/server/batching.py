@@ -172,20 +172,25 @@ class Batcher:
     def _take(self) -> tuple[Run, list[_Task]] | None:
         """Waits for a batch that is full, old enough or alone; None when the batcher is closed."""
         with self._changed:
-            while True:
-                if not self._queues:
-                    if self._closed:
-                        return None
-                    self._changed.wait()
-                    continue
-                key, queue = min(self._queues.items(), key=lambda item: self._due(item[1]))
-                wait = self._due(queue) + self._timeout() - time.monotonic()
-                if wait <= 0 or self._closed:
-                    tasks = self._pop(queue)
-                    if not queue.tasks:
-                        del self._queues[key]
-                    return queue.run, tasks
+            while self._queues or not self._closed:
+                taken, wait = self._batch_or_wait()
+                if taken:
+                    return taken
                 self._changed.wait(wait)
+        return None
+
+    def _batch_or_wait(self) -> tuple[tuple[Run, list[_Task]] | None, float | None]:
+        """A batch that is due, or the seconds until one is: a thread that waits holds no queue, and so no graph."""
+        if not self._queues:
+            return None, None
+        key, queue = min(self._queues.items(), key=lambda item: self._due(item[1]))
+        wait = self._due(queue) + self._timeout() - time.monotonic()
+        if wait > 0 and not self._closed:
+            return None, wait
+        tasks = self._pop(queue)
+        if not queue.tasks:
+            del self._queues[key]
+        return (queue.run, tasks), None
 
     def _due(self, queue: _Queue) -> float:
         """When the queue's oldest request came; before all time when it fills a batch."""

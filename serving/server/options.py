@@ -25,7 +25,18 @@ _CHANNEL_ARGUMENTS: dict[str, int | str] = {
     "grpc.so_reuseport": 0,
 }
 _MAX_THREADS = 128
-_MAX_PORT = 65_535
+_RANGES = {
+    # gRPC would take the remainder of a larger one.
+    "port": (0, 65_535),
+    "rest_api_port": (-1, 65_535),
+    "grpc_max_threads": (0, 10_000),
+    "rest_api_num_threads": (0, 10_000),
+    "rest_api_timeout_in_ms": (1, 86_400_000),
+    "file_system_poll_wait_seconds": (0, 86_400),
+    "tensorflow_session_parallelism": (0, 10_000),
+    "tensorflow_intra_op_parallelism": (0, 10_000),
+    "tensorflow_inter_op_parallelism": (0, 10_000),
+}
 
 
 @dataclass(frozen=True)
@@ -61,10 +72,9 @@ def from_flags(flags: Flags) -> Options:
     Raises:
         SettingsError: a flag or file asks for what cannot be done, or they contradict each other.
     """
-    for name, lowest in (("port", 0), ("rest_api_port", -1)):
-        # gRPC would take the remainder of a larger one.
-        if not lowest <= getattr(flags, name) <= _MAX_PORT:
-            raise SettingsError(f"--{name}={getattr(flags, name)}: expected {lowest} to {_MAX_PORT}")
+    for name, (lowest, highest) in _RANGES.items():
+        if not lowest <= getattr(flags, name) <= highest:
+            raise SettingsError(f"--{name}={getattr(flags, name)}: expected {lowest} to {highest:,}")
     batching = _batching(flags)
     channel_arguments = _CHANNEL_ARGUMENTS | _channel_arguments(flags.grpc_channel_arguments)
     return Options(

@@ -44,6 +44,15 @@ def test_what_took_a_model_from_the_cache_is_not_what_made_it(recorded):
     assert origin.card.uri == "/c"
 
 
+def test_the_card_of_a_model_that_was_compared_with_this_one_is_not_its_card(recorded):
+    def card(uri, **inputs):
+        recorded.write.execution("ModelCardGen", inputs, {"model_card": recorded.write.artifact("ModelCard", uri)})
+
+    card("/mine", model=recorded.trained)
+    card("/next", model=recorded.write.artifact("Model", "/n"), baseline_model=recorded.trained)
+    assert origin_of(recorded.store(), recorded.model_id).card.uri == "/mine"
+
+
 @pytest.mark.parametrize("model_id", [1, 4711])
 def test_an_id_of_no_model_is_refused_with_those_that_there_are(recorded, model_id):
     with pytest.raises(DataError, match=f"no model {model_id}; its models: {recorded.model_id}"):

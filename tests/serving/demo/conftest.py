@@ -14,11 +14,15 @@ from serving.demo import Demo, make_app
 
 @pytest.fixture
 def serve_page(server, tmp_path):
-    """Serves the page, its model cards under `tmp_path`; gives its URL."""
+    """Serves the page, with tmp_path/VERSION.html as model cards; gives its URL."""
+
+    def card(version):
+        page = tmp_path / f"{version}.html"
+        return page if page.exists() else None
 
     @contextlib.contextmanager
     def serve(canary=None):
-        demo = Demo(partial(AsyncClient, server.address, timeout=5), canary, tmp_path, server.address)
+        demo = Demo(partial(AsyncClient, server.address, timeout=5), canary, card, server.address)
         with socket.create_server(("127.0.0.1", 0)) as listening:
             web = uvicorn.Server(uvicorn.Config(make_app(demo), log_level="warning"))
             thread = threading.Thread(target=web.run, kwargs={"sockets": [listening]})

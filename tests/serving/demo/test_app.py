@@ -6,7 +6,6 @@ import httpx
 import pytest
 
 from serving.client import Canary
-from serving.demo import MODEL_CARD
 
 
 @pytest.fixture
@@ -67,9 +66,7 @@ def test_a_share_goes_to_the_canary_and_one_item_to_one_version(server, serve_pa
 
 def test_a_model_card_is_linked_where_there_is_one(web, tmp_path):
     assert "Model card" not in post(web, title="oil price").text
-    card = tmp_path / "2" / MODEL_CARD
-    card.parent.mkdir(parents=True)
-    card.write_text("<h1>The card</h1><script>alert(1)</script>")
+    (tmp_path / "2.html").write_text("<h1>The card</h1><script>alert(1)</script>")
     assert '<a href="/model-card/2">' in post(web, title="oil price").text
     page = web.get("/model-card/2")
     assert "The card" in page.text
@@ -79,8 +76,8 @@ def test_a_model_card_is_linked_where_there_is_one(web, tmp_path):
 
 @pytest.mark.parametrize("version", ["..", "%2e%2e", "2%2f..%2f2", "-1", "2/../2"])
 def test_nothing_but_model_cards_is_served(web, tmp_path, version):
-    (tmp_path / MODEL_CARD).parent.mkdir()
-    (tmp_path / MODEL_CARD).write_text("not to be seen")
+    for name in ("...html", "-1.html"):
+        (tmp_path / name).write_text("not to be seen")
     assert "not to be seen" not in web.get(f"/model-card/{version}").text
 
 

@@ -1,7 +1,9 @@
 """Which requests share a batch, with graphs that are Python functions and threads that the test holds."""
 
+import gc
 import threading
 import time
+import weakref
 from concurrent import futures
 
 import numpy as np
@@ -138,6 +140,26 @@ def test_company_that_does_not_come_is_waited_for_once(make_batcher, graph, pool
         batcher.run(graph, [np.ones(1)], NEVER)
         took.append(time.monotonic() - began)
     assert took[0] >= 0.2 > took[1]
+
+
+def test_a_thread_that_waits_keeps_no_graph_alive(make_batcher, graph, pool):
+    batcher = make_batcher(max_batch_size=2, batch_timeout_micros=3600 * 10**6, num_batch_threads=2)
+    batcher._company = True
+    passing = Graph()
+    alive = weakref.ref(passing)
+    first = pool.submit(batcher.run, passing, [np.ones(1)], NEVER)
+    waiting(batcher, 1)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while len(batcher._changed._waiters) < 2:  # One thread has seen it, and waits for company.
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    # The other one is woken, and takes both.
+    batcher.run(passing, [np.ones(1)], NEVER)
+    first.result()
+    del passing
+    while alive() is not None:
+        assert time.monotonic() < deadline, gc.get_referrers(alive())
+        gc.collect()
 
 
 def test_after_company_the_timeout_gathers_requests_while_a_thread_is_free(make_batcher, graph, pool):

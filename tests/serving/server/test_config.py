@@ -122,8 +122,16 @@ def test_a_limit_that_is_no_number_is_refused():
         options.from_flags(Flags(model_base_path="/a", grpc_channel_arguments=given))
 
 
-@pytest.mark.parametrize("flags", [{"port": 70_000}, {"port": -1}, {"rest_api_port": 65_536}, {"rest_api_port": -2}])
-def test_a_port_that_is_none_is_refused(flags):
-    [(name, value)] = flags.items()
-    with pytest.raises(SettingsError, match=f"--{name}={value}: expected "):
-        options.from_flags(Flags(model_base_path="/a", **flags))
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("port", 70_000, "0 to 65,535"),
+        ("port", -1, "0 to 65,535"),
+        ("rest_api_port", -2, "-1 to 65,535"),
+        ("grpc_max_threads", -1, "0 to 10,000"),
+        ("file_system_poll_wait_seconds", -1, "0 to 86,400"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused(name, value, expected):
+    with pytest.raises(SettingsError, match=f"--{name}={value}: expected {expected}"):
+        options.from_flags(Flags(model_base_path="/a", **{name: value}))

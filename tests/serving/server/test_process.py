@@ -49,20 +49,28 @@ def environment():
     return os.environ | {"PYTHONPATH": ROOT, "CUDA_VISIBLE_DEVICES": "-1"}
 
 
+def _said(log):
+    log.seek(0)
+    return log.read()[-2000:].decode(errors="replace")
+
+
 @contextmanager
 def process(*arguments, unprivileged=False):
     """A server process that is ready: the process, what its first line says, and stubs."""
+    log = tempfile.TemporaryFile()  # noqa: SIM115 - closed below.
     started = subprocess.Popen(
         [sys.executable, "-c", UNPRIVILEGED, *command(*arguments)[3:]] if unprivileged else command(*arguments),
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=log,
         text=True,
         env=environment(),
     )
     timer = threading.Timer(PATIENCE_SECONDS, started.kill)
     timer.start()
     try:
-        ready = json.loads(started.stdout.readline())
+        line = started.stdout.readline()
+        assert line, f"it did not start:\n{_said(log)}"
+        ready = json.loads(line)
         asked = stubs(f"127.0.0.1:{ready['grpc_port']}", [("grpc.max_send_message_length", -1)])
         with asked.channel:
             yield started, ready, asked
@@ -71,6 +79,7 @@ def process(*arguments, unprivileged=False):
         started.kill()
         started.wait()
         started.stdout.close()
+        log.close()
 
 
 @pytest.fixture

@@ -63,7 +63,9 @@ def score_files(
     Args:
         patterns: files or globs of CSV or JSON Lines (see `serving.item_files`), gzipped where the name ends in
             `.gz`, and TFRecords of tf.Examples where the name holds `tfrecord`; local, or a URI that Beam can read.
-        model: directory of a SavedModel; its name is the version in the output where it is a number.
+        model: directory of a SavedModel; its name is the version in the output where it is a number. This and the other
+            local places may be relative to the working directory; a cluster's workers, which have one of their own, get
+            and report them as absolute.
         output: directory that is not there yet.
         beam_args: options of the Beam pipeline.
         clock: tells the time of finishing.
@@ -72,6 +74,7 @@ def score_files(
         DataError: no file, no model, an output that exists, or a file that cannot be read to its end.
     """
     files = _matched(patterns)
+    model, output = _absolute(model), _absolute(output)
     if not FileSystems.exists(os.path.join(model, "saved_model.pb")):
         raise DataError(f"{model}: no SavedModel there; name the directory of a version")
     if FileSystems.exists(output):
@@ -99,11 +102,16 @@ def score_files(
 
 def _matched(patterns: Sequence[str]) -> list[str]:
     files: list[str] = []
-    for pattern, matched in zip(patterns, FileSystems.match(list(patterns)), strict=True):
+    # Beam matches no relative pattern like '*.csv'.
+    for pattern, matched in zip(patterns, FileSystems.match([_absolute(name) for name in patterns]), strict=True):
         if not matched.metadata_list:
             raise DataError(f"{pattern}: no such file; name files, or a quoted pattern like 'news-*.csv'")
         files += sorted(entry.path for entry in matched.metadata_list)
     return files
+
+
+def _absolute(place: str) -> str:
+    return place if "://" in place else os.path.abspath(place)
 
 
 def _score(pipeline: beam.Pipeline, files: list[str], model: str, directory: str) -> None:

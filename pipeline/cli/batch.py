@@ -10,6 +10,7 @@ import click
 from pipeline.cli.options import settings_options
 from pipeline.engine_check import check_engine
 from pipeline.settings_sources import Loaded
+from schema.errors import RunError
 
 
 @click.command(epilog="Example:  agnews batch 'news-*.csv' --to scored")
@@ -35,11 +36,18 @@ def batch(loaded: Loaded, files: tuple[str, ...], output: str, model: str | None
     with logged_to(Path(os.devnull), verbose=False):
         from pipeline.beam_options import beam_arguments
         from pipeline.job_servers import job_servers_stop_with_it
+        from pipeline.runners.fault import what_failed
         from serving.batch import score_files
 
-        with job_servers_stop_with_it():
-            clock = partial(datetime.datetime.now, datetime.UTC)
-            summary = score_files(files, model, output, beam_arguments(settings.beam), clock=clock)
+        clock = partial(datetime.datetime.now, datetime.UTC)
+        try:
+            with job_servers_stop_with_it():
+                summary = score_files(files, model, output, beam_arguments(settings.beam), clock=clock)
+        except RuntimeError as error:
+            if settings.beam.runner == "direct":
+                raise
+            # Of what a worker raises, an engine gives the text alone.
+            raise RunError(f"{settings.beam.runner}: {what_failed(error)}") from error
     click.echo(
         f"{output}: {summary.rows_scored:,} rows of {len(summary.files)} files scored, "
         f"{summary.rows_quarantined:,} in quarantine"

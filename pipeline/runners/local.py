@@ -20,6 +20,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from pipeline.metadata_store import open_store
 from pipeline.runners import run_id as run_ids
 from pipeline.runners.events import ComponentEvent, ProgressEvent, State, Watcher
+from pipeline.runners.fault import what_failed
 from pipeline.runners.launching import launch
 from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, RunError
 
@@ -81,7 +82,7 @@ def _run_component(
     except Exception as error:
         ended(State.FAILED)
         logger.exception("component failed", extra={"fields": {"component": component}})
-        raise RunError(f"{component} failed: {type(error).__name__}: {_last_line(error)}") from error
+        raise RunError(f"{component} failed: {type(error).__name__}: {what_failed(error)}") from error
     except BaseException:
         ended(State.FAILED)
         raise
@@ -90,12 +91,6 @@ def _run_component(
         ended(State.FAILED)
         raise RunError(f"{component} failed: an input that it needs does not exist")
     ended(State.CACHED if published.last_known_state == _EXECUTION.CACHED else State.DONE)
-
-
-def _last_line(error: Exception) -> str:
-    # TensorFlow puts the path to the fault first, the fault itself last; a database points at it with a caret below.
-    lines = [line.strip() for line in str(error).splitlines() if line.strip(" ^")]
-    return lines[-1] if lines else "no message"
 
 
 @contextmanager

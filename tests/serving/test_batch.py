@@ -2,6 +2,7 @@ import csv
 import datetime
 import gzip
 import json
+import os
 
 import pytest
 
@@ -97,6 +98,16 @@ def test_the_pipelines_own_examples_are_scored(score, tmp_path, compression):
     output = score(tmp_path / name)
     assert [(line["id"], line["row"], line["label"]) for line in lines(output, "predictions")] == [("x", 1, "Sports")]
     assert {line["row"] for line in lines(output, "quarantine")} == {2, 3}
+
+
+def test_workers_with_another_working_directory_get_absolute_places(score, model, tmp_path, monkeypatch):
+    (tmp_path / "a.csv").write_text("title,description\ngoal,\n")
+    monkeypatch.chdir(tmp_path)
+    score("a*.csv", model=os.path.relpath(model), output="out")
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert summary["files"] == [str(tmp_path / "a.csv")]
+    assert summary["model"] == model
+    assert [line["file"] for line in lines(tmp_path / "out", "predictions")] == summary["files"]
 
 
 def test_a_file_without_good_rows_leaves_a_summary_and_a_quarantine(score, tmp_path):

@@ -5,7 +5,7 @@ SHELL := bash
 export PYTHONDONTWRITEBYTECODE :=
 AGNEWS := .venv/bin/agnews
 # What takes minutes more, or needs a server, has a target of its own.
-IN_TIME := not (real or continuous or airflow or postgres or kubeflow or flink or spark)
+IN_TIME := not (real or continuous or airflow or postgres or flink or spark)
 SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
 
 .PHONY: help run test test-real test-continuous test-airflow test-postgres test-kubeflow test-flink test-spark \

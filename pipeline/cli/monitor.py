@@ -1,6 +1,5 @@
 """`agnews monitor`: has what a pushed model is asked, or answers, changed?"""
 
-import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +33,6 @@ def monitor(loaded: Loaded, logs: tuple[Path, ...], model: str | None, version: 
 
     Exit status: 0 nothing changed; 11 there are alerts, which are printed; 3 the logs cannot be used.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # Read when TensorFlow is imported.
     from pipeline.metadata_store import existing_store
     from pipeline.monitoring import monitor as look
     from pipeline.monitoring.kept import HTML_FILE, kept_reports, place_of, remove_oldest, reports_directory

@@ -95,7 +95,6 @@ def test_a_span_that_drifted_from_the_accepted_one_before_it_is_refused(
     assert [path.name for path in (tmp_path / "serving_model/statistics").glob("*/*")] == ["1"]
 
 
-@pytest.mark.kubeflow
 @pytest.mark.timeout(1800)
 def test_what_the_pods_run_ends_in_a_push(kubeflow, compiled_for, tmp_path):
     write_synthetic(tmp_path / "elsewhere", train_rows=400, test_rows=100, seed=7)

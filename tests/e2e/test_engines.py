@@ -24,8 +24,8 @@ from tests.e2e.conftest import ROOT, Workplace
 TIMEOUT = 1800
 pytestmark = pytest.mark.timeout(2 * TIMEOUT)
 REAL = os.path.abspath(os.environ.get("AG_NEWS_DIR", ""))
-# Any model will do, as long as it is pushed.
-QUICK = ("trainer.epochs=1", "evaluator.min_accuracy=0", "evaluator.min_label_recall=0")
+# Any model will do.
+QUICK = ("trainer.epochs=1",)
 ENGINES = {
     "flink": ("beam.runner=flink",),
     "flink-cluster": ("beam.runner=flink", "beam.workers=2", "beam.master=localhost:{port}"),
@@ -79,7 +79,7 @@ class Outcome:
 
 
 def produce(directory, data, engine_settings, model=None):
-    """Runs the pipeline, then scores its test rows with `model`, or with what it pushed."""
+    """Runs the pipeline, then scores its test rows with `model`, or with what it trained, pushed or not."""
     workplace = Workplace(directory)
     os.symlink(data, directory / "data")
     flags = [word for setting in (*QUICK, *engine_settings) for word in ("--set", setting)]
@@ -89,7 +89,7 @@ def produce(directory, data, engine_settings, model=None):
         rows = [(title, text) for _, title, text in csv.reader(file)]
     with open(directory / "items.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("title", "description"), *rows])
-    model = model or str(directory / "serving_model/agnews" / workplace.versions[0])
+    model = model or str(Outcome(directory).only("Trainer/model/*/Format-Serving"))
     engine_flags = [word for setting in engine_settings for word in ("--set", setting)]
     batch = ["batch", "items.csv", "--to", "scored", "--model", model, *engine_flags]
     command = [sys.executable, "-m", "pipeline", *batch]

@@ -19,25 +19,18 @@ WORKER = """
 import json, sys
 from pathlib import Path
 import numpy as np
-import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 from components.trainer import run_fn
-from components.trainer.twin import TwinNetwork
 
 place = Path(sys.argv[1])
-train, train_step, batches = run_fn.train, TwinNetwork.train_step, []
-
-def counted(network, data):
-    tf.numpy_function(lambda labels: batches.append(len(labels)), [data[1]], [])
-    return train_step(network, data)
+train = run_fn.train
 
 def remembered(*rows, **options):
     trained = train(*rows, **options)
     np.savez(place / "weights.npz", *trained.network.get_weights())
-    (place / "facts.json").write_text(json.dumps(trained.facts | {"rows_seen": sum(batches)}))
+    (place / "facts.json").write_text(json.dumps(trained.facts))
     return trained
 
-TwinNetwork.train_step = counted
 run_fn.train = remembered
 run_fn.run_fn(FnArgs(**json.loads((place / "arguments.json").read_text())))
 """
@@ -74,7 +67,7 @@ def workers(train_rows, val_rows, recipe, transform_output, tmp_path_factory):
     write(place / "train.gz", train_rows)
     write(place / "val.gz", val_rows)
     addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
-    config = dataclasses.asdict(recipe(epochs=2, plain_epochs=0, word_vectors="random"))
+    config = dataclasses.asdict(recipe(epochs=2, word_vectors="random"))
     config |= {"model_name": "agnews", "checkpoint_root": str(place / "checkpoints"), "code": "", "warmup_requests": 1}
     processes = []
     for index in range(2):
@@ -126,12 +119,6 @@ def test_both_end_with_the_same_weights_and_metrics(workers, facts):
         assert facts[0]["history"][metric] == facts[1]["history"][metric]
     assert facts[0]["replicas"] == 2
     assert facts[0]["history"]["loss"][1] < facts[0]["history"]["loss"][0]
-
-
-def test_they_share_the_rows_out(facts):
-    rows = [worker["rows_seen"] for worker in facts]
-    assert sum(rows) == 2 * 400  # Epochs, and rows of the fixture.
-    assert min(rows) > 300
 
 
 def test_the_chief_alone_exports(workers):

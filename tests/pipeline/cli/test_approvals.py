@@ -112,7 +112,7 @@ def test_a_decision_that_was_written_past_the_log_or_changed_in_the_store_is_fou
     put(store, "AgNewsApprovalDecision", **noted | {"audit": ""})
     with pytest.raises(AuditError) as raised:
         agnews("audit", "verify")
-    assert re.findall(r"no line says that (\S+) did approve it", str(raised.value)) == [
+    assert re.findall(r"no entry says that (\S+) did approve it", str(raised.value)) == [
         "cem@here",
         "bob@here",
         "bob@here",

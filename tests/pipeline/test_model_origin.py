@@ -46,7 +46,9 @@ def test_what_took_a_model_from_the_cache_is_not_what_made_it(recorded):
 
 def test_the_card_of_a_model_that_was_compared_with_this_one_is_not_its_card(recorded):
     def card(uri, **inputs):
-        recorded.write.execution("ModelCardGen", inputs, {"model_card": recorded.write.artifact("ModelCard", uri)})
+        recorded.write.execution(
+            "ModelCardGen", inputs, {"model_card": recorded.write.artifact("agnews.ModelCard", uri)}
+        )
 
     card("/mine", model=recorded.trained)
     card("/next", model=recorded.write.artifact("Model", "/n"), baseline_model=recorded.trained)

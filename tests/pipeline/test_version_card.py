@@ -34,7 +34,7 @@ def store(tmp_path):
         store.put_execution(mlmd.Execution(type_id=type_id), [*events, (made, _event(mlmd.Event.OUTPUT, "made"))], [])
 
     model = artifact("Model")
-    execution("ModelCardGen", artifact("ModelCard", tmp_path / "card"), model=model)
+    execution("ModelCardGen", artifact("agnews.ModelCard", tmp_path / "card"), model=model)
     execution("Pusher", artifact("PushedModel", pushed_version="7"), model=model)
     for version in (7, 8):
         extra = tmp_path / f"serving/agnews/{version}/assets.extra"

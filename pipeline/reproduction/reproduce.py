@@ -126,8 +126,8 @@ def _train(training: Recorded, prepared: Prepared, directory: Path, watcher: Wat
     with reports_to(watcher, "Trainer"):
         run_fn(
             FnArgs(
-                train_files=[prepared.files[TRAIN]],
-                eval_files=[prepared.files[VAL]],
+                train_files=prepared.files[TRAIN],
+                eval_files=prepared.files[VAL],
                 transform_output=prepared.transform_graph,
                 serving_model_dir=str(export),
                 model_run_dir=str(directory / "logs"),

@@ -2,13 +2,16 @@
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import tensorflow as tf
 
 from components.example_gen.sources import DataSource
 from components.trainer.input_pipeline import read_rows
+from components.trainer.streaming import open_rows
 from pipeline.dag import create_pipeline
 from pipeline.metadata_store import connection_config, open_store
 from pipeline.model_origin import Origin
@@ -30,13 +33,13 @@ class Prepared:
     """What a training is given.
 
     Attributes:
-        files: pattern of the transformed examples, by split.
+        files: patterns of the transformed examples, by split; of a window one a span.
         transform_graph: directory of Transform's output.
         how: where they come from, in words.
         same: whether they are the rows of then; None where no fingerprint was recorded.
     """
 
-    files: dict[str, str]
+    files: dict[str, list[str]]
     transform_graph: str
     how: str
     same: bool | None
@@ -44,8 +47,9 @@ class Prepared:
 
 def recorded_rows(training: Recorded) -> Prepared | None:
     """The rows of then, or None where their files are gone or changed."""
-    examples, graph = (training.origin.training.inputs[name][0].uri for name in ("examples", "transform_graph"))
-    prepared = _prepared(examples, graph, "as recorded", training)
+    inputs = training.origin.training.inputs
+    examples = [one.uri for one in inputs["examples"]]
+    prepared = _prepared(examples, inputs["transform_graph"][0].uri, "as recorded", training)
     return prepared if prepared is not None and prepared.same is not False else None
 
 
@@ -78,7 +82,7 @@ def ingest_anew(training: Recorded, directory: Path, watcher: Watcher) -> Prepar
     local.run(pipeline, run_id, directory, watcher)
     outputs = run_outputs(open_store(connection_config(settings)), run_id)
     examples, graph = (outputs["Transform", name] for name in ("transformed_examples", "transform_graph"))
-    prepared = _prepared(examples, graph, f"ingested anew from {source.base}", training)
+    prepared = _prepared([examples], graph, f"ingested anew from {source.base}", training)
     assert prepared is not None
     if prepared.same is False:
         raise ReproductionError(
@@ -88,13 +92,14 @@ def ingest_anew(training: Recorded, directory: Path, watcher: Watcher) -> Prepar
     return prepared
 
 
-def _prepared(examples: str, graph: str, how: str, training: Recorded) -> Prepared | None:
-    files = {split: os.path.join(examples, f"Split-{split}", "*") for split in (TRAIN, VAL)}
+def _prepared(examples: Sequence[str], graph: str, how: str, training: Recorded) -> Prepared | None:
+    files = {split: [os.path.join(uri, f"Split-{split}", "*") for uri in examples] for split in (TRAIN, VAL)}
     known = training.facts.get(ROWS)
     try:
-        if not (all(map(tf.io.gfile.glob, files.values())) and tf.io.gfile.exists(graph)):
+        if not (all(map(tf.io.gfile.glob, chain(*files.values()))) and tf.io.gfile.exists(graph)):
             return None
-        found = {split: read_rows([pattern]).fingerprint() for split, pattern in files.items()}
+        rows = open_rows(files[TRAIN], max_memory_rows=training.config["max_memory_rows"])
+        found = {TRAIN: rows.fingerprint(), VAL: read_rows(files[VAL]).fingerprint()}
     except tf.errors.OpError:  # A damaged file.
         return None
     return Prepared(files, graph, how, None if known is None else found == known)

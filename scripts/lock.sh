@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 all=$(mktemp)
 trap 'rm -f "$all"' EXIT
 compile() {
-    .venv/bin/uv pip compile setup.py --quiet --upgrade --python-version 3.11 --python-platform x86_64-manylinux_2_39 \
+    UV_SYSTEM_CERTS=1 .venv/bin/uv pip compile setup.py --quiet --upgrade --python-version 3.11 --python-platform x86_64-manylinux_2_39 \
         --custom-compile-command "make lock" "$@"
 }
 compile --all-extras --output-file "$all" >/dev/null

@@ -7,6 +7,8 @@ set_name=${1:-default}
 venv=$PWD/.venv
 lock=requirements/$set_name.txt
 uv_version=0.13.9
+# The host's certificates: behind a company's proxy uv's own would not do. For the scripts that are called from here, too.
+export UV_SYSTEM_CERTS=1
 
 say() { echo "setup: $*" >&2; }
 die() { say "$*"; exit 1; }

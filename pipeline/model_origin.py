@@ -85,9 +85,8 @@ def origin_of(store: MetadataStore, model_id: int) -> Origin:
         known = ", ".join(str(one.id) for one in store.get_artifacts_by_type(_MODEL)) or "none"
         raise DataError(f"the metadata store has no model {model_id}; its models: {known}")
     training = _maker(store, model)
-    transform = _maker(store, _input(training, "transform_graph"))
-    _input(transform, "examples")
-    ingested = tuple(sorted(transform.inputs["examples"], key=lambda one: (_span(one), one.id)))
+    transform = _maker(store, _inputs(training, "transform_graph")[0])
+    ingested = tuple(sorted(_inputs(transform, "examples"), key=lambda one: (_span(one), one.id)))
     statistics = [[one for one in _made_from(store, rows) if one.type == _STATISTICS] for rows in ingested]
     return Origin(
         model,
@@ -106,11 +105,10 @@ def card_of(store: MetadataStore, model: mlmd.Artifact) -> mlmd.Artifact | None:
     return cards[-1] if cards else None
 
 
-def _input(step: Step, name: str) -> mlmd.Artifact:
-    found = step.input(name)
-    if found is None:
+def _inputs(step: Step, name: str) -> tuple[mlmd.Artifact, ...]:
+    if name not in step.inputs:
         raise DataError(f"execution {step.execution.id} of the metadata store has no input {name!r}: not this pipeline")
-    return found
+    return step.inputs[name]
 
 
 def _span(examples: mlmd.Artifact) -> int:

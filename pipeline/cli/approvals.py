@@ -73,7 +73,6 @@ def approvals(loaded: Loaded, as_json: bool) -> None:
 
 
 def _open(loaded: Loaded) -> "Approvals":
-
     from pipeline.approvals import Approvals
     from pipeline.audit import audit_log
     from pipeline.metadata_store import connection_config, open_store

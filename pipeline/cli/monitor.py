@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.alerts import Event, Kind, notify
+from pipeline.alerts import Event, Kind
 from pipeline.cli.options import settings_options
-from pipeline.runners.logs import logged_to
+from pipeline.cli.telling import tell
 from pipeline.settings_sources import Loaded
 from schema.errors import MonitoringAlert
 
@@ -52,10 +52,7 @@ def monitor(loaded: Loaded, logs: tuple[Path, ...], model: str | None, version: 
     click.echo(f"report: {place / HTML_FILE}")
     if new := [str(alert) for alert in report.alerts if alert.key not in known]:
         event = Event(Kind.SHIFT, f"version {report.version}", "\n".join(new), str(place / HTML_FILE))
-        with logged_to(directory / "monitoring.log", verbose=False):
-            problems = notify(settings, event)
-        for problem in problems:
-            click.secho(problem, fg="yellow", err=True)
+        tell(settings, event, directory / "monitoring.log")
     if report.alerts:
         lines = [f"{alert}{' (told before)' if alert.key in known else ''}" for alert in report.alerts]
         raise MonitoringAlert("\n  ".join([f"version {report.version} of {report.model}:", *lines]))

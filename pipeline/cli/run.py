@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from pipeline.alerts import Event, Kind, notify
+from pipeline.alerts import Event, Kind
 from pipeline.cli.options import settings_options
+from pipeline.cli.telling import tell
 from pipeline.engine_check import check_engine
 from pipeline.runners.logs import logged_to
-from pipeline.settings import Settings
 from pipeline.settings_sources import Loaded
 from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, RunError
 
@@ -81,28 +81,20 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
                 summary = replace(summarize(connection_config(settings), run_id), waiting=waiting, skipped=skipped)
         print_summary(Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH), summary, settings, run_id, log)
         if waiting:
-            _alert(settings, Event(Kind.WAITING, run_id, waiting, str(log)), log)
+            tell(settings, Event(Kind.WAITING, run_id, waiting, str(log)), log)
             sys.exit(ApprovalPending.exit_code)
         if summary.refusals and summary.judged_in == run_id:
-            _alert(settings, Event(Kind.NOT_BLESSED, run_id, "\n".join(summary.refusals), str(log)), log)
+            tell(settings, Event(Kind.NOT_BLESSED, run_id, "\n".join(summary.refusals), str(log)), log)
     except AgNewsError as error:
-        _alert(settings, Event.of_error(error, run_id, str(log)), log)
+        tell(settings, Event.of_error(error, run_id, str(log)), log)
         raise type(error)(f"{error}\nThe log is {log}") from error
     except Exception as error:
-        _alert(settings, Event.of_error(error, run_id, str(log)), log)
+        tell(settings, Event.of_error(error, run_id, str(log)), log)
         raise
     except KeyboardInterrupt:
         click.echo(f"\nInterrupted; the next run goes on from the last finished component. The log is {log}", err=True)
         # Beam's and TensorFlow's threads may be in the middle of work that nobody waits for any more.
         _exit_at_once(130)
-
-
-def _alert(settings: Settings, event: Event, log: Path) -> None:
-    """Tells people, with the log open for what there is to say about it."""
-    with logged_to(log, verbose=False):
-        problems = notify(settings, event)
-    for problem in problems:
-        click.secho(problem, fg="yellow", err=True)
 
 
 def _exit_at_once(status: int) -> None:

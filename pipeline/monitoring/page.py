@@ -11,7 +11,15 @@ from matplotlib.figure import Figure
 
 from pipeline.monitoring.kept import HTML_FILE
 from pipeline.monitoring.plots import Series, lines
-from pipeline.monitoring.report import CONFIDENCE, JSON_FILE, SIGNALS, UNKNOWN_SHARE, Report, readable_p
+from pipeline.monitoring.report import (
+    CONFIDENCE,
+    JSON_FILE,
+    SIGNALS,
+    UNKNOWN_SHARE,
+    Report,
+    readable_moment,
+    readable_p,
+)
 from schema.features import CLASS_NAMES, LABEL, TEXT_LENGTH
 
 PICTURE_FILE = "monitoring.png"
@@ -91,7 +99,7 @@ def _page(report: Report, panels: list[_Panel]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["p"] = readable_p
-    environment.filters["moment"] = lambda moment: moment[:16].replace("T", " ")
+    environment.filters["moment"] = readable_moment
     starts = [window.start for window in report.windows]
     plots: dict[str, Markup] = {
         panel.title: lines(panel.signal, panel.title, starts, panel.series, panel.changed) for panel in panels

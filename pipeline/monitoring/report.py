@@ -68,7 +68,8 @@ class Window:
     drift: tuple[Comparison, ...]
 
 
-def _hour(moment: str) -> str:
+def readable_moment(moment: str) -> str:
+    """A moment in ISO 8601, to the minute."""
     return moment[:16].replace("T", " ")
 
 
@@ -110,7 +111,7 @@ class Alert:
         hours = (
             "over the whole log"
             if self.kind == SKEW
-            else f"from {_hour(self.since)} to {_hour(self.until)} UTC, in {self.windows} windows"
+            else f"from {readable_moment(self.since)} to {readable_moment(self.until)} UTC, in {self.windows} windows"
         )
         return (
             f"{self.kind} of {SIGNALS[self.signal]} {hours}: distance {self.distance:.3f} over {self.threshold:g}, "

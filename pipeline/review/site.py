@@ -13,6 +13,7 @@ from starlette.templating import Jinja2Templates
 
 from pipeline.approvals import rules_of
 from pipeline.metadata_store import connection_config
+from pipeline.monitoring.report import readable_moment
 from pipeline.review.registry import Registry
 from pipeline.review.security import Tokens
 from pipeline.review.service import Service, read_service
@@ -110,6 +111,7 @@ def _p_value(value: float) -> str:
 
 _TEMPLATES.env.filters |= {
     "moment": _moment,
+    "iso_moment": readable_moment,
     "compact": _compact,
     "duration": _duration,
     "points": _points,

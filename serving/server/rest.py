@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import socket
 import threading
 import time
 import urllib.parse
@@ -138,8 +137,6 @@ class RestServer:
             RunError: the address is taken or not one.
         """
         self._socket = listen(host, port, "--host and --rest_api_port", backlog=1024)
-        # asyncio sets this on sockets that it makes itself; without it an answer waits 40 ms for the client's ACK.
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(api.app, log_config=None, access_log=False, lifespan="off", timeout_keep_alive=75)
         self._server = uvicorn.Server(config)

@@ -1,7 +1,5 @@
 """What `agnews monitor` found of the served model: the list of its reports, and each report as it was written."""
 
-from pathlib import Path
-
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,11 +18,7 @@ def all_reports(request: Request) -> Response:
     """`/monitoring`: the reports that are kept; sorted by `sort`, `order` and `page`."""
     site = site_of(request)
     registry = site.registry()
-    flaw, kept = "", []
-    try:
-        kept = kept_reports(reports_directory(site.settings))
-    except SettingsError as error:
-        flaw = str(error)
+    kept, flaw = _kept(site)
     table = listing(request.query_params, kept, _KEYS, sort="made")
     service = site.service(registry)
     return render(request, "monitoring.html", table=table, flaw=flaw, service=service, models=registry.by_version)
@@ -34,25 +28,22 @@ def one_report(request: Request) -> Response:
     """`/monitoring/VERSION/MOMENT`: a report's page."""
     asked = request.path_params["version"], request.path_params["moment"]
     # Looked up among what is there: an address cannot lead to another file.
-    directory = _places(site_of(request)).get(asked)
-    if directory is None:
+    kept = next((one for one in _kept(site_of(request), asked[0])[0] if one.moment == asked[1]), None)
+    if kept is None:
         raise HTTPException(404, f"no report of {asked[1]} on version {asked[0]} is kept")
-    page = evidence.read_file(str(directory / HTML_FILE))
+    page = evidence.read_file(str(kept.directory / HTML_FILE))
     return Response(page, media_type="text/html", headers={"Content-Security-Policy": DOCUMENT_POLICY})
 
 
 def last_report(site: Site, version: int | None) -> KeptReport | None:
     """The last report on a version that is served; None where there is none."""
-    try:
-        kept = kept_reports(reports_directory(site.settings), version) if version is not None else []
-    except SettingsError:
-        return None
+    kept, _ = _kept(site, version) if version is not None else ([], "")
     return kept[-1] if kept else None
 
 
-def _places(site: Site) -> dict[tuple[int, str], Path]:
+def _kept(site: Site, version: int | None = None) -> tuple[list[KeptReport], str]:
+    """The reports on the model, or on a version of it, and why it is not known where they are."""
     try:
-        kept = kept_reports(reports_directory(site.settings))
-    except SettingsError:
-        return {}
-    return {(one.version, one.moment): one.directory for one in kept}
+        return kept_reports(reports_directory(site.settings), version), ""
+    except SettingsError as error:
+        return [], str(error)

@@ -72,6 +72,16 @@ def base(tmp_path):
     return tmp_path / "m"
 
 
+@pytest.fixture
+def manager(make_manager, base):
+    """One that serves version 1 of the model."""
+    add(base, 1)
+    manager = make_manager()
+    manager.apply(single_model("m", str(base)), expect_versions=False)
+    manager.wait_available()
+    return manager
+
+
 def add(base, number, broken=False):
     incoming = base / f".{number}"
     incoming.mkdir()
@@ -123,11 +133,7 @@ def refusal(call, *arguments, **named):
     return caught.value.code.name, caught.value.message
 
 
-def test_the_latest_version_is_served_and_the_next_takes_its_place(make_manager, base, loader):
-    add(base, 1)
-    manager = make_manager()
-    manager.apply(single_model("m", str(base)), expect_versions=False)
-    manager.wait_available()
+def test_the_latest_version_is_served_and_the_next_takes_its_place(manager, base, loader):
     assert served(manager) == 1
     add(base, 2)
     until(lambda: states(manager) == {1: "END", 2: "AVAILABLE"})
@@ -135,11 +141,7 @@ def test_the_latest_version_is_served_and_the_next_takes_its_place(make_manager,
     assert loader.loaded[1].closed.is_set()
 
 
-def test_a_version_that_left_memory_or_never_came_in_is_told(make_manager, base, loader):
-    add(base, 1)
-    manager = make_manager()
-    manager.apply(single_model("m", str(base)), expect_versions=False)
-    manager.wait_available()
+def test_a_version_that_left_memory_or_never_came_in_is_told(manager, base, loader):
     add(base, 2, broken=True)
     until(lambda: states(manager) == {1: "AVAILABLE", 2: "END"})
     assert loader.left == []
@@ -148,11 +150,7 @@ def test_a_version_that_left_memory_or_never_came_in_is_told(make_manager, base,
     until(lambda: {("m", 1, f"{base}/1"), ("m", 2, f"{base}/2")} == set(loader.left))
 
 
-def test_the_old_version_answers_while_the_new_one_loads(make_manager, base, loader):
-    add(base, 1)
-    manager = make_manager()
-    manager.apply(single_model("m", str(base)), expect_versions=False)
-    manager.wait_available()
+def test_the_old_version_answers_while_the_new_one_loads(manager, base, loader):
     loader.gate.clear()
     add(base, 2)
     until(lambda: states(manager).get(2) == "LOADING")
@@ -161,11 +159,7 @@ def test_the_old_version_answers_while_the_new_one_loads(make_manager, base, loa
     until(lambda: states(manager)[2] == "AVAILABLE")
 
 
-def test_a_request_in_flight_keeps_its_version_until_it_is_done(make_manager, base, loader):
-    add(base, 1)
-    manager = make_manager()
-    manager.apply(single_model("m", str(base)), expect_versions=False)
-    manager.wait_available()
+def test_a_request_in_flight_keeps_its_version_until_it_is_done(manager, base, loader):
     with manager.use(spec()) as (version, servable):
         add(base, 2)
         until(lambda: states(manager) == {1: "UNLOADING", 2: "AVAILABLE"})
@@ -175,11 +169,7 @@ def test_a_request_in_flight_keeps_its_version_until_it_is_done(make_manager, ba
     assert loader.loaded[1].closed.is_set()
 
 
-def test_a_broken_version_never_takes_the_place_of_a_good_one(make_manager, base):
-    add(base, 1)
-    manager = make_manager()
-    manager.apply(single_model("m", str(base)), expect_versions=False)
-    manager.wait_available()
+def test_a_broken_version_never_takes_the_place_of_a_good_one(manager, base):
     add(base, 2, broken=True)
     until(lambda: states(manager) == {1: "AVAILABLE", 2: "END"})
     status = manager.status(spec(version=2)).model_version_status[0].status
@@ -226,11 +216,7 @@ def test_a_deleted_version_makes_way_for_the_one_before(make_manager, base):
     until(lambda: states(manager) == {1: "AVAILABLE", 2: "END"})
 
 
-def test_a_base_path_that_cannot_be_read_unloads_nothing(make_manager, base):
-    add(base, 1)
-    manager = make_manager()
-    manager.apply(single_model("m", str(base)), expect_versions=False)
-    manager.wait_available()
+def test_a_base_path_that_cannot_be_read_unloads_nothing(manager, base):
     base.rename(base.with_name("away"))
     looked = threading.Event()
     original = manager._reconcile
@@ -239,13 +225,7 @@ def test_a_base_path_that_cannot_be_read_unloads_nothing(make_manager, base):
     assert served(manager) == 1
 
 
-def test_a_name_that_is_no_text_and_an_error_that_nobody_thought_of_do_not_end_the_looking(
-    make_manager, base, monkeypatch
-):
-    add(base, 1)
-    manager = make_manager()
-    manager.apply(single_model("m", str(base)), expect_versions=False)
-    manager.wait_available()
+def test_a_name_that_is_no_text_and_an_error_that_nobody_thought_of_do_not_end_the_looking(manager, base, monkeypatch):
     strange = os.fsencode(base) + b"/\xff"
     os.mkdir(strange)
     failed = threading.Event()

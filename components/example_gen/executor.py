@@ -64,9 +64,11 @@ class Executor(BaseExampleGenExecutor):
         try:
             with self._make_beam_pipeline() as pipeline:
                 splits = self.GenerateExamplesByBeam(pipeline, exec_properties | {_REPORT_DIRECTORY: directory})
+                # A shuffle shares the writing out among workers; the direct runner would hold all rows for nothing.
+                shuffled = not isinstance(pipeline.runner, beam.runners.DirectRunner)
                 for name, rows in splits.items():
                     uri = artifact_utils.get_split_uri([examples], name)
-                    rows | f"Write[{name}]" >> write_split.WriteSplit(uri, _FILE_FORMAT, exec_properties)
+                    rows | f"Write[{name}]" >> _write(uri, shuffled=shuffled)
         except DataError as error:
             # Beam adds the name of its transform, which tells a user nothing.
             raise DataError(str(error).partition(" [while running ")[0]) from error
@@ -107,7 +109,7 @@ class Executor(BaseExampleGenExecutor):
         )
         train, val = outcomes[TRAIN].good | "Split" >> beam.Partition(_partition, 2, options["val_fraction"])
         splits = {TRAIN: train, VAL: val, TEST: outcomes[TEST].good}
-        write_counts(list(rows.values()) | "Rows" >> beam.Flatten(), splits, rejected, directory)
+        write_counts(rows, splits, rejected, directory)
         return {name: good | f"ToExample[{name}]" >> beam.Map(_example) for name, good in splits.items()}
 
     def GetInputSourceToExamplePTransform(self) -> beam.PTransform:
@@ -122,6 +124,16 @@ def _read_files(pipeline: beam.Pipeline, exec_properties: dict[str, Any], split_
     files = pipeline | beam.Create(sorted(file.path for file in matched.metadata_list))
     # Else an engine fuses the list with the reading, and one worker reads all files.
     return files | beam.Reshuffle() | beam.FlatMap(read_rows)
+
+
+@beam.ptransform_fn
+def _write(examples: beam.PCollection, directory: str, *, shuffled: bool) -> beam.PCollection:
+    """Writes tf.Examples where and as TFX's WriteSplit does, which shuffles always."""
+    rows = examples | beam.Map(lambda example: example.SerializeToString(deterministic=True))
+    if shuffled:
+        rows |= beam.Reshuffle()
+    place = os.path.join(directory, write_split.DEFAULT_TF_RECORD_FILE_NAME)
+    return rows | beam.io.WriteToTFRecord(place, file_name_suffix=".gz")
 
 
 class _Check(beam.DoFn):

@@ -1,46 +1,52 @@
 """What came in: counted within the Beam pipeline, read back by the component."""
 
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
 
-from components.example_gen.rows import Reason
+from components.example_gen.rows import Reason, Row
 from schema.errors import DataError
 from schema.features import SPLITS, TEST
 
 QUARANTINE_FILE = "quarantine.jsonl"
 _COUNTS_FILE = "counts.json"
 _SHOWN = 3
+# Of ids in one element.
+_PACKED_BYTES = 8 * 1024
 
 
 def write_counts(
-    read: beam.PCollection, splits: Mapping[str, beam.PCollection], rejected: beam.PCollection, directory: str
+    read: Mapping[str, beam.PCollection],
+    splits: Mapping[str, beam.PCollection],
+    rejected: beam.PCollection,
+    directory: str,
 ) -> None:
     """Adds transforms that count rows, reasons and repeated texts, and write them as one JSON object.
 
+    Beam's direct runner holds in memory what is flattened or grouped. So rows are counted before that, and of their
+    texts nothing is grouped but the ids, many packed into one element.
+
     Args:
-        read: every row as read.
+        read: every row as read, by input split.
         splits: good rows (`Row`) by split.
         rejected: bad rows (`RejectedRow`).
         directory: where counts.json goes.
     """
-    texts = [
-        rows | f"Side[{name}]" >> beam.Map(lambda row, is_test: (row.id, is_test), name == TEST)
-        for name, rows in splits.items()
-    ]
-    repeats = texts | "Texts" >> beam.Flatten() | beam.CombinePerKey(_SidesOfAText()) | beam.FlatMap(_repeats)
-    keys = [
-        read | "CountRead" >> beam.Map(lambda _: "rows_read"),
-        *(rows | f"Count[{name}]" >> beam.Map(lambda _, key: key, f"rows_{name}") for name, rows in splits.items()),
-        rejected | "CountRejected" >> beam.Map(lambda row: f"quarantined_{row.reason}"),
-    ]
-    ones = keys | "Keys" >> beam.Flatten() | "One" >> beam.Map(lambda key: (key, 1))
+    counts = [_count(rows, f"CountRead[{name}]", "rows_read") for name, rows in read.items()]
+    counts += [_count(rows, f"Count[{name}]", f"rows_{name}") for name, rows in splits.items()]
+    reasons = rejected | beam.Map(lambda row: f"quarantined_{row.reason}") | beam.combiners.Count.PerElement()
+    ids = [rows | f"PackIds[{name}]" >> beam.ParDo(_PackIds(is_test=name == TEST)) for name, rows in splits.items()]
+    repeats = ids | "Ids" >> beam.Flatten() | beam.GroupByKey() | beam.FlatMap(_repeats)
     (
-        [ones, repeats]
+        [*counts, reasons, repeats]
         | "All" >> beam.Flatten()
         | "Sum" >> beam.CombinePerKey(sum)
         | beam.combiners.ToDict()
@@ -49,28 +55,40 @@ def write_counts(
     )
 
 
-class _SidesOfAText(beam.CombineFn):
-    """How often a text stands in the training files, and how often in the test files."""
-
-    def create_accumulator(self):
-        return (0, 0)
-
-    def add_input(self, counts, is_test):
-        return (counts[0] + (not is_test), counts[1] + is_test)
-
-    def merge_accumulators(self, accumulators):
-        return tuple(map(sum, zip((0, 0), *accumulators, strict=True)))
-
-    def extract_output(self, counts):
-        return counts
+def _count(rows: beam.PCollection, label: str, key: str) -> beam.PCollection:
+    return rows | label >> beam.combiners.Count.Globally() | f"Key{label}" >> beam.Map(lambda count: (key, count))
 
 
-def _repeats(element):
-    _, (train, test) = element
-    if repeated := max(train - 1, 0) + max(test - 1, 0):
-        yield "duplicates", repeated
-    if train and test:
-        yield "train_test_overlap", test
+class _PackIds(beam.DoFn):
+    """Ids as 8 bytes each, by their first byte: elements of the key and (whether they are of test rows, ids)."""
+
+    def __init__(self, *, is_test: bool):
+        self._is_test = is_test
+
+    def start_bundle(self) -> None:
+        self._packed: dict[int, bytearray] = defaultdict(bytearray)
+
+    def process(self, row: Row) -> Iterator[tuple[int, tuple[bool, bytes]]]:
+        digest = bytes.fromhex(row.id)
+        ids = self._packed[digest[0]]
+        ids += digest
+        if len(ids) == _PACKED_BYTES:
+            yield digest[0], (self._is_test, bytes(self._packed.pop(digest[0])))
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        for first, ids in self._packed.items():
+            yield GlobalWindows.windowed_value((first, (self._is_test, bytes(ids))))
+
+
+def _repeats(element: tuple[int, Iterable[tuple[bool, bytes]]]) -> Iterator[tuple[str, int]]:
+    """How often a text stands once more in the training files or in the test files, and test rows also trained on."""
+    packed = list(element[1])
+    train, test = (
+        np.frombuffer(b"".join(ids for is_test, ids in packed if is_test == side), np.uint64) for side in (False, True)
+    )
+    trained, tested = np.unique(train), np.unique(test)
+    yield "duplicates", len(train) - len(trained) + len(test) - len(tested)
+    yield "train_test_overlap", int(np.isin(test, trained).sum())
 
 
 @dataclass(frozen=True)

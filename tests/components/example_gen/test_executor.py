@@ -1,5 +1,6 @@
 import json
 import os
+import tracemalloc
 
 import pytest
 import tensorflow as tf
@@ -10,6 +11,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import proto_utils
 
+from components.example_gen import ingestion_report
 from components.example_gen.executor import Executor
 from schema.errors import DataError, NothingToTrain
 from schema.features import load_schema
@@ -96,6 +98,20 @@ def test_a_row_keeps_its_split_when_other_rows_come(data):
     assert before == {title for title in after if not title.startswith("new")}
 
 
+def test_rows_are_written_as_they_are_read_and_never_all_in_memory(data):
+    ingest(data)  # What is imported on the way does not count.
+    with (data / "train.csv").open("w") as file:
+        file.writelines(line(1, f"title {number}", "word " * 10_000) for number in range(800))
+    tracemalloc.start()
+    try:
+        examples = ingest(data, max_chars=100_000)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(written(examples, "train")) + len(written(examples, "val")) == 800
+    assert peak < (data / "train.csv").stat().st_size / 2
+
+
 def test_examples_hold_exactly_the_features_of_the_schema(data):
     [feature, *_] = written(ingest(data), "train")
     assert set(feature) == {entry.name for entry in load_schema().feature}
@@ -145,7 +161,9 @@ def test_too_many_bad_rows_stop_the_run_with_a_summary(data):
     assert "quarantine.jsonl" in str(stopped.value)
 
 
-def test_duplicates_and_rows_in_both_train_and_test_are_counted(data):
+@pytest.mark.parametrize("ids_of_an_element", [1, 1024])
+def test_duplicates_and_rows_in_both_train_and_test_are_counted(data, monkeypatch, ids_of_an_element):
+    monkeypatch.setattr(ingestion_report, "_PACKED_BYTES", 8 * ids_of_an_element)
     with open(data / "train.csv", "a") as file:
         file.write(line(*GOOD[0]) * 2 + line(*GOOD[1]) + line(*TEST[0]))
     examples = ingest(data)

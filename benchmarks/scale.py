@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import click
 import psutil
@@ -24,12 +25,14 @@ from pipeline.settings_sources import Loaded
 from schema.features import TEST, TRAIN
 
 SIZES = (120_000, 1_200_000, 12_000_000)
-ENGINES = {
-    "direct": {"runner": "direct"},
-    "direct, 2 processes": {"runner": "direct", "workers": 2},
-    "flink": {"runner": "flink"},
-    "flink, 2 processes": {"runner": "flink", "workers": 2},
-    "spark": {"runner": "spark"},
+# Sections of the settings.
+ENGINES: dict[str, dict[str, dict[str, Any]]] = {
+    "direct": {"beam": {"runner": "direct"}},
+    "direct, estimates": {"beam": {"runner": "direct"}, "data": {"exact_statistics": False}},
+    "direct, 2 processes": {"beam": {"runner": "direct", "workers": 2}},
+    "flink": {"beam": {"runner": "flink"}},
+    "flink, 2 processes": {"beam": {"runner": "flink", "workers": 2}},
+    "spark": {"beam": {"runner": "spark"}},
 }
 _GIB = 2**30
 _SAMPLE_SECONDS = 1.0

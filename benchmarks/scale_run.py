@@ -7,13 +7,13 @@ from pathlib import Path
 from pipeline.settings import Settings
 
 
-def main(directory: str, rows: str, beam: str) -> None:
+def main(directory: str, rows: str, sections: str) -> None:
     """Runs the stages on `directory`/data; `directory`/progress.json has the seconds of each that has ended.
 
     Args:
         directory: where data lies and artifacts go.
         rows: training rows, for the record.
-        beam: the section `beam` of the settings, JSON.
+        sections: of the settings, JSON.
     """
     from rich.console import Console
 
@@ -34,7 +34,7 @@ def main(directory: str, rows: str, beam: str) -> None:
             written.replace(place / "progress.json")
 
     place = Path(directory)
-    settings = Settings.model_validate({"pipeline": {"root": str(place / "runs")}, "beam": json.loads(beam)})
+    settings = Settings.model_validate({"pipeline": {"root": str(place / "runs")}} | json.loads(sections))
     source = DataSource(str(place / "data"), "train-*.csv", "test.csv", f"{rows} repeated rows")
     with job_servers_stop_with_it():
         pipeline = create_pipeline(settings, source, until="Transform")

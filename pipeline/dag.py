@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import tensorflow_data_validation as tfdv
 from tfx.components import ExampleValidator, StatisticsGen, Trainer, Transform, Tuner
 from tfx.components import InfraValidator as ContainerInfraValidator
 from tfx.dsl.components.base.base_component import BaseComponent
@@ -55,7 +56,8 @@ def create_pipeline(
 
     schema_gen = CuratedSchemaGen(SCHEMA_PATH).with_id("ImportSchemaGen")
     schema = schema_gen.outputs["schema"]
-    statistics_gen = StatisticsGen(examples=examples, schema=schema)
+    estimates = None if settings.data.exact_statistics else tfdv.StatsOptions(use_sketch_based_topk_uniques=True)
+    statistics_gen = StatisticsGen(examples=examples, schema=schema, stats_options=estimates)
     statistics = statistics_gen.outputs["statistics"]
     example_validator = ExampleValidator(statistics=statistics, schema=schema)
     previous_statistics = history.previous_statistics(examples, statistics)

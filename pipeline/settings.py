@@ -78,6 +78,9 @@ class DataSettings(Section):
     max_chars: int = Field(
         10_000, gt=0, le=100_000, description="characters of title + description over which a row is bad"
     )
+    exact_statistics: bool = Field(
+        True, description="count all values of a feature; false: estimates, in memory that does not grow with the rows"
+    )
     cache: Location = Field("data", description="directory for downloaded and synthetic rows")
     synthetic_rows: PositiveInt = Field(
         4_000, description="training rows of the synthetic sample (a quarter more: test)"

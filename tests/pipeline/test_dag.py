@@ -69,6 +69,7 @@ def test_a_setting_reaches_its_own_stage_alone(compiled):
     assert changed(transform={"max_tokens": 9}) == {"Transform", "ModelCardGen"}
     assert changed(evaluator={"min_accuracy": 0.5}) == {"Evaluator"}
     assert changed(data={"max_chars": 9}) == {"AgNewsExampleGen", "ModelCardGen"}
+    assert changed(data={"exact_statistics": False}) == {"StatisticsGen"}
     assert changed(model_card={"robustness_rows": 9}) == {"ModelCardGen"}
     assert changed(infra_validator={"rows": 9}) == {"AgNewsInfraValidator"}
 

@@ -65,12 +65,26 @@ def _feature(feature: Any, split: str) -> Feature:
         plot = histogram(f"histogram-{split}-{name}", f"{name} in {split}", buckets) if buckets else None
         return Feature(name, figures, (), plot)
     if kind == "string_stats":
-        figures |= {"different values": f"{stats.unique:,}", "mean length": f"{stats.avg_length:,.1f}"}
-        ranked = [(one.label, round(one.sample_count)) for one in stats.rank_histogram.buckets[:_MOST_VALUES]]
+        counted = _counted(stats)
+        different = f"{'' if counted else 'about '}{stats.unique:,}"
+        figures |= {"different values": different, "mean length": f"{stats.avg_length:,.1f}"}
+        buckets = stats.rank_histogram.buckets[:_MOST_VALUES] if counted else []
+        ranked = [(one.label, round(one.sample_count)) for one in buckets]
         # A text that stands once says nothing about the others.
         common_values = [(_shown(name, value), count) for value, count in ranked if count > 1]
         return Feature(name, figures, tuple(common_values), None)
     return Feature(name, figures, (), None)
+
+
+def _counted(stats: Any) -> bool:
+    """Whether the values were counted, not estimated (`data.exact_statistics`).
+
+    The sketches are exact as long as they hold all values. Beyond that they give each a count that is too high: what
+    is listed, and once each value that is not, are together more than there are.
+    """
+    listed = stats.rank_histogram.buckets
+    least = sum(one.sample_count for one in listed) + stats.unique - len(listed)
+    return bool(least <= stats.common_stats.tot_num_values)
 
 
 def _shown(feature: str, value: str) -> str:

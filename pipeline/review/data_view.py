@@ -68,8 +68,8 @@ def _feature(feature: Any, split: str) -> Feature:
         counted = _counted(stats)
         different = f"{'' if counted else 'about '}{stats.unique:,}"
         figures |= {"different values": different, "mean length": f"{stats.avg_length:,.1f}"}
-        buckets = stats.rank_histogram.buckets[:_MOST_VALUES] if counted else []
-        ranked = [(one.label, round(one.sample_count)) for one in buckets]
+        listed = stats.rank_histogram.buckets[:_MOST_VALUES] if counted else []
+        ranked = [(one.label, round(one.sample_count)) for one in listed]
         # A text that stands once says nothing about the others.
         common_values = [(_shown(name, value), count) for value, count in ranked if count > 1]
         return Feature(name, figures, tuple(common_values), None)

@@ -18,6 +18,7 @@ from components.trainer import devices
 WORKER = """
 import json, sys
 from pathlib import Path
+import keras
 import numpy as np
 from tfx.components.trainer.fn_args_utils import FnArgs
 from components.trainer import run_fn
@@ -25,10 +26,19 @@ from components.trainer import run_fn
 place = Path(sys.argv[1])
 train = run_fn.train
 
+class Rows(keras.callbacks.Callback):
+    own, of_both = [], []
+
+    def on_test_begin(self, logs=None):
+        # An epoch's rows, before those of val: a worker counts its own; read from outside of a step it is the sum.
+        count = self.model._loss_tracker.count.value
+        self.own.append(int(count.values[0]))
+        self.of_both.append(int(count.numpy()))
+
 def remembered(*rows, **options):
-    trained = train(*rows, **options)
+    trained = train(*rows, callbacks=[Rows()], **options)
     np.savez(place / "weights.npz", *trained.network.get_weights())
-    (place / "facts.json").write_text(json.dumps(trained.facts))
+    (place / "facts.json").write_text(json.dumps(trained.facts | {"own": Rows.own, "of_both": Rows.of_both}))
     return trained
 
 run_fn.train = remembered
@@ -119,6 +129,13 @@ def test_both_end_with_the_same_weights_and_metrics(workers, facts):
         assert facts[0]["history"][metric] == facts[1]["history"][metric]
     assert facts[0]["replicas"] == 2
     assert facts[0]["history"]["loss"][1] < facts[0]["history"]["loss"][0]
+
+
+def test_they_share_the_rows_of_an_epoch_out(facts, train_rows):
+    rows, epochs = len(train_rows), 2
+    assert [worker["of_both"] for worker in facts] == [[rows] * epochs] * 2
+    assert [chief + other for chief, other in zip(*(worker["own"] for worker in facts), strict=True)] == [rows] * epochs
+    assert min(min(worker["own"]) for worker in facts) > 0.4 * rows
 
 
 def test_the_chief_alone_exports(workers):

@@ -62,7 +62,8 @@ def _statistics(generator: random.Random, rows: int) -> statistics_pb2.DatasetFe
     for name, values in ((LABEL, [str(label) for label in range(len(CLASS_NAMES))]), (LENGTH_BUCKET, LENGTH_BUCKETS)):
         feature = dataset.features.add(type=statistics_pb2.FeatureNameStatistics.STRING)
         feature.path.step.append(name)
-        feature.string_stats.common_stats.num_non_missing = rows
+        common = feature.string_stats.common_stats
+        common.num_non_missing = common.tot_num_values = rows
         feature.string_stats.unique = len(values)
         for value in values:
             feature.string_stats.rank_histogram.buckets.add(label=value, sample_count=rows // len(values))

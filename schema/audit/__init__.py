@@ -8,7 +8,7 @@ Pusher and promotion both write it and neither may import the other, so it lies 
 from schema.audit.chain import problems
 from schema.audit.fingerprint import differences, fingerprint, manifest
 from schema.audit.identity import IDENTITY, identity, person, readable
-from schema.audit.log import AUDIT_FILE, AuditLog, Entry, Line, receipt_hash
+from schema.audit.log import AUDIT_FILE, AuditLog, Entry, Line, receipt_hash, receipt_log
 
 __all__ = [
     "AUDIT_FILE",
@@ -24,4 +24,5 @@ __all__ = [
     "problems",
     "readable",
     "receipt_hash",
+    "receipt_log",
 ]

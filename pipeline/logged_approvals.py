@@ -7,6 +7,7 @@ from tfx.dsl.io import fileio
 from components.approval import Decision, judge
 from components.approval.entries import decisions_in, requests_in
 from pipeline.approvals import Approvals, Request
+from schema.errors import AuditError
 
 
 class LoggedApprovals(Approvals):
@@ -15,6 +16,17 @@ class LoggedApprovals(Approvals):
     next_step = "the same run again, which pushes it: agnews kubeflow submit, or Clone run on Kubeflow's page"
 
     def requests(self, now: datetime) -> list[Request]:
+        """See `Approvals`.
+
+        Raises:
+            AuditError: the log is not there, as where the volume is not mounted, or cannot be read.
+        """
+        if not self._log.path.exists():
+            kubeflow = self._settings.kubeflow
+            raise AuditError(
+                f"{self._log.path}: no audit log there; repeat where the volume {kubeflow.volume_claim} is mounted at "
+                f"{kubeflow.mount_path}, when a run has asked"
+            )
         lines = self._log.lines()
         found = []
         for digest, entry in requests_in(lines).items():

@@ -228,6 +228,14 @@ class TestOnKubeflow:
             agnews(*arguments)
         assert len(AuditLog(volume / "audit.jsonl").lines()) == 3
 
+    @pytest.mark.parametrize("arguments", [["approvals"], ["approve", "abababababab0", "--reason", "good"]])
+    def test_where_the_volume_is_not_mounted_the_message_says_so(self, volume, monkeypatch, arguments):
+        monkeypatch.setenv("AGNEWS_PUSHER__DESTINATION", "/nowhere/serving_model")
+        with pytest.raises(
+            AuditError, match="no audit log there; repeat where the volume agnews is mounted at /agnews"
+        ):
+            agnews(*arguments)
+
     def test_a_model_whose_files_can_be_read_and_changed_cannot_be_approved(self, volume):
         (volume / "model/Format-Serving").mkdir(parents=True)
         (volume / "model/Format-Serving/saved_model.pb").write_text("other weights")

@@ -18,7 +18,7 @@ from components.approval.rules import Rules
 from components.approval.verdict import ask_nobody, give_verdict
 from components.exports import files_of
 from components.model_card.component import ModelCard
-from schema.audit import AuditLog, Entry, fingerprint, problems
+from schema.audit import AuditLog, Entry, breaks, fingerprint
 from schema.errors import AuditError
 
 _CARDS = "cards"
@@ -69,10 +69,11 @@ def LoggedApprovalGate(
             details={"model": model.uri, "card": _kept_card(model_card, opened, digest)},
         )
         opened.append(asked)
-    if flaws := problems(opened, {}):
+    lines = opened.lines()
+    if flaws := breaks(lines):
         raise AuditError(f"{opened.path} is not as it was written: {flaws[0]}; agnews audit verify names it all")
     how = f"agnews approve {digest[:12]} --reason … (or agnews reject) on {opened.path}, then the same run again"
-    give_verdict(approval, decisions_in(opened.lines(), digest), asked.by, Rules.from_json(rules), how)
+    give_verdict(approval, decisions_in(lines, digest), asked.by, Rules.from_json(rules), how)
 
 
 def _kept_card(card: Artifact, log: AuditLog, name: str) -> str:

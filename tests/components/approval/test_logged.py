@@ -160,6 +160,15 @@ def test_a_model_that_was_not_blessed_asks_nobody(gate):
     assert gate.log.lines() == []
 
 
+def test_a_line_that_another_process_is_writing_does_not_disturb_it(gate):
+    with pytest.raises(ApprovalPending):
+        gate.run()
+    gate.decide("bob@here")
+    with open(gate.log.path, "a") as file:
+        file.write('{"action": "pu')
+    assert gate.run().get_int_custom_property("approved") == 1
+
+
 def test_decisions_of_a_log_that_was_changed_count_for_nothing(gate):
     with pytest.raises(ApprovalPending):
         gate.run()

@@ -89,11 +89,12 @@ def _changed_cards(entries: tuple[Entry, ...]) -> tuple[str, ...]:
     found = []
     for entry in entries:
         card = decided_card(entry)
-        if card is None or entry.action != "approve" or not Path(card.place).is_dir():
+        if card is None or entry.action != "approve":
             continue
         directory = Path(card.place)
         try:
-            changed = differences(card.files, _manifest(directory, _stamps(directory)))
+            there = directory.is_dir()
+            changed = differences(card.files, _manifest(directory, _stamps(directory))) if there else []
         except OSError as error:
             changed = [f"{error.filename}: {error.strerror}"]
         if changed:

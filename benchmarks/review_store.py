@@ -58,7 +58,7 @@ _NODES: tuple[tuple[str, dict[str, str], dict[str, str]], ...] = (
         {"model_card": "agnews.ModelCard"},
     ),
     ("RequestApproval", {"model": "model", "model_blessing": "blessing"}, {"request": "AgNewsApprovalRequest"}),
-    ("ApprovalGate", {"request": "request"}, {"approval": "AgNewsApproval"}),
+    ("ApprovalGate", {"request": "request"}, {"approval": "agnews.Approval"}),
     ("AgNewsPusher", {"model": "model", "approval": "approval"}, {"pushed_model": "PushedModel"}),
 )
 

@@ -1,32 +1,25 @@
-"""Requests for approval and the decisions on them, in the metadata store."""
+"""Requests for approval and the decisions on them: what is the same wherever they are kept.
 
-from dataclasses import dataclass, replace
+`pipeline.stored_approvals` keeps them in the metadata store, `pipeline.logged_approvals` in the audit log alone.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import unquote
 
-from ml_metadata.metadata_store import MetadataStore
-from ml_metadata.proto import metadata_store_pb2 as mlmd
-from tfx.types import Artifact
 from tfx.utils import path_utils
 
-from components.approval import (
-    Approval,
-    ApprovalDecision,
-    ApprovalRequest,
-    Decision,
-    Rules,
-    Status,
-    judge,
-    read_decision,
-    write_decision,
-)
+from components.approval import Decision, Rules, Status
+from components.approval.entries import APPROVE, REJECT
 from components.approval.rules import may_approve
 from components.exports import files_of
+from pipeline.approved_cards import note_card
 from pipeline.settings import Settings
 from schema.audit import AuditLog, Entry, fingerprint, person
 from schema.errors import ApprovalError
 
-_EXECUTION_TYPE = "agnews.ApprovalDecision"
+_DIGITS = 12
+_FEWEST_DIGITS = 8
 
 
 @dataclass(frozen=True)
@@ -34,63 +27,66 @@ class Request:
     """A model that asks to be pushed.
 
     Attributes:
-        model_id: of the Model artifact in the metadata store.
+        model_id: of the Model artifact in the metadata store; None where there is no store.
         uri: of that artifact.
         fingerprint: of its export when the request was made.
         author: who trained it, empty when that is not known.
         requested: UTC, seconds since the epoch.
         decisions: all on this fingerprint, oldest first.
-        status: by the rules, now; what passed the gate stays approved when its approvals grow old.
+        status: by the rules, now; in the metadata store what passed the gate stays approved when its approvals grow
+            old.
+        card: directory of its model card, empty where there is none.
     """
 
-    model_id: int
+    model_id: int | None
     uri: str
     fingerprint: str
     author: str
     requested: float
     decisions: tuple[Decision, ...]
     status: Status
+    card: str = ""
+
+    @property
+    def name(self) -> str:
+        """What people call the model by: its id, or the first digits of its fingerprint."""
+        return self.fingerprint[:_DIGITS] if self.model_id is None else str(self.model_id)
+
+    def is_called(self, name: str) -> bool:
+        """Whether a name is its id, or eight or more of the first digits of its fingerprint."""
+        digits = name.lower()
+        return name == self.name or (len(digits) >= _FEWEST_DIGITS and self.fingerprint.startswith(digits))
 
 
-class Approvals:
+class Approvals(ABC):
     """The requests of a pipeline.
 
     Args:
-        store: the metadata store.
         settings: name of the pipeline and of the model, and the gate's rules.
         log: where decisions are entered.
     """
 
-    def __init__(self, store: MetadataStore, settings: Settings, log: AuditLog):
-        self._store = store
+    next_step: str
+    """What pushes a model that was approved, for people."""
+
+    def __init__(self, settings: Settings, log: AuditLog):
         self._settings = settings
         self._log = log
         self.rules = rules_of(settings)
 
+    @abstractmethod
     def requests(self, now: datetime) -> list[Request]:
         """All requests, oldest first; one a model.
 
         Args:
             now: with a time zone.
         """
-        decisions = [read_decision(artifact) for artifact in _artifacts(self._store, ApprovalDecision)]
-        passed = self._passed()
-        found = {}
-        asking = [one for one in _artifacts(self._store, ApprovalRequest) if one.get_int_custom_property("wanted")]
-        ids = [artifact.get_int_custom_property("model_id") for artifact in asking]
-        uris = {model.id: model.uri for model in self._store.get_artifacts_by_id(ids)} if ids else {}
-        for artifact in asking:
-            request = self._request(artifact, uris[artifact.get_int_custom_property("model_id")], decisions, now)
-            if request.status is Status.EXPIRED and artifact.id in passed:
-                request = replace(request, status=Status.APPROVED)
-            found[request.model_id] = request
-        return list(found.values())
 
-    def decide(self, model_id: int, *, approved: bool, who: str, why: str, now: datetime) -> Request:
-        """Records an approval or a rejection, first in the audit log.
+    def decide(self, model: str, *, approved: bool, who: str, why: str, now: datetime) -> Request:
+        """Records an approval or a rejection, first in the audit log, with the model card that was there.
 
         Args:
-            model_id: of a request's model.
+            model: what a request's model is called by.
             approved: False for a rejection.
             who: the name that counts.
             why: the reason; both must say something.
@@ -107,39 +103,52 @@ class Approvals:
         who, why = who.strip(), why.strip()
         if not person(who) or not why:
             raise ApprovalError("a decision needs a name and a reason")
-        request = self._require(model_id, now)
+        request = self._require(model, now)
+        self._require_unchanged(request)
         if approved:
             self._require_may_approve(request, who)
         decision = Decision(request.fingerprint, approved, who, now.isoformat(timespec="milliseconds"), why)
+        numbered = {} if request.model_id is None else {"model_id": request.model_id}
         receipt = self._log.append(
             Entry(
-                "approve" if approved else "reject",
+                APPROVE if approved else REJECT,
                 model=self._settings.pusher.model_name,
                 fingerprint=request.fingerprint,
                 by=who,
                 why=why,
-                details={"model_id": model_id, "author": request.author},
+                details=numbered | {"author": request.author} | note_card(request.card),
             )
         )
-        self._put(decision, request, receipt)
-        return self._require(model_id, now)
+        self._record(decision, request, receipt)
+        same = (request.model_id, request.fingerprint)
+        return next(one for one in self.requests(now) if (one.model_id, one.fingerprint) == same)
 
-    def _require(self, model_id: int, now: datetime) -> Request:
-        requests = {request.model_id: request for request in self.requests(now)}
-        if model_id not in requests:
-            known = ", ".join(map(str, requests)) or "none; agnews run with promotion.require_approval makes one"
-            raise ApprovalError(f"no request for model {model_id}; there are: {known}")
-        request = requests[model_id]
+    @abstractmethod
+    def _record(self, decision: Decision, request: Request, receipt: str) -> None:
+        """Writes an entered decision to where else it belongs."""
+
+    def _require(self, model: str, now: datetime) -> Request:
+        requests = self.requests(now)
+        called = [request for request in requests if request.is_called(model)]
+        if not called:
+            known = ", ".join(request.name for request in requests)
+            known = known or "none; a run with promotion.require_approval makes one"
+            raise ApprovalError(f"no request for model {model}; there are: {known}")
+        if len({request.fingerprint for request in called}) > 1:
+            names = ", ".join(request.fingerprint for request in called)
+            raise ApprovalError(f"{model} may be each of {names}: give more digits")
+        return called[-1]
+
+    def _require_unchanged(self, request: Request) -> None:
         try:
             found = fingerprint(files_of(path_utils.serving_model_path(request.uri)))
         except OSError as error:
-            raise ApprovalError(f"the files of model {model_id} cannot be read: {error}; train it anew") from error
+            raise ApprovalError(f"the files of model {request.name} cannot be read: {error}; train it anew") from error
         if found != request.fingerprint:
             raise ApprovalError(
-                f"the files of model {model_id} under {request.uri} changed since approval was asked for; train it "
+                f"the files of model {request.name} under {request.uri} changed since approval was asked for; train it "
                 "anew: agnews run --no-cache"
             )
-        return request
 
     def _require_may_approve(self, request: Request, who: str) -> None:
         if may_approve(who, request.author, self.rules):
@@ -149,43 +158,7 @@ class Approvals:
         else:
             reason = "it does not say who trained it, so nobody is known to be another person; train it anew"
         raise ApprovalError(
-            f"{who} cannot approve model {request.model_id}: {reason} (or set promotion.author_may_approve)"
-        )
-
-    def _request(self, artifact: Artifact, uri: str, decisions: list[Decision], now: datetime) -> Request:
-        digest = artifact.get_string_custom_property("fingerprint")
-        author = unquote(artifact.get_string_custom_property("author"))
-        model_id = artifact.get_int_custom_property("model_id")
-        made = tuple(decision for decision in decisions if decision.fingerprint == digest)
-        requested = artifact.mlmd_artifact.create_time_since_epoch / 1000
-        return Request(model_id, uri, digest, author, requested, made, judge(made, author, self.rules, now))
-
-    def _passed(self) -> set[int]:
-        """The requests for which a gate approved."""
-        gates = [a.id for a in _artifacts(self._store, Approval) if a.get_int_custom_property("approved")]
-        made_by = [e.execution_id for e in self._store.get_events_by_artifact_ids(gates)] if gates else []
-        events = self._store.get_events_by_execution_ids(made_by) if made_by else []
-        return {event.artifact_id for event in events if event.type == mlmd.Event.INPUT}
-
-    def _put(self, decision: Decision, request: Request, receipt: str) -> None:
-        store, name = self._store, ApprovalDecision.TYPE_NAME
-        artifact = mlmd.Artifact(
-            type_id=store.put_artifact_type(mlmd.ArtifactType(name=name)), state=mlmd.Artifact.LIVE, uri=""
-        )
-        for key, value in (write_decision(decision) | {"audit": receipt}).items():
-            kind = "int_value" if isinstance(value, int) else "string_value"
-            setattr(artifact.custom_properties[key], kind, value)
-        [model] = store.get_artifacts_by_id([request.model_id])
-        execution = mlmd.Execution(
-            type_id=store.put_execution_type(mlmd.ExecutionType(name=_EXECUTION_TYPE)),
-            last_known_state=mlmd.Execution.COMPLETE,
-        )
-        # In the pipeline's context, where the runs' resolver looks.
-        pipeline = store.get_context_by_type_and_name("pipeline", self._settings.pipeline.name)
-        store.put_execution(
-            execution,
-            [(model, _event(mlmd.Event.INPUT, "model")), (artifact, _event(mlmd.Event.OUTPUT, "decision"))],
-            [pipeline],
+            f"{who} cannot approve model {request.name}: {reason} (or set promotion.author_may_approve)"
         )
 
 
@@ -193,17 +166,3 @@ def rules_of(settings: Settings) -> Rules:
     """The gate's rules."""
     promotion = settings.promotion
     return Rules(promotion.approvers, promotion.author_may_approve, promotion.expires_hours)
-
-
-def _artifacts(store: MetadataStore, kind: type[Artifact]) -> list[Artifact]:
-    found = []
-    for stored in sorted(store.get_artifacts_by_type(kind.TYPE_NAME), key=lambda one: one.id):
-        if stored.state == mlmd.Artifact.LIVE:
-            artifact = kind()
-            artifact.set_mlmd_artifact(stored)
-            found.append(artifact)
-    return found
-
-
-def _event(kind: "mlmd.Event.Type", key: str) -> mlmd.Event:
-    return mlmd.Event(type=kind, path=mlmd.Event.Path(steps=[{"key": key}, {"index": 0}]))

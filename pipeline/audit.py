@@ -6,12 +6,13 @@ from urllib.parse import unquote
 from ml_metadata.metadata_store import MetadataStore
 
 from pipeline.settings import Settings
-from schema.audit import AUDIT_FILE, AuditLog, receipt_hash
+from schema.audit import AUDIT_FILE, AuditLog, receipt_hash, receipt_log
 from schema.errors import SettingsError
 
 _PROMOTION = "agnews.Promotion"
 _DECISION = "AgNewsApprovalDecision"
 _ARTIFACT_TYPES = ("PushedModel", _DECISION)
+_NAMED = 5
 
 
 def audit_log(settings: Settings) -> AuditLog:
@@ -32,23 +33,31 @@ def audit_log(settings: Settings) -> AuditLog:
 
 def recorded_lines(store: MetadataStore, log: AuditLog) -> dict[str, str]:
     """SHA-256 of the log's lines whose receipts the metadata store holds, each with where."""
-    receipts = [
-        (f"artifact {artifact.id} ({name}) of the metadata store", artifact.custom_properties["audit"].string_value)
-        for name in _ARTIFACT_TYPES
-        for artifact in store.get_artifacts_by_type(name)
-    ]
-    receipts += [
-        (f"execution {execution.id} of the metadata store", execution.custom_properties["audit"].string_value)
-        for execution in store.get_executions_by_type(_PROMOTION)
-    ]
-    hashes = {receipt_hash(receipt, log): source for source, receipt in receipts if receipt}
+    hashes = {receipt_hash(receipt, log): f"{source} of the metadata store" for source, receipt in _receipts(store)}
     return {digest: source for digest, source in hashes.items() if digest is not None}
+
+
+def other_logs(store: MetadataStore, log: AuditLog) -> list[str]:
+    """The records in the metadata store that this log cannot vouch for: their receipts name another; a line a log.
+
+    A log that was moved leaves such records, and so does who forges one.
+    """
+    found: dict[str, list[str]] = {}
+    for source, receipt in _receipts(store):
+        if receipt_hash(receipt, log) is None:
+            found.setdefault(receipt_log(receipt), []).append(source)
+    return [
+        f"not checked: {len(sources)} of the metadata store's records, whose receipts name the log {place!r} "
+        f"({', '.join(sources[:_NAMED])}{', …' if len(sources) > _NAMED else ''}): check that one as well, with --set "
+        "promotion.audit_log=…, or find out who wrote them"
+        for place, sources in found.items()
+    ]
 
 
 def unfounded_decisions(store: MetadataStore, log: AuditLog) -> list[str]:
     """The decisions in the metadata store that no entry of the log is behind, a line each: somebody else wrote them.
 
-    Those whose receipts name another log are left out.
+    Those whose receipts name another log are left out: see `other_logs`.
     """
     entries = {line.hash: line.entry for line in log.lines()}
     found = []
@@ -65,3 +74,17 @@ def unfounded_decisions(store: MetadataStore, log: AuditLog) -> list[str]:
                 f"artifact {artifact.id} of the metadata store: no entry says that {decided[2]} did {action} it"
             )
     return found
+
+
+def _receipts(store: MetadataStore) -> list[tuple[str, str]]:
+    """Each with the record that holds it."""
+    receipts = [
+        (f"artifact {artifact.id} ({name})", artifact.custom_properties["audit"].string_value)
+        for name in _ARTIFACT_TYPES
+        for artifact in store.get_artifacts_by_type(name)
+    ]
+    receipts += [
+        (f"execution {execution.id}", execution.custom_properties["audit"].string_value)
+        for execution in store.get_executions_by_type(_PROMOTION)
+    ]
+    return [(source, receipt) for source, receipt in receipts if receipt]

@@ -6,12 +6,10 @@ import tensorflow_data_validation as tfdv
 from tfx.components import ExampleValidator, StatisticsGen, Trainer, Transform, Tuner
 from tfx.components import InfraValidator as ContainerInfraValidator
 from tfx.dsl.components.base.base_component import BaseComponent
-from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import infra_validator_pb2, trainer_pb2, transform_pb2
 from tfx.types import Channel
 
-from components.approval import ApprovalDecision, ApprovalGate, DecisionsOnModel, RequestApproval, Rules
 from components.evaluator import eval_config
 from components.evaluator_component import AgNewsEvaluator
 from components.example_gen.component import AgNewsExampleGen
@@ -141,7 +139,7 @@ def create_pipeline(
     )
     blessings = {"model_blessing": evaluator.outputs["blessing"], "infra_blessing": infra_validator.outputs["blessing"]}
     rules = rules_of(settings) if settings.promotion.require_approval else None
-    approval = _approval(rules, model, blessings) if rules else []
+    approval = history.approval(model, blessings, model_card.outputs["model_card"], rules) if rules else []
     pusher = AgNewsPusher(
         model=model,
         **blessings,
@@ -192,17 +190,3 @@ def _infra_validator(settings: InfraValidatorSettings, model: Channel, examples:
         ),
         validation_spec=infra_validator_pb2.ValidationSpec(max_loading_time_seconds=int(settings.timeout_seconds)),
     ).with_id("AgNewsInfraValidator")
-
-
-def _approval(rules: Rules, model: Channel, blessings: dict[str, Channel]) -> list[BaseComponent]:
-    """The request, what was decided on it, and the gate that waits for enough."""
-    request = RequestApproval(model=model, **blessings)
-    decisions = Resolver(
-        strategy_class=DecisionsOnModel,
-        request=request.outputs["request"],
-        decisions=Channel(type=ApprovalDecision),
-    ).with_id("DecisionResolver")
-    gate = ApprovalGate(
-        request=request.outputs["request"], decisions=decisions.outputs["decisions"], rules=rules.to_json()
-    )
-    return [request, decisions, gate]

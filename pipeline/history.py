@@ -1,5 +1,6 @@
-"""What earlier runs left for a run to be compared with: which nodes of the DAG find it."""
+"""What earlier runs left, and what people decided: which nodes of the DAG find it."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from ml_metadata.proto import metadata_store_pb2
@@ -7,6 +8,7 @@ from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.types import Channel, standard_artifacts
 
+from components.approval import ApprovalDecision, ApprovalGate, DecisionsOnModel, RequestApproval, Rules
 from components.resolvers import LatestBlessedModelBefore, LatestOtherBlessedModel, LatestSpans, PreviousStatistics
 from components.validation_gate import ValidationBlessing
 from pipeline.metadata_store import connection_config
@@ -35,6 +37,12 @@ class History(Protocol):
 
     def baseline(self, candidate: Channel) -> BaseNode:
         """A node whose output `model` is what the candidate is compared with."""
+
+    def approval(self, model: Channel, blessings: Mapping[str, Channel], card: Channel, rules: Rules) -> list[BaseNode]:
+        """The nodes that ask people about a blessed model, find what they decided and judge it.
+
+        The last one's output `approval` is the verdict.
+        """
 
 
 class MetadataHistory:
@@ -86,3 +94,12 @@ class MetadataHistory:
             model=Channel(type=standard_artifacts.Model),
             model_blessing=Channel(type=standard_artifacts.ModelBlessing),
         ).with_id("BaselineResolver")
+
+    def approval(self, model: Channel, blessings: Mapping[str, Channel], card: Channel, rules: Rules) -> list[BaseNode]:
+        asking = RequestApproval(model=model, **blessings)
+        request = asking.outputs["request"]
+        decisions = Resolver(
+            strategy_class=DecisionsOnModel, request=request, decisions=Channel(type=ApprovalDecision)
+        ).with_id("DecisionResolver")
+        gate = ApprovalGate(request=request, decisions=decisions.outputs["decisions"], rules=rules.to_json())
+        return [asking, decisions, gate]

@@ -78,7 +78,7 @@ def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
     outputs = _outputs_by_type(store, context.id)
     examples, evaluation = outputs.get("Examples"), outputs.get("ModelEvaluation")
     blessing, infra, pushed = (outputs.get(name) for name in ("ModelBlessing", "InfraBlessing", "PushedModel"))
-    approval, accepted = (outputs.get(name) for name in ("AgNewsApproval", ValidationBlessing.TYPE_NAME))
+    approval, accepted = (outputs.get(name) for name in ("agnews.Approval", ValidationBlessing.TYPE_NAME))
     compared_with, drift = read_drift(accepted.uri) if accepted else ([], [])
     was_pushed = pushed is not None and _property(pushed, "pushed") == 1
     return RunSummary(

@@ -26,7 +26,7 @@ class ApprovalDecision(Artifact):
 class Approval(Artifact):
     """The gate's verdict: `approved` (0 or 1), and the `reason` of a rejection; approval.json holds the decisions."""
 
-    TYPE_NAME = "AgNewsApproval"
+    TYPE_NAME = "agnews.Approval"
 
 
 def write_decision(decision: Decision) -> dict[str, str | int]:

@@ -23,38 +23,40 @@ _PLAIN_WIDTH = 160
 def _decision_options(command: Callable) -> Callable:
     """Adds MODEL, `--by`, `--reason` and the settings' options; passes `decide`, which records a decision."""
 
-    @click.argument("model", type=click.IntRange(min=1))
+    @click.argument("model")
     @click.option("--by", help="Who decides, for the record  [default: $AGNEWS_IDENTITY or user@host]")
     @click.option("--reason", required=True, help="Why, for the record.")
     @settings_options
     @functools.wraps(command)
-    def with_options(*, loaded: Loaded, model: int, by: str | None, reason: str):
+    def with_options(*, loaded: Loaded, model: str, by: str | None, reason: str):
         who = readable(by if by is not None else identity()).strip()
-        decide = functools.partial(_open(loaded).decide, model, who=who, why=readable(reason), now=datetime.now(UTC))
-        return command(decide=decide, model=model, who=who)
+        opened = _open(loaded)
+        decide = functools.partial(opened.decide, model, who=who, why=readable(reason), now=datetime.now(UTC))
+        return command(decide=decide, who=who, next_step=opened.next_step)
 
     return with_options
 
 
 @click.command(epilog="Example:  agnews approve 12 --by ann@example.com --reason 'recall of Business up, rest equal'")
 @_decision_options
-def approve(decide: "Callable[..., Request]", model: int, who: str) -> None:
-    """Approve MODEL, the id that `agnews run` and `agnews approvals` print.
+def approve(decide: "Callable[..., Request]", who: str, next_step: str) -> None:
+    """Approve MODEL, the id that `agnews run` and `agnews approvals` print, or eight digits of its fingerprint.
 
-    The approval holds for the model's files as they are now. The next `agnews run` with the same settings pushes it.
+    The approval holds for the model's files as they are now. The next run with the same settings pushes it. Where
+    kubeflow.volume_claim is set, models are those of runs on Kubeflow, and they have fingerprints alone.
     """
     request = decide(approved=True)
-    click.echo(f"model {model} is {request.status}; approved by {who}, fingerprint {request.fingerprint}")
+    click.echo(f"model {request.name} is {request.status}; approved by {who}, fingerprint {request.fingerprint}")
     if request.status == "approved":
-        click.echo("next: the same agnews run as before, which takes all else from the cache and pushes it")
+        click.echo(f"next: {next_step}")
 
 
 @click.command(epilog="Example:  agnews reject 12 --reason 'trained on rows that must not be used'")
 @_decision_options
-def reject(decide: "Callable[..., Request]", model: int, who: str) -> None:
+def reject(decide: "Callable[..., Request]", who: str, next_step: str) -> None:
     """Reject MODEL. One rejection outweighs all approvals; who rejected a model can still approve it."""
     request = decide(approved=False)
-    click.echo(f"model {model} is {request.status}; rejected by {who}, fingerprint {request.fingerprint}")
+    click.echo(f"model {request.name} is {request.status}; rejected by {who}, fingerprint {request.fingerprint}")
 
 
 @click.command(epilog="Example:  agnews approvals --json")
@@ -69,15 +71,24 @@ def approvals(loaded: Loaded, as_json: bool) -> None:
     elif requests:
         _print(requests, opened)
     else:
-        click.echo("no model asks to be pushed; agnews run with promotion.require_approval makes requests")
+        click.echo("no model asks to be pushed; a run with promotion.require_approval makes requests")
 
 
 def _open(loaded: Loaded) -> "Approvals":
-    from pipeline.approvals import Approvals
+    """Where the settings' runs leave their requests: pods of Kubeflow have the audit log alone."""
     from pipeline.audit import audit_log
-    from pipeline.metadata_store import connection_config, open_store
 
-    return Approvals(open_store(connection_config(loaded.settings)), loaded.settings, audit_log(loaded.settings))
+    settings = loaded.settings
+    log = audit_log(settings)
+    if settings.kubeflow.volume_claim is not None:
+        from pipeline.logged_approvals import LoggedApprovals
+
+        return LoggedApprovals(settings, log)
+
+    from pipeline.metadata_store import connection_config, open_store
+    from pipeline.stored_approvals import StoredApprovals
+
+    return StoredApprovals(open_store(connection_config(settings)), settings, log)
 
 
 def _print(requests: "list[Request]", opened: "Approvals") -> None:
@@ -94,9 +105,12 @@ def _print(requests: "list[Request]", opened: "Approvals") -> None:
             for one in request.decisions
         )
         requested = datetime.fromtimestamp(request.requested, UTC).strftime("%Y-%m-%d %H:%M")
-        row = (str(request.model_id), requested, request.author or "not known", str(request.status), decisions)
+        row = (request.name, requested, request.author or "not known", str(request.status), decisions)
         table.add_row(*map(escape, row), request.fingerprint[:12])
     Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
+    for request in requests:
+        if request.card and request.status == "pending":
+            click.echo(f"read before you decide on {request.name}: {request.card}/model_card.html")
     rules = opened.rules
     others = "" if rules.author_may_approve else ", not counting who trained the model"
     click.echo(f"needed: approvals by {rules.approvers}{others}, not older than {rules.expires_hours:g} hours (UTC)")

@@ -46,10 +46,12 @@ def verify_log(loaded: Loaded, expect: tuple[str, ...]) -> None:
     """Check that no entry was changed, removed, added or moved since it was written.
 
     The lines that the metadata store holds receipts of, and those of --expect, must all be there; this shows an end
-    that was cut off. Decisions in the store that no line is behind are named. The last hash is printed: keep it where
-    nobody who can write the log can write.
+    that was cut off. Decisions in the store that no line is behind are named, and model cards that are others than
+    people decided on. What cannot be checked is told: cards that are gone, records of another log. The last hash is
+    printed: keep it where nobody who can write the log can write.
     """
-    from pipeline.audit import recorded_lines, unfounded_decisions
+    from pipeline.approved_cards import changed_cards
+    from pipeline.audit import other_logs, recorded_lines, unfounded_decisions
     from pipeline.metadata_store import existing_store
     from schema.audit import problems
 
@@ -58,9 +60,14 @@ def verify_log(loaded: Loaded, expect: tuple[str, ...]) -> None:
     store = existing_store(loaded.settings)
     recorded = recorded_lines(store, opened) if store else {}
     found = problems(opened, recorded | expected) + (unfounded_decisions(store, opened) if store else [])
-    if found:
-        raise AuditError("\n  ".join([f"{opened.path} is not as it was written:", *found]))
     lines = opened.lines()
+    changed, gone = changed_cards(lines)
+    for unchecked in (other_logs(store, opened) if store else []) + gone:
+        click.echo(unchecked)
+    if found:
+        raise AuditError("\n  ".join([f"{opened.path} is not as it was written:", *found, *changed]))
+    if changed:
+        raise AuditError("\n  ".join(["what was approved is not what is there:", *changed]))
     known = f"{len(recorded)} of them known to the metadata store" if store else "the metadata store is not there"
     click.echo(f"{opened.path}: {len(lines)} entries, as they were written; {known}")
     if lines:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from pipeline.approved_cards import decided_card
 from pipeline.audit import audit_log
 from pipeline.review.registry import Model, Registry
 from pipeline.settings import Settings
@@ -19,11 +20,13 @@ class Trail:
         entries: those about a model, oldest first.
         place: the file.
         flaws: in what the file is not as it was written, or why it cannot be read.
+        cards: in what the model's card is another than those who approved it had before them.
     """
 
     entries: tuple[Entry, ...]
     place: str
     flaws: tuple[str, ...]
+    cards: tuple[str, ...] = ()
 
 
 def entries_about(settings: Settings, registry: Registry, model: Model) -> Trail:
@@ -42,7 +45,7 @@ def entries_about(settings: Settings, registry: Registry, model: Model) -> Trail
         if (digest := receipt_hash(str(artifact.properties.get("audit", "")), log)) and digest not in there
     )
     entries = tuple(line.entry for line in lines if line.entry and _is_about(line.entry, settings, model))
-    return Trail(entries, str(log.path), flaws + missing)
+    return Trail(entries, str(log.path), flaws + missing, _changed_cards(entries))
 
 
 def served_differences(settings: Settings, number: int) -> tuple[str, ...]:
@@ -76,6 +79,27 @@ def _stamps(directory: Path) -> tuple[tuple[str, int, int, int], ...]:
 def _manifest(directory: Path, stamps: tuple[tuple[str, int, int, int], ...]) -> dict[str, str]:
     """SHA-256 of each file; computed anew when a stamp changed."""
     return manifest(directory)
+
+
+def _changed_cards(entries: tuple[Entry, ...]) -> tuple[str, ...]:
+    """A line an approval whose card has other files now.
+
+    One that is gone shows on the page by itself; one in an object store takes too long to read for a page.
+    """
+    found = []
+    for entry in entries:
+        card = decided_card(entry)
+        if card is None or entry.action != "approve":
+            continue
+        directory = Path(card.place)
+        try:
+            there = directory.is_dir()
+            changed = differences(card.files, _manifest(directory, _stamps(directory))) if there else []
+        except OSError as error:
+            changed = [f"{error.filename}: {error.strerror}"]
+        if changed:
+            found.append(f"it is no longer as {entry.by} approved it: {', '.join(changed)}")
+    return tuple(found)
 
 
 def _is_about(entry: Entry, settings: Settings, model: Model) -> bool:

@@ -21,13 +21,13 @@ from components.approval import Status
 from components.example_gen import download, sources
 from components.example_gen.sources import DataSource
 from components.example_gen.spans import is_dated, span_of_date
-from pipeline.approvals import Approvals
 from pipeline.audit import audit_log
 from pipeline.dag import create_pipeline
 from pipeline.metadata_store import connection_config, open_store
 from pipeline.runners.launching import launch
 from pipeline.runs import run_outputs, summarize
 from pipeline.settings import Settings
+from pipeline.stored_approvals import StoredApprovals
 from schema.errors import RunError
 
 logger = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ def awaited_approval(settings: Settings, run_id: str) -> str | None:
     store = open_store(connection_config(settings))
     [artifact] = store.get_artifacts_by_uri(run_outputs(store, run_id)["RequestApproval", "request"])
     model_id = artifact.custom_properties["model_id"].int_value
-    for request in Approvals(store, settings, audit_log(settings)).requests(datetime.now(UTC)):
+    for request in StoredApprovals(store, settings, audit_log(settings)).requests(datetime.now(UTC)):
         if request.model_id == model_id and request.status in (Status.PENDING, Status.EXPIRED):
             return f"{request.status}: agnews approve {model_id} --reason … (or agnews reject)"
     return None

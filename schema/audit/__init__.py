@@ -5,10 +5,10 @@
 Pusher and promotion both write it and neither may import the other, so it lies in the lowest package, as the errors do.
 """
 
-from schema.audit.chain import problems
+from schema.audit.chain import breaks, problems
 from schema.audit.fingerprint import differences, fingerprint, manifest
 from schema.audit.identity import IDENTITY, identity, person, readable
-from schema.audit.log import AUDIT_FILE, AuditLog, Entry, Line, receipt_hash
+from schema.audit.log import AUDIT_FILE, AuditLog, Entry, Line, receipt_hash, receipt_log
 
 __all__ = [
     "AUDIT_FILE",
@@ -16,6 +16,7 @@ __all__ = [
     "AuditLog",
     "Entry",
     "Line",
+    "breaks",
     "differences",
     "fingerprint",
     "identity",
@@ -24,4 +25,5 @@ __all__ = [
     "problems",
     "readable",
     "receipt_hash",
+    "receipt_log",
 ]

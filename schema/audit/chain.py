@@ -1,7 +1,7 @@
 """Checks an audit log: was a past entry changed, removed, added or moved?"""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from schema.audit.log import FIRST, RECOVER, AuditLog, Line
@@ -20,18 +20,8 @@ def problems(log: AuditLog, expected: Mapping[str, str]) -> list[str]:
     Raises:
         AuditError: the file cannot be read.
     """
-    found, previous = [], FIRST
     lines = log.lines()
-    for line in lines:
-        if line.entry is None:
-            found.append(f"line {line.number} is no entry")
-        elif line.entry.previous != previous:
-            found.append(
-                f"line {line.number} does not follow the one before it: that one was changed, or lines were removed, "
-                "added or moved"
-            )
-        found += _lost_piece(line, log.path.parent)
-        previous = line.hash
+    found = breaks(lines) + [flaw for line in lines for flaw in _lost_piece(line, log.path.parent)]
     if torn := log.torn():
         found.append(
             f"the last line is cut off after {len(torn)} bytes: a writer was killed, or the end of the file is gone; "
@@ -43,6 +33,24 @@ def problems(log: AuditLog, expected: Mapping[str, str]) -> list[str]:
         for digest, source in expected.items()
         if digest not in there
     ]
+    return found
+
+
+def breaks(lines: Iterable[Line]) -> list[str]:
+    """Where the chain is broken, a line a finding.
+
+    A last line that is cut off is none: it may be one that is being written.
+    """
+    found, previous = [], FIRST
+    for line in lines:
+        if line.entry is None:
+            found.append(f"line {line.number} is no entry")
+        elif line.entry.previous != previous:
+            found.append(
+                f"line {line.number} does not follow the one before it: that one was changed, or lines were removed, "
+                "added or moved"
+            )
+        previous = line.hash
     return found
 
 

@@ -33,7 +33,7 @@ class Entry:
     """One thing that was done, or tried.
 
     Attributes:
-        action: push, promote, rollback, prune, approve, reject or recover.
+        action: push, promote, rollback, prune, request, approve, reject or recover.
         model: the name that TensorFlow Serving knows it by.
         version: the version that it is about, None before there is one.
         fingerprint: of the model's export; empty when it is not known.
@@ -189,8 +189,12 @@ class AuditLog:
 
 def receipt_hash(receipt: str, log: AuditLog) -> str | None:
     """The SHA-256 of a receipt's line, None when the receipt is another log's."""
-    digest, _, place = receipt.partition(" ")
-    return digest if urllib.parse.unquote(place) == str(log.path) else None
+    return receipt.partition(" ")[0] if receipt_log(receipt) == str(log.path) else None
+
+
+def receipt_log(receipt: str) -> str:
+    """The file of the log that a receipt is of."""
+    return urllib.parse.unquote(receipt.partition(" ")[2])
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -219,4 +223,11 @@ def _parse(raw: bytes) -> Entry | None:
         return None
     if not all(isinstance(values[name], str) for name in _TEXTS) or not isinstance(values["version"], int | None):
         return None
-    return Entry(**values)
+    return Entry(**values) if _is_moment(values["when"]) else None
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False

@@ -9,13 +9,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from components.approval import Status
-from pipeline.approvals import Approvals
 from pipeline.audit import audit_log
 from pipeline.metadata_store import connection_config, open_store
 from pipeline.review.listing import listing
 from pipeline.review.pages.models import model_of, render_model
 from pipeline.review.registry import ACCURACY
 from pipeline.review.site import Site, render, site_of
+from pipeline.stored_approvals import StoredApprovals
 from schema.errors import AgNewsError
 
 _MOST_BYTES = 20_000
@@ -56,8 +56,9 @@ def _decide(request: Request, form: dict[str, str]) -> Response:
     if form["decision"] not in ("approve", "reject"):
         raise HTTPException(400, "the decision is approve or reject")
     try:
-        approvals = Approvals(_writable_store(site), site.settings, audit_log(site.settings))
-        approvals.decide(model.id, approved=form["decision"] == "approve", who=who, why=form["reason"], now=site.now())
+        approvals = StoredApprovals(_writable_store(site), site.settings, audit_log(site.settings))
+        approved = form["decision"] == "approve"
+        approvals.decide(str(model.id), approved=approved, who=who, why=form["reason"], now=site.now())
     except AgNewsError as error:
         return render_model(request, model, 409, **form, error=f"Nothing was decided: {error}.")
     site.store.forget_age()

@@ -14,7 +14,9 @@ from typing import Any
 import httpx
 
 from pipeline.runners.kubeflow.compiler import Compiled, require_kfp
+from pipeline.runners.kubeflow.tasks import AUTHOR
 from pipeline.settings import KubeflowSettings
+from schema.audit import identity
 from schema.errors import AgNewsError, SettingsError
 
 _CRON_FIELDS = 6
@@ -107,13 +109,13 @@ def schedule(
 
 
 def checked_parameters(compiled: Compiled, given: Mapping[str, str]) -> dict[str, Any]:
-    """The given parameters in their types.
+    """The given parameters in their types; where the run needs an author and none is given, who runs this command.
 
     Raises:
         SettingsError: one is unknown, missing or of another type.
     """
     declared = compiled.documents[0]["root"]["inputDefinitions"]["parameters"]
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {AUTHOR: identity()} if AUTHOR in declared else {}
     for name, value in given.items():
         if name not in declared:
             near = difflib.get_close_matches(name, declared, n=1)

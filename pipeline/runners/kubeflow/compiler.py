@@ -98,10 +98,10 @@ def require_kfp() -> None:
 
 
 def _check_settings(settings: Settings) -> None:
-    if settings.promotion.require_approval:
+    if settings.promotion.require_approval and not settings.pipeline.enable_cache:
         raise SettingsError(
-            "promotion.require_approval needs the metadata store, which the pods of Kubeflow cannot ask: compile with "
-            "another pusher.destination to look at a model first, and approve and push it with agnews run"
+            "promotion.require_approval needs pipeline.enable_cache on Kubeflow: the run after an approval would train "
+            "another model, which nobody approved"
         )
     if settings.data.window > 1:
         raise SettingsError("data.window needs the metadata store, which pods cannot ask: leave it at 1")
@@ -131,12 +131,14 @@ def _specification(settings: Settings) -> Document:
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as kubeflow
     from tfx.orchestration.kubeflow.v2.pipeline_builder import DEFAULT_IMAGE_PATH_KEY
 
+    from pipeline.audit import audit_log
     from pipeline.dag import create_pipeline
     from pipeline.runners.kubeflow.history import DirectoryHistory
 
     destination = settings.pusher.destination
     versions = f"{destination}/{settings.pusher.model_name}"
-    history = DirectoryHistory(versions, statistics_directory(destination))
+    log = str(audit_log(settings).path)
+    history = DirectoryHistory(versions, statistics_directory(destination), log, settings.pusher.model_name)
     pipeline = create_pipeline(settings, _source(settings), history=history)
     _refuse_resolvers(pipeline.components)
     [trainer] = [component for component in pipeline.components if component.id == TRAINER]

@@ -1,10 +1,14 @@
-"""What earlier runs left, for pods, which cannot ask a metadata store: directories beside the pushed versions."""
+"""What earlier runs left, and what people decided, for pods: in directories beside the versions, and the audit log."""
+
+from collections.abc import Mapping
 
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.types import Channel
 
+from components.approval import Rules
+from components.approval.logged import LoggedApprovalGate
 from components.earlier_runs import KeepStatistics, KeptStatistics, PushedBaseline
-from pipeline.runners.kubeflow.tasks import BASELINE, KEEPER, PREVIOUS_STATISTICS
+from pipeline.runners.kubeflow.tasks import BASELINE, GATE, KEEPER, PREVIOUS_STATISTICS
 from schema.errors import SettingsError
 
 
@@ -14,11 +18,15 @@ class DirectoryHistory:
     Args:
         versions: directory of the pushed versions.
         statistics: directory where statistics of accepted data are kept.
+        audit_log: file of the audit log.
+        model_name: that TensorFlow Serving knows the model by.
     """
 
-    def __init__(self, versions: str, statistics: str):
+    def __init__(self, versions: str, statistics: str, audit_log: str, model_name: str):
         self._versions = versions
         self._statistics = statistics
+        self._audit_log = audit_log
+        self._model_name = model_name
 
     def connection(self) -> None:
         return None
@@ -43,3 +51,15 @@ class DirectoryHistory:
 
     def baseline(self, candidate: Channel) -> BaseNode:
         return PushedBaseline(candidate=candidate, versions=self._versions).with_id(BASELINE)
+
+    def approval(self, model: Channel, blessings: Mapping[str, Channel], card: Channel, rules: Rules) -> list[BaseNode]:
+        gate = LoggedApprovalGate(
+            model=model,
+            **blessings,
+            model_card=card,
+            rules=rules.to_json(),
+            log=self._audit_log,
+            model_name=self._model_name,
+            trained_by="",  # A parameter of the run.
+        )
+        return [gate.with_id(GATE)]

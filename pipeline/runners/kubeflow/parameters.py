@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pipeline.runners.kubeflow.tasks import (
+    AUTHOR,
     BASELINE,
     EXAMPLE_GEN,
     FIND_DATA,
+    GATE,
     KEEPER,
     LATEST_SPAN,
     PREVIOUS_STATISTICS,
@@ -49,10 +51,22 @@ def statistics_directory(destination: str) -> str:
 def runtime_parameters(settings: Settings) -> list[Parameter]:
     """All there are, with the settings' values as defaults."""
     model = settings.pusher.model_name
-    audit_log = () if settings.promotion.audit_log else (f"audit_log={{destination}}/{AUDIT_FILE}",)
+    beside = () if settings.promotion.audit_log else (f"{{destination}}/{AUDIT_FILE}",)
+    gated = settings.promotion.require_approval
     statistics = (f"directory={statistics_directory('{destination}')}",)
     span = settings.data.span
-    return [
+    destination = {
+        PREVIOUS_STATISTICS: statistics,
+        KEEPER: statistics,
+        BASELINE: (f"versions={{destination}}/{model}",),
+        PUSHER: (
+            f"push_destination.filesystem.base_directory={{destination}}/{model}",
+            *(f"audit_log={place}" for place in beside),
+        ),
+    }
+    if gated and beside:
+        destination[GATE] = tuple(f"log={place}" for place in beside)
+    parameters = [
         Parameter(
             "data_path",
             "STRING",
@@ -82,11 +96,10 @@ def runtime_parameters(settings: Settings) -> list[Parameter]:
             "STRING",
             settings.pusher.destination,
             "base directory of the pushed versions; statistics and audit log lie beside them",
-            {
-                PREVIOUS_STATISTICS: statistics,
-                KEEPER: statistics,
-                BASELINE: (f"versions={{destination}}/{model}",),
-                PUSHER: (f"push_destination.filesystem.base_directory={{destination}}/{model}", *audit_log),
-            },
+            destination,
         ),
     ]
+    if gated:
+        said = "who starts the run: the model's author, who may not approve it"
+        parameters.append(Parameter(AUTHOR, "STRING", None, said, {GATE: (f"trained_by={{{AUTHOR}}}",)}))
+    return parameters

@@ -11,6 +11,7 @@ from pipeline.runners.kubeflow.tasks import (
     EXAMPLE_GEN,
     FIND_DATA,
     FOUND_DATA,
+    GATE,
     KEEPER,
     PREVIOUS_STATISTICS,
 )
@@ -80,8 +81,9 @@ def declare(specification: Document, parameter: Parameter) -> None:
 
 def look_up_anew(specification: Document) -> None:
     """What looks outside of the run must do so in each one."""
-    for task in (FIND_DATA, PREVIOUS_STATISTICS, KEEPER, BASELINE):
-        specification["root"]["dag"]["tasks"][task].pop("cachingOptions", None)
+    tasks = specification["root"]["dag"]["tasks"]
+    for name in tasks.keys() & {FIND_DATA, PREVIOUS_STATISTICS, KEEPER, BASELINE, GATE}:
+        tasks[name].pop("cachingOptions", None)
 
 
 def platform_of(specification: Document, settings: KubeflowSettings) -> Document | None:

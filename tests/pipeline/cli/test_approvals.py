@@ -1,7 +1,9 @@
 """The commands as a user gives them, on a request as the pipeline leaves it."""
 
+import hashlib
 import json
 import re
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -12,7 +14,7 @@ from components.exports import files_of
 from pipeline.cli import cli
 from pipeline.metadata_store import connection_config
 from pipeline.settings import Settings
-from schema.audit import AuditLog, fingerprint
+from schema.audit import AuditLog, Entry, fingerprint
 from schema.errors import ApprovalError, AuditError
 
 
@@ -117,3 +119,130 @@ def test_a_decision_that_was_written_past_the_log_or_changed_in_the_store_is_fou
         "bob@here",
         "bob@here",
     ]
+
+
+def test_a_model_can_be_named_by_the_first_digits_of_its_fingerprint(place):
+    [request] = json.loads(agnews("approvals", "--json"))
+    assert "model 1 is approved" in agnews("approve", request["fingerprint"][:8].upper(), "--reason", "good")
+
+
+def test_the_card_to_read_is_named_and_its_files_are_noted_with_the_decision(place):
+    card = write_card(place)
+    assert f"read before you decide on 1: {card}/model_card.html" in agnews("approvals")
+    agnews("approve", "1", "--reason", "good")
+    [line] = AuditLog(place / "serving_model/audit.jsonl").lines()
+    assert line.entry.details["card"] == {
+        "uri": str(card),
+        "files": {name: hashlib.sha256((card / name).read_bytes()).hexdigest() for name in CARD},
+    }
+
+
+def test_verify_finds_a_card_that_is_another_than_the_approved_one_and_tells_one_that_is_gone(place):
+    card = write_card(place)
+    agnews("approve", "1", "--reason", "good")
+    assert "as they were written" in agnews("audit", "verify")
+    (card / "model_card.html").write_text("recall 1.0")
+    with pytest.raises(AuditError) as raised:
+        agnews("audit", "verify")
+    assert str(raised.value).splitlines() == [
+        "what was approved is not what is there:",
+        f"  line 1: the model card that bob@here decided on, {card}, is another now: differs: model_card.html",
+    ]
+    shutil.rmtree(card)
+    shown = agnews("audit", "verify")
+    assert f"the model card that bob@here decided on, {card}, is no longer there" in shown
+    assert "1 entries, as they were written" in shown
+
+
+CARD = ("model_card.html", "model_card.json")
+
+
+def write_card(place):
+    card = place / "card"
+    card.mkdir()
+    for name in CARD:
+        (card / name).write_text(f"{name}: recall 0.9")
+    store = MetadataStore(connection_config(Settings.model_validate({"pipeline": {"root": "runs"}})))
+    put(store, "agnews.ModelCard", uri=str(card), model_id=1)
+    return card
+
+
+def test_verify_tells_of_decisions_whose_receipts_name_another_log(place):
+    agnews("approve", "1", "--reason", "better")
+    assert "not checked" not in agnews("audit", "verify")
+    store = MetadataStore(connection_config(Settings.model_validate({"pipeline": {"root": "runs"}})))
+    forged = {"fingerprint": "ab" * 32, "approved": 1, "who": "cem%40here", "audit": f"{'0' * 64} /tmp/%1Bmy%20log"}
+    put(store, "AgNewsApprovalDecision", **forged)
+    put(store, "AgNewsApprovalDecision", **forged)
+    shown = agnews("audit", "verify")
+    assert "not checked: 2 of the metadata store's records, whose receipts name the log '/tmp/\\x1bmy log'" in shown
+    assert "artifact 4 (AgNewsApprovalDecision), artifact 5 (AgNewsApprovalDecision)" in shown
+
+
+class TestOnKubeflow:
+    """No metadata store: the audit log has the requests, and models are called by their fingerprints."""
+
+    @pytest.fixture
+    def volume(self, tmp_path, monkeypatch):
+        """A volume on whose log two models ask, and one of another name."""
+        monkeypatch.setenv("AGNEWS_KUBEFLOW__VOLUME_CLAIM", "agnews")
+        monkeypatch.setenv("AGNEWS_PUSHER__DESTINATION", str(tmp_path))
+        monkeypatch.setenv("AGNEWS_PIPELINE__ROOT", str(tmp_path / "runs"))
+        monkeypatch.setenv("AGNEWS_IDENTITY", "bob@here")
+        (tmp_path / "cards").mkdir()
+        (tmp_path / "cards/model_card.html").write_text("recall 0.9")
+        log = AuditLog(tmp_path / "audit.jsonl")
+        for digest, model in ((ONE, "agnews"), (OTHER, "agnews"), ("cd" * 32, "another")):
+            details = {"model": "/minio/pods/alone", "card": str(tmp_path / "cards")}
+            log.append(Entry("request", model=model, fingerprint=digest, by="ann@here", details=details))
+        return tmp_path
+
+    def test_requests_of_the_model_are_listed_with_what_to_read(self, volume):
+        listed = agnews("approvals")
+        assert re.search(r"^abababababab .* ann@here +pending ", listed, re.MULTILINE)
+        assert f"read before you decide on abababababab: {volume}/cards/model_card.html" in listed
+        assert "cdcdcdcd" not in listed
+        assert not (volume / "runs").exists()
+
+    def test_a_decision_is_one_entry_with_the_card_and_is_found_again(self, volume):
+        shown = agnews("approve", "abababababab0", "--reason", "better")
+        assert "model abababababab is approved; approved by bob@here" in shown
+        assert "next: the same run again" in shown
+        entry = AuditLog(volume / "audit.jsonl").lines()[-1].entry
+        assert (entry.action, entry.fingerprint, entry.by, entry.why) == ("approve", ONE, "bob@here", "better")
+        assert list(entry.details["card"]["files"]) == ["model_card.html"]
+        statuses = {request["fingerprint"]: request["status"] for request in json.loads(agnews("approvals", "--json"))}
+        assert statuses == {ONE: "approved", OTHER: "pending"}
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["approve", "abababababab0", "--by", "ann@there", "--reason", "mine"], "ann@here trained it"),
+            (["approve", "abababababab", "--reason", "good"], "give more digits"),
+            (["approve", "abababa", "--reason", "good"], "no request for model abababa; there are: abababababab, "),
+            (["reject", "cdcdcdcd", "--reason", "good"], "no request for model cdcdcdcd"),
+        ],
+    )
+    def test_a_decision_that_the_rules_forbid_leaves_nothing(self, volume, arguments, message):
+        with pytest.raises(ApprovalError, match=message):
+            agnews(*arguments)
+        assert len(AuditLog(volume / "audit.jsonl").lines()) == 3
+
+    @pytest.mark.parametrize("arguments", [["approvals"], ["approve", "abababababab0", "--reason", "good"]])
+    def test_where_the_volume_is_not_mounted_the_message_says_so(self, volume, monkeypatch, arguments):
+        monkeypatch.setenv("AGNEWS_PUSHER__DESTINATION", "/nowhere/serving_model")
+        with pytest.raises(
+            AuditError, match="no audit log there; repeat where the volume agnews is mounted at /agnews"
+        ):
+            agnews(*arguments)
+
+    def test_a_model_whose_files_can_be_read_and_changed_cannot_be_approved(self, volume):
+        (volume / "model/Format-Serving").mkdir(parents=True)
+        (volume / "model/Format-Serving/saved_model.pb").write_text("other weights")
+        request = Entry("request", "agnews", None, "ef" * 32, "ann@here", details={"model": str(volume / "model")})
+        AuditLog(volume / "audit.jsonl").append(request)
+        with pytest.raises(ApprovalError, match="changed since approval was asked for"):
+            agnews("approve", "efefefef", "--reason", "good")
+
+
+ONE, OTHER = "ab" * 6 + "0" * 52, "ab" * 6 + "1" * 52

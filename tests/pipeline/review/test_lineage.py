@@ -30,7 +30,7 @@ def test_a_model_was_made_of_the_rows_that_came_in(snapshot, models):
 def test_a_pushed_version_leads_back_to_its_rows_its_blessing_and_its_approval(snapshot):
     pushed = snapshot.of_type("PushedModel")[1]
     found = upstream(snapshot, pushed.id)
-    assert {"Examples", "Model", "AgNewsApproval", "PushedModel"} <= types(found)
+    assert {"Examples", "Model", "agnews.Approval", "PushedModel"} <= types(found)
 
 
 def test_what_a_model_was_compared_with_is_no_ancestor(snapshot, models):

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.review_store import SimulatedStore
 from pipeline.audit import audit_log
+from pipeline.metadata_store import connection_config, open_store
 from pipeline.review.security import Tokens
 from tests.pipeline.review.conftest import TOKEN, serving, settings_of, text, waiting_store
 
@@ -314,6 +315,25 @@ def test_files_that_changed_cannot_be_approved(decidable):
         answer = decide(client, model)
         assert answer.status_code == 409
         assert "changed since approval was asked for" in text(answer)
+
+
+def test_a_card_that_changed_since_it_was_approved_is_told_on_the_models_page(decidable):
+    settings, model = decidable
+    store = open_store(connection_config(settings))
+    [uri] = [
+        card.uri
+        for card in store.get_artifacts_by_type("agnews.ModelCard")
+        if card.custom_properties["model_id"].int_value == model
+    ]
+    card = Path(uri)
+    card.mkdir(parents=True, exist_ok=True)
+    (card / "model_card.html").write_text("recall 0.9")
+    with serving(settings) as client:
+        decide(client, model)
+        assert "The model card changed" not in text(client.get(f"/models/{model}"))
+        (card / "model_card.html").write_text("recall 1.0")
+        said = text(client.get(f"/models/{model}"))
+    assert "The model card changed: it is no longer as bob@here approved it: differs: model_card.html." in said
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,15 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing
 
 from components.approval import Rules, Status
+from components.model_card.component import ModelCard
 from components.pusher import AgNewsPusher
-from pipeline import dag
-from pipeline.approvals import Approvals
 from pipeline.audit import audit_log, recorded_lines
+from pipeline.history import MetadataHistory
 from pipeline.runners import local
 from pipeline.runners.events import State
 from pipeline.runs import summarize
 from pipeline.settings import Settings
+from pipeline.stored_approvals import StoredApprovals
 from schema.audit import problems
 from schema.errors import ApprovalError, ApprovalPending
 
@@ -30,6 +31,7 @@ def Train(
     model: OutputArtifact[Model],
     model_blessing: OutputArtifact[ModelBlessing],
     infra_blessing: OutputArtifact[InfraBlessing],
+    card: OutputArtifact[ModelCard],
     weights: Parameter[str],
     author: Parameter[str],
     blessed: Parameter[int],
@@ -41,6 +43,9 @@ def Train(
             file.write(weights)
     with open(os.path.join(export, "assets.extra/training.json"), "w") as file:
         json.dump({"trained_by": author}, file)
+    card.set_int_custom_property("model_id", model.id)
+    with open(os.path.join(card.uri, "model_card.json"), "w") as file:
+        file.write(f'{{"weights": "{weights}"}}')
     model_blessing.set_int_custom_property("blessed", blessed)
     infra_blessing.set_string_custom_property("blessing_status", "INFRA_BLESSED")
     infra_blessing.set_int_custom_property("blessed", 1)
@@ -77,17 +82,19 @@ class Place:
         rules = Rules(**({"approvers": 1, "author_may_approve": False, "expires_hours": 24} | promotion))
         train = Train(weights=weights, author=author, blessed=blessed)
         blessings = {name: train.outputs[name] for name in ("model_blessing", "infra_blessing")}
-        approval = dag._approval(rules, train.outputs["model"], blessings)
+        gate = MetadataHistory(self.settings()).approval(
+            train.outputs["model"], blessings, train.outputs["card"], rules
+        )
         pusher = AgNewsPusher(
             model=train.outputs["model"],
             **blessings,
             base_directory=str(self._directory / to / "agnews"),
             audit_log=str(audit_log(self.settings()).path),
-            approval=approval[-1].outputs["approval"],
+            approval=gate[-1].outputs["approval"],
             rules=rules,
         )
         pipeline = Pipeline(
-            "test", str(self._directory / "test"), self._connection, [train, *approval, pusher], enable_cache=True
+            "test", str(self._directory / "test"), self._connection, [train, *gate, pusher], enable_cache=True
         )
         recorder, waiting = Recorder(), None
         self._runs += 1
@@ -100,11 +107,11 @@ class Place:
 
     def approvals(self, **promotion):
         settings = self.settings(**promotion)
-        return Approvals(MetadataStore(self._connection), settings, audit_log(settings))
+        return StoredApprovals(MetadataStore(self._connection), settings, audit_log(settings))
 
     def decide(self, who, *, approved=True, model=None, when=None, **promotion):
         approvals, now = self.approvals(**promotion), when or datetime.now(UTC)
-        model = model or approvals.requests(now)[-1].model_id
+        model = model or approvals.requests(now)[-1].name
         return approvals.decide(model, approved=approved, who=who, why="a \\ reason 'é'", now=now)
 
     def status(self, **promotion):
@@ -251,7 +258,7 @@ def test_an_approval_that_was_used_stays_good_but_not_for_another_push_when_it_i
     place.run()
     place.decide("bob@here")
     place.run()
-    monkeypatch.setattr("components.approval.component.datetime", LaterClock)
+    monkeypatch.setattr("components.approval.verdict.datetime", LaterClock)
     states, waiting = place.run()
     assert (waiting, states["ApprovalGate"], states["AgNewsPusher"]) == (None, State.CACHED, State.CACHED)
     later = datetime.now(UTC) + timedelta(hours=100)
@@ -272,7 +279,7 @@ def test_a_model_that_was_not_blessed_asks_nobody(place):
 def test_a_decision_without_a_request_is_refused(place):
     place.run()
     with pytest.raises(ApprovalError, match=r"no request for model 99; there are: \d"):
-        place.decide("bob@here", model=99)
+        place.decide("bob@here", model="99")
 
 
 def test_the_metadata_store_notices_a_log_whose_end_was_cut_off(place):

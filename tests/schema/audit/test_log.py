@@ -172,7 +172,16 @@ def test_the_last_push_of_a_version_is_found(log):
 
 
 @pytest.mark.parametrize(
-    "change", [{"version": "7"}, {"details": []}, {"why": None}, {"surplus": 1}], ids=lambda change: next(iter(change))
+    "change",
+    [
+        {"version": "7"},
+        {"details": []},
+        {"why": None},
+        {"surplus": 1},
+        {"when": "now"},
+        {"when": "2026-01-02T03:04:05"},
+    ],
+    ids=str,
 )
 def test_a_line_of_another_form_is_no_entry(log, change):
     log.append(Entry("push", "agnews", 7))

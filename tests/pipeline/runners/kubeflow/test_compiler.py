@@ -16,6 +16,11 @@ from pipeline.runners.kubeflow.specification import check
 from schema.errors import RunError, SettingsError
 
 
+@pytest.fixture(scope="module")
+def gated(compiled_for):
+    return compiled_for(promotion__require_approval="true")
+
+
 def tasks(compiled):
     return compiled.documents[0]["root"]["dag"]["tasks"]
 
@@ -69,25 +74,50 @@ def test_a_field_that_the_protocol_does_not_know_is_refused(compiled):
         check(compiled.documents[0] | {"surprise": 1})
 
 
-def test_each_pod_can_import_what_it_runs_and_the_types_it_writes(compiled):
-    for task in tasks(compiled):
-        arguments = container(compiled, task)["args"]
+def test_each_pod_can_import_what_it_runs_and_the_types_it_writes(gated):
+    for task in tasks(gated):
+        arguments = container(gated, task)["args"]
         if "--executor_class_path" in arguments:
             module, _, name = arguments[1].rpartition(".")
             assert hasattr(importlib.import_module(module), name)
-        assert importlib.util.find_spec(container(compiled, task)["command"][-1])
+        assert importlib.util.find_spec(container(gated, task)["command"][-1])
     for place in pod.ARTIFACT_TYPES.values():
         module, _, name = place.rpartition(".")
         assert pod.ARTIFACT_TYPES[getattr(importlib.import_module(module), name).TYPE_NAME] == place
 
 
-def test_our_own_artifact_types_are_known_to_the_pods(compiled):
+def test_our_own_artifact_types_are_known_to_the_pods(gated):
     schemas = [
         yaml.safe_load(artifact["artifactType"]["instanceSchema"])["title"]
-        for component in compiled.documents[0]["components"].values()
+        for component in gated.documents[0]["components"].values()
         for artifact in component.get("outputDefinitions", {}).get("artifacts", {}).values()
     ]
     assert {title for title in schemas if not title.startswith("tfx.")} == set(pod.ARTIFACT_TYPES)
+
+
+def test_where_approval_is_required_the_push_waits_for_a_gate_that_looks_anew_and_is_not_tried_again(gated, compiled):
+    assert tasks(gated).keys() - tasks(compiled).keys() == {"ApprovalGate"}
+    assert "ModelCardGen" in tasks(gated)["ApprovalGate"]["dependentTasks"]
+    assert "ApprovalGate" in tasks(gated)["AgNewsPusher"]["dependentTasks"]
+    assert "cachingOptions" not in tasks(gated)["ApprovalGate"]
+    assert "retryPolicy" not in tasks(gated)["ApprovalGate"]
+
+
+def test_a_run_with_a_gate_must_say_who_starts_it_and_asks_where_the_push_is_entered(gated):
+    declared = gated.documents[0]["root"]["inputDefinitions"]["parameters"]["author"]
+    assert "defaultValue" not in declared
+    arguments = container(gated, "ApprovalGate")["args"]
+    assert arguments[-4:] == ["--fill", "log={destination}/audit.jsonl", "--fill", "trained_by={author}"]
+    fills = [argument for argument in container(gated, "AgNewsPusher")["args"] if argument.startswith("audit_log=")]
+    assert fills == ["audit_log={destination}/audit.jsonl"]
+
+
+def test_a_named_audit_log_is_that_of_gate_and_push_whatever_the_destination(compiled_for):
+    named = compiled_for(promotion__require_approval="true", promotion__audit_log="/agnews/kept/audit.jsonl")
+    for task, parameter in (("ApprovalGate", "log"), ("AgNewsPusher", "audit_log")):
+        constant = tasks(named)[task]["inputs"]["parameters"][parameter]["runtimeValue"]["constant"]
+        assert constant == "/agnews/kept/audit.jsonl"
+        assert not [argument for argument in container(named, task)["args"] if "audit.jsonl" in argument]
 
 
 def test_a_runtime_parameter_reaches_the_tasks_that_need_it(compiled):
@@ -191,7 +221,7 @@ def test_with_places_in_an_object_store_no_volume_is_needed(settings_at):
         ({"pipeline__root": "/home/me/runs"}, "pipeline.root /home/me/runs is on the disk of a pod"),
         ({"data__path": "/home/me"}, "data.path"),
         ({"pusher__destination": "/agnewsletter"}, "pusher.destination"),
-        ({"promotion__require_approval": "true"}, "promotion.require_approval"),
+        ({"promotion__require_approval": "true", "pipeline__enable_cache": "false"}, "needs pipeline.enable_cache"),
         ({"trainer__warm_start": "true"}, "trainer.warm_start"),
         ({"data__train_pattern": "{SPAN}/a", "data__test_pattern": "{SPAN}/b", "data__window": "2"}, "data.window"),
         ({"infra_validator__platform": "kubernetes"}, "infra_validator.platform"),

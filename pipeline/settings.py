@@ -172,7 +172,7 @@ class TrainerSettings(Section):
         description="token counts at which length buckets part; () for one bucket",
     )
     max_memory_rows: PositiveInt = Field(
-        2_000_000, description="training rows held in memory; of more, this many are shuffled at a time and streamed"
+        2_000_000, description="training rows held in memory; more are streamed, half as many shuffled at a time"
     )
     learning_rate: PositiveFloat = Field(2e-3, description="peak of the cosine schedule")
     word_vectors_rate: PositiveFloat = Field(3.0, description="times the learning rate for word vectors")

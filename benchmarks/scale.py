@@ -244,10 +244,11 @@ def _plot(found: list[Measurement], path: Path) -> None:
             stopped = [one for one in found if one.engine == engine and one.stopped]
             axes.plot([one.rows for one in stopped], [getattr(one, value) for one in stopped], "kx")
         sizes = sorted({one.rows for one in found})
-        axes.set(xscale="log", yscale="log", xlabel="training rows (× : stopped)", ylabel=label)
+        axes.set(xscale="log", xlabel="training rows (× : stopped)", ylabel=label)
+        axes.set_yscale("log", base=2)
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
         axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
-        axes.grid(alpha=0.1, which="minor", axis="y")
         axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     figure.savefig(path, dpi=120)

@@ -34,8 +34,9 @@ def overall_metrics(evaluation: Path) -> dict[str, float]:
                 continue
             for entry in metrics.metric_keys_and_values:
                 key, value = entry.key, entry.value
-                of_all_classes = not key.HasField("sub_key") and key.model_name in _CANDIDATE
-                if of_all_classes and value.WhichOneof("type") == "double_value":
+                # Its difference from the baseline goes by the same names.
+                own = key.model_name in _CANDIDATE and not key.is_diff
+                if own and not key.HasField("sub_key") and value.WhichOneof("type") == "double_value":
                     found[key.name] = value.double_value.value
     return found
 

@@ -138,6 +138,7 @@ def evaluation(tmp_path):
     overall, sliced = metrics_for_slice_pb2.MetricsForSlice(), metrics_for_slice_pb2.MetricsForSlice()
     add(overall, 0.875, model_name="candidate")
     add(overall, 0.5, model_name="baseline")
+    add(overall, 0.375, model_name="candidate", is_diff=True)
     add(overall, 0.25, model_name="candidate", sub_key={"class_id": {"value": 1}})
     sliced.slice_key.single_slice_keys.add(column="label", int64_value=1)
     add(sliced, 0.75, model_name="candidate")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import settings_options
+from pipeline.cli.quiet import quiet
 from pipeline.settings_sources import Loaded
 from schema.audit import identity, readable
 
@@ -80,14 +81,13 @@ def _open(loaded: Loaded) -> "Approvals":
 
     settings = loaded.settings
     log = audit_log(settings)
-    if settings.kubeflow.volume_claim is not None:
+    with quiet():
         from pipeline.logged_approvals import LoggedApprovals
+        from pipeline.metadata_store import connection_config, open_store
+        from pipeline.stored_approvals import StoredApprovals
 
+    if settings.kubeflow.volume_claim is not None:
         return LoggedApprovals(settings, log)
-
-    from pipeline.metadata_store import connection_config, open_store
-    from pipeline.stored_approvals import StoredApprovals
-
     return StoredApprovals(open_store(connection_config(settings)), settings, log)
 
 

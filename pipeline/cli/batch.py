@@ -1,13 +1,13 @@
 """`agnews batch`: scores files offline."""
 
 import datetime
-import os
 from functools import partial
 from pathlib import Path
 
 import click
 
 from pipeline.cli.options import settings_options
+from pipeline.cli.quiet import quiet
 from pipeline.engine_check import check_engine
 from pipeline.settings_sources import Loaded
 from schema.errors import RunError
@@ -26,14 +26,12 @@ def batch(loaded: Loaded, files: tuple[str, ...], output: str, model: str | None
     scored go to quarantine-*.jsonl beside it, with reasons.
     """
     from pipeline.cli.model import last_pushed
-    from pipeline.runners.logs import logged_to
 
     settings = loaded.settings
     model = model or str(last_pushed(Path(settings.pusher.destination) / settings.pusher.model_name))
     check_engine(settings.beam)
     click.echo(f"model: {model}")
-    # TensorFlow's and Beam's remarks are of no use here.
-    with logged_to(Path(os.devnull), verbose=False):
+    with quiet():
         from pipeline.beam_options import beam_arguments
         from pipeline.job_servers import job_servers_stop_with_it
         from pipeline.runners.fault import what_failed

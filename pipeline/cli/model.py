@@ -1,12 +1,12 @@
 """`agnews model`: what a trained model is made of."""
 
-import os
 import sys
 from pathlib import Path
 
 import click
 
 from pipeline.cli.options import settings_options
+from pipeline.cli.quiet import quiet
 from pipeline.settings_sources import Loaded
 from schema.errors import DataError
 
@@ -32,12 +32,9 @@ def describe(loaded: Loaded, directory: Path | None, title: str, description: st
     """
     from rich.console import Console
 
-    from pipeline.runners.logs import logged_to
-
     pusher = loaded.settings.pusher
     directory = directory or last_pushed(Path(pusher.destination) / pusher.model_name)
-    # TensorFlow's remarks while it is imported and loads the model are of no use here.
-    with logged_to(Path(os.devnull), verbose=False):
+    with quiet():
         from pipeline.cli.model_description import print_description
         from pipeline.model_description import describe_model
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import settings_options
+from pipeline.cli.quiet import quiet
 from pipeline.settings_sources import REVIEW_TOKEN, Loaded
 
 if TYPE_CHECKING:
@@ -53,9 +54,11 @@ def _serve(settings: "Settings", tokens: "Tokens", listening: socket.socket, nam
     # TensorFlow Extended takes some ten seconds to import: a wrong option does not wait for it.
     import uvicorn
 
-    from pipeline.review.app import make_app
-    from pipeline.review.site import Site
     from serving.listening import host_port
+
+    with quiet():
+        from pipeline.review.app import make_app
+        from pipeline.review.site import Site
 
     site = Site(settings, tokens)
     runs = len(site.registry().runs)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli.options import settings_options
+from pipeline.cli.quiet import quiet
 from pipeline.settings_sources import Loaded
 
 
@@ -25,7 +26,9 @@ def infer(loaded: Loaded, output: Path | None) -> None:
     names and bounds are decisions that no data can tell, so they are always among the former.
     """
     from pipeline.metadata_store import connection_config
-    from pipeline.schema_difference import infer_from_latest_statistics
+
+    with quiet():
+        from pipeline.schema_difference import infer_from_latest_statistics
 
     inferred, span, difference = infer_from_latest_statistics(connection_config(loaded.settings))
     click.echo(f"statistics of span {span}, split train:")

@@ -39,7 +39,8 @@ def logged_to(path: Path, *, verbose: bool) -> Iterator[TextIO]:
             handlers.append(logging.StreamHandler(terminal))
         for handler in handlers:
             handler.setFormatter(FieldsFormatter())
-        root.handlers, root.level = handlers, logging.INFO
+        root.handlers = handlers
+        root.setLevel(logging.INFO)
         logging.captureWarnings(True)
         saved = [] if verbose else _redirect(log)
         try:
@@ -50,7 +51,9 @@ def logged_to(path: Path, *, verbose: bool) -> Iterator[TextIO]:
                 os.dup2(copy, descriptor)
                 os.close(copy)
             logging.captureWarnings(False)
-            root.handlers, root.level = before
+            root.handlers, level = before
+            # Not by assignment: loggers remember which level they may write at until they are told of another.
+            root.setLevel(level)
 
 
 def _redirect(log: TextIO) -> list[tuple[int, int]]:

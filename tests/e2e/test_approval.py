@@ -65,6 +65,7 @@ def test_who_trained_it_cannot_approve_it(story):
 
 def test_after_the_approval_the_same_run_trains_nothing_and_pushes(story):
     assert story.approved.returncode == 0, story.approved.stderr
+    assert story.approved.stderr == ""  # Of TensorFlow's remarks, too.
     assert story.pushed.status == 0
     assert story.pushed.states["Trainer"] == "cached"
     assert story.pushed.states["ApprovalGate"] == story.pushed.states["AgNewsPusher"] == "done"

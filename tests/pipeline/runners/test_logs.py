@@ -57,11 +57,14 @@ def test_noise_goes_to_the_log_and_the_rest_to_the_terminal(tmp_path, mode, show
 
 
 def test_logging_is_as_before_afterwards(tmp_path):
-    root = logging.getLogger()
+    root, other = logging.getLogger(), logging.getLogger("noisy")
     before = root.handlers[:], root.level
+    assert not other.isEnabledFor(logging.INFO)
     with logged_to(tmp_path / "run.log", verbose=True):
         assert root.handlers != before[0]
+        assert other.isEnabledFor(logging.INFO)
     assert (root.handlers, root.level) == before
+    assert not other.isEnabledFor(logging.INFO)
 
 
 def test_a_second_run_adds_to_the_log(tmp_path):

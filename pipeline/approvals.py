@@ -10,12 +10,11 @@ from datetime import datetime
 from tfx.utils import path_utils
 
 from components.approval import Decision, Rules, Status
-from components.approval.entries import APPROVE, REJECT
 from components.approval.rules import may_approve
 from components.exports import files_of
 from pipeline.approved_cards import note_card
 from pipeline.settings import Settings
-from schema.audit import AuditLog, Entry, fingerprint, person
+from schema.audit import APPROVE, REJECT, AuditLog, Entry, fingerprint, person
 from schema.errors import ApprovalError
 
 _DIGITS = 12

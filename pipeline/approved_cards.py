@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from schema.audit import Entry, Line, differences, manifest
+from schema.audit import APPROVE, REJECT, Entry, Line, differences, manifest
 from schema.errors import AuditError
 
 _CARD = "card"
-_DECISIONS = ("approve", "reject")
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ def note_card(place: str) -> dict[str, Any]:
 def decided_card(entry: Entry) -> Card | None:
     """The card that an approval or a rejection was made on; None where there was none, or for other entries."""
     noted = entry.details.get(_CARD)
-    if entry.action not in _DECISIONS or not isinstance(noted, dict):
+    if entry.action not in (APPROVE, REJECT) or not isinstance(noted, dict):
         return None
     place, files = noted.get("uri"), noted.get("files")
     return Card(place, files) if isinstance(place, str) and isinstance(files, dict) else None

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 from ml_metadata.metadata_store import MetadataStore
 
 from pipeline.settings import Settings
-from schema.audit import AUDIT_FILE, AuditLog, receipt_hash, receipt_log
+from schema.audit import APPROVE, AUDIT_FILE, REJECT, AuditLog, receipt_hash, receipt_log
 from schema.errors import SettingsError
 
 _PROMOTION = "agnews.Promotion"
@@ -67,7 +67,7 @@ def unfounded_decisions(store: MetadataStore, log: AuditLog) -> list[str]:
         if digest is None:
             continue
         entry = entries.get(digest)
-        action = "approve" if artifact.custom_properties["approved"].int_value else "reject"
+        action = APPROVE if artifact.custom_properties["approved"].int_value else REJECT
         decided = (action, noted.get("fingerprint"), unquote(noted.get("who", "")))
         if entry is None or (entry.action, entry.fingerprint, entry.by) != decided:
             found.append(

@@ -6,6 +6,7 @@ from urllib.parse import unquote
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from components.approval import Approval
 from components.evaluator_report import EvaluationReport, read_report
 from components.validation_gate import Drift, ValidationBlessing, read_drift
 from pipeline.metadata_store import open_store
@@ -78,7 +79,7 @@ def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
     outputs = _outputs_by_type(store, context.id)
     examples, evaluation = outputs.get("Examples"), outputs.get("ModelEvaluation")
     blessing, infra, pushed = (outputs.get(name) for name in ("ModelBlessing", "InfraBlessing", "PushedModel"))
-    approval, accepted = (outputs.get(name) for name in ("agnews.Approval", ValidationBlessing.TYPE_NAME))
+    approval, accepted = (outputs.get(name) for name in (Approval.TYPE_NAME, ValidationBlessing.TYPE_NAME))
     compared_with, drift = read_drift(accepted.uri) if accepted else ([], [])
     was_pushed = pushed is not None and _property(pushed, "pushed") == 1
     return RunSummary(

@@ -3,9 +3,7 @@
 from collections.abc import Iterable
 
 from components.approval.rules import Decision
-from schema.audit import Entry, Line
-
-REQUEST, APPROVE, REJECT = "request", "approve", "reject"
+from schema.audit import APPROVE, REJECT, REQUEST, Entry, Line
 
 
 def requests_in(lines: Iterable[Line]) -> dict[str, Entry]:

@@ -13,12 +13,12 @@ from tfx.types import Artifact, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
 from components.approval.artifacts import Approval
-from components.approval.entries import REQUEST, decisions_in, requests_in
+from components.approval.entries import decisions_in, requests_in
 from components.approval.rules import Rules
 from components.approval.verdict import ask_nobody, give_verdict
 from components.exports import files_of
 from components.model_card.component import ModelCard
-from schema.audit import AuditLog, Entry, breaks, fingerprint
+from schema.audit import REQUEST, AuditLog, Entry, breaks, fingerprint
 from schema.errors import AuditError
 
 _CARDS = "cards"

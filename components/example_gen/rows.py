@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from schema.features import CLASS_NAMES
 
@@ -49,7 +50,7 @@ class Row:
     title: str
     description: str
 
-    @property
+    @cached_property
     def id(self) -> str:
         """SHA-256 of title and description, first 16 hexadecimal digits: the same text has the same id everywhere."""
         return hashlib.sha256(f"{self.title}\0{self.description}".encode()).hexdigest()[:16]

@@ -8,7 +8,7 @@ from pipeline.approved_cards import decided_card
 from pipeline.audit import audit_log
 from pipeline.review.registry import Model, Registry
 from pipeline.settings import Settings
-from schema.audit import AuditLog, Entry, Line, differences, manifest, problems, receipt_hash
+from schema.audit import APPROVE, AuditLog, Entry, Line, differences, manifest, problems, receipt_hash
 from schema.errors import AgNewsError
 
 
@@ -89,7 +89,7 @@ def _changed_cards(entries: tuple[Entry, ...]) -> tuple[str, ...]:
     found = []
     for entry in entries:
         card = decided_card(entry)
-        if card is None or entry.action != "approve":
+        if card is None or entry.action != APPROVE:
             continue
         directory = Path(card.place)
         try:

@@ -24,6 +24,7 @@ AUDIT_FILE = "audit.jsonl"
 FIRST = "0" * 64
 """What stands for the line before the first one."""
 RECOVER = "recover"
+REQUEST, APPROVE, REJECT = "request", "approve", "reject"
 _LOCK_SECONDS = 30.0
 _PENDING = ".pending"
 

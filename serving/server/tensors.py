@@ -32,8 +32,9 @@ MAX_RANK = 64
 
 
 def dtype_name(dtype: int) -> str:
-    """A type as TensorFlow Serving spells it in messages: string, float, int64."""
-    return types_pb2.DataType.Name(dtype).removeprefix("DT_").lower()
+    """A type as TensorFlow Serving spells it in messages: string, float, int64; a number of no type is told as such."""
+    known = types_pb2.DataType.DESCRIPTOR.values_by_number.get(dtype)
+    return known.name.removeprefix("DT_").lower() if known else f"unknown dtype enum ({dtype})"
 
 
 def to_array(proto: tensor_pb2.TensorProto) -> np.ndarray:

@@ -107,6 +107,11 @@ def alter(change):
             "string but int32",
         ),
         (
+            alter(lambda r: setattr(r.inputs["title"], "dtype", 95)),
+            "INVALID_ARGUMENT",
+            "string but unknown dtype enum (95)",
+        ),
+        (
             alter(lambda r: r.inputs["title"].CopyFrom(tf.make_tensor_proto([["a"]]))),
             "INVALID_ARGUMENT",
             "has the shape [1, 1]",

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 from pipeline.settings import BeamSettings
@@ -17,6 +18,9 @@ _OPENED_PACKAGES = (
 )
 # A worker imports TensorFlow, some ten seconds: it stays for the next stage of the same pipeline.
 _KEPT_WORKERS = "--environment_cache_millis=60000"
+# The workers have this installation. TFX packs a copy of itself for them, and leaves 45 MB in the temporary directory
+# for each component and run, unless an image is said to hold it; none is started.
+_NOTHING_TO_STAGE = "--sdk_container_image=none"
 
 
 def beam_arguments(settings: BeamSettings) -> list[str]:
@@ -31,7 +35,15 @@ def beam_arguments(settings: BeamSettings) -> list[str]:
 
 def _direct(settings: BeamSettings) -> list[str]:
     mode = "in_memory" if settings.workers == 1 else "multi_processing"
-    return ["--runner=DirectRunner", f"--direct_running_mode={mode}", f"--direct_num_workers={settings.workers}"]
+    return [
+        "--runner=DirectRunner",
+        f"--direct_running_mode={mode}",
+        f"--direct_num_workers={settings.workers}",
+        # Else Beam fetches Prism, a runner in Go, from GitHub whenever it can, and uses it instead of what was tested
+        # here. To be compatible with the version that is installed changes nothing else.
+        f"--update_compatibility_version={version('apache-beam')}",
+        _NOTHING_TO_STAGE,
+    ]
 
 
 def _flink(settings: BeamSettings) -> list[str]:
@@ -61,9 +73,10 @@ def _portable(settings: BeamSettings, jar_option: str) -> list[str]:
 
 def _python_workers(settings: BeamSettings) -> list[str]:
     if settings.worker_pool:
-        return ["--environment_type=EXTERNAL", f"--environment_config={settings.worker_pool}", _KEPT_WORKERS]
+        pool = f"--environment_config={settings.worker_pool}"
+        return ["--environment_type=EXTERNAL", pool, _KEPT_WORKERS, _NOTHING_TO_STAGE]
     if settings.workers == 1 and settings.master is None:
-        return ["--environment_type=LOOPBACK"]
+        return ["--environment_type=LOOPBACK", _NOTHING_TO_STAGE]
     command = str(Path(sys.executable).with_name("agnews-beam-worker"))
     # A cluster's node has one task at a time; an engine that lives in the job server has all of them.
     processes = 1 if settings.master else settings.workers
@@ -72,6 +85,7 @@ def _python_workers(settings: BeamSettings) -> list[str]:
         f"--environment_config={json.dumps({'command': command})}",
         f"--sdk_worker_parallelism={processes}",
         _KEPT_WORKERS,
+        _NOTHING_TO_STAGE,
     ]
 
 

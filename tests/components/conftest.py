@@ -54,6 +54,7 @@ def transform_output(rows, tmp_path_factory):
     from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
     from components.transform import preprocessing_fn
+    from tests import direct_runner
 
     directory = tmp_path_factory.mktemp("transform")
     spec = {
@@ -64,7 +65,7 @@ def transform_output(rows, tmp_path_factory):
     instances = [
         {name: [value.encode() if isinstance(value, str) else value] for name, value in row.items()} for row in rows
     ]
-    with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=str(directory / "tmp")):
+    with beam.Pipeline(argv=direct_runner.options()) as pipeline, tft_beam.Context(temp_dir=str(directory / "tmp")):
         transform_fn = (pipeline | beam.Create(instances), metadata) | tft_beam.AnalyzeDataset(
             lambda inputs: preprocessing_fn(inputs, {"vocabulary_size": 250, "min_count": 1, "max_tokens": 20})
         )

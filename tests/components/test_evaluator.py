@@ -3,11 +3,13 @@ import os
 import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
+from apache_beam.options.pipeline_options import PipelineOptions
 from tensorflow_model_analysis.utils import config_util
 
 from components.evaluator import eval_config
 from components.evaluator_report import OVERALL, read_report
 from schema.features import CLASS_NAMES
+from tests import direct_runner
 
 THRESHOLDS = {"min_accuracy": 0.7, "min_label_recall": 0.6, "max_accuracy_drop": 0.02, "max_label_recall_drop": 0.1}
 
@@ -67,6 +69,7 @@ def evaluate(tmp_path):
             data_location=records,
             file_format="tfrecords",
             output_path=output,
+            pipeline_options=PipelineOptions(direct_runner.options()),
         )
         return read_report(output)
 

@@ -37,7 +37,9 @@ class Workplace:
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("AGNEWS_", "AG_NEWS"))
         }
-        self.environment |= {"PYTHONPATH": ROOT}
+        self.temporary = directory / "temporary"
+        self.temporary.mkdir()
+        self.environment |= {"PYTHONPATH": ROOT, "TMPDIR": str(self.temporary)}
 
     def start(self, *arguments, code=None, profile="sample"):
         """Starts `agnews run`; `code` is Python to run before."""

@@ -30,6 +30,7 @@ def story(workplace):
     told = SimpleNamespace(workplace=workplace)
     told.first = workplace.run(*SPANS)
     told.first_versions = workplace.versions
+    told.first_temporary = sorted(path.name for path in workplace.temporary.iterdir())
     told.second = workplace.run(*SPANS)
     told.second_versions = workplace.versions
     # So few steps that the network is worse than the one before: it must not be pushed.
@@ -54,6 +55,10 @@ def rewrite(path, relabel):
         rows = [(relabel(int(label)), *texts) for label, *texts in csv.reader(file)]
     with open(path, "w", newline="") as file:
         csv.writer(file, quoting=csv.QUOTE_ALL).writerows(rows)
+
+
+def test_a_run_leaves_the_temporary_directory_as_it_was(story):
+    assert story.first_temporary == []
 
 
 def test_the_first_run_pushes_a_blessed_model(story):

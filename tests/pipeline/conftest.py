@@ -23,6 +23,7 @@ def transform_output(tmp_path_factory):
     from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
     from components.transform import preprocessing_fn
+    from tests import direct_runner
 
     directory = tmp_path_factory.mktemp("transform")
     kinds = {"title": tf.string, "description": tf.string, "label": tf.int64}
@@ -32,7 +33,7 @@ def transform_output(tmp_path_factory):
         {"title": [title.encode()], "description": [description.encode()], "label": [label]}
         for label, (title, description) in enumerate(TEXTS)
     ]
-    with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=str(directory / "tmp")):
+    with beam.Pipeline(argv=direct_runner.options()) as pipeline, tft_beam.Context(temp_dir=str(directory / "tmp")):
         transform_fn = (pipeline | beam.Create(rows), metadata) | tft_beam.AnalyzeDataset(
             lambda inputs: preprocessing_fn(inputs, {"vocabulary_size": 100, "min_count": 1, "max_tokens": 20})
         )

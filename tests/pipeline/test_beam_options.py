@@ -2,15 +2,22 @@ import json
 import sys
 from pathlib import Path
 
+import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.prism_runner import PrismRunner
+from apache_beam.testing.util import assert_that, equal_to
 from pydantic import ValidationError
+from tfx.utils.dependency_utils import make_beam_dependency_flags
 
 from pipeline.beam_options import beam_arguments
 from pipeline.settings import BeamSettings
 from schema.errors import SettingsError
+from tests import direct_runner
 
 DATAFLOW = {"project": "a-project", "region": "europe-west1", "temp_location": "gs://a-bucket/temp", "image": "i:1"}
+# How an engine finds the Python of its workers.
+PYTHONS = ({}, {"workers": 2}, {"master": "a:1"}, {"worker_pool": "a:1"})
 
 
 @pytest.fixture
@@ -29,6 +36,28 @@ def parsed(**settings):
 def test_the_default_is_this_process():
     options = parsed()
     assert (options["direct_running_mode"], options["direct_num_workers"]) == ("in_memory", 1)
+
+
+def test_the_default_does_not_fetch_another_runner(monkeypatch):
+    asked = []
+    monkeypatch.setattr(PrismRunner, "run_pipeline", lambda *arguments: asked.append(arguments))
+    with beam.Pipeline(argv=direct_runner.options()) as pipeline:
+        counted = pipeline | beam.Create(["a", "b"]) | beam.combiners.Count.Globally()
+        assert_that(counted, equal_to([2]))
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"workers": 2}, *({"runner": runner} | more for runner in ("flink", "spark") for more in PYTHONS)],
+    ids=lambda settings: " ".join(map(str, settings.values())) or "default",
+)
+def test_nothing_is_packed_for_workers_that_have_the_installation(settings, jar):
+    """TFX would leave 45 MB in the temporary directory for each component of each run."""
+    if "runner" in settings:
+        settings |= {"job_server": jar}
+    arguments = beam_arguments(BeamSettings(**settings))
+    assert make_beam_dependency_flags(arguments) == arguments
 
 
 def test_more_workers_of_the_direct_runner_are_processes():

@@ -8,8 +8,8 @@ import pytest
 
 from schema.errors import DataError
 from schema.features import CLASS_NAMES
+from tests import direct_runner
 
-DIRECT = ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1")
 NOON = datetime.datetime(2030, 1, 1, 12, tzinfo=datetime.UTC)
 
 
@@ -43,8 +43,14 @@ def score(model, tmp_path):
     """Scores files into a new directory; gives the directory."""
     from serving.batch import score_files
 
-    def run(*patterns, model=model, output=tmp_path / "out", args=DIRECT):
-        score_files([str(pattern) for pattern in patterns], model, str(output), args, clock=lambda: NOON)
+    def run(*patterns, model=model, output=tmp_path / "out", args=None):
+        score_files(
+            [str(pattern) for pattern in patterns],
+            model,
+            str(output),
+            args or direct_runner.options(),
+            clock=lambda: NOON,
+        )
         return output
 
     return run
@@ -168,6 +174,6 @@ def test_a_model_of_another_kind_is_refused(score, tmp_path):
 def test_two_workers_score_two_files(score, tmp_path):
     for name in "ab":
         (tmp_path / f"{name}.csv").write_text("title\n" + "goal\n" * 200)
-    two = ("--runner=DirectRunner", "--direct_running_mode=multi_threading", "--direct_num_workers=2")
+    two = (*direct_runner.options(), "--direct_running_mode=multi_threading", "--direct_num_workers=2")
     output = score(tmp_path / "?.csv", args=two)
     assert len(lines(output, "predictions")) == json.loads((output / "summary.json").read_text())["rows_scored"] == 400

@@ -15,6 +15,7 @@ from components.example_gen import ingestion_report
 from components.example_gen.executor import Executor
 from schema.errors import DataError, NothingToTrain
 from schema.features import load_schema
+from tests import direct_runner
 
 GOOD = [(index % 4 + 1, f"title {index}", f"text {index}") for index in range(60)]
 TEST = [(1, "test", "rows"), (2, "more", "rows")]
@@ -43,7 +44,7 @@ def ingest(base, *, max_bad_fraction=0.0, val_fraction=0.3, dated=False, **more)
     examples = standard_artifacts.Examples()
     examples.uri = str(base / "AgNewsExampleGen/examples/7")
     examples.set_int_custom_property("span", 8)
-    Executor().Do(
+    Executor(Executor.Context(beam_pipeline_args=direct_runner.options())).Do(
         {},
         {"examples": [examples]},
         {

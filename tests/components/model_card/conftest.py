@@ -99,12 +99,14 @@ def run(export, transform_output, facts, tmp_path_factory):
     import pandas as pd
     import tensorflow_data_validation as tfdv
     import tensorflow_model_analysis as tfma
+    from apache_beam.options.pipeline_options import PipelineOptions
     from tensorflow_model_analysis.utils import config_util
     from tfx.types import artifact_utils, standard_artifacts
 
     from components.evaluator import eval_config
     from components.trainer.report import write_facts
     from schema.features import load_schema
+    from tests import direct_runner
 
     root = tmp_path_factory.mktemp("run")
     rows = test_rows_table()
@@ -134,6 +136,7 @@ def run(export, transform_output, facts, tmp_path_factory):
         data_location=str(root / "examples/Split-test/*"),
         file_format="tfrecords",
         output_path=str(root / "evaluation"),
+        pipeline_options=PipelineOptions(direct_runner.options()),
     )
     counts = {"rows_read": 83, "rows_quarantined": 3, "quarantined_bad_utf8": 3, "quarantined_too_long": 0}
     counts |= {"duplicates": 2, "train_test_overlap": 1, "span": 4, "synthetic": 1}

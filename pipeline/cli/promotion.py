@@ -191,7 +191,8 @@ def prune(deployment: "Deployment", signature: "Signature", keep: int, dry_run: 
 def _report(deployment: "Deployment", record: "Record") -> None:
     served = deployment.served()
     labels = ", ".join(f"{label} {version}" for label, version in sorted(served.labels.items(), reverse=True))
-    came_from = "no version" if record.from_version is None else record.from_version
+    # Without labels the latest version is served: the first label may well go to that one.
+    came_from = {None: "no version", record.to_version: "no label"}.get(record.from_version, record.from_version)
     click.echo(f"{record.label} went from {came_from} to {record.to_version}; recorded as {record.id}, by {record.who}")
     click.echo(f"labels: {labels}; loaded: {', '.join(map(str, sorted(served.versions)))}")
     if deployment.server is None:

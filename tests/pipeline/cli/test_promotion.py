@@ -130,6 +130,14 @@ def test_a_promotion_says_what_it_did_and_who_answers_requests_without_a_label(p
     assert "nothing was changed" in agnews("promote", "2", "--label", "canary")
 
 
+def test_the_first_label_of_the_version_that_is_served_says_so(place):
+    (place / "serving_model/models.config").write_text(
+        'model_config_list { config { name: "agnews" model_platform: "tensorflow" base_path: "'
+        f'{place / "serving_model/agnews"}" model_version_policy {{ specific {{ versions: 1 }} }} }} }}'
+    )
+    assert "stable went from no label to 1;" in agnews("promote", "1", "--label", "stable")
+
+
 def test_a_container_without_a_users_name_and_bytes_that_are_no_text_do_not_stand_in_the_way(place, monkeypatch):
     def nobody():
         raise KeyError("getpwuid(): uid not found: 12345")

@@ -31,8 +31,10 @@ ENGINES: dict[str, dict[str, dict[str, Any]]] = {
     "direct, estimates": {"beam": {"runner": "direct"}, "data": {"exact_statistics": False}},
     "direct, 2 processes": {"beam": {"runner": "direct", "workers": 2}},
     "flink": {"beam": {"runner": "flink"}},
+    "flink, estimates": {"beam": {"runner": "flink"}, "data": {"exact_statistics": False}},
     "flink, 2 processes": {"beam": {"runner": "flink", "workers": 2}},
     "spark": {"beam": {"runner": "spark"}},
+    "spark, estimates": {"beam": {"runner": "spark"}, "data": {"exact_statistics": False}},
 }
 _GIB = 2**30
 _SAMPLE_SECONDS = 1.0

@@ -57,7 +57,7 @@ def _flink(settings: BeamSettings) -> list[str]:
 
 def _spark(settings: BeamSettings) -> list[str]:
     return [
-        "--runner=SparkRunner",
+        "--runner=pipeline.job_servers.SparkRunner",
         f"--spark_master_url={settings.master or f'local[{settings.workers}]'}",
         *_portable(settings, "--spark_job_server_jar"),
     ]

@@ -13,6 +13,8 @@ from apache_beam.portability.api import beam_provision_api_pb2, beam_provision_a
 from apache_beam.runners.worker import sdk_worker_main
 from google.protobuf import json_format, text_format
 
+from pipeline.beam_data_plane import send_without_limit
+
 
 def main() -> None:
     """Works until the engine closes the connection."""
@@ -31,4 +33,5 @@ def main() -> None:
         "LOGGING_API_SERVICE_DESCRIPTOR": text_format.MessageToString(info.logging_endpoint),
         "RUNNER_CAPABILITIES": " ".join(info.runner_capabilities),
     }
+    send_without_limit()
     sdk_worker_main.main([])

@@ -1,11 +1,15 @@
-"""The job servers of Beam's Java engines: one a process, and none that outlives a run."""
+"""Beam's Java engines: a job server a process, none that outlives a run, and workers that hold their output."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from apache_beam import Pipeline
 from apache_beam.options.pipeline_options import FlinkRunnerOptions, JobServerOptions, PipelineOptions
 from apache_beam.runners.portability import flink_runner, spark_runner
 from apache_beam.runners.portability.job_server import JobServer
+from apache_beam.runners.runner import PipelineResult
+
+from pipeline.beam_data_plane import send_without_limit
 
 _FLINK_SERVERS: dict[str, JobServer] = {}
 
@@ -16,12 +20,26 @@ class FlinkRunner(flink_runner.FlinkRunner):
     Beam's SparkRunner keeps one, as this one does.
     """
 
+    def run_pipeline(self, pipeline: Pipeline, options: PipelineOptions) -> PipelineResult:
+        """Runs it; a worker may be a thread of this process."""
+        send_without_limit()
+        return super().run_pipeline(pipeline, options)
+
     def default_job_server(self, options: PipelineOptions) -> JobServer:
         """The job server of these options, started where there is none yet."""
         determined_by = "".join(str(options.view_as(view)) for view in (FlinkRunnerOptions, JobServerOptions))
         if determined_by not in _FLINK_SERVERS:
             _FLINK_SERVERS[determined_by] = super().default_job_server(options)
         return _FLINK_SERVERS[determined_by]
+
+
+class SparkRunner(spark_runner.SparkRunner):
+    """Beam's own, whose workers hold what Spark does not take yet."""
+
+    def run_pipeline(self, pipeline: Pipeline, options: PipelineOptions) -> PipelineResult:
+        """Runs it; a worker may be a thread of this process."""
+        send_without_limit()
+        return super().run_pipeline(pipeline, options)
 
 
 @contextmanager

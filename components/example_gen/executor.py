@@ -64,11 +64,8 @@ class Executor(BaseExampleGenExecutor):
         try:
             with self._make_beam_pipeline() as pipeline:
                 splits = self.GenerateExamplesByBeam(pipeline, exec_properties | {_REPORT_DIRECTORY: directory})
-                # A shuffle shares the writing out among workers; the direct runner would hold all rows for nothing.
-                shuffled = not isinstance(pipeline.runner, beam.runners.DirectRunner)
                 for name, rows in splits.items():
-                    uri = artifact_utils.get_split_uri([examples], name)
-                    rows | f"Write[{name}]" >> _write(uri, shuffled=shuffled)
+                    rows | f"Write[{name}]" >> _write(artifact_utils.get_split_uri([examples], name))
         except DataError as error:
             # Beam adds the name of its transform, which tells a user nothing.
             raise DataError(str(error).partition(" [while running ")[0]) from error
@@ -127,12 +124,10 @@ def _read_files(pipeline: beam.Pipeline, exec_properties: dict[str, Any], split_
 
 
 @beam.ptransform_fn
-def _write(examples: beam.PCollection, directory: str, *, shuffled: bool) -> beam.PCollection:
-    """Writes tf.Examples where and as TFX's WriteSplit does, which shuffles always."""
-    rows = examples | beam.Map(lambda example: example.SerializeToString(deterministic=True))
-    if shuffled:
-        rows |= beam.Reshuffle()
+def _write(examples: beam.PCollection, directory: str) -> beam.PCollection:
+    """Writes tf.Examples where and as TFX's WriteSplit does, but without its shuffle, for which rows are held."""
     place = os.path.join(directory, write_split.DEFAULT_TF_RECORD_FILE_NAME)
+    rows = examples | beam.Map(lambda example: example.SerializeToString(deterministic=True))
     return rows | beam.io.WriteToTFRecord(place, file_name_suffix=".gz")
 
 

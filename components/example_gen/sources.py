@@ -3,7 +3,7 @@
 import glob
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.example_gen.download import MD5, Offline
@@ -28,12 +28,14 @@ class DataSource:
         train_pattern: glob of the training files; may hold {SPAN} and {VERSION}.
         test_pattern: glob of the test files, likewise.
         found_by: "path", "AG_NEWS_DIR", "download" or "synthetic".
+        offline: of synthetic rows, why the public files could not be downloaded.
     """
 
     base: str
     train_pattern: str
     test_pattern: str
     found_by: str
+    offline: str = ""
 
     @property
     def synthetic(self) -> bool:
@@ -126,10 +128,10 @@ def resolve(
     if not all((downloaded / name).exists() for name in MD5):
         try:
             download(downloaded)
-        except Offline:
+        except Offline as offline:
             directory = cache / f"synthetic-{synthetic_rows}-{synthetic_seed}"
             write_synthetic(directory, train_rows=synthetic_rows, test_rows=synthetic_rows // 4, seed=synthetic_seed)
-            return _in_directory(str(directory), "synthetic", "the synthetic sample")
+            return replace(_in_directory(str(directory), "synthetic", "the synthetic sample"), offline=str(offline))
     return _in_directory(str(downloaded), "download", "the download")
 
 

@@ -81,8 +81,8 @@ def resolve_source(settings: Settings) -> DataSource:
     )
     if source.synthetic:
         click.secho(
-            "The public data cannot be downloaded here: this run uses SYNTHETIC rows. For the real ones set "
-            "AG_NEWS_DIR or --data to a directory that holds train.csv and test.csv.",
+            f"The public data cannot be downloaded here ({source.offline}): SYNTHETIC rows stand in. For the real "
+            "ones set AG_NEWS_DIR or --data to a directory that holds train.csv and test.csv.",
             fg="yellow",
             err=True,
         )

@@ -37,6 +37,7 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
     from pipeline.cli.data import resolve_source
     from pipeline.runners.display import LiveDisplay, PlainDisplay
     from pipeline.runners.run_id import new_run_id
+    from pipeline.source_check import check_source
     from schema.audit.signature import read_signing_key
 
     settings = loaded.settings
@@ -56,6 +57,7 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
         if settings.promotion.signing_key_file:
             read_signing_key(Path(settings.promotion.signing_key_file))  # Hours before it is used.
         source = resolve_source(settings)
+        check_source(source, settings)
         source.check_span(settings.data.span)
         check_engine(settings.beam)
         with logged_to(log, verbose=verbose) as terminal:

@@ -27,6 +27,7 @@ from pipeline.metadata_store import connection_config, open_store
 from pipeline.runners.launching import launch
 from pipeline.runs import run_outputs, summarize
 from pipeline.settings import Settings
+from pipeline.source_check import check_source
 from pipeline.stored_approvals import StoredApprovals
 from schema.errors import RunError
 
@@ -86,8 +87,10 @@ def run_component(settings: Settings, component: str, run_id: str, instance) -> 
     source = _source(settings)
     pipeline = create_pipeline(settings, source)
     ir = Compiler().compile(pipeline)
-    if component == ir.nodes[0].pipeline_node.node_info.id and settings.data.span is not None:
-        source.check_span(settings.data.span)
+    if component == ir.nodes[0].pipeline_node.node_info.id:
+        check_source(source, settings)
+        if settings.data.span is not None:
+            source.check_span(settings.data.span)
     runtime_parameter_utils.substitute_runtime_parameter(ir, {PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
     pipeline.additional_pipeline_args[_IR] = ir
     discard_killed(settings, component, instance.run_id)

@@ -102,6 +102,7 @@ def test_offline_gives_synthetic_rows_and_says_so(find):
     source = find(download=offline)
     assert source.synthetic
     assert "SYNTHETIC" in source.describe()
+    assert source.offline == "no network"
     assert len(Path(source.files(source.train_pattern)[0]).read_text().splitlines()) == 40
     assert len(Path(source.files(source.test_pattern)[0]).read_text().splitlines()) == 10
 

@@ -1,0 +1,34 @@
+"""Before a run: whether made-up rows would take the place of real ones."""
+
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from components.example_gen.sources import DataSource
+from pipeline.metadata_store import existing_store
+from pipeline.settings import Settings
+from schema.errors import DataError
+
+
+def check_source(source: DataSource, settings: Settings) -> None:
+    """Lets synthetic rows be a first run's alone.
+
+    On them a model of real rows has no advantage: one of synthetic rows would be blessed and take its place.
+
+    Args:
+        source: what the run would ingest.
+        settings: name of the pipeline, and where its metadata store is.
+
+    Raises:
+        DataError: the rows are synthetic, and the pipeline has ingested others.
+    """
+    store = existing_store(settings) if source.synthetic else None
+    context = store.get_context_by_type_and_name("pipeline", settings.pipeline.name) if store else None
+    artifacts = store.get_artifacts_by_context(context.id) if store and context else []
+    ingested = [one for one in artifacts if one.state == mlmd.Artifact.LIVE and "synthetic" in one.custom_properties]
+    real = [one for one in ingested if not one.custom_properties["synthetic"].int_value]
+    if real:
+        raise DataError(
+            f"the public data cannot be downloaded here ({source.offline}), and synthetic rows would take the place of "
+            f"the real ones that {settings.pipeline.name} has trained on (examples {real[-1].id}): set AG_NEWS_DIR or "
+            "--data to a directory that holds train.csv and test.csv. To train on made-up rows on purpose: agnews data "
+            "sample --to DIRECTORY, and --data DIRECTORY"
+        )

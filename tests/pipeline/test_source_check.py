@@ -1,0 +1,47 @@
+import pytest
+from ml_metadata.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from components.example_gen.sources import DataSource
+from pipeline.metadata_store import connection_config
+from pipeline.settings import Settings
+from pipeline.source_check import check_source
+from schema.errors import DataError
+
+SYNTHETIC = DataSource("data/synthetic", "train.csv", "test.csv", "synthetic", "no route to the host")
+REAL = DataSource("ag_news", "train.csv", "test.csv", "AG_NEWS_DIR")
+
+
+@pytest.fixture
+def settings(tmp_path):
+    (tmp_path / "runs").mkdir()
+    return Settings.model_validate({"pipeline": {"root": str(tmp_path / "runs")}})
+
+
+def ingest(settings, *, synthetic, pipeline="agnews", state=mlmd.Artifact.LIVE):
+    store = MetadataStore(connection_config(settings))
+    context = mlmd.Context(type_id=store.put_context_type(mlmd.ContextType(name="pipeline")), name=pipeline)
+    [context_id] = store.put_contexts([context])
+    examples = mlmd.Artifact(type_id=store.put_artifact_type(mlmd.ArtifactType(name="Examples")), state=state)
+    examples.custom_properties["synthetic"].int_value = int(synthetic)
+    [artifact_id] = store.put_artifacts([examples])
+    store.put_attributions_and_associations([mlmd.Attribution(artifact_id=artifact_id, context_id=context_id)], [])
+
+
+def test_a_first_run_may_be_on_synthetic_rows_and_so_may_the_next(settings):
+    check_source(SYNTHETIC, settings)
+    ingest(settings, synthetic=True)
+    check_source(SYNTHETIC, settings)
+
+
+def test_synthetic_rows_do_not_follow_real_ones(settings):
+    ingest(settings, synthetic=False)
+    with pytest.raises(DataError, match=r"no route to the host.*examples 1.*AG_NEWS_DIR"):
+        check_source(SYNTHETIC, settings)
+    check_source(REAL, settings)
+
+
+def test_neither_another_pipelines_rows_nor_a_failed_ingestion_count(settings):
+    ingest(settings, synthetic=False, pipeline="other")
+    ingest(settings, synthetic=False, state=mlmd.Artifact.ABANDONED)
+    check_source(SYNTHETIC, settings)

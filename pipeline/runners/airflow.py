@@ -45,7 +45,8 @@ that is cleared without it, and had ended well, has nothing to do.
 **Approval** With `promotion.require_approval` the task `await_approval` waits, without a worker, for `agnews approve`.
 
 **Failures** What a user must mend (data, settings, a refused push) fails at once and says what to do; all else is tried
-again. In the metadata store a run is named after the DAG run and the time at which its first task began.
+again, also where a database or a volume was away. In the metadata store a run is named after the DAG run and the time
+at which its first task began.
 """
 
 
@@ -130,6 +131,8 @@ class ComponentTask(BaseOperator):
         except NothingToTrain as nothing:
             raise AirflowSkipException(str(nothing)) from None
         except AgNewsError as error:
+            if error.may_pass:
+                raise
             raise AirflowFailException(f"{self.task_id}: {error}") from None
         return run_id
 

@@ -1,8 +1,11 @@
 """Single tasks and callbacks of the DAG, within Airflow; the story of whole days is tests/e2e/test_airflow.py."""
 
+import contextlib
+import sys
 from types import SimpleNamespace
 
 import pendulum
+import psutil
 import pytest
 
 from pipeline.settings import Settings
@@ -10,6 +13,17 @@ from schema.errors import ApprovalError, AuditError, DataError, NothingToTrain, 
 
 pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("airflow_home")]
 
+# What Beam starts Flink's job server with, in place of Java: it listens at the port that it is told.
+JOB_SERVER = """#!{python}
+import contextlib
+import sys
+from concurrent import futures
+import grpc
+server = grpc.server(futures.ThreadPoolExecutor(1))
+server.add_insecure_port("localhost:" + sys.argv[sys.argv.index("--job-port") + 1])
+server.start()
+server.wait_for_termination()
+"""
 PLAN = {"AgNewsExampleGen": [], "Trainer": ["AgNewsExampleGen"], "AgNewsPusher": ["Trainer"]}
 
 
@@ -74,3 +88,45 @@ def test_a_span_without_rows_is_skipped(build, failing):
     failing(NothingToTrain("the span is empty"))
     with pytest.raises(AirflowSkipException, match="the span is empty"):
         run_task(build(), "Trainer")
+
+
+@pytest.fixture
+def launcher(tmp_path):
+    """The stand-in for Java, with a jar beside it; what it leaves running is killed after the test."""
+    (tmp_path / "job-server.jar").touch()
+    launcher = tmp_path / "java"
+    launcher.write_text(JOB_SERVER.format(python=sys.executable))
+    launcher.chmod(0o700)
+    yield launcher
+    for process in job_servers(launcher):
+        process.kill()
+        process.wait()
+
+
+def job_servers(launcher):
+    return [process for process in psutil.Process().children() if str(launcher) in process.cmdline()]
+
+
+@pytest.mark.parametrize("outcome", ["done", "failed"])
+def test_a_task_leaves_no_job_server_behind(build, launcher, monkeypatch, outcome):
+    from airflow.exceptions import AirflowFailException
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from pipeline.job_servers import FlinkRunner
+    from pipeline.runners.airflow_tasks import NodeLauncher
+
+    jar = launcher.with_name("job-server.jar")
+    options = PipelineOptions([f"--flink_job_server_jar={jar}", f"--job_server_java_launcher={launcher}"])
+    running = []
+
+    def launch(_):
+        FlinkRunner().default_job_server(options).start()
+        running.extend(job_servers(launcher))
+        if outcome == "failed":
+            raise DataError("no good")
+
+    monkeypatch.setattr(NodeLauncher, "launch", launch)
+    with contextlib.suppress(AirflowFailException):
+        run_task(build(), "Trainer")
+    assert len(running) == 1
+    assert job_servers(launcher) == []

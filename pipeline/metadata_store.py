@@ -7,7 +7,7 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.settings import Settings
-from schema.errors import RunError
+from schema.errors import StoreError
 
 SQLITE_FILE = "metadata.sqlite"
 # Two that set up an empty database at once disturb each other; ML Metadata does not say which of its errors that is.
@@ -44,7 +44,7 @@ def open_store(connection: metadata_store_pb2.ConnectionConfig) -> MetadataStore
     """The store at a connection, made where it is not there yet.
 
     Raises:
-        RunError: it cannot be reached, or refuses; the message names place and user.
+        StoreError: it cannot be reached, or refuses; the message names place and user.
     """
     attempts = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(RuntimeError),
@@ -55,7 +55,7 @@ def open_store(connection: metadata_store_pb2.ConnectionConfig) -> MetadataStore
     try:
         return attempts(MetadataStore, connection)
     except RuntimeError as error:
-        raise RunError(
+        raise StoreError(
             f"the metadata store cannot be opened: {_place(connection)}: {str(error).strip()}; mend it, "
             "or the settings metadata.* (`agnews config show`)"
         ) from error
@@ -75,7 +75,7 @@ def existing_store(settings: Settings) -> MetadataStore | None:
 
     Raises:
         SettingsError: the password file cannot be read.
-        RunError: it cannot be reached, or refuses.
+        StoreError: it cannot be reached, or refuses.
     """
     if settings.metadata.backend != "sqlite":
         return open_store(connection_config(settings))

@@ -6,9 +6,13 @@ Programming mistakes stay ordinary exceptions. The module lies in the lowest pac
 
 
 class AgNewsError(Exception):
-    """Base of every error that is the user's to resolve. `exit_code` is the command's exit status."""
+    """Base of every error that is the user's to resolve.
+
+    `exit_code` is the command's exit status; `may_pass` says whether the same again may succeed with nothing mended.
+    """
 
     exit_code = 1
+    may_pass = False
 
 
 class SettingsError(AgNewsError):
@@ -45,6 +49,12 @@ class RunError(AgNewsError):
     exit_code = 5
 
 
+class StoreError(RunError):
+    """The metadata store cannot be reached, or refuses."""
+
+    may_pass = True
+
+
 class ApprovalPending(AgNewsError):
     """The run is good so far and waits for people: its model may be pushed when enough of them approve."""
 
@@ -61,6 +71,7 @@ class AuditError(AgNewsError):
     """The audit log cannot be written or read, or what is served or logged is not what was recorded."""
 
     exit_code = 10
+    may_pass = True  # A volume may be away for a moment. What was changed is found by commands that nobody repeats.
 
 
 class MonitoringAlert(AgNewsError):

@@ -6,6 +6,7 @@ The settings are those of `agnews run` in this directory: `./agnews.yaml` and th
 
 import os
 import secrets
+import shlex
 import socket
 import subprocess
 import sys
@@ -78,7 +79,6 @@ def stop(quietly: bool = False) -> None:
 def prepare() -> None:
     """Makes the database, an administrator, and the DAG in it; Airflow writes much while it does."""
     from airflow.models import DagBag
-    from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
     from airflow.utils.db import upgradedb
 
     (HOME / "dags").mkdir(exist_ok=True)
@@ -86,17 +86,31 @@ def prepare() -> None:
     link.unlink(missing_ok=True)
     link.symlink_to(ROOT / "pipeline/runners/airflow_dag.py")
     upgradedb()
-    if not PASSWORD.exists():
-        password = secrets.token_urlsafe(12)
-        with get_application_builder() as builder:
-            manager = builder.sm
-            manager.add_user("admin", "Local", "Admin", "admin@localhost", manager.find_role("Admin"), password)
-        PASSWORD.touch(mode=0o600)
-        PASSWORD.write_text(password + "\n")
+    make_admin()
     dags = DagBag(HOME / "dags")
     if dags.import_errors:
         sys.exit("the DAG cannot be loaded:\n" + "\n".join(dags.import_errors.values()))
     dags.sync_to_db()
+
+
+def make_admin() -> None:
+    """Makes the administrator, with the password in the file; one that is there with another keeps it: no file then."""
+    from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
+    from werkzeug.security import check_password_hash
+
+    password = PASSWORD.read_text().strip() if PASSWORD.exists() else ""
+    with get_application_builder() as builder:
+        manager = builder.sm
+        admin = manager.find_user("admin")
+        if admin is None:
+            password = password or secrets.token_urlsafe(12)
+            # First the file: an interrupt between the two leaves nobody whose password is not known.
+            PASSWORD.touch(mode=0o600)
+            PASSWORD.write_text(password + "\n")
+            if not manager.add_user("admin", "Local", "Admin", "admin@localhost", manager.find_role("Admin"), password):
+                sys.exit("the user admin cannot be made: the lines above say why")
+        elif not check_password_hash(admin.password or "", password):
+            PASSWORD.unlink(missing_ok=True)
 
 
 def _spawn(part: str, *options: str) -> None:
@@ -167,7 +181,13 @@ def _free_port() -> int:
 
 
 def _say(state: str) -> None:
-    _print(f"{state} at {_address()}, user admin, password in {PASSWORD}")
+    kept = f"password in {PASSWORD}" if PASSWORD.exists() else "whose password is the one in your database"
+    _print(f"{state} at {_address()}, user admin, {kept}")
+    if not PASSWORD.exists():
+        home, airflow = (shlex.quote(str(path)) for path in (HOME, Path(sys.executable).with_name("airflow")))
+        # With sessions in the database, the default, the command of Airflow 2.11 fails.
+        variables = f"AIRFLOW_HOME={home} AIRFLOW__WEBSERVER__SESSION_BACKEND=securecookie"
+        _print(f"to give it another: {variables} {airflow} users reset-password --username admin")
     _print("the DAG is paused until you switch it on there; stop Airflow with: make airflow-stop")
 
 

@@ -29,6 +29,12 @@ class Offline(DataError):
     """No server answered: there is no network, or no way to that host."""
 
 
+class BrokenDownload(DataError):
+    """The transfer broke off, the server has trouble, or what arrived is damaged: the next try may succeed."""
+
+    may_pass = True
+
+
 def download(directory: Path, progress: Progress, *, base_url: str = BASE_URL, md5: dict[str, str] = MD5) -> None:
     """Downloads what is not there yet.
 
@@ -40,7 +46,8 @@ def download(directory: Path, progress: Progress, *, base_url: str = BASE_URL, m
 
     Raises:
         Offline: the host could not be reached.
-        DataError: it answered with an error, or with other bytes than expected.
+        BrokenDownload: it broke off, had trouble of its own, or sent other bytes than expected.
+        DataError: it refused.
     """
     directory.mkdir(parents=True, exist_ok=True)
     timeout = httpx.Timeout(30.0, connect=5.0)
@@ -56,10 +63,12 @@ def download(directory: Path, progress: Progress, *, base_url: str = BASE_URL, m
                 raise Offline(f"{url}: no connection: {error}") from error
             except httpx.HTTPStatusError as error:
                 response = error.response
-                raise DataError(f"{url}: the server says {response.status_code} {response.reason_phrase}") from error
+                passes = response.is_server_error or response.status_code == httpx.codes.TOO_MANY_REQUESTS
+                kind = BrokenDownload if passes else DataError
+                raise kind(f"{url}: the server says {response.status_code} {response.reason_phrase}") from error
             except httpx.TransportError as error:
                 reason = f"{type(error).__name__} {error}"
-                raise DataError(f"{url}: {reason}; run again, it goes on where it stopped") from error
+                raise BrokenDownload(f"{url}: {reason}; run again, it goes on where it stopped") from error
             _accept(part, directory / name, checksum)
 
 
@@ -95,5 +104,7 @@ def _accept(part: Path, final: Path, checksum: str) -> None:
         found = hashlib.file_digest(file, "md5").hexdigest()
     if found != checksum:
         part.unlink()
-        raise DataError(f"{final.name}: the download has MD5 {found}, expected {checksum}; it was removed, run again")
+        raise BrokenDownload(
+            f"{final.name}: the download has MD5 {found}, expected {checksum}; it was removed, run again"
+        )
     os.replace(part, final)

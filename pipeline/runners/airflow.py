@@ -18,9 +18,13 @@ from typing import Any
 
 from airflow.configuration import AIRFLOW_HOME
 from airflow.exceptions import AirflowFailException, AirflowSkipException
-from airflow.models import DAG, BaseOperator
+from airflow.models import DAG, BaseOperator, DagRun
 from airflow.sensors.base import BaseSensorOperator
 from airflow.utils import timezone
+from airflow.utils.state import TaskInstanceState
+from airflow.utils.types import DagRunType
+from sqlalchemy import select
+from sqlalchemy.orm import object_session
 
 import components
 import pipeline
@@ -31,6 +35,7 @@ from schema.errors import AgNewsError, NothingToTrain, RunError
 AWAIT_APPROVAL = "await_approval"
 _REQUEST = "RequestApproval"
 _TRAINING = ("Tuner", "Trainer")
+_FINISHED = (TaskInstanceState.SUCCESS, TaskInstanceState.SKIPPED)
 _LONGEST_WAIT = timedelta(hours=1)
 _DOC = """
 From a day's news items to a model that TensorFlow Serving can serve; one task a component of TensorFlow Extended.
@@ -45,7 +50,8 @@ that is cleared without it, and had ended well, has nothing to do.
 **Approval** With `promotion.require_approval` the task `await_approval` waits, without a worker, for `agnews approve`.
 
 **Failures** What a user must mend (data, settings, a refused push) fails at once and says what to do; all else is tried
-again. In the metadata store a run is named after the DAG run and the time at which its first task began.
+again, also where a database or a volume was away. In the metadata store a run is named after the DAG run and the time
+at which its first task began.
 """
 
 
@@ -130,6 +136,8 @@ class ComponentTask(BaseOperator):
         except NothingToTrain as nothing:
             raise AirflowSkipException(str(nothing)) from None
         except AgNewsError as error:
+            if error.may_pass:
+                raise
             raise AirflowFailException(f"{self.task_id}: {error}") from None
         return run_id
 
@@ -207,6 +215,20 @@ def _on_failure(settings: Settings, context) -> None:
 
 
 def _on_sla_miss(settings: Settings, dag, task_list, blocking_task_list, slas, blocking_tis) -> None:
-    late, blocking = " ".join(task_list.split()), " ".join(blocking_task_list.split())
-    message = f"late: {late}; waits for: {blocking}"
-    notify(settings, Event(Kind.LATE, dag.dag_id, message, "the scheduler's log"))
+    """Tells of each late run, and which of its tasks the others wait for.
+
+    Airflow dates a miss by the end of the late run's data interval, and looks for what blocks in the run of that date,
+    which is the one after. It counts days that were left out as well: those have no run.
+    """
+    due = {miss.execution_date: miss.task_id for miss in slas}
+    session = object_session(slas[0])
+    of_the_schedule = DagRun.dag_id == dag.dag_id, DagRun.run_type == DagRunType.SCHEDULED
+    runs = select(DagRun).where(*of_the_schedule, DagRun.data_interval_end.in_(due)).order_by(DagRun.data_interval_end)
+    for run in session.scalars(runs).all():
+        last = due[run.data_interval_end]
+        unfinished = {one.task_id: one for one in run.get_task_instances(session=session) if one.state not in _FINISHED}
+        if last in unfinished:
+            tasks = [task for task in dag.topological_sort() if task.task_id in unfinished]
+            blocking = [unfinished[task.task_id] for task in tasks if not task.upstream_task_ids & unfinished.keys()]
+            waits_for = ", ".join(f"{one.task_id} ({one.state or 'not begun'})" for one in blocking)
+            notify(settings, Event(Kind.LATE, run.run_id, f"{last} waits for {waits_for}", blocking[0].log_url))

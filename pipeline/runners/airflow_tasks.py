@@ -23,6 +23,7 @@ from components.example_gen.sources import DataSource
 from components.example_gen.spans import is_dated, span_of_date
 from pipeline.audit import audit_log
 from pipeline.dag import create_pipeline
+from pipeline.job_servers import job_servers_stop_with_it
 from pipeline.metadata_store import connection_config, open_store
 from pipeline.runners.launching import launch
 from pipeline.runs import run_outputs, summarize
@@ -96,7 +97,8 @@ def run_component(settings: Settings, component: str, run_id: str, instance) -> 
     discard_killed(settings, component, instance.run_id)
     config = AirflowPipelineConfig({"schedule": None}, supported_launcher_classes=[NodeLauncher])
     task = AirflowDagRunner(config).run(pipeline).get_task(component)
-    with _fields_in_messages():
+    # Airflow ends a task's process in a way in which Beam's own stop, at the process's end, does not run.
+    with _fields_in_messages(), job_servers_stop_with_it():
         task.python_callable(ti=instance, **task.op_kwargs)
 
 

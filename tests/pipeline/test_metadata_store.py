@@ -4,7 +4,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.metadata_store import connection_config, open_store
 from pipeline.settings import Settings
-from schema.errors import RunError, SettingsError
+from schema.errors import SettingsError, StoreError
 
 SERVER = {"host": "db", "port": 5432, "database": "agnews", "user": "me"}
 
@@ -82,13 +82,14 @@ def test_a_missing_password_file_is_a_users_error(tmp_path):
 @pytest.mark.parametrize("backend", ["postgresql", "mysql"])
 def test_a_server_that_is_away_is_a_message_that_names_it_and_no_password(backend):
     nobody = SERVER | {"backend": backend, "host": "127.0.0.1", "port": 1, "password": "secret"}
-    with pytest.raises(RunError, match=f"{backend} database 'agnews' at 127.0.0.1:1 for user 'me'") as refused:
+    with pytest.raises(StoreError, match=f"{backend} database 'agnews' at 127.0.0.1:1 for user 'me'") as refused:
         open_store(connection_config(Settings.model_validate({"metadata": nobody})))
     assert "secret" not in str(refused.value)
+    assert refused.value.may_pass
 
 
 def test_a_file_that_is_no_database_is_named_and_left_as_it_is(tmp_path):
     (tmp_path / "metadata.sqlite").write_text("notes" * 100)
-    with pytest.raises(RunError, match=r"metadata.sqlite: .*not a database"):
+    with pytest.raises(StoreError, match=r"metadata.sqlite: .*not a database"):
         open_store(connection_config(Settings.model_validate({"pipeline": {"root": str(tmp_path)}})))
     assert (tmp_path / "metadata.sqlite").read_text() == "notes" * 100

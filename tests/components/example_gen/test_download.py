@@ -6,7 +6,7 @@ from typing import ClassVar
 import pytest
 
 from components.example_gen import download as module
-from components.example_gen.download import Offline, download
+from components.example_gen.download import BrokenDownload, Offline, download
 from schema.errors import DataError
 
 CONTENT = b"".join(b'"1","title %d","text"\n' % index for index in range(20_000))
@@ -14,12 +14,16 @@ MD5 = {"train.csv": hashlib.md5(CONTENT).hexdigest()}
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves CONTENT with byte ranges; breaks off in the middle of its first `breaks` answers."""
+    """Serves CONTENT with byte ranges; breaks off in the middle of its first `breaks` answers, or has trouble."""
 
     breaks = 0
+    trouble = None
     ranges_seen: ClassVar[list] = []
 
     def do_GET(self):
+        if Handler.trouble:
+            self.send_error(Handler.trouble)
+            return
         if self.path != "/train.csv":
             self.send_error(404)
             return
@@ -44,7 +48,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def url(monkeypatch):
-    Handler.breaks, Handler.ranges_seen = 0, []
+    Handler.breaks, Handler.trouble, Handler.ranges_seen = 0, None, []
     monkeypatch.setattr(module._fetch.retry, "sleep", lambda seconds: None)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
@@ -91,7 +95,7 @@ def test_a_whole_part_only_needs_its_checksum(url, tmp_path):
 
 def test_other_bytes_than_expected_are_removed_and_reported(url, tmp_path):
     (tmp_path / "train.csv.part").write_bytes(b"x" * 1000)
-    with pytest.raises(DataError, match="expected"):
+    with pytest.raises(BrokenDownload, match="expected"):
         download(tmp_path, ignore, base_url=url, md5=MD5)
     assert list(tmp_path.iterdir()) == []
 
@@ -103,8 +107,23 @@ def test_complete_files_are_not_asked_for(url, tmp_path):
 
 
 def test_a_missing_file_on_the_server_is_an_error_with_its_address(url, tmp_path):
-    with pytest.raises(DataError, match=r"other\.csv: the server says 404"):
+    with pytest.raises(DataError, match=r"other\.csv: the server says 404") as refused:
         download(tmp_path, ignore, base_url=url, md5={"other.csv": "0"})
+    assert not refused.value.may_pass
+
+
+def test_a_transfer_that_keeps_breaking_off_may_succeed_later(url, tmp_path):
+    Handler.breaks = 5
+    with pytest.raises(BrokenDownload, match="it goes on where it stopped") as broken:
+        download(tmp_path, ignore, base_url=url, md5=MD5)
+    assert broken.value.may_pass
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_in_trouble_may_answer_later(url, tmp_path, status):
+    Handler.trouble = status
+    with pytest.raises(BrokenDownload, match=f"the server says {status}"):
+        download(tmp_path, ignore, base_url=url, md5=MD5)
 
 
 def test_no_server_means_offline(tmp_path):

@@ -10,6 +10,7 @@ from pipeline.review.registry import Model, Registry
 from pipeline.settings import Settings
 from schema.audit import APPROVE, AuditLog, Entry, Line, differences, manifest, problems, receipt_hash
 from schema.errors import AgNewsError
+from serving.integrity import named_versions
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def served_differences(settings: Settings, number: int) -> tuple[str, ...]:
         return ("nobody is recorded to have pushed it",)
     directory = Path(settings.pusher.destination) / name / str(number)
     try:
-        return tuple(differences(push.details["files"], _manifest(directory, _stamps(directory))))
+        names = named_versions(directory.parent).get(number, ())
+        return (*names, *differences(push.details["files"], _manifest(directory, _stamps(directory))))
     except OSError as error:
         return (f"{error.filename}: {error.strerror}",)
 

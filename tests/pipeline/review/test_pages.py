@@ -57,6 +57,15 @@ def test_a_served_file_that_was_changed_is_told_though_size_and_time_are_the_sam
         assert "Its files are not known to be those that were pushed: differs: saved_model.pb." in said
 
 
+def test_a_second_directory_for_the_served_number_is_told(tmp_path):
+    made = SimulatedStore(tmp_path, files=1, test_rows=8)
+    made.add_runs(1)
+    [version] = made.serve(tmp_path / "serving_model", 1)
+    with serving(settings_of(tmp_path)) as client:
+        shutil.copytree(tmp_path / f"serving_model/agnews/{version}", tmp_path / f"serving_model/agnews/0{version}")
+        assert f"'0{version}' is a name for it too" in text(client.get("/served"))
+
+
 def test_runs_are_listed_newest_first_and_by_whatever_heading(site):
     newest = rows(site.get("/runs"))
     assert [row.split()[0] for row in newest[:2]] == ["local-000011", "local-000010"]

@@ -8,6 +8,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from schema.audit import AuditLog, Entry, differences, manifest
 from schema.audit.signature import signature_flaw
+from serving.promotion import config
+from serving.promotion.errors import PromotionError
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,15 @@ def check(serving_directory: Path, log: AuditLog, key: Ed25519PublicKey | None =
         )
         for model, number in sorted(pushed.keys() | named.keys())
     ]
+
+
+def unchecked(serving_directory: Path) -> list[str]:
+    """What models.config has servers load from elsewhere, or why that is not known, a line each."""
+    path = serving_directory / config.CONFIG_FILE
+    try:
+        return list(config.other_places(config.parse(config.read_text(path), path), serving_directory).values())
+    except PromotionError as error:
+        return [str(error)]
 
 
 def named_versions(directory: Path) -> dict[int, list[str]]:

@@ -100,10 +100,13 @@ def export(loaded: Loaded, form: str) -> None:
     "--public-key", type=click.Path(path_type=Path), help="PEM; refuse what is not signed, or not with this key."
 )
 def verify(serving_dir: Path, log_file: Path | None, public_key: Path | None) -> None:
-    """Compare every version in SERVING_DIR with the fingerprints of its push, and name the files that differ."""
+    """Compare every version in SERVING_DIR with the fingerprints of its push, and name the files that differ.
+
+    Models that models.config loads from elsewhere are told: what lies there is not compared.
+    """
     from schema.audit import AUDIT_FILE, problems
     from schema.audit.signature import read_public_key
-    from serving.integrity import check
+    from serving.integrity import check, unchecked
 
     key = read_public_key(public_key) if public_key else None
     opened = AuditLog(log_file or serving_dir / AUDIT_FILE)
@@ -114,6 +117,8 @@ def verify(serving_dir: Path, log_file: Path | None, public_key: Path | None) ->
     whole = "as it was pushed" + (", signed with this key" if key else "")
     for version in checked:
         click.echo(f"{version.model}/{version.number}: {'; '.join(version.findings) or whole}")
+    for note in unchecked(serving_dir):
+        click.echo(f"note: {note}")
     found += [f"{version.model}/{version.number}: {finding}" for version in checked for finding in version.findings]
     if found:
         raise AuditError("\n  ".join([f"{serving_dir} is not what was pushed:", *found]))

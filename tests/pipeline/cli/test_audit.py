@@ -125,6 +125,14 @@ def test_verify_of_a_serving_directory_names_version_and_file_and_fails(place):
     assert "agnews/1: as it was pushed" in ended.output
 
 
+def test_verify_tells_what_servers_load_from_elsewhere_and_does_not_fail_for_it(place):
+    config = place / "serving_model/models.config"
+    config.write_text('model_config_list { config { name: "agnews" base_path: "/models/agnews" } }')
+    assert "note: models.config loads agnews from /models/agnews; that is not" in agnews("verify", "serving_model")
+    config.write_text("model_config {")
+    assert "models.config: not a model config file" in agnews("verify", "serving_model")
+
+
 def test_fingerprints_of_a_log_that_was_tampered_with_prove_nothing(place):
     path = place / "serving_model/audit.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"version": 1', b'"version": 3'))

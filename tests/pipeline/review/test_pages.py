@@ -66,6 +66,16 @@ def test_a_second_directory_for_the_served_number_is_told(tmp_path):
         assert f"'0{version}' is a name for it too" in text(client.get("/served"))
 
 
+def test_that_servers_load_the_model_from_elsewhere_is_told(tmp_path):
+    made = SimulatedStore(tmp_path, files=1, test_rows=8)
+    made.add_runs(1)
+    made.serve(tmp_path / "serving_model", 1)
+    config = tmp_path / "serving_model/models.config"
+    config.write_text('model_config_list { config { name: "agnews" base_path: "/models/agnews" } }')
+    with serving(settings_of(tmp_path)) as client:
+        assert "models.config loads agnews from /models/agnews; that is not what was" in text(client.get("/served"))
+
+
 def test_runs_are_listed_newest_first_and_by_whatever_heading(site):
     newest = rows(site.get("/runs"))
     assert [row.split()[0] for row in newest[:2]] == ["local-000011", "local-000010"]

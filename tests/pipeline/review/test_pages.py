@@ -385,3 +385,20 @@ def test_a_log_that_was_changed_is_told_on_the_page(decidable):
         log = audit_log(settings).path
         log.write_text(log.read_text().replace("bob", "eve"))
         assert "The audit log is not as it was written" in text(client.get(f"/models/{model}"))
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_log_that_was_changed_is_told_though_size_and_time_are_the_same(decidable, linked):
+    settings, model = decidable
+    log = audit_log(settings).path
+    if linked:
+        log.parent.mkdir(exist_ok=True)
+        log.symlink_to(log.with_name("kept.jsonl"))
+    with serving(settings) as client:
+        decide(client, model)
+        decide(client, model, decision="reject")
+        assert "the log is as it was written" in text(client.get(f"/models/{model}"))
+        before = log.stat()
+        log.write_text(log.read_text().replace("bob", "eve", 1))
+        os.utime(log, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert "The audit log is not as it was written" in text(client.get(f"/models/{model}"))

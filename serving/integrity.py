@@ -1,6 +1,7 @@
 """Is what is served what was pushed? Each version's files against the fingerprints that the audit log holds."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +59,14 @@ def unchecked(serving_directory: Path) -> list[str]:
         return [str(error)]
 
 
+def differences_from_push(push: Entry, found: Mapping[str, str]) -> list[str]:
+    """In what files differ from those of a push, a line each; an entry that was edited may not say which those were."""
+    recorded = push.details.get("files")
+    if not isinstance(recorded, dict):
+        return ["the entry of its push holds no fingerprints of files"]
+    return differences(recorded, found)
+
+
 def named_versions(directory: Path) -> dict[int, list[str]]:
     """The versions that names in a model's directory stand for, each with what is wrong with those names.
 
@@ -92,4 +101,4 @@ def _findings(entry: Entry | None, path: Path, key: Ed25519PublicKey | None) -> 
     if not path.is_dir():
         return ("missing, and not recorded as pruned",)
     flaw = signature_flaw(key, entry) if key else None
-    return (*differences(entry.details["files"], manifest(path)), *([flaw] if flaw else []))
+    return (*differences_from_push(entry, manifest(path)), *([flaw] if flaw else []))

@@ -10,7 +10,7 @@ from pipeline.review.registry import Model, Registry
 from pipeline.settings import Settings
 from schema.audit import APPROVE, AuditLog, Entry, Line, differences, manifest, problems, receipt_hash
 from schema.errors import AgNewsError
-from serving.integrity import named_versions
+from serving.integrity import differences_from_push, named_versions
 
 _Stamp = tuple[str, int, int, int]
 
@@ -67,7 +67,7 @@ def served_differences(settings: Settings, number: int) -> tuple[str, ...]:
     directory = Path(settings.pusher.destination) / name / str(number)
     try:
         names = named_versions(directory.parent).get(number, ())
-        return (*names, *differences(push.details["files"], _manifest(directory, _stamps(directory))))
+        return (*names, *differences_from_push(push, _manifest(directory, _stamps(directory))))
     except OSError as error:
         return (f"{error.filename}: {error.strerror}",)
 

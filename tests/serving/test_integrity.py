@@ -87,3 +87,9 @@ def test_a_version_that_is_a_link_is_named_though_the_files_are_the_same(serving
     (serving / "agnews/2").symlink_to(serving / "elsewhere")
     [finding] = findings(serving)["agnews", 2]
     assert finding == f"it is a link, to {serving / 'elsewhere'}, and no directory"
+
+
+@pytest.mark.parametrize("details", [{}, {"files": None}, {"files": "saved_model.pb"}, {"files": ["saved_model.pb"]}])
+def test_an_entry_without_fingerprints_is_a_finding(serving, details):
+    AuditLog(serving / "audit.jsonl").append(Entry("push", "agnews", 2, details=details))
+    assert findings(serving) == {("agnews", 2): ("the entry of its push holds no fingerprints of files",)}

@@ -66,6 +66,16 @@ def test_a_second_directory_for_the_served_number_is_told(tmp_path):
         assert f"'0{version}' is a name for it too" in text(client.get("/served"))
 
 
+def test_an_entry_of_a_push_that_lost_its_fingerprints_is_told(tmp_path):
+    made = SimulatedStore(tmp_path, files=1, test_rows=8)
+    made.add_runs(1)
+    made.serve(tmp_path / "serving_model", 1)
+    log = tmp_path / "serving_model/audit.jsonl"
+    log.write_text(log.read_text().replace('"files"', '"filed"'))
+    with serving(settings_of(tmp_path)) as client:
+        assert "the entry of its push holds no fingerprints of files" in text(client.get("/served"))
+
+
 def test_that_servers_load_the_model_from_elsewhere_is_told(tmp_path):
     made = SimulatedStore(tmp_path, files=1, test_rows=8)
     made.add_runs(1)

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from schema.audit import AuditLog, Entry, differences, manifest
 from schema.audit.signature import signature_flaw
+from schema.errors import AuditError
 from serving.promotion import config
 from serving.promotion.errors import PromotionError
 
@@ -29,14 +30,20 @@ def check(serving_directory: Path, log: AuditLog, key: Ed25519PublicKey | None =
         serving_directory: a directory a model, and in it one a version.
         log: where pushes and prunings were entered.
         key: that every push must be signed with; None asks for no signature.
+
+    Raises:
+        AuditError: a directory of versions cannot be read.
     """
     pushed = _should_be_there(log)
-    named = {
-        (directory.name, number): flaws
-        for directory in serving_directory.iterdir()
-        if directory.is_dir()
-        for number, flaws in named_versions(directory).items()
-    }
+    try:
+        named = {
+            (directory.name, number): flaws
+            for directory in serving_directory.iterdir()
+            if directory.is_dir()
+            for number, flaws in named_versions(directory).items()
+        }
+    except OSError as error:
+        raise AuditError(f"{error.filename}: {error.strerror}; who verifies must be able to read it") from error
     return [
         CheckedVersion(
             model,
@@ -98,7 +105,11 @@ def _should_be_there(log: AuditLog) -> dict[tuple[str, int], Entry]:
 def _findings(entry: Entry | None, path: Path, key: Ed25519PublicKey | None) -> tuple[str, ...]:
     if entry is None:
         return ("not in the audit log: nobody is recorded to have pushed it",)
-    if not path.is_dir():
-        return ("missing, and not recorded as pruned",)
     flaw = signature_flaw(key, entry) if key else None
-    return (*differences_from_push(entry, manifest(path)), *([flaw] if flaw else []))
+    try:
+        if not path.is_dir():
+            return ("missing, and not recorded as pruned",)
+        different = differences_from_push(entry, manifest(path))
+    except OSError as error:
+        different = [f"cannot be read: {error.filename}: {error.strerror}"]
+    return (*different, *([flaw] if flaw else []))

@@ -3,7 +3,8 @@ import shutil
 import pytest
 
 from schema.audit import AuditLog, Entry, manifest
-from serving.integrity import check
+from schema.errors import AuditError
+from serving.integrity import check, named_versions
 from serving.promotion.versions import pushed_versions
 
 
@@ -93,3 +94,31 @@ def test_a_version_that_is_a_link_is_named_though_the_files_are_the_same(serving
 def test_an_entry_without_fingerprints_is_a_finding(serving, details):
     AuditLog(serving / "audit.jsonl").append(Entry("push", "agnews", 2, details=details))
     assert findings(serving) == {("agnews", 2): ("the entry of its push holds no fingerprints of files",)}
+
+
+def forbidden(function, path):
+    """The function of a user who may not read a path; the superuser, who may run these tests, reads everything."""
+
+    def asked(given):
+        if given == path:
+            raise PermissionError(13, "Permission denied", str(given))
+        return function(given)
+
+    return asked
+
+
+def test_a_version_that_may_not_be_read_is_a_finding_and_the_others_are_checked(serving, monkeypatch):
+    (serving / "agnews/1/saved_model.pb").write_bytes(b"Graph")
+    version = serving / "agnews/2"
+    monkeypatch.setattr("serving.integrity.manifest", forbidden(manifest, version))
+    assert findings(serving) == {
+        ("agnews", 1): ("differs: saved_model.pb",),
+        ("agnews", 2): (f"cannot be read: {version}: Permission denied",),
+    }
+
+
+def test_a_directory_of_versions_that_may_not_be_listed_is_named(serving, monkeypatch):
+    directory = serving / "agnews"
+    monkeypatch.setattr("serving.integrity.named_versions", forbidden(named_versions, directory))
+    with pytest.raises(AuditError, match=f"{directory}: Permission denied; who verifies must be able to read it"):
+        findings(serving)

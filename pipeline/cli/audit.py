@@ -104,7 +104,7 @@ def verify(serving_dir: Path, log_file: Path | None, public_key: Path | None) ->
 
     Models that models.config loads from elsewhere are told: what lies there is not compared.
     """
-    from schema.audit import AUDIT_FILE, problems
+    from schema.audit import AUDIT_FILE, lost_pieces, problems
     from schema.audit.signature import read_public_key
     from serving.integrity import check, unchecked
 
@@ -112,12 +112,12 @@ def verify(serving_dir: Path, log_file: Path | None, public_key: Path | None) ->
     opened = AuditLog(log_file or serving_dir / AUDIT_FILE)
     if not opened.lines():
         raise AuditError(f"{opened.path} has no entries to compare with; name the audit log with --log")
-    found = [f"audit log: {problem}" for problem in problems(opened, {})]
+    found = [f"audit log: {problem}" for problem in problems(opened, {}, copied=log_file is not None)]
     checked = check(serving_dir, opened, key)
     whole = "as it was pushed" + (", signed with this key" if key else "")
     for version in checked:
         click.echo(f"{version.model}/{version.number}: {'; '.join(version.findings) or whole}")
-    for note in unchecked(serving_dir):
+    for note in unchecked(serving_dir) + (lost_pieces(opened) if log_file else []):
         click.echo(f"note: {note}")
     found += [f"{version.model}/{version.number}: {finding}" for version in checked for finding in version.findings]
     if found:

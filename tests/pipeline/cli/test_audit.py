@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -137,6 +138,24 @@ def test_fingerprints_of_a_log_that_was_tampered_with_prove_nothing(place):
     path = place / "serving_model/audit.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"version": 1', b'"version": 3'))
     with pytest.raises(AuditError, match="audit log: line 2 does not follow"):
+        agnews("verify", "serving_model")
+
+
+def test_a_copy_of_the_log_does_for_verify_without_the_piece_that_was_set_aside_beside_the_log(place):
+    log = AuditLog(place / "serving_model/audit.jsonl")
+    with open(log.path, "ab") as file:
+        file.write(b"half of a li")
+    log.append(Entry("prune", "agnews", 9))
+    agnews("verify", "serving_model")
+    copy = place / "kept/copy.jsonl"
+    copy.parent.mkdir()
+    shutil.copy(log.path, copy)
+    shown = agnews("verify", "serving_model", "--log", str(copy))
+    assert "agnews/2: as it was pushed" in shown
+    assert "note: line 3 tells of a piece set aside in audit.jsonl.torn-" in shown
+    [piece] = log.path.parent.glob("*.torn-*")
+    piece.unlink()
+    with pytest.raises(AuditError, match="audit log: line 3 tells of a piece set aside"):
         agnews("verify", "serving_model")
 
 

@@ -1,5 +1,6 @@
 """From request logs to rows: when, what was answered, how surely, how long the text and how many words unknown."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from serving.prediction_logs import LoggedText, logged_texts, read_log
 
 TIME = "time"
 _REQUESTS = ("predict_log", "classify_log")
+# The end of the year 9999: no calendar here goes on.
+_END_OF_TIME = 253_402_300_800
 
 
 @dataclass(frozen=True)
@@ -101,10 +104,18 @@ def _record(log: prediction_log_pb2.PredictionLog, model: str, written: int) -> 
         return "no classification"
     if any(set(text.scores) != set(CLASS_NAMES) for text in texts):
         return "other classes"
+    # A model that is broken answers so; nothing can be compared with it, and no report could hold it.
+    if not all(math.isfinite(score) for text in texts for score in text.scores.values()):
+        return "scores are no numbers"
     # The response names the version that answered; the request need not.
     version = call.response.model_spec.version.value or metadata.model_spec.version.value
     # Older servers write no time: their files have one.
-    return Record(metadata.timestamp_secs or written, version, metadata.sampling_config.sampling_rate, texts)
+    time, rate = metadata.timestamp_secs or written, metadata.sampling_config.sampling_rate
+    if not 0 <= time < _END_OF_TIME:
+        return "no such time"
+    if not math.isfinite(rate):
+        return "sampling rate is no number"
+    return Record(time, version, rate, texts)
 
 
 def to_rows(records: Sequence[Record], model: ExportedModel | None) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """From request logs to rows: when, what was answered, how surely, how long the text and how many words unknown."""
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from components.model_card.exported_model import ExportedModel
@@ -73,9 +75,13 @@ def read_records(files: Sequence[Path], model: str) -> Records:
     skipped: Counter[str] = Counter()
     for path in files:
         try:
-            written, file = int(path.stat().st_mtime), read_log(path)
-        except OSError as error:
-            raise DataError(f"{path}: {error.strerror}; name the files of the request log") from error
+            # Opened here as well: what TensorFlow says of a file that may not be read is for its own developers.
+            with open(path, "rb") as opened:
+                written = int(os.fstat(opened.fileno()).st_mtime)
+            file = read_log(path)
+        except (OSError, tf.errors.OpError) as error:
+            reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+            raise DataError(f"{path}: {reason}; name the files of the request log") from error
         skipped["file ends within a record"] += file.torn
         for log in file.logs:
             outcome = _record(log, model, written)

@@ -114,6 +114,20 @@ def test_logs_without_an_answer_of_the_model_are_refused_with_what_they_hold(tmp
         read_records([path], "agnews")
 
 
+def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    directory = tmp_path / "a.tfrecord"
+    directory.mkdir()
+    with pytest.raises(DataError, match=r"a\.tfrecord: Is a directory; name the files of the request log"):
+        read_records(log_files([tmp_path]), "agnews")
+
+    def failing(path):
+        raise tf.errors.UnavailableError(None, None, "the disk")
+
+    monkeypatch.setattr("pipeline.monitoring.observations.read_log", failing)
+    with pytest.raises(DataError, match=r"b\.tfrecord: UnavailableError; name the files"):
+        read_records([write(tmp_path / "b.tfrecord", [])], "agnews")
+
+
 def test_a_directory_stands_for_its_logs(tmp_path):
     for name in ("b.tfrecord", "a.tfrecord.gz", "note.txt"):
         (tmp_path / name).touch()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import settings_options
+from pipeline.cli.printable import printable
 from pipeline.cli.server_options import ServerAddress, tls_options
 from pipeline.settings_sources import Loaded
 from schema.audit import identity, readable
@@ -208,4 +209,4 @@ def _report(deployment: "Deployment", record: "Record") -> None:
 
 def _tell_other_place(deployment: "Deployment") -> None:
     if note := deployment.other_place():
-        click.echo(f"note: {note}")
+        click.echo(f"note: {printable(note)}")

@@ -134,6 +134,17 @@ def test_verify_tells_what_servers_load_from_elsewhere_and_does_not_fail_for_it(
     assert "models.config: not a model config file" in agnews("verify", "serving_model")
 
 
+@pytest.mark.parametrize("sign", ["\x1b[2J", "\n  agnews 2: ", "\udcff"])
+def test_a_files_name_neither_steers_the_terminal_nor_hides_a_finding(place, sign):
+    (place / f"serving_model/agnews/2/{sign}.so").touch()
+    ended = CliRunner().invoke(cli, ["verify", "serving_model"])
+    assert isinstance(ended.exception, AuditError)
+    for told in (ended.output.splitlines(), str(ended.exception).splitlines()):
+        [line] = [line for line in told if "extra: " in line]
+        assert line.endswith(".so")
+        assert line.isprintable()
+
+
 def test_fingerprints_of_a_log_that_was_tampered_with_prove_nothing(place):
     path = place / "serving_model/audit.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"version": 1', b'"version": 3'))

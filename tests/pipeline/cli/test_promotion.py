@@ -49,6 +49,17 @@ def test_versions_shows_what_is_in_production_and_who_changed_it(place):
     )
 
 
+def test_control_characters_in_a_reason_or_a_label_do_not_reach_the_terminal(place):
+    (place / "serving_model/models.config").write_text(
+        "model_config_list { config { name: 'agnews' base_path: '/models/agnews\\033[2J' "
+        "version_labels { key: '[b]\\033[2J' value: 3 } } }"
+    )
+    agnews("promote", "3", "--label", "stable", "--reason", "a\x1b[2Jb")
+    shown = agnews("promote", "3", "--label", "stable") + agnews("versions")
+    assert "\x1b" not in shown
+    assert "[b]\N{REPLACEMENT CHARACTER}[2J" in shown
+
+
 def test_without_a_models_config_no_version_is_said_to_be_in_production(place):
     shown = lines(agnews("versions"))
     assert "in production" not in " ".join(shown)

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from pipeline.cli.printable import printable
 from schema.errors import AgNewsError
 
 # TensorFlow reads the one when it is first used, the other when it is imported.
@@ -86,5 +87,5 @@ def main(command: click.Command = cli, name: str = "agnews") -> None:
         command(prog_name=name)
     except AgNewsError as error:
         click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo(str(error), err=True)
+        click.echo("\n".join(map(printable, str(error).split("\n"))), err=True)
         sys.exit(error.exit_code)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import settings_options
+from pipeline.cli.printable import printable
 from pipeline.cli.quiet import quiet
 from pipeline.settings_sources import Loaded
 from schema.audit import identity, readable
@@ -101,16 +102,17 @@ def _print(requests: "list[Request]", opened: "Approvals") -> None:
     table.add_column("fingerprint", no_wrap=True)
     for request in requests:
         decisions = "\n".join(
-            f"{'approved' if one.approved else 'rejected'} by {one.who}, {one.when[:16]}: {one.why}"
+            printable(f"{'approved' if one.approved else 'rejected'} by {one.who}, {one.when[:16]}: {one.why}")
             for one in request.decisions
         )
         requested = datetime.fromtimestamp(request.requested, UTC).strftime("%Y-%m-%d %H:%M")
-        row = (request.name, requested, request.author or "not known", str(request.status), decisions)
+        author = printable(request.author) or "not known"
+        row = (request.name, requested, author, str(request.status), decisions)
         table.add_row(*map(escape, row), request.fingerprint[:12])
     Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
     for request in requests:
         if request.card and request.status == "pending":
-            click.echo(f"read before you decide on {request.name}: {request.card}/model_card.html")
+            click.echo(printable(f"read before you decide on {request.name}: {request.card}/model_card.html"))
     rules = opened.rules
     others = "" if rules.author_may_approve else ", not counting who trained the model"
     click.echo(f"needed: approvals by {rules.approvers}{others}, not older than {rules.expires_hours:g} hours (UTC)")

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from pipeline.cli.options import settings_options
+from pipeline.cli.printable import printable
 from pipeline.settings import Settings
 from pipeline.settings_sources import Loaded
 from schema.audit import AuditLog, Line
@@ -63,11 +64,11 @@ def verify_log(loaded: Loaded, expect: tuple[str, ...]) -> None:
     lines = opened.lines()
     changed, gone = changed_cards(lines)
     for unchecked in (other_logs(store, opened) if store else []) + gone:
-        click.echo(unchecked)
+        click.echo(printable(unchecked))
     if found:
-        raise AuditError("\n  ".join([f"{opened.path} is not as it was written:", *found, *changed]))
+        raise AuditError(_listed(f"{opened.path} is not as it was written:", found + changed))
     if changed:
-        raise AuditError("\n  ".join(["what was approved is not what is there:", *changed]))
+        raise AuditError(_listed("what was approved is not what is there:", changed))
     known = f"{len(recorded)} of them known to the metadata store" if store else "the metadata store is not there"
     click.echo(f"{opened.path}: {len(lines)} entries, as they were written; {known}")
     if lines:
@@ -100,23 +101,33 @@ def export(loaded: Loaded, form: str) -> None:
     "--public-key", type=click.Path(path_type=Path), help="PEM; refuse what is not signed, or not with this key."
 )
 def verify(serving_dir: Path, log_file: Path | None, public_key: Path | None) -> None:
-    """Compare every version in SERVING_DIR with the fingerprints of its push, and name the files that differ."""
-    from schema.audit import AUDIT_FILE, problems
+    """Compare every version in SERVING_DIR with the fingerprints of its push, and name the files that differ.
+
+    Models that models.config loads from elsewhere are told: what lies there is not compared.
+    """
+    from schema.audit import AUDIT_FILE, lost_pieces, problems
     from schema.audit.signature import read_public_key
-    from serving.integrity import check
+    from serving.integrity import check, unchecked
 
     key = read_public_key(public_key) if public_key else None
     opened = AuditLog(log_file or serving_dir / AUDIT_FILE)
     if not opened.lines():
         raise AuditError(f"{opened.path} has no entries to compare with; name the audit log with --log")
-    found = [f"audit log: {problem}" for problem in problems(opened, {})]
+    found = [f"audit log: {problem}" for problem in problems(opened, {}, copied=log_file is not None)]
     checked = check(serving_dir, opened, key)
     whole = "as it was pushed" + (", signed with this key" if key else "")
     for version in checked:
-        click.echo(f"{version.model}/{version.number}: {'; '.join(version.findings) or whole}")
+        click.echo(printable(f"{version.model}/{version.number}: {'; '.join(version.findings) or whole}"))
+    for note in unchecked(serving_dir) + (lost_pieces(opened) if log_file else []):
+        click.echo(f"note: {printable(note)}")
     found += [f"{version.model}/{version.number}: {finding}" for version in checked for finding in version.findings]
     if found:
-        raise AuditError("\n  ".join([f"{serving_dir} is not what was pushed:", *found]))
+        raise AuditError(_listed(f"{serving_dir} is not what was pushed:", found))
+
+
+def _listed(title: str, findings: list[str]) -> str:
+    """A message with a line a finding, whatever names of files and people in it hold."""
+    return "\n  ".join([title, *map(printable, findings)])
 
 
 def _open(settings: Settings) -> AuditLog:
@@ -163,10 +174,5 @@ def _print(lines: list[Line]) -> None:
         # The name given is what people look for; where the process was another's, that is told as well.
         by = row["by"] if row["by"] == row["who"] else f"{row['by'] or '-'} as {row['who']}"
         cells = (row["when"][:19].replace("T", " "), action + outcome, version, row["fingerprint"][:12], by, row["why"])
-        table.add_row(*(escape(_printable(cell)) for cell in cells), row["hash"][:12])
+        table.add_row(*(escape(printable(cell)) for cell in cells), row["hash"][:12])
     Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
-
-
-def _printable(text: str) -> str:
-    # A reason must not move a reader's cursor and so hide other entries.
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.cli.printable import printable
 from schema.features import CLASS_NAMES
 from serving.item_files import BadRow, Row
 from serving.items import Classification
@@ -96,12 +97,7 @@ class _TableWriter:
                     Text(answer.label, "bold"),
                     f"{answer.probability:.1%}",
                     str(answer.model_version),
-                    Text(_printable(text)),
+                    Text(printable(text, " ")),
                 )
         self._console.print(table)
         self._begun = True
-
-
-def _printable(text: str) -> str:
-    """Without control characters, by which a text could steer the terminal."""
-    return "".join(character if character.isprintable() else " " for character in text)

@@ -11,7 +11,7 @@ from pipeline.alerts import Event, Kind
 from pipeline.cli.options import settings_options
 from pipeline.cli.telling import tell
 from pipeline.settings_sources import Loaded
-from schema.errors import MonitoringAlert
+from schema.errors import DataError, MonitoringAlert
 
 if TYPE_CHECKING:
     from pipeline.monitoring import Report
@@ -31,7 +31,8 @@ def monitor(loaded: Loaded, logs: tuple[Path, ...], model: str | None, version: 
     monitoring.json, monitoring.html and monitoring.png to a new directory in monitoring.directory; agnews review shows
     them. What no report on the version told before is told by the alerts that are set up.
 
-    Exit status: 0 nothing changed; 11 there are alerts, which are printed; 3 the logs cannot be used.
+    Exit status: 0 nothing changed; 11 there are alerts, which are printed; 3 the logs cannot be used, or no report can
+    be written.
     """
     from pipeline.metadata_store import existing_store
     from pipeline.monitoring import monitor as look
@@ -46,9 +47,15 @@ def monitor(loaded: Loaded, logs: tuple[Path, ...], model: str | None, version: 
     last = next((found for kept in reversed(kept_reports(directory, report.version)) if (found := kept.read())), None)
     known = {alert.key for alert in last.alerts} if last else set()
     place = place_of(directory, report)
-    write_report(report, place)
-    remove_oldest(directory, settings.monitoring.kept_reports)
     _print(report)
+    try:
+        write_report(report, place)
+        remove_oldest(directory, settings.monitoring.kept_reports)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or place}: {error.strerror}; mend that, or set monitoring.directory to a directory in "
+            "which reports can be written"
+        ) from error
     click.echo(f"report: {place / HTML_FILE}")
     if new := [str(alert) for alert in report.alerts if alert.key not in known]:
         event = Event(Kind.SHIFT, f"version {report.version}", "\n".join(new), str(place / HTML_FILE))

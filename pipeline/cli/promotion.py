@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import settings_options
+from pipeline.cli.printable import printable
 from pipeline.cli.server_options import ServerAddress, tls_options
 from pipeline.settings_sources import Loaded
 from schema.audit import identity, readable
@@ -153,6 +154,7 @@ def promote(deployment: "Deployment", signature: "Signature", version: int, labe
     record = promotion.promote(deployment, version, label, signature)
     if record is None:
         click.echo(f"version {version} is {label} already; nothing was changed")
+        _tell_other_place(deployment)
     else:
         _report(deployment, record)
 
@@ -202,3 +204,9 @@ def _report(deployment: "Deployment", record: "Record") -> None:
             f"note: requests that name neither version nor label are answered by {served.default}, the highest loaded "
             "version; have clients ask for the label stable"
         )
+    _tell_other_place(deployment)
+
+
+def _tell_other_place(deployment: "Deployment") -> None:
+    if note := deployment.other_place():
+        click.echo(f"note: {printable(note)}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.options import settings_options
+from pipeline.cli.printable import printable
 from pipeline.cli.promotion import open_deployment, running_server_options
 from pipeline.settings_sources import Loaded
 
@@ -65,13 +66,13 @@ def _print(rows: "list[VersionOverview]", now: float, directory: Path) -> None:
             f"no: {row.version.flaw}" if row.version.flaw else _served(row),
             *([row.state] if row.state else []),
             row.pushed_by or "not known here",
-            escape(_last_change(row, now)),
+            _last_change(row, now),
         ]
-        table.add_row(*cells, style="bold" if row.in_production else "")
+        table.add_row(*(escape(printable(cell)) for cell in cells), style="bold" if row.in_production else "")
     console.print(f"{directory}", markup=False, highlight=False, soft_wrap=True)
     console.print(table)
     for source in sorted({row.source for row in rows if row.source}):
-        console.print(f"accuracy is of rows from {source}", markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(f"accuracy is of rows from {source}"), markup=False, highlight=False, soft_wrap=True)
 
 
 def _served(row: "VersionOverview") -> str:

@@ -1,5 +1,7 @@
 """From request logs to rows: when, what was answered, how surely, how long the text and how many words unknown."""
 
+import math
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from components.model_card.exported_model import ExportedModel
@@ -18,6 +21,8 @@ from serving.prediction_logs import LoggedText, logged_texts, read_log
 
 TIME = "time"
 _REQUESTS = ("predict_log", "classify_log")
+# The end of the year 9999: no calendar here goes on.
+_END_OF_TIME = 253_402_300_800
 
 
 @dataclass(frozen=True)
@@ -70,9 +75,13 @@ def read_records(files: Sequence[Path], model: str) -> Records:
     skipped: Counter[str] = Counter()
     for path in files:
         try:
-            written, file = int(path.stat().st_mtime), read_log(path)
-        except OSError as error:
-            raise DataError(f"{path}: {error.strerror}; name the files of the request log") from error
+            # Opened here as well: what TensorFlow says of a file that may not be read is for its own developers.
+            with open(path, "rb") as opened:
+                written = int(os.fstat(opened.fileno()).st_mtime)
+            file = read_log(path)
+        except (OSError, tf.errors.OpError) as error:
+            reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+            raise DataError(f"{path}: {reason}; name the files of the request log") from error
         skipped["file ends within a record"] += file.torn
         for log in file.logs:
             outcome = _record(log, model, written)
@@ -101,10 +110,18 @@ def _record(log: prediction_log_pb2.PredictionLog, model: str, written: int) -> 
         return "no classification"
     if any(set(text.scores) != set(CLASS_NAMES) for text in texts):
         return "other classes"
+    # A model that is broken answers so; nothing can be compared with it, and no report could hold it.
+    if not all(math.isfinite(score) for text in texts for score in text.scores.values()):
+        return "scores are no numbers"
     # The response names the version that answered; the request need not.
     version = call.response.model_spec.version.value or metadata.model_spec.version.value
     # Older servers write no time: their files have one.
-    return Record(metadata.timestamp_secs or written, version, metadata.sampling_config.sampling_rate, texts)
+    time, rate = metadata.timestamp_secs or written, metadata.sampling_config.sampling_rate
+    if not 0 <= time < _END_OF_TIME:
+        return "no such time"
+    if not math.isfinite(rate):
+        return "sampling rate is no number"
+    return Record(time, version, rate, texts)
 
 
 def to_rows(records: Sequence[Record], model: ExportedModel | None) -> pd.DataFrame:

@@ -10,6 +10,9 @@ from pipeline.review.registry import Model, Registry
 from pipeline.settings import Settings
 from schema.audit import APPROVE, AuditLog, Entry, Line, differences, manifest, problems, receipt_hash
 from schema.errors import AgNewsError
+from serving.integrity import differences_from_push, named_versions
+
+_Stamp = tuple[str, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,7 @@ def entries_about(settings: Settings, registry: Registry, model: Model) -> Trail
     """Pushes, decisions, promotions and prunings of a model, found by its fingerprint and its versions."""
     try:
         log = audit_log(settings)
-        stamp = log.path.stat() if log.path.exists() else None
-        lines, flaws = _checked(log.path, (stamp.st_mtime_ns, stamp.st_size) if stamp else None)
+        lines, flaws = _checked(log.path, _stamp(log.path.resolve()) if log.path.exists() else None)
     except AgNewsError as error:
         return Trail((), "", (str(error),))
     there = {line.hash for line in lines}
@@ -64,19 +66,24 @@ def served_differences(settings: Settings, number: int) -> tuple[str, ...]:
         return ("nobody is recorded to have pushed it",)
     directory = Path(settings.pusher.destination) / name / str(number)
     try:
-        return tuple(differences(push.details["files"], _manifest(directory, _stamps(directory))))
+        names = named_versions(directory.parent).get(number, ())
+        return (*names, *differences_from_push(push, _manifest(directory, _stamps(directory))))
     except OSError as error:
         return (f"{error.filename}: {error.strerror}",)
 
 
-def _stamps(directory: Path) -> tuple[tuple[str, int, int, int], ...]:
+def _stamp(path: Path) -> _Stamp:
     """What changes whenever a file does: the time of a change of status cannot be set by those who change it."""
-    found = ((path, path.lstat()) for path in sorted(directory.rglob("*")))
-    return tuple((str(path), stat.st_ino, stat.st_size, stat.st_ctime_ns) for path, stat in found)
+    stat = path.lstat()
+    return str(path), stat.st_ino, stat.st_size, stat.st_ctime_ns
+
+
+def _stamps(directory: Path) -> tuple[_Stamp, ...]:
+    return tuple(map(_stamp, sorted(directory.rglob("*"))))
 
 
 @lru_cache(maxsize=4)
-def _manifest(directory: Path, stamps: tuple[tuple[str, int, int, int], ...]) -> dict[str, str]:
+def _manifest(directory: Path, stamps: tuple[_Stamp, ...]) -> dict[str, str]:
     """SHA-256 of each file; computed anew when a stamp changed."""
     return manifest(directory)
 
@@ -109,7 +116,7 @@ def _is_about(entry: Entry, settings: Settings, model: Model) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _checked(path: Path, stamp: tuple[int, int] | None) -> tuple[list[Line], tuple[str, ...]]:
+def _checked(path: Path, stamp: _Stamp | None) -> tuple[list[Line], tuple[str, ...]]:
     """The lines and what is wrong with them; `stamp` changes with the file."""
     log = AuditLog(path)
     return log.lines(), tuple(problems(log, {}))

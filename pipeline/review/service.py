@@ -43,12 +43,14 @@ class Service:
         before: number of the version that answered before the live one, None when there was none.
         records: promotions, roll-backs and prunings, oldest first.
         flaw: why nothing of this is known; empty when it is.
+        note: that models.config has the model loaded from elsewhere; empty when it has not.
     """
 
     versions: tuple[Version, ...] = ()
     before: int | None = None
     records: tuple[Record, ...] = ()
     flaw: str = ""
+    note: str = ""
 
     @property
     def live(self) -> Version | None:
@@ -79,7 +81,7 @@ def read_service(destination: str, model_name: str, store: MetadataStore | None,
         return Service(flaw="there is no metadata store yet")
     deployment = Deployment(Path(destination), model_name, store)
     try:
-        served, pushed = deployment.served(), deployment.versions()
+        served, pushed, note = deployment.served(), deployment.versions(), deployment.other_place()
     except (PromotionError, OSError) as error:
         return Service(flaw=str(error))
     records = tuple(deployment.records.all())
@@ -95,7 +97,7 @@ def read_service(destination: str, model_name: str, store: MetadataStore | None,
         )
         for number, version in reversed(pushed.items())
     )
-    return Service(versions, _before(records, served.live, registry), records)
+    return Service(versions, _before(records, served.live, registry), records, note=note)
 
 
 def _model(registry: Registry, version: PushedVersion) -> Model | None:

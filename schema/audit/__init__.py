@@ -5,7 +5,7 @@
 Pusher and promotion both write it and neither may import the other, so it lies in the lowest package, as the errors do.
 """
 
-from schema.audit.chain import breaks, problems
+from schema.audit.chain import breaks, lost_pieces, problems
 from schema.audit.fingerprint import differences, fingerprint, manifest
 from schema.audit.identity import IDENTITY, identity, person, readable
 from schema.audit.log import APPROVE, AUDIT_FILE, REJECT, REQUEST, AuditLog, Entry, Line, receipt_hash, receipt_log
@@ -23,6 +23,7 @@ __all__ = [
     "differences",
     "fingerprint",
     "identity",
+    "lost_pieces",
     "manifest",
     "person",
     "problems",

@@ -4,10 +4,10 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from schema.audit.log import FIRST, RECOVER, AuditLog, Line
+from schema.audit.log import FIRST, RECOVER, AuditLog, Entry, Line
 
 
-def problems(log: AuditLog, expected: Mapping[str, str]) -> list[str]:
+def problems(log: AuditLog, expected: Mapping[str, str], *, copied: bool = False) -> list[str]:
     """What is wrong with a log, a line a finding; empty when it is as it was written.
 
     The chain alone shows any change before the last line. Whoever can write the file can also compute the chain anew
@@ -16,12 +16,13 @@ def problems(log: AuditLog, expected: Mapping[str, str]) -> list[str]:
     Args:
         log: the log.
         expected: SHA-256 of lines that must be there, each with where that is known from.
+        copied: whether the file may be a copy, beside which the pieces that were set aside need not lie.
 
     Raises:
         AuditError: the file cannot be read.
     """
     lines = log.lines()
-    found = breaks(lines) + [flaw for line in lines for flaw in _lost_piece(line, log.path.parent)]
+    found = breaks(lines) + ([] if copied else lost_pieces(log))
     if torn := log.torn():
         found.append(
             f"the last line is cut off after {len(torn)} bytes: a writer was killed, or the end of the file is gone; "
@@ -54,13 +55,22 @@ def breaks(lines: Iterable[Line]) -> list[str]:
     return found
 
 
-def _lost_piece(line: Line, directory: Path) -> list[str]:
-    """A piece of a line that an entry says was set aside, and that is not there as it was."""
-    if line.entry is None or line.entry.action != RECOVER:
-        return []
-    name, digest = str(line.entry.details.get("file", "")), line.entry.details.get("sha256")
+def lost_pieces(log: AuditLog) -> list[str]:
+    """The pieces of lines that entries say were set aside, and that are not beside the log as they were; a line each.
+
+    Raises:
+        AuditError: the file cannot be read.
+    """
+    return [
+        f"line {line.number} tells of a piece set aside in {line.entry.details.get('file')}, which is not there"
+        for line in log.lines()
+        if line.entry and line.entry.action == RECOVER and _is_lost(line.entry, log.path.parent)
+    ]
+
+
+def _is_lost(recovered: Entry, directory: Path) -> bool:
+    name = Path(str(recovered.details.get("file", ""))).name
     try:
-        kept = hashlib.sha256((directory / Path(name).name).read_bytes()).hexdigest()
-    except OSError:
-        kept = None
-    return [] if kept == digest else [f"line {line.number} tells of a piece set aside in {name}, which is not there"]
+        return hashlib.sha256((directory / name).read_bytes()).hexdigest() != recovered.details.get("sha256")
+    except (OSError, ValueError):  # A name that was edited may hold what no name can.
+        return True

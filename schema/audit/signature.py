@@ -69,11 +69,11 @@ def sign(key: Ed25519PrivateKey, model: str, version: int, files: Mapping[str, s
 
 def signature_flaw(key: Ed25519PublicKey, push: Entry) -> str | None:
     """What is wrong with the signature in a push's entry; None when it is the key's, over what the entry says."""
-    signature = push.details.get(SIGNATURE)
-    if not isinstance(signature, str):
+    signature, files = push.details.get(SIGNATURE), push.details.get("files")
+    if not isinstance(signature, str) or not isinstance(files, dict):
         return "not signed"
     try:
-        key.verify(base64.b64decode(signature, validate=True), _signed(push.model, push.version, push.details["files"]))
+        key.verify(base64.b64decode(signature, validate=True), _signed(push.model, push.version, files))
     except (InvalidSignature, ValueError):
         return "the signature is not this key's, or another version's or other files'"
     return None

@@ -92,6 +92,26 @@ def served_of(config: model_server_config_pb2.ModelServerConfig, model_name: str
     return Served(versions, dict(model.version_labels))
 
 
+def other_places(config: model_server_config_pb2.ModelServerConfig, directory: Path) -> dict[str, str]:
+    """A note on each model that servers load from elsewhere than from its directory here.
+
+    That may be the same directory: a container has it by another name.
+
+    Args:
+        config: all models.
+        directory: the serving directory; below it lies a directory a model.
+    """
+    found = {}
+    for model in config.model_config_list.config:
+        here = directory.absolute() / model.name
+        if "://" in model.base_path or os.path.realpath(model.base_path) != os.path.realpath(here):
+            found[model.name] = (
+                f"{CONFIG_FILE} loads {model.name} from {model.base_path}; that is not what was checked, unless it is "
+                f"{here} as a container sees it"
+            )
+    return found
+
+
 def with_served(text: str, path: Path, model_name: str, served: Served) -> str:
     """The file's new text: the model's policy and labels replaced, the rest of its entry and other models kept.
 

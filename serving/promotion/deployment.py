@@ -82,6 +82,11 @@ class Deployment:
         parsed = config.parse(config.read_text(self.config_path), self.config_path)
         return config.served_of(parsed, self.model_name, whole(self.versions()))
 
+    def other_place(self) -> str:
+        """A note where models.config has the model loaded from elsewhere than from its directory, else empty."""
+        parsed = config.parse(config.read_text(self.config_path), self.config_path)
+        return config.other_places(parsed, self.config_path.parent).get(self.model_name, "")
+
     def loaded(self) -> Served:
         """What a server serves in truth; without a server what models.config says, and nothing without that file.
 

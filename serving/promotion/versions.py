@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _NUMBER = re.compile(r"[0-9]+")
+# Of "7" and "07" one is a version: two directories for one number would hide each other.
+_VERSION = re.compile(r"0|[1-9][0-9]*")
 _SAVED_MODEL = "saved_model.pb"
 _MLMD_UUID = "assets.extra/mlmd_uuid"
 
@@ -33,13 +35,15 @@ class PushedVersion:
 
 
 def pushed_versions(directory: Path) -> dict[int, PushedVersion]:
-    """The versions in a model's directory by number, lowest first; names that TensorFlow Serving ignores are left out.
+    """The versions in a model's directory by number, lowest first.
+
+    Left out are names that TensorFlow Serving ignores, and numbers with leading zeros, which no push makes.
 
     Args:
         directory: `<destination>/<model name>`; a missing one has no versions.
     """
     names = os.listdir(directory) if directory.is_dir() else []
-    found = [directory / name for name in names if _NUMBER.fullmatch(name) and (directory / name).is_dir()]
+    found = [directory / name for name in names if _VERSION.fullmatch(name) and (directory / name).is_dir()]
     return {int(path.name): _read(path) for path in sorted(found, key=lambda path: int(path.name))}
 
 

@@ -3,7 +3,9 @@ import shutil
 import pytest
 
 from schema.audit import AuditLog, Entry, manifest
-from serving.integrity import check
+from schema.errors import AuditError
+from serving.integrity import check, named_versions
+from serving.promotion.versions import pushed_versions
 
 
 @pytest.fixture
@@ -58,3 +60,65 @@ def test_a_pruned_version_is_not_missed_but_a_failed_pruning_does_not_excuse_one
     assert ("agnews", 1) in findings(serving)
     log.append(Entry("prune", "agnews", 1))
     assert findings(serving) == {}
+
+
+@pytest.mark.parametrize("other", ["02", "0000000002", "\N{ARABIC-INDIC DIGIT TWO}"])
+def test_another_spelling_of_a_number_hides_nothing_and_is_named(serving, other):
+    shutil.copytree(serving / "agnews/2", serving / "agnews" / other)
+    (serving / "agnews/2/saved_model.pb").write_bytes(b"Graph")
+    assert findings(serving) == {
+        ("agnews", 2): (
+            f"'{other}' is a name for it too, and servers may load what lies there",
+            "differs: saved_model.pb",
+        )
+    }
+    assert [version.path.name for version in pushed_versions(serving / "agnews").values()] == ["1", "2"]
+
+
+def test_a_number_that_is_spelled_otherwise_alone_is_named_as_well(serving):
+    shutil.copytree(serving / "agnews/2", serving / "agnews/03")
+    [(version, found)] = findings(serving).items()
+    assert version == ("agnews", 3)
+    assert found[0].startswith("'03' is a name for it too")
+    assert "not in the audit log" in found[1]
+
+
+def test_a_version_that_is_a_link_is_named_though_the_files_are_the_same(serving):
+    (serving / "agnews/2").rename(serving / "elsewhere")
+    (serving / "agnews/2").symlink_to(serving / "elsewhere")
+    [finding] = findings(serving)["agnews", 2]
+    assert finding == f"it is a link, to {serving / 'elsewhere'}, and no directory"
+
+
+@pytest.mark.parametrize("details", [{}, {"files": None}, {"files": "saved_model.pb"}, {"files": ["saved_model.pb"]}])
+def test_an_entry_without_fingerprints_is_a_finding(serving, details):
+    AuditLog(serving / "audit.jsonl").append(Entry("push", "agnews", 2, details=details))
+    assert findings(serving) == {("agnews", 2): ("the entry of its push holds no fingerprints of files",)}
+
+
+def forbidden(function, path):
+    """The function of a user who may not read a path; the superuser, who may run these tests, reads everything."""
+
+    def asked(given):
+        if given == path:
+            raise PermissionError(13, "Permission denied", str(given))
+        return function(given)
+
+    return asked
+
+
+def test_a_version_that_may_not_be_read_is_a_finding_and_the_others_are_checked(serving, monkeypatch):
+    (serving / "agnews/1/saved_model.pb").write_bytes(b"Graph")
+    version = serving / "agnews/2"
+    monkeypatch.setattr("serving.integrity.manifest", forbidden(manifest, version))
+    assert findings(serving) == {
+        ("agnews", 1): ("differs: saved_model.pb",),
+        ("agnews", 2): (f"cannot be read: {version}: Permission denied",),
+    }
+
+
+def test_a_directory_of_versions_that_may_not_be_listed_is_named(serving, monkeypatch):
+    directory = serving / "agnews"
+    monkeypatch.setattr("serving.integrity.named_versions", forbidden(named_versions, directory))
+    with pytest.raises(AuditError, match=f"{directory}: Permission denied; who verifies must be able to read it"):
+        findings(serving)

@@ -51,6 +51,13 @@ def agnews(*arguments):
     return ended.output
 
 
+def test_control_characters_in_a_reason_or_a_name_do_not_reach_the_terminal(place):
+    agnews("approve", "1", "--by", "bob\x1b[2J@here", "--reason", "a\x1b[2Jb\rc")
+    listed = agnews("approvals")
+    assert "\x1b" not in listed
+    assert "a\N{REPLACEMENT CHARACTER}[2Jb\N{REPLACEMENT CHARACTER}c" in listed
+
+
 def test_a_request_is_listed_until_it_is_decided(place):
     assert re.search(r"^1 .* ann@here +pending ", agnews("approvals"), re.MULTILINE)
     shown = agnews("approve", "1", "--reason", "[better]")

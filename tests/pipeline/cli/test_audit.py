@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -125,10 +126,47 @@ def test_verify_of_a_serving_directory_names_version_and_file_and_fails(place):
     assert "agnews/1: as it was pushed" in ended.output
 
 
+def test_verify_tells_what_servers_load_from_elsewhere_and_does_not_fail_for_it(place):
+    config = place / "serving_model/models.config"
+    config.write_text('model_config_list { config { name: "agnews" base_path: "/models/agnews" } }')
+    assert "note: models.config loads agnews from /models/agnews; that is not" in agnews("verify", "serving_model")
+    config.write_text("model_config {")
+    assert "models.config: not a model config file" in agnews("verify", "serving_model")
+
+
+@pytest.mark.parametrize("sign", ["\x1b[2J", "\n  agnews 2: ", "\udcff"])
+def test_a_files_name_neither_steers_the_terminal_nor_hides_a_finding(place, sign):
+    (place / f"serving_model/agnews/2/{sign}.so").touch()
+    ended = CliRunner().invoke(cli, ["verify", "serving_model"])
+    assert isinstance(ended.exception, AuditError)
+    for told in (ended.output.splitlines(), str(ended.exception).splitlines()):
+        [line] = [line for line in told if "extra: " in line]
+        assert line.endswith(".so")
+        assert line.isprintable()
+
+
 def test_fingerprints_of_a_log_that_was_tampered_with_prove_nothing(place):
     path = place / "serving_model/audit.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"version": 1', b'"version": 3'))
     with pytest.raises(AuditError, match="audit log: line 2 does not follow"):
+        agnews("verify", "serving_model")
+
+
+def test_a_copy_of_the_log_does_for_verify_without_the_piece_that_was_set_aside_beside_the_log(place):
+    log = AuditLog(place / "serving_model/audit.jsonl")
+    with open(log.path, "ab") as file:
+        file.write(b"half of a li")
+    log.append(Entry("prune", "agnews", 9))
+    agnews("verify", "serving_model")
+    copy = place / "kept/copy.jsonl"
+    copy.parent.mkdir()
+    shutil.copy(log.path, copy)
+    shown = agnews("verify", "serving_model", "--log", str(copy))
+    assert "agnews/2: as it was pushed" in shown
+    assert "note: line 3 tells of a piece set aside in audit.jsonl.torn-" in shown
+    [piece] = log.path.parent.glob("*.torn-*")
+    piece.unlink()
+    with pytest.raises(AuditError, match="audit log: line 3 tells of a piece set aside"):
         agnews("verify", "serving_model")
 
 

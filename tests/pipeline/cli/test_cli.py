@@ -50,6 +50,18 @@ def test_every_command_finds_tensorflows_log_level_set_unless_the_user_set_it(mo
     assert capsys.readouterr().out.strip() == seen
 
 
+def test_a_mistakes_message_does_not_steer_the_terminal(monkeypatch, capsys):
+    def fails():
+        raise AgNewsError("no file a\x1b[2J\udcff\n  second line")
+
+    monkeypatch.setattr(sys, "argv", ["agnews"])
+    with pytest.raises(SystemExit):
+        main(click.command()(fails))
+    assert capsys.readouterr().err.endswith(
+        "no file a\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}\n  second line\n"
+    )
+
+
 def agnews(*arguments, cwd):
     command = [sys.executable, "-m", "pipeline", *arguments]
     return subprocess.run(

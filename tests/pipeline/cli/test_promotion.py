@@ -49,6 +49,17 @@ def test_versions_shows_what_is_in_production_and_who_changed_it(place):
     )
 
 
+def test_control_characters_in_a_reason_or_a_label_do_not_reach_the_terminal(place):
+    (place / "serving_model/models.config").write_text(
+        "model_config_list { config { name: 'agnews' base_path: '/models/agnews\\033[2J' "
+        "version_labels { key: '[b]\\033[2J' value: 3 } } }"
+    )
+    agnews("promote", "3", "--label", "stable", "--reason", "a\x1b[2Jb")
+    shown = agnews("promote", "3", "--label", "stable") + agnews("versions")
+    assert "\x1b" not in shown
+    assert "[b]\N{REPLACEMENT CHARACTER}[2J" in shown
+
+
 def test_without_a_models_config_no_version_is_said_to_be_in_production(place):
     shown = lines(agnews("versions"))
     assert "in production" not in " ".join(shown)
@@ -124,6 +135,7 @@ def test_a_promotion_says_what_it_did_and_who_answers_requests_without_a_label(p
     assert "stable went from no version to 1; recorded as 1, by " in shown
     assert "labels: stable 1; loaded: 1" in shown
     assert "models.config follow at their next look" in shown
+    assert "models.config loads" not in shown
     shown = agnews("promote", "2", "--label", "canary", "--poll-seconds", "0")
     assert "canary went from no version to 2" in shown
     assert "requests that name neither version nor label are answered by 2" in shown
@@ -136,6 +148,16 @@ def test_the_first_label_of_the_version_that_is_served_says_so(place):
         f'{place / "serving_model/agnews"}" model_version_policy {{ specific {{ versions: 1 }} }} }} }}'
     )
     assert "stable went from no label to 1;" in agnews("promote", "1", "--label", "stable")
+
+
+def test_a_promotion_tells_that_servers_load_the_model_from_elsewhere(place):
+    (place / "serving_model/models.config").write_text(
+        'model_config_list { config { name: "agnews" base_path: "/models/agnews" model_platform: "tensorflow" } }'
+    )
+    note = "note: models.config loads agnews from /models/agnews; that is not what was checked"
+    assert note in agnews("promote", "1", "--label", "stable")
+    assert note in agnews("promote", "1", "--label", "stable")
+    assert note in agnews("rollback", "--to", "2", "--poll-seconds", "0")
 
 
 def test_a_container_without_a_users_name_and_bytes_that_are_no_text_do_not_stand_in_the_way(place, monkeypatch):

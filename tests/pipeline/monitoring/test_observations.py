@@ -9,22 +9,26 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from components.model_card.exported_model import ExportedModel
+from pipeline.monitoring import monitor
 from pipeline.monitoring.observations import log_files, read_records, to_rows
+from pipeline.monitoring.page import write_report
 from schema.errors import DataError
 from schema.features import CLASS_NAMES
+from tests.pipeline.monitoring.conftest import NOW
 
 
-def served_log(texts, *, seconds=0, model="agnews", version=7, names=CLASS_NAMES):
+def served_log(texts, *, seconds=0, model="agnews", version=7, names=CLASS_NAMES, score=0.7, rate=0.0):
     """What TensorFlow Serving would log of a Predict request: the texts are in it."""
     log = prediction_log_pb2.PredictionLog()
     log.log_metadata.timestamp_secs = seconds
+    log.log_metadata.sampling_config.sampling_rate = rate
     request, response = log.predict_log.request, log.predict_log.response
     request.model_spec.name = model
     response.model_spec.version.value = version
     for index, name in enumerate(("title", "description")):
         request.inputs[name].CopyFrom(tf.make_tensor_proto([row[index] for row in texts]))
     response.outputs["classes"].CopyFrom(tf.make_tensor_proto([[name.encode() for name in names]] * len(texts)))
-    scores = np.float32([[0.7] + [0.1] * (len(names) - 1)] * len(texts))
+    scores = np.float32([[score] + [0.1] * (len(names) - 1)] * len(texts))
     response.outputs["probabilities"].CopyFrom(tf.make_tensor_proto(scores))
     return log
 
@@ -79,10 +83,49 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path):
     }
 
 
+LAST = 253_402_300_799
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"score": float("nan")}, "scores are no numbers"),
+        ({"score": float("inf")}, "scores are no numbers"),
+        ({"seconds": LAST + 1}, "no such time"),
+        ({"seconds": 2**63 - 1}, "no such time"),
+        ({"seconds": -1}, "no such time"),
+        ({"seconds": -(2**63)}, "no such time"),
+        ({"rate": float("nan")}, "sampling rate is no number"),
+    ],
+    ids=str,
+)
+def test_what_no_report_can_hold_is_left_out_and_the_rest_is_compared(settings, tmp_path, options, reason):
+    good = [served_log([("a", "b")], seconds=seconds) for seconds in (1, 1000, LAST)]
+    path = write(tmp_path / "log.tfrecord", [*good, served_log([("a", "b")], **options)])
+    report = monitor(settings, [path], None, version=None, now=NOW)
+    assert (report.records, report.skipped) == (3, {reason: 1})
+    write_report(report, tmp_path / "report")
+    assert "NaN" not in (tmp_path / "report/monitoring.json").read_text()
+
+
 def test_logs_without_an_answer_of_the_model_are_refused_with_what_they_hold(tmp_path):
     path = write(tmp_path / "log.tfrecord", [served_log([("a", "b")], model="other")])
     with pytest.raises(DataError, match=r"no answers of model 'agnews' in 1 files .*another model: 1"):
         read_records([path], "agnews")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    directory = tmp_path / "a.tfrecord"
+    directory.mkdir()
+    with pytest.raises(DataError, match=r"a\.tfrecord: Is a directory; name the files of the request log"):
+        read_records(log_files([tmp_path]), "agnews")
+
+    def failing(path):
+        raise tf.errors.UnavailableError(None, None, "the disk")
+
+    monkeypatch.setattr("pipeline.monitoring.observations.read_log", failing)
+    with pytest.raises(DataError, match=r"b\.tfrecord: UnavailableError; name the files"):
+        read_records([write(tmp_path / "b.tfrecord", [])], "agnews")
 
 
 def test_a_directory_stands_for_its_logs(tmp_path):

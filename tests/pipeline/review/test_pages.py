@@ -57,6 +57,35 @@ def test_a_served_file_that_was_changed_is_told_though_size_and_time_are_the_sam
         assert "Its files are not known to be those that were pushed: differs: saved_model.pb." in said
 
 
+def test_a_second_directory_for_the_served_number_is_told(tmp_path):
+    made = SimulatedStore(tmp_path, files=1, test_rows=8)
+    made.add_runs(1)
+    [version] = made.serve(tmp_path / "serving_model", 1)
+    with serving(settings_of(tmp_path)) as client:
+        shutil.copytree(tmp_path / f"serving_model/agnews/{version}", tmp_path / f"serving_model/agnews/0{version}")
+        assert f"'0{version}' is a name for it too" in text(client.get("/served"))
+
+
+def test_an_entry_of_a_push_that_lost_its_fingerprints_is_told(tmp_path):
+    made = SimulatedStore(tmp_path, files=1, test_rows=8)
+    made.add_runs(1)
+    made.serve(tmp_path / "serving_model", 1)
+    log = tmp_path / "serving_model/audit.jsonl"
+    log.write_text(log.read_text().replace('"files"', '"filed"'))
+    with serving(settings_of(tmp_path)) as client:
+        assert "the entry of its push holds no fingerprints of files" in text(client.get("/served"))
+
+
+def test_that_servers_load_the_model_from_elsewhere_is_told(tmp_path):
+    made = SimulatedStore(tmp_path, files=1, test_rows=8)
+    made.add_runs(1)
+    made.serve(tmp_path / "serving_model", 1)
+    config = tmp_path / "serving_model/models.config"
+    config.write_text('model_config_list { config { name: "agnews" base_path: "/models/agnews" } }')
+    with serving(settings_of(tmp_path)) as client:
+        assert "models.config loads agnews from /models/agnews; that is not what was" in text(client.get("/served"))
+
+
 def test_runs_are_listed_newest_first_and_by_whatever_heading(site):
     newest = rows(site.get("/runs"))
     assert [row.split()[0] for row in newest[:2]] == ["local-000011", "local-000010"]
@@ -365,4 +394,21 @@ def test_a_log_that_was_changed_is_told_on_the_page(decidable):
         decide(client, model)
         log = audit_log(settings).path
         log.write_text(log.read_text().replace("bob", "eve"))
+        assert "The audit log is not as it was written" in text(client.get(f"/models/{model}"))
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_log_that_was_changed_is_told_though_size_and_time_are_the_same(decidable, linked):
+    settings, model = decidable
+    log = audit_log(settings).path
+    if linked:
+        log.parent.mkdir(exist_ok=True)
+        log.symlink_to(log.with_name("kept.jsonl"))
+    with serving(settings) as client:
+        decide(client, model)
+        decide(client, model, decision="reject")
+        assert "the log is as it was written" in text(client.get(f"/models/{model}"))
+        before = log.stat()
+        log.write_text(log.read_text().replace("bob", "eve", 1))
+        os.utime(log, ns=(before.st_atime_ns, before.st_mtime_ns))
         assert "The audit log is not as it was written" in text(client.get(f"/models/{model}"))

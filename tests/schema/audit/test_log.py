@@ -134,6 +134,12 @@ def test_a_piece_that_was_set_aside_and_is_gone_is_told(log):
     assert "set aside" in problems(log, {})[0]
 
 
+@pytest.mark.parametrize("name", ["", None, "a\0b", "."])
+def test_an_entry_of_a_piece_with_a_name_that_none_can_have_is_told(log, name):
+    log.append(Entry("recover", details={"file": name, "sha256": "ab" * 32}))
+    assert "set aside" in problems(log, {})[0]
+
+
 def test_a_full_disk_leaves_no_half_entry(log, monkeypatch):
     log.append(Entry("push", "agnews", 1))
     original = os.write

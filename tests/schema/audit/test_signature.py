@@ -52,6 +52,13 @@ def test_without_a_signature_a_push_is_not_signed(signed, signature):
     assert signature_flaw(key, changed) == "not signed"
 
 
+@pytest.mark.parametrize("files", [None, 7, "saved_model.pb", [["saved_model.pb", "1"]]])
+def test_a_signature_over_no_files_is_none(signed, files):
+    entry, key = signed
+    changed = dataclasses.replace(entry, details={**entry.details, "files": files})
+    assert signature_flaw(key, changed) == "not signed"
+
+
 def pem(key, password=None):
     encryption = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving.promotion.config import Served, parse, replace, served_of, with_served
+from serving.promotion.config import Served, other_places, parse, replace, served_of, with_served
 
 
 def config_of(policy):
@@ -49,6 +49,23 @@ def test_what_is_written_is_what_is_read_whatever_the_directory_is_called(tmp_pa
     assert served_of(config, "agnews", []) == served
     assert config.model_config_list.config[0].base_path == str(path.with_name("agnews"))
     assert with_served(text, path, "agnews", served) == text
+
+
+@pytest.mark.parametrize("base_path", ["/models/agnews", "gs://bucket/agnews", "other/agnews", "{here}/other", ""])
+def test_a_model_that_is_loaded_from_elsewhere_is_told(tmp_path, base_path):
+    base_path = base_path.format(here=tmp_path)
+    text = f"model_config_list {{ config {{ name: 'agnews' base_path: '{base_path}' }} }}"
+    [note] = other_places(parse(text, tmp_path / "models.config"), tmp_path).values()
+    assert note.startswith(f"models.config loads agnews from {base_path}; that is not what was checked")
+
+
+@pytest.mark.parametrize("base_path", ["{here}/agnews", "{here}/x/../agnews/", "{here}/link", "agnews"])
+def test_the_same_directory_by_another_name_is_not(tmp_path, monkeypatch, base_path):
+    (tmp_path / "agnews").mkdir()
+    (tmp_path / "link").symlink_to("agnews")
+    monkeypatch.chdir(tmp_path)
+    text = f"model_config_list {{ config {{ name: 'agnews' base_path: '{base_path.format(here=tmp_path)}' }} }}"
+    assert other_places(parse(text, tmp_path / "models.config"), tmp_path) == {}
 
 
 def test_a_replaced_file_leaves_nothing_beside_it(tmp_path):

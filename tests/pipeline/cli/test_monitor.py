@@ -1,0 +1,35 @@
+"""`agnews monitor` where its files stand in the way; what it finds is tested beside `pipeline.monitoring`."""
+
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner
+from tensorflow_serving.apis import logging_pb2
+
+from pipeline.cli import cli
+from schema.errors import DataError
+from schema.features import CLASS_NAMES
+from serving.prediction_logs import LoggedText, without_texts
+
+
+@pytest.fixture
+def log(tmp_path, monkeypatch):
+    """A request log of one answer."""
+    monkeypatch.setenv("AGNEWS_PUSHER__DESTINATION", "serving_model")
+    monkeypatch.setenv("AGNEWS_PIPELINE__ROOT", "runs")
+    metadata = logging_pb2.LogMetadata(timestamp_secs=1000)
+    metadata.model_spec.name = "agnews"
+    metadata.model_spec.version.value = 3
+    answer = without_texts(metadata, [LoggedText(dict.fromkeys(CLASS_NAMES, 0.25), 9, None, 2, 0)])
+    with tf.io.TFRecordWriter(str(tmp_path / "log.tfrecord")) as writer:
+        writer.write(answer.SerializeToString())
+    return tmp_path / "log.tfrecord"
+
+
+def test_a_report_that_cannot_be_written_is_one_message_and_what_was_found_is_shown(log):
+    place = log / "reports"  # Below a file, where no directory can be.
+    ended = CliRunner().invoke(cli, ["monitor", str(log), "--set", f"monitoring.directory={place}"])
+    assert isinstance(ended.exception, DataError)
+    assert ended.exception.exit_code == 3
+    assert str(ended.exception).startswith(f"{place}")
+    assert "Not a directory; mend that, or set monitoring.directory" in str(ended.exception)
+    assert "agnews version 3: 1 texts in 1 logged requests" in ended.output

@@ -114,7 +114,13 @@ def launcher(tmp_path):
 
 
 def job_servers(launcher):
-    return [process for process in psutil.Process().children() if str(launcher) in process.cmdline()]
+    def is_one(process):
+        try:
+            return str(launcher) in process.cmdline()
+        except psutil.Error:  # It has just ended.
+            return False
+
+    return list(filter(is_one, psutil.Process().children()))
 
 
 @pytest.mark.parametrize("outcome", ["done", "failed"])

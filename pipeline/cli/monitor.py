@@ -9,6 +9,7 @@ import click
 
 from pipeline.alerts import Event, Kind
 from pipeline.cli.options import settings_options
+from pipeline.cli.outputs import writing
 from pipeline.cli.telling import tell
 from pipeline.settings_sources import Loaded
 from schema.errors import MonitoringAlert
@@ -46,8 +47,9 @@ def monitor(loaded: Loaded, logs: tuple[Path, ...], model: str | None, version: 
     last = next((found for kept in reversed(kept_reports(directory, report.version)) if (found := kept.read())), None)
     known = {alert.key for alert in last.alerts} if last else set()
     place = place_of(directory, report)
-    write_report(report, place)
-    remove_oldest(directory, settings.monitoring.kept_reports)
+    with writing("monitoring.directory", directory):
+        write_report(report, place)
+        remove_oldest(directory, settings.monitoring.kept_reports)
     _print(report)
     click.echo(f"report: {place / HTML_FILE}")
     if new := [str(alert) for alert in report.alerts if alert.key not in known]:

@@ -69,11 +69,18 @@ def agnews(*arguments, cwd):
         (["config", "check", "gone.yaml"], 2, "gone.yaml"),
         (["rn"], 2, "did you mean 'run'"),
         (["data", "sample", "--to", "."], 2, "exists"),
+        (["data", "sample", "--to", "file/x"], 2, "--to file/x: "),
+        (["data", "fetch", "--to", "file/x"], 2, "--to file/x: Not a directory"),
+        (["data", "describe", "--png", "gone/x.png"], 2, "--png gone/x.png: No such file or directory"),
+        (["data", "describe", "--png", "x.foo"], 2, "--png x.foo: the name must end in .png"),
+        (["run", "--set", "data.cache=file/x"], 2, "data.cache "),
         (["schema", "infer"], 5, "`agnews run` makes them"),
+        (["schema", "infer", "--output", "gone/x"], 2, "--output gone/x: No such file or directory"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_a_users_mistake_is_one_message_and_a_status_without_a_trace(tmp_path, arguments, status, message):
+    (tmp_path / "file").touch()
     ended = agnews(*arguments, cwd=tmp_path)
     assert ended.returncode == status, ended.stderr
     assert message in ended.stderr

@@ -10,7 +10,7 @@ import click
 from pipeline.alerts import Event, Kind
 from pipeline.cli.options import settings_options
 from pipeline.cli.telling import tell
-from pipeline.engine_check import check_engine
+from pipeline.engine_check import check_docker, check_engine
 from pipeline.runners.logs import logged_to
 from pipeline.settings_sources import Loaded
 from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, RunError
@@ -58,6 +58,7 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
         source = resolve_source(settings)
         source.check_span(settings.data.span)
         check_engine(settings.beam)
+        check_docker(settings.infra_validator)
         with logged_to(log, verbose=verbose) as terminal:
             console = Console(file=terminal, force_terminal=on_terminal)
             console.print(f"run {run_id}, data: {source.describe()}", highlight=False, soft_wrap=True)

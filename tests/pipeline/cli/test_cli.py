@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import pipeline
 from pipeline.cli import LOG_LEVEL, cli, main
-from schema.errors import AgNewsError
+from schema.errors import AgNewsError, SettingsError
 
 ROOT = str(Path(pipeline.__file__).parents[1])
 
@@ -85,6 +85,16 @@ def test_a_users_mistake_is_one_message_and_a_status_without_a_trace(tmp_path, a
     assert ended.returncode == status, ended.stderr
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_docker_is_looked_for_before_a_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("docker.utils.utils.DEFAULT_UNIX_SOCKET", f"http+unix://{tmp_path}/none.sock")
+    run("data", "sample", "--to", str(tmp_path / "sample"), "--rows", "40")
+    settings = ("infra_validator.platform=docker", f"pipeline.root={tmp_path}/runs")
+    ended = run("run", "--data", str(tmp_path / "sample"), *(word for one in settings for word in ("--set", one)))
+    assert isinstance(ended.exception, SettingsError)
+    assert "infra_validator.platform docker: Docker does not answer" in str(ended.exception)
+    assert [place.name for place in (tmp_path / "runs").iterdir()] == ["logs"]
 
 
 def test_every_exit_status_stands_once_in_the_operators_table():

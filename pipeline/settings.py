@@ -192,6 +192,22 @@ class TrainerSettings(Section):
             raise ValueError("bucket_boundaries must rise, without repeats")
         return self
 
+    def check_word_vectors(self) -> None:
+        """Looks whether a file of word vectors can be read; a URI is not looked at.
+
+        Raises:
+            SettingsError: it cannot.
+        """
+        if self.word_vectors in ("random", "learned") or "://" in self.word_vectors:
+            return
+        try:
+            open(self.word_vectors, "rb").close()
+        except OSError as error:
+            raise SettingsError(
+                f"trainer.word_vectors {self.word_vectors}: {error.strerror}; name a file that can be read, or set it "
+                "to random or learned"
+            ) from error
+
 
 class TunerSettings(Section):
     """The search for hyperparameters before training, off by default."""

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pipeline.settings import MetadataSettings, Settings
+from pipeline.settings import MetadataSettings, Settings, TrainerSettings
 from schema.errors import SettingsError
 
 SERVER = {"backend": "postgresql", "host": "db", "port": 5432, "database": "agnews", "user": "agnews"}
@@ -67,3 +67,11 @@ def test_the_secrets_of_alerts_are_not_shown():
     assert "hidden" not in repr(
         Settings.model_validate({"alerts": {"webhook_url": "hidden", "smtp_password": "hidden"}})
     )
+
+
+def test_a_file_of_word_vectors_is_looked_for_on_this_machine_alone(tmp_path):
+    (tmp_path / "vectors.vec").touch()
+    for place in ("random", "learned", str(tmp_path / "vectors.vec"), "gs://bucket/vectors.vec"):
+        TrainerSettings(word_vectors=place).check_word_vectors()
+    with pytest.raises(SettingsError, match=r"trainer\.word_vectors lerned: No such file .* or set it to random or"):
+        TrainerSettings(word_vectors="lerned").check_word_vectors()

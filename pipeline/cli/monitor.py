@@ -10,6 +10,7 @@ import click
 from pipeline.alerts import Event, Kind
 from pipeline.cli.options import settings_options
 from pipeline.cli.outputs import writing
+from pipeline.cli.quiet import quiet
 from pipeline.cli.telling import tell
 from pipeline.settings_sources import Loaded
 from schema.errors import MonitoringAlert
@@ -34,16 +35,17 @@ def monitor(loaded: Loaded, logs: tuple[Path, ...], model: str | None, version: 
 
     Exit status: 0 nothing changed; 11 there are alerts, which are printed; 3 the logs cannot be used.
     """
-    from pipeline.metadata_store import existing_store
-    from pipeline.monitoring import monitor as look
-    from pipeline.monitoring.kept import HTML_FILE, kept_reports, place_of, remove_oldest, reports_directory
-    from pipeline.monitoring.page import write_report
-
     settings = loaded.settings
     if model is not None:
         settings = settings.model_copy(update={"pusher": settings.pusher.model_copy(update={"model_name": model})})
-    directory = reports_directory(settings)
-    report = look(settings, logs, existing_store(settings), version=version, now=datetime.now(UTC))
+    with quiet():
+        from pipeline.metadata_store import existing_store
+        from pipeline.monitoring import monitor as look
+        from pipeline.monitoring.kept import HTML_FILE, kept_reports, place_of, remove_oldest, reports_directory
+        from pipeline.monitoring.page import write_report
+
+        directory = reports_directory(settings)
+        report = look(settings, logs, existing_store(settings), version=version, now=datetime.now(UTC))
     last = next((found for kept in reversed(kept_reports(directory, report.version)) if (found := kept.read())), None)
     known = {alert.key for alert in last.alerts} if last else set()
     place = place_of(directory, report)

@@ -91,6 +91,22 @@ def test_a_users_mistake_is_one_message_and_a_status_without_a_trace(tmp_path, a
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["kubeflow", "compile", "--profile", "kubeflow"], 0),
+        (["monitor", "file"], 3),
+        (["serve", "--port=70000", "--model_base_path=."], 2),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else None,
+)
+def test_what_tensorflow_says_of_itself_does_not_stand_beside_the_message(tmp_path, arguments, status):
+    (tmp_path / "file").touch()
+    ended = agnews(*arguments, cwd=tmp_path)
+    assert ended.returncode == status, ended.stderr
+    assert [line[:7] for line in ended.stderr.splitlines()] == ["Error: "] * (status > 0)
+
+
 def test_docker_is_looked_for_before_a_run(tmp_path, monkeypatch):
     monkeypatch.setattr("docker.utils.utils.DEFAULT_UNIX_SOCKET", f"http+unix://{tmp_path}/none.sock")
     run("data", "sample", "--to", str(tmp_path / "sample"), "--rows", "40")

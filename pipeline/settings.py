@@ -90,11 +90,11 @@ class DataSettings(Section):
     @field_validator("span", mode="before")
     @classmethod
     def _a_date_is_a_span(cls, span: Any) -> Any:
-        if isinstance(span, str):
+        if isinstance(span, str) and not span.isdecimal():
             try:
                 span = date.fromisoformat(span)
             except ValueError:
-                return span
+                raise ValueError("expected a number, or a date as YYYY-MM-DD") from None
         return span_of_date(span) if type(span) is date else span
 
     @model_validator(mode="after")

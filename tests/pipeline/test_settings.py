@@ -24,7 +24,7 @@ def test_local_places_are_absolute_and_remote_ones_stay():
         ({"data": {"train_pattern": "a.csv", "test_pattern": "b.csv"}}, "need path"),
         ({"data": {"span": 3}}, r"\{SPAN\}"),
         ({"data": {"window": 2}}, r"window needs a train_pattern that holds \{SPAN\}"),
-        ({"data": {"span": "2026-02-31"}}, "valid integer"),
+        ({"data": {"span": "2026-02-31"}}, "expected a number, or a date as YYYY-MM-DD"),
         ({"alerts": {"smtp_host": "mail"}}, "needs mail_from and mail_to"),
         ({"alerts": {"webhook_url": "a", "webhook_url_file": "b"}}, "exclude each other"),
         ({"alerts": {"events": ["success"]}}, "failed"),

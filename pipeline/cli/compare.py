@@ -11,7 +11,7 @@ from pipeline.cli.options import settings_options
 from pipeline.cli.outputs import make_directory, writing
 from pipeline.settings import TrainerSettings
 from pipeline.settings_sources import Loaded
-from schema.errors import AgNewsError, RunError
+from schema.errors import AgNewsError, SettingsError
 
 NETWORKS: tuple[str, ...] = get_args(TrainerSettings.model_fields["architecture"].annotation)
 _PLAIN_WIDTH = 200
@@ -71,7 +71,9 @@ def compare(
 
     settings = loaded.settings
     if "://" in settings.pipeline.root:
-        raise RunError(f"pipeline.root {settings.pipeline.root} is remote: to compare here set it to a local directory")
+        raise SettingsError(
+            f"pipeline.root {settings.pipeline.root} is remote: to compare here set it to a local directory"
+        )
     networks = networks or NETWORKS
     source = resolve_source(settings)
     root = settings.pipeline.make_root()

@@ -14,7 +14,7 @@ from pipeline.engine_check import check_docker, check_engine
 from pipeline.runners.logs import logged_to
 from pipeline.settings import Settings
 from pipeline.settings_sources import Loaded
-from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, RunError
+from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, SettingsError
 
 _PLAIN_WIDTH = 120
 
@@ -45,7 +45,7 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
             update={"pipeline": settings.pipeline.model_copy(update={"enable_cache": False})}
         )
     if "://" in settings.pipeline.root:
-        raise RunError(
+        raise SettingsError(
             f"pipeline.root {settings.pipeline.root} is remote: to run on this machine set it to a local directory"
         )
     root = settings.pipeline.make_root()

@@ -59,7 +59,9 @@ bench-review: default  ## Time the review site's pages over 2,000 simulated runs
 bench-scale: default  ## Run the data stages on 120,000 to 12 million rows on each engine; time and memory, plotted.
 	@PYTHONPATH=. .venv/bin/python -m benchmarks.scale $(ARGS)
 
-job-server-flink job-server-spark: job-server-%: .job_servers/%/job-server.jar  ## Build what Beam needs to run on Flink or Spark, with Maven.
+job-server-flink: .job_servers/flink/job-server.jar  ## Build what Beam needs to run on Flink, with Maven.
+
+job-server-spark: .job_servers/spark/job-server.jar  ## Build what Beam needs to run on Spark, with Maven.
 
 .job_servers/%/job-server.jar: scripts/job_server.xml
 	@command -v mvn >/dev/null && command -v java >/dev/null || \

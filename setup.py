@@ -43,6 +43,7 @@ setup(
         "cryptography",
         "pyyaml",
         "click",
+        "docker",
         "rich",
         "httpx",
         "tenacity",

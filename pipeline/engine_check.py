@@ -1,12 +1,15 @@
-"""What Flink and Spark need, looked for before a run begins: Beam would wait for minutes, or say it with a trace."""
+"""What Flink, Spark and Docker need, looked for before a run begins.
+
+Beam would wait for minutes, or say it with a trace; TFX's InfraValidator takes a missing Docker for the model's fault.
+"""
 
 import re
 import shutil
 import socket
 
 from pipeline.beam_options import beam_arguments
-from pipeline.settings import BeamSettings
-from schema.errors import RunError
+from pipeline.settings import BeamSettings, InfraValidatorSettings
+from schema.errors import RunError, SettingsError
 
 # Other masters, like local[2] or several hosts, are not one address.
 _ADDRESS = re.compile(r"(?:[a-z]+://)?([^:/,\[\]]+):(\d+)")
@@ -36,6 +39,27 @@ def check_engine(settings: BeamSettings) -> None:
         )
     if settings.master:
         _connect("master", settings.master, f"the {settings.runner} cluster")
+
+
+def check_docker(settings: InfraValidatorSettings) -> None:
+    """Looks whether Docker answers where the InfraValidator is to use it.
+
+    Raises:
+        SettingsError: it does not.
+    """
+    if settings.platform != "docker":
+        return
+    import docker
+
+    try:
+        # As TFX makes its own: at the default socket, whatever DOCKER_HOST says.
+        client = docker.DockerClient(timeout=_TIMEOUT_SECONDS)
+        client.close()
+    except docker.errors.DockerException as error:
+        raise SettingsError(
+            f"infra_validator.platform docker: Docker does not answer at its default socket ({error}): start Docker, "
+            "or set infra_validator.platform=process"
+        ) from error
 
 
 def _connect(setting: str, address: str, what: str) -> None:

@@ -90,11 +90,11 @@ class DataSettings(Section):
     @field_validator("span", mode="before")
     @classmethod
     def _a_date_is_a_span(cls, span: Any) -> Any:
-        if isinstance(span, str):
+        if isinstance(span, str) and not span.isdecimal():
             try:
                 span = date.fromisoformat(span)
             except ValueError:
-                return span
+                raise ValueError("expected a number, or a date as YYYY-MM-DD") from None
         return span_of_date(span) if type(span) is date else span
 
     @model_validator(mode="after")
@@ -191,6 +191,22 @@ class TrainerSettings(Section):
         if list(self.bucket_boundaries) != sorted(set(self.bucket_boundaries)):
             raise ValueError("bucket_boundaries must rise, without repeats")
         return self
+
+    def check_word_vectors(self) -> None:
+        """Looks whether a file of word vectors can be read; a URI is not looked at.
+
+        Raises:
+            SettingsError: it cannot.
+        """
+        if self.word_vectors in ("random", "learned") or "://" in self.word_vectors:
+            return
+        try:
+            open(self.word_vectors, "rb").close()
+        except OSError as error:
+            raise SettingsError(
+                f"trainer.word_vectors {self.word_vectors}: {error.strerror}; name a file that can be read, or set it "
+                "to random or learned"
+            ) from error
 
 
 class TunerSettings(Section):

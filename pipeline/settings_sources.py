@@ -113,8 +113,10 @@ def _file(path: Path | None) -> _Source:
         path = DEFAULT_FILE
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"settings file {path}: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"settings file {path}: {error.strerror}; name a file that can be read") from error
+    except ValueError as error:
+        raise SettingsError(f"settings file {path}: {error}; save it as UTF-8") from error
     return _flat(_parse(text, str(path)), str(path))
 
 
@@ -166,7 +168,14 @@ class _UniqueKeys(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
         return super().construct_mapping(node, deep)
 
+    def construct_yaml_timestamp(self, node):
+        try:
+            return super().construct_yaml_timestamp(node)
+        except ValueError:
+            return node.value  # The setting then says what it expects, and where.
 
+
+_UniqueKeys.add_constructor("tag:yaml.org,2002:timestamp", _UniqueKeys.construct_yaml_timestamp)
 _MERGE = "tag:yaml.org,2002:merge"
 
 

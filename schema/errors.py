@@ -16,7 +16,7 @@ class AgNewsError(Exception):
 
 
 class SettingsError(AgNewsError):
-    """A setting is unknown, of the wrong type, or cannot go with another one."""
+    """A setting or option is unknown, of the wrong type, cannot go with another one, or names what cannot be used."""
 
     exit_code = 2
 
@@ -44,7 +44,7 @@ class NothingToTrain(AgNewsError):
 
 
 class RunError(AgNewsError):
-    """A component failed, or another run holds the pipeline."""
+    """A component failed, another run holds the pipeline, or what a command needs is not there or does not answer."""
 
     exit_code = 5
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli.options import settings_options
+from pipeline.cli.outputs import make_directory
 from pipeline.cli.quiet import quiet
 from pipeline.engine_check import check_engine
 from pipeline.settings_sources import Loaded
@@ -30,6 +31,8 @@ def batch(loaded: Loaded, files: tuple[str, ...], output: str, model: str | None
     settings = loaded.settings
     model = model or str(last_pushed(Path(settings.pusher.destination) / settings.pusher.model_name))
     check_engine(settings.beam)
+    if "://" not in output:
+        make_directory("--to", Path(output).absolute().parent)
     click.echo(f"model: {model}")
     with quiet():
         from pipeline.beam_options import beam_arguments

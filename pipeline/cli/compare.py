@@ -8,9 +8,10 @@ from typing import get_args
 import click
 
 from pipeline.cli.options import settings_options
+from pipeline.cli.outputs import make_directory, writing
 from pipeline.settings import TrainerSettings
 from pipeline.settings_sources import Loaded
-from schema.errors import AgNewsError, RunError
+from schema.errors import AgNewsError, SettingsError
 
 NETWORKS: tuple[str, ...] = get_args(TrainerSettings.model_fields["architecture"].annotation)
 _PLAIN_WIDTH = 200
@@ -70,11 +71,14 @@ def compare(
 
     settings = loaded.settings
     if "://" in settings.pipeline.root:
-        raise RunError(f"pipeline.root {settings.pipeline.root} is remote: to compare here set it to a local directory")
+        raise SettingsError(
+            f"pipeline.root {settings.pipeline.root} is remote: to compare here set it to a local directory"
+        )
     networks = networks or NETWORKS
     source = resolve_source(settings)
     root = settings.pipeline.make_root()
     directory = directory or root / "comparison"
+    make_directory("--to", directory)  # Hours before it is needed.
     log = root / "logs" / f"{new_run_id()}.log"
     try:
         with logged_to(log, verbose=False) as terminal:
@@ -104,8 +108,8 @@ def compare(
     from pipeline.comparison.table import markdown, print_table, write_plot
 
     print_table(Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH), lines)
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "comparison.md").write_text(markdown(lines), encoding="utf-8")
-    for suffix in ("png", "svg"):
-        write_plot(lines, directory / f"comparison.{suffix}")
+    with writing("--to", directory):
+        (directory / "comparison.md").write_text(markdown(lines), encoding="utf-8")
+        for suffix in ("png", "svg"):
+            write_plot(lines, directory / f"comparison.{suffix}")
     click.echo(f"table and plot: {directory}/comparison.md, .png, .svg")

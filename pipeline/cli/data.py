@@ -8,6 +8,7 @@ from components.example_gen import download, sources
 from components.example_gen.sources import DataSource
 from components.example_gen.synthetic import write_synthetic
 from pipeline.cli.options import settings_options
+from pipeline.cli.outputs import check_file, writing
 from pipeline.settings import Settings
 from pipeline.settings_sources import Loaded
 from schema.features import TEST, TRAIN
@@ -25,8 +26,10 @@ def data() -> None:
 @settings_options
 def fetch(loaded: Loaded, directory: Path | None) -> None:
     """Download the public files; a broken download goes on where it stopped."""
+    option = "--to" if directory else "data.cache"
     directory = directory or Path(loaded.settings.data.cache) / "ag_news"
-    download_with_progress(directory)
+    with writing(option, directory):
+        download_with_progress(directory)
     click.echo(f"{directory}: {', '.join(download.MD5)} are complete, their checksums are right")
 
 
@@ -40,7 +43,8 @@ def sample(directory: Path, rows: int, seed: int) -> None:
     """Write a synthetic sample: news-like rows that this project makes up."""
     if directory.exists():
         raise click.BadParameter(f"{directory} exists: name a directory that is not there yet", param_hint="--to")
-    write_synthetic(directory, train_rows=rows, test_rows=rows // 4, seed=seed)
+    with writing("--to", directory):
+        write_synthetic(directory, train_rows=rows, test_rows=rows // 4, seed=seed)
     click.echo(f"{directory}: {rows} training and {rows // 4} test rows, synthetic")
 
 
@@ -51,9 +55,12 @@ def describe(loaded: Loaded, png: Path | None) -> None:
     """Count rows and classes, and plot text lengths and the most frequent words of each class."""
     from rich.console import Console
 
-    from pipeline.cli.data_plots import print_description, write_png
+    from pipeline.cli.data_plots import check_format, print_description, write_png
     from pipeline.describe import describe_files
 
+    if png:
+        check_format("--png", png)
+        check_file("--png", png)
     source = resolve_source(loaded.settings)
     click.echo(f"data: {source.describe()}")
     console = Console()
@@ -63,22 +70,25 @@ def describe(loaded: Loaded, png: Path | None) -> None:
             splits[name] = describe_files(source.files(pattern), max_chars=loaded.settings.data.max_chars)
     print_description(console, splits)
     if png:
-        write_png(splits, png, title=source.describe())
+        with writing("--png", png):
+            write_png(splits, png, title=source.describe())
         click.echo(f"plots: {png}")
 
 
 def resolve_source(settings: Settings) -> DataSource:
     """The data files that the settings and the environment lead to; downloads them where they are nowhere else."""
     data = settings.data
-    source = sources.resolve(
-        data.path,
-        data.train_pattern,
-        data.test_pattern,
-        cache=Path(data.cache),
-        synthetic_rows=data.synthetic_rows,
-        synthetic_seed=data.synthetic_seed,
-        download=download_with_progress,
-    )
+    cache = Path(data.cache)
+    with writing("data.cache", cache):
+        source = sources.resolve(
+            data.path,
+            data.train_pattern,
+            data.test_pattern,
+            cache=cache,
+            synthetic_rows=data.synthetic_rows,
+            synthetic_seed=data.synthetic_seed,
+            download=download_with_progress,
+        )
     if source.synthetic:
         click.secho(
             f"The public data cannot be downloaded here ({source.offline}): SYNTHETIC rows stand in. For the real "

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.describe import SplitDescription
+from schema.errors import SettingsError
 from schema.features import CLASS_NAMES, TRAIN
 
 _TOP_WORDS = 10
@@ -50,6 +51,18 @@ def _histogram(lengths: Sequence[int]) -> list[tuple[str, int]]:
     for length in lengths:
         counts[min(length // width, _TERMINAL_BINS - 1)] += 1
     return [(f"{index * width}–{(index + 1) * width - 1}", count) for index, count in enumerate(counts)]
+
+
+def check_format(option: str, path: Path) -> None:
+    """
+    Raises:
+        SettingsError: the name does not end in the format of a picture.
+    """
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    formats = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix.removeprefix(".").lower() not in formats:
+        raise SettingsError(f"{option} {path}: the name must end in .png, or in one of {', '.join(sorted(formats))}")
 
 
 def write_png(splits: dict[str, SplitDescription], path: Path, *, title: str) -> None:

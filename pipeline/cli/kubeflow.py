@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import settings_options
+from pipeline.cli.quiet import quiet
 from pipeline.settings_sources import Loaded
 from schema.errors import SettingsError
 
@@ -51,7 +52,10 @@ def submit(loaded: Loaded, parameters: tuple[str, ...]) -> None:
     """Compile the pipeline and start one run of it on kubeflow.host."""
     from pipeline.runners.kubeflow import client
 
-    started = client.submit(loaded.settings.kubeflow, _compiled(loaded), _named(parameters))
+    # Before the seconds that the compilation takes.
+    named = _named(parameters)
+    client.check_host(loaded.settings.kubeflow)
+    started = client.submit(loaded.settings.kubeflow, _compiled(loaded), named)
     click.echo(f"run {started.id}: {started.page}")
 
 
@@ -65,15 +69,20 @@ def schedule(loaded: Loaded, cron: str, name: str | None, parameters: tuple[str,
     from pipeline.runners.kubeflow import client
 
     settings = loaded.settings
-    named = name or settings.pipeline.name
-    started = client.schedule(settings.kubeflow, _compiled(loaded), cron, _named(parameters), named)
-    click.echo(f"schedule {named}, {cron}, {started.id}: {started.page}")
+    name = name or settings.pipeline.name
+    # Before the seconds that the compilation takes.
+    named = _named(parameters)
+    client.check_cron(cron)
+    client.check_host(settings.kubeflow)
+    started = client.schedule(settings.kubeflow, _compiled(loaded), cron, named, name)
+    click.echo(f"schedule {name}, {cron}, {started.id}: {started.page}")
 
 
 def _compiled(loaded: Loaded) -> "Compiled":
-    from pipeline.runners.kubeflow.compiler import compile_pipeline
+    with quiet():
+        from pipeline.runners.kubeflow.compiler import compile_pipeline
 
-    return compile_pipeline(loaded.settings)
+        return compile_pipeline(loaded.settings)
 
 
 def _named(parameters: Iterable[str]) -> dict[str, str]:

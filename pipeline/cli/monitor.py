@@ -9,9 +9,11 @@ import click
 
 from pipeline.alerts import Event, Kind
 from pipeline.cli.options import settings_options
+from pipeline.cli.outputs import writing
+from pipeline.cli.quiet import quiet
 from pipeline.cli.telling import tell
 from pipeline.settings_sources import Loaded
-from schema.errors import DataError, MonitoringAlert
+from schema.errors import MonitoringAlert
 
 if TYPE_CHECKING:
     from pipeline.monitoring import Report
@@ -31,31 +33,27 @@ def monitor(loaded: Loaded, logs: tuple[Path, ...], model: str | None, version: 
     monitoring.json, monitoring.html and monitoring.png to a new directory in monitoring.directory; agnews review shows
     them. What no report on the version told before is told by the alerts that are set up.
 
-    Exit status: 0 nothing changed; 11 there are alerts, which are printed; 3 the logs cannot be used, or no report can
+    Exit status: 0 nothing changed; 11 there are alerts, which are printed; 3 the logs cannot be used; 2 no report can
     be written.
     """
-    from pipeline.metadata_store import existing_store
-    from pipeline.monitoring import monitor as look
-    from pipeline.monitoring.kept import HTML_FILE, kept_reports, place_of, remove_oldest, reports_directory
-    from pipeline.monitoring.page import write_report
-
     settings = loaded.settings
     if model is not None:
         settings = settings.model_copy(update={"pusher": settings.pusher.model_copy(update={"model_name": model})})
-    directory = reports_directory(settings)
-    report = look(settings, logs, existing_store(settings), version=version, now=datetime.now(UTC))
+    with quiet():
+        from pipeline.metadata_store import existing_store
+        from pipeline.monitoring import monitor as look
+        from pipeline.monitoring.kept import HTML_FILE, kept_reports, place_of, remove_oldest, reports_directory
+        from pipeline.monitoring.page import write_report
+
+        directory = reports_directory(settings)
+        report = look(settings, logs, existing_store(settings), version=version, now=datetime.now(UTC))
     last = next((found for kept in reversed(kept_reports(directory, report.version)) if (found := kept.read())), None)
     known = {alert.key for alert in last.alerts} if last else set()
     place = place_of(directory, report)
     _print(report)
-    try:
+    with writing("monitoring.directory", directory):
         write_report(report, place)
         remove_oldest(directory, settings.monitoring.kept_reports)
-    except OSError as error:
-        raise DataError(
-            f"{error.filename or place}: {error.strerror}; mend that, or set monitoring.directory to a directory in "
-            "which reports can be written"
-        ) from error
     click.echo(f"report: {place / HTML_FILE}")
     if new := [str(alert) for alert in report.alerts if alert.key not in known]:
         event = Event(Kind.SHIFT, f"version {report.version}", "\n".join(new), str(place / HTML_FILE))

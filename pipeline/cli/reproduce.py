@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import settings_options
+from pipeline.cli.outputs import check_file, make_directory, writing
 from pipeline.settings_sources import Loaded
 from schema.errors import AgNewsError, ReproductionError
 
@@ -46,12 +47,15 @@ def reproduce(
     from pipeline.runners.display import PlainDisplay
     from pipeline.runners.logs import logged_to
 
+    if output is not None:
+        check_file("--output", output)
     with contextlib.ExitStack() as stack:
         if directory is None:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agnews-reproduce-")))
         elif directory.exists() and any(directory.iterdir()):
             raise ReproductionError(f"{directory} is not empty: name a new directory with --directory")
         directory = directory.absolute()
+        make_directory("--directory", directory)
         log = directory / "reproduce.log"
         terminal = stack.enter_context(logged_to(log, verbose=False))
         try:
@@ -61,9 +65,11 @@ def reproduce(
         except Exception as error:
             last = log.read_text(encoding="utf-8").splitlines()[-1:]
             raise ReproductionError(f"the training failed: {type(error).__name__}: {error} {last}") from error
-    if output is not None:
-        output.write_text(outcome.to_json(), encoding="utf-8")
+    # Whatever becomes of the file, what the training showed has then been told.
     _print(outcome)
+    if output is not None:
+        with writing("--output", output):
+            output.write_text(outcome.to_json(), encoding="utf-8")
     if not outcome.same:
         raise ReproductionError(f"model {outcome.model} came out different")
 

@@ -10,10 +10,11 @@ import click
 from pipeline.alerts import Event, Kind
 from pipeline.cli.options import settings_options
 from pipeline.cli.telling import tell
-from pipeline.engine_check import check_engine
+from pipeline.engine_check import check_docker, check_engine
 from pipeline.runners.logs import logged_to
+from pipeline.settings import Settings
 from pipeline.settings_sources import Loaded
-from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, RunError
+from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, SettingsError
 
 _PLAIN_WIDTH = 120
 
@@ -38,7 +39,6 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
     from pipeline.runners.display import LiveDisplay, PlainDisplay
     from pipeline.runners.run_id import new_run_id
     from pipeline.source_check import check_source
-    from schema.audit.signature import read_signing_key
 
     settings = loaded.settings
     if no_cache:
@@ -46,7 +46,7 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
             update={"pipeline": settings.pipeline.model_copy(update={"enable_cache": False})}
         )
     if "://" in settings.pipeline.root:
-        raise RunError(
+        raise SettingsError(
             f"pipeline.root {settings.pipeline.root} is remote: to run on this machine set it to a local directory"
         )
     root = settings.pipeline.make_root()
@@ -54,12 +54,12 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
     log = root / "logs" / f"{run_id}.log"
     on_terminal = sys.stdout.isatty() and not verbose
     try:
-        if settings.promotion.signing_key_file:
-            read_signing_key(Path(settings.promotion.signing_key_file))  # Hours before it is used.
+        _check_files(settings)
         source = resolve_source(settings)
         check_source(source, settings)
         source.check_span(settings.data.span)
         check_engine(settings.beam)
+        check_docker(settings.infra_validator)
         with logged_to(log, verbose=verbose) as terminal:
             console = Console(file=terminal, force_terminal=on_terminal)
             console.print(f"run {run_id}, data: {source.describe()}", highlight=False, soft_wrap=True)
@@ -97,6 +97,21 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
         click.echo(f"\nInterrupted; the next run goes on from the last finished component. The log is {log}", err=True)
         # Beam's and TensorFlow's threads may be in the middle of work that nobody waits for any more.
         _exit_at_once(130)
+
+
+def _check_files(settings: Settings) -> None:
+    """Reads, hours before they are used, the files that settings name.
+
+    Raises:
+        SettingsError: one cannot be read.
+    """
+    from schema.audit.signature import read_signing_key
+
+    if settings.promotion.signing_key_file:
+        read_signing_key(Path(settings.promotion.signing_key_file))
+    settings.trainer.check_word_vectors()
+    settings.alerts.read_webhook_url()
+    settings.alerts.read_smtp_password()
 
 
 def _exit_at_once(status: int) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli.options import settings_options
+from pipeline.cli.outputs import check_file, writing
 from pipeline.cli.quiet import quiet
 from pipeline.settings_sources import Loaded
 
@@ -27,6 +28,8 @@ def infer(loaded: Loaded, output: Path | None) -> None:
     """
     from pipeline.metadata_store import connection_config
 
+    if output:
+        check_file("--output", output)
     with quiet():
         from pipeline.schema_difference import infer_from_latest_statistics
 
@@ -35,5 +38,6 @@ def infer(loaded: Loaded, output: Path | None) -> None:
     for line in difference:
         click.secho(line, fg={"-": "red", "+": "green"}.get(line[:1]))
     if output:
-        output.write_text(inferred, encoding="utf-8")
+        with writing("--output", output):
+            output.write_text(inferred, encoding="utf-8")
         click.echo(f"inferred schema: {output}")

@@ -2,6 +2,7 @@
 
 import click
 
+from pipeline.cli.quiet import quiet
 from serving.server import Flags, run, server_flags
 
 
@@ -16,4 +17,6 @@ def serve(flags: Flags) -> None:
     prints one line of JSON with its ports. Flags of the real server that make no difference here are accepted with a
     warning.
     """
+    with quiet():
+        import serving.server.server  # noqa: F401  # What it imports has remarks; the server's own log comes after them.
     run(flags)

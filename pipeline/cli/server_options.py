@@ -11,6 +11,7 @@ import click
 _PEM = click.Path(path_type=Path, dir_okay=False)
 # An IPv6 address has colons of its own and stands in brackets.
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.%\w]+\]|[^:\[\]/]+):\d+|unix:.+")
+_LAST_PORT = 65535
 
 
 class ServerAddress(click.ParamType):
@@ -21,6 +22,9 @@ class ServerAddress(click.ParamType):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if not _ADDRESS.fullmatch(value):
             self.fail(f"{value!r}: expected HOST:PORT, with an IPv6 address [ADDRESS]:PORT, or unix:PATH", param, ctx)
+        if not value.startswith("unix:") and int(value.rpartition(":")[2]) > _LAST_PORT:
+            # gRPC would ask another one: it takes the number modulo 65,536.
+            self.fail(f"{value!r}: a port is a number up to {_LAST_PORT}", param, ctx)
         return value
 
 

@@ -1,9 +1,13 @@
+import http.server
+import json
 import socket
+import socketserver
+import threading
 
 import pytest
 
-from pipeline.engine_check import check_engine
-from pipeline.settings import BeamSettings
+from pipeline.engine_check import check_docker, check_engine
+from pipeline.settings import BeamSettings, InfraValidatorSettings
 from schema.errors import RunError, SettingsError
 
 
@@ -83,3 +87,28 @@ def test_a_running_job_server_needs_neither_java_nor_a_cluster_in_reach(monkeypa
     check_engine(BeamSettings(job_endpoint=f"127.0.0.1:{there}", **settings))
     with pytest.raises(RunError, match=r"beam\.job_endpoint 127\.0\.0\.1:\d+: a job server does not answer"):
         check_engine(BeamSettings(job_endpoint=f"127.0.0.1:{away}", **settings))
+
+
+class _Docker(http.server.BaseHTTPRequestHandler):
+    """Says which version of Docker's API it is, which a client asks first."""
+
+    def do_GET(self):
+        body = json.dumps({"ApiVersion": "1.47"}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_docker_is_asked_only_where_the_infra_validator_uses_it(tmp_path, monkeypatch):
+    # The socket that Docker's own client, and with it TFX, takes.
+    monkeypatch.setattr("docker.utils.utils.DEFAULT_UNIX_SOCKET", f"http+unix://{tmp_path}/docker.sock")
+    check_docker(InfraValidatorSettings())
+    with pytest.raises(SettingsError, match=r"start Docker, or set infra_validator\.platform=process"):
+        check_docker(InfraValidatorSettings(platform="docker"))
+    with socketserver.UnixStreamServer(f"{tmp_path}/docker.sock", _Docker) as server:
+        threading.Thread(target=server.handle_request).start()
+        check_docker(InfraValidatorSettings(platform="docker"))

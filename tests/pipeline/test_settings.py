@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pipeline.settings import MetadataSettings, Settings
+from pipeline.settings import MetadataSettings, Settings, TrainerSettings
 from schema.errors import SettingsError
 
 SERVER = {"backend": "postgresql", "host": "db", "port": 5432, "database": "agnews", "user": "agnews"}
@@ -24,7 +24,7 @@ def test_local_places_are_absolute_and_remote_ones_stay():
         ({"data": {"train_pattern": "a.csv", "test_pattern": "b.csv"}}, "need path"),
         ({"data": {"span": 3}}, r"\{SPAN\}"),
         ({"data": {"window": 2}}, r"window needs a train_pattern that holds \{SPAN\}"),
-        ({"data": {"span": "2026-02-31"}}, "valid integer"),
+        ({"data": {"span": "2026-02-31"}}, "expected a number, or a date as YYYY-MM-DD"),
         ({"alerts": {"smtp_host": "mail"}}, "needs mail_from and mail_to"),
         ({"alerts": {"webhook_url": "a", "webhook_url_file": "b"}}, "exclude each other"),
         ({"alerts": {"events": ["success"]}}, "failed"),
@@ -67,3 +67,11 @@ def test_the_secrets_of_alerts_are_not_shown():
     assert "hidden" not in repr(
         Settings.model_validate({"alerts": {"webhook_url": "hidden", "smtp_password": "hidden"}})
     )
+
+
+def test_a_file_of_word_vectors_is_looked_for_on_this_machine_alone(tmp_path):
+    (tmp_path / "vectors.vec").touch()
+    for place in ("random", "learned", str(tmp_path / "vectors.vec"), "gs://bucket/vectors.vec"):
+        TrainerSettings(word_vectors=place).check_word_vectors()
+    with pytest.raises(SettingsError, match=r"trainer\.word_vectors lerned: No such file .* or set it to random or"):
+        TrainerSettings(word_vectors="lerned").check_word_vectors()

@@ -79,11 +79,7 @@ def schedule(
         SettingsError: cron or a parameter is wrong, or no host is set.
         KubeflowError: the API does not answer, or refuses.
     """
-    if not cron.startswith("@") and len(cron.split()) != _CRON_FIELDS:
-        raise SettingsError(
-            f"--cron {cron!r} has {len(cron.split())} fields: Kubeflow takes six, seconds first, for instance "
-            "'0 30 4 * * *' for 4:30 UTC each day"
-        )
+    check_cron(cron)
     values = checked_parameters(compiled, parameters)
     with _client(settings) as client, _file(compiled) as path:
         experiment = client.create_experiment(settings.experiment, namespace=settings.namespace)
@@ -106,6 +102,27 @@ def schedule(
         for one in before:
             client.delete_recurring_run(one.recurring_run_id)
         return Started(made.recurring_run_id, f"{settings.host}/#/recurringrun/details/{made.recurring_run_id}")
+
+
+def check_cron(cron: str) -> None:
+    """
+    Raises:
+        SettingsError: it is no schedule that Kubeflow takes.
+    """
+    if not cron.startswith("@") and len(cron.split()) != _CRON_FIELDS:
+        raise SettingsError(
+            f"--cron {cron!r} has {len(cron.split())} fields: Kubeflow takes six, seconds first, for instance "
+            "'0 30 4 * * *' for 4:30 UTC each day"
+        )
+
+
+def check_host(settings: KubeflowSettings) -> None:
+    """
+    Raises:
+        SettingsError: no host is set.
+    """
+    if settings.host is None:
+        raise SettingsError("kubeflow.host is not set: name the address of the Kubeflow Pipelines API")
 
 
 def checked_parameters(compiled: Compiled, given: Mapping[str, str]) -> dict[str, Any]:
@@ -138,8 +155,7 @@ def checked_parameters(compiled: Compiled, given: Mapping[str, str]) -> dict[str
 def _client(settings: KubeflowSettings) -> Iterator[Any]:
     """kfp's client, whose failures are told by what can be done about them."""
     require_kfp()
-    if settings.host is None:
-        raise SettingsError("kubeflow.host is not set: name the address of the Kubeflow Pipelines API")
+    check_host(settings)
     token = _token(settings)
     # kfp's own client tries for half a minute before it says so.
     headers = {"Authorization": f"Bearer {token}"} if token else {}

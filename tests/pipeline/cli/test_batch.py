@@ -3,7 +3,7 @@ import json
 from click.testing import CliRunner
 
 from pipeline.cli import cli
-from schema.errors import DataError
+from schema.errors import DataError, SettingsError
 
 
 def run(*arguments):
@@ -29,3 +29,10 @@ def test_without_a_pushed_model_it_says_what_to_do(tmp_path):
     ended = run(tmp_path / "items.csv", "--to", tmp_path / "scored")
     assert isinstance(ended.exception, DataError)
     assert "no model has been pushed" in str(ended.exception)
+
+
+def test_a_place_that_cannot_be_written_is_told_without_a_run(tmp_path):
+    (tmp_path / "items.csv").write_text("title\noil\n")
+    ended = run(tmp_path / "items.csv", "--to", tmp_path / "items.csv/scored", "--model", tmp_path)
+    assert isinstance(ended.exception, SettingsError)
+    assert str(ended.exception).startswith(f"--to {tmp_path}/items.csv: ")

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 import pipeline
 from pipeline.cli import LOG_LEVEL, cli, main
-from schema.errors import AgNewsError
+from pipeline.settings_sources import profile_names
+from schema.errors import AgNewsError, SettingsError
 
 ROOT = str(Path(pipeline.__file__).parents[1])
 
@@ -75,21 +76,59 @@ def agnews(*arguments, cwd):
         (["run", "--set", "trainer.epocs=3"], 2, "did you mean 'trainer.epochs'"),
         (["run", "--set", "epochs"], 2, "expected KEY=VALUE"),
         (["run", "--data", "gone"], 3, "gone: no such directory"),
-        (["run", "--profile", "production"], 5, "set it to a local directory"),
+        (["run", "--profile", "production"], 2, "set it to a local directory"),
         (["run", "--span", "2026-03-01"], 2, "flag --span: data: span needs a train_pattern"),
-        (["run", "--span", "yesterday"], 2, "flag --span: data.span: "),
-        (["config", "check", "gone.yaml"], 2, "gone.yaml"),
+        (["run", "--span", "yesterday"], 2, "flag --span: data.span: expected a number, or a date as YYYY-MM-DD"),
+        (["run", "--span", "2026-13-40"], 2, "flag --span: data.span: expected a number, or a date as YYYY-MM-DD"),
+        (["config", "check", "gone.yaml"], 2, "gone.yaml: No such file or directory; name a file that can be read"),
         (["rn"], 2, "did you mean 'run'"),
         (["data", "sample", "--to", "."], 2, "exists"),
+        (["data", "sample", "--to", "file/x"], 2, "--to file/x: "),
+        (["data", "fetch", "--to", "file/x"], 2, "--to file/x: Not a directory"),
+        (["data", "describe", "--png", "gone/x.png"], 2, "--png gone/x.png: No such file or directory"),
+        (["data", "describe", "--png", "x.foo"], 2, "--png x.foo: the name must end in .png"),
+        (["run", "--set", "data.cache=file/x"], 2, "data.cache "),
+        (["run", "--set", "trainer.word_vectors=lerned"], 2, "trainer.word_vectors lerned: No such file"),
+        (["run", "--set", "alerts.webhook_url_file=gone"], 2, "Error: alerts.webhook_url_file: "),
+        (["run", "--set", "alerts.smtp_password_file=gone"], 2, "Error: alerts.smtp_password_file: "),
+        (["run", "--set", "promotion.signing_key_file=gone"], 2, "gone: No such file or directory; name a key file"),
         (["schema", "infer"], 5, "`agnews run` makes them"),
+        (["schema", "infer", "--output", "gone/x"], 2, "--output gone/x: No such file or directory"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_a_users_mistake_is_one_message_and_a_status_without_a_trace(tmp_path, arguments, status, message):
+    (tmp_path / "file").touch()
     ended = agnews(*arguments, cwd=tmp_path)
     assert ended.returncode == status, ended.stderr
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["kubeflow", "compile", "--profile", "kubeflow"], 0),
+        (["monitor", "file"], 3),
+        (["serve", "--port=70000", "--model_base_path=."], 2),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else None,
+)
+def test_what_tensorflow_says_of_itself_does_not_stand_beside_the_message(tmp_path, arguments, status):
+    (tmp_path / "file").touch()
+    ended = agnews(*arguments, cwd=tmp_path)
+    assert ended.returncode == status, ended.stderr
+    assert [line[:7] for line in ended.stderr.splitlines()] == ["Error: "] * (status > 0)
+
+
+def test_docker_is_looked_for_before_a_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("docker.utils.utils.DEFAULT_UNIX_SOCKET", f"http+unix://{tmp_path}/none.sock")
+    run("data", "sample", "--to", str(tmp_path / "sample"), "--rows", "40")
+    settings = ("infra_validator.platform=docker", f"pipeline.root={tmp_path}/runs")
+    ended = run("run", "--data", str(tmp_path / "sample"), *(word for one in settings for word in ("--set", one)))
+    assert isinstance(ended.exception, SettingsError)
+    assert "infra_validator.platform docker: Docker does not answer" in str(ended.exception)
+    assert [place.name for place in (tmp_path / "runs").iterdir()] == ["logs"]
 
 
 def test_every_exit_status_stands_once_in_the_operators_table():
@@ -102,6 +141,10 @@ def test_every_exit_status_stands_once_in_the_operators_table():
     listed = re.findall(r"^\| (\d+) \|", Path(ROOT, "docs/operations.md").read_text(), re.MULTILINE)
     assert len(listed) == len(set(listed))
     assert {kind.exit_code for kind in kinds()} | {130} == {int(status) for status in listed}
+
+
+def test_the_operators_page_lists_the_profiles():
+    assert f"`--profile {'|'.join(profile_names())}`" in Path(ROOT, "docs/operations.md").read_text()
 
 
 def test_config_show_says_where_each_value_comes_from():

@@ -3,7 +3,7 @@ from click.testing import CliRunner
 
 from pipeline.cli import cli
 from pipeline.cli.compare import NETWORKS
-from schema.errors import RunError, SettingsError
+from schema.errors import SettingsError
 
 
 def agnews(*arguments):
@@ -81,9 +81,17 @@ def test_a_wrong_variant_is_told_before_the_data_is_made(prepared):
     assert "prepare" not in prepared
 
 
+def test_a_place_that_cannot_be_written_is_told_before_the_data_is_made(prepared, tmp_path):
+    (tmp_path / "file").touch()
+    ended = agnews("--to", str(tmp_path / "file/to"), *prepared["root"])
+    assert isinstance(ended.exception, SettingsError)
+    assert f"--to {tmp_path}/file/to: Not a directory" in str(ended.exception)
+    assert "prepare" not in prepared
+
+
 def test_a_remote_root_is_refused(prepared):
     ended = agnews("--set", "pipeline.root=gs://bucket/runs", "--set", "metadata.backend=postgresql", *_DATABASE)
-    assert isinstance(ended.exception, RunError)
+    assert isinstance(ended.exception, SettingsError)
     assert "gs://bucket/runs is remote" in str(ended.exception)
 
 

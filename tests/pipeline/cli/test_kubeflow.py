@@ -1,3 +1,4 @@
+import pytest
 import yaml
 from click.testing import CliRunner
 
@@ -18,16 +19,26 @@ def test_compile_names_the_file_and_the_runtime_parameters(tmp_path):
     assert specification["pipelineInfo"]["name"] == "agnews"
 
 
-def test_a_parameter_without_a_value_is_refused():
-    refused = run("submit", "--profile", "kubeflow", "--param", "epochs").exception
-    assert isinstance(refused, SettingsError)
-    assert "expected NAME=VALUE" in str(refused)
+@pytest.fixture
+def not_compiled(monkeypatch):
+    monkeypatch.setattr("pipeline.runners.kubeflow.compiler.compile_pipeline", lambda settings: pytest.fail("compiled"))
 
 
-def test_a_run_needs_a_host():
-    refused = run("submit", "--profile", "kubeflow").exception
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["submit", "--param", "epochs"], "expected NAME=VALUE"),
+        (["submit"], "kubeflow.host is not set"),
+        (["schedule", "--cron", "@daily", "--param", "epochs"], "expected NAME=VALUE"),
+        (["schedule", "--cron", "30 4 * * *"], "has 5 fields"),
+        (["schedule", "--cron", "@daily"], "kubeflow.host is not set"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_what_the_arguments_alone_tell_is_told_before_anything_is_compiled(not_compiled, arguments, message):
+    refused = run(*arguments, "--profile", "kubeflow").exception
     assert isinstance(refused, SettingsError)
-    assert "kubeflow.host is not set" in str(refused)
+    assert message in str(refused)
 
 
 def test_on_the_default_profile_the_message_names_the_one_for_kubeflow(tmp_path):

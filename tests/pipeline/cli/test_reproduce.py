@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import cli
-from schema.errors import DataError, ReproductionError
+from schema.errors import DataError, ReproductionError, SettingsError
 
 
 @pytest.fixture
@@ -35,3 +35,18 @@ def test_a_model_that_is_not_there_and_a_store_that_is_not_there_are_named(agnew
     assert isinstance(ended.exception, ReproductionError)
     assert "no metadata store in" in str(ended.exception)
     assert not (tmp_path / "empty").exists()
+
+
+@pytest.mark.parametrize("option", ["--output", "--directory"])
+def test_a_place_that_cannot_be_written_is_told_before_the_model_is_looked_for(agnews, tmp_path, option):
+    (tmp_path / "file").touch()
+    ended = agnews(4711, option, tmp_path / "file/out")
+    assert isinstance(ended.exception, SettingsError)
+    assert str(ended.exception).startswith(f"{option} {tmp_path}/file/out: Not a directory")
+
+
+def test_a_file_that_cannot_be_written_in_the_end_does_not_cost_the_outcome(agnews, recorded):
+    ended = agnews(recorded.model_id, "--output", "/dev/full")
+    assert ended.output.rstrip().endswith("the same")
+    assert isinstance(ended.exception, SettingsError)
+    assert "--output /dev/full: No space left on device" in str(ended.exception)

@@ -22,6 +22,13 @@ def test_an_address_that_is_none_is_refused_with_the_right_form(command, address
     assert "expected HOST:PORT, with an IPv6 address [ADDRESS]:PORT" in ended.output
 
 
+@pytest.mark.parametrize("address", ["localhost:99999", "[::1]:65536"])
+def test_a_port_that_is_none_is_refused_where_grpc_would_ask_another(address):
+    ended = CliRunner().invoke(cli, ["classify", "oil", "--server", address])
+    assert ended.exit_code == 2
+    assert "a port is a number up to 65535" in ended.output
+
+
 @pytest.fixture
 def encrypted(tmp_path, monkeypatch):
     """A server that wants a client's certificate, and the options that give it; a version is pushed."""

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from pipeline.cli import cli
 from pipeline.monitoring import monitor
-from schema.errors import DataError, MonitoringAlert
+from schema.errors import DataError, MonitoringAlert, SettingsError
 from serving.client import Client, NewsItem
 from serving.server import Flags, ModelServer
 from tests.pipeline.conftest import TEXTS
@@ -50,6 +50,10 @@ def test_traffic_like_the_test_rows_is_as_before_and_other_texts_are_a_skew_that
     served(TEXTS * 30)
     ended = CliRunner().invoke(cli, ["monitor", str(tmp_path / "logs")])
     assert ended.exit_code == 0, ended.output
+    nowhere = f"monitoring.directory={recorded.model}/saved_model.pb"
+    refused = CliRunner().invoke(cli, ["monitor", str(tmp_path / "logs"), "--set", nowhere])
+    assert isinstance(refused.exception, SettingsError)
+    assert "saved_model.pb/agnews: Not a directory" in str(refused.exception)
     report = monitor(recorded.settings, [tmp_path / "logs"], recorded.store(), version=None, now=NOW)
     assert (report.version, report.model_id, report.rows) == (1795578266, recorded.model_id, 120)
     assert {(one.signal, one.against, one.reference_rows) for one in report.skew} == {

@@ -12,6 +12,8 @@ from schema.errors import RunError
 SQLITE_FILE = "metadata.sqlite"
 # Two that set up an empty database at once disturb each other; ML Metadata does not say which of its errors that is.
 _ATTEMPTS = 5
+# All that ML Metadata says of PostgreSQL; the server's answer goes to standard error.
+_NOT_CONNECTED = "connection pointer is NULL"
 
 
 def connection_config(settings: Settings) -> metadata_store_pb2.ConnectionConfig:
@@ -29,8 +31,8 @@ def connection_config(settings: Settings) -> metadata_store_pb2.ConnectionConfig
         config.postgresql.host = metadata.host
         config.postgresql.port = str(metadata.port)
         config.postgresql.dbname = metadata.database
-        config.postgresql.user = metadata.user
-        config.postgresql.password = metadata.read_password() or ""
+        config.postgresql.user = _quoted(metadata.user)
+        config.postgresql.password = _quoted(metadata.read_password())
     else:
         config.mysql.host = metadata.host
         config.mysql.port = metadata.port
@@ -38,6 +40,17 @@ def connection_config(settings: Settings) -> metadata_store_pb2.ConnectionConfig
         config.mysql.user = metadata.user
         config.mysql.password = metadata.read_password() or ""
     return config
+
+
+def _quoted(value: str | None) -> str:
+    """As libpq wants it: ML Metadata pastes it into a connection string, where a space would end it.
+
+    Not for the name of the database, which ML Metadata pastes into SQL as well.
+    """
+    if not value:
+        return ""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def open_store(connection: metadata_store_pb2.ConnectionConfig) -> MetadataStore:
@@ -56,9 +69,19 @@ def open_store(connection: metadata_store_pb2.ConnectionConfig) -> MetadataStore
         return attempts(MetadataStore, connection)
     except RuntimeError as error:
         raise RunError(
-            f"the metadata store cannot be opened: {_place(connection)}: {str(error).strip()}; mend it, "
+            f"the metadata store cannot be opened: {_place(connection)}: {_reason(error)}; mend it, "
             "or the settings metadata.* (`agnews config show`)"
         ) from error
+
+
+def _reason(error: RuntimeError) -> str:
+    """The error's text, or where it tells nothing, as for PostgreSQL, what it can mean."""
+    if _NOT_CONNECTED not in str(error):
+        return str(error).strip()
+    return (
+        "there is no server, or it refuses user, password or database (its answer stands in its own log, "
+        "and after 'PostgreSQL error' in that of a run)"
+    )
 
 
 def _place(connection: metadata_store_pb2.ConnectionConfig) -> str:
@@ -66,8 +89,8 @@ def _place(connection: metadata_store_pb2.ConnectionConfig) -> str:
     config = getattr(connection, kind)
     if kind == "sqlite":
         return config.filename_uri
-    database = config.dbname if kind == "postgresql" else config.database
-    return f"{kind} database {database!r} at {config.host}:{config.port} for user {config.user!r}"
+    database, user = (config.dbname, config.user) if kind == "postgresql" else (config.database, repr(config.user))
+    return f"{kind} database {database!r} at {config.host}:{config.port} for user {user}"
 
 
 def existing_store(settings: Settings) -> MetadataStore | None:

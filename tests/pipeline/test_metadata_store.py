@@ -25,9 +25,37 @@ def test_a_postgresql_server_gets_all_it_needs():
         "db",
         "5432",
         "agnews",
-        "me",
-        "secret",
+        "'me'",
+        "'secret'",
     )
+
+
+@pytest.fixture(scope="module")
+def at(postgresql):
+    """A function: the settings of an empty database on the real server."""
+    postgresql.create_database("at")
+
+    def at(user, password):
+        address = {"host": "127.0.0.1", "port": postgresql.port, "database": "at", "user": user}
+        return Settings.model_validate({"metadata": address | {"backend": "postgresql", "password": password}})
+
+    return at
+
+
+@pytest.mark.parametrize("text", ["two words", "back\\slash\\", "'leading", "it's", "a=b c\\'d'", "ungewöhnlich"])
+def test_any_user_and_password_reach_postgresql_as_they_are(postgresql, at, capfd, text):
+    postgresql.create_user(f"user {text}", text)
+    assert open_store(connection_config(at(f"user {text}", text))).get_artifact_types() is not None
+    assert "PostgreSQL error" not in capfd.readouterr().err
+
+
+def test_a_refused_password_is_a_message_of_what_to_look_at_and_no_part_of_it_is_in_the_output(at, capfd):
+    with pytest.raises(RunError, match=r"user 'agnews': there is no server, or it refuses user, password") as refused:
+        open_store(connection_config(at("agnews", "wrong password\\'s")))
+    assert "'PostgreSQL error'" in str(refused.value)
+    written = capfd.readouterr().err
+    assert "PostgreSQL error: FATAL:  password authentication failed" in written
+    assert not [word for word in ("wrong", "'s") if word in written + str(refused.value)]
 
 
 def test_a_mysql_server_gets_all_it_needs():
@@ -52,12 +80,12 @@ def test_an_artifact_comes_back_as_it_was_put(tmp_path):
     assert (got.uri, got.type_id) == ("here/7", kind)
 
 
-@pytest.mark.parametrize("backend", ["postgresql", "mysql"])
-def test_a_servers_password_comes_from_its_file(tmp_path, backend):
+@pytest.mark.parametrize(("backend", "password"), [("postgresql", "'from a file'"), ("mysql", "from a file")])
+def test_a_servers_password_comes_from_its_file(tmp_path, backend, password):
     (tmp_path / "password").write_text("from a file\nsecond line\n")
     metadata = SERVER | {"backend": backend, "password_file": tmp_path / "password"}
     config = connection_config(Settings.model_validate({"metadata": metadata}))
-    assert getattr(config, backend).password == "from a file"
+    assert getattr(config, backend).password == password
 
 
 @pytest.mark.parametrize("backend", ["postgresql", "mysql"])

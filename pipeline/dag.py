@@ -24,6 +24,7 @@ from pipeline.audit import audit_log
 from pipeline.beam_options import beam_arguments
 from pipeline.code_version import code_version
 from pipeline.history import History, MetadataHistory
+from pipeline.metadata_store import check_texts
 from pipeline.settings import InfraValidatorSettings, Settings
 from schema.features import SCHEMA_PATH, TEST, TRAIN, VAL
 
@@ -40,8 +41,13 @@ def create_pipeline(
         source: the data files, as `components.example_gen.sources.resolve` finds them.
         until: id of the last component, for the first part of the DAG alone.
         history: where earlier runs left what this one is compared with; None: in the metadata store.
+
+    Raises:
+        SettingsError: the metadata store cannot hold a setting.
     """
-    history = history or MetadataHistory(settings)
+    if history is None:
+        check_texts(settings, source)
+        history = MetadataHistory(settings)
     example_gen = AgNewsExampleGen(
         source,
         val_fraction=settings.data.val_fraction,

@@ -1,17 +1,21 @@
 """Where the ML Metadata store is, and how it is opened."""
 
+import json
 from pathlib import Path
 
 import tenacity
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 
+from components.example_gen.sources import ENVIRONMENT, DataSource
 from pipeline.settings import Settings
-from schema.errors import StoreError
+from schema.errors import SettingsError, StoreError
 
 SQLITE_FILE = "metadata.sqlite"
 # Two that set up an empty database at once disturb each other; ML Metadata does not say which of its errors that is.
 _ATTEMPTS = 5
+# All that ML Metadata says of PostgreSQL; the server's answer goes to standard error.
+_NOT_CONNECTED = "connection pointer is NULL"
 
 
 def connection_config(settings: Settings) -> metadata_store_pb2.ConnectionConfig:
@@ -29,8 +33,8 @@ def connection_config(settings: Settings) -> metadata_store_pb2.ConnectionConfig
         config.postgresql.host = metadata.host
         config.postgresql.port = str(metadata.port)
         config.postgresql.dbname = metadata.database
-        config.postgresql.user = metadata.user
-        config.postgresql.password = metadata.read_password() or ""
+        config.postgresql.user = _quoted(metadata.user)
+        config.postgresql.password = _quoted(metadata.read_password())
     else:
         config.mysql.host = metadata.host
         config.mysql.port = metadata.port
@@ -38,6 +42,50 @@ def connection_config(settings: Settings) -> metadata_store_pb2.ConnectionConfig
         config.mysql.user = metadata.user
         config.mysql.password = metadata.read_password() or ""
     return config
+
+
+def _quoted(value: str | None) -> str:
+    """As libpq wants it: ML Metadata pastes it into a connection string, where a space would end it.
+
+    Not for the name of the database, which ML Metadata pastes into SQL as well.
+    """
+    if not value:
+        return ""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def check_texts(settings: Settings, source: DataSource) -> None:
+    """Sees to it that the store can hold what a run writes of its settings; else a component ends with SQL's error.
+
+    ML Metadata writes no backslash into PostgreSQL (`components.evaluator_component`), and JSON escapes with them.
+
+    Raises:
+        SettingsError: it cannot; the message names the settings.
+    """
+    if settings.metadata.backend != "postgresql":
+        return
+    place = {"path": "data.path", ENVIRONMENT: ENVIRONMENT}.get(source.found_by, "data.cache")
+    in_json = {
+        place: source.base,
+        "data.train_pattern": source.train_pattern,
+        "data.test_pattern": source.test_pattern,
+        "pipeline.root": settings.pipeline.root,
+        "trainer.word_vectors": settings.trainer.word_vectors,
+        "pusher.destination": settings.pusher.destination,
+    }
+    as_they_are = {
+        "promotion.audit_log": settings.promotion.audit_log,
+        "promotion.signing_key_file": settings.promotion.signing_key_file,
+    }
+    refused = {key: text for key, text in in_json.items() if "\\" in json.dumps(text)}
+    refused |= {key: text for key, text in as_they_are.items() if text and "\\" in text}
+    if refused:
+        shown = ", ".join(f"{key} {text}" for key, text in refused.items())
+        raise SettingsError(
+            f"{shown}: ML Metadata fails to write this into PostgreSQL: name places of ASCII letters without quotation "
+            "marks and backslashes (a relative one counts with the working directory), or metadata.backend sqlite"
+        )
 
 
 def open_store(connection: metadata_store_pb2.ConnectionConfig) -> MetadataStore:
@@ -56,9 +104,19 @@ def open_store(connection: metadata_store_pb2.ConnectionConfig) -> MetadataStore
         return attempts(MetadataStore, connection)
     except RuntimeError as error:
         raise StoreError(
-            f"the metadata store cannot be opened: {_place(connection)}: {str(error).strip()}; mend it, "
+            f"the metadata store cannot be opened: {_place(connection)}: {_reason(error)}; mend it, "
             "or the settings metadata.* (`agnews config show`)"
         ) from error
+
+
+def _reason(error: RuntimeError) -> str:
+    """The error's text, or where it tells nothing, as for PostgreSQL, what it can mean."""
+    if _NOT_CONNECTED not in str(error):
+        return str(error).strip()
+    return (
+        "there is no server, or it refuses user, password or database (its answer stands in its own log, "
+        "and after 'PostgreSQL error' in that of a run)"
+    )
 
 
 def _place(connection: metadata_store_pb2.ConnectionConfig) -> str:
@@ -66,8 +124,8 @@ def _place(connection: metadata_store_pb2.ConnectionConfig) -> str:
     config = getattr(connection, kind)
     if kind == "sqlite":
         return config.filename_uri
-    database = config.dbname if kind == "postgresql" else config.database
-    return f"{kind} database {database!r} at {config.host}:{config.port} for user {config.user!r}"
+    database, user = (config.dbname, config.user) if kind == "postgresql" else (config.database, repr(config.user))
+    return f"{kind} database {database!r} at {config.host}:{config.port} for user {user}"
 
 
 def existing_store(settings: Settings) -> MetadataStore | None:

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -21,8 +22,12 @@ from schema.errors import SettingsError
 DEFAULT_FILE = Path("agnews.yaml")
 _PREFIX = "AGNEWS_"
 REVIEW_TOKEN = "AGNEWS_REVIEW_TOKEN"
-# They say who acts and who may, not what the pipeline does.
-_NO_SETTINGS = (IDENTITY, REVIEW_TOKEN)
+# They say who acts, who may, and what serving/deploy/compose.yaml mounts, not what the pipeline does.
+_NO_SETTINGS = (IDENTITY, REVIEW_TOKEN, "AGNEWS_SERVING")
+# What Kubernetes puts into the pods beside a Service named agnews or agnews-…; a setting has two underscores in a row.
+_OF_A_SERVICE = re.compile(
+    r"AGNEWS_(?!\w*__)(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(?==\w+://)|PORT_\d+_[A-Z]+(_(PROTO|PORT|ADDR))?)=.*"
+)
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,8 @@ def _environment(environ: Mapping[str, str]) -> _Source:
     values: _Source = {}
     for name, text in environ.items():
         if not name.upper().startswith(_PREFIX) or name.upper() in _NO_SETTINGS:
+            continue
+        if _OF_A_SERVICE.fullmatch(f"{name}={text}"):
             continue
         key = name[len(_PREFIX) :].lower().replace("__", ".")
         values[key] = (_value(key, text, name), f"environment {name}")

@@ -33,19 +33,24 @@ class Server:
         """Makes an empty database."""
         self._call("createdb", name)
 
+    def create_user(self, name: str, password: str) -> None:
+        """Makes a user who may do everything."""
+        literal = password.replace("'", "''")
+        self._call("psql", "postgres", "-c", f"CREATE ROLE \"{name}\" LOGIN SUPERUSER PASSWORD '{literal}'")
+
     def dump(self, name: str) -> str:
         """All that a database holds, as SQL."""
         return self._call("pg_dump", name)
 
-    def _call(self, tool: str, database: str) -> str:
-        command = [_tool(tool), "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, database]
+    def _call(self, tool: str, database: str, *arguments: str) -> str:
+        command = [_tool(tool), "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, *arguments, database]
         environment = os.environ | {"PGPASSWORD": self.password}
         return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
 
 
 def installed() -> bool:
     """Whether this machine has what a server needs."""
-    return all(_tool(name) for name in ("initdb", "pg_ctl", "createdb", "pg_dump"))
+    return all(_tool(name) for name in ("initdb", "pg_ctl", "createdb", "pg_dump", "psql"))
 
 
 @contextmanager

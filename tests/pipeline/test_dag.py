@@ -5,6 +5,7 @@ from tfx.dsl.compiler.compiler import Compiler
 from components.example_gen.sources import DataSource
 from pipeline.dag import create_pipeline
 from pipeline.settings import Settings
+from schema.errors import SettingsError
 
 SOURCE = DataSource("/data", "train.csv", "test.csv", "path")
 DATED = DataSource("/data", "{SPAN}/train.csv", "{SPAN}/test.csv", "path")
@@ -116,3 +117,10 @@ def test_a_warm_start_gives_the_trainer_a_base_model_and_changes_nothing_else(co
     assert producers(warm["Trainer"], "base_model") == [("BaseModelResolver", "model")]
     assert warm["Trainer"].inputs.inputs["base_model"].min_count == 0
     assert {name for name in cold if cold[name].parameters != warm[name].parameters} == set()
+
+
+def test_a_text_that_the_metadata_store_cannot_hold_is_refused_before_anything_runs(tmp_path):
+    server = {"backend": "postgresql", "host": "db", "port": 5432, "database": "agnews", "user": "me"}
+    settings = Settings.model_validate({"pipeline": {"root": str(tmp_path / "José")}, "metadata": server})
+    with pytest.raises(SettingsError, match=r"pipeline\.root .*/José: "):
+        create_pipeline(settings, SOURCE)

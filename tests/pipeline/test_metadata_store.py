@@ -2,7 +2,8 @@ import pytest
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
-from pipeline.metadata_store import connection_config, open_store
+from components.example_gen.sources import DataSource
+from pipeline.metadata_store import check_texts, connection_config, open_store
 from pipeline.settings import Settings
 from schema.errors import SettingsError, StoreError
 
@@ -25,9 +26,37 @@ def test_a_postgresql_server_gets_all_it_needs():
         "db",
         "5432",
         "agnews",
-        "me",
-        "secret",
+        "'me'",
+        "'secret'",
     )
+
+
+@pytest.fixture(scope="module")
+def at(postgresql):
+    """A function: the settings of an empty database on the real server."""
+    postgresql.create_database("at")
+
+    def at(user, password):
+        address = {"host": "127.0.0.1", "port": postgresql.port, "database": "at", "user": user}
+        return Settings.model_validate({"metadata": address | {"backend": "postgresql", "password": password}})
+
+    return at
+
+
+@pytest.mark.parametrize("text", ["two words", "back\\slash\\", "'leading", "it's", "a=b c\\'d'", "ungewöhnlich"])
+def test_any_user_and_password_reach_postgresql_as_they_are(postgresql, at, capfd, text):
+    postgresql.create_user(f"user {text}", text)
+    assert open_store(connection_config(at(f"user {text}", text))).get_artifact_types() is not None
+    assert "PostgreSQL error" not in capfd.readouterr().err
+
+
+def test_a_refused_password_is_a_message_of_what_to_look_at_and_no_part_of_it_is_in_the_output(at, capfd):
+    with pytest.raises(StoreError, match=r"user 'agnews': there is no server, or it refuses user, password") as refused:
+        open_store(connection_config(at("agnews", "wrong password\\'s")))
+    assert "'PostgreSQL error'" in str(refused.value)
+    written = capfd.readouterr().err
+    assert "PostgreSQL error: FATAL:  password authentication failed" in written
+    assert not [word for word in ("wrong", "'s") if word in written + str(refused.value)]
 
 
 def test_a_mysql_server_gets_all_it_needs():
@@ -52,12 +81,12 @@ def test_an_artifact_comes_back_as_it_was_put(tmp_path):
     assert (got.uri, got.type_id) == ("here/7", kind)
 
 
-@pytest.mark.parametrize("backend", ["postgresql", "mysql"])
-def test_a_servers_password_comes_from_its_file(tmp_path, backend):
+@pytest.mark.parametrize(("backend", "password"), [("postgresql", "'from a file'"), ("mysql", "from a file")])
+def test_a_servers_password_comes_from_its_file(tmp_path, backend, password):
     (tmp_path / "password").write_text("from a file\nsecond line\n")
     metadata = SERVER | {"backend": backend, "password_file": tmp_path / "password"}
     config = connection_config(Settings.model_validate({"metadata": metadata}))
-    assert getattr(config, backend).password == "from a file"
+    assert getattr(config, backend).password == password
 
 
 @pytest.mark.parametrize("backend", ["postgresql", "mysql"])
@@ -93,3 +122,42 @@ def test_a_file_that_is_no_database_is_named_and_left_as_it_is(tmp_path):
     with pytest.raises(StoreError, match=r"metadata.sqlite: .*not a database"):
         open_store(connection_config(Settings.model_validate({"pipeline": {"root": str(tmp_path)}})))
     assert (tmp_path / "metadata.sqlite").read_text() == "notes" * 100
+
+
+def on_postgresql(**sections):
+    return Settings.model_validate({"metadata": SERVER | {"backend": "postgresql"}} | sections)
+
+
+@pytest.mark.parametrize(
+    ("sections", "named"),
+    [
+        ({"pipeline": {"root": "/srv/José/runs"}}, "pipeline.root /srv/José/runs"),
+        ({"pusher": {"destination": '/srv/"new"'}}, 'pusher.destination /srv/"new"'),
+        ({"trainer": {"word_vectors": "a\\b"}}, "trainer.word_vectors a\\b"),
+        ({"promotion": {"audit_log": "/srv/a\\b"}}, "promotion.audit_log /srv/a\\b"),
+        ({"promotion": {"signing_key_file": "/srv/a\\b"}}, "promotion.signing_key_file /srv/a\\b"),
+    ],
+)
+def test_a_text_that_cannot_be_written_into_postgresql_is_named(sections, named):
+    source = DataSource("/data", "train.csv", "test.csv", "path")
+    with pytest.raises(SettingsError) as refused:
+        check_texts(on_postgresql(**sections), source)
+    assert str(refused.value).startswith(f"{named}: ML Metadata")
+    check_texts(Settings.model_validate(sections), source)
+
+
+@pytest.mark.parametrize(
+    ("found_by", "key"), [("path", "data.path"), ("AG_NEWS_DIR", "AG_NEWS_DIR"), ("synthetic", "data.cache")]
+)
+def test_where_the_rows_were_found_is_named_by_what_says_so(found_by, key):
+    with pytest.raises(SettingsError, match=rf"^{key} /José, data\.test_pattern é\.csv: "):
+        check_texts(on_postgresql(), DataSource("/José", "train.csv", "é.csv", found_by))
+
+
+def test_the_working_directory_counts_and_what_is_written_as_it_is_may_hold_any_letter(tmp_path, monkeypatch):
+    source = DataSource("/data", "train.csv", "test.csv", "path")
+    check_texts(on_postgresql(promotion={"audit_log": "/srv/José"}), source)
+    (tmp_path / "José").mkdir()
+    monkeypatch.chdir(tmp_path / "José")
+    with pytest.raises(SettingsError, match=r"pipeline\.root .*/José/runs: "):
+        check_texts(on_postgresql(pipeline={"root": "runs"}), source)

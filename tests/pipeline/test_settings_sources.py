@@ -33,9 +33,38 @@ def test_stronger_sources_win_one_after_the_other(file):
     assert epochs(config_file=path, environ=environ, flags=flags) == (7, "flag --set trainer.epochs")
 
 
-@pytest.mark.parametrize("name", ["AGNEWS_IDENTITY", "AGNEWS_REVIEW_TOKEN"])
-def test_who_acts_and_who_may_is_no_setting(name):
+@pytest.mark.parametrize("name", ["AGNEWS_IDENTITY", "AGNEWS_REVIEW_TOKEN", "AGNEWS_SERVING"])
+def test_who_acts_who_may_and_what_compose_mounts_is_no_setting(name):
     assert load(environ={name: "pipeline@cluster"}).settings == load(environ={}).settings
+
+
+@pytest.mark.parametrize("service", ["AGNEWS", "AGNEWS_METADATA"])
+def test_what_kubernetes_says_of_a_service_is_no_setting(service):
+    environ = {
+        "SERVICE_HOST": "10.0.0.7",
+        "SERVICE_PORT": "8501",
+        "SERVICE_PORT_REST": "8501",
+        "PORT": "tcp://10.0.0.7:8501",
+        "PORT_8501_TCP": "tcp://10.0.0.7:8501",
+        "PORT_8501_TCP_PROTO": "tcp",
+        "PORT_8501_TCP_PORT": "8501",
+        "PORT_8501_TCP_ADDR": "10.0.0.7",
+    }
+    assert load(environ={f"{service}_{name}": text for name, text in environ.items()}) == load(environ={})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("AGNEWS_TRAINER_EPOCHS", "3", r"unknown setting 'trainer_epochs'; did you mean 'trainer\.epochs'"),
+        ("AGNEWS_METADATA_PORT", "5432", r"unknown setting 'metadata_port'; did you mean 'metadata\.port'"),
+        ("AGNEWS_METADATA__PORT", "tcp://10.0.0.7:5432", r"metadata\.port: .*integer"),
+        ("AGNEWS_HOME", "/srv", r"unknown setting 'home'"),
+    ],
+)
+def test_a_setting_that_only_looks_like_it_is_told(name, text, message):
+    with pytest.raises(SettingsError, match=rf"environment {name}: {message}"):
+        load(environ={name: text})
 
 
 def test_a_settings_file_in_the_working_directory_is_found(tmp_path, monkeypatch):

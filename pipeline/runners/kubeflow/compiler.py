@@ -28,7 +28,7 @@ from pipeline.runners.kubeflow.specification import (
     platform_of,
 )
 from pipeline.runners.kubeflow.tasks import TRAINER
-from pipeline.settings import KubeflowSettings, Settings
+from pipeline.settings import BeamSettings, KubeflowSettings, Settings
 from schema.errors import RunError, SettingsError
 
 POD = ("python3", "-m", "pipeline.runners.kubeflow.pod")
@@ -107,6 +107,7 @@ def _check_settings(settings: Settings) -> None:
         raise SettingsError("data.window needs the metadata store, which pods cannot ask: leave it at 1")
     if settings.infra_validator.platform != "process":
         raise SettingsError("infra_validator.platform must be process: TFX cannot compile its own for Kubeflow")
+    _check_engine(settings.beam)
     places = {
         "pipeline.root": settings.pipeline.root,
         "data.path": settings.data.path,
@@ -125,6 +126,18 @@ def _check_settings(settings: Settings) -> None:
         raise SettingsError(
             f"{', '.join(local)} lie below kubeflow.mount_path, where nothing is mounted: set kubeflow.volume_claim"
         )
+
+
+def _check_engine(settings: BeamSettings) -> None:
+    """A pod has no job server to start, and Flink's and Spark's nodes cannot reach a worker in it."""
+    if settings.runner not in ("flink", "spark"):
+        return
+    for name, what in (("job_endpoint", "a job server"), ("worker_pool", "the workers beside the cluster's nodes")):
+        if getattr(settings, name) is None:
+            raise SettingsError(
+                f"beam.runner {settings.runner} needs beam.{name} on Kubeflow, the address of {what}: what this "
+                "machine would start is not in the pods"
+            )
 
 
 def _specification(settings: Settings) -> Document:

@@ -19,7 +19,7 @@ from typing import Any
 
 from pipeline.runners.kubeflow.tasks import FOUND_DATA
 from pipeline.runners.logs import FieldsFormatter
-from schema.errors import AgNewsError
+from schema.errors import AgNewsError, DataError
 
 # Where Kubeflow's launcher keeps the files of a store: backend/src/v2/component/launcher_v2.go of kubeflow/pipelines.
 # gs:// has none here: TFX and Beam read and write it themselves, on the workers of a cluster, too.
@@ -179,7 +179,8 @@ def ending_with_the_message() -> Iterator[None]:
         yield
     except AgNewsError as error:
         logging.getLogger(__name__).error(str(error))
-        sys.exit(error.exit_code)
+        # Kubeflow knows no pod that ended well and left nothing (NothingToTrain, 0): the next one would miss its input.
+        sys.exit(error.exit_code or DataError.exit_code)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 import importlib
 import itertools
 import json
+import sys
 
 import pytest
 import yaml
@@ -225,11 +226,22 @@ def test_with_places_in_an_object_store_no_volume_is_needed(settings_at):
         ({"trainer__warm_start": "true"}, "trainer.warm_start"),
         ({"data__train_pattern": "{SPAN}/a", "data__test_pattern": "{SPAN}/b", "data__window": "2"}, "data.window"),
         ({"infra_validator__platform": "kubernetes"}, "infra_validator.platform"),
+        ({"beam__runner": "flink"}, r"beam\.runner flink needs beam\.job_endpoint"),
+        ({"beam__runner": "spark", "beam__workers": "2"}, r"beam\.runner spark needs beam\.job_endpoint"),
+        ({"beam__runner": "flink", "beam__job_endpoint": "jobs:8099"}, r"needs beam\.worker_pool"),
     ],
 )
 def test_settings_that_cannot_go_with_pods_are_refused(compiled_for, flags, message):
     with pytest.raises(SettingsError, match=message):
         compiled_for(**flags)
+
+
+@pytest.mark.parametrize("runner", ["flink", "spark"])
+def test_an_engine_of_the_cluster_leaves_no_path_of_this_machine_in_the_file(compiled_for, runner):
+    addresses = {"beam__job_endpoint": "jobs:8099", "beam__worker_pool": "localhost:50000"}
+    compiled = compiled_for(beam__runner=runner, beam__workers="2", **addresses)
+    assert "--job_endpoint=jobs:8099" in container(compiled, "StatisticsGen")["args"]
+    assert not [word for word in (sys.prefix, "agnews-beam-worker", "job-server.jar") if word in compiled.text]
 
 
 def test_a_look_up_in_the_metadata_store_is_refused(compiled_for, monkeypatch):

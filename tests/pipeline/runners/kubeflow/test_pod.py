@@ -3,7 +3,7 @@ import json
 import pytest
 
 from pipeline.runners.kubeflow import find_data, pod
-from schema.errors import DataError
+from schema.errors import DataError, NothingToTrain
 
 DECLARED = {
     "artifacts": {
@@ -102,6 +102,13 @@ def test_a_users_error_ends_the_pod_with_its_message_and_status(caplog):
         raise DataError("there are no rows")
     assert end.value.code == 3
     assert "there are no rows" in caplog.text
+
+
+def test_an_empty_span_fails_the_pod_since_the_next_ones_would_miss_its_output(caplog):
+    with pytest.raises(SystemExit) as end, pod.ending_with_the_message():
+        raise NothingToTrain("the span is empty")
+    assert end.value.code == 3
+    assert "the span is empty" in caplog.text
 
 
 PATTERNS = json.dumps({"splits": [{"name": n, "pattern": f"{{SPAN}}/v{{VERSION}}/{n}.csv"} for n in ("train", "test")]})

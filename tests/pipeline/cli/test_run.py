@@ -1,0 +1,97 @@
+"""`agnews run` in a process of its own that serves a model, a job server and Beam's workers, and is ended."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import tensorflow as tf
+
+import pipeline
+from components.example_gen.synthetic import write_synthetic
+
+ROOT = str(Path(pipeline.__file__).parents[1])
+JAVA = f"""#!{sys.executable}
+import sys
+from concurrent import futures
+import grpc
+server = grpc.server(futures.ThreadPoolExecutor(1))
+server.add_insecure_port("localhost:" + sys.argv[sys.argv.index("--job-port") + 1])
+server.start()
+server.wait_for_termination()
+"""
+RUN = """
+import time
+from pathlib import Path
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from components.infra_validator.validate import Limits, _serving
+from pipeline.beam_options import beam_arguments
+from pipeline.cli import main
+from pipeline.job_servers import FlinkRunner
+from pipeline.runners import local
+from pipeline.settings import BeamSettings
+
+def hold(_):
+    Path("started").touch()
+    time.sleep(60)
+
+def run(*_):
+    options = ["--flink_job_server_jar=any.jar", "--flink_master=[local]", "--job_server_java_launcher=./java"]
+    FlinkRunner().default_job_server(PipelineOptions(options)).start()
+    with _serving("model", Limits(60.0, 4096, 0.0), time.monotonic() + 60):
+        with beam.Pipeline(options=PipelineOptions(beam_arguments(BeamSettings(workers=2)))) as two:
+            two | beam.Create([0]) | beam.Map(hold)
+
+local.run = run
+main()
+"""
+
+
+class Echo(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
+    def echo(self, inputs):
+        return {"outputs": inputs}
+
+
+@pytest.fixture
+def started(tmp_path):
+    """A run, and the processes that it has started."""
+    write_synthetic(tmp_path / "data", train_rows=40, test_rows=10, seed=7)
+    model = Echo()
+    tf.saved_model.save(model, str(tmp_path / "model"), signatures={"serving_default": model.echo})
+    (tmp_path / "java").write_text(JAVA)
+    (tmp_path / "java").chmod(0o755)
+    (tmp_path / "any.jar").touch()
+    command = [sys.executable, "-c", RUN, "run", "--data", "data"]
+    environment = os.environ | {"PYTHONPATH": ROOT}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment)
+    children = []
+    try:
+        while process.poll() is None and not (tmp_path / "started").exists():
+            time.sleep(0.1)
+        if process.poll() is None:
+            children = psutil.Process(process.pid).children(recursive=True)
+        yield process, children
+    finally:
+        for each in (process, *(child for child in children if child.is_running())):
+            each.kill()
+        process.wait()
+
+
+def test_a_run_that_is_terminated_ends_what_it_started_and_says_what_comes_next(started):
+    process, children = started
+    commands = [" ".join(child.cmdline()) for child in children]
+    for what in ("./java", "serving.server", "sdk_worker_main"):
+        assert [command for command in commands if what in command]
+    process.send_signal(signal.SIGTERM)
+    _, output = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert "Terminated; the next run goes on from the last finished component. The log is" in output
+    assert "Traceback" not in output
+    # Whoever inherits an ended process may take its time to notice.
+    assert [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []

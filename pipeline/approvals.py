@@ -98,6 +98,7 @@ class Approvals(ABC):
             ApprovalError: a name or a reason is missing, there is no such request, its files changed, or the rules do
                 not let `who` approve it.
             AuditError: the decision cannot be entered.
+            RunError: it was entered, and cannot be recorded: it does not count.
         """
         who, why = who.strip(), why.strip()
         if not person(who) or not why:
@@ -132,7 +133,11 @@ class Approvals(ABC):
         if not called:
             known = ", ".join(request.name for request in requests)
             known = known or "none; a run with promotion.require_approval makes one"
-            raise ApprovalError(f"no request for model {model}; there are: {known}")
+            settings = self._settings
+            raise ApprovalError(
+                f"no request for model {model}; there are: {known}; looked for those of pipeline.name "
+                f"{settings.pipeline.name} and pusher.model_name {settings.pusher.model_name}"
+            )
         if len({request.fingerprint for request in called}) > 1:
             names = ", ".join(request.fingerprint for request in called)
             raise ApprovalError(f"{model} may be each of {names}: give more digits")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import tenacity
+from ml_metadata.errors import AbortedError, StatusError
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 
@@ -59,6 +60,31 @@ def open_store(connection: metadata_store_pb2.ConnectionConfig) -> MetadataStore
             f"the metadata store cannot be opened: {_place(connection)}: {str(error).strip()}; mend it, "
             "or the settings metadata.* (`agnews config show`)"
         ) from error
+
+
+def refusal(error: StatusError) -> str:
+    """Why the store refused, and what to do about it."""
+    if isinstance(error, AbortedError):  # Its text is the whole record that could not be written.
+        return "another process holds it; wait for that one"
+    return f"{str(error).strip()}; mend it, or the settings metadata.*"
+
+
+def artifacts_of(store: MetadataStore, pipeline: str, kind: str) -> list[metadata_store_pb2.Artifact]:
+    """The artifacts of a type that a pipeline's resolvers find: put out by its executions, and live; oldest first.
+
+    Args:
+        store: the metadata store; others' pipelines may be in it, too.
+        pipeline: its name.
+        kind: the type's name.
+    """
+    context = store.get_context_by_type_and_name("pipeline", pipeline)
+    found = {one.id: one for one in store.get_artifacts_by_type(kind) if one.state == metadata_store_pb2.Artifact.LIVE}
+    if context is None or not found:
+        return []
+    own = {execution.id for execution in store.get_executions_by_context(context.id)}
+    events = [one for one in store.get_events_by_artifact_ids(list(found)) if one.execution_id in own]
+    made = {event.artifact_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT}
+    return [found[id_] for id_ in sorted(made)]
 
 
 def _place(connection: metadata_store_pb2.ConnectionConfig) -> str:

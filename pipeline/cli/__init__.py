@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from schema.errors import AgNewsError
+from schema.errors import AgNewsError, RunError
 
 # TensorFlow reads the one when it is first used, the other when it is imported.
 INTRA_OP_THREADS = "TF_NUM_INTRAOP_THREADS"
@@ -84,7 +84,23 @@ def main(command: click.Command = cli, name: str = "agnews") -> None:
     os.environ.setdefault(LOG_LEVEL, "2")
     try:
         command(prog_name=name)
-    except AgNewsError as error:
+    except Exception as error:
+        told = _users_error(error)
+        if told is None:
+            raise
         click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo(str(error), err=True)
-        sys.exit(error.exit_code)
+        click.echo(str(told), err=True)
+        sys.exit(told.exit_code)
+
+
+def _users_error(error: Exception) -> AgNewsError | None:
+    """What a user can do something about; None for a programming mistake."""
+    if isinstance(error, AgNewsError):
+        return error
+    # Where ML Metadata raised it, it was imported; to import it here would take each command a second.
+    metadata = sys.modules.get("ml_metadata.errors")
+    if metadata and isinstance(error, metadata.StatusError):
+        from pipeline.metadata_store import refusal
+
+        return RunError(f"the metadata store: {refusal(error)}, then repeat")
+    return None

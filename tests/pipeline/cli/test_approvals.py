@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 from click.testing import CliRunner
+from ml_metadata.errors import AbortedError
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
@@ -15,7 +16,7 @@ from pipeline.cli import cli
 from pipeline.metadata_store import connection_config
 from pipeline.settings import Settings
 from schema.audit import AuditLog, Entry, fingerprint
-from schema.errors import ApprovalError, AuditError
+from schema.errors import ApprovalError, AuditError, RunError
 
 
 @pytest.fixture
@@ -27,21 +28,27 @@ def place(tmp_path, monkeypatch):
     export = tmp_path / "model/Format-Serving"
     export.mkdir(parents=True)
     (export / "saved_model.pb").write_bytes(b"graph")
-    store = MetadataStore(connection_config(Settings.model_validate({"pipeline": {"root": "runs"}})))
+    store = stored()
     put(store, "Model", uri=str(tmp_path / "model"))
     request = {"model_id": 1, "wanted": 1, "fingerprint": fingerprint(files_of(str(export))), "author": "ann@here"}
     put(store, "AgNewsApprovalRequest", **request)
-    pipeline_type = store.put_context_type(mlmd.ContextType(name="pipeline"))
-    store.put_contexts([mlmd.Context(type_id=pipeline_type, name="agnews")])
     return tmp_path
 
 
-def put(store, kind, uri="", **properties):
+def stored():
+    return MetadataStore(connection_config(Settings.model_validate({"pipeline": {"root": "runs"}})))
+
+
+def put(store, kind, uri="", pipeline="agnews", **properties):
+    """An artifact as the output of an execution of a pipeline."""
     artifact = mlmd.Artifact(type_id=store.put_artifact_type(mlmd.ArtifactType(name=kind)), uri=uri)
     artifact.state = mlmd.Artifact.LIVE
     for name, value in properties.items():
         setattr(artifact.custom_properties[name], "int_value" if isinstance(value, int) else "string_value", value)
-    store.put_artifacts([artifact])
+    execution = mlmd.Execution(type_id=store.put_execution_type(mlmd.ExecutionType(name="any")))
+    context = mlmd.Context(type_id=store.put_context_type(mlmd.ContextType(name="pipeline")), name=pipeline)
+    made = [(artifact, mlmd.Event(type=mlmd.Event.OUTPUT))]
+    store.put_execution(execution, made, [context], reuse_context_if_already_exist=True)
 
 
 def agnews(*arguments):
@@ -95,6 +102,28 @@ def test_a_decision_that_the_rules_forbid_is_one_message_and_leaves_nothing(plac
     assert not (place / "serving_model/audit.jsonl").exists()
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_request_of_another_pipeline_in_the_same_store_is_neither_listed_nor_decided(place, known):
+    if known:
+        put(stored(), "Model", uri="other", pipeline="other")
+    assert "no model asks to be pushed" in agnews("approvals", "--set", "pipeline.name=other")
+    with pytest.raises(ApprovalError, match=r"no request for model 1; there are: none.*pipeline\.name other"):
+        agnews("reject", "1", "--reason", "bad rows", "--set", "pipeline.name=other")
+    assert not (place / "serving_model/audit.jsonl").exists()
+
+
+def test_a_decision_that_the_metadata_store_does_not_take_is_one_message(place, monkeypatch):
+    def held(*_, **__):
+        raise AbortedError("Cannot create node for type_id: 41")
+
+    monkeypatch.setattr(MetadataStore, "put_execution", held)
+    with pytest.raises(
+        RunError,
+        match=r"does not count, since it is not in the metadata store: another process holds it; .*decide again",
+    ):
+        agnews("approve", "1", "--reason", "good")
+
+
 def test_a_decision_needs_a_reason(place):
     assert "Missing option '--reason'" in CliRunner().invoke(cli, ["approve", "1"]).output
 
@@ -106,7 +135,7 @@ def test_without_requests_the_list_says_how_they_come_about(place):
 def test_a_decision_that_was_written_past_the_log_or_changed_in_the_store_is_found_by_verify(place):
     agnews("approve", "1", "--reason", "better")
     assert "1 entries, as they were written" in agnews("audit", "verify")
-    store = MetadataStore(connection_config(Settings.model_validate({"pipeline": {"root": "runs"}})))
+    store = stored()
     [decision] = store.get_artifacts_by_type("AgNewsApprovalDecision")
     noted = {name: getattr(value, value.WhichOneof("value")) for name, value in decision.custom_properties.items()}
     put(store, "AgNewsApprovalDecision", **noted | {"who": "cem%40here"})
@@ -162,7 +191,7 @@ def write_card(place):
     card.mkdir()
     for name in CARD:
         (card / name).write_text(f"{name}: recall 0.9")
-    store = MetadataStore(connection_config(Settings.model_validate({"pipeline": {"root": "runs"}})))
+    store = stored()
     put(store, "agnews.ModelCard", uri=str(card), model_id=1)
     return card
 
@@ -170,7 +199,7 @@ def write_card(place):
 def test_verify_tells_of_decisions_whose_receipts_name_another_log(place):
     agnews("approve", "1", "--reason", "better")
     assert "not checked" not in agnews("audit", "verify")
-    store = MetadataStore(connection_config(Settings.model_validate({"pipeline": {"root": "runs"}})))
+    store = stored()
     forged = {"fingerprint": "ab" * 32, "approved": 1, "who": "cem%40here", "audit": f"{'0' * 64} /tmp/%1Bmy%20log"}
     put(store, "AgNewsApprovalDecision", **forged)
     put(store, "AgNewsApprovalDecision", **forged)

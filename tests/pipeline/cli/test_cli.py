@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from ml_metadata.errors import AbortedError
 
 import pipeline
 from pipeline.cli import LOG_LEVEL, cli, main
@@ -48,6 +49,19 @@ def test_every_command_finds_tensorflows_log_level_set_unless_the_user_set_it(mo
     with pytest.raises(SystemExit):
         main(click.command()(lambda: click.echo(os.environ[LOG_LEVEL])))
     assert capsys.readouterr().out.strip() == seen
+
+
+def test_a_metadata_store_that_another_process_holds_is_one_message_without_a_trace(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["agnews"])
+
+    @click.command()
+    def command():
+        raise AbortedError("database is locked")
+
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 5
+    assert "the metadata store: another process holds it; wait for that one, then repeat" in capsys.readouterr().err
 
 
 def agnews(*arguments, cwd):

@@ -14,7 +14,7 @@ from components.approval.rules import may_approve
 from components.exports import files_of
 from pipeline.approved_cards import note_card
 from pipeline.settings import Settings
-from schema.audit import APPROVE, REJECT, AuditLog, Entry, fingerprint, person
+from schema.audit import APPROVE, DECIDED, REJECT, AuditLog, Entry, fingerprint, person
 from schema.errors import ApprovalError
 
 _DIGITS = 12
@@ -108,7 +108,8 @@ class Approvals(ABC):
         if approved:
             self._require_may_approve(request, who)
         decision = Decision(request.fingerprint, approved, who, now.isoformat(timespec="milliseconds"), why)
-        numbered = {} if request.model_id is None else {"model_id": request.model_id}
+        # Where there is a metadata store it has these as well; verify compares them.
+        stored = {} if request.model_id is None else {"model_id": request.model_id, DECIDED: decision.when}
         receipt = self._log.append(
             Entry(
                 APPROVE if approved else REJECT,
@@ -116,7 +117,7 @@ class Approvals(ABC):
                 fingerprint=request.fingerprint,
                 by=who,
                 why=why,
-                details=numbered | {"author": request.author} | note_card(request.card),
+                details=stored | {"author": request.author} | note_card(request.card),
             )
         )
         self._record(decision, request, receipt)

@@ -25,6 +25,8 @@ FIRST = "0" * 64
 """What stands for the line before the first one."""
 RECOVER = "recover"
 REQUEST, APPROVE, REJECT = "request", "approve", "reject"
+DECIDED = "decided"
+"""The decision's own time among the details of its entry, whose stamp is that of the writing."""
 _LOCK_SECONDS = 30.0
 _PENDING = ".pending"
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -73,7 +74,9 @@ def test_a_rejection_says_by_whom_and_stands_in_the_audit_log(place):
     [line] = AuditLog(place / "serving_model/audit.jsonl").lines()
     entry = line.entry
     assert (entry.action, entry.by, entry.who, entry.why) == ("reject", "cem@here", "bob@here", "bad rows")
-    assert entry.details == {"model_id": 1, "author": "ann@here"}
+    [decision] = stored().get_artifacts_by_type("AgNewsApprovalDecision")
+    decided = decision.custom_properties["when"].string_value
+    assert entry.details == {"model_id": 1, "author": "ann@here", "decided": decided}
 
 
 def test_one_of_two_approvals_leaves_it_pending(place):
@@ -148,6 +151,77 @@ def test_a_decision_that_was_written_past_the_log_or_changed_in_the_store_is_fou
         "bob@here",
         "bob@here",
     ]
+
+
+def change(decision, state=mlmd.Artifact.LIVE, **properties):
+    """Changes a decision as who can write the metadata store can, and not the log."""
+    decision.state = state
+    for name, value in properties.items():
+        decision.custom_properties[name].string_value = value
+    stored().put_artifacts([decision])
+
+
+def test_verify_finds_a_rejection_that_was_taken_out_of_the_metadata_store(place):
+    agnews("reject", "1", "--by", "cem@here", "--reason", "bad rows")
+    agnews("approve", "1", "--reason", "good")
+    assert "2 entries, as they were written" in agnews("audit", "verify")
+    rejection, _ = stored().get_artifacts_by_type("AgNewsApprovalDecision")
+    change(rejection, state=mlmd.Artifact.DELETED)
+    assert "approved" in agnews("approvals")
+    with pytest.raises(AuditError, match="line 1: that cem@here did reject model 1 does not count"):
+        agnews("audit", "verify")
+    agnews("reject", "1", "--by", "cem@here", "--reason", "bad rows, still")
+    assert "3 entries, as they were written" in agnews("audit", "verify")
+
+
+def test_verify_finds_a_decision_whose_time_was_changed_in_the_metadata_store(place):
+    agnews("approve", "1", "--reason", "good")
+    [decision] = stored().get_artifacts_by_type("AgNewsApprovalDecision")
+    change(decision, when="2030-01-02T03:04:05.678+00:00")
+    with pytest.raises(AuditError) as raised:
+        agnews("audit", "verify")
+    assert str(raised.value).splitlines()[1:] == [
+        f"  artifact {decision.id} of the metadata store: no entry says that bob@here did approve it then",
+        "  line 1: that bob@here did approve model 1 does not count: it is not in the metadata store like that; "
+        "decide again",
+    ]
+
+
+def test_verify_finds_an_old_approval_that_was_copied_behind_the_rejection(place):
+    agnews("approve", "1", "--reason", "good")
+    agnews("reject", "1", "--reason", "bad rows")
+    approval, _ = stored().get_artifacts_by_type("AgNewsApprovalDecision")
+    noted = {name: getattr(value, value.WhichOneof("value")) for name, value in approval.custom_properties.items()}
+    put(stored(), "AgNewsApprovalDecision", **noted)
+    assert "approved by bob@here" in agnews("approvals")
+    with pytest.raises(
+        AuditError, match="line 1: that bob@here did approve model 1 stands in the metadata store after"
+    ):
+        agnews("audit", "verify")
+
+
+@pytest.mark.parametrize("name", ["serving_model/audit.jsonl", "moved.jsonl"])
+def test_verify_accepts_entries_from_before_a_decisions_time_was_noted_and_a_log_that_was_moved(place, name):
+    agnews("approve", "1", "--reason", "good")
+    log = AuditLog(place / "serving_model/audit.jsonl")
+    [line] = log.lines()
+    log.path.unlink()
+    receipt = log.append(replace(line.entry, details={"model_id": 1, "author": "ann@here"}))
+    [decision] = stored().get_artifacts_by_type("AgNewsApprovalDecision")
+    change(decision, audit=receipt)
+    log.path.rename(place / name)
+    assert "as they were written" in agnews("audit", "verify", "--set", f"promotion.audit_log={name}")
+    change(decision, when="2030-01-02T03:04:05.678+00:00")
+    with pytest.raises(AuditError, match="did approve model 1 does not count"):
+        agnews("audit", "verify", "--set", f"promotion.audit_log={name}")
+
+
+def test_verify_misses_no_decisions_that_were_made_with_another_metadata_store(place):
+    agnews("approve", "1", "--reason", "good")
+    (place / "runs/metadata.sqlite").unlink()
+    assert "the metadata store is not there" in agnews("audit", "verify")
+    put(stored(), "AgNewsApprovalRequest", model_id=1, wanted=1, fingerprint="ab" * 32)
+    assert "1 entries, as they were written" in agnews("audit", "verify")
 
 
 def test_a_model_can_be_named_by_the_first_digits_of_its_fingerprint(place):

@@ -100,14 +100,14 @@ class AuditLog:
         return f"{written} {urllib.parse.quote(str(self.path))}"
 
     def require_writable(self) -> None:
-        """Makes the file.
+        """Makes the file, and takes the writers' lock as `append` does: that is a file of its own beside the log.
 
         Raises:
             AuditError: it cannot be written: what is about to be done could not be entered.
         """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            open(self.path, "ab").close()
+            with self._locked():
+                open(self.path, "ab").close()
         except OSError as error:
             raise self._unwritable(error) from error
 

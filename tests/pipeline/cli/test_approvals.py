@@ -127,6 +127,14 @@ def test_a_decision_that_the_metadata_store_does_not_take_is_one_message(place, 
         agnews("approve", "1", "--reason", "good")
 
 
+def test_an_approval_that_is_dated_in_the_future_is_listed_as_one_that_does_not_count(place):
+    [request] = json.loads(agnews("approvals", "--json"))
+    made = {"fingerprint": request["fingerprint"], "approved": 1, "who": "bob@here", "when": "2999-01-02T03:04+00:00"}
+    put(stored(), "AgNewsApprovalDecision", **made, why="good")
+    listed = " ".join(agnews("approvals").split())
+    assert "pending approved by bob@here, 2999-01-02T03:04 (in the future: it does not count): good" in listed
+
+
 def test_a_decision_needs_a_reason(place):
     assert "Missing option '--reason'" in CliRunner().invoke(cli, ["approve", "1"]).output
 

@@ -167,7 +167,8 @@ class SimulatedStore:
             fresh = outcome.trains and (outcome.data or node not in _DATA)
             fails = node == outcome.fails_at
             state = mlmd.Execution.FAILED if fails else mlmd.Execution.COMPLETE if fresh else mlmd.Execution.CACHED
-            execution = self._execution(f"components.{node}", state, [run, self._context("node", f"agnews.{node}")])
+            contexts = [run, self._context("node", f"agnews.{node}"), self._context("pipeline", "agnews")]
+            execution = self._execution(f"components.{node}", state, contexts)
             for role, source in reads.items():
                 if source in made:
                     self._event(execution, made[source], role, mlmd.Event.INPUT)

@@ -14,7 +14,7 @@ from components.approval.rules import may_approve
 from components.exports import files_of
 from pipeline.approved_cards import note_card
 from pipeline.settings import Settings
-from schema.audit import APPROVE, REJECT, AuditLog, Entry, fingerprint, person
+from schema.audit import APPROVE, DECIDED, REJECT, AuditLog, Entry, fingerprint, person
 from schema.errors import ApprovalError
 
 _DIGITS = 12
@@ -98,6 +98,7 @@ class Approvals(ABC):
             ApprovalError: a name or a reason is missing, there is no such request, its files changed, or the rules do
                 not let `who` approve it.
             AuditError: the decision cannot be entered.
+            RunError: it was entered, and cannot be recorded: it does not count.
         """
         who, why = who.strip(), why.strip()
         if not person(who) or not why:
@@ -107,7 +108,8 @@ class Approvals(ABC):
         if approved:
             self._require_may_approve(request, who)
         decision = Decision(request.fingerprint, approved, who, now.isoformat(timespec="milliseconds"), why)
-        numbered = {} if request.model_id is None else {"model_id": request.model_id}
+        # Where there is a metadata store it has these as well; verify compares them.
+        stored = {} if request.model_id is None else {"model_id": request.model_id, DECIDED: decision.when}
         receipt = self._log.append(
             Entry(
                 APPROVE if approved else REJECT,
@@ -115,7 +117,7 @@ class Approvals(ABC):
                 fingerprint=request.fingerprint,
                 by=who,
                 why=why,
-                details=numbered | {"author": request.author} | note_card(request.card),
+                details=stored | {"author": request.author} | note_card(request.card),
             )
         )
         self._record(decision, request, receipt)
@@ -132,7 +134,11 @@ class Approvals(ABC):
         if not called:
             known = ", ".join(request.name for request in requests)
             known = known or "none; a run with promotion.require_approval makes one"
-            raise ApprovalError(f"no request for model {model}; there are: {known}")
+            settings = self._settings
+            raise ApprovalError(
+                f"no request for model {model}; there are: {known}; looked for those of pipeline.name "
+                f"{settings.pipeline.name} and pusher.model_name {settings.pusher.model_name}"
+            )
         if len({request.fingerprint for request in called}) > 1:
             names = ", ".join(request.fingerprint for request in called)
             raise ApprovalError(f"{model} may be each of {names}: give more digits")

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import tenacity
+from ml_metadata.errors import AbortedError, StatusError
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 
@@ -117,6 +118,31 @@ def _reason(error: RuntimeError) -> str:
         "there is no server, or it refuses user, password or database (its answer stands in its own log, "
         "and after 'PostgreSQL error' in that of a run)"
     )
+
+
+def refusal(error: StatusError) -> str:
+    """Why the store refused, and what to do about it."""
+    if isinstance(error, AbortedError):  # Its text is the whole record that could not be written.
+        return "another process holds it; wait for that one"
+    return f"{str(error).strip()}; mend it, or the settings metadata.*"
+
+
+def artifacts_of(store: MetadataStore, pipeline: str, kind: str) -> list[metadata_store_pb2.Artifact]:
+    """The artifacts of a type that a pipeline's resolvers find: put out by its executions, and live; oldest first.
+
+    Args:
+        store: the metadata store; others' pipelines may be in it, too.
+        pipeline: its name.
+        kind: the type's name.
+    """
+    context = store.get_context_by_type_and_name("pipeline", pipeline)
+    found = {one.id: one for one in store.get_artifacts_by_type(kind) if one.state == metadata_store_pb2.Artifact.LIVE}
+    if context is None or not found:
+        return []
+    own = {execution.id for execution in store.get_executions_by_context(context.id)}
+    events = [one for one in store.get_events_by_artifact_ids(list(found)) if one.execution_id in own]
+    made = {event.artifact_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT}
+    return [found[id_] for id_ in sorted(made)]
 
 
 def _place(connection: metadata_store_pb2.ConnectionConfig) -> str:

@@ -1,9 +1,7 @@
 """Before a run: whether made-up rows would take the place of real ones."""
 
-from ml_metadata.proto import metadata_store_pb2 as mlmd
-
 from components.example_gen.sources import DataSource
-from pipeline.metadata_store import existing_store
+from pipeline.metadata_store import artifacts_of, existing_store
 from pipeline.settings import Settings
 from schema.errors import DataError
 
@@ -21,9 +19,8 @@ def check_source(source: DataSource, settings: Settings) -> None:
         DataError: the rows are synthetic, and the pipeline has ingested others.
     """
     store = existing_store(settings) if source.synthetic else None
-    context = store.get_context_by_type_and_name("pipeline", settings.pipeline.name) if store else None
-    artifacts = store.get_artifacts_by_context(context.id) if store and context else []
-    ingested = [one for one in artifacts if one.state == mlmd.Artifact.LIVE and "synthetic" in one.custom_properties]
+    examples = artifacts_of(store, settings.pipeline.name, "Examples") if store else []
+    ingested = [one for one in examples if "synthetic" in one.custom_properties]  # The others are Transform's.
     real = [one for one in ingested if not one.custom_properties["synthetic"].int_value]
     if real:
         raise DataError(

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 from urllib.parse import unquote
 
+from ml_metadata.errors import StatusError
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.types import Artifact
@@ -19,8 +20,10 @@ from components.approval import (
     write_decision,
 )
 from pipeline.approvals import Approvals, Request
+from pipeline.metadata_store import artifacts_of, refusal
 from pipeline.settings import Settings
 from schema.audit import AuditLog
+from schema.errors import RunError
 
 _EXECUTION_TYPE = "agnews.ApprovalDecision"
 _CARD = "agnews.ModelCard"
@@ -42,10 +45,10 @@ class StoredApprovals(Approvals):
         self._store = store
 
     def requests(self, now: datetime) -> list[Request]:
-        decisions = [read_decision(artifact) for artifact in _artifacts(self._store, ApprovalDecision)]
+        decisions = [read_decision(artifact) for artifact in self._artifacts(ApprovalDecision)]
         passed, cards = self._passed(), self._cards()
         found = {}
-        asking = [one for one in _artifacts(self._store, ApprovalRequest) if one.get_int_custom_property("wanted")]
+        asking = [one for one in self._artifacts(ApprovalRequest) if one.get_int_custom_property("wanted")]
         ids = [artifact.get_int_custom_property("model_id") for artifact in asking]
         uris = {model.id: model.uri for model in self._store.get_artifacts_by_id(ids)} if ids else {}
         for artifact in asking:
@@ -67,16 +70,35 @@ class StoredApprovals(Approvals):
     def _cards(self) -> dict[int, str]:
         """The latest card of each model."""
         written = sorted(self._store.get_artifacts_by_type(_CARD), key=lambda one: one.id)
-        return {one.custom_properties["model_id"].int_value: one.uri for one in written if _is_live(one)}
+        live = [one for one in written if one.state == mlmd.Artifact.LIVE]
+        return {one.custom_properties["model_id"].int_value: one.uri for one in live}
 
     def _passed(self) -> set[int]:
         """The requests for which a gate approved."""
-        gates = [a.id for a in _artifacts(self._store, Approval) if a.get_int_custom_property("approved")]
+        gates = [a.id for a in self._artifacts(Approval) if a.get_int_custom_property("approved")]
         made_by = [e.execution_id for e in self._store.get_events_by_artifact_ids(gates)] if gates else []
         events = self._store.get_events_by_execution_ids(made_by) if made_by else []
         return {event.artifact_id for event in events if event.type == mlmd.Event.INPUT}
 
+    def _artifacts(self, kind: type[Artifact]) -> list[Artifact]:
+        """Those that the gate's resolver finds: what is decided on another pipeline's request would not count."""
+        found = []
+        for stored in artifacts_of(self._store, self._settings.pipeline.name, kind.TYPE_NAME):
+            artifact = kind()
+            artifact.set_mlmd_artifact(stored)
+            found.append(artifact)
+        return found
+
     def _record(self, decision: Decision, request: Request, receipt: str) -> None:
+        try:
+            self._put(decision, request, receipt)
+        except StatusError as error:
+            raise RunError(
+                "the decision is in the audit log and does not count, since it is not in the metadata store: "
+                f"{refusal(error)}, then decide again"
+            ) from error
+
+    def _put(self, decision: Decision, request: Request, receipt: str) -> None:
         store, name = self._store, ApprovalDecision.TYPE_NAME
         artifact = mlmd.Artifact(
             type_id=store.put_artifact_type(mlmd.ArtifactType(name=name)), state=mlmd.Artifact.LIVE, uri=""
@@ -96,20 +118,6 @@ class StoredApprovals(Approvals):
             [(model, _event(mlmd.Event.INPUT, "model")), (artifact, _event(mlmd.Event.OUTPUT, "decision"))],
             [pipeline],
         )
-
-
-def _artifacts(store: MetadataStore, kind: type[Artifact]) -> list[Artifact]:
-    found = []
-    for stored in sorted(store.get_artifacts_by_type(kind.TYPE_NAME), key=lambda one: one.id):
-        if _is_live(stored):
-            artifact = kind()
-            artifact.set_mlmd_artifact(stored)
-            found.append(artifact)
-    return found
-
-
-def _is_live(stored: mlmd.Artifact) -> bool:
-    return stored.state == mlmd.Artifact.LIVE
 
 
 def _event(kind: "mlmd.Event.Type", key: str) -> mlmd.Event:

@@ -80,8 +80,10 @@ def _pushing_run(store: MetadataStore, deployment: Deployment, version: PushedVe
     pushed = dict(deployment.records.lineage(version)).get("pushed_model")
     if pushed is None:
         return None
-    [event] = [event for event in store.get_events_by_artifact_ids([pushed.id]) if event.type == mlmd.Event.OUTPUT]
-    contexts = store.get_contexts_by_execution(event.execution_id)
+    events = store.get_events_by_artifact_ids([pushed.id])
+    # Runs that took the push from the cache have it as an output, too; they came later.
+    pusher = min(event.execution_id for event in events if event.type == mlmd.Event.OUTPUT)
+    contexts = store.get_contexts_by_execution(pusher)
     return next((context for context in contexts if context.type == _RUN_CONTEXT), None)
 
 

@@ -8,6 +8,9 @@ from enum import StrEnum
 
 from schema.audit import person
 
+# Hosts whose clocks are set by the network's differ by less.
+_CLOCKS_DIFFER = timedelta(minutes=5)
+
 
 class Status(StrEnum):
     """Where a request stands."""
@@ -68,7 +71,7 @@ def judge(decisions: Iterable[Decision], author: str, rules: Rules, now: datetim
     """Where a model stands: each person's last decision counts, and one rejection outweighs all approvals.
 
     Args:
-        decisions: on this very model.
+        decisions: on this very model, oldest first.
         author: who trained it, empty when that is not known.
         rules: the gate's.
         now: with a time zone.
@@ -76,7 +79,8 @@ def judge(decisions: Iterable[Decision], author: str, rules: Rules, now: datetim
     last = last_words(decisions)
     if not all(decision.approved for decision in last):
         return Status.REJECTED
-    counted = [decision for decision in last if may_approve(decision.who, author, rules)]
+    early = postdated(last, now)
+    counted = [one for one in last if one not in early and may_approve(one.who, author, rules)]
     valid = [decision for decision in counted if now - _when(decision) < timedelta(hours=rules.expires_hours)]
     if len(valid) >= rules.approvers:
         return Status.APPROVED
@@ -84,8 +88,22 @@ def judge(decisions: Iterable[Decision], author: str, rules: Rules, now: datetim
 
 
 def last_words(decisions: Iterable[Decision]) -> list[Decision]:
-    """Each person's last decision."""
-    return list({person(decision.who): decision for decision in sorted(decisions, key=_when)}.values())
+    """Each person's last decision; the given order says which that is, since clocks of different hosts differ.
+
+    Args:
+        decisions: oldest first, as the metadata store's ids and the audit log's lines have them.
+    """
+    return list({person(decision.who): decision for decision in decisions}.values())
+
+
+def postdated(decisions: Iterable[Decision], now: datetime) -> list[Decision]:
+    """The approvals whose time is yet to come: they would not expire in time, and do not count.
+
+    Args:
+        decisions: on a model.
+        now: with a time zone.
+    """
+    return [decision for decision in decisions if decision.approved and _when(decision) - now > _CLOCKS_DIFFER]
 
 
 def _when(decision: Decision) -> datetime:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -11,7 +12,7 @@ from tfx.dsl.io import fileio
 from tfx.types import Artifact
 from tfx.utils import io_utils
 
-from components.approval.rules import Decision, Rules, Status, judge, last_words
+from components.approval.rules import Decision, Rules, Status, judge, last_words, postdated
 from schema.audit import fingerprint
 from schema.errors import ApprovalPending, RunError
 
@@ -25,7 +26,7 @@ def give_verdict(approval: Artifact, decisions: list[Decision], author: str, rul
 
     Args:
         approval: the artifact.
-        decisions: all on the model.
+        decisions: all on the model, oldest first.
         author: who trained it, empty when that is not known.
         rules: the gate's.
         how: what decides it, for people.
@@ -84,13 +85,15 @@ def _mark(approval: Artifact, approved: bool, reason: str) -> None:
 
 
 def _judged(decisions: list[Decision], author: str, rules: Rules, how: str) -> Status:
-    status = judge(decisions, author, rules, datetime.now(UTC))
+    now = datetime.now(UTC)
+    status = judge(decisions, author, rules, now)
     if status in (Status.PENDING, Status.EXPIRED):
-        raise _pending(rules, status, how)
+        raise _pending(rules, status, how, postdated(last_words(decisions), now))
     return status
 
 
-def _pending(rules: Rules, status: Status, how: str) -> ApprovalPending:
+def _pending(rules: Rules, status: Status, how: str, early: Iterable[Decision] = ()) -> ApprovalPending:
     what = "its approval has expired; again" if status is Status.EXPIRED else "waiting for approval"
     people = f" by {rules.approvers} people" if rules.approvers > 1 else ""
-    return ApprovalPending(f"{what}{people}: {how}")
+    void = "".join(f"; that of {one.who} is dated {one.when}, in the future, and does not count" for one in early)
+    return ApprovalPending(f"{what}{people}{void}: {how}")

@@ -8,7 +8,7 @@ import sys
 import click
 
 from pipeline.cli.printable import printable
-from schema.errors import AgNewsError
+from schema.errors import AgNewsError, StoreError
 
 # TensorFlow reads the one when it is first used, the other when it is imported.
 INTRA_OP_THREADS = "TF_NUM_INTRAOP_THREADS"
@@ -85,7 +85,23 @@ def main(command: click.Command = cli, name: str = "agnews") -> None:
     os.environ.setdefault(LOG_LEVEL, "2")
     try:
         command(prog_name=name)
-    except AgNewsError as error:
+    except Exception as error:
+        told = _users_error(error)
+        if told is None:
+            raise
         click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo("\n".join(map(printable, str(error).split("\n"))), err=True)
-        sys.exit(error.exit_code)
+        click.echo("\n".join(map(printable, str(told).split("\n"))), err=True)
+        sys.exit(told.exit_code)
+
+
+def _users_error(error: Exception) -> AgNewsError | None:
+    """What a user can do something about; None for a programming mistake."""
+    if isinstance(error, AgNewsError):
+        return error
+    # Where ML Metadata raised it, it was imported; to import it here would take each command a second.
+    metadata = sys.modules.get("ml_metadata.errors")
+    if metadata and isinstance(error, metadata.StatusError):
+        from pipeline.metadata_store import refusal
+
+        return StoreError(f"the metadata store: {refusal(error)}, then repeat")
+    return None

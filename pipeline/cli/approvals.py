@@ -67,11 +67,12 @@ def reject(decide: "Callable[..., Request]", who: str, next_step: str) -> None:
 def approvals(loaded: Loaded, as_json: bool) -> None:
     """List the models that ask to be pushed, oldest first: pending, approved, rejected or expired."""
     opened = _open(loaded)
-    requests = opened.requests(datetime.now(UTC))
+    now = datetime.now(UTC)
+    requests = opened.requests(now)
     if as_json:
         click.echo(json.dumps([asdict(request) for request in requests], indent=2, ensure_ascii=False))
     elif requests:
-        _print(requests, opened)
+        _print(requests, opened, now)
     else:
         click.echo("no model asks to be pushed; a run with promotion.require_approval makes requests")
 
@@ -92,17 +93,23 @@ def _open(loaded: Loaded) -> "Approvals":
     return StoredApprovals(open_store(connection_config(settings)), settings, log)
 
 
-def _print(requests: "list[Request]", opened: "Approvals") -> None:
+def _print(requests: "list[Request]", opened: "Approvals", now: datetime) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from components.approval.rules import postdated
 
     table = Table("model", "requested", "trained by", "status", box=None, pad_edge=False, header_style="dim")
     table.add_column("decisions", overflow="fold")
     table.add_column("fingerprint", no_wrap=True)
     for request in requests:
+        early = postdated(request.decisions, now)
         decisions = "\n".join(
-            printable(f"{'approved' if one.approved else 'rejected'} by {one.who}, {one.when[:16]}: {one.why}")
+            printable(
+                f"{'approved' if one.approved else 'rejected'} by {one.who}, {one.when[:16]}"
+                f"{' (in the future: it does not count)' if one in early else ''}: {one.why}"
+            )
             for one in request.decisions
         )
         requested = datetime.fromtimestamp(request.requested, UTC).strftime("%Y-%m-%d %H:%M")

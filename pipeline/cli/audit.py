@@ -47,12 +47,12 @@ def verify_log(loaded: Loaded, expect: tuple[str, ...]) -> None:
     """Check that no entry was changed, removed, added or moved since it was written.
 
     The lines that the metadata store holds receipts of, and those of --expect, must all be there; this shows an end
-    that was cut off. Decisions in the store that no line is behind are named, and model cards that are others than
-    people decided on. What cannot be checked is told: cards that are gone, records of another log. The last hash is
-    printed: keep it where nobody who can write the log can write.
+    that was cut off. Decisions in the store that no line is behind are named, lines whose decisions the store has not
+    or has otherwise, and model cards that are others than people decided on. What cannot be checked is told: cards that
+    are gone, records of another log. The last hash is printed: keep it where nobody who can write the log can write.
     """
     from pipeline.approved_cards import changed_cards
-    from pipeline.audit import other_logs, recorded_lines, unfounded_decisions
+    from pipeline.audit import other_logs, recorded_lines, uncounted_decisions, unfounded_decisions
     from pipeline.metadata_store import existing_store
     from schema.audit import problems
 
@@ -60,7 +60,9 @@ def verify_log(loaded: Loaded, expect: tuple[str, ...]) -> None:
     expected = dict.fromkeys((digest.strip().lower() for digest in expect), "--expect")
     store = existing_store(loaded.settings)
     recorded = recorded_lines(store, opened) if store else {}
-    found = problems(opened, recorded | expected) + (unfounded_decisions(store, opened) if store else [])
+    found = problems(opened, recorded | expected)
+    if store:
+        found += unfounded_decisions(store, opened) + uncounted_decisions(store, opened)
     lines = opened.lines()
     changed, gone = changed_cards(lines)
     for unchecked in (other_logs(store, opened) if store else []) + gone:

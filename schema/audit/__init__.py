@@ -8,11 +8,23 @@ Pusher and promotion both write it and neither may import the other, so it lies 
 from schema.audit.chain import breaks, lost_pieces, problems
 from schema.audit.fingerprint import differences, fingerprint, manifest
 from schema.audit.identity import IDENTITY, identity, person, readable
-from schema.audit.log import APPROVE, AUDIT_FILE, REJECT, REQUEST, AuditLog, Entry, Line, receipt_hash, receipt_log
+from schema.audit.log import (
+    APPROVE,
+    AUDIT_FILE,
+    DECIDED,
+    REJECT,
+    REQUEST,
+    AuditLog,
+    Entry,
+    Line,
+    receipt_hash,
+    receipt_log,
+)
 
 __all__ = [
     "APPROVE",
     "AUDIT_FILE",
+    "DECIDED",
     "IDENTITY",
     "REJECT",
     "REQUEST",

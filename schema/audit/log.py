@@ -25,6 +25,8 @@ FIRST = "0" * 64
 """What stands for the line before the first one."""
 RECOVER = "recover"
 REQUEST, APPROVE, REJECT = "request", "approve", "reject"
+DECIDED = "decided"
+"""The decision's own time among the details of its entry, whose stamp is that of the writing."""
 _LOCK_SECONDS = 30.0
 _PENDING = ".pending"
 
@@ -98,14 +100,14 @@ class AuditLog:
         return f"{written} {urllib.parse.quote(str(self.path))}"
 
     def require_writable(self) -> None:
-        """Makes the file.
+        """Makes the file, and takes the writers' lock as `append` does: that is a file of its own beside the log.
 
         Raises:
             AuditError: it cannot be written: what is about to be done could not be entered.
         """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            open(self.path, "ab").close()
+            with self._locked():
+                open(self.path, "ab").close()
         except OSError as error:
             raise self._unwritable(error) from error
 

@@ -61,6 +61,11 @@ class Workplace:
         print(output)  # noqa: T201 - pytest shows it when a test fails
         return Ended(process.returncode, output)
 
+    def agnews(self, *arguments):
+        """The output of another command, which must succeed."""
+        command = [sys.executable, "-m", "pipeline", *arguments]
+        return subprocess.check_output(command, cwd=self.directory, env=self.environment, text=True, timeout=120)
+
     def make_data(self, directory, rows=2000):
         from components.example_gen.synthetic import write_synthetic
 

@@ -33,6 +33,7 @@ def story(workplace):
     told.first_temporary = sorted(path.name for path in workplace.temporary.iterdir())
     told.second = workplace.run(*SPANS)
     told.second_versions = workplace.versions
+    told.listed = json.loads(workplace.agnews("versions", "--profile", "sample", "--json"))
     # So few steps that the network is worse than the one before: it must not be pushed.
     told.worse = workplace.run(*SPANS, "--set", "trainer.learning_rate=0.000001")
     told.worse_versions = workplace.versions
@@ -115,6 +116,12 @@ def test_an_unchanged_run_takes_everything_from_the_cache(story):
     assert story.second_versions == story.first_versions
     assert "nothing new: span 1 trained in run local-" in story.second.output
     assert "nothing new" not in story.first.output
+
+
+def test_the_version_is_listed_with_the_run_that_pushed_it_not_with_one_that_took_it_from_the_cache(story):
+    [version] = story.listed
+    assert f"run {version['pushed_by']}" in story.first.output
+    assert f"{version['metrics']['accuracy']:.4f}" in story.first.output
 
 
 def test_a_training_setting_runs_from_the_trainer_only(story):

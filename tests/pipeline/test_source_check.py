@@ -21,11 +21,11 @@ def settings(tmp_path):
 def ingest(settings, *, synthetic, pipeline="agnews", state=mlmd.Artifact.LIVE):
     store = MetadataStore(connection_config(settings))
     context = mlmd.Context(type_id=store.put_context_type(mlmd.ContextType(name="pipeline")), name=pipeline)
-    [context_id] = store.put_contexts([context])
     examples = mlmd.Artifact(type_id=store.put_artifact_type(mlmd.ArtifactType(name="Examples")), state=state)
     examples.custom_properties["synthetic"].int_value = int(synthetic)
-    [artifact_id] = store.put_artifacts([examples])
-    store.put_attributions_and_associations([mlmd.Attribution(artifact_id=artifact_id, context_id=context_id)], [])
+    execution = mlmd.Execution(type_id=store.put_execution_type(mlmd.ExecutionType(name="AgNewsExampleGen")))
+    output = mlmd.Event(type=mlmd.Event.OUTPUT, path=mlmd.Event.Path(steps=[{"key": "examples"}]))
+    store.put_execution(execution, [(examples, output)], [context])
 
 
 def test_a_first_run_may_be_on_synthetic_rows_and_so_may_the_next(settings):

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.approval import Decision, Rules, Status, judge
+from components.approval.rules import postdated
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 ONE = Rules(approvers=1, author_may_approve=False, expires_hours=24)
@@ -69,10 +70,29 @@ def test_who_rejected_can_change_their_mind_and_back():
     assert status(no, yes, decision("bob@here", approved=False, hours_ago=1)) is Status.REJECTED
 
 
+def test_the_order_says_which_decision_is_the_last_not_the_clocks_of_the_hosts():
+    ahead, then = decision("bob@laptop", hours_ago=-0.05), decision("bob@server", approved=False, hours_ago=0.01)
+    assert status(ahead, then) is Status.REJECTED
+    assert status(then, ahead) is Status.APPROVED
+
+
+def test_an_approval_that_is_dated_in_the_future_does_not_count_until_then():
+    early = decision("bob@here", hours_ago=-48)
+    assert status(early) is Status.PENDING
+    assert postdated([early], NOW) == [early]
+    assert status(early, decision("cem@here")) is Status.APPROVED
+    assert status(early, now=NOW + timedelta(hours=48)) is Status.APPROVED
+    assert status(decision("bob@here", hours_ago=-48, approved=False)) is Status.REJECTED
+
+
+def test_a_clock_that_is_somewhat_ahead_does_no_harm():
+    assert status(decision("bob@here", hours_ago=-0.05)) is Status.APPROVED
+
+
 _DECISIONS = st.lists(
     st.builds(decision, st.sampled_from(["ann@x", "bob@x", "bob@y", "cem@x", "dot@x"]), hours_ago=st.floats(0, 48)),
     max_size=8,
-)
+).map(lambda made: sorted(made, key=lambda one: datetime.fromisoformat(one.when)))
 
 
 @given(_DECISIONS, st.integers(1, 3))

@@ -4,9 +4,11 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
+from ml_metadata.errors import AbortedError
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
@@ -15,7 +17,7 @@ from pipeline.cli import cli
 from pipeline.metadata_store import connection_config
 from pipeline.settings import Settings
 from schema.audit import AuditLog, Entry, fingerprint
-from schema.errors import ApprovalError, AuditError
+from schema.errors import ApprovalError, AuditError, RunError
 
 
 @pytest.fixture
@@ -27,21 +29,27 @@ def place(tmp_path, monkeypatch):
     export = tmp_path / "model/Format-Serving"
     export.mkdir(parents=True)
     (export / "saved_model.pb").write_bytes(b"graph")
-    store = MetadataStore(connection_config(Settings.model_validate({"pipeline": {"root": "runs"}})))
+    store = stored()
     put(store, "Model", uri=str(tmp_path / "model"))
     request = {"model_id": 1, "wanted": 1, "fingerprint": fingerprint(files_of(str(export))), "author": "ann@here"}
     put(store, "AgNewsApprovalRequest", **request)
-    pipeline_type = store.put_context_type(mlmd.ContextType(name="pipeline"))
-    store.put_contexts([mlmd.Context(type_id=pipeline_type, name="agnews")])
     return tmp_path
 
 
-def put(store, kind, uri="", **properties):
+def stored():
+    return MetadataStore(connection_config(Settings.model_validate({"pipeline": {"root": "runs"}})))
+
+
+def put(store, kind, uri="", pipeline="agnews", **properties):
+    """An artifact as the output of an execution of a pipeline."""
     artifact = mlmd.Artifact(type_id=store.put_artifact_type(mlmd.ArtifactType(name=kind)), uri=uri)
     artifact.state = mlmd.Artifact.LIVE
     for name, value in properties.items():
         setattr(artifact.custom_properties[name], "int_value" if isinstance(value, int) else "string_value", value)
-    store.put_artifacts([artifact])
+    execution = mlmd.Execution(type_id=store.put_execution_type(mlmd.ExecutionType(name="any")))
+    context = mlmd.Context(type_id=store.put_context_type(mlmd.ContextType(name="pipeline")), name=pipeline)
+    made = [(artifact, mlmd.Event(type=mlmd.Event.OUTPUT))]
+    store.put_execution(execution, made, [context], reuse_context_if_already_exist=True)
 
 
 def agnews(*arguments):
@@ -73,7 +81,9 @@ def test_a_rejection_says_by_whom_and_stands_in_the_audit_log(place):
     [line] = AuditLog(place / "serving_model/audit.jsonl").lines()
     entry = line.entry
     assert (entry.action, entry.by, entry.who, entry.why) == ("reject", "cem@here", "bob@here", "bad rows")
-    assert entry.details == {"model_id": 1, "author": "ann@here"}
+    [decision] = stored().get_artifacts_by_type("AgNewsApprovalDecision")
+    decided = decision.custom_properties["when"].string_value
+    assert entry.details == {"model_id": 1, "author": "ann@here", "decided": decided}
 
 
 def test_one_of_two_approvals_leaves_it_pending(place):
@@ -102,6 +112,36 @@ def test_a_decision_that_the_rules_forbid_is_one_message_and_leaves_nothing(plac
     assert not (place / "serving_model/audit.jsonl").exists()
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_request_of_another_pipeline_in_the_same_store_is_neither_listed_nor_decided(place, known):
+    if known:
+        put(stored(), "Model", uri="other", pipeline="other")
+    assert "no model asks to be pushed" in agnews("approvals", "--set", "pipeline.name=other")
+    with pytest.raises(ApprovalError, match=r"no request for model 1; there are: none.*pipeline\.name other"):
+        agnews("reject", "1", "--reason", "bad rows", "--set", "pipeline.name=other")
+    assert not (place / "serving_model/audit.jsonl").exists()
+
+
+def test_a_decision_that_the_metadata_store_does_not_take_is_one_message(place, monkeypatch):
+    def held(*_, **__):
+        raise AbortedError("Cannot create node for type_id: 41")
+
+    monkeypatch.setattr(MetadataStore, "put_execution", held)
+    with pytest.raises(
+        RunError,
+        match=r"does not count, since it is not in the metadata store: another process holds it; .*decide again",
+    ):
+        agnews("approve", "1", "--reason", "good")
+
+
+def test_an_approval_that_is_dated_in_the_future_is_listed_as_one_that_does_not_count(place):
+    [request] = json.loads(agnews("approvals", "--json"))
+    made = {"fingerprint": request["fingerprint"], "approved": 1, "who": "bob@here", "when": "2999-01-02T03:04+00:00"}
+    put(stored(), "AgNewsApprovalDecision", **made, why="good")
+    listed = " ".join(agnews("approvals").split())
+    assert "pending approved by bob@here, 2999-01-02T03:04 (in the future: it does not count): good" in listed
+
+
 def test_a_decision_needs_a_reason(place):
     assert "Missing option '--reason'" in CliRunner().invoke(cli, ["approve", "1"]).output
 
@@ -113,7 +153,7 @@ def test_without_requests_the_list_says_how_they_come_about(place):
 def test_a_decision_that_was_written_past_the_log_or_changed_in_the_store_is_found_by_verify(place):
     agnews("approve", "1", "--reason", "better")
     assert "1 entries, as they were written" in agnews("audit", "verify")
-    store = MetadataStore(connection_config(Settings.model_validate({"pipeline": {"root": "runs"}})))
+    store = stored()
     [decision] = store.get_artifacts_by_type("AgNewsApprovalDecision")
     noted = {name: getattr(value, value.WhichOneof("value")) for name, value in decision.custom_properties.items()}
     put(store, "AgNewsApprovalDecision", **noted | {"who": "cem%40here"})
@@ -126,6 +166,77 @@ def test_a_decision_that_was_written_past_the_log_or_changed_in_the_store_is_fou
         "bob@here",
         "bob@here",
     ]
+
+
+def change(decision, state=mlmd.Artifact.LIVE, **properties):
+    """Changes a decision as who can write the metadata store can, and not the log."""
+    decision.state = state
+    for name, value in properties.items():
+        decision.custom_properties[name].string_value = value
+    stored().put_artifacts([decision])
+
+
+def test_verify_finds_a_rejection_that_was_taken_out_of_the_metadata_store(place):
+    agnews("reject", "1", "--by", "cem@here", "--reason", "bad rows")
+    agnews("approve", "1", "--reason", "good")
+    assert "2 entries, as they were written" in agnews("audit", "verify")
+    rejection, _ = stored().get_artifacts_by_type("AgNewsApprovalDecision")
+    change(rejection, state=mlmd.Artifact.DELETED)
+    assert "approved" in agnews("approvals")
+    with pytest.raises(AuditError, match="line 1: that cem@here did reject model 1 does not count"):
+        agnews("audit", "verify")
+    agnews("reject", "1", "--by", "cem@here", "--reason", "bad rows, still")
+    assert "3 entries, as they were written" in agnews("audit", "verify")
+
+
+def test_verify_finds_a_decision_whose_time_was_changed_in_the_metadata_store(place):
+    agnews("approve", "1", "--reason", "good")
+    [decision] = stored().get_artifacts_by_type("AgNewsApprovalDecision")
+    change(decision, when="2030-01-02T03:04:05.678+00:00")
+    with pytest.raises(AuditError) as raised:
+        agnews("audit", "verify")
+    assert str(raised.value).splitlines()[1:] == [
+        f"  artifact {decision.id} of the metadata store: no entry says that bob@here did approve it then",
+        "  line 1: that bob@here did approve model 1 does not count: it is not in the metadata store like that; "
+        "decide again",
+    ]
+
+
+def test_verify_finds_an_old_approval_that_was_copied_behind_the_rejection(place):
+    agnews("approve", "1", "--reason", "good")
+    agnews("reject", "1", "--reason", "bad rows")
+    approval, _ = stored().get_artifacts_by_type("AgNewsApprovalDecision")
+    noted = {name: getattr(value, value.WhichOneof("value")) for name, value in approval.custom_properties.items()}
+    put(stored(), "AgNewsApprovalDecision", **noted)
+    assert "approved by bob@here" in agnews("approvals")
+    with pytest.raises(
+        AuditError, match="line 1: that bob@here did approve model 1 stands in the metadata store after"
+    ):
+        agnews("audit", "verify")
+
+
+@pytest.mark.parametrize("name", ["serving_model/audit.jsonl", "moved.jsonl"])
+def test_verify_accepts_entries_from_before_a_decisions_time_was_noted_and_a_log_that_was_moved(place, name):
+    agnews("approve", "1", "--reason", "good")
+    log = AuditLog(place / "serving_model/audit.jsonl")
+    [line] = log.lines()
+    log.path.unlink()
+    receipt = log.append(replace(line.entry, details={"model_id": 1, "author": "ann@here"}))
+    [decision] = stored().get_artifacts_by_type("AgNewsApprovalDecision")
+    change(decision, audit=receipt)
+    log.path.rename(place / name)
+    assert "as they were written" in agnews("audit", "verify", "--set", f"promotion.audit_log={name}")
+    change(decision, when="2030-01-02T03:04:05.678+00:00")
+    with pytest.raises(AuditError, match="did approve model 1 does not count"):
+        agnews("audit", "verify", "--set", f"promotion.audit_log={name}")
+
+
+def test_verify_misses_no_decisions_that_were_made_with_another_metadata_store(place):
+    agnews("approve", "1", "--reason", "good")
+    (place / "runs/metadata.sqlite").unlink()
+    assert "the metadata store is not there" in agnews("audit", "verify")
+    put(stored(), "AgNewsApprovalRequest", model_id=1, wanted=1, fingerprint="ab" * 32)
+    assert "1 entries, as they were written" in agnews("audit", "verify")
 
 
 def test_a_model_can_be_named_by_the_first_digits_of_its_fingerprint(place):
@@ -169,7 +280,7 @@ def write_card(place):
     card.mkdir()
     for name in CARD:
         (card / name).write_text(f"{name}: recall 0.9")
-    store = MetadataStore(connection_config(Settings.model_validate({"pipeline": {"root": "runs"}})))
+    store = stored()
     put(store, "agnews.ModelCard", uri=str(card), model_id=1)
     return card
 
@@ -177,7 +288,7 @@ def write_card(place):
 def test_verify_tells_of_decisions_whose_receipts_name_another_log(place):
     agnews("approve", "1", "--reason", "better")
     assert "not checked" not in agnews("audit", "verify")
-    store = MetadataStore(connection_config(Settings.model_validate({"pipeline": {"root": "runs"}})))
+    store = stored()
     forged = {"fingerprint": "ab" * 32, "approved": 1, "who": "cem%40here", "audit": f"{'0' * 64} /tmp/%1Bmy%20log"}
     put(store, "AgNewsApprovalDecision", **forged)
     put(store, "AgNewsApprovalDecision", **forged)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from ml_metadata.errors import AbortedError
 
 import pipeline
 from pipeline.cli import LOG_LEVEL, cli, main
@@ -61,6 +62,19 @@ def test_a_mistakes_message_does_not_steer_the_terminal(monkeypatch, capsys):
     assert capsys.readouterr().err.endswith(
         "no file a\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}\n  second line\n"
     )
+
+
+def test_a_metadata_store_that_another_process_holds_is_one_message_without_a_trace(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["agnews"])
+
+    @click.command()
+    def command():
+        raise AbortedError("database is locked")
+
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 5
+    assert "the metadata store: another process holds it; wait for that one, then repeat" in capsys.readouterr().err
 
 
 def agnews(*arguments, cwd):

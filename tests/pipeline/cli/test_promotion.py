@@ -102,6 +102,15 @@ def test_the_pushing_run_and_its_metrics_are_found_in_the_metadata_store(place, 
     assert three["pushed_by"] is None
 
 
+def test_a_run_that_took_the_push_from_the_cache_is_not_named_as_the_one_that_pushed(place, evaluation):
+    store = MetadataStore(connection_config(Settings.model_validate({"pipeline": {"root": "runs"}})))
+    model = _record_a_push(store, "run-7", "2", str(evaluation))
+    (place / "serving_model/agnews/2/assets.extra/mlmd_uuid").write_text(str(model))
+    _record_a_push_from_the_cache(store, "run-8")
+    _, two, _ = json.loads(agnews("versions", "--json"))
+    assert (two["pushed_by"], two["metrics"]) == ("run-7", {"accuracy": 0.875})
+
+
 def _record_a_push(store, run, version, evaluation):
     """A run as TFX records it: ExampleGen, and a Pusher that pushed a model; returns the model's id."""
     kinds = {name: store.put_artifact_type(mlmd.ArtifactType(name=name)) for name in _KINDS}
@@ -128,6 +137,15 @@ def _record_a_push(store, run, version, evaluation):
     ]
     _, ids, _ = store.put_execution(execution, artifacts, [contexts[0], pusher], reuse_context_if_already_exist=True)
     return ids[0]
+
+
+def _record_a_push_from_the_cache(store, run):
+    """A run's cached Pusher, which has what was pushed as its output, as TFX records it."""
+    [pushed] = store.get_artifacts_by_type("PushedModel")
+    context = mlmd.Context(type_id=store.get_context_type("pipeline_run").id, name=run)
+    execution = mlmd.Execution(type_id=store.get_execution_type("any").id, last_known_state=mlmd.Execution.CACHED)
+    event = mlmd.Event(type=mlmd.Event.OUTPUT, path=mlmd.Event.Path(steps=[{"key": "pushed_model"}]))
+    store.put_execution(execution, [(pushed, event)], [context])
 
 
 def test_a_promotion_says_what_it_did_and_who_answers_requests_without_a_label(place):

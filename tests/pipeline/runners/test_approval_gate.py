@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -235,6 +236,23 @@ def test_an_expired_approval_is_asked_for_again(place):
     assert "has expired" in place.run()[1]
     place.decide("bob@here")
     assert place.run()[1] is None
+
+
+def test_an_approval_that_is_dated_in_the_future_pushes_nothing_and_is_told(place):
+    place.run()
+    place.decide("bob@here", when=datetime.now(UTC) + timedelta(days=365))
+    assert place.status() == [Status.PENDING]
+    assert re.search(r"waiting for approval; that of bob@here is dated 20\S+, in the future, and", place.run()[1])
+    place.decide("bob@here")
+    assert place.run()[1] is None
+
+
+def test_the_last_decision_is_the_one_that_was_made_last_whatever_the_clock_said(place):
+    place.run()
+    place.decide("bob@laptop", when=datetime.now(UTC) + timedelta(minutes=4))
+    place.decide("bob@server", approved=False)
+    assert place.status() == [Status.REJECTED]
+    assert (place.run()[1], place.versions) == (None, [])
 
 
 def test_a_rejected_model_ends_the_run_without_a_push_and_says_by_whom(place):

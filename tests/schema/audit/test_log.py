@@ -162,6 +162,15 @@ def test_a_place_that_cannot_be_written_is_one_message(tmp_path):
         AuditLog(tmp_path / "file" / "audit.jsonl").require_writable()
 
 
+def test_a_log_that_can_be_written_beside_a_lock_that_cannot_be_taken_is_not_writable(log):
+    log.append(Entry("push", "agnews", 1))
+    lock = log.path.with_name(".audit.jsonl.lock")
+    lock.unlink(missing_ok=True)
+    lock.mkdir()
+    with pytest.raises(AuditError, match=r"audit\.jsonl cannot be written"):
+        log.require_writable()
+
+
 def test_a_damaged_last_line_does_not_stop_a_roll_back_from_being_entered(log):
     log.append(Entry("push", "agnews", 1))
     log.path.write_bytes(b'{"action": 1}\n')

@@ -139,9 +139,13 @@ def artifacts_of(store: MetadataStore, pipeline: str, kind: str) -> list[metadat
     found = {one.id: one for one in store.get_artifacts_by_type(kind) if one.state == metadata_store_pb2.Artifact.LIVE}
     if context is None or not found:
         return []
-    own = {execution.id for execution in store.get_executions_by_context(context.id)}
-    events = [one for one in store.get_events_by_artifact_ids(list(found)) if one.execution_id in own]
-    made = {event.artifact_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT}
+    made: set[int] = set()
+    for event in store.get_events_by_artifact_ids(list(found)):
+        if event.type != metadata_store_pb2.Event.OUTPUT or event.artifact_id in made:
+            continue
+        # Not all executions of the context at once, of which 2,000 runs have 30,000.
+        if any(one.id == context.id for one in store.get_contexts_by_execution(event.execution_id)):
+            made.add(event.artifact_id)
     return [found[id_] for id_ in sorted(made)]
 
 

@@ -70,12 +70,12 @@ class StoredApprovals(Approvals):
     def _cards(self) -> dict[int, str]:
         """The latest card of each model."""
         written = sorted(self._store.get_artifacts_by_type(_CARD), key=lambda one: one.id)
-        live = [one for one in written if one.state == mlmd.Artifact.LIVE]
-        return {one.custom_properties["model_id"].int_value: one.uri for one in live}
+        return {one.custom_properties["model_id"].int_value: one.uri for one in written if _is_live(one)}
 
     def _passed(self) -> set[int]:
         """The requests for which a gate approved."""
-        gates = [a.id for a in self._artifacts(Approval) if a.get_int_custom_property("approved")]
+        given = [one for one in self._store.get_artifacts_by_type(Approval.TYPE_NAME) if _is_live(one)]
+        gates = [one.id for one in given if one.custom_properties["approved"].int_value]
         made_by = [e.execution_id for e in self._store.get_events_by_artifact_ids(gates)] if gates else []
         events = self._store.get_events_by_execution_ids(made_by) if made_by else []
         return {event.artifact_id for event in events if event.type == mlmd.Event.INPUT}
@@ -118,6 +118,10 @@ class StoredApprovals(Approvals):
             [(model, _event(mlmd.Event.INPUT, "model")), (artifact, _event(mlmd.Event.OUTPUT, "decision"))],
             [pipeline],
         )
+
+
+def _is_live(stored: mlmd.Artifact) -> bool:
+    return stored.state == mlmd.Artifact.LIVE
 
 
 def _event(kind: "mlmd.Event.Type", key: str) -> mlmd.Event:

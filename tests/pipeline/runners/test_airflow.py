@@ -5,7 +5,6 @@ import sys
 from datetime import timedelta
 from types import SimpleNamespace
 
-import pendulum
 import psutil
 import pytest
 
@@ -50,6 +49,8 @@ def build(three_components, tmp_path):
 
 
 def run_task(dag, task_id):
+    import pendulum
+
     instance = SimpleNamespace(
         run_id="day", log_url="log", xcom_pull=lambda task_ids: "day.1", get_dagrun=lambda: instance
     )

@@ -242,9 +242,10 @@ def _plot(found: list[Measurement], path: Path) -> None:
     ):
         for engine in dict.fromkeys(one.engine for one in found):
             ended = [one for one in found if one.engine == engine and not one.stopped]
-            axes.plot([one.rows for one in ended], [getattr(one, value) for one in ended], marker="o", label=engine)
+            [line] = axes.plot([one.rows for one in ended], [getattr(one, value) for one in ended], "o-", label=engine)
             stopped = [one for one in found if one.engine == engine and one.stopped]
-            axes.plot([one.rows for one in stopped], [getattr(one, value) for one in stopped], "kx")
+            values = [getattr(one, value) for one in stopped]
+            axes.plot([one.rows for one in stopped], values, "X", markersize=9, color=line.get_color())
         sizes = sorted({one.rows for one in found})
         axes.set(xscale="log", xlabel="training rows (× : stopped)", ylabel=label)
         axes.set_yscale("log", base=2)

@@ -65,18 +65,18 @@ def _spark(settings: BeamSettings) -> list[str]:
 
 def _portable(settings: BeamSettings, jar_option: str) -> list[str]:
     """Where the job server and the Python workers of a Java engine are found."""
+    workers = [*_python_workers(settings), _NOTHING_TO_STAGE]
     if settings.job_endpoint:
-        return [*_python_workers(settings), f"--job_endpoint={settings.job_endpoint}"]
+        return [*workers, f"--job_endpoint={settings.job_endpoint}"]
     opened = [f"--job_server_jvm_properties=--add-opens={package}=ALL-UNNAMED" for package in _OPENED_PACKAGES]
-    return [*_python_workers(settings), f"{jar_option}={_job_server_jar(settings)}", *opened]
+    return [*workers, f"{jar_option}={_job_server_jar(settings)}", *opened]
 
 
 def _python_workers(settings: BeamSettings) -> list[str]:
     if settings.worker_pool:
-        pool = f"--environment_config={settings.worker_pool}"
-        return ["--environment_type=EXTERNAL", pool, _KEPT_WORKERS, _NOTHING_TO_STAGE]
+        return ["--environment_type=EXTERNAL", f"--environment_config={settings.worker_pool}", _KEPT_WORKERS]
     if settings.workers == 1 and settings.master is None:
-        return ["--environment_type=LOOPBACK", _NOTHING_TO_STAGE]
+        return ["--environment_type=LOOPBACK"]
     command = str(Path(sys.executable).with_name("agnews-beam-worker"))
     # A cluster's node has one task at a time; an engine that lives in the job server has all of them.
     processes = 1 if settings.master else settings.workers
@@ -85,7 +85,6 @@ def _python_workers(settings: BeamSettings) -> list[str]:
         f"--environment_config={json.dumps({'command': command})}",
         f"--sdk_worker_parallelism={processes}",
         _KEPT_WORKERS,
-        _NOTHING_TO_STAGE,
     ]
 
 

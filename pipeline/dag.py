@@ -24,8 +24,8 @@ from pipeline.audit import audit_log
 from pipeline.beam_options import beam_arguments
 from pipeline.code_version import code_version
 from pipeline.history import History, MetadataHistory
-from pipeline.metadata_store import check_texts
 from pipeline.settings import InfraValidatorSettings, Settings
+from pipeline.source_check import check_texts
 from schema.features import SCHEMA_PATH, TEST, TRAIN, VAL
 
 _CARD_STAGES = ("example_gen", "transform", "trainer", "evaluator", "model_card")

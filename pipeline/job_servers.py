@@ -7,6 +7,7 @@ from apache_beam import Pipeline
 from apache_beam.options.pipeline_options import FlinkRunnerOptions, JobServerOptions, PipelineOptions
 from apache_beam.runners.portability import flink_runner, spark_runner
 from apache_beam.runners.portability.job_server import JobServer
+from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.runner import PipelineResult
 
 from pipeline.beam_data_plane import send_without_limit
@@ -14,16 +15,18 @@ from pipeline.beam_data_plane import send_without_limit
 _FLINK_SERVERS: dict[str, JobServer] = {}
 
 
-class FlinkRunner(flink_runner.FlinkRunner):
-    """Beam's own, which starts a job server a pipeline and keeps them all: a Java machine for each stage of a run.
-
-    Beam's SparkRunner keeps one, as this one does.
-    """
-
+class _HoldingRunner(PortableRunner):
     def run_pipeline(self, pipeline: Pipeline, options: PipelineOptions) -> PipelineResult:
         """Runs it; a worker may be a thread of this process."""
         send_without_limit()
         return super().run_pipeline(pipeline, options)
+
+
+class FlinkRunner(_HoldingRunner, flink_runner.FlinkRunner):
+    """Beam's own, which starts a job server a pipeline and keeps them all: a Java machine for each stage of a run.
+
+    Beam's SparkRunner keeps one, as this one does.
+    """
 
     def default_job_server(self, options: PipelineOptions) -> JobServer:
         """The job server of these options, started where there is none yet."""
@@ -33,13 +36,8 @@ class FlinkRunner(flink_runner.FlinkRunner):
         return _FLINK_SERVERS[determined_by]
 
 
-class SparkRunner(spark_runner.SparkRunner):
+class SparkRunner(_HoldingRunner, spark_runner.SparkRunner):
     """Beam's own, whose workers hold what Spark does not take yet."""
-
-    def run_pipeline(self, pipeline: Pipeline, options: PipelineOptions) -> PipelineResult:
-        """Runs it; a worker may be a thread of this process."""
-        send_without_limit()
-        return super().run_pipeline(pipeline, options)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Where the ML Metadata store is, and how it is opened."""
 
-import json
 from pathlib import Path
 
 import tenacity
@@ -8,9 +7,8 @@ from ml_metadata.errors import AbortedError, StatusError
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 
-from components.example_gen.sources import ENVIRONMENT, DataSource
 from pipeline.settings import Settings
-from schema.errors import SettingsError, StoreError
+from schema.errors import StoreError
 
 SQLITE_FILE = "metadata.sqlite"
 # Two that set up an empty database at once disturb each other; ML Metadata does not say which of its errors that is.
@@ -54,39 +52,6 @@ def _quoted(value: str | None) -> str:
         return ""
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
-
-
-def check_texts(settings: Settings, source: DataSource) -> None:
-    """Sees to it that the store can hold what a run writes of its settings; else a component ends with SQL's error.
-
-    ML Metadata writes no backslash into PostgreSQL (`components.evaluator_component`), and JSON escapes with them.
-
-    Raises:
-        SettingsError: it cannot; the message names the settings.
-    """
-    if settings.metadata.backend != "postgresql":
-        return
-    place = {"path": "data.path", ENVIRONMENT: ENVIRONMENT}.get(source.found_by, "data.cache")
-    in_json = {
-        place: source.base,
-        "data.train_pattern": source.train_pattern,
-        "data.test_pattern": source.test_pattern,
-        "pipeline.root": settings.pipeline.root,
-        "trainer.word_vectors": settings.trainer.word_vectors,
-        "pusher.destination": settings.pusher.destination,
-    }
-    as_they_are = {
-        "promotion.audit_log": settings.promotion.audit_log,
-        "promotion.signing_key_file": settings.promotion.signing_key_file,
-    }
-    refused = {key: text for key, text in in_json.items() if "\\" in json.dumps(text)}
-    refused |= {key: text for key, text in as_they_are.items() if text and "\\" in text}
-    if refused:
-        shown = ", ".join(f"{key} {text}" for key, text in refused.items())
-        raise SettingsError(
-            f"{shown}: ML Metadata fails to write this into PostgreSQL: name places of ASCII letters without quotation "
-            "marks and backslashes (a relative one counts with the working directory), or metadata.backend sqlite"
-        )
 
 
 def open_store(connection: metadata_store_pb2.ConnectionConfig) -> MetadataStore:

@@ -5,11 +5,12 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.example_gen.sources import DataSource
 from pipeline.metadata_store import connection_config
 from pipeline.settings import Settings
-from pipeline.source_check import check_source
-from schema.errors import DataError
+from pipeline.source_check import check_source, check_texts
+from schema.errors import DataError, SettingsError
 
 SYNTHETIC = DataSource("data/synthetic", "train.csv", "test.csv", "synthetic", "no route to the host")
 REAL = DataSource("ag_news", "train.csv", "test.csv", "AG_NEWS_DIR")
+DATABASE = {"backend": "postgresql", "host": "db", "port": 5432, "database": "agnews", "user": "me"}
 
 
 @pytest.fixture
@@ -45,3 +46,42 @@ def test_neither_another_pipelines_rows_nor_a_failed_ingestion_count(settings):
     ingest(settings, synthetic=False, pipeline="other")
     ingest(settings, synthetic=False, state=mlmd.Artifact.ABANDONED)
     check_source(SYNTHETIC, settings)
+
+
+def on_postgresql(**sections):
+    return Settings.model_validate({"metadata": DATABASE} | sections)
+
+
+@pytest.mark.parametrize(
+    ("sections", "named"),
+    [
+        ({"pipeline": {"root": "/srv/José/runs"}}, "pipeline.root /srv/José/runs"),
+        ({"pusher": {"destination": '/srv/"new"'}}, 'pusher.destination /srv/"new"'),
+        ({"trainer": {"word_vectors": "a\\b"}}, "trainer.word_vectors a\\b"),
+        ({"promotion": {"audit_log": "/srv/a\\b"}}, "promotion.audit_log /srv/a\\b"),
+        ({"promotion": {"signing_key_file": "/srv/a\\b"}}, "promotion.signing_key_file /srv/a\\b"),
+    ],
+)
+def test_a_text_that_cannot_be_written_into_postgresql_is_named(sections, named):
+    source = DataSource("/data", "train.csv", "test.csv", "path")
+    with pytest.raises(SettingsError) as refused:
+        check_texts(on_postgresql(**sections), source)
+    assert str(refused.value).startswith(f"{named}: ML Metadata")
+    check_texts(Settings.model_validate(sections), source)
+
+
+@pytest.mark.parametrize(
+    ("found_by", "key"), [("path", "data.path"), ("AG_NEWS_DIR", "AG_NEWS_DIR"), ("synthetic", "data.cache")]
+)
+def test_where_the_rows_were_found_is_named_by_what_says_so(found_by, key):
+    with pytest.raises(SettingsError, match=rf"^{key} /José, data\.test_pattern é\.csv: "):
+        check_texts(on_postgresql(), DataSource("/José", "train.csv", "é.csv", found_by))
+
+
+def test_the_working_directory_counts_and_what_is_written_as_it_is_may_hold_any_letter(tmp_path, monkeypatch):
+    source = DataSource("/data", "train.csv", "test.csv", "path")
+    check_texts(on_postgresql(promotion={"audit_log": "/srv/José"}), source)
+    (tmp_path / "José").mkdir()
+    monkeypatch.chdir(tmp_path / "José")
+    with pytest.raises(SettingsError, match=r"pipeline\.root .*/José/runs: "):
+        check_texts(on_postgresql(pipeline={"root": "runs"}), source)

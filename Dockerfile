@@ -12,7 +12,7 @@ RUN pip install --no-cache-dir uv==0.13.9 && python -m venv --without-pip "$VIRT
 # This project alone; it changes more often than what it needs.
 FROM builder AS wheel
 WORKDIR /src
-COPY setup.py README.md ./
+COPY pyproject.toml setup.py README.md LICENSE NOTICE ./
 COPY pipeline pipeline
 COPY components components
 COPY schema schema

@@ -89,8 +89,8 @@ format: dev  ## Bring the code into the project's form.
 picture: dev  ## Draw docs/dag.svg from the pipeline.
 	@PYTHONPATH=. .venv/bin/python scripts/draw_dag.py docs/dag.svg 2>/dev/null
 
-lock: dev  ## Renew requirements/*.txt from setup.py.
-	@scripts/lock.sh
+lock: dev  ## Write requirements/*.txt from pyproject.toml; ARGS=--upgrade takes newer versions.
+	@scripts/lock.sh $(ARGS)
 
 clean:  ## Remove the environment and the tools' caches; data, runs and pushed models stay.
 	rm -rf .venv .setup.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis

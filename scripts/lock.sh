@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Renews requirements/*.txt from setup.py: all sets are resolved together first, so that they share versions.
+# Renews requirements/*.txt from pyproject.toml: all sets are resolved together first, so that they share versions.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 all=$(mktemp)
 trap 'rm -f "$all"' EXIT
 compile() {
-    UV_SYSTEM_CERTS=1 .venv/bin/uv pip compile setup.py --quiet --upgrade --python-version 3.11 --python-platform x86_64-manylinux_2_39 \
+    UV_SYSTEM_CERTS=1 .venv/bin/uv pip compile pyproject.toml --quiet --upgrade --python-version 3.11 --python-platform x86_64-manylinux_2_39 \
         --custom-compile-command "make lock" "$@"
 }
 compile --all-extras --output-file "$all" >/dev/null

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv and installs one locked set into it:  scripts/setup.sh default|dev|airflow|kubeflow|gpu
-# Idempotent: returns at once while the lock, setup.py and the place of the project are the same.
+# Idempotent: returns at once while the lock, pyproject.toml and the place of the project are the same.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 set_name=${1:-default}
@@ -15,7 +15,7 @@ die() { say "$*"; exit 1; }
 [ -f "$lock" ] || die "no lock file $lock; the sets are: $(cd requirements && ls -- *.txt | sed 's/\.txt//' | xargs)"
 
 # The place counts: an environment holds absolute paths and does not survive a move.
-state=$(cat "$lock" setup.py scripts/setup.sh scripts/glibc.sh <(echo "$venv") | sha256sum)
+state=$(cat "$lock" pyproject.toml scripts/setup.sh scripts/glibc.sh <(echo "$venv") | sha256sum)
 stamp=$venv/.installed-$set_name
 if [ "$(cat "$stamp" 2>/dev/null)" = "$state" ] && "$venv/bin/python" -c '' 2>/dev/null; then exit 0; fi
 

@@ -44,6 +44,13 @@ def test_each_lock_holds_all_that_is_declared_with_versions(project, lock):
     assert [package for package in packages if "==" not in package] == []
 
 
+@pytest.mark.parametrize("lock", LOCKS)
+def test_each_locked_package_has_hashes(lock):
+    sha256 = re.compile(r"--hash=sha256:[0-9a-f]{64}")
+    unhashed = [name for name, hashes in locked(lock).items() if not hashes or not all(map(sha256.fullmatch, hashes))]
+    assert unhashed == []
+
+
 def test_the_sets_share_their_versions():
     version_of = {}
     for lock in LOCKS:
@@ -51,3 +58,11 @@ def test_the_sets_share_their_versions():
             name, _, version = package.partition("==")
             version_of.setdefault(name.partition("[")[0], set()).add(version)
     assert {name: versions for name, versions in version_of.items() if len(versions) > 1} == {}
+
+
+@pytest.mark.parametrize("file", ["scripts/setup.sh", "Dockerfile"])
+def test_every_installation_of_a_lock_checks_the_hashes(file):
+    text = (ROOT / file).read_text().replace("\\\n", " ")
+    installs = [line for line in text.splitlines() if "uv pip install" in line and "--requirements" in line]
+    assert installs
+    assert [line for line in installs if "--require-hashes" not in line] == []

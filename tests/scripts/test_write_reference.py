@@ -41,9 +41,3 @@ def test_errors_are_listed_with_the_status_that_they_have():
     for error in (SettingsError, StoreError, DeadlineError, PromotionError):
         assert listed[error.__name__] == (error.exit_code, error.may_pass)
     assert AgNewsError.__name__ not in listed
-
-
-def test_the_operators_table_says_what_to_do_about_each_status(pages):
-    statuses = re.findall(r"^\| (\d+) \|", pages["exit-codes.md"], re.MULTILINE)
-    operations = (write_reference.ROOT / "docs/operations.md").read_text()
-    assert set(re.findall(r"^\| (\d+) \|", operations, re.MULTILINE)) == set(statuses)

@@ -12,7 +12,7 @@ RUN pip install --no-cache-dir uv==0.13.9 && python -m venv --without-pip "$VIRT
 # This project alone; it changes more often than what it needs.
 FROM builder AS wheel
 WORKDIR /src
-COPY setup.py README.md ./
+COPY pyproject.toml setup.py README.md LICENSE NOTICE ./
 COPY pipeline pipeline
 COPY components components
 COPY schema schema
@@ -21,11 +21,11 @@ RUN uv build --wheel --out-dir /wheels
 
 FROM builder AS packages-cpu
 COPY requirements/kubeflow.txt /requirements/
-RUN --mount=type=cache,target=/root/.cache/uv uv pip install --requirements /requirements/kubeflow.txt
+RUN --mount=type=cache,target=/root/.cache/uv uv pip install --require-hashes --requirements /requirements/kubeflow.txt
 
 FROM packages-cpu AS packages-gpu
 COPY requirements/gpu.txt /requirements/
-RUN --mount=type=cache,target=/root/.cache/uv uv pip install --requirements /requirements/gpu.txt
+RUN --mount=type=cache,target=/root/.cache/uv uv pip install --require-hashes --requirements /requirements/gpu.txt
 
 FROM packages-cpu AS built-cpu
 RUN --mount=from=wheel,source=/wheels,target=/wheels uv pip install --no-deps /wheels/*.whl

@@ -4,6 +4,7 @@ Only the model lives here; where the values come from is `pipeline.settings_sour
 """
 
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -456,7 +457,9 @@ class KubeflowSettings(Section):
     pipeline_root: str | None = Field(
         None, pattern=r"^[a-z0-9]+://", description="URI for artifacts; unset: the bucket that Kubeflow was set up with"
     )
-    image: str = Field("agnews-pipeline:0.1.0", description="container image of the pods, see Dockerfile")
+    image: str = Field(
+        f"agnews-pipeline:{version('agnews-pipeline')}", description="container image of the pods, see Dockerfile"
+    )
     trainer_image: str | None = Field(None, description="image of the Trainer's pod, for a GPU; unset: as the others")
     cpu: str | None = Field(None, pattern=r"^[0-9.]+m?$", description="cores that the Trainer's pod asks for, like 4")
     memory: str | None = Field(

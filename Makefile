@@ -44,7 +44,7 @@ test-postgres: dev  ## Run the pipeline with its metadata in a real PostgreSQL s
 test-kubeflow: dev  ## Compile for Kubeflow and run what each pod runs, through to a push.
 	.venv/bin/python -m pytest tests/pipeline/runners/kubeflow tests/test_dockerfile.py
 
-test-container: dev  ## Build the image with Docker and run it without a network; DOCKER_BUILD_ARGS="--network host" passes options to the build.
+test-container: dev  ## Build the image with Docker and run it; DOCKER_BUILD_ARGS="--network host" adds options.
 	.venv/bin/python -m pytest -m container -s
 
 bench-train: default  ## Train in the seed notebook's way and in ours, in turns; ARGS="--rounds 3".

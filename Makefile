@@ -5,10 +5,10 @@ SHELL := bash
 export PYTHONDONTWRITEBYTECODE :=
 AGNEWS := .venv/bin/agnews
 # What takes minutes more, or needs a server, has a target of its own.
-IN_TIME := not (real or continuous or airflow or postgres or flink or spark)
+IN_TIME := not (real or continuous or airflow or postgres or flink or spark or container)
 SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
 
-.PHONY: help run test test-real test-continuous test-airflow test-postgres test-kubeflow test-flink test-spark \
+.PHONY: help run test test-real test-continuous test-airflow test-postgres test-kubeflow test-container test-flink test-spark \
 	airflow airflow-stop job-server-flink job-server-spark bench-train bench-stages bench-serve bench-review bench-scale \
 	lint types format picture reference lock clean default dev
 
@@ -43,6 +43,9 @@ test-postgres: dev  ## Run the pipeline with its metadata in a real PostgreSQL s
 
 test-kubeflow: dev  ## Compile for Kubeflow and run what each pod runs, through to a push.
 	.venv/bin/python -m pytest tests/pipeline/runners/kubeflow tests/test_dockerfile.py
+
+test-container: dev  ## Build the image with Docker and run it; DOCKER_BUILD_ARGS="--network host" adds options.
+	.venv/bin/python -m pytest -m container -s
 
 bench-train: default  ## Train in the seed notebook's way and in ours, in turns; ARGS="--rounds 3".
 	@PYTHONPATH=. .venv/bin/python -m benchmarks.train $(ARGS)

@@ -1,6 +1,7 @@
-"""The image holds what its entry points need. There is no engine here that could build it."""
+"""The Dockerfile copies and installs what the image needs; tests/e2e/test_container.py builds and runs the image."""
 
 import fnmatch
+import importlib.metadata
 import re
 import shlex
 import tomllib
@@ -136,6 +137,40 @@ def test_a_target_installs_its_locks_and_the_project(instructions, target, locks
     copied_locks = [value.split()[0] for value in values(instructions, built, "COPY")]
     assert copied_locks == [f"requirements/{name}.txt" for name in locks]
     assert "--no-deps /wheels/*.whl" in runs[-1]
+
+
+def canonical(name):
+    return re.sub("[-_.]+", "-", name).lower()
+
+
+def locked(lock):
+    text = (ROOT / f"requirements/{lock}.txt").read_text()
+    return {canonical(name) for name in re.findall(r"^([\w.-]+)", text, re.MULTILINE)}
+
+
+@pytest.mark.parametrize(("target", "lock"), [("cpu", "kubeflow"), ("gpu", "gpu")])
+def test_the_builder_can_compile_what_has_no_wheel(instructions, target, lock):
+    """Package indexes accept no wheel tagged linux_x86_64: a package with that tag was compiled on this machine."""
+    compiled = {
+        canonical(package.name)
+        for package in importlib.metadata.distributions()
+        if "-linux_x86_64" in (package.read_text("WHEEL") or "")
+    }
+    runs = values(instructions, f"packages-{target}", "RUN")
+    before = runs[: next(number for number, run in enumerate(runs) if "/requirements/" in run)]
+    assert not compiled & locked(lock) or any(re.search(r"apt-get install .*\bg\+\+", run) for run in before), (
+        f"without a wheel: {', '.join(sorted(compiled & locked(lock)))}; install g++ in the builder stage"
+    )
+
+
+def test_each_package_of_the_image_is_installed_here():
+    """Otherwise the test above would not know how the package is published."""
+    installed = {canonical(package.name) for package in importlib.metadata.distributions()}
+    assert locked("kubeflow") <= installed
+
+
+def test_the_build_needs_no_frontend_from_a_registry():
+    assert not re.search(r"^#\s*syntax\s*=", (ROOT / "Dockerfile").read_text(), re.MULTILINE | re.IGNORECASE)
 
 
 @pytest.mark.parametrize("target", ["cpu", "gpu"])

@@ -52,6 +52,18 @@ def test_every_command_finds_tensorflows_log_level_set_unless_the_user_set_it(mo
     assert capsys.readouterr().out.strip() == seen
 
 
+@pytest.mark.parametrize(("given", "seen"), [(0o000, "664"), (0o002, "664"), (0o022, "644"), (0o077, "600")])
+def test_no_command_makes_files_that_all_users_may_write(monkeypatch, tmp_path, given, seen):
+    monkeypatch.setattr(sys, "argv", ["agnews"])
+    before = os.umask(given)
+    try:
+        with pytest.raises(SystemExit):
+            main(click.command()((tmp_path / "file").touch))
+    finally:
+        os.umask(before)
+    assert f"{(tmp_path / 'file').stat().st_mode & 0o777:o}" == seen
+
+
 def test_a_mistakes_message_does_not_steer_the_terminal(monkeypatch, capsys):
     def fails():
         raise AgNewsError("no file a\x1b[2J\udcff\n  second line")

@@ -57,6 +57,24 @@ def test_a_receipt_can_be_stored_where_a_backslash_is_an_error(tmp_path):
     assert receipt.isascii()
 
 
+def test_the_log_can_be_written_by_its_owner_alone_under_any_umask(umask, log):
+    log.append(Entry("push"))
+    with open(log.path, "ab") as file:
+        file.write(b'{"torn')
+    log.append(Entry("push"))
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in log.path.parent.iterdir()}
+    assert {name.partition("torn-")[0] for name in modes} == {"audit.jsonl", "audit.jsonl.", ".audit.jsonl.lock"}
+    assert set(modes.values()) == {"0o640"}
+    assert oct(log.path.parent.stat().st_mode & 0o777) == "0o755"
+
+
+def test_a_mode_that_an_administrator_gave_the_log_stays(log):
+    log.append(Entry("push"))
+    log.path.chmod(0o664)
+    log.append(Entry("push"))
+    assert oct(log.path.stat().st_mode & 0o777) == "0o664"
+
+
 _WRITER = """
 from schema.audit import AuditLog, Entry
 log = AuditLog(Path(sys.argv[1]))

@@ -150,7 +150,7 @@ def test_a_latest_span_that_has_half_arrived_is_not_ingested(days):
 
 def test_a_version_that_has_half_arrived_is_not_ingested(days):
     source = days("1/v1/train", "1/v1/test", "1/v2/train")
-    with pytest.raises(DataError, match="version 2 of the training files and version 1 of the test files"):
+    with pytest.raises(DataError, match=r"version 2 of data\.train_pattern and version 1 of data\.test_pattern"):
         source.check_span(None)
 
 

@@ -1,7 +1,7 @@
 """Places that users name: files by pattern, the home directory, and what TensorFlow and Beam read as a pattern.
 
-Beam's `FileSystems.match`, TFX's `fileio.glob` and TensorFlow's file systems take a whole path as a pattern, and Beam has
-no way to escape one: a directory "ag [1]" is then read as "ag 1". So every module lists files with `list_files`.
+Beam's `FileSystems.match`, TFX's `fileio.glob` and TensorFlow's file systems take a whole path as a pattern, and Beam
+has no way to escape one: a directory "ag [1]" is then read as "ag 1". So every module lists files with `list_files`.
 """
 
 import fnmatch

@@ -21,7 +21,9 @@ def names(directory, pattern):
     return [os.path.relpath(path, directory) for path in list_files(str(directory), pattern)]
 
 
-_NAMES = st.text(alphabet="a1.-_ *?[]!^{}\\~#%'\"é東\n", min_size=1, max_size=8).filter(lambda name: name not in (".", ".."))
+_NAMES = st.text(alphabet="a1.-_ *?[]!^{}\\~#%'\"é東\n", min_size=1, max_size=8).filter(
+    lambda name: name not in (".", "..")
+)
 
 
 @given(st.lists(_NAMES, min_size=1, max_size=4, unique=True), st.data())
@@ -66,7 +68,17 @@ def test_a_pattern_without_wildcards_names_one_file(directory, file):
     ],
 )
 def test_what_patterns_match(tmp_path, pattern, found):
-    put(tmp_path, "a.csv", "b1.csv", ".hidden.csv", "_SUCCESS", "day/c.csv", "day/._c.csv", "day/hour/d.csv", "_old/e.csv")
+    put(
+        tmp_path,
+        "a.csv",
+        "b1.csv",
+        ".hidden.csv",
+        "_SUCCESS",
+        "day/c.csv",
+        "day/._c.csv",
+        "day/hour/d.csv",
+        "_old/e.csv",
+    )
     assert [os.path.normpath(name) for name in names(tmp_path, pattern)] == found
 
 

@@ -77,7 +77,14 @@ def test_the_fingerprint_follows_size_and_time_of_each_file(tmp_path):
 def test_hidden_files_change_neither_span_nor_fingerprint(tmp_path):
     put(tmp_path, "3/v1/train.csv", "3/v1/test.csv")
     before = resolve(tmp_path, "{SPAN}/v{VERSION}/%s*.csv")
-    put(tmp_path, "3/v1/._train.csv", ".4/v1/train.csv", "_4/v1/train.csv", "3/_temporary/train.csv", "3/v1/.train.csv.crc")
+    put(
+        tmp_path,
+        "3/v1/._train.csv",
+        ".4/v1/train.csv",
+        "_4/v1/train.csv",
+        "3/_temporary/train.csv",
+        "3/v1/.train.csv.crc",
+    )
     assert resolve(tmp_path, "{SPAN}/v{VERSION}/%s*.csv") == before
 
 

@@ -225,7 +225,9 @@ def test_a_span_whose_rows_are_all_bad_is_no_empty_one(data):
         ingest(data, dated=True)
 
 
-@pytest.mark.parametrize(("named", "neighbour"), [("ag [1]", "ag 1"), ("ag *", "ag 2"), ("ag?", "ag3"), ("ag[!x]", "agy")])
+@pytest.mark.parametrize(
+    ("named", "neighbour"), [("ag [1]", "ag 1"), ("ag *", "ag 2"), ("ag?", "ag3"), ("ag[!x]", "agy")]
+)
 def test_only_the_named_directory_is_read_whatever_its_name(tmp_path, named, neighbour):
     put_data(tmp_path / named)
     put_data(tmp_path / neighbour)

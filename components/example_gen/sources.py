@@ -1,6 +1,7 @@
 """Where the rows come from: a path, AG_NEWS_DIR, the public download, or else the synthetic sample."""
 
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +15,12 @@ from schema.features import TEST, TRAIN
 from schema.paths import is_remote, list_files
 
 ENVIRONMENT = "AG_NEWS_DIR"
-# Names of a split's files, the first kind that exists counts: official CSV, Hugging Face's Parquet, TFDS.
-_NAMES = ("{split}.csv", "{split}.csv.gz", "{split}*.parquet", "*-{split}.tfrecord*")
+# Names of a split's files, the first kind that exists counts: official CSV, the same in shards (Hugging Face, Beam),
+# Hugging Face's Parquet, TFDS.
+_NAMES = (
+    *("{split}.csv", "{split}.csv.gz", "{split}-*-of-*.csv", "{split}-*-of-*.csv.gz"),
+    *("{split}*.parquet", "*-{split}.tfrecord*"),
+)
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ def resolve(
             return _with_patterns(path, train_pattern, test_pattern)
         return _in_directory(path, "path", "data.path")
     if environ.get(ENVIRONMENT):
-        return _in_directory(environ[ENVIRONMENT], ENVIRONMENT, ENVIRONMENT)
+        return _in_directory(os.path.expanduser(environ[ENVIRONMENT]), ENVIRONMENT, ENVIRONMENT)
     downloaded = cache / "ag_news"
     if not all((downloaded / name).exists() for name in MD5):
         try:
@@ -115,7 +120,7 @@ def resolve(
 
 
 def _with_patterns(path: str, train_pattern: str, test_pattern: str) -> DataSource:
-    source = DataSource(path if is_remote(path) else os.path.abspath(path), train_pattern, test_pattern, "path")
+    source = DataSource(_base(path, "data.path"), train_pattern, test_pattern, "path")
     for key, pattern in (("data.train_pattern", train_pattern), ("data.test_pattern", test_pattern)):
         # A remote place is left to the driver, which has the file systems for it.
         if not is_remote(path) and not source.files(pattern):
@@ -123,12 +128,22 @@ def _with_patterns(path: str, train_pattern: str, test_pattern: str) -> DataSour
     return source
 
 
+def _base(path: str, setting: str) -> str:
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{setting} {path}: the name is not UTF-8, and TFX cannot record it; rename the directory"
+        ) from error
+    return path if is_remote(path) else os.path.abspath(path)
+
+
 def _in_directory(directory: str, found_by: str, setting: str) -> DataSource:
     if is_remote(directory):
         return DataSource(directory, "train.csv", "test.csv", found_by)
     if not os.path.isdir(directory):
         raise DataError(f"{setting} {directory}: no such directory; correct it, or unset it to use the public download")
-    base = os.path.abspath(directory)
+    base = _base(directory, setting)
     return DataSource(base, _named(base, TRAIN, setting), _named(base, TEST, setting), found_by)
 
 
@@ -139,6 +154,7 @@ def _named(base: str, split: str, setting: str) -> str:
             return pattern
     looked_for = ", ".join(name.format(split=split) for name in _NAMES)
     raise DataError(
-        f"{setting} {base} holds no {split} files: looked for {looked_for}. Name other files with data.train_pattern "
-        f"and data.test_pattern; read are {FORMATS}"
+        f"{setting} {base} holds no {split} files: looked for {looked_for}. Name other files with "
+        f"--data {shlex.quote(base)} --set data.train_pattern=… --set data.test_pattern=…, for instance 'part-*.csv'; "
+        f"read are {FORMATS}"
     )

@@ -22,7 +22,7 @@ from pydantic import (
 
 from components.example_gen.spans import is_dated, span_of_date
 from schema.errors import SettingsError
-from schema.paths import expand_home, is_remote
+from schema.paths import expand_home, is_remote, refuse_wildcards
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -514,3 +514,18 @@ class Settings(Section):
         if is_remote(self.pipeline.root) and self.metadata.backend == "sqlite":
             raise ValueError("a remote pipeline.root needs metadata.backend postgresql or mysql: SQLite is one file")
         return self
+
+    def check_places(self) -> None:
+        """Refuses places of artifacts and models that TensorFlow or Beam would take for a pattern.
+
+        Raises:
+            SettingsError: there is one; the message names the setting.
+        """
+        places = {
+            "pipeline.root": self.pipeline.root,
+            "pusher.destination": self.pusher.destination,
+            "beam.temp_location": self.beam.temp_location,
+            "kubeflow.pipeline_root": self.kubeflow.pipeline_root,
+        }
+        for key, place in places.items():
+            refuse_wildcards(key, place or "")

@@ -54,6 +54,7 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
         raise SettingsError(
             f"pipeline.root {settings.pipeline.root} is remote: to run on this machine set it to a local directory"
         )
+    settings.check_places()
     root = settings.pipeline.make_root()
     run_id = new_run_id()
     log = root / "logs" / f"{run_id}.log"

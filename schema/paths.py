@@ -13,7 +13,7 @@ from schema.errors import SettingsError
 
 # A wildcard at the beginning of a name matches no hidden file: ".DS_Store", "._train.csv", "_SUCCESS", "_temporary".
 _VISIBLE = r"(?!(?<=/)[._])"
-_TOKEN = re.compile(r"(?<![^/])\*\*/|\*+|\?|\[!?\]?[^]/]*\]|.", re.DOTALL)
+_TOKEN = re.compile(r"(?<![^/])\*\*/|/+|\*+|\?|\[!?\]?[^]/]*\]|.", re.DOTALL)
 _WILDCARDS = "*?[\\"
 
 
@@ -47,6 +47,8 @@ def _translate(match: re.Match[str]) -> str:
     token = match[0]
     if token == "**/":
         return f"(?:{_VISIBLE}[^/]+/)*"
+    if token[0] == "/":
+        return "/+"
     if token[0] == "*":
         return f"{_VISIBLE}[^/]*"
     if token == "?" or len(token) > 1:

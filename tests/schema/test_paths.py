@@ -59,6 +59,7 @@ def test_a_pattern_without_wildcards_names_one_file(directory, file):
         ("**/*.csv", ["a.csv", "b1.csv", "day/c.csv", "day/hour/d.csv"]),
         ("**/d.csv", ["day/hour/d.csv"]),
         ("day/../a.csv", ["a.csv"]),
+        ("*//c*.csv", ["day/c.csv"]),
         ("day", []),
         (".h*", [".hidden.csv"]),
         ("_old/*.csv", ["_old/e.csv"]),

@@ -4,6 +4,7 @@ An entry is on disk when `append` returns. One writer at a time holds the lock. 
 leaves a last line without its end; the next one moves that piece into a file of its own and enters that it did.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -177,7 +178,7 @@ class AuditLog:
             aside = self.path.with_name(f"{self.path.name}.torn-{digest[:16]}{_PENDING}")
             replace_file(aside, torn, FOR_GROUP)
             os.truncate(self.path, self.path.stat().st_size - len(torn))
-        for pending in sorted(self.path.parent.glob(f"{self.path.name}.torn-*{_PENDING}")):
+        for pending in sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.torn-*{_PENDING}")):
             name = pending.name.removesuffix(_PENDING)
             digest = hashlib.sha256(pending.read_bytes()).hexdigest()
             why = "a writer was killed in the middle of a line; the piece was set aside"

@@ -238,3 +238,21 @@ def test_a_run_that_fails_tells_people_and_shows_an_alert_that_could_not_be_sent
     [log] = (tmp_path / "runs/logs").iterdir()
     assert shown in ended.stderr
     assert shown in log.read_text()
+
+
+def test_a_tilde_in_an_option_is_the_home_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    shown = run("data", "sample", "--to=~/sample", "--rows", "8")
+    assert shown.exit_code == 0, shown.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sample"]
+
+
+@pytest.mark.parametrize("setting", ["pipeline.root", "pusher.destination"])
+@pytest.mark.parametrize("command", ["run", "compare"])
+def test_a_place_that_tensorflow_takes_for_a_pattern_stops_a_run_first(tmp_path, monkeypatch, command, setting):
+    monkeypatch.chdir(tmp_path)
+    ended = run(command, "--data", "missing", "--set", f"{setting}=out [1]")
+    assert isinstance(ended.exception, SettingsError)
+    assert str(ended.exception).startswith(f"{setting} {tmp_path}/out [1]: ")
+    assert list(tmp_path.iterdir()) == []

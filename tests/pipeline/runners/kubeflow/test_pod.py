@@ -148,7 +148,7 @@ def test_the_fingerprint_follows_the_files(spans, tmp_path):
 
 
 def test_a_span_without_data_is_an_error_that_names_it(spans):
-    with pytest.raises(DataError, match="no data for span 7"):
+    with pytest.raises(DataError, match=r"no file of span 7 .*Correct data_path or span of the run"):
         find_data.find(spans, PATTERNS, 7)
 
 

@@ -10,7 +10,7 @@ from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing, Pu
 
 from components.approval import Approval, Rules
 from components.exports import files_of
-from components.pusher.component import component as pusher
+from components.pusher import component as pusher
 from schema.errors import ApprovalPending, AuditError, RunError, SettingsError
 from serving.audit import AuditLog
 from serving.audit.signature import read_public_key, signature_flaw

@@ -154,8 +154,11 @@ def _read_examples(file: str) -> Iterator[Row | BadRow]:
             except DecodeError as error:
                 yield BadRow(file, number, f"no tf.Example: {error}")
                 continue
-            values = {name: b"".join(features[name].bytes_list.value[:1]) for name in (ID, TITLE, DESCRIPTION)}
-            texts = {name: value.decode("utf-8", "surrogateescape") for name, value in values.items()}
+            values = {name: features[name].bytes_list.value for name in (ID, TITLE, DESCRIPTION)}
+            if repeated := [name for name, found in values.items() if len(found) > 1]:
+                yield BadRow(file, number, f"{', '.join(repeated)} has more than one value")
+                continue
+            texts = {name: b"".join(found).decode("utf-8", "surrogateescape") for name, found in values.items()}
             yield checked_row(file, number, NewsItem(texts[TITLE], texts[DESCRIPTION]), texts[ID] or None)
     except tf.errors.OpError as error:
         raise DataError(f"{file}: broken after record {number}: {error}; put a whole file in its place") from error

@@ -30,7 +30,7 @@ class Record(NamedTuple):
 
     Attributes:
         number: the line it begins in, from 1.
-        lines: how many lines it has, blank ones not counted.
+        lines: how many lines it has, empty ones not counted.
         fields: may hold lone surrogates, which stand for bytes that are not UTF-8 (PEP 383).
     """
 
@@ -54,7 +54,7 @@ class _TooLong(Exception):
 def read_records(lines: Iterable[bytes]) -> Iterator[Record | BadRecord]:
     """Reads the records of a CSV file, in time that grows with the file's size and in bounded memory.
 
-    A record has less than `MAX_LINE_BYTES`, a field at most `csv.field_size_limit()` characters (131,072). Blank lines
+    A record has less than `MAX_LINE_BYTES`, a field at most `csv.field_size_limit()` characters (131,072). Empty lines
     between records are left out.
 
     Args:
@@ -68,11 +68,10 @@ def read_records(lines: Iterable[bytes]) -> Iterator[Record | BadRecord]:
         parser = csv.reader(_decode(itertools.chain(again, ahead), taken), strict=True)
         try:
             for fields in parser:
-                if len(taken) == 1:
-                    if not taken[0].isspace():
-                        yield Record(number, 1, fields)
-                else:
-                    yield Record(number, sum(not line.isspace() for line in taken), fields)
+                if len(taken) > 1:
+                    yield Record(number, sum(bool(line.strip(b"\r\n")) for line in taken), fields)
+                elif fields:
+                    yield Record(number, 1, fields)
                 number += len(taken)
                 taken.clear()
             return
@@ -107,7 +106,7 @@ def _decode(lines: Iterable[bytes], taken: list[bytes]) -> Iterator[str]:
 
 def _read_alone(line: bytes, number: int) -> Iterator[Record | BadRecord]:
     """What a line holds when none follows it."""
-    for found in () if line.isspace() else read_records([line]):
+    for found in read_records([line]):
         yield found._replace(number=number)
 
 

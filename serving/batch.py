@@ -5,14 +5,16 @@ quarantine with their reasons; an output that is there is whole.
 """
 
 import datetime
+import gzip
 import json
 import os
 import shutil
 import uuid
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import apache_beam as beam
 from apache_beam.io.filesystem import CompressionTypes
@@ -23,6 +25,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from schema.errors import DataError
 from schema.features import DESCRIPTION, ID, TITLE
+from schema.record_count import count_tfrecords
 from serving.item_files import BadRow, Row, checked_row, read_items
 from serving.items import Classification, NewsItem
 
@@ -160,7 +163,12 @@ def _read_examples(file: str) -> Iterator[Row | BadRow]:
                 continue
             texts = {name: b"".join(found).decode("utf-8", "surrogateescape") for name, found in values.items()}
             yield checked_row(file, number, NewsItem(texts[TITLE], texts[DESCRIPTION]), texts[ID] or None)
-    except tf.errors.OpError as error:
+        # TensorFlow takes a cut record for the end of the file.
+        with FileSystems.open(file, compression_type=CompressionTypes.UNCOMPRESSED) as opened:
+            held = count_tfrecords(cast(IO[bytes], gzip.GzipFile(fileobj=opened)) if file.endswith(".gz") else opened)
+        if number != held:
+            raise DataError(f"{file}: {held} records begin, but only {number} are whole; put a whole file in its place")
+    except (tf.errors.OpError, OSError, EOFError, zlib.error) as error:
         raise DataError(f"{file}: broken after record {number}: {error}; put a whole file in its place") from error
 
 

@@ -7,7 +7,7 @@ is doubled (RFC 4180). Files with a header may have their columns in any order.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from components.example_gen.rows import Header, RawRow, Reason, RejectedRow, parse_label
+from components.example_gen.rows import NoRow, RawRow, Reason, RejectedRow, parse_label
 from schema.csv_records import BadRecord, read_records, refuse_other_separator, refuse_repeated_columns
 from schema.errors import DataError
 from schema.text_files import TextFile
@@ -35,7 +35,7 @@ class _Layout:
 _OFFICIAL = _Layout(width=3, class_=0, title=1, description=2, first_class=1)
 
 
-def read_csv(file: str) -> Iterator[RawRow | RejectedRow | Header]:
+def read_csv(file: str) -> Iterator[RawRow | RejectedRow | NoRow]:
     """Reads the rows of a CSV file, gzipped when its name ends in `.gz`. Blank lines between rows are left out.
 
     Args:
@@ -55,7 +55,7 @@ def read_csv(file: str) -> Iterator[RawRow | RejectedRow | Header]:
         raise DataError(f"{file}: {error.strerror}; put a readable file in its place") from error
 
 
-def _rows(text: TextFile, file: str) -> Iterator[RawRow | RejectedRow | Header]:
+def _rows(text: TextFile, file: str) -> Iterator[RawRow | RejectedRow | NoRow]:
     layout = _OFFICIAL
     began = False
     for record in read_records(text):
@@ -63,9 +63,12 @@ def _rows(text: TextFile, file: str) -> Iterator[RawRow | RejectedRow | Header]:
             yield RejectedRow(file, record.number, Reason(record.problem), record.detail)
         elif not began and _is_header(record.fields):
             layout = _layout(record.fields, file)
-            yield Header(record.lines)
+            yield NoRow(record.lines)
         else:
             number, lines, fields = record
+            if len(fields) == 1 and not fields[0].strip():
+                yield NoRow(lines)
+                continue
             if len(fields) != layout.width:
                 detail = f"{len(fields)} fields, expected {layout.width}"
                 yield RejectedRow(file, number, Reason.WRONG_FIELD_COUNT, detail, lines)

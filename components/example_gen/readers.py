@@ -3,9 +3,9 @@
 import os
 from collections.abc import Callable, Iterator
 
-from components.example_gen import record_count
 from components.example_gen.csv_reader import read_csv
-from components.example_gen.rows import Header, RawRow, Reason, RejectedRow, parse_label
+from components.example_gen.rows import NoRow, RawRow, Reason, RejectedRow, parse_label
+from schema import record_count
 from schema.csv_records import refuse_repeated_columns
 from schema.errors import DataError
 from schema.text_files import refuse_other_form
@@ -17,8 +17,8 @@ _EXPECTED_COLUMNS = "label and either title and description, or text"
 def read_rows(file: str) -> Iterator[RawRow | RejectedRow]:
     """Reads a file in any format of the training data.
 
-    Every line that is not blank (CSV) and every record (other formats) belongs to exactly one row, rejected row or
-    header. At the end that is checked against a count that is made without the reader.
+    Every line that is not empty (CSV) and every record (other formats) belongs to exactly one row, rejected row or
+    header, or holds blanks alone. At the end that is checked against a count that is made without the reader.
 
     Args:
         file: local path.
@@ -28,24 +28,24 @@ def read_rows(file: str) -> Iterator[RawRow | RejectedRow]:
     """
     name = os.path.basename(file)
     if name.endswith((".csv", ".csv.gz")):
-        return _read_all(file, read_csv, record_count.count_lines, "lines that are not blank")
+        return _read_all(file, read_csv, record_count.count_lines, "lines that are not empty")
     if name.endswith(".parquet"):
         return _read_all(file, _read_parquet, record_count.count_parquet_rows, "rows")
     if "tfrecord" in name:
-        return _read_all(file, _read_tfds, record_count.count_tfrecords, "records")
+        return _read_all(file, _read_tfds, _count_tfrecords, "records")
     raise DataError(f"{file}: unknown format; read are {FORMATS}")
 
 
 def _read_all(
     file: str,
-    read: Callable[[str], Iterator[RawRow | RejectedRow | Header]],
+    read: Callable[[str], Iterator[RawRow | RejectedRow | NoRow]],
     count: Callable[[str], int],
     unit: str,
 ) -> Iterator[RawRow | RejectedRow]:
     covered = 0
     for row in read(file):
         covered += row.lines
-        if not isinstance(row, Header):
+        if not isinstance(row, NoRow):
             yield row
     held = count(file)
     if covered != held:
@@ -106,6 +106,11 @@ def _read_tfds(file: str) -> Iterator[RawRow | RejectedRow]:
         if not number and os.path.exists(file):
             _refuse_other_form(file, "TFRecords")
         raise DataError(f"{file}: broken after record {number}: {error}; put a whole file in its place") from error
+
+
+def _count_tfrecords(file: str) -> int:
+    with open(file, "rb") as opened:
+        return record_count.count_tfrecords(opened)
 
 
 def _refuse_other_form(file: str, expected: str) -> None:

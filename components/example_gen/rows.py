@@ -32,7 +32,7 @@ class RawRow:
         title: may hold lone surrogates, which stand for bytes that are not UTF-8 (PEP 383).
         description: like `title`.
         class_as_read: the class as it stands in the file.
-        lines: how many lines of a CSV file it has, blank ones not counted; 1 in other formats.
+        lines: how many lines of a CSV file it has, empty ones not counted; 1 in other formats.
     """
 
     file: str
@@ -45,8 +45,8 @@ class RawRow:
 
 
 @dataclass(frozen=True)
-class Header:
-    """The header of a CSV file, so that its lines are counted too; `lines` is how many are not blank."""
+class NoRow:
+    """Lines of a CSV file that hold no row, its header or blanks, so that they are counted; `lines` are not empty."""
 
     lines: int
 

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.example_gen import csv_reader, readers, record_count
+from components.example_gen import csv_reader, readers
 from components.example_gen.readers import read_rows
 from components.example_gen.rows import RawRow, Reason, RejectedRow, Row, checked
+from schema import record_count
 from schema.csv_records import read_records as record_of
 from schema.errors import DataError
 
@@ -108,7 +109,8 @@ def test_a_feature_with_two_values_is_rejected_not_cut(tmp_path):
 
 def test_tfrecords_are_counted_by_their_lengths(tmp_path):
     file = write_tfds(tmp_path / "a.tfrecord", (b"", b"", 0), (b"Vote", b"x" * 1000, 0), (b"Goal", b"Two", 1))
-    assert record_count.count_tfrecords(file) == 3
+    with open(file, "rb") as opened:
+        assert record_count.count_tfrecords(opened) == 3
 
 
 def flips_and_cuts(data, step=1):
@@ -180,7 +182,7 @@ def test_a_header_is_covered_too(tmp_path, header):
 def test_a_reader_that_leaves_a_line_over_is_found_out(tmp_path, monkeypatch):
     (tmp_path / "train.csv").write_text("1,Vote,Today\n" * 3)
     monkeypatch.setattr(csv_reader, "read_records", lambda lines: list(record_of(lines))[:-1])
-    with pytest.raises(DataError, match=r"train\.csv holds 3 lines that are not blank, but .* covers 2"):
+    with pytest.raises(DataError, match=r"train\.csv holds 3 lines that are not empty, but .* covers 2"):
         list(read_rows(str(tmp_path / "train.csv")))
 
 

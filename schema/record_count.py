@@ -2,9 +2,9 @@
 
 import gzip
 import os
+from typing import IO
 
-# Blanks are taken out, both line ends are "\n", and any other byte is "x": a line begins at each "\nx".
-_BLANKS = b" \t\v\f"
+# Both line ends are "\n" and any other byte is "x": a line that is not empty begins at each "\nx".
 _SHAPE = bytes(ord("\n") if byte in b"\r\n" else ord("x") for byte in range(256))
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CHUNK_BYTES = 1 << 20
@@ -14,12 +14,12 @@ _TFRECORD_CHECKSUM_BYTES = 4
 
 
 def count_lines(file: str) -> int:
-    """Lines of a text file that are not blank, whatever their ends; gzipped when its name ends in `.gz`."""
+    """Lines of a text file that are not empty, whatever their ends; gzipped when its name ends in `.gz`."""
     with gzip.open(file) if file.endswith(".gz") else open(file, "rb") as opened:
         count, before = 0, b"\n"
         chunk = opened.read(_CHUNK_BYTES).removeprefix(_BYTE_ORDER_MARK)
         while chunk:
-            shape = before + chunk.translate(_SHAPE, _BLANKS)
+            shape = before + chunk.translate(_SHAPE)
             count += shape.count(b"\nx")
             before = shape[-1:]
             chunk = opened.read(_CHUNK_BYTES)
@@ -33,14 +33,10 @@ def count_parquet_rows(file: str) -> int:
     return pq.read_metadata(file).num_rows
 
 
-def count_tfrecords(file: str) -> int:
+def count_tfrecords(opened: IO[bytes]) -> int:
     """Records of a TFRecord file, by their lengths. A cut one counts, which TensorFlow's reader takes for the end."""
-    count = position = 0
-    with open(file, "rb") as opened:
-        size = os.fstat(opened.fileno()).st_size
-        while position < size:
-            opened.seek(position)
-            length = int.from_bytes(opened.read(_TFRECORD_LENGTH_BYTES), "little")
-            position += _TFRECORD_LENGTH_BYTES + length + 2 * _TFRECORD_CHECKSUM_BYTES
-            count += 1
+    count = 0
+    while length := opened.read(_TFRECORD_LENGTH_BYTES):
+        opened.seek(int.from_bytes(length, "little") + 2 * _TFRECORD_CHECKSUM_BYTES, os.SEEK_CUR)
+        count += 1
     return count

@@ -47,7 +47,10 @@ def _read_all(
         covered += row.lines
         if not isinstance(row, NoRow):
             yield row
-    held = count(file)
+    try:
+        held = count(file)
+    except (OSError, EOFError) as error:
+        raise DataError(f"{file} changed while it was read: {error}; run again when it stays as it is") from error
     if covered != held:
         raise DataError(
             f"{file} holds {held:,} {unit}, but what was read from it covers {covered:,}. Either the file changed "

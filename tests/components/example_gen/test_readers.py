@@ -10,7 +10,6 @@ from components.example_gen import csv_reader, readers
 from components.example_gen.readers import read_rows
 from components.example_gen.rows import RawRow, Reason, RejectedRow, Row, checked
 from schema import record_count
-from schema.csv_records import read_records as record_of
 from schema.errors import DataError
 
 
@@ -181,9 +180,19 @@ def test_a_header_is_covered_too(tmp_path, header):
 
 def test_a_reader_that_leaves_a_line_over_is_found_out(tmp_path, monkeypatch):
     (tmp_path / "train.csv").write_text("1,Vote,Today\n" * 3)
-    monkeypatch.setattr(csv_reader, "read_records", lambda lines: list(record_of(lines))[:-1])
+    read_records = csv_reader.read_records
+    monkeypatch.setattr(csv_reader, "read_records", lambda lines: list(read_records(lines))[:-1])
     with pytest.raises(DataError, match=r"train\.csv holds 3 lines that are not empty, but .* covers 2"):
         list(read_rows(str(tmp_path / "train.csv")))
+
+
+def test_a_file_that_goes_while_it_is_read_is_an_error_that_names_it(tmp_path):
+    (tmp_path / "train.csv").write_text("1,Vote,Today\n")
+    rows = read_rows(str(tmp_path / "train.csv"))
+    next(rows)
+    (tmp_path / "train.csv").unlink()
+    with pytest.raises(DataError, match=r"train\.csv changed while it was read"):
+        next(rows)
 
 
 def test_a_reader_that_leaves_parquet_rows_over_is_found_out(tmp_path, monkeypatch):

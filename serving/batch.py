@@ -5,14 +5,16 @@ quarantine with their reasons; an output that is there is whole.
 """
 
 import datetime
+import gzip
 import json
 import os
 import shutil
 import uuid
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import apache_beam as beam
 from apache_beam.io.filesystem import CompressionTypes
@@ -24,6 +26,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from schema.errors import DataError
 from schema.features import DESCRIPTION, ID, TITLE
 from schema.paths import is_remote, list_files, refuse_wildcards
+from schema.record_count import count_tfrecords
 from serving.item_files import BadRow, Row, checked_row, read_items
 from serving.items import Classification, NewsItem
 
@@ -163,10 +166,18 @@ def _read_examples(file: str) -> Iterator[Row | BadRow]:
             except DecodeError as error:
                 yield BadRow(file, number, f"no tf.Example: {error}")
                 continue
-            values = {name: b"".join(features[name].bytes_list.value[:1]) for name in (ID, TITLE, DESCRIPTION)}
-            texts = {name: value.decode("utf-8", "surrogateescape") for name, value in values.items()}
+            values = {name: features[name].bytes_list.value for name in (ID, TITLE, DESCRIPTION)}
+            if repeated := [name for name, found in values.items() if len(found) > 1]:
+                yield BadRow(file, number, f"{', '.join(repeated)} has more than one value")
+                continue
+            texts = {name: b"".join(found).decode("utf-8", "surrogateescape") for name, found in values.items()}
             yield checked_row(file, number, NewsItem(texts[TITLE], texts[DESCRIPTION]), texts[ID] or None)
-    except tf.errors.OpError as error:
+        # TensorFlow takes a cut record for the end of the file.
+        with FileSystems.open(file, compression_type=CompressionTypes.UNCOMPRESSED) as opened:
+            held = count_tfrecords(cast(IO[bytes], gzip.GzipFile(fileobj=opened)) if file.endswith(".gz") else opened)
+        if number != held:
+            raise DataError(f"{file}: {held} records begin, but only {number} are whole; put a whole file in its place")
+    except (tf.errors.OpError, OSError, EOFError, zlib.error) as error:
         raise DataError(f"{file}: broken after record {number}: {error}; put a whole file in its place") from error
 
 

@@ -12,13 +12,16 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
+from components.example_gen.csv_reader import EXPECTED
 from components.example_gen.rows import Reason, Row
 from schema.errors import DataError
-from schema.features import SPLITS, TEST
+from schema.features import SPLITS, TEST, TRAIN, VAL
 
 QUARANTINE_FILE = "quarantine.jsonl"
 _COUNTS_FILE = "counts.json"
 _SHOWN = 3
+# A file in another form is bad row by row. More bad rows than this share are no matter of a limit.
+_BAD_AS_A_WHOLE = 0.1
 # Of ids in one element.
 _PACKED_BYTES = 8 * 1024
 
@@ -42,6 +45,8 @@ def write_counts(
     """
     counts = [_count(rows, f"CountRead[{name}]", "rows_read") for name, rows in read.items()]
     counts += [_count(rows, f"Count[{name}]", f"rows_{name}") for name, rows in splits.items()]
+    # A record whose quotes swallowed others weighs as many rows as it may have swallowed.
+    counts.append(rejected | "CountRejectedLines" >> beam.Map(lambda row: ("lines_quarantined", row.lines)))
     reasons = rejected | beam.Map(lambda row: f"quarantined_{row.reason}") | beam.combiners.Count.PerElement()
     ids = [rows | f"PackIds[{name}]" >> beam.ParDo(_PackIds(is_test=name == TEST)) for name, rows in splits.items()]
     repeats = ids | "Ids" >> beam.Flatten() | beam.GroupByKey() | beam.FlatMap(_repeats)
@@ -124,7 +129,7 @@ class IngestionReport:
         }
 
     def check(self, max_bad_fraction: float) -> None:
-        """Stops the run when too many rows are bad, or a split is empty.
+        """Stops the run when too many rows are bad, or a split is empty. A bad row of many lines weighs as many rows.
 
         Raises:
             DataError: it names the reasons with their counts, some rows, and the quarantine file.
@@ -135,7 +140,9 @@ class IngestionReport:
             raise RuntimeError(
                 f"{read} rows read, but {found['rows_written']} written and {bad} quarantined: a row was lost"
             )
-        if bad > max_bad_fraction * read:
+        lines = self.counts.get("lines_quarantined", 0)
+        share = lines / max(read - bad + lines, 1)
+        if share > max_bad_fraction:
             reasons = ", ".join(
                 f"{reason} {found[f'quarantined_{reason}']}" for reason in Reason if found[f"quarantined_{reason}"]
             )
@@ -144,12 +151,19 @@ class IngestionReport:
                 for row in self.examples_of_bad_rows
             )
             raise DataError(
-                f"{bad} of {read} rows are bad ({bad / read:.2%}), allowed are {max_bad_fraction:.2%}: {reasons}\n"
-                f"{shown}\n"
-                f"All of them are in {self.quarantine}. Correct the files, or raise data.max_bad_fraction"
+                f"{bad} of {read} rows are bad{f', of {lines} lines' if lines > bad else ''} ({share:.2%}), "
+                f"allowed are {max_bad_fraction:.2%}: {reasons}\n{shown}\n"
+                f"All of them are in {self.quarantine}. {self._advice(share)}"
             )
         for split in SPLITS:
             if not found[f"rows_{split}"]:
                 raise DataError(
                     f"of {read} rows none is left for the split {split}: give more rows, or change data.val_fraction"
                 )
+
+    def _advice(self, bad_share: float) -> str:
+        """What to do about too many bad rows."""
+        rows = {split: self.counts.get(f"rows_{split}", 0) for split in SPLITS}
+        if bad_share > _BAD_AS_A_WHOLE or not rows[TEST] or not rows[TRAIN] + rows[VAL]:
+            return f"A file seems to have another form as a whole: look at its first rows. Expected is {EXPECTED}"
+        return "Correct the files, or raise data.max_bad_fraction"

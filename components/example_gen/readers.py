@@ -1,47 +1,78 @@
-"""One reader a format; `read_rows` chooses by the file's name."""
+"""One reader per format; `read_rows` chooses by the file's name and checks that no part of the file is left over."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from components.example_gen.csv_reader import read_csv
-from components.example_gen.rows import RawRow, RejectedRow, parse_label
+from components.example_gen.rows import NoRow, RawRow, Reason, RejectedRow, parse_label
+from schema import record_count
+from schema.csv_records import refuse_repeated_columns
 from schema.errors import DataError
+from schema.text_files import refuse_other_form
 
 FORMATS = ".csv, .csv.gz, .parquet and TFRecord files of TFDS (…tfrecord…)"
+_EXPECTED_COLUMNS = "label and either title and description, or text"
 
 
 def read_rows(file: str) -> Iterator[RawRow | RejectedRow]:
-    """Rows of a file in any format that the project reads.
+    """Reads a file in any format of the training data.
+
+    Every line that is not empty (CSV) and every record (other formats) belongs to exactly one row, rejected row or
+    header, or holds blanks alone. At the end that is checked against a count that is made without the reader.
 
     Args:
         file: local path.
 
     Raises:
-        DataError: the format is unknown, or the file is broken as a whole.
+        DataError: the format is unknown, the file is broken as a whole, or a part of it was left over.
     """
     name = os.path.basename(file)
     if name.endswith((".csv", ".csv.gz")):
-        return read_csv(file)
+        return _read_all(file, read_csv, record_count.count_lines, "lines that are not empty")
     if name.endswith(".parquet"):
-        return _read_parquet(file)
+        return _read_all(file, _read_parquet, record_count.count_parquet_rows, "rows")
     if "tfrecord" in name:
-        return _read_tfds(file)
+        return _read_all(file, _read_tfds, _count_tfrecords, "records")
     raise DataError(f"{file}: unknown format; read are {FORMATS}")
 
 
+def _read_all(
+    file: str,
+    read: Callable[[str], Iterator[RawRow | RejectedRow | NoRow]],
+    count: Callable[[str], int],
+    unit: str,
+) -> Iterator[RawRow | RejectedRow]:
+    covered = 0
+    for row in read(file):
+        covered += row.lines
+        if not isinstance(row, NoRow):
+            yield row
+    try:
+        held = count(file)
+    except (OSError, EOFError) as error:
+        raise DataError(f"{file} changed while it was read: {error}; run again when it stays as it is") from error
+    if covered != held:
+        raise DataError(
+            f"{file} holds {held:,} {unit}, but what was read from it covers {covered:,}. Either the file changed "
+            "meanwhile, or the reader has a fault: run again, and report the file if the message stays"
+        )
+
+
 def _read_parquet(file: str) -> Iterator[RawRow]:
-    """Rows of a Parquet file with the columns label and either title and description, or text."""
+    """Reads a Parquet file with the columns label and either title and description, or text."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.ParquetFile(file)
-        names = set(table.schema_arrow.names)
-        texts = ["title", "description"] if {"title", "description"} <= names else ["text"]
-        if missing := {"label", *texts} - names:
+        _refuse_other_form(file, "a Parquet file")
+        table = pq.ParquetFile(file, page_checksum_verification=True)
+        names = table.schema_arrow.names
+        refuse_repeated_columns(names, ("label", "title", "description", "text"), file)
+        texts = ["title", "description"] if {"title", "description"} <= set(names) else ["text"]
+        if missing := {"label", *texts} - set(names):
             raise DataError(
                 f"{file}: no column {' or '.join(sorted(missing))} among {', '.join(sorted(names))}; "
-                "needed are label and either title and description, or text"
+                f"needed are {_EXPECTED_COLUMNS}"
             )
         number = 0
         for batch in table.iter_batches(columns=["label", *texts]):
@@ -52,12 +83,12 @@ def _read_parquet(file: str) -> Iterator[RawRow]:
                 number += 1
                 title, description = [""] * (2 - len(values)) + [_decoded(value) for value in values]
                 yield RawRow(file, number, parse_label(label, first=0), title, description, str(label))
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file}: not a readable Parquet file: {error}") from error
+    except (pa.ArrowException, OSError, UnicodeError) as error:  # Names of columns are decoded as UTF-8.
+        raise DataError(f"{file}: not a readable Parquet file: {error}; put a whole file in its place") from error
 
 
-def _read_tfds(file: str) -> Iterator[RawRow]:
-    """Rows of a TFRecord file as TensorFlow Datasets writes `ag_news_subset`."""
+def _read_tfds(file: str) -> Iterator[RawRow | RejectedRow]:
+    """Reads a TFRecord file as TensorFlow Datasets writes `ag_news_subset`."""
     import tensorflow as tf
     from google.protobuf.message import DecodeError
 
@@ -67,11 +98,29 @@ def _read_tfds(file: str) -> Iterator[RawRow]:
             features = tf.train.Example.FromString(record).features.feature
             labels = features["label"].int64_list.value
             texts = [features[name].bytes_list.value for name in ("title", "description")]
+            if repeated := [len(values) for values in (labels, *texts) if len(values) > 1]:
+                detail = f"{repeated[0]} values of one feature, expected 1"
+                yield RejectedRow(file, number, Reason.WRONG_FIELD_COUNT, detail)
+                continue
             title, description = (_decoded(text[0] if text else None) for text in texts)
             label = labels[0] if labels else None
             yield RawRow(file, number, parse_label(label, first=0), title, description, str(label))
     except (tf.errors.OpError, DecodeError) as error:
+        if not number and os.path.exists(file):
+            _refuse_other_form(file, "TFRecords")
         raise DataError(f"{file}: broken after record {number}: {error}; put a whole file in its place") from error
+
+
+def _count_tfrecords(file: str) -> int:
+    with open(file, "rb") as opened:
+        return record_count.count_tfrecords(opened)
+
+
+def _refuse_other_form(file: str, expected: str) -> None:
+    with open(file, "rb") as opened:
+        head = opened.read(64)
+    if not (expected == "a Parquet file" and head.startswith(b"PAR1")):
+        refuse_other_form(head, file, expected)
 
 
 def _decoded(value: bytes | None) -> str:

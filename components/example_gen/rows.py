@@ -32,6 +32,7 @@ class RawRow:
         title: may hold lone surrogates, which stand for bytes that are not UTF-8 (PEP 383).
         description: like `title`.
         class_as_read: the class as it stands in the file.
+        lines: how many lines of a CSV file it has, empty ones not counted; 1 in other formats.
     """
 
     file: str
@@ -40,6 +41,14 @@ class RawRow:
     title: str
     description: str
     class_as_read: str
+    lines: int = 1
+
+
+@dataclass(frozen=True)
+class NoRow:
+    """Lines of a CSV file that hold no row, its header or blanks, so that they are counted; `lines` are not empty."""
+
+    lines: int
 
 
 @dataclass(frozen=True)
@@ -67,12 +76,13 @@ class Row:
 
 @dataclass(frozen=True)
 class RejectedRow:
-    """A row that goes to quarantine; `detail` shows what was found."""
+    """A row that goes to quarantine; `detail` shows what was found, the others are as in `RawRow`."""
 
     file: str
     number: int
     reason: Reason
     detail: str
+    lines: int = 1
 
     def to_json(self) -> str:
         """One line of JSON; what is not UTF-8 is escaped."""
@@ -110,7 +120,7 @@ def checked(row: RawRow | RejectedRow, *, max_chars: int) -> Row | RejectedRow:
         return row
 
     def rejected(reason: Reason, detail: str) -> RejectedRow:
-        return RejectedRow(row.file, row.number, reason, detail)
+        return RejectedRow(row.file, row.number, reason, detail, row.lines)
 
     if row.label is None:
         return rejected(Reason.UNKNOWN_CLASS, f"class {_shown(row.class_as_read)}")

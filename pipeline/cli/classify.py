@@ -100,7 +100,9 @@ def _rows_of_texts(texts: Sequence[str]) -> Iterator[Any]:
     place, lines = "text", iter(texts)
     if texts == (_STDIN,):
         place = "standard input"
-        lines = (line.decode("utf-8", "surrogateescape").rstrip("\r\n") for line in sys.stdin.buffer)
+        # Only LF ends a line of sys.stdin.buffer; splitlines() finds a lone CR as well.
+        parts = (part for line in sys.stdin.buffer for part in line.splitlines())
+        lines = (part.decode("utf-8", "surrogateescape") for part in parts)
     return (checked_row(place, number, NewsItem(line)) for number, line in enumerate(lines, start=1))
 
 

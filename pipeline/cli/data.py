@@ -5,12 +5,15 @@ from pathlib import Path
 import click
 
 from components.example_gen import download, sources
+from components.example_gen.csv_reader import EXPECTED
+from components.example_gen.readers import FORMATS
 from components.example_gen.sources import DataSource
 from components.example_gen.synthetic import write_synthetic
 from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.outputs import check_file, writing
 from pipeline.settings import Settings
 from pipeline.settings.sources import Loaded
+from schema.errors import DataError
 from schema.features import TEST, TRAIN
 
 
@@ -50,7 +53,10 @@ def sample(directory: Path, rows: int, seed: int) -> None:
 @click.option("--png", type=LocalPath(dir_okay=False), help="Write the plots to this file as well.")
 @settings_options
 def describe(loaded: Loaded, png: Path | None) -> None:
-    """Count rows and classes, and plot text lengths and the most frequent words of each class."""
+    """Count rows and classes, and plot text lengths and the most frequent words of each class.
+
+    The exit status is 3 when a split has no good row.
+    """
     from rich.console import Console
 
     from pipeline.cli.data_description import describe_files
@@ -71,6 +77,10 @@ def describe(loaded: Loaded, png: Path | None) -> None:
         with writing("--png", png):
             write_png(splits, png, title=source.describe())
         click.echo(f"plots: {png}")
+    if empty := [name for name, split in splits.items() if not split.rows]:
+        raise DataError(
+            f"{source.base}: no row of {' or '.join(empty)} is good. Expected are {FORMATS}; of CSV, {EXPECTED}"
+        )
 
 
 def resolve_source(settings: Settings) -> DataSource:

@@ -27,6 +27,8 @@ def read_items_with_classes(path: Path) -> tuple[list[tuple[NewsItem, str | None
     try:
         items, bad = _labelled(path)
     except DataError:
+        if path.suffix == ".parquet" or "tfrecord" in path.name:  # Formats that hold no unlabelled items.
+            raise
         items = []
     if items:
         return items, bad

@@ -57,6 +57,16 @@ def test_another_stage_leaves_the_version(stages):
     assert module.code_version("folder") == before
 
 
+def test_the_modules_that_read_files_count_for_the_rows_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(module.schema, "__file__", str(tmp_path / "__init__.py"))
+    for name in ("csv_records.py", "text_files.py"):
+        (tmp_path / name).write_text("one = 1\n")
+    before = {stage: module.code_version(stage) for stage in ("example_gen", "transform")}
+    (tmp_path / "csv_records.py").write_text("one = 2\n")
+    assert module.code_version("example_gen") != before["example_gen"]
+    assert module.code_version("transform") == before["transform"]
+
+
 def test_modules_and_folders_have_versions_of_their_own():
     versions = {module.code_version(stage) for stage in ("transform", "trainer", "example_gen")}
     assert len(versions) == 3

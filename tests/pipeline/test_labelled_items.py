@@ -1,5 +1,7 @@
 import gzip
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.cli.labelled_items import read_items_with_classes
@@ -35,6 +37,13 @@ def test_bad_rows_are_named_and_left_out(tmp_path):
     assert len(items) == 1
     assert [line.split(": ")[0].rpartition(":")[2] for line in bad] == ["2", "3", "4"]
     assert "the class '9' is unknown" in bad[0]
+
+
+def test_what_is_wrong_with_a_parquet_file_is_said_of_the_parquet_file(tmp_path):
+    table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"]), pa.array([1])], ["text", "text", "label"])
+    pq.write_table(table, tmp_path / "test.parquet")
+    with pytest.raises(DataError, match="more than one column text"):
+        read_items_with_classes(tmp_path / "test.parquet")
 
 
 @pytest.mark.parametrize("text", [None, "nothing,that\nis,known\n"])

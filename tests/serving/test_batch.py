@@ -94,16 +94,24 @@ def test_the_pipelines_own_examples_are_scored(score, tmp_path, compression):
     import tensorflow as tf
 
     def example(**texts):
-        features = {name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[text])) for name, text in texts.items()}
+        features = {
+            name: tf.train.Feature(bytes_list=tf.train.BytesList(value=text if isinstance(text, list) else [text]))
+            for name, text in texts.items()
+        }
         return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
     name = "data_tfrecord-00000-of-00001" + (".gz" if compression else "")
     with tf.io.TFRecordWriter(str(tmp_path / name), compression) as writer:
-        for record in (example(id=b"x", title=b"goal", description=b"late"), b"\xff", example(title=b"\xff")):
+        for record in (
+            example(id=b"x", title=b"goal", description=b"late"),
+            b"\xff",
+            example(title=b"\xff"),
+            example(title=[b"goal", b"vote"]),
+        ):
             writer.write(record)
     output = score(tmp_path / name)
     assert [(line["id"], line["row"], line["label"]) for line in lines(output, "predictions")] == [("x", 1, "Sports")]
-    assert {line["row"] for line in lines(output, "quarantine")} == {2, 3}
+    assert {line["row"] for line in lines(output, "quarantine")} == {2, 3, 4}
 
 
 @pytest.mark.parametrize("shell_expanded", [True, False])
@@ -152,7 +160,9 @@ def test_a_file_without_good_rows_leaves_a_summary_and_a_quarantine(score, tmp_p
 
 def test_a_broken_file_leaves_no_output(score, tmp_path):
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"title\n" + b"goal\n" * 5_000)[:-20])
-    with pytest.raises(DataError, match=r"a\.csv\.gz, after line \d+: .*whole, readable file in its place$"):
+    with pytest.raises(
+        DataError, match=r"a\.csv\.gz cannot be read after line \d+: .*whole, readable file in its place$"
+    ):
         score(tmp_path / "a.csv.gz", output=tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv.gz"]
 
@@ -167,6 +177,25 @@ def test_a_truncated_record_file_is_named(score, tmp_path):
     path.write_bytes(path.read_bytes()[:-2])
     with pytest.raises(DataError, match="broken after record 1"):
         score(path)
+
+
+@pytest.mark.parametrize("compression", ["", "GZIP"])
+def test_a_record_file_cut_anywhere_is_named(tmp_path, compression):
+    """TensorFlow's own reader takes a file cut within a record's length, or within gzip's blocks, for a shorter one."""
+    import tensorflow as tf
+
+    from serving.batch import read_file
+
+    path = tmp_path / ("data_tfrecord" + (".gz" if compression else ""))
+    with tf.io.TFRecordWriter(str(path), compression) as writer:
+        for record in (b"", b"", b""):
+            writer.write(record)
+    whole = path.read_bytes()
+    for position in range(1, len(whole)):
+        if compression or position % 16:  # An empty record has 16 bytes.
+            path.write_bytes(whole[:position])
+            with pytest.raises(DataError, match=path.name):
+                list(read_file(str(path)))
 
 
 def test_an_output_that_is_there_is_kept(score, tmp_path):

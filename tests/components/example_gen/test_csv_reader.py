@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.example_gen.csv_reader import read_csv
-from components.example_gen.rows import RawRow, Reason, RejectedRow
+from components.example_gen.rows import NoRow, RawRow, Reason, RejectedRow
 from schema.errors import DataError
 
 
@@ -103,6 +103,52 @@ def test_text_after_a_closing_quote_is_rejected(read):
     assert reasons(read('"1","Vote"x,"Today"\n')) == [(1, Reason.MALFORMED_QUOTES)]
 
 
+@pytest.mark.parametrize("ends", [["\r"] * 3, ["\n", "\r", "\n"], ["\r\n", "\r", "\r\n"]], ids=ascii)
+def test_every_line_end_ends_a_row(read, ends):
+    text = "".join(f'"{number}","Vote","Today"{end}' for number, end in enumerate(ends, start=1))
+    assert texts(read(text)) == [(label, "Vote", "Today") for label in range(3)]
+
+
+def test_a_table_in_a_quoted_field_makes_no_rows_of_its_lines(read):
+    table = "In millions:\n1,200,310\n2,450,120\nEnd."
+    assert texts(read(f'"3","Table","{table}"\n')) == [(2, "Table", table)]
+
+
+def test_a_quoted_field_may_have_hundreds_of_lines(read):
+    text = "\n".join(f"line {number}" for number in range(300))
+    assert texts(read(f'"1","Vote","{text}"\n"2","Goal","Two"\n')) == [(0, "Vote", text), (1, "Goal", "Two")]
+
+
+@pytest.mark.parametrize("names", ["label,text,text", "Label,Title,label,Description", "title,class,description,Title"])
+def test_a_repeated_column_is_refused_by_name(read, names):
+    with pytest.raises(DataError, match=r"train\.csv has more than one column (text|label|title); keep one"):
+        read(f"{names}\n" + "1,a,b,c\n")
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        ('"1";"Vote";"Today, at noon"\n', "is separated by semicolons; expected commas"),
+        ("1\tVote\tToday\n", "is separated by tabs; expected commas"),
+        ("class|title|description\n1|Vote|Today\n", "is separated by vertical bars; expected commas"),
+        ("label,headline\n1,Vote\n", "the header has the columns label, headline; expected CSV"),
+        ('{"label": 1, "title": "Vote"}\n', "is JSON; expected CSV"),
+        ('"1","Vote","Today"\n'.encode("utf-16"), "is UTF-16 text; expected CSV"),
+        (gzip.compress(b'"1","Vote","Today"\n'), "is gzip data; expected CSV"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1\n", "is a Git LFS pointer"),
+        ("<html><head><title>Log in</title>", "is an HTML or XML page; expected CSV"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value.startswith(("is", "the")) else "",
+)
+def test_a_file_in_another_form_is_refused_as_a_whole(read, data, found):
+    with pytest.raises(DataError, match="train\\.csv.*" + found):
+        read(data)
+
+
+def test_separators_within_texts_are_none_of_the_file(read):
+    assert texts(read('"1","Vote; again","Today | now\tand"\n')) == [(0, "Vote; again", "Today | now\tand")]
+
+
 def test_a_line_of_a_megabyte_is_rejected_and_the_next_is_read(read):
     rows = read(b'"1","' + b"x" * (3 << 20) + b'","y"\n"2","Goal","Two"\n')
     assert reasons(rows) == [(1, Reason.TOO_LONG)]
@@ -116,7 +162,8 @@ def test_bad_bytes_are_kept_for_the_check_to_find(read):
 
 
 def test_blank_lines_are_no_rows(read):
-    assert len(read('\n"1","Vote","Today"\n\n\n"2","Goal","Two"\n\n')) == 2
+    rows = read('\n"1","Vote","Today"\n\n\n"2","Goal","Two"\n  \n')
+    assert (len(texts(rows)), reasons(rows)) == (2, [])
 
 
 def test_an_unreadable_file_is_an_error_that_names_it(tmp_path):
@@ -127,10 +174,14 @@ def test_an_unreadable_file_is_an_error_that_names_it(tmp_path):
 _FIELD = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
 
-@given(st.lists(st.tuples(st.integers(1, 4), _FIELD, _FIELD), max_size=8))
-def test_whatever_is_written_as_csv_is_read_back(tmp_path_factory, items):
+@given(
+    st.lists(st.tuples(st.integers(1, 4), _FIELD, _FIELD), max_size=8),
+    st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+)
+def test_whatever_is_written_as_csv_is_read_back(tmp_path_factory, items, quoting, line_end):
     file = io.StringIO(newline="")
-    csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(items)
+    csv.writer(file, quoting=quoting, lineterminator=line_end).writerows(items)
     path = tmp_path_factory.mktemp("csv") / "train.csv"
     path.write_bytes(file.getvalue().encode())
     assert texts(read_csv(str(path))) == [(label - 1, title, text) for label, title, text in items]
@@ -140,7 +191,7 @@ def test_whatever_is_written_as_csv_is_read_back(tmp_path_factory, items):
 def test_any_bytes_give_rows_or_rejections_and_no_error(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("csv") / "train.csv"
     path.write_bytes(b'"1","Vote","Today"\n' + data)
-    rows = list(read_csv(str(path)))
+    rows = [row for row in read_csv(str(path)) if not isinstance(row, NoRow)]
     assert all(isinstance(row, RawRow | RejectedRow) for row in rows)
     numbers = [row.number for row in rows]
     assert numbers == sorted(set(numbers))
@@ -151,5 +202,5 @@ def test_any_bytes_give_rows_or_rejections_and_no_error(tmp_path_factory, data):
 def test_every_line_is_accounted_for(tmp_path_factory, kinds):
     lines = ['"1","Vote","Today"' if kind == "good" else kind for kind in kinds]
     path = tmp_path_factory.mktemp("csv") / "train.csv"
-    path.write_text("\n".join(lines) + "\n")
-    assert [row.number for row in read_csv(str(path))] == list(range(1, len(lines) + 1))
+    path.write_text('"1","Vote","Today"\n' + "\n".join(lines) + "\n")
+    assert [row.number for row in read_csv(str(path))] == list(range(1, len(lines) + 2))

@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import tracemalloc
@@ -11,7 +12,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import proto_utils
 
-from components.example_gen import ingestion_report
+from components.example_gen import csv_reader, ingestion_report
 from components.example_gen.executor import Executor
 from schema.errors import DataError, NothingToTrain
 from schema.features import load_schema
@@ -182,6 +183,47 @@ def test_a_broken_file_is_an_error_without_beams_addition(data):
     (data / "test.csv").write_text("label,title\n1,Vote\n")
     with pytest.raises(DataError, match=r"title and description, or text$"):
         ingest(data)
+
+
+@pytest.mark.parametrize("where", ["train.csv", "test.csv"])
+def test_rows_that_a_reader_leaves_over_stop_the_run(data, monkeypatch, where):
+    read_records = csv_reader.read_records
+    monkeypatch.setattr(csv_reader, "read_records", lambda lines: list(read_records(lines))[1:])
+    (data / ("test.csv" if where == "train.csv" else "train.csv")).write_text("")
+    with pytest.raises(
+        DataError, match=rf"/{where} holds \d+ lines that are not empty, but .* covers \d+.*message stays$"
+    ):
+        ingest(data, max_bad_fraction=1.0)
+
+
+def test_rows_with_any_line_end_are_all_read(data):
+    rows = "".join(line(*row)[:-1] + end for row, end in zip(GOOD, ["\r", "\n", "\r\n"] * 20, strict=True))
+    (data / "train.csv").write_bytes(rows.encode())
+    assert ingest(data).get_int_custom_property("rows_read") == len(GOOD) + len(TEST)
+
+
+def test_a_damaged_gzip_file_is_told_by_its_name(data):
+    whole = bytearray(gzip.compress("".join(line(*row) for row in GOOD).encode()))
+    whole[len(whole) // 2 :: 2] = bytes(len(whole[len(whole) // 2 :: 2]))
+    (data / "train.csv").unlink()
+    (data / "train.csv.gz").write_bytes(whole)
+    with pytest.raises(DataError, match=r"/train\.csv\.gz cannot be read after line \d+: .* in its place$"):
+        ingest(data, patterns=PATTERNS | {"train": "train.csv.gz"})
+
+
+def test_a_file_whose_rows_are_all_bad_gets_no_advice_to_raise_the_limit(data):
+    (data / "test.csv").write_text("headline,body,topic\nVote,Today,1\n")
+    with pytest.raises(DataError, match=r"another form as a whole.*class, title and description") as stopped:
+        ingest(data)
+    assert "max_bad_fraction" not in str(stopped.value)
+
+
+def test_a_bad_row_weighs_as_many_rows_as_it_has_lines(data):
+    with open(data / "train.csv", "a") as file:
+        file.write('1,"forgotten\n' + "1,two,rows\n" * 8 + '1,three,6"\n')
+    with pytest.raises(DataError, match=r"1 of 63 rows are bad, of 10 lines \(13\.89%\)"):
+        ingest(data, max_bad_fraction=0.1)
+    assert ingest(data, max_bad_fraction=0.2).get_int_custom_property("rows_quarantined") == 1
 
 
 def test_no_rows_at_all_is_an_error(data):

@@ -3,9 +3,13 @@ import os
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from components.example_gen import csv_reader, readers
 from components.example_gen.readers import read_rows
-from components.example_gen.rows import Reason, Row, checked
+from components.example_gen.rows import RawRow, Reason, RejectedRow, Row, checked
+from schema import record_count
 from schema.errors import DataError
 
 
@@ -83,6 +87,119 @@ def test_a_broken_tfds_file_says_after_which_record(tmp_path):
     file = write_tfds(tmp_path / "ag_news_subset-train.tfrecord-00000-of-00001", *[(b"Vote", b"Today", 0)] * 3)
     os.truncate(file, os.path.getsize(file) - 5)
     with pytest.raises(DataError, match="broken after record 2"):
+        list(read_rows(file))
+
+
+def test_a_feature_with_two_values_is_rejected_not_cut(tmp_path):
+    import tensorflow as tf
+
+    features = tf.train.Features(
+        feature={
+            "title": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"Vote", b"Goal"])),
+            "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[0])),
+        }
+    )
+    file = str(tmp_path / "ag_news_subset-train.tfrecord-00000-of-00001")
+    with tf.io.TFRecordWriter(file) as writer:
+        writer.write(tf.train.Example(features=features).SerializeToString())
+    [row] = read_rows(file)
+    assert (row.reason, row.detail) == (Reason.WRONG_FIELD_COUNT, "2 values of one feature, expected 1")
+
+
+def test_tfrecords_are_counted_by_their_lengths(tmp_path):
+    file = write_tfds(tmp_path / "a.tfrecord", (b"", b"", 0), (b"Vote", b"x" * 1000, 0), (b"Goal", b"Two", 1))
+    with open(file, "rb") as opened:
+        assert record_count.count_tfrecords(opened) == 3
+
+
+def flips_and_cuts(data, step=1):
+    for position in range(0, len(data), step):
+        yield data[:position]
+        yield data[:position] + bytes([data[position] ^ 0x80]) + data[position + 1 :]
+
+
+def test_every_flip_and_cut_of_a_parquet_file_is_told_by_its_name(tmp_path):
+    path = tmp_path / "train.parquet"
+    pq.write_table(pa.table({"text": ["Oil up", "Goal"], "label": [2, 1]}), path, write_page_checksum=True)
+    whole = list(read_rows(str(path)))
+    for damaged in flips_and_cuts(path.read_bytes(), step=5):
+        path.write_bytes(damaged)
+        try:
+            assert list(read_rows(str(path))) == whole
+        except DataError as error:
+            assert "train.parquet" in str(error)
+
+
+def test_every_flip_and_cut_of_a_tfds_file_is_told_by_its_name(tmp_path):
+    path = tmp_path / "ag_news_subset-train.tfrecord-00000-of-00001"
+    write_tfds(path, (b"Vote", b"Today", 0))
+    for damaged in flips_and_cuts(path.read_bytes(), step=3):
+        if damaged:
+            path.write_bytes(damaged)
+            with pytest.raises(DataError, match=path.name):
+                list(read_rows(str(path)))
+
+
+def test_a_repeated_parquet_column_is_refused_by_name(tmp_path):
+    table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"]), pa.array([1])], ["text", "text", "label"])
+    pq.write_table(table, tmp_path / "train.parquet")
+    with pytest.raises(DataError, match=r"train\.parquet has more than one column text"):
+        list(read_rows(str(tmp_path / "train.parquet")))
+
+
+@pytest.mark.parametrize("name", ["train.parquet", "ag_news_subset-train.tfrecord-00000-of-00001"])
+@pytest.mark.parametrize(
+    ("data", "form"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "Git LFS pointer"),
+        (b"<!DOCTYPE html>\n<html><body>Log in</body></html>", "HTML"),
+    ],
+)
+def test_another_form_is_named_in_every_format(tmp_path, name, data, form):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(DataError, match=f"{name} is .*{form}"):
+        list(read_rows(str(tmp_path / name)))
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_give_rows_and_rejections_that_cover_the_file(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("csv") / "train.csv"
+    path.write_bytes(b'"1","Vote","Today"\r' + data)
+    rows = list(read_rows(str(path)))
+    assert all(isinstance(row, RawRow | RejectedRow) for row in rows)
+    assert sum(row.lines for row in rows) == record_count.count_lines(str(path))
+
+
+@pytest.mark.parametrize("header", ["", "\nlabel,title,description\n", '"label\n",title,description\n'])
+def test_a_header_is_covered_too(tmp_path, header):
+    (tmp_path / "train.csv").write_text(header + "1,Vote,Today\n\n" * 2)
+    assert len(list(read_rows(str(tmp_path / "train.csv")))) == 2
+    (tmp_path / "train.csv").write_text(header)
+    assert list(read_rows(str(tmp_path / "train.csv"))) == []
+
+
+def test_a_reader_that_leaves_a_line_over_is_found_out(tmp_path, monkeypatch):
+    (tmp_path / "train.csv").write_text("1,Vote,Today\n" * 3)
+    read_records = csv_reader.read_records
+    monkeypatch.setattr(csv_reader, "read_records", lambda lines: list(read_records(lines))[:-1])
+    with pytest.raises(DataError, match=r"train\.csv holds 3 lines that are not empty, but .* covers 2"):
+        list(read_rows(str(tmp_path / "train.csv")))
+
+
+def test_a_file_that_goes_while_it_is_read_is_an_error_that_names_it(tmp_path):
+    (tmp_path / "train.csv").write_text("1,Vote,Today\n")
+    rows = read_rows(str(tmp_path / "train.csv"))
+    next(rows)
+    (tmp_path / "train.csv").unlink()
+    with pytest.raises(DataError, match=r"train\.csv changed while it was read"):
+        next(rows)
+
+
+def test_a_reader_that_leaves_parquet_rows_over_is_found_out(tmp_path, monkeypatch):
+    file = write_parquet(tmp_path / "train.parquet", text=["Oil up", "Goal"], label=[2, 1])
+    read_all = readers._read_parquet
+    monkeypatch.setattr(readers, "_read_parquet", lambda file: list(read_all(file))[:-1])
+    with pytest.raises(DataError, match=r"train\.parquet holds 2 rows, but .* covers 1"):
         list(read_rows(file))
 
 

@@ -82,8 +82,9 @@ def test_csv_has_the_same_columns_for_good_and_bad_rows(classify, items):
     assert [bool(row["error"]) for row in rows] == [False, True, False, True]
 
 
-def test_a_dash_reads_a_text_a_line(classify):
-    ended = classify("-", "--format", "jsonl", stdin="oil rises\nlate goal\n")
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_a_dash_reads_a_text_a_line(classify, end):
+    ended = classify("-", "--format", "jsonl", stdin=f"oil rises{end}late goal{end}")
     assert [json.loads(line)["label"] for line in ended.output.splitlines()] == ["Business", "Sports"]
 
 

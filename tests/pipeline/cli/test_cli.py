@@ -13,7 +13,7 @@ from ml_metadata.errors import AbortedError
 import pipeline
 from pipeline.cli import LOG_LEVEL, cli, main
 from pipeline.settings.sources import profile_names
-from schema.errors import AgNewsError, SettingsError
+from schema.errors import AgNewsError, DataError, SettingsError
 
 ROOT = str(Path(pipeline.__file__).parents[1])
 
@@ -195,6 +195,25 @@ def test_a_sample_can_be_written_and_described(tmp_path):
     shown = run("data", "describe", "--data", str(tmp_path / "sample"), "--png", str(tmp_path / "plots.png"))
     assert "train: 40 rows, bad: none" in shown.output
     assert (tmp_path / "plots.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        ("1;Vote;Today\n", "train.csv is separated by semicolons; expected commas"),
+        ("headline,body,topic\nVote,Today,World\n", "no row of train is good. Expected are .csv, .csv.gz"),
+        ("", "no row of train is good"),
+    ],
+    ids=["separator", "unknown names", "empty"],
+)
+def test_data_that_cannot_be_used_is_described_with_status_3(tmp_path, train, said):
+    (tmp_path / "train.csv").write_text(train)
+    (tmp_path / "test.csv").write_text("1,Vote,Today\n")
+    ended = run("data", "describe", "--data", str(tmp_path))
+    assert isinstance(ended.exception, DataError)
+    assert said in str(ended.exception)
+    assert str(tmp_path) in str(ended.exception)
+    assert "max_bad_fraction" not in str(ended.exception)
 
 
 def test_without_network_the_data_commands_say_so(tmp_path, monkeypatch):

@@ -33,7 +33,7 @@ PLAN = {"AgNewsExampleGen": [], "Trainer": ["AgNewsExampleGen"], "AgNewsPusher":
 
 @pytest.fixture
 def three_components(monkeypatch):
-    from pipeline.runners.airflow.dag import dag as airflow
+    from pipeline.runners.airflow import dag as airflow
 
     monkeypatch.setattr(airflow, "plan", lambda *_: PLAN)
 
@@ -186,7 +186,7 @@ def late(three_components, tmp_path, monkeypatch):
     from airflow.models import DagBag, DagRun, SlaMiss, TaskInstance
     from airflow.utils.session import create_session
 
-    from pipeline.runners.airflow.dag import dag as airflow
+    from pipeline.runners.airflow import dag as airflow
 
     events = []
     monkeypatch.setattr(airflow, "notify", lambda _, event: events.append(event))

@@ -104,7 +104,7 @@ def test_an_object_store_gets_no_graph_to_files_that_were_not_approved(export):
 # Stops for good in the middle of the copy, so that the parent can kill it there.
 _HANGING = """
 import sys, time
-from components import pusher
+from components.pusher import component as pusher
 def hang(directory):
     print("copied", flush=True)
     time.sleep(600)
@@ -115,7 +115,7 @@ pusher.push_local(sys.argv[1], sys.argv[2], mlmd_uuid="1", files=pusher.files_of
 
 def test_a_killed_push_leaves_no_version_and_the_next_one_cleans_up(export, tmp_path):
     destination = str(tmp_path / "serving")
-    root = str(Path(pusher.__file__).parents[1])
+    root = str(Path(pusher.__file__).parents[2])
     command = [sys.executable, "-c", _HANGING, export, destination]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": root})
     assert process.stdout.readline() == "copied\n"

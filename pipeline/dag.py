@@ -19,12 +19,12 @@ from components.model_card.component import ModelCardGen
 from components.pusher.component import AgNewsPusher
 from components.schema_gen.component import CuratedSchemaGen
 from components.validation_gate.component import ValidationGate
+from pipeline.beam.options import beam_arguments
 from pipeline.code_version import code_version
 from pipeline.governance.approvals import rules_of
 from pipeline.governance.audit_check import audit_log
 from pipeline.history import History, MetadataHistory
-from pipeline.runners.beam.options import beam_arguments
-from pipeline.runners.preflight import check_texts
+from pipeline.metadata.connection import check_storable_in_postgresql
 from pipeline.settings import InfraValidatorSettings, Settings
 from schema.features import SCHEMA_PATH, TEST, TRAIN, VAL
 
@@ -47,7 +47,7 @@ def create_pipeline(
     """
     settings.check_places()
     if history is None:
-        check_texts(settings, source)
+        check_storable_in_postgresql(settings, source)
         history = MetadataHistory(settings)
     example_gen = AgNewsExampleGen(
         source,

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from pipeline.alerts import Event, Kind
+from pipeline.beam.engine_check import check_docker, check_engine
 from pipeline.cli.options import settings_options
 from pipeline.cli.telling import tell
-from pipeline.runners.beam.engine_check import check_docker, check_engine
 from pipeline.runners.logs import logged_to
 from pipeline.settings import Settings
 from pipeline.settings.sources import Loaded
@@ -72,12 +72,12 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
             console.print(f"run {run_id}, data: {source.describe()}", markup=False, highlight=False, soft_wrap=True)
             with LiveDisplay(console) if on_terminal else PlainDisplay(console) as display:
                 # TensorFlow Extended takes some ten seconds to import: what needs no run does not pay for it.
+                from pipeline.beam.job_servers import job_servers_stop_with_it
                 from pipeline.cli.summary import print_summary
                 from pipeline.dag import create_pipeline
                 from pipeline.metadata.connection import connection_config
                 from pipeline.metadata.runs import summarize
                 from pipeline.runners import local
-                from pipeline.runners.beam.job_servers import job_servers_stop_with_it
 
                 waiting = skipped = None
                 try:

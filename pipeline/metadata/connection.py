@@ -1,5 +1,6 @@
 """Where the ML Metadata store is, and how it is opened."""
 
+import json
 from pathlib import Path
 
 import tenacity
@@ -7,8 +8,9 @@ from ml_metadata.errors import AbortedError, StatusError
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 
+from components.example_gen.sources import ENVIRONMENT, DataSource
 from pipeline.settings import Settings
-from schema.errors import StoreError
+from schema.errors import SettingsError, StoreError
 
 SQLITE_FILE = "metadata.sqlite"
 # Two that set up an empty database at once disturb each other; ML Metadata does not say which of its errors that is.
@@ -139,3 +141,37 @@ def existing_store(settings: Settings) -> MetadataStore | None:
     config.sqlite.filename_uri = str(path)
     config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
     return open_store(config)
+
+
+def check_storable_in_postgresql(settings: Settings, source: DataSource) -> None:
+    """Checks that the store can hold the settings that a run records.
+
+    ML Metadata cannot write a backslash into PostgreSQL (see `components.evaluator.component`), and JSON escapes with
+    backslashes. Without this check a component fails with an SQL error.
+
+    Raises:
+        SettingsError: a setting cannot be stored. The message names it.
+    """
+    if settings.metadata.backend != "postgresql":
+        return
+    place = {"path": "data.path", ENVIRONMENT: ENVIRONMENT}.get(source.found_by, "data.cache")
+    in_json = {
+        place: source.base,
+        "data.train_pattern": source.train_pattern,
+        "data.test_pattern": source.test_pattern,
+        "pipeline.root": settings.pipeline.root,
+        "trainer.word_vectors": settings.trainer.word_vectors,
+        "pusher.destination": settings.pusher.destination,
+    }
+    as_they_are = {
+        "promotion.audit_log": settings.promotion.audit_log,
+        "promotion.signing_key_file": settings.promotion.signing_key_file,
+    }
+    refused = {key: text for key, text in in_json.items() if "\\" in json.dumps(text)}
+    refused |= {key: text for key, text in as_they_are.items() if text and "\\" in text}
+    if refused:
+        shown = ", ".join(f"{key} {text}" for key, text in refused.items())
+        raise SettingsError(
+            f"{shown}: ML Metadata cannot store this in PostgreSQL. Use paths of ASCII letters without quotation marks "
+            "and backslashes (a relative path includes the working directory), or set metadata.backend to sqlite"
+        )

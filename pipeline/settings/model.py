@@ -410,7 +410,7 @@ _ENGINES_OF = {
 class BeamSettings(Section):
     """Which of Beam's engines the data stages and `agnews batch` run on.
 
-    The presets are in `pipeline.runners.beam.options`.
+    The presets are in `pipeline.beam.options`.
     """
 
     runner: Literal["direct", "flink", "spark", "dataflow"] = Field(

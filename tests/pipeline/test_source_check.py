@@ -3,8 +3,8 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.example_gen.sources import DataSource
-from pipeline.metadata.connection import connection_config
-from pipeline.runners.preflight import check_source, check_texts
+from pipeline.metadata.connection import check_storable_in_postgresql, connection_config
+from pipeline.runners.preflight import check_source
 from pipeline.settings import Settings
 from schema.errors import DataError, SettingsError
 
@@ -65,9 +65,9 @@ def on_postgresql(**sections):
 def test_a_text_that_cannot_be_written_into_postgresql_is_named(sections, named):
     source = DataSource("/data", "train.csv", "test.csv", "path")
     with pytest.raises(SettingsError) as refused:
-        check_texts(on_postgresql(**sections), source)
+        check_storable_in_postgresql(on_postgresql(**sections), source)
     assert str(refused.value).startswith(f"{named}: ML Metadata")
-    check_texts(Settings.model_validate(sections), source)
+    check_storable_in_postgresql(Settings.model_validate(sections), source)
 
 
 @pytest.mark.parametrize(
@@ -75,13 +75,13 @@ def test_a_text_that_cannot_be_written_into_postgresql_is_named(sections, named)
 )
 def test_where_the_rows_were_found_is_named_by_what_says_so(found_by, key):
     with pytest.raises(SettingsError, match=rf"^{key} /José, data\.test_pattern é\.csv: "):
-        check_texts(on_postgresql(), DataSource("/José", "train.csv", "é.csv", found_by))
+        check_storable_in_postgresql(on_postgresql(), DataSource("/José", "train.csv", "é.csv", found_by))
 
 
 def test_the_working_directory_counts_and_what_is_written_as_it_is_may_hold_any_letter(tmp_path, monkeypatch):
     source = DataSource("/data", "train.csv", "test.csv", "path")
-    check_texts(on_postgresql(promotion={"audit_log": "/srv/José"}), source)
+    check_storable_in_postgresql(on_postgresql(promotion={"audit_log": "/srv/José"}), source)
     (tmp_path / "José").mkdir()
     monkeypatch.chdir(tmp_path / "José")
     with pytest.raises(SettingsError, match=r"pipeline\.root .*/José/runs: "):
-        check_texts(on_postgresql(pipeline={"root": "runs"}), source)
+        check_storable_in_postgresql(on_postgresql(pipeline={"root": "runs"}), source)

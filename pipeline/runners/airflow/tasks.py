@@ -20,12 +20,12 @@ from components.approval import Status
 from components.example_gen import download, sources
 from components.example_gen.sources import DataSource
 from components.example_gen.spans import is_dated, span_of_date
+from pipeline.beam.job_servers import job_servers_stop_with_it
 from pipeline.dag import create_pipeline
 from pipeline.governance.audit_check import audit_log
 from pipeline.governance.stored_approvals import StoredApprovals
 from pipeline.metadata.connection import connection_config, open_store
 from pipeline.metadata.runs import run_outputs, summarize
-from pipeline.runners.beam.job_servers import job_servers_stop_with_it
 from pipeline.runners.component import launch
 from pipeline.runners.preflight import check_source
 from pipeline.settings import Settings

@@ -129,8 +129,8 @@ def test_a_task_leaves_no_job_server_behind(build, launcher, monkeypatch, outcom
     from airflow.exceptions import AirflowFailException
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    from pipeline.beam.job_servers import FlinkRunner
     from pipeline.runners.airflow.tasks import NodeLauncher
-    from pipeline.runners.beam.job_servers import FlinkRunner
 
     jar = launcher.with_name("job-server.jar")
     options = PipelineOptions([f"--flink_job_server_jar={jar}", f"--job_server_java_launcher={launcher}"])

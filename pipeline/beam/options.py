@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.settings import BeamSettings
 from schema.errors import SettingsError
 
-JOB_SERVERS = Path(__file__).parents[3] / ".job_servers"
+JOB_SERVERS = Path(__file__).parents[2] / ".job_servers"
 """Where `make job-server-flink` and `make job-server-spark` build them, one folder an engine."""
 
 # Java 17 hides from both engines what their serializers look into.
@@ -48,7 +48,7 @@ def _direct(settings: BeamSettings) -> list[str]:
 
 def _flink(settings: BeamSettings) -> list[str]:
     return [
-        "--runner=pipeline.runners.beam.job_servers.FlinkRunner",
+        "--runner=pipeline.beam.job_servers.FlinkRunner",
         f"--flink_master={settings.master or '[local]'}",
         f"--parallelism={settings.workers}",
         *_portable(settings, "--flink_job_server_jar"),
@@ -57,7 +57,7 @@ def _flink(settings: BeamSettings) -> list[str]:
 
 def _spark(settings: BeamSettings) -> list[str]:
     return [
-        "--runner=pipeline.runners.beam.job_servers.SparkRunner",
+        "--runner=pipeline.beam.job_servers.SparkRunner",
         f"--spark_master_url={settings.master or f'local[{settings.workers}]'}",
         *_portable(settings, "--spark_job_server_jar"),
     ]

@@ -13,7 +13,7 @@ from apache_beam.portability.api import beam_provision_api_pb2, beam_provision_a
 from apache_beam.runners.worker import sdk_worker_main
 from google.protobuf import json_format, text_format
 
-from pipeline.runners.beam.data_plane import send_without_limit
+from pipeline.beam.data_plane import send_without_limit
 
 
 def main() -> None:

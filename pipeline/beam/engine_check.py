@@ -7,7 +7,7 @@ import re
 import shutil
 import socket
 
-from pipeline.runners.beam.options import beam_arguments
+from pipeline.beam.options import beam_arguments
 from pipeline.settings import BeamSettings, InfraValidatorSettings
 from schema.errors import RunError, SettingsError
 

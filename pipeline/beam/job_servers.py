@@ -10,7 +10,7 @@ from apache_beam.runners.portability.job_server import JobServer
 from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.runner import PipelineResult
 
-from pipeline.runners.beam.data_plane import send_without_limit
+from pipeline.beam.data_plane import send_without_limit
 
 _FLINK_SERVERS: dict[str, JobServer] = {}
 

@@ -81,7 +81,7 @@ test-spark: dev job-server-spark  ## Run the data stages on Spark and compare wi
 lint: dev
 	@.venv/bin/ruff check $(SOURCES)
 	@.venv/bin/ruff format --check $(SOURCES)
-	@.venv/bin/lint-imports --no-timing >/dev/null || .venv/bin/lint-imports
+	@.venv/bin/lint-imports
 
 types: dev
 	@.venv/bin/mypy

@@ -239,7 +239,7 @@ def _report_gone(store: mlmd.MetadataStore, gone: Sequence[Artifact], consequenc
     more = f" (and {others} earlier one{'s' * (others > 1)})" if others else ""
     logger.warning(
         f"{name} {first.id} of {_run_of(store, first)} is gone from {first.uri}{more}; {consequence}. "
-        "To stop looking for what was deleted: agnews artifacts check --update",
+        "To stop looking for what was deleted: agnews artifacts check --mark-deleted",
         extra={"fields": {}},
     )
 

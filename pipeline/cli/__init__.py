@@ -37,6 +37,7 @@ _COMMANDS = {
     "reproduce": ("pipeline.cli.reproduce:reproduce", "Repeat a model's training and compare the outcome."),
     "canary": ("pipeline.cli.canary:canary", "Compare the answers of stable and canary."),
     "kubeflow": ("pipeline.cli.kubeflow:kubeflow", "Compile for Kubeflow Pipelines, start a run, schedule runs."),
+    "artifacts": ("pipeline.cli.artifacts:artifacts", "Find artifacts whose files were deleted, and mark them."),
     "data": ("pipeline.cli.data:data", "Fetch, make and describe the data."),
     "schema": ("pipeline.cli.schema:schema", "Compare the curated schema with the data."),
     "config": ("pipeline.cli.config:config", "Show, explain and check the settings."),

@@ -133,7 +133,7 @@ def test_where_every_blessed_model_is_deleted_there_is_no_baseline(pipeline, sai
     assert f"model {second[0].id} of run {RUN} is gone" in line
     assert "and 1 earlier one" in line
     assert "no baseline" in line
-    assert "agnews artifacts check --update" in line
+    assert "agnews artifacts check --mark-deleted" in line
 
 
 def test_where_nothing_is_deleted_nothing_is_said(pipeline, said):

@@ -24,7 +24,6 @@ _FILES = {
     "Schema": ("schema.pbtxt",),
     "agnews.ValidationBlessing": ("drift.json",),
     "TransformGraph": (
-        "metadata/schema.pbtxt",
         "transformed_metadata/schema.pbtxt",
         *(f"transform_fn/{name}" for name in SAVED_MODEL_FILES),
     ),

@@ -23,7 +23,6 @@ FILES = {
     standard_artifacts.ExampleAnomalies: [f"Split-{split}/SchemaDiff.pb" for split in SPLITS],
     standard_artifacts.Schema: ["schema.pbtxt"],
     standard_artifacts.TransformGraph: [
-        "metadata/schema.pbtxt",
         "transformed_metadata/schema.pbtxt",
         *(f"transform_fn/{name}" for name in SAVED_MODEL),
     ],

@@ -36,7 +36,6 @@ setup(
         "scikit-learn",
         "scipy",
         "pandas",
-        "gensim>=4.4",
         # The maintained build of Facebook's archived package: wheels, and NumPy 2.
         "fasttext-numpy2-wheel",
         "pydantic>=2",

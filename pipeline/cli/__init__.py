@@ -8,6 +8,7 @@ import sys
 import click
 
 from pipeline.cli.printable import printable
+from pipeline.cli.streams import finish_output, output_error, prepare_streams
 from schema.errors import AgNewsError, StoreError
 
 # TensorFlow reads the one when it is first used, the other when it is imported.
@@ -84,8 +85,14 @@ def main(command: click.Command = cli, name: str = "agnews") -> None:
     os.environ.setdefault(INTRA_OP_THREADS, str(max(1, (os.cpu_count() or 1) // 2)))
     # Errors: what TensorFlow thinks of the processor is nothing that a command was asked for.
     os.environ.setdefault(LOG_LEVEL, "2")
+    prepare_streams()
     try:
-        command(prog_name=name)
+        try:
+            command(prog_name=name)
+        finally:
+            finish_output()
+    except BrokenPipeError:  # Whoever read the output has gone, as `head` does.
+        sys.exit(1)
     except Exception as error:
         told = _users_error(error)
         if told is None:
@@ -99,6 +106,8 @@ def _users_error(error: Exception) -> AgNewsError | None:
     """What a user can do something about; None for a programming mistake."""
     if isinstance(error, AgNewsError):
         return error
+    if isinstance(error, OSError):
+        return output_error(error)
     # Where ML Metadata raised it, it was imported; to import it here would take each command a second.
     metadata = sys.modules.get("ml_metadata.errors")
     if metadata and isinstance(error, metadata.StatusError):

@@ -84,7 +84,9 @@ class PreviousStatistics(ResolverStrategy):
         other_spans = {order: artifact for order, artifact in earlier.items() if order[0] != span}
         chosen, gone = _newest(other_spans or earlier, self._spans, _has_files)
         numbers = ", ".join(str(artifact.id) for artifact in chosen.values())
-        _report_gone(store, gone, f"comparing with statistics {numbers} instead" if chosen else "comparing with nothing")
+        _report_gone(
+            store, gone, f"comparing with statistics {numbers} instead" if chosen else "comparing with nothing"
+        )
         return {**input_dict, "statistics": list(chosen.values())}
 
 
@@ -125,16 +127,17 @@ class LatestSpans(ResolverStrategy):
             and _order(artifact)[0] != _order(current)[0]
         }
         statistics_of[current.id] = current_statistics
-        gone = {}
+        gone: list[Artifact] = []
 
         def has_files(examples: Artifact) -> bool:
-            lacking = [one for one in (examples, statistics_of[examples.id]) if not _has_files(one)]
-            gone.update({one.id: one for one in lacking})
-            return not lacking
+            needed = (examples, statistics_of[examples.id])
+            lacking = [one for one in needed if one is not None and not _has_files(one)]
+            gone.extend(lacking)
+            return not lacking or examples is current
 
         chosen, _ = _newest({**accepted, _order(current): current}, self._spans, has_files)
         taken = " and ".join(f"examples {chosen[span].id} of span {span}" for span in sorted(chosen))
-        _report_gone(store, list(gone.values()), f"the window is {taken}")
+        _report_gone(store, gone, f"the window is {taken}")
         window = list(chosen.values())
         return {
             **input_dict,

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, cast
 
 import numpy as np
 
@@ -72,7 +72,7 @@ def _vectors(path: Path, dimensions: int) -> Iterator[_Vector]:
             raise _error(path, f"its header says {header:,} vectors and it holds {count:,}; get the whole file")
 
 
-def _in_text(path: Path, file: BinaryIO, dimensions: int) -> tuple[int | None, Iterator[_Vector]]:
+def _in_text(path: Path, file: IO[bytes], dimensions: int) -> tuple[int | None, Iterator[_Vector]]:
     """Returns the header's count, None without a header, and the vectors."""
     lines = ((number, line) for number, line in enumerate(file, 1) if not line.isspace())
     first = list(islice(lines, _FIRST_LINES))
@@ -95,7 +95,7 @@ def _in_text(path: Path, file: BinaryIO, dimensions: int) -> tuple[int | None, I
     return int(header[1]) if header else None, vectors()
 
 
-def _in_binary(path: Path, file: BinaryIO, dimensions: int) -> tuple[int, Iterator[_Vector]]:
+def _in_binary(path: Path, file: IO[bytes], dimensions: int) -> tuple[int, Iterator[_Vector]]:
     header = _HEADER.fullmatch(file.readline(100))
     if not header:
         raise _error(path, "expected the header of a word2vec file, two numbers; a text file must not end in .bin")
@@ -131,18 +131,19 @@ def _require_width(path: Path, width: int, dimensions: int) -> None:
     if width != dimensions:
         raise _error(
             path,
-            f"its vectors have {width} elements and the network takes {dimensions}: set trainer.embedding_dim to {width}",
+            f"its vectors have {width} elements and the network takes {dimensions}: "
+            f"set trainer.embedding_dim to {width}",
         )
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path) -> Iterator[IO[bytes]]:
     """Opens a file, gzipped or not, and reports what cannot be read."""
     try:
         with open(path, "rb") as file:
             if file.peek(len(_GZIP))[: len(_GZIP)] == _GZIP:
-                with gzip.GzipFile(fileobj=file) as unpacked:
-                    yield unpacked
+                with gzip.open(file) as unpacked:
+                    yield cast(IO[bytes], unpacked)
             else:
                 yield file
     except (OSError, EOFError, zlib.error) as error:

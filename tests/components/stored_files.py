@@ -43,7 +43,11 @@ FILES = {
 def write_files(artifact, directory: Path):
     """Gives the artifact a directory with the files of its type."""
     artifact.uri = str(directory)
-    if type(artifact) in (standard_artifacts.Examples, standard_artifacts.ExampleStatistics, standard_artifacts.ExampleAnomalies):
+    if type(artifact) in (
+        standard_artifacts.Examples,
+        standard_artifacts.ExampleStatistics,
+        standard_artifacts.ExampleAnomalies,
+    ):
         artifact.split_names = artifact_utils.encode_split_names(list(SPLITS))
     directory.mkdir(parents=True, exist_ok=True)
     for name in FILES.get(type(artifact), ()):

@@ -172,7 +172,9 @@ def test_a_deleted_span_is_in_no_window(pipeline, said, kind):
     delete(getattr(two, kind), "Split-val")
     assert pipeline.window(three, [one, two, three]) == [three, one]
     assert f"{kind} {getattr(two, kind).id} of run {RUN}" in said()[-1]
-    assert f"the window is examples {one.examples.id} of span 1 and examples {three.examples.id} of span 3" in said()[-1]
+    assert (
+        f"the window is examples {one.examples.id} of span 1 and examples {three.examples.id} of span 3" in said()[-1]
+    )
 
 
 @pytest.mark.parametrize("versions", [(1, 1), (1, 2)], ids=["ingested twice", "of an earlier version"])

@@ -122,7 +122,16 @@ def test_in_the_posix_locale_a_table_with_bars_is_printed(sample):
     assert (status, errors) == (0, "")
 
 
-@pytest.mark.parametrize("arguments", [("config", "keys"), ("--help",), ("artifacts", "check"), ("data", "describe")], ids=" ".join)
+PRINTING = [
+    ("config", "keys"),
+    ("--help",),
+    ("artifacts", "check"),
+    ("artifacts", "check", "--json"),
+    ("data", "describe"),
+]
+
+
+@pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
 def test_a_reader_that_leaves_early_is_no_fault(arguments, sample, tmp_path):
     reading, writing = os.pipe()
     os.close(reading)
@@ -132,14 +141,14 @@ def test_a_reader_that_leaves_early_is_no_fault(arguments, sample, tmp_path):
     assert (status, errors) == (1, "")
 
 
-@pytest.mark.parametrize("arguments", [("config", "keys"), ("artifacts", "check", "--json"), ("data", "describe")], ids=" ".join)
+@pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
 def test_a_closed_output_is_no_fault(arguments, sample, tmp_path):
     status, errors = ended(command(*arguments, preexec_fn=lambda: os.close(1), cwd=tmp_path))
     assert (status, errors) == (0, "")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
-@pytest.mark.parametrize("arguments", [("config", "keys"), ("artifacts", "check"), ("data", "describe")], ids=" ".join)
+@pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
 def test_a_full_disk_is_one_message(arguments, sample, tmp_path):
     with open("/dev/full", "w") as full:
         status, errors = ended(command(*arguments, stdout=full, cwd=tmp_path))

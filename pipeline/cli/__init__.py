@@ -10,6 +10,7 @@ import click
 from pipeline.cli.printable import printable
 from pipeline.cli.streams import finish_output, output_error, prepare_streams
 from schema.errors import AgNewsError, StoreError
+from schema.files import deny_others_writing
 
 # TensorFlow reads the one when it is first used, the other when it is imported.
 INTRA_OP_THREADS = "TF_NUM_INTRAOP_THREADS"
@@ -86,6 +87,7 @@ def main(command: click.Command = cli, name: str = "agnews") -> None:
     # Errors: what TensorFlow thinks of the processor is nothing that a command was asked for.
     os.environ.setdefault(LOG_LEVEL, "2")
     prepare_streams()
+    deny_others_writing()
     try:
         try:
             command(prog_name=name)

@@ -19,7 +19,7 @@ from tfx.utils import io_utils, path_utils
 
 from components.artifact_files import first_missing
 from components.exports import pushed_versions, same_export
-from components.validation_gate import ValidationBlessing
+from components.validation_gate.component import ValidationBlessing
 
 logger = logging.getLogger(__name__)
 

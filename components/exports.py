@@ -11,7 +11,7 @@ from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
 from components.artifact_files import SAVED_MODEL_FILES, first_missing
-from schema.audit import manifest
+from serving.audit import manifest
 
 # The Trainer's facts, in the export itself.
 _FACTS = "assets.extra/training.json"
@@ -21,7 +21,7 @@ SAVED_MODEL = "saved_model.pb"
 
 
 def files_of(export: str) -> dict[str, str]:
-    """SHA-256 of each file of a SavedModel by its path; see `schema.audit.manifest`.
+    """SHA-256 of each file of a SavedModel by its path; see `serving.audit.manifest`.
 
     Args:
         export: a directory, local or of an object store.

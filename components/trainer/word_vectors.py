@@ -14,7 +14,7 @@ import scipy.sparse as sparse
 
 from components.trainer.input_pipeline import TokenizedRows
 from components.trainer.vector_files import read_vectors
-from components.transform import OOV_ID, PADDING_ID, RESERVED_IDS
+from components.transform.preprocessing import OOV_ID, PADDING_ID, RESERVED_IDS
 from schema.errors import SettingsError
 
 logger = logging.getLogger(__name__)

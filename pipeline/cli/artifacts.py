@@ -11,10 +11,10 @@ import click
 from pipeline.cli.options import settings_options
 from pipeline.cli.printable import printable
 from pipeline.cli.quiet import quiet
-from pipeline.settings_sources import Loaded
+from pipeline.settings.sources import Loaded
 
 if TYPE_CHECKING:
-    from pipeline.deleted_artifacts import StoredArtifact
+    from pipeline.metadata.deleted_artifacts import StoredArtifact
 
 _PLAIN_WIDTH = 180
 
@@ -38,8 +38,8 @@ def check(loaded: Loaded, mark_deleted: bool, restore: bool, as_json: bool) -> N
     """
     settings = loaded.settings
     with quiet():
-        from pipeline.deleted_artifacts import find_mismatches, mark
-        from pipeline.metadata_store import connection_config, existing_store, open_store
+        from pipeline.metadata.connection import connection_config, existing_store, open_store
+        from pipeline.metadata.deleted_artifacts import find_mismatches, mark
 
         store = existing_store(settings)
         found = find_mismatches(store, settings.pipeline.name) if store else []

@@ -6,7 +6,7 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from components.approval import Approval
 from components.model_card.component import ModelCard
-from components.validation_gate import ValidationBlessing
+from components.validation_gate.component import ValidationBlessing
 
 SAVED_MODEL = (
     "saved_model.pb",

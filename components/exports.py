@@ -10,6 +10,7 @@ from pathlib import Path
 from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
+from components.artifact_files import SAVED_MODEL_FILES, first_missing
 from serving.audit import manifest
 
 # The Trainer's facts, in the export itself.
@@ -52,7 +53,7 @@ def pushed_versions(directory: str) -> Iterator[str]:
     """Directories of the versions that are there whole, the newest first."""
     for number in reversed(version_numbers(directory)):
         version = os.path.join(directory, str(number))
-        if fileio.exists(os.path.join(version, SAVED_MODEL)):
+        if first_missing(version, SAVED_MODEL_FILES) is None:
             yield version
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sparse
 
 from components.trainer.input_pipeline import TokenizedRows
+from components.trainer.vector_files import read_vectors
 from components.transform.preprocessing import OOV_ID, PADDING_ID, RESERVED_IDS
 from schema.errors import SettingsError
 
@@ -97,10 +98,10 @@ def _positive_information(counts: sparse.csr_matrix) -> sparse.csr_matrix:
 
 
 def read(path: Path, words: Sequence[str], dimensions: int, *, seed: int) -> np.ndarray:
-    """Reads vectors from a file in the format of word2vec (`.bin` binary, else text) or of GloVe (text, no header).
+    """Reads vectors from a file, see `components.trainer.vector_files`.
 
     Args:
-        path: the file, which may be gzipped.
+        path: the file.
         words: words of the ids from 2 on.
         dimensions: the width that the network expects.
         seed: of the random vectors of words that the file lacks.
@@ -109,19 +110,12 @@ def read(path: Path, words: Sequence[str], dimensions: int, *, seed: int) -> np.
         float32 [words + 2, dimensions].
 
     Raises:
-        SettingsError: the file is missing, unreadable, of another width, or holds none of the words.
+        SettingsError: the file cannot be read, does not fit, or holds none of the words.
     """
-    vectors = _read_file(path)
-    if vectors.vector_size != dimensions:
-        raise SettingsError(
-            f"trainer.word_vectors {path}: its vectors have {vectors.vector_size} elements and the network takes "
-            f"{dimensions}: set trainer.embedding_dim to {vectors.vector_size}"
-        )
+    vectors, in_file = read_vectors(path, words, dimensions)
     generator = np.random.default_rng(seed)
-    found = [index for index, word in enumerate(words) if word in vectors.key_to_index]
-    logger.info(
-        "word vectors read", extra={"fields": {"words": len(words), "found": len(found), "in_file": len(vectors)}}
-    )
+    found = [index for index, word in enumerate(words) if word in vectors]
+    logger.info("word vectors read", extra={"fields": {"words": len(words), "found": len(found), "in_file": in_file}})
     if not found:
         raise SettingsError(
             f"trainer.word_vectors {path}: none of the {len(words):,} words of the vocabulary is in it; "
@@ -129,36 +123,10 @@ def read(path: Path, words: Sequence[str], dimensions: int, *, seed: int) -> np.
         )
     table = generator.normal(size=(len(words), dimensions)).astype(np.float32)
     # Unknown ones as large as known ones, so that neither drowns the other.
-    known = vectors.vectors[[vectors.key_to_index[words[index]] for index in found]]
+    known = np.stack([vectors[words[index]] for index in found])
     table *= np.sqrt((known**2).mean())
     table[found] = known
     return _with_reserved(_scaled(np.concatenate([np.zeros((RESERVED_IDS, dimensions), np.float32), table])))
-
-
-def _read_file(path: Path):
-    from gensim.models import KeyedVectors
-
-    binary = path.name.removesuffix(".gz").endswith(".bin")
-    try:
-        # A GloVe file begins with a vector, one of word2vec with the number of vectors and of their elements.
-        with_header = _first_line_has_two_fields(path)
-        return KeyedVectors.load_word2vec_format(
-            str(path), binary=binary, no_header=not with_header, unicode_errors="replace"
-        )
-    except (OSError, ValueError, EOFError, IndexError) as error:
-        raise SettingsError(
-            f"trainer.word_vectors {path}: {error}; expected a file of word2vec (text, or binary as .bin) or GloVe"
-        ) from error
-
-
-def _first_line_has_two_fields(path: Path) -> bool:
-    import gzip
-
-    with (gzip.open if path.name.endswith(".gz") else open)(path, "rb") as file:
-        fields = file.readline().split()
-    if not fields:
-        raise ValueError("its first line is empty")
-    return len(fields) == 2
 
 
 def _scaled(vectors: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import sys
 import click
 
 from pipeline.cli.printable import printable
+from pipeline.cli.streams import finish_output, output_error, prepare_streams
 from schema.errors import AgNewsError, StoreError
 from schema.files import deny_others_writing
 
@@ -38,6 +39,7 @@ _COMMANDS = {
     "reproduce": ("pipeline.cli.reproduce:reproduce", "Repeat a model's training and compare the outcome."),
     "canary": ("pipeline.cli.canary:canary", "Compare the answers of stable and canary."),
     "kubeflow": ("pipeline.cli.kubeflow:kubeflow", "Compile for Kubeflow Pipelines, start a run, schedule runs."),
+    "artifacts": ("pipeline.cli.artifacts:artifacts", "Find artifacts whose files were deleted, and mark them."),
     "data": ("pipeline.cli.data:data", "Fetch, make and describe the data."),
     "schema": ("pipeline.cli.schema:schema", "Compare the curated schema with the data."),
     "config": ("pipeline.cli.config:config", "Show, explain and check the settings."),
@@ -84,9 +86,15 @@ def main(command: click.Command = cli, name: str = "agnews") -> None:
     os.environ.setdefault(INTRA_OP_THREADS, str(max(1, (os.cpu_count() or 1) // 2)))
     # Errors: what TensorFlow thinks of the processor is nothing that a command was asked for.
     os.environ.setdefault(LOG_LEVEL, "2")
+    prepare_streams()
     deny_others_writing()
     try:
-        command(prog_name=name)
+        try:
+            command(prog_name=name)
+        finally:
+            finish_output()
+    except BrokenPipeError:  # Whoever read the output has gone, as `head` does.
+        sys.exit(1)
     except Exception as error:
         told = _users_error(error)
         if told is None:
@@ -100,6 +108,8 @@ def _users_error(error: Exception) -> AgNewsError | None:
     """What a user can do something about; None for a programming mistake."""
     if isinstance(error, AgNewsError):
         return error
+    if isinstance(error, OSError):
+        return output_error(error)
     # Where ML Metadata raised it, it was imported; to import it here would take each command a second.
     metadata = sys.modules.get("ml_metadata.errors")
     if metadata and isinstance(error, metadata.StatusError):

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.printable import printable
+from pipeline.cli.streams import exact_output
 from schema.features import CLASS_NAMES
 from serving.item_files import BadRow, Row
 from serving.items import Classification
@@ -68,7 +69,8 @@ class _CsvWriter:
             else:
                 row, answer = outcome
                 line = {"row": row.number, "id": row.id, "title": row.item.title} | vars(answer) | answer.probabilities
-            self._writer.writerow(line)
+            with exact_output():
+                self._writer.writerow(line)
         self._out.flush()
 
 

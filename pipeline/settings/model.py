@@ -207,20 +207,21 @@ class TrainerSettings(Section):
         return self
 
     def check_word_vectors(self) -> None:
-        """Looks whether a file of word vectors can be read; a URI is not looked at.
+        """Checks the first vectors of a file of word vectors; a URI is not looked at.
 
         Raises:
-            SettingsError: it cannot.
+            SettingsError: the file cannot be read, or its vectors do not fit the network.
         """
         if self.word_vectors in ("random", "learned") or "://" in self.word_vectors:
             return
-        try:
-            open(self.word_vectors, "rb").close()
-        except OSError as error:
-            raise SettingsError(
-                f"trainer.word_vectors {self.word_vectors}: {error.strerror}; name a file that can be read, or set it "
-                "to random or learned"
-            ) from error
+        from components.trainer.vector_files import check_vectors
+
+        width = self.embedding_dim
+        if width is None:
+            from components.trainer.architectures import ARCHITECTURES
+
+            width = ARCHITECTURES[self.architecture].embedding_dim
+        check_vectors(Path(self.word_vectors), width)
 
 
 class TunerSettings(Section):

@@ -9,6 +9,7 @@ from typing import Any
 from tfx.utils import path_utils
 
 import components
+from components.artifact_files import SAVED_MODEL_FILES, first_missing
 from components.model_card.environment import Revision, code_revision
 from components.model_card.render import EVIDENCE
 from components.trainer.report import FACTS_FILE
@@ -67,7 +68,7 @@ def recorded(origin: Origin, pushed: Path | None) -> Recorded:
         ReproductionError: neither the Trainer's export nor the pushed one is there, or it has no facts.
     """
     places = [Path(path_utils.serving_model_path(origin.model.uri)), *([pushed] if pushed else [])]
-    export = next((place for place in places if (place / "saved_model.pb").exists()), None)
+    export = next((place for place in places if first_missing(str(place), SAVED_MODEL_FILES) is None), None)
     if export is None:
         raise ReproductionError(
             f"the export of model {origin.model.id} is no longer at {places[0]}, so there is nothing to compare with; "

@@ -10,6 +10,7 @@ from ml_metadata.metadata_store import MetadataStore
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.utils import path_utils
 
+from components.artifact_files import missing_file
 from components.model_card.rows import read_test_rows
 from components.trainer.report import FACTS_FILE
 from components.trainer.run_fn import run_fn
@@ -27,6 +28,7 @@ from pipeline.metadata.lineage import find_model, origin_of
 from pipeline.runners.events import Watcher
 from pipeline.runners.local import reports_to
 from pipeline.settings import Settings
+from schema.errors import ReproductionError
 from schema.features import TEST, TRAIN, VAL
 from schema.paths import list_files
 
@@ -145,6 +147,10 @@ def _hyperparameters(training: Recorded) -> dict | None:
     chosen = training.origin.training.input("hyperparameters")
     if chosen is None:
         return None
+    if missing := missing_file(chosen):
+        raise ReproductionError(
+            f"{chosen.type} {chosen.id} of the search before the training is gone: nothing is at {missing}; put it back"
+        )
     with tf.io.gfile.GFile(os.path.join(chosen.uri, _HYPERPARAMETERS)) as file:
         return json.load(file)
 

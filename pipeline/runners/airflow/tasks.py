@@ -90,6 +90,7 @@ def run_component(settings: Settings, component: str, run_id: str, instance) -> 
     ir = Compiler().compile(pipeline)
     if component == ir.nodes[0].pipeline_node.node_info.id:
         check_source(source, settings)
+        settings.trainer.check_word_vectors()
         if settings.data.span is not None:
             source.check_span(settings.data.span)
     runtime_parameter_utils.substitute_runtime_parameter(ir, {PIPELINE_RUN_ID_PARAMETER_NAME: run_id})

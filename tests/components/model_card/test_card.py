@@ -125,7 +125,7 @@ def test_the_same_artifacts_give_the_same_card_but_for_what_is_time(card, make):
 
 
 def test_without_a_baseline_the_card_says_why_it_has_no_comparison(card):
-    assert card.baseline == Missing("no other model has been blessed yet")
+    assert card.baseline == Missing("no other blessed model is there")
 
 
 def test_an_export_without_facts_gives_a_card_without_training(make, run, export, tmp_path):

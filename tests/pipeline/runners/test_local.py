@@ -9,7 +9,7 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.components.common.resolver import Resolver, ResolverStrategy
 from tfx.orchestration.pipeline import Pipeline
 from tfx.types import Channel
-from tfx.types.standard_artifacts import Model, Schema
+from tfx.types.standard_artifacts import InfraBlessing, ModelBlessing
 
 from pipeline.runners import local
 from pipeline.runners.events import State
@@ -17,13 +17,13 @@ from schema.errors import DataError, RunError
 
 
 @component
-def Produce(made: OutputArtifact[Schema], text: Parameter[str]) -> None:
+def Produce(made: OutputArtifact[ModelBlessing], text: Parameter[str]) -> None:
     with open(os.path.join(made.uri, "text"), "w") as file:
         file.write(text)
 
 
 @component
-def Consume(made: InputArtifact[Schema], fault: Parameter[str], out: OutputArtifact[Schema]) -> None:
+def Consume(made: InputArtifact[ModelBlessing], fault: Parameter[str], out: OutputArtifact[ModelBlessing]) -> None:
     if fault == "data":
         raise DataError("row 7 is bad")
     if fault == "bug":
@@ -118,17 +118,17 @@ def test_what_a_killed_run_left_behind_is_closed_and_removed(run, tmp_path):
 
 
 @component
-def ProduceTwo(schema: OutputArtifact[Schema], model: OutputArtifact[Model]) -> None:
+def ProduceTwo(schema: OutputArtifact[ModelBlessing], model: OutputArtifact[InfraBlessing]) -> None:
     pass
 
 
 @component
-def ConsumeTwo(schema: InputArtifact[Schema], model: InputArtifact[Model], turn: Parameter[int]) -> None:
+def ConsumeTwo(schema: InputArtifact[ModelBlessing], model: InputArtifact[InfraBlessing], turn: Parameter[int]) -> None:
     assert (schema.uri.split("/")[-2], model.uri.split("/")[-2]) == ("schema", "model")
 
 
 @component
-def ProduceModel(model: OutputArtifact[Model]) -> None:
+def ProduceModel(model: OutputArtifact[InfraBlessing]) -> None:
     pass
 
 
@@ -157,7 +157,7 @@ class NothingFound(ResolverStrategy):
 
 
 def test_a_needed_input_that_does_not_exist_is_said_so(tmp_path, connection):
-    resolver = Resolver(strategy_class=NothingFound, made=Channel(type=Schema)).with_id("Nothing")
+    resolver = Resolver(strategy_class=NothingFound, made=Channel(type=ModelBlessing)).with_id("Nothing")
     consume = Consume(made=resolver.outputs["made"], fault="none")
     pipeline = Pipeline("test", str(tmp_path / "test"), connection, [resolver, consume])
     with pytest.raises(RunError, match="an input that it needs does not exist"):

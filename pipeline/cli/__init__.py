@@ -9,6 +9,7 @@ import click
 
 from pipeline.cli.printable import printable
 from schema.errors import AgNewsError, StoreError
+from serving.this_machine import exempt_from_proxies
 
 # TensorFlow reads the one when it is first used, the other when it is imported.
 INTRA_OP_THREADS = "TF_NUM_INTRAOP_THREADS"
@@ -83,6 +84,7 @@ def main(command: click.Command = cli, name: str = "agnews") -> None:
     os.environ.setdefault(INTRA_OP_THREADS, str(max(1, (os.cpu_count() or 1) // 2)))
     # Errors: what TensorFlow thinks of the processor is nothing that a command was asked for.
     os.environ.setdefault(LOG_LEVEL, "2")
+    exempt_from_proxies()
     try:
         command(prog_name=name)
     except Exception as error:

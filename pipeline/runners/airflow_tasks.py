@@ -31,11 +31,13 @@ from pipeline.settings import Settings
 from pipeline.source_check import check_source
 from pipeline.stored_approvals import StoredApprovals
 from schema.errors import RunError
+from serving.this_machine import exempt_from_proxies
 
 logger = logging.getLogger(__name__)
 
 # As for the command line: half of the cores to an operation. TensorFlow reads it when it is first used.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
+exempt_from_proxies()
 
 _EXECUTION = metadata_store_pb2.Execution
 _IR = "ir"

@@ -16,6 +16,7 @@ from serving.client.errors import ClientError, DeadlineError, from_rpc
 from serving.client.exchange import Target, checked_items, exchange
 from serving.client.protos import PredictionServiceStub
 from serving.items import Classification, NewsItem
+from serving.this_machine import proxy_options
 
 # gRPC cannot tell the time of a deadline much further off.
 _LONGEST_SECONDS = 365 * 86_400.0
@@ -60,7 +61,7 @@ class _Base:
         self._canary = canary
         self._max_batch = max_batch
         self._max_in_flight = max_in_flight
-        self._options = channel_options(keep_alive)
+        self._options = [*channel_options(keep_alive), *proxy_options(address)]
         self._credentials = tls.credentials() if tls else None
         self._closed = False
 

@@ -63,7 +63,8 @@ def exempt_from_proxies() -> None:
     TensorFlow Extended to the container that InfraValidator starts.
     """
     exempt = os.getenv("no_proxy") or os.getenv("NO_PROXY") or ""
-    for variable, names in (("no_proxy", exempt), ("no_grpc_proxy", os.getenv("no_grpc_proxy"))):
+    of_grpc = os.getenv("no_grpc_proxy")  # noqa: SIM112 - gRPC reads the lower-case name alone.
+    for variable, names in (("no_proxy", exempt), ("no_grpc_proxy", of_grpc)):
         if names is not None and names.strip() != "*":
             given = [name.strip() for name in names.split(",") if name.strip()]
             os.environ[variable] = ",".join(dict.fromkeys([*given, *_LOCAL_NAMES]))

@@ -183,6 +183,15 @@ class Manager:
         with self._changed:
             return {name: sorted(model.available) for name, model in self._models.items() if not model.removed}
 
+    def failures(self) -> dict[str, dict[int, RequestError]]:
+        """Errors of the versions that could not be loaded and are not tried again, by model and number."""
+        with self._changed:
+            found = {
+                name: {v.number: v.error for v in model.versions.values() if v.given_up and v.error}
+                for name, model in self._models.items()
+            }
+        return {name: versions for name, versions in found.items() if versions}
+
     def close(self, grace_seconds: float) -> None:
         """Unloads everything, when the requests in flight are done or the grace is over."""
         with self._changed:

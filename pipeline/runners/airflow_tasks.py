@@ -153,14 +153,14 @@ def awaited_approval(settings: Settings, run_id: str) -> str | None:
 
 
 def refusals(settings: Settings, run_id: str) -> list[str]:
-    """Why the model that a run judged was not blessed; empty where it was, or where an earlier run had judged it.
+    """Why a run did not push its model; empty where it did, or where an earlier run had come to that outcome.
 
     Args:
         settings: where the metadata store is.
         run_id: name of the run in the metadata store.
     """
     summary = summarize(connection_config(settings), run_id)
-    return list(summary.refusals) if summary.judged_in == run_id else []
+    return summary.refusals if summary.is_new_refusal(run_id) else []
 
 
 def _source(settings: Settings) -> DataSource:

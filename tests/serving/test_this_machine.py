@@ -2,12 +2,18 @@
 
 import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
+import click
 import grpc
 import httpx
 import psutil
 import pytest
 
+import serving
+from pipeline.cli import main
 from serving.this_machine import exempt_from_proxies, is_this_machine, proxy_options
 
 OWN = [
@@ -84,3 +90,26 @@ def test_libraries_without_options_reach_this_machine(dead_proxy, server):
         listening.settimeout(10)
         with pytest.raises(httpx.ReadTimeout):  # It was connected to, and nobody answers.
             httpx.get(f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=0.2)
+
+
+def test_workers_of_beam_are_reached_without_the_proxy(dead_proxy):
+    """Beam would wait for them for ever."""
+    code = """
+import apache_beam as beam
+from serving.this_machine import exempt_from_proxies
+from tests import direct_runner
+exempt_from_proxies()
+options = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+with beam.Pipeline(argv=[*direct_runner.options(), *options]) as pipeline:
+    pipeline | beam.Create([1, 2]) | beam.Map(print)
+"""
+    root = str(Path(serving.__file__).parents[1])
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, env=os.environ | {"PYTHONPATH": root})
+
+
+def test_every_command_exempts_this_machine(dead_proxy, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["agnews"])
+    seen = []
+    with pytest.raises(SystemExit):
+        main(click.Command("look", callback=lambda: seen.append(os.environ["no_proxy"])))
+    assert seen == ["localhost,127.0.0.1"]

@@ -73,7 +73,7 @@ def render_model(request: Request, model: Model, status: int = 200, **form: str)
         model=model,
         evidence=found,
         flaw=flaw,
-        refusals=_refusals(model, found or {}),
+        refusals=refusals_of_model(model, found or {}),
         service=service,
         others={other.id: name for name, other in reversed(others.items()) if other and other.id != model.id},
         trail=entries_about(site.settings, registry, model),
@@ -83,7 +83,7 @@ def render_model(request: Request, model: Model, status: int = 200, **form: str)
     )
 
 
-def _refusals(model: Model, found: evidence.Evidence) -> list[str]:
+def refusals_of_model(model: Model, found: evidence.Evidence) -> list[str]:
     """Why the model was refused, at least one sentence for each verdict against it."""
     verdicts = found.get("verdicts", {})
     reasons = []

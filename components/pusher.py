@@ -7,7 +7,6 @@ import uuid
 from pathlib import Path
 from typing import ClassVar
 
-import filelock
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tfx.components.pusher import executor
 from tfx.dsl.components.base import base_component, executor_spec
@@ -22,6 +21,7 @@ from components.exports import SAVED_MODEL, files_of, same_export, version_numbe
 from schema.audit import AuditLog, Entry, differences, fingerprint, identity
 from schema.audit.signature import SIGNATURE, read_signing_key, sign
 from schema.errors import RunError
+from schema.files import file_lock, flush_directory, make_directory, make_readable
 
 # TensorFlow Serving publishes its content as the metric mlmd_map{model_name, version}: served version to lineage.
 MLMD_UUID = "assets.extra/mlmd_uuid"
@@ -169,7 +169,8 @@ def push_local(
     """Copies an export to a new version directory, which appears in one step.
 
     A server that polls the destination ignores names that are no number, so the copy grows under another name and
-    is renamed when all of it is on disk. One push at a time; what a killed push left behind is removed.
+    is renamed when all of it is on disk and every user can read it, whatever the umask: the server is another user.
+    One push at a time; what a killed push left behind is removed.
 
     Args:
         saved_model: directory of the export.
@@ -186,8 +187,8 @@ def push_local(
         RunError: other files arrived; no version appears.
     """
     base = Path(destination)
-    base.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(base / _LOCK):
+    make_directory(base)
+    with file_lock(base / _LOCK):
         for stale in base.glob(f"{_INCOMING}*"):
             shutil.rmtree(stale)
         versions = version_numbers(str(base))
@@ -197,10 +198,10 @@ def push_local(
         shutil.copytree(saved_model, incoming)
         _stamp(str(incoming), mlmd_uuid)
         _require_same(files, str(incoming))
-        _flush(incoming)
+        make_readable(incoming)
         final = base / str(_next_version(versions, now))
         incoming.rename(final)
-        _flush_directory(base)
+        flush_directory(base)
         return str(final)
 
 
@@ -236,19 +237,3 @@ def _stamp(directory: str, mlmd_uuid: str) -> None:
     fileio.makedirs(os.path.dirname(path))
     with fileio.open(path, "w") as file:
         file.write(mlmd_uuid)
-
-
-def _flush(directory: Path) -> None:
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            with open(os.path.join(folder, name), "rb") as file:
-                os.fsync(file.fileno())
-        _flush_directory(Path(folder))
-
-
-def _flush_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

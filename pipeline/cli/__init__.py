@@ -9,6 +9,7 @@ import click
 
 from pipeline.cli.printable import printable
 from schema.errors import AgNewsError, StoreError
+from schema.files import deny_others_writing
 from serving.this_machine import exempt_from_proxies
 
 # TensorFlow reads the one when it is first used, the other when it is imported.
@@ -85,6 +86,7 @@ def main(command: click.Command = cli, name: str = "agnews") -> None:
     # Errors: what TensorFlow thinks of the processor is nothing that a command was asked for.
     os.environ.setdefault(LOG_LEVEL, "2")
     exempt_from_proxies()
+    deny_others_writing()
     try:
         command(prog_name=name)
     except Exception as error:

@@ -8,8 +8,8 @@ from google.protobuf import text_format
 from tensorflow_model_analysis.proto.validation_result_pb2 import ValidationFailure, ValidationResult
 from tensorflow_model_analysis.utils import config_util
 
-from components.evaluator import eval_config
-from components.evaluator_report import OVERALL, read_report, refusals_of
+from components.evaluator.config import eval_config
+from components.evaluator.report import OVERALL, read_report, refusals_of
 from schema.features import CLASS_NAMES
 from tests import direct_runner
 

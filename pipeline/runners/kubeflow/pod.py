@@ -28,7 +28,7 @@ from serving.this_machine import exempt_from_proxies
 MIRRORS = {"minio://": "/minio/", "s3://": "/s3/"}
 # Kubeflow knows our artifact types by title, TFX needs the class.
 ARTIFACT_TYPES = {
-    "agnews.ValidationBlessing": "components.validation_gate.ValidationBlessing",
+    "agnews.ValidationBlessing": "components.validation_gate.component.ValidationBlessing",
     "agnews.ModelCard": "components.model_card.component.ModelCard",
     "agnews.Approval": "components.approval.artifacts.Approval",
 }

@@ -33,9 +33,9 @@ from pathlib import Path
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from components.infra_validator.validate import Limits, _serving
-from pipeline.beam_options import beam_arguments
+from pipeline.beam.options import beam_arguments
 from pipeline.cli import main
-from pipeline.job_servers import FlinkRunner
+from pipeline.beam.job_servers import FlinkRunner
 from pipeline.runners import local
 from pipeline.settings import BeamSettings
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from components.evaluator_report import EvaluationReport, ThresholdFailure
-from components.validation_gate import Drift
+from components.evaluator.report import EvaluationReport, ThresholdFailure
+from components.validation_gate.component import Drift
 from pipeline.cli.summary import print_summary
-from pipeline.runs import RunSummary
+from pipeline.metadata.runs import RunSummary
 from pipeline.settings import Settings
 
 DATED = {"path": "here", "train_pattern": "{YYYY}-{MM}-{DD}/train.csv", "test_pattern": "{YYYY}-{MM}-{DD}/test.csv"}

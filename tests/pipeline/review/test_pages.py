@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks.review_store import SimulatedStore
-from pipeline.audit import audit_log
-from pipeline.metadata_store import connection_config, open_store
+from pipeline.governance.audit_check import audit_log
+from pipeline.metadata.connection import connection_config, open_store
 from pipeline.review.pages.models import refusals_of_model
 from pipeline.review.security import Tokens
 from pipeline.review.store import StoreReader

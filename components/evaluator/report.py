@@ -1,0 +1,219 @@
+"""Reads back what the Evaluator found: metrics per slice, and which thresholds were missed by how much."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import tensorflow_model_analysis as tfma
+from google.protobuf import text_format
+from google.protobuf.message import Message
+from tensorflow_model_analysis.proto import config_pb2, validation_result_pb2
+from tensorflow_model_analysis.slicer import slicer_lib
+
+from components.evaluator.config import CONFUSION_MATRIX
+from schema.features import CLASS_NAMES, LABEL
+
+OVERALL = "all"
+
+
+@dataclass(frozen=True)
+class ThresholdFailure:
+    """A threshold that was missed.
+
+    Attributes:
+        slice: its name.
+        metric: its name.
+        value: what was reached; None where nothing could be measured, `flaw` then says why.
+        bound: least value or change.
+        change: whether the bound is for the change against the baseline.
+    """
+
+    slice: str
+    metric: str
+    value: float | None
+    bound: float
+    change: bool
+    flaw: str = ""
+
+    def __str__(self) -> str:
+        if self.value is None:
+            allowed = f"allowed is a change of {self.bound:+.4f}" if self.change else f"required is {self.bound:.4f}"
+            return f"{self.metric} on {self.slice} has no value: {self.flaw}; {allowed}"
+        if self.change:
+            return (
+                f"{self.metric} on {self.slice} changed by {self.value:+.4f} against the baseline, "
+                f"allowed is {self.bound:+.4f}: {self.bound - self.value:.4f} too much"
+            )
+        return (
+            f"{self.metric} on {self.slice} is {self.value:.4f}, required is {self.bound:.4f}: "
+            f"{self.bound - self.value:.4f} short"
+        )
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """What the Evaluator found.
+
+    Attributes:
+        metrics: by slice and name, for instance "label=Sports" and "accuracy".
+        baseline: the same of the baseline; empty when there was none.
+        confusion: test rows by true class, then by answered class.
+        failures: the missed thresholds.
+        other_refusals: reasons for not blessing the model that are no missed threshold.
+    """
+
+    metrics: dict[str, dict[str, float]]
+    baseline: dict[str, dict[str, float]]
+    confusion: list[list[int]]
+    failures: list[ThresholdFailure]
+    other_refusals: tuple[str, ...] = ()
+
+    @property
+    def refusals(self) -> list[str]:
+        """Why the model was not blessed: at least one reason where it was not, none where it was."""
+        return [*map(str, self.failures), *self.other_refusals]
+
+
+def read_report(evaluation_uri: str) -> EvaluationReport:
+    """Reads an Evaluator's output directory.
+
+    Args:
+        evaluation_uri: the uri of a ModelEvaluation artifact.
+    """
+    validation = tfma.load_validation_result(evaluation_uri)
+    candidate, baseline = tfma.load_eval_result(evaluation_uri), None
+    # Only beside a baseline do the models have names.
+    if len(candidate.config.model_specs) > 1:
+        candidate = tfma.load_eval_result(evaluation_uri, model_name=tfma.CANDIDATE_KEY)
+        baseline = tfma.load_eval_result(evaluation_uri, model_name=tfma.BASELINE_KEY)
+    failures, others = refusals_of(validation, candidate.config)
+    return EvaluationReport(
+        metrics=_metrics(candidate),
+        baseline=_metrics(baseline) if baseline else {},
+        confusion=_confusion(candidate),
+        failures=failures,
+        other_refusals=tuple(others),
+    )
+
+
+def thresholds_of(config: config_pb2.EvalConfig) -> Iterator[tuple[str, str, bool, float]]:
+    """Slice, metric, whether it is for the change against the baseline, and bound of each threshold."""
+    for metric in (metric for specs in config.metrics_specs for metric in specs.metrics):
+        for per_slice in metric.per_slice_thresholds:
+            name = json.loads(metric.config)["name"]
+            absolute, change = per_slice.threshold.value_threshold, per_slice.threshold.change_threshold
+            for spec in per_slice.slicing_specs:
+                if absolute.HasField("lower_bound"):
+                    yield _spec_name(spec), name, False, absolute.lower_bound.value
+                if change.HasField("absolute"):
+                    yield _spec_name(spec), name, True, change.absolute.value
+
+
+def refusals_of(
+    validation: validation_result_pb2.ValidationResult, config: config_pb2.EvalConfig
+) -> tuple[list[ThresholdFailure], list[str]]:
+    """Why a model was not blessed: missed thresholds, and all other reasons as sentences.
+
+    TensorFlow Model Analysis names a slice without rows, and a metric without a value, apart from missed thresholds.
+
+    Args:
+        validation: the verdict.
+        config: what was asked for.
+    """
+    failures: list[ThresholdFailure] = []
+    others: list[str] = ["no threshold is set"] if validation.missing_thresholds else []
+    for per_slice in validation.metric_validations_per_slice:
+        if per_slice.HasField("cross_slice_key"):
+            name = _one_line(per_slice.cross_slice_key)
+        else:
+            name = _slice_name(slicer_lib.deserialize_slice_key(per_slice.slice_key))
+        for failure in per_slice.failures:
+            threshold = failure.metric_threshold
+            if threshold.value_threshold.HasField("lower_bound") or threshold.change_threshold.HasField("absolute"):
+                failures.append(_failure(name, failure))
+            else:
+                value = failure.metric_value.double_value.value
+                others.append(
+                    f"{failure.metric_key.name} on {name} is {value:.4f}, which misses {_one_line(threshold)}"
+                )
+    absolute = {of_slice: (metric, bound) for of_slice, metric, change, bound in thresholds_of(config) if not change}
+    for spec in validation.missing_slices:
+        name = _spec_name(spec)
+        if name in absolute:
+            metric, bound = absolute[name]
+            flaw = "no test row belongs to this slice"
+            failures.append(ThresholdFailure(name, metric, None, bound, change=False, flaw=flaw))
+        else:
+            others.append(f"no test row belongs to the slice {name}, for which a threshold is set")
+    others += [
+        f"no test row belongs to the compared slices: {_one_line(spec)}" for spec in validation.missing_cross_slices
+    ]
+    if not (validation.validation_ok or failures or others):
+        others.append("TensorFlow Model Analysis refused the model and gave no reason: see the log")
+    return failures, others
+
+
+def _one_line(message: Message) -> str:
+    return text_format.MessageToString(message, as_one_line=True)
+
+
+def _spec_name(spec: config_pb2.SlicingSpec) -> str:
+    values = {key: CLASS_NAMES[int(value)] if key == LABEL else value for key, value in spec.feature_values.items()}
+    return ", ".join(f"{key}={value}" for key, value in values.items()) or OVERALL
+
+
+def _confusion(result: tfma.EvalResult) -> list[list[int]]:
+    counts = [[0] * len(CLASS_NAMES) for _ in CLASS_NAMES]
+    [overall] = [outputs for slice_key, outputs in result.slicing_metrics if not slice_key]
+    [matrix] = overall[""][""][CONFUSION_MATRIX]["multiClassConfusionMatrixAtThresholds"]["matrices"]
+    for entry in matrix["entries"]:
+        # A class of number 0 is left out of the message.
+        row, column = entry.get("actualClassId", 0), entry.get("predictedClassId", 0)
+        counts[row][column] = round(entry["numWeightedExamples"])
+    return counts
+
+
+def _metrics(result: tfma.EvalResult) -> dict[str, dict[str, float]]:
+    table: dict[str, dict[str, float]] = {}
+    for slice_key, outputs in result.slicing_metrics:
+        values = table.setdefault(_slice_name(slice_key), {})
+        for sub_key, metrics in outputs[""].items():
+            for name, value in metrics.items():
+                if "doubleValue" in value:
+                    # TFMA puts "macro_average: true" and a line end before the name of an average over classes.
+                    values[name.rpartition("\n_")[2] + _class_suffix(sub_key, name)] = float(value["doubleValue"])
+    return table
+
+
+def _class_suffix(sub_key: str, name: str) -> str:
+    # TFMA prints the sub-key of a binarized metric as "classId:2", that of an aggregated one as "". Precision, recall
+    # and F1 carry "classId:2 topK:1", and already have their class in their name.
+    _, separator, class_id = sub_key.partition("classId:")
+    return f"/{CLASS_NAMES[int(class_id.split()[0])]}" if separator and "/" not in name else ""
+
+
+def _slice_name(slice_key: tuple) -> str:
+    if not slice_key:
+        return OVERALL
+    return ", ".join(
+        f"{column}={CLASS_NAMES[int(value)] if column == LABEL else _text(value)}" for column, value in slice_key
+    )
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _failure(slice_name: str, failure: validation_result_pb2.ValidationFailure) -> ThresholdFailure:
+    threshold = failure.metric_threshold
+    change = threshold.HasField("change_threshold")
+    bound = threshold.change_threshold.absolute if change else threshold.value_threshold.lower_bound
+    value = failure.metric_value.double_value.value if failure.HasField("metric_value") else None
+    if value is None or math.isnan(value):
+        value, flaw = None, failure.message.strip() or "it is not a number"
+    else:
+        flaw = ""
+    return ThresholdFailure(
+        slice=slice_name, metric=failure.metric_key.name, value=value, bound=bound.value, change=change, flaw=flaw
+    )

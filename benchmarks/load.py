@@ -24,6 +24,7 @@ import grpc
 
 from schema.features import DESCRIPTION, TITLE
 from serving.client.protos import DT_STRING, PredictionServiceStub, PredictRequest, TensorProto
+from serving.this_machine import proxy_options
 
 GRPC, REST, IN_PROCESS = "gRPC", "REST", "in-process"
 _TIMEOUT_SECONDS = 30.0
@@ -143,7 +144,7 @@ def _connect(load: Load, batches: list[list[Item]], stack: contextlib.ExitStack)
 
 
 def _grpc(load: Load, batches: list[list[Item]], stack: contextlib.ExitStack) -> list[Send]:
-    stub = PredictionServiceStub(stack.enter_context(grpc.insecure_channel(load.target)))
+    stub = PredictionServiceStub(stack.enter_context(grpc.insecure_channel(load.target, proxy_options(load.target))))
     requests = []
     for batch in batches:
         request = PredictRequest()

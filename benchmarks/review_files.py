@@ -152,6 +152,7 @@ def _evidence(
                 }
             ],
             "blessed": True,
+            "reasons": (),
             "infra_blessed": True,
             "infra_reason": "",
         },

@@ -55,6 +55,12 @@ class StoreError(RunError):
     may_pass = True
 
 
+class NotMeasuredError(RunError):
+    """The machine, not the model, kept a verdict from being reached: the model was neither blessed nor refused."""
+
+    may_pass = True
+
+
 class ApprovalPending(AgNewsError):
     """The run is good so far and waits for people: its model may be pushed when enough of them approve."""
 

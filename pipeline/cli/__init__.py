@@ -11,6 +11,7 @@ from pipeline.cli.printable import printable
 from pipeline.cli.streams import finish_output, output_error, prepare_streams
 from schema.errors import AgNewsError, StoreError
 from schema.files import deny_others_writing
+from serving.this_machine import exempt_from_proxies
 
 # TensorFlow reads the one when it is first used, the other when it is imported.
 INTRA_OP_THREADS = "TF_NUM_INTRAOP_THREADS"
@@ -87,6 +88,7 @@ def main(command: click.Command = cli, name: str = "agnews") -> None:
     # Errors: what TensorFlow thinks of the processor is nothing that a command was asked for.
     os.environ.setdefault(LOG_LEVEL, "2")
     prepare_streams()
+    exempt_from_proxies()
     deny_others_writing()
     try:
         try:

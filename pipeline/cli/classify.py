@@ -29,7 +29,7 @@ FORMATS = ("table", "jsonl", "csv")
     help="CSV with a header (title and description or text; id) or JSON Lines, .gz too; - reads standard input.",
 )
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="Of the output.")
-@click.option("--version", type=click.IntRange(min=0), help="Ask this version of the model.")
+@click.option("--version", type=click.IntRange(0, 2**63 - 1), help="Ask this version of the model.")
 @click.option("--label", help="Ask the version with this label.")
 @server_options
 def classify(

@@ -92,7 +92,7 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
         if waiting:
             tell(settings, Event(Kind.WAITING, run_id, waiting, str(log)), log)
             sys.exit(ApprovalPending.exit_code)
-        if summary.refusals and summary.judged_in == run_id:
+        if summary.is_new_refusal(run_id):
             tell(settings, Event(Kind.NOT_BLESSED, run_id, "\n".join(summary.refusals), str(log)), log)
     except AgNewsError as error:
         tell(settings, Event.of_error(error, run_id, str(log)), log)

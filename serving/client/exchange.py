@@ -10,10 +10,11 @@ from typing import Any
 
 from schema.features import DESCRIPTION, TITLE
 from serving.client.canary import CANARY, STABLE, Canary
-from serving.client.errors import InvalidTextError, RefusedError
+from serving.client.errors import InvalidTextError, ModelNotFoundError, RefusedError
 from serving.client.protos import DT_FLOAT, DT_STRING, PredictRequest, PredictResponse, TensorProto
 from serving.items import Classification, NewsItem
 
+_LAST_VERSION = 2**63 - 1
 _SIGNATURE = "serving_default"
 _CLASSES = "classes"
 _PROBABILITIES = "probabilities"
@@ -31,6 +32,13 @@ class Target:
     def __post_init__(self) -> None:
         if self.version is not None and self.label is not None:
             raise ValueError(f"version {self.version} and label {self.label!r} exclude each other")
+        if self.version is not None and not 0 <= self.version <= _LAST_VERSION:
+            raise ValueError(f"version must lie between 0 and {_LAST_VERSION}, got {self.version}")
+        for name in filter(None, (self.model_name, self.label)):
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                raise ModelNotFoundError(f"no server knows the name {name!r}: it is no Unicode text") from None
 
     def __str__(self) -> str:
         match self:
@@ -149,7 +157,12 @@ def _read(response: PredictResponse) -> list[Classification]:
             f"model {response.model_spec.name}, version {version}: its {_SIGNATURE} does not answer with {_CLASSES}, "
             f"string [batch, classes], and {_PROBABILITIES}, float32 of the same shape"
         )
-    names, width = [name.decode() for name in classes.string_val], shape[1]
+    try:
+        names, width = [name.decode() for name in classes.string_val], shape[1]
+    except UnicodeDecodeError as error:
+        raise RefusedError(
+            f"model {response.model_spec.name}, version {version}: a class that it answers with is no UTF-8 text"
+        ) from error
     return [Classification.of(names[at : at + width], values[at : at + width], version) for at in range(0, size, width)]
 
 

@@ -99,6 +99,13 @@ class ModelServer:
             "models": self._manager.available(),
         }
 
+    def failures(self) -> dict[str, dict[int, dict[str, str]]]:
+        """The versions that could not be loaded, with code and message, by model."""
+        return {
+            model: {number: {"code": error.code.name, "message": error.message} for number, error in versions.items()}
+            for model, versions in self._manager.failures().items()
+        }
+
     def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """Refuses new requests, waits for those in flight as long as the grace, and frees the models."""
         self._stopping.set()
@@ -179,6 +186,8 @@ class ModelServer:
 def run(flags: Flags) -> None:
     """Serves until SIGTERM or SIGINT; one line of JSON on stdout says when, where and what it serves.
 
+    Where models could not be loaded, the line says which versions and why, and the server ends.
+
     Raises:
         AgNewsError: it cannot.
     """
@@ -191,7 +200,12 @@ def run(flags: Flags) -> None:
     gc.freeze()
     server = ModelServer(flags)
     try:
-        server.start()
+        try:
+            server.start()
+        except RunError:
+            if failures := server.failures():
+                click.echo(json.dumps({"event": "failed", "models": failures}))
+            raise
         click.echo(json.dumps(server.described()))
         threading.Event().wait()
     finally:

@@ -226,3 +226,16 @@ def test_agnews_serve_has_the_same_flags():
 
     result = CliRunner().invoke(cli, ["serve", "--help"])
     assert "--model_config_file_poll_wait_seconds" in result.output
+
+
+def test_a_server_that_cannot_load_its_models_says_which_and_why_as_json(tmp_path):
+    (tmp_path / "models/7").mkdir(parents=True)
+    (tmp_path / "models/7/saved_model.pb").write_bytes(b"no graph")
+    arguments = ["--model_name=agnews", f"--model_base_path={tmp_path}/models", "--max_num_load_retries=0"]
+    ended = subprocess.run(
+        command(*arguments), env=environment(), capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
+    assert ended.returncode == 5
+    event = json.loads(ended.stdout)
+    assert (event["event"], list(event["models"]["agnews"])) == ("failed", ["7"])
+    assert "saved_model.pb" in event["models"]["agnews"]["7"]["message"]

@@ -191,7 +191,7 @@ def _wait_for_port(
 
 
 def _signal_of(process: subprocess.Popen) -> str:
-    """ " by SIGKILL" where a signal ended the process, else nothing."""
+    """The words "by SIGKILL" with a blank before them where a signal ended the process, otherwise nothing."""
     with suppress(subprocess.TimeoutExpired):  # Its connections end a moment before it does.
         if (status := process.wait(timeout=1)) < 0:
             return f" by {signal.Signals(-status).name}"

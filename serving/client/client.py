@@ -64,12 +64,21 @@ class _Base:
         self._options = [*channel_options(keep_alive), *proxy_options(address)]
         self._credentials = tls.credentials() if tls else None
         self._closed = False
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Makes what a client of this kind keeps; what can be wrong with the arguments was looked at before."""
+        raise NotImplementedError
 
     def _open(self, grpc_channels: Any) -> Any:
         """A channel of `grpc` or of `grpc.aio`."""
         if self._credentials:
             return grpc_channels.secure_channel(self._address, self._credentials, self._options)
         return grpc_channels.insecure_channel(self._address, self._options)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ClientError("the client is closed: make another one")
 
     @contextmanager
     def _steps(
@@ -81,8 +90,7 @@ class _Base:
         timeout: float | None,
     ) -> Iterator[Generator[Any, Any, list[Classification]]]:
         """The exchange of one call; closed at its end, and gRPC's errors turned into the client's."""
-        if self._closed:
-            raise ClientError("the client is closed: make another one")
+        self._require_open()
         timeout = self._timeout if timeout is None else timeout
         if not timeout > 0:  # Not <=: a NaN is no time either.
             raise DeadlineError(f"a timeout of {timeout:g} s leaves no time for an answer: allow more")
@@ -125,8 +133,7 @@ class Client(_Base):
         ('Business', 1795469554)
     """
 
-    def __init__(self, *arguments: Any, **options: Any):
-        super().__init__(*arguments, **options)
+    def _prepare(self) -> None:
         self._channel = self._open(grpc)
         self._stub = PredictionServiceStub(self._channel)
 
@@ -183,13 +190,13 @@ class AsyncClient(_Base):
     of its own, since gRPC ties one to its loop.
     """
 
-    def __init__(self, *arguments: Any, **options: Any):
-        super().__init__(*arguments, **options)
+    def _prepare(self) -> None:
         self._channels: dict[asyncio.AbstractEventLoop, Any] = {}
         self._lock = threading.Lock()
 
     def _channel(self) -> Any:
         """The running loop's channel; those of loops that ended are dropped."""
+        self._require_open()  # It would open a channel that nobody closes.
         loop = asyncio.get_running_loop()
         with self._lock:
             self._channels = {one: channel for one, channel in self._channels.items() if not one.is_closed()}

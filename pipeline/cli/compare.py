@@ -12,6 +12,7 @@ from pipeline.cli.outputs import make_directory, writing
 from pipeline.settings import TrainerSettings
 from pipeline.settings_sources import Loaded
 from schema.errors import AgNewsError, SettingsError
+from schema.interruption import end_on_signals, set_advice
 
 NETWORKS: tuple[str, ...] = get_args(TrainerSettings.model_fields["architecture"].annotation)
 _PLAIN_WIDTH = 200
@@ -47,6 +48,7 @@ _PLAIN_WIDTH = 200
     help="Directory of table and plot  [default: comparison under pipeline.root]",
 )
 @settings_options
+@end_on_signals()
 def compare(
     loaded: Loaded,
     networks: tuple[str, ...],
@@ -80,6 +82,7 @@ def compare(
     directory = directory or root / "comparison"
     make_directory("--to", directory)  # Hours before it is needed.
     log = root / "logs" / f"{new_run_id()}.log"
+    set_advice(f"the same command continues after the last finished training. The log is {log}")
     try:
         with logged_to(log, verbose=False) as terminal:
             console = Console(file=terminal)

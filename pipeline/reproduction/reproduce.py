@@ -28,6 +28,7 @@ from pipeline.runners.events import Watcher
 from pipeline.runners.local import reports_to
 from pipeline.settings import Settings
 from schema.features import TEST, TRAIN, VAL
+from schema.interruption import interruptible
 
 _HYPERPARAMETERS = "best_hyperparameters.txt"
 
@@ -123,7 +124,7 @@ def reproduce(
 def _train(training: Recorded, prepared: Prepared, directory: Path, watcher: Watcher) -> Path:
     export = directory / "export" / "Format-Serving"
     base = training.origin.training.input("base_model")
-    with reports_to(watcher, "Trainer"):
+    with interruptible(), reports_to(watcher, "Trainer"):
         run_fn(
             FnArgs(
                 train_files=prepared.files[TRAIN],

@@ -73,14 +73,18 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def uninterruptible() -> Iterator[None]:
+def uninterruptible(*, also_after_signal: bool = False) -> Iterator[None]:
     """Runs a short block as a whole or not at all; only a second signal ends the process in the middle of it.
+
+    Args:
+        also_after_signal: run the block even if a signal has come before it, for instance to undo something.
 
     Raises:
         Interrupted: a signal has come before the block, which then does not run, or during it, after its end.
     """
     with _state.uninterruptible:
-        raise_if_interrupted()
+        if not also_after_signal:
+            raise_if_interrupted()
         yield
     raise_if_interrupted()
 

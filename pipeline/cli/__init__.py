@@ -9,6 +9,7 @@ import click
 
 from pipeline.cli.printable import printable
 from schema.errors import AgNewsError, StoreError
+from schema.interruption import end_on_signals
 
 # TensorFlow reads the one when it is first used, the other when it is imported.
 INTRA_OP_THREADS = "TF_NUM_INTRAOP_THREADS"
@@ -58,6 +59,10 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context):
+        with end_on_signals():
+            return super().invoke(ctx)
 
     def resolve_command(self, ctx: click.Context, args: list[str]):
         if args and args[0] not in _COMMANDS:

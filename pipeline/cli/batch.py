@@ -12,7 +12,6 @@ from pipeline.cli.quiet import quiet
 from pipeline.engine_check import check_engine
 from pipeline.settings_sources import Loaded
 from schema.errors import RunError
-from schema.interruption import end_on_signals
 
 
 @click.command(epilog="Example:  agnews batch 'news-*.csv' --to scored")
@@ -20,7 +19,6 @@ from schema.interruption import end_on_signals
 @click.option("--to", "output", required=True, help="Directory to make; local, or a URI that Beam can write.")
 @click.option("--model", help="Directory of a SavedModel  [default: the version last pushed]")
 @settings_options
-@end_on_signals()
 def batch(loaded: Loaded, files: tuple[str, ...], output: str, model: str | None) -> None:
     """Score FILES with a SavedModel on any Beam runner, without a server.
 

@@ -12,7 +12,7 @@ from pipeline.cli.outputs import make_directory, writing
 from pipeline.settings import TrainerSettings
 from pipeline.settings_sources import Loaded
 from schema.errors import AgNewsError, SettingsError
-from schema.interruption import end_on_signals, set_advice
+from schema.interruption import set_advice
 
 NETWORKS: tuple[str, ...] = get_args(TrainerSettings.model_fields["architecture"].annotation)
 _PLAIN_WIDTH = 200
@@ -48,7 +48,6 @@ _PLAIN_WIDTH = 200
     help="Directory of table and plot  [default: comparison under pipeline.root]",
 )
 @settings_options
-@end_on_signals()
 def compare(
     loaded: Loaded,
     networks: tuple[str, ...],

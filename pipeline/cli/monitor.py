@@ -14,7 +14,6 @@ from pipeline.cli.quiet import quiet
 from pipeline.cli.telling import tell
 from pipeline.settings_sources import Loaded
 from schema.errors import MonitoringAlert
-from schema.interruption import end_on_signals
 
 if TYPE_CHECKING:
     from pipeline.monitoring import Report
@@ -27,7 +26,6 @@ _PLAIN_WIDTH = 140
 @click.option("--model", help="Name of the served model  [default: pusher.model_name]")
 @click.option("--version", type=click.IntRange(min=1), help="Version to look at  [default: the one that answered last]")
 @settings_options
-@end_on_signals()
 def monitor(loaded: Loaded, logs: tuple[Path, ...], model: str | None, version: int | None) -> None:
     """Compare request LOGS, files or directories, with the model's training and each hour with the hours before.
 

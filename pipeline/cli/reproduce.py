@@ -12,7 +12,6 @@ from pipeline.cli.options import settings_options
 from pipeline.cli.outputs import check_file, make_directory, writing
 from pipeline.settings_sources import Loaded
 from schema.errors import AgNewsError, ReproductionError
-from schema.interruption import end_on_signals
 
 if TYPE_CHECKING:
     from pipeline.reproduction import Reproduction
@@ -33,7 +32,6 @@ _PLAIN_WIDTH = 120
     help="Directory to work in, new or empty; kept  [default: one that is removed]",
 )
 @settings_options
-@end_on_signals()
 def reproduce(
     loaded: Loaded, model: int, any_code: bool, tolerance: float, output: Path | None, directory: Path | None
 ) -> None:

@@ -14,7 +14,7 @@ from pipeline.runners.logs import logged_to
 from pipeline.settings import Settings
 from pipeline.settings_sources import Loaded
 from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, SettingsError
-from schema.interruption import end_on_signals, set_advice
+from schema.interruption import set_advice
 
 _PLAIN_WIDTH = 120
 
@@ -26,7 +26,6 @@ _PLAIN_WIDTH = 120
 )
 @click.option("--verbose", is_flag=True, help="Show TFX's and TensorFlow's own output instead of the table.")
 @settings_options
-@end_on_signals()
 def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
     """Run the pipeline, from data to a pushed model.
 

@@ -218,6 +218,14 @@ def test_an_uninterruptible_block_does_not_begin_after_a_signal(interrupt):
     assert ran == []
 
 
+def test_what_undoes_something_runs_also_after_a_signal(interrupt):
+    ran = []
+    interrupt()
+    with pytest.raises(interruption.Interrupted), interruption.uninterruptible(also_after_signal=True):
+        ran.append(1)
+    assert ran == [1]
+
+
 def test_without_a_signal_nothing_is_raised():
     with interruption.interruptible(), interruption.uninterruptible():
         interruption.raise_if_interrupted()

@@ -50,6 +50,45 @@ def run(*_):
 local.run = run
 main()
 """
+# Two components, the first of which does with an exception what Beam and TensorFlow do.
+COMPONENTS = """
+import time
+from pathlib import Path
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.orchestration.pipeline import Pipeline
+from tfx.types.standard_artifacts import Schema
+from pipeline import dag
+from pipeline.metadata_store import connection_config
+
+@component
+def Work(fault: Parameter[str], made: OutputArtifact[Schema]) -> None:
+    Path("started").touch()
+    try:
+        time.sleep(30)
+    except BaseException as error:
+        if fault == "wrapped":
+            raise RuntimeError(f"{error!r} [while running 'a step']") from error
+
+@component
+def Push(made: InputArtifact[Schema]) -> None:
+    Path("pushed").touch()
+
+def create(fault, settings):
+    work = Work(fault=fault)
+    push = Push(made=work.outputs["made"])
+    return Pipeline("agnews", "runs/agnews", connection_config(settings), [work, push])
+"""
+RUN_COMPONENTS = """
+import sys
+import hides_signals
+from pipeline import dag
+from pipeline.cli import main
+
+fault = sys.argv.pop()
+dag.create_pipeline = lambda settings, source: hides_signals.create(fault, settings)
+main()
+"""
 
 
 class Echo(tf.Module):
@@ -91,7 +130,36 @@ def test_a_run_that_is_terminated_ends_what_it_started_and_says_what_comes_next(
     process.send_signal(signal.SIGTERM)
     _, output = process.communicate(timeout=30)
     assert process.returncode == 143
-    assert "Terminated; the next run goes on from the last finished component. The log is" in output
+    assert "Terminated; the next run continues after the last finished component. The log is" in output
     assert "Traceback" not in output
     # Whoever inherits an ended process may take its time to notice.
     assert [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "number", "status"), [("dropped", signal.SIGTERM, 143), ("wrapped", signal.SIGINT, 130)]
+)
+def test_a_signal_that_a_component_hides_ends_the_run(tmp_path, http_sink, fault, number, status):
+    write_synthetic(tmp_path / "data", train_rows=40, test_rows=10, seed=7)
+    (tmp_path / "hides_signals.py").write_text(COMPONENTS)
+    with http_sink() as sink:
+        command = [sys.executable, "-c", RUN_COMPONENTS, "run", "--data", "data", "--set"]
+        process = subprocess.Popen(
+            [*command, f"alerts.webhook_url={sink.url}", fault],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), ROOT])},
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        while process.poll() is None and not (tmp_path / "started").exists():
+            time.sleep(0.1)
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == status, output
+    assert "the next run continues" in output
+    assert "Work: stopped" in output
+    assert "failed" not in output
+    assert not (tmp_path / "pushed").exists()
+    assert sink.bodies == []

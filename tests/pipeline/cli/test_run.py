@@ -1,11 +1,13 @@
 """`agnews run` in a process of its own that serves a model, a job server and Beam's workers, and is ended."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -65,7 +67,7 @@ from pipeline.metadata_store import connection_config
 def Work(fault: Parameter[str], made: OutputArtifact[Schema]) -> None:
     Path("started").touch()
     try:
-        time.sleep(30)
+        time.sleep(90)
     except BaseException as error:
         if fault == "wrapped":
             raise RuntimeError(f"{error!r} [while running 'a step']") from error
@@ -136,30 +138,49 @@ def test_a_run_that_is_terminated_ends_what_it_started_and_says_what_comes_next(
     assert [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
 
 
-@pytest.mark.parametrize(
-    ("fault", "number", "status"), [("dropped", signal.SIGTERM, 143), ("wrapped", signal.SIGINT, 130)]
-)
-def test_a_signal_that_a_component_hides_ends_the_run(tmp_path, http_sink, fault, number, status):
-    write_synthetic(tmp_path / "data", train_rows=40, test_rows=10, seed=7)
-    (tmp_path / "hides_signals.py").write_text(COMPONENTS)
-    with http_sink() as sink:
-        command = [sys.executable, "-c", RUN_COMPONENTS, "run", "--data", "data", "--set"]
-        process = subprocess.Popen(
-            [*command, f"alerts.webhook_url={sink.url}", fault],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), ROOT])},
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
-        while process.poll() is None and not (tmp_path / "started").exists():
-            time.sleep(0.1)
-        process.send_signal(number)
-        output, _ = process.communicate(timeout=60)
-    assert process.returncode == status, output
-    assert "the next run continues" in output
-    assert "Work: stopped" in output
-    assert "failed" not in output
-    assert not (tmp_path / "pushed").exists()
-    assert sink.bodies == []
+HIDING = {"dropped": signal.SIGTERM, "wrapped": signal.SIGINT}
+
+
+@pytest.fixture(scope="module")
+def hiding(tmp_path_factory, http_sink):
+    """Runs whose component hides a signal, all at once: by what it does, how the run ended."""
+    with contextlib.ExitStack() as stack:
+        started = {}
+        for fault in HIDING:
+            directory = tmp_path_factory.mktemp(fault)
+            write_synthetic(directory / "data", train_rows=40, test_rows=10, seed=7)
+            (directory / "hides_signals.py").write_text(COMPONENTS)
+            sink = stack.enter_context(http_sink())
+            command = [sys.executable, "-c", RUN_COMPONENTS, "run", "--data", "data", "--set"]
+            process = subprocess.Popen(
+                [*command, f"alerts.webhook_url={sink.url}", fault],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                cwd=directory,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join([str(directory), ROOT])},
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            )
+            stack.callback(process.kill)
+            started[fault] = process, directory, sink
+        ended = {}
+        for fault, (process, directory, sink) in started.items():
+            while process.poll() is None and not (directory / "started").exists():
+                time.sleep(0.1)
+            process.send_signal(HIDING[fault])
+            output, _ = process.communicate(timeout=60)
+            ended[fault] = SimpleNamespace(
+                status=process.returncode, output=output, pushed=(directory / "pushed").exists(), alerts=sink.bodies
+            )
+        yield ended
+
+
+@pytest.mark.parametrize("fault", HIDING)
+def test_a_signal_that_a_component_hides_ends_the_run(hiding, fault):
+    ended = hiding[fault]
+    assert ended.status == 128 + HIDING[fault], ended.output
+    assert "the next run continues" in ended.output
+    assert "Work: stopped" in ended.output
+    assert "failed" not in ended.output
+    assert not ended.pushed
+    assert ended.alerts == []

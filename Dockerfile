@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # The image of Kubeflow's pods and of `agnews` itself. Two variants from one file:
 #   docker build --target cpu -t agnews-pipeline:0.1.0 .
 #   docker build --target gpu -t agnews-pipeline:0.1.0-gpu .
@@ -7,12 +6,14 @@ ARG BASE=python:3.11-slim-trixie
 
 FROM ${BASE} AS builder
 ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=/opt/venv
+# pyfarmhash, which tensorflow-data-validation needs, is published as C++ source alone.
+RUN apt-get update && apt-get install --yes --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*
 RUN pip install --no-cache-dir uv==0.13.9 && python -m venv --without-pip "$VIRTUAL_ENV"
 
 # This project alone; it changes more often than what it needs.
 FROM builder AS wheel
 WORKDIR /src
-COPY setup.py README.md ./
+COPY pyproject.toml setup.py README.md LICENSE NOTICE ./
 COPY pipeline pipeline
 COPY components components
 COPY schema schema
@@ -21,11 +22,11 @@ RUN uv build --wheel --out-dir /wheels
 
 FROM builder AS packages-cpu
 COPY requirements/kubeflow.txt /requirements/
-RUN --mount=type=cache,target=/root/.cache/uv uv pip install --requirements /requirements/kubeflow.txt
+RUN --mount=type=cache,target=/root/.cache/uv uv pip install --require-hashes --requirements /requirements/kubeflow.txt
 
 FROM packages-cpu AS packages-gpu
 COPY requirements/gpu.txt /requirements/
-RUN --mount=type=cache,target=/root/.cache/uv uv pip install --requirements /requirements/gpu.txt
+RUN --mount=type=cache,target=/root/.cache/uv uv pip install --require-hashes --requirements /requirements/gpu.txt
 
 FROM packages-cpu AS built-cpu
 RUN --mount=from=wheel,source=/wheels,target=/wheels uv pip install --no-deps /wheels/*.whl

@@ -5,12 +5,12 @@ SHELL := bash
 export PYTHONDONTWRITEBYTECODE :=
 AGNEWS := .venv/bin/agnews
 # What takes minutes more, or needs a server, has a target of its own.
-IN_TIME := not (real or continuous or interrupts or airflow or postgres or flink or spark)
+IN_TIME := not (real or continuous or interrupts or airflow or postgres or flink or spark or container)
 SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
 
-.PHONY: help run test test-real test-continuous test-interrupts test-airflow test-postgres test-kubeflow test-flink test-spark \
+.PHONY: help run test test-real test-continuous test-interrupts test-airflow test-postgres test-kubeflow test-container test-flink test-spark \
 	airflow airflow-stop job-server-flink job-server-spark bench-train bench-stages bench-serve bench-review bench-scale \
-	lint types format picture lock clean default dev
+	lint types format picture reference lock clean default dev
 
 help:  ## Say what there is.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -46,6 +46,9 @@ test-postgres: dev  ## Run the pipeline with its metadata in a real PostgreSQL s
 
 test-kubeflow: dev  ## Compile for Kubeflow and run what each pod runs, through to a push.
 	.venv/bin/python -m pytest tests/pipeline/runners/kubeflow tests/test_dockerfile.py
+
+test-container: dev  ## Build the image with Docker and run it; DOCKER_BUILD_ARGS="--network host" adds options.
+	.venv/bin/python -m pytest -m container -s
 
 bench-train: default  ## Train in the seed notebook's way and in ours, in turns; ARGS="--rounds 3".
 	@PYTHONPATH=. .venv/bin/python -m benchmarks.train $(ARGS)
@@ -92,8 +95,11 @@ format: dev  ## Bring the code into the project's form.
 picture: dev  ## Draw docs/dag.svg from the pipeline.
 	@PYTHONPATH=. .venv/bin/python scripts/draw_dag.py docs/dag.svg 2>/dev/null
 
-lock: dev  ## Renew requirements/*.txt from setup.py.
-	@scripts/lock.sh
+reference: dev  ## Write docs/reference from settings, commands and errors.
+	@PYTHONPATH=. .venv/bin/python scripts/write_reference.py
+
+lock: dev  ## Write requirements/*.txt from pyproject.toml; ARGS=--upgrade takes newer versions.
+	@scripts/lock.sh $(ARGS)
 
 clean:  ## Remove the environment and the tools' caches; data, runs and pushed models stay.
 	rm -rf .venv .setup.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis

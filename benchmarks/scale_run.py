@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from pipeline.settings import Settings
+from schema.files import replace_file
 
 
 def main(directory: str, rows: str, sections: str) -> None:
@@ -29,9 +30,8 @@ def main(directory: str, rows: str, sections: str) -> None:
         def component_changed(self, event: ComponentEvent) -> None:
             super().component_changed(event)
             # Whoever reads it at any moment finds it whole.
-            written = place / "progress.new"
-            written.write_text(json.dumps({"stage": event.component, "seconds": self.seconds}), encoding="utf-8")
-            written.replace(place / "progress.json")
+            progress = {"stage": event.component, "seconds": self.seconds}
+            replace_file(place / "progress.json", json.dumps(progress).encode())
 
     place = Path(directory)
     settings = Settings.model_validate({"pipeline": {"root": str(place / "runs")}} | json.loads(sections))

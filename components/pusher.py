@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import ClassVar
 
-import filelock
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tfx.components.pusher import executor
 from tfx.dsl.components.base import base_component, executor_spec
@@ -23,6 +22,7 @@ from components.exports import SAVED_MODEL, files_of, same_export, version_numbe
 from schema.audit import AuditLog, Entry, differences, fingerprint, identity
 from schema.audit.signature import SIGNATURE, read_signing_key, sign
 from schema.errors import RunError
+from schema.files import file_lock, flush_directory, make_directory, make_readable
 from schema.interruption import uninterruptible
 
 # TensorFlow Serving publishes its content as the metric mlmd_map{model_name, version}: served version to lineage.
@@ -181,7 +181,8 @@ def push_local(
     """Copies an export to a new version directory, which appears in one step.
 
     A server that polls the destination ignores names that are no number, so the copy grows under another name and
-    is renamed when all of it is on disk. One push at a time; what a killed push left behind is removed.
+    is renamed when all of it is on disk and every user can read it, whatever the umask: the server is another user.
+    One push at a time; what a killed push left behind is removed.
 
     Args:
         saved_model: directory of the export.
@@ -200,8 +201,8 @@ def push_local(
         Interrupted: a signal told the process to end; no version appears after it.
     """
     base = Path(destination)
-    base.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(base / _LOCK):
+    make_directory(base)
+    with file_lock(base / _LOCK):
         for stale in base.glob(f"{_INCOMING}*"):
             shutil.rmtree(stale)
         versions = version_numbers(str(base))
@@ -211,12 +212,12 @@ def push_local(
         shutil.copytree(saved_model, incoming)
         _stamp(str(incoming), mlmd_uuid)
         _require_same(files, str(incoming))
-        _flush(incoming)
+        make_readable(incoming)
         final = base / str(_next_version(versions, now))
         with ExitStack() as appearing:
             (until_recorded or appearing).enter_context(uninterruptible())
             incoming.rename(final)
-            _flush_directory(base)
+            flush_directory(base)
         return str(final)
 
 
@@ -261,19 +262,3 @@ def _stamp(directory: str, mlmd_uuid: str) -> None:
     fileio.makedirs(os.path.dirname(path))
     with fileio.open(path, "w") as file:
         file.write(mlmd_uuid)
-
-
-def _flush(directory: Path) -> None:
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            with open(os.path.join(folder, name), "rb") as file:
-                os.fsync(file.fileno())
-        _flush_directory(Path(folder))
-
-
-def _flush_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

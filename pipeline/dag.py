@@ -43,8 +43,9 @@ def create_pipeline(
         history: where earlier runs left what this one is compared with; None: in the metadata store.
 
     Raises:
-        SettingsError: the metadata store cannot hold a setting.
+        SettingsError: the metadata store cannot hold a setting, or TensorFlow would take a place for a pattern.
     """
+    settings.check_places()
     if history is None:
         check_texts(settings, source)
         history = MetadataHistory(settings)

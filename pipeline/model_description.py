@@ -12,6 +12,7 @@ from components.trainer.export import SERVE_EXAMPLES, TRANSFORM_FEATURES, text_e
 from components.trainer.report import FACTS_FILE
 from components.transform import OOV_ID, PADDING_ID, RESERVED_IDS, TOKEN_IDS, VOCABULARY
 from schema.errors import DataError
+from schema.paths import refuse_wildcards
 
 _RESERVED = {PADDING_ID: "[padding]", OOV_ID: "[unknown]"}
 _NAME_ONE = "name the directory of a version that `agnews run` pushed"
@@ -63,7 +64,9 @@ def describe_model(directory: Path, title: str, description: str) -> ModelDescri
 
     Raises:
         DataError: the directory holds no SavedModel that can be loaded, or not one of this pipeline.
+        SettingsError: TensorFlow would take the directory for a pattern.
     """
+    refuse_wildcards("the model", str(directory))
     if not (directory / "saved_model.pb").exists():
         raise DataError(f"{directory}: there is no SavedModel; {_NAME_ONE}")
     facts = _facts(directory)

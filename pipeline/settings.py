@@ -4,6 +4,7 @@ Only the model lives here; where the values come from is `pipeline.settings_sour
 """
 
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,14 +23,23 @@ from pydantic import (
 
 from components.example_gen.spans import is_dated, span_of_date
 from schema.errors import SettingsError
+from schema.paths import expand_home, is_remote, refuse_wildcards
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _absolute(place: str) -> str:
+    return place if is_remote(place) else str(Path(expand_home(place)).absolute())
+
+
+def _without_tilde(place: Any) -> Any:
+    return place if place is None else type(place)(expand_home(str(place)))
+
+
 # A local place is made absolute at once: artifacts are recorded by it and must be found from anywhere.
-Location = Annotated[
-    str, Field(min_length=1), AfterValidator(lambda place: place if "://" in place else str(Path(place).absolute()))
-]
+Location = Annotated[str, Field(min_length=1), AfterValidator(_absolute)]
 
 
 class Section(BaseModel):
@@ -86,6 +96,8 @@ class DataSettings(Section):
         4_000, description="training rows of the synthetic sample (a quarter more: test)"
     )
     synthetic_seed: int = Field(7, description="seed of the synthetic sample's grammar")
+
+    _home_is_expanded = field_validator("path")(_without_tilde)
 
     @field_validator("span", mode="before")
     @classmethod
@@ -186,6 +198,8 @@ class TrainerSettings(Section):
     )
     warmup_requests: PositiveInt = Field(10, le=1000, description="requests in assets.extra; TF Serving takes 1,000")
 
+    _home_is_expanded = field_validator("word_vectors")(_without_tilde)
+
     @model_validator(mode="after")
     def _boundaries_rise(self) -> "TrainerSettings":
         if list(self.bucket_boundaries) != sorted(set(self.bucket_boundaries)):
@@ -254,9 +268,9 @@ class PusherSettings(Section):
 
 
 def _on_this_machine(place: str | None) -> str | None:
-    if place is not None and "://" in place:
+    if place is not None and is_remote(place):
         raise ValueError("must lie in a file system: nothing can be appended or replaced in an object store")
-    return place if place is None else str(Path(place).absolute())
+    return place if place is None else _absolute(place)
 
 
 class PromotionSettings(Section):
@@ -307,6 +321,8 @@ class MetadataSettings(Section):
     password: SecretStr | None = Field(None, description="prefer the environment or password_file to a settings file")
     password_file: Path | None = Field(None, description="file whose first line is the password")
 
+    _home_is_expanded = field_validator("password_file")(_without_tilde)
+
     @model_validator(mode="after")
     def _server_needs_an_address(self) -> "MetadataSettings":
         if self.backend == "sqlite":
@@ -349,6 +365,8 @@ class AlertSettings(Section):
     mail_from: str | None = Field(None, description="sender of the e-mail")
     mail_to: tuple[str, ...] = Field((), description="its recipients")
     timeout_seconds: PositiveFloat = Field(10.0, description="limit of one attempt, seconds")
+
+    _home_is_expanded = field_validator("webhook_url_file", "smtp_password_file")(_without_tilde)
 
     @model_validator(mode="after")
     def _channels_are_whole(self) -> "AlertSettings":
@@ -419,6 +437,8 @@ class BeamSettings(Section):
     temp_location: str | None = Field(None, description="dataflow: gs:// folder for staging and temporary files")
     args: tuple[str, ...] = Field((), description="further Beam options; they win over the preset's")
 
+    _home_is_expanded = field_validator("job_server")(_without_tilde)
+
     @model_validator(mode="after")
     def _engines_have_what_they_need(self) -> "BeamSettings":
         if self.runner == "dataflow":
@@ -456,7 +476,9 @@ class KubeflowSettings(Section):
     pipeline_root: str | None = Field(
         None, pattern=r"^[a-z0-9]+://", description="URI for artifacts; unset: the bucket that Kubeflow was set up with"
     )
-    image: str = Field("agnews-pipeline:0.1.0", description="container image of the pods, see Dockerfile")
+    image: str = Field(
+        f"agnews-pipeline:{version('agnews-pipeline')}", description="container image of the pods, see Dockerfile"
+    )
     trainer_image: str | None = Field(None, description="image of the Trainer's pod, for a GPU; unset: as the others")
     cpu: str | None = Field(None, pattern=r"^[0-9.]+m?$", description="cores that the Trainer's pod asks for, like 4")
     memory: str | None = Field(
@@ -466,6 +488,8 @@ class KubeflowSettings(Section):
     accelerator_count: PositiveInt = Field(1, description="how many of that kind")
     volume_claim: str | None = Field(None, description="PersistentVolumeClaim that each pod mounts")
     mount_path: str = Field("/agnews", pattern=r"^/[^/].*[^/]$", description="directory where it is mounted")
+
+    _home_is_expanded = field_validator("token_file")(_without_tilde)
 
 
 class Settings(Section):
@@ -490,6 +514,21 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _remote_root_needs_a_database(self) -> "Settings":
-        if "://" in self.pipeline.root and self.metadata.backend == "sqlite":
+        if is_remote(self.pipeline.root) and self.metadata.backend == "sqlite":
             raise ValueError("a remote pipeline.root needs metadata.backend postgresql or mysql: SQLite is one file")
         return self
+
+    def check_places(self) -> None:
+        """Refuses places of artifacts and models that TensorFlow or Beam would take for a pattern.
+
+        Raises:
+            SettingsError: there is one; the message names the setting.
+        """
+        places = {
+            "pipeline.root": self.pipeline.root,
+            "pusher.destination": self.pusher.destination,
+            "beam.temp_location": self.beam.temp_location,
+            "kubeflow.pipeline_root": self.kubeflow.pipeline_root,
+        }
+        for key, place in places.items():
+            refuse_wildcards(key, place or "")

@@ -43,7 +43,7 @@ def load(
     config_file: Path | None = None,
     flags: Mapping[str, tuple[str, str]] | None = None,
     *,
-    data_path: Path | None = None,
+    data_path: str | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Loaded:
     """Reads all sources and checks the outcome.
@@ -60,7 +60,7 @@ def load(
     """
     sources = [_profile(profile), _file(config_file), _environment(environ), _flags(flags or {})]
     if data_path is not None:
-        sources.append({"data.path": (str(data_path), "flag --data")})
+        sources.append({"data.path": (data_path, "flag --data")})
     values = {key: value for source in sources for key, value in source.items()}
     tree: dict[str, Any] = {}
     for key, (value, origin) in values.items():

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv and installs one locked set into it:  scripts/setup.sh default|dev|airflow|kubeflow|gpu
-# Idempotent: returns at once while the lock, setup.py and the place of the project are the same.
+# Idempotent: returns at once while the lock, pyproject.toml and the place of the project are the same.
+# Every package must have one of the hashes in the lock.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 set_name=${1:-default}
@@ -15,7 +16,7 @@ die() { say "$*"; exit 1; }
 [ -f "$lock" ] || die "no lock file $lock; the sets are: $(cd requirements && ls -- *.txt | sed 's/\.txt//' | xargs)"
 
 # The place counts: an environment holds absolute paths and does not survive a move.
-state=$(cat "$lock" setup.py scripts/setup.sh scripts/glibc.sh <(echo "$venv") | sha256sum)
+state=$(cat "$lock" pyproject.toml scripts/setup.sh scripts/glibc.sh <(echo "$venv") | sha256sum)
 stamp=$venv/.installed-$set_name
 if [ "$(cat "$stamp" 2>/dev/null)" = "$state" ] && "$venv/bin/python" -c '' 2>/dev/null; then exit 0; fi
 
@@ -52,8 +53,8 @@ fi
     die "uv could not be installed: check the network and run again"
 uv() { VIRTUAL_ENV=$venv "$venv/bin/uv" "$@"; }
 # Two TFX wheels are tagged for glibc 2.39 alone; scripts/glibc.sh makes older hosts fit.
-uv pip install --quiet --python-platform x86_64-manylinux_2_39 --requirements "$lock" ||
-    die "the packages of $lock could not be installed: check the network and run again"
+uv pip install --quiet --python-platform x86_64-manylinux_2_39 --require-hashes --requirements "$lock" ||
+    die "the packages of $lock could not be installed; see uv's message above: check the network, or the lock, and run again"
 uv pip install --quiet --no-deps --editable .
 scripts/glibc.sh "$venv"
 "$venv/bin/python" -c 'import ml_metadata, tensorflow_data_validation' >/dev/null 2>"$venv/import.log" ||

@@ -24,6 +24,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from schema.errors import DataError
 from schema.features import DESCRIPTION, ID, TITLE
 from schema.interruption import uninterruptible
+from schema.paths import is_remote, list_files, refuse_wildcards
 from serving.item_files import BadRow, Row, checked_row, read_items
 from serving.items import Classification, NewsItem
 
@@ -62,8 +63,9 @@ def score_files(
     an object store has no rename, there `summary.json` says that the rest is whole.
 
     Args:
-        patterns: files or globs of CSV or JSON Lines (see `serving.item_files`), gzipped where the name ends in
-            `.gz`, and TFRecords of tf.Examples where the name holds `tfrecord`; local, or a URI that Beam can read.
+        patterns: files, or patterns of files as `schema.paths.list_files` takes them, of CSV or JSON Lines (see
+            `serving.item_files`), gzipped where the name ends in `.gz`, and TFRecords of tf.Examples where the name
+            holds `tfrecord`; local, or a URI that Beam can read.
         model: directory of a SavedModel; its name is the version in the output where it is a number. This and the other
             local places may be relative to the working directory; a cluster's workers, which have one of their own, get
             and report them as absolute.
@@ -74,14 +76,17 @@ def score_files(
     Raises:
         DataError: no file, no model, an output that exists, or a file that cannot be read to its end.
         Interrupted: a signal told the process to end; no output appears after it.
+        SettingsError: TensorFlow or Beam would take the model's or the output's directory for a pattern.
     """
     files = _matched(patterns)
     model, output = _absolute(model), _absolute(output)
+    refuse_wildcards("the model", model)
+    refuse_wildcards("the output directory", output)
     if not FileSystems.exists(os.path.join(model, "saved_model.pb")):
         raise DataError(f"{model}: no SavedModel there; name the directory of a version")
     if FileSystems.exists(output):
         raise DataError(f"{output} is there already; name a directory to be made")
-    local = "://" not in output
+    local = not is_remote(output)
     final = Path(output)
     writing = str(final.with_name(f".{final.name}.incoming-{uuid.uuid4().hex}")) if local else output
     try:
@@ -105,16 +110,20 @@ def score_files(
 
 def _matched(patterns: Sequence[str]) -> list[str]:
     files: list[str] = []
-    # Beam matches no relative pattern like '*.csv'.
-    for pattern, matched in zip(patterns, FileSystems.match([_absolute(name) for name in patterns]), strict=True):
-        if not matched.metadata_list:
+    for pattern in patterns:
+        place = _absolute(pattern)
+        if FileSystems.exists(place) and not os.path.isdir(place):  # Whatever characters its name holds.
+            found = [place]
+        else:
+            found = list_files("" if is_remote(pattern) else os.getcwd(), pattern)
+        if not found:
             raise DataError(f"{pattern}: no such file; name files, or a quoted pattern like 'news-*.csv'")
-        files += sorted(entry.path for entry in matched.metadata_list)
+        files += map(_absolute, found)
     return files
 
 
 def _absolute(place: str) -> str:
-    return place if "://" in place else os.path.abspath(place)
+    return place if is_remote(place) else os.path.abspath(place)
 
 
 def _score(pipeline: beam.Pipeline, files: list[str], model: str, directory: str) -> None:

@@ -1,6 +1,9 @@
 """What every test gets: an environment without the developer's own settings; and a server that does as it is told."""
 
 import os
+import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +15,41 @@ def _no_settings_from_outside(monkeypatch, tmp_path, request):
         if name.startswith("AGNEWS_") or (name == "AG_NEWS_DIR" and "real" not in request.keywords):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o027, 0o077], ids="umask {:03o}".format)
+def umask(request):
+    """Runs a test under each umask: that of Argo's pods, the usual one, and two strict ones."""
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+@pytest.fixture
+def open_directory():
+    """A directory that every user may enter; pytest's own is closed to other users."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
+@pytest.fixture(scope="session")
+def read_as_another_user():
+    """Returns a function that reads a file, or all files of a directory, as another user; an error if it cannot.
+
+    Only root can become another user: for others the modes alone are compared.
+    """
+
+    def read(place):
+        for path in [place, *place.rglob("*")]:
+            assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644), path
+        if os.geteuid() == 0:
+            command = ["find", str(place), "-type", "f", "-exec", "cat", "{}", "+"]
+            subprocess.run(
+                command, user=12345, group=12345, extra_groups=[], check=True, cwd="/", stdout=subprocess.DEVNULL
+            )
+
+    return read
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,15 @@
-"""The image holds what its entry points need. There is no engine here that could build it."""
+"""The Dockerfile copies and installs what the image needs; tests/e2e/test_container.py builds and runs the image."""
 
 import fnmatch
+import importlib.metadata
 import re
-import runpy
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
-import setuptools
 from dockerfile_parse import DockerfileParser
+from setuptools import find_packages
 
 ROOT = Path(__file__).parents[1]
 
@@ -60,14 +61,19 @@ def sent(path):
     return allowed
 
 
-@pytest.fixture
-def package(monkeypatch):
-    """What setup.py declares."""
-    declared = {}
-    monkeypatch.setattr(setuptools, "setup", declared.update)
-    monkeypatch.chdir(ROOT)
-    runpy.run_path("setup.py")
-    return declared
+@pytest.fixture(scope="module")
+def pyproject():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+@pytest.fixture(scope="module")
+def packages(pyproject):
+    return find_packages(str(ROOT), include=pyproject["tool"]["setuptools"]["packages"]["find"]["include"])
+
+
+@pytest.fixture(scope="module")
+def package_data(pyproject):
+    return pyproject["tool"]["setuptools"]["package-data"]
 
 
 def test_what_is_copied_exists_and_reaches_the_builder(instructions):
@@ -88,21 +94,27 @@ def test_nothing_else_is_sent_to_the_builder():
     assert not sent("pipeline/__pycache__/dag.cpython-311.pyc")
 
 
-def test_each_package_is_copied_with_its_data(instructions, package):
+def test_each_package_is_copied_with_its_data(instructions, packages, package_data):
     sources = {source for sources, _ in copied(instructions) for source in sources}
-    assert {name.partition(".")[0] for name in package["packages"]} <= sources
-    data = [f"{name.replace('.', '/')}/{glob}" for name, globs in package["package_data"].items() for glob in globs]
+    assert {name.partition(".")[0] for name in packages} <= sources
+    data = [f"{name.replace('.', '/')}/{glob}" for name, globs in package_data.items() for glob in globs]
     for pattern in data:
         files = [path.relative_to(ROOT).as_posix() for path in ROOT.glob(pattern) if path.is_file()]
         assert files
         assert [file for file in files if not sent(file)] == []
 
 
-def test_what_the_packages_read_is_declared_as_their_data(package):
+def test_what_the_wheel_is_built_from_is_copied(instructions, pyproject):
+    project = pyproject["project"]
+    sources = {source for sources, _ in copied(instructions) for source in sources}
+    assert {"pyproject.toml", "setup.py", project["readme"], *project["license-files"]} <= sources
+
+
+def test_what_the_packages_read_is_declared_as_their_data(package_data):
     """Files of the server's deployment are read by other programs, from the repository."""
     declared = {
         path
-        for name, globs in package["package_data"].items()
+        for name, globs in package_data.items()
         for pattern in globs
         for path in (ROOT / name.replace(".", "/")).glob(pattern)
     }
@@ -125,6 +137,40 @@ def test_a_target_installs_its_locks_and_the_project(instructions, target, locks
     copied_locks = [value.split()[0] for value in values(instructions, built, "COPY")]
     assert copied_locks == [f"requirements/{name}.txt" for name in locks]
     assert "--no-deps /wheels/*.whl" in runs[-1]
+
+
+def canonical(name):
+    return re.sub("[-_.]+", "-", name).lower()
+
+
+def locked(lock):
+    text = (ROOT / f"requirements/{lock}.txt").read_text()
+    return {canonical(name) for name in re.findall(r"^([\w.-]+)", text, re.MULTILINE)}
+
+
+@pytest.mark.parametrize(("target", "lock"), [("cpu", "kubeflow"), ("gpu", "gpu")])
+def test_the_builder_can_compile_what_has_no_wheel(instructions, target, lock):
+    """Package indexes accept no wheel tagged linux_x86_64: a package with that tag was compiled on this machine."""
+    compiled = {
+        canonical(package.name)
+        for package in importlib.metadata.distributions()
+        if "-linux_x86_64" in (package.read_text("WHEEL") or "")
+    }
+    runs = values(instructions, f"packages-{target}", "RUN")
+    before = runs[: next(number for number, run in enumerate(runs) if "/requirements/" in run)]
+    assert not compiled & locked(lock) or any(re.search(r"apt-get install .*\bg\+\+", run) for run in before), (
+        f"without a wheel: {', '.join(sorted(compiled & locked(lock)))}; install g++ in the builder stage"
+    )
+
+
+def test_each_package_of_the_image_is_installed_here():
+    """Otherwise the test above would not know how the package is published."""
+    installed = {canonical(package.name) for package in importlib.metadata.distributions()}
+    assert locked("kubeflow") <= installed
+
+
+def test_the_build_needs_no_frontend_from_a_registry():
+    assert not re.search(r"^#\s*syntax\s*=", (ROOT / "Dockerfile").read_text(), re.MULTILINE | re.IGNORECASE)
 
 
 @pytest.mark.parametrize("target", ["cpu", "gpu"])
@@ -152,13 +198,18 @@ def test_versions_are_named(instructions):
     assert f"uv=={uv}" in installed[0]
 
 
-def test_entry_point_and_the_commands_of_the_pods_are_in_the_packages(instructions, package):
+def test_entry_point_and_the_commands_of_the_pods_are_in_the_packages(instructions, packages, pyproject):
     assert values(instructions, "cpu", "ENTRYPOINT") == ['["agnews"]']
-    assert "agnews = pipeline.cli:main" in package["entry_points"]["console_scripts"]
-    assert "pipeline.runners.kubeflow" in package["packages"]
+    assert pyproject["project"]["scripts"]["agnews"] == "pipeline.cli:main"
+    assert "pipeline.runners.kubeflow" in packages
 
 
-def test_the_image_that_the_settings_name_has_the_projects_version(package):
+def test_images_are_named_with_the_version_of_the_project(pyproject):
     from pipeline.settings import KubeflowSettings
 
-    assert KubeflowSettings().image == f"agnews-pipeline:{package['version']}"
+    texts = {path.name: path.read_text() for path in (ROOT / "docs").rglob("*") if path.suffix in (".md", ".yaml")}
+    texts |= {"Dockerfile": (ROOT / "Dockerfile").read_text(), "settings": KubeflowSettings().image}
+    named = {name: set(re.findall(r"agnews-pipeline:(\d+\.\d+\.\d+)", text)) for name, text in texts.items()}
+    named = {name: versions for name, versions in named.items() if versions}
+    assert named.keys() >= {"Dockerfile", "operations.md", "settings"}
+    assert {name: versions for name, versions in named.items() if versions != {pyproject["project"]["version"]}} == {}

@@ -3,7 +3,6 @@
 Pods and people share it as a file. Who decides finds the request there, and beside it, in `cards`, the model's card.
 """
 
-import os
 from pathlib import Path
 
 from tfx.components.util import model_utils
@@ -20,6 +19,7 @@ from components.exports import files_of
 from components.model_card.component import ModelCard
 from schema.audit import REQUEST, AuditLog, Entry, breaks, fingerprint
 from schema.errors import AuditError
+from schema.files import make_directory, make_readable
 
 _CARDS = "cards"
 
@@ -78,6 +78,8 @@ def LoggedApprovalGate(
 
 def _kept_card(card: Artifact, log: AuditLog, name: str) -> str:
     """Copies the card to where people can read it: an artifact of a pod lies in the cluster's object store."""
-    place = os.path.join(log.path.parent, _CARDS, name)
-    io_utils.copy_dir(card.uri, place)
-    return place
+    place = log.path.parent / _CARDS / name
+    make_directory(place.parent)
+    io_utils.copy_dir(card.uri, str(place))
+    make_readable(place)
+    return str(place)

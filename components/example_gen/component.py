@@ -1,10 +1,11 @@
-"""The ExampleGen component: TFX's file-based driver (spans, versions, fingerprints) with an executor of our own."""
+"""The ExampleGen component: TFX's file-based ExampleGen with a driver and an executor of our own."""
 
 from google.protobuf import struct_pb2
 from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2, range_config_pb2
 
+from components.example_gen.driver import Driver
 from components.example_gen.executor import Executor
 from components.example_gen.sources import DataSource
 from schema.features import TEST, TRAIN
@@ -17,6 +18,7 @@ class AgNewsExampleGen(FileBasedExampleGen):
     that stand in both train and test, the source, and the span.
     """
 
+    DRIVER_CLASS = Driver
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
     def __init__(

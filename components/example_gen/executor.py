@@ -8,7 +8,6 @@ from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
-from apache_beam.io.filesystems import FileSystems
 from google.protobuf import struct_pb2
 from tfx.components.example_gen import write_split
 from tfx.components.example_gen.base_example_gen_executor import BaseExampleGenExecutor
@@ -34,6 +33,7 @@ from schema.features import (
     VAL,
     length_bucket,
 )
+from schema.paths import list_files
 
 logger = logging.getLogger(__name__)
 
@@ -116,11 +116,12 @@ class Executor(BaseExampleGenExecutor):
 
 @beam.ptransform_fn
 def _read_files(pipeline: beam.Pipeline, exec_properties: dict[str, Any], split_pattern: str) -> beam.PCollection:
-    pattern = os.path.join(exec_properties[standard_component_specs.INPUT_BASE_KEY], split_pattern)
-    [matched] = FileSystems.match([pattern])
-    files = pipeline | beam.Create(sorted(file.path for file in matched.metadata_list))
+    base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
+    files = list_files(base, split_pattern)
+    if not files:
+        raise DataError(f"{split_pattern} matches no file under {base}; put the file there, or correct the pattern")
     # Else an engine fuses the list with the reading, and one worker reads all files.
-    return files | beam.Reshuffle() | beam.FlatMap(read_rows)
+    return pipeline | beam.Create(files) | beam.Reshuffle() | beam.FlatMap(read_rows)
 
 
 @beam.ptransform_fn

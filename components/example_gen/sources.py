@@ -1,22 +1,26 @@
 """Where the rows come from: a path, AG_NEWS_DIR, the public download, or else the synthetic sample."""
 
-import glob
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.example_gen.download import MD5, Offline
 from components.example_gen.readers import FORMATS
-from components.example_gen.spans import is_dated, matching_files, newest_versions, span_name
+from components.example_gen.spans import find_span, is_dated, matching_files
 from components.example_gen.synthetic import write_synthetic
 from schema.errors import DataError
 from schema.features import TEST, TRAIN
+from schema.paths import is_remote, list_files
 
 ENVIRONMENT = "AG_NEWS_DIR"
-# Names of a split's files, the first kind that exists counts: official CSV, Hugging Face's Parquet, TFDS.
-_NAMES = ("{split}.csv", "{split}.csv.gz", "{split}*.parquet", "*-{split}.tfrecord*")
-_SHOWN = 5
+# Names of a split's files, the first kind that exists counts: official CSV, the same in shards (Hugging Face, Beam),
+# Hugging Face's Parquet, TFDS.
+_NAMES = (
+    *("{split}.csv", "{split}.csv.gz", "{split}-*-of-*.csv", "{split}-*-of-*.csv.gz"),
+    *("{split}*.parquet", "*-{split}.tfrecord*"),
+)
 
 
 @dataclass(frozen=True)
@@ -67,29 +71,9 @@ class DataSource:
         Raises:
             DataError: a split has no files of that span, or not of the same version. A remote place is not looked at.
         """
-        if not self.dated or "://" in self.base:
-            return
-        patterns = {"data.train_pattern": self.train_pattern, "data.test_pattern": self.test_pattern}
-        versions = {key: newest_versions(self.base, pattern) for key, pattern in patterns.items()}
-        spans = sorted(set().union(*versions.values()))
-        if span is None:
-            # A pattern that fits nothing at all was refused before; one that fits no number is the only case left.
-            span = spans[-1] if spans else 0
-        name = f"span {span_name(span, self.train_pattern)}"
-        for key, pattern in patterns.items():
-            if span not in versions[key]:
-                whole = [there for there in spans if all(there in found for found in versions.values())]
-                shown = ", ".join(span_name(there, self.train_pattern) for there in whole[-_SHOWN:]) or "none"
-                raise DataError(
-                    f"{key} {pattern!r} matches no file of {name} under {self.base}; whole are, the latest last: "
-                    f"{shown}. Wait for the file, or name another span (--span)"
-                )
-        train, test = (found[span] for found in versions.values())
-        if train != test:
-            raise DataError(
-                f"{name} has version {train} of the training files and version {test} of the test files under "
-                f"{self.base}: a version needs both"
-            )
+        if self.dated and not is_remote(self.base):
+            patterns = {"data.train_pattern": self.train_pattern, "data.test_pattern": self.test_pattern}
+            find_span(self.base, patterns, span)
 
 
 def resolve(
@@ -123,7 +107,7 @@ def resolve(
             return _with_patterns(path, train_pattern, test_pattern)
         return _in_directory(path, "path", "data.path")
     if environ.get(ENVIRONMENT):
-        return _in_directory(environ[ENVIRONMENT], ENVIRONMENT, ENVIRONMENT)
+        return _in_directory(os.path.expanduser(environ[ENVIRONMENT]), ENVIRONMENT, ENVIRONMENT)
     downloaded = cache / "ag_news"
     if not all((downloaded / name).exists() for name in MD5):
         try:
@@ -136,30 +120,41 @@ def resolve(
 
 
 def _with_patterns(path: str, train_pattern: str, test_pattern: str) -> DataSource:
-    source = DataSource(path if "://" in path else os.path.abspath(path), train_pattern, test_pattern, "path")
+    source = DataSource(_base(path, "data.path"), train_pattern, test_pattern, "path")
     for key, pattern in (("data.train_pattern", train_pattern), ("data.test_pattern", test_pattern)):
         # A remote place is left to the driver, which has the file systems for it.
-        if "://" not in path and not source.files(pattern):
+        if not is_remote(path) and not source.files(pattern):
             raise DataError(f"{key} {pattern!r} matches no file under data.path {path}; correct one of the two")
     return source
 
 
+def _base(path: str, setting: str) -> str:
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{setting} {path}: the name is not UTF-8, and TFX cannot record it; rename the directory"
+        ) from error
+    return path if is_remote(path) else os.path.abspath(path)
+
+
 def _in_directory(directory: str, found_by: str, setting: str) -> DataSource:
-    if "://" in directory:
+    if is_remote(directory):
         return DataSource(directory, "train.csv", "test.csv", found_by)
     if not os.path.isdir(directory):
         raise DataError(f"{setting} {directory}: no such directory; correct it, or unset it to use the public download")
-    base = os.path.abspath(directory)
+    base = _base(directory, setting)
     return DataSource(base, _named(base, TRAIN, setting), _named(base, TEST, setting), found_by)
 
 
 def _named(base: str, split: str, setting: str) -> str:
     for name in _NAMES:
         pattern = name.format(split=split)
-        if glob.glob(os.path.join(glob.escape(base), pattern)):
+        if list_files(base, pattern):
             return pattern
     looked_for = ", ".join(name.format(split=split) for name in _NAMES)
     raise DataError(
-        f"{setting} {base} holds no {split} files: looked for {looked_for}. Name other files with data.train_pattern "
-        f"and data.test_pattern; read are {FORMATS}"
+        f"{setting} {base} holds no {split} files: looked for {looked_for}. Name other files with "
+        f"--data {shlex.quote(base)} --set data.train_pattern=… --set data.test_pattern=…, for instance 'part-*.csv'; "
+        f"read are {FORMATS}"
     )

@@ -5,13 +5,17 @@ the span of its days since 1970-01-01. Source: tfx/components/example_gen/utils.
 """
 
 import datetime
-import glob
 import os
 import re
+from collections.abc import Mapping
+
+from schema.errors import DataError
+from schema.paths import expression, list_files
 
 _PLACEHOLDER = re.compile(r"\{(SPAN|VERSION|YYYY|MM|DD)(?::(\d+))?\}")
 _DATE = ("YYYY", "MM", "DD")
 _FIRST_DAY = datetime.date(1970, 1, 1)
+_SHOWN = 5
 
 
 def has_dates(pattern: str) -> bool:
@@ -35,16 +39,16 @@ def span_name(span: int, pattern: str) -> str:
 
 
 def matching_files(base: str, pattern: str) -> list[str]:
-    """The local files that a pattern under `base` matches, in order; a placeholder stands for anything."""
-    return sorted(glob.glob(os.path.join(glob.escape(base), _PLACEHOLDER.sub("*", pattern))))
+    """The files that a pattern under `base` matches, in order; a placeholder stands for anything."""
+    return list_files(base, _PLACEHOLDER.sub("*", pattern))
 
 
 def newest_versions(base: str, pattern: str) -> dict[int, int | None]:
-    """The spans that a dated pattern finds under a local `base`, and of each the highest version, if it has versions.
+    """The spans that a dated pattern finds under `base`, and of each the highest version, if it has versions.
 
     Files whose names do not fit, for instance by a word in the place of the span, are none.
     """
-    fits = re.compile(_expression(os.path.join(base, pattern), base))
+    fits = re.compile(re.escape(os.path.join(base, pattern).removesuffix(pattern)) + _expression(pattern))
     found: dict[int, int | None] = {}
     for match in filter(None, map(fits.fullmatch, matching_files(base, pattern))):
         parts = match.groupdict()
@@ -60,17 +64,53 @@ def newest_versions(base: str, pattern: str) -> dict[int, int | None]:
     return found
 
 
-def _expression(path: str, base: str) -> str:
-    """The regular expression of a glob with placeholders; `base` is taken as it stands."""
-    expression, position = re.escape(base), len(base)
-    for placeholder in _PLACEHOLDER.finditer(path, position):
+def find_span(base: str, patterns: Mapping[str, str], span: int | None) -> tuple[int, int | None]:
+    """Finds the span to ingest, which must be there as a whole.
+
+    Args:
+        base: directory or URI of the data.
+        patterns: dated pattern of each split's files, by the name that a message gives it.
+        span: its number; None for the latest that any file belongs to.
+
+    Returns:
+        The span, and its version if the patterns have versions.
+
+    Raises:
+        DataError: a split has no files of that span, or not of the same version.
+    """
+    versions = {key: newest_versions(base, pattern) for key, pattern in patterns.items()}
+    spans = sorted(set().union(*versions.values()))
+    if span is None:
+        # A pattern that fits nothing at all was refused before; one that fits no number is the only case left.
+        span = spans[-1] if spans else 0
+    pattern_of_names = next(iter(patterns.values()))
+    name = f"span {span_name(span, pattern_of_names)}"
+    for key, pattern in patterns.items():
+        if span not in versions[key]:
+            whole = [there for there in spans if all(there in found for found in versions.values())]
+            shown = ", ".join(span_name(there, pattern_of_names) for there in whole[-_SHOWN:]) or "none"
+            raise DataError(
+                f"{key} {pattern!r} matches no file of {name} under {base}; whole are, the latest last: {shown}. "
+                "Wait for the file, or name another span (--span)"
+            )
+    (first, version), *others = ((key, found[span]) for key, found in versions.items())
+    for key, other in others:
+        if other != version:
+            raise DataError(
+                f"{name} has version {version} of {first} and version {other} of {key} under {base}: a version needs "
+                "the files of both"
+            )
+    return span, version
+
+
+def _expression(pattern: str) -> str:
+    """The regular expression of a pattern with placeholders."""
+    result, position = "", 0
+    for placeholder in _PLACEHOLDER.finditer(pattern):
         name, width = placeholder.groups()
         digits = {"YYYY": 4, "MM": 2, "DD": 2}.get(name, width)
-        expression += _glob(path[position : placeholder.start()])
-        expression += rf"(?P<{name}>\d{{{digits}}})" if digits else rf"(?P<{name}>\d+)"
+        result += expression(pattern[position : placeholder.start()])
+        # Without a width there are no leading zeros: TFX replaces the placeholder by the number alone.
+        result += rf"(?P<{name}>\d{{{digits}}})" if digits else rf"(?P<{name}>0|[1-9]\d*)"
         position = placeholder.end()
-    return expression + _glob(path[position:])
-
-
-def _glob(text: str) -> str:
-    return re.escape(text).replace(r"\*", "[^/]*").replace(r"\?", "[^/]")
+    return result + expression(pattern[position:])

@@ -13,6 +13,7 @@ from tfx.utils import path_utils
 
 from components.infra_validator.validate import Limits, Refused, validate
 from schema.features import TEST
+from schema.paths import list_files
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +53,8 @@ def AgNewsInfraValidator(
 
 
 def _read(examples: Artifact, rows: int) -> list[bytes]:
-    pattern = os.path.join(artifact_utils.get_split_uri([examples], TEST), "*")
-    records = tf.data.TFRecordDataset(sorted(fileio.glob(pattern)), compression_type="GZIP")
+    files = list_files(artifact_utils.get_split_uri([examples], TEST), "*")
+    records = tf.data.TFRecordDataset(files, compression_type="GZIP")
     return list(itertools.islice(records.as_numpy_iterator(), rows))
 
 

@@ -1,14 +1,13 @@
 """The test rows that a card is about, and the slices they fall in."""
 
-import os
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
-from tfx.dsl.io import fileio
 
 from components.evaluator_report import OVERALL
 from schema.features import CLASS_NAMES, DESCRIPTION, ID, LABEL, LENGTH_BUCKET, LENGTH_BUCKETS, TITLE
+from schema.paths import list_files
 
 SLICES = (
     OVERALL,
@@ -71,7 +70,7 @@ def read_test_rows(directory: str) -> TestRows:
     Args:
         directory: holds gzipped TFRecords of tf.Examples.
     """
-    files = sorted(fileio.glob(os.path.join(directory, "*")))
+    files = list_files(directory, "*")
     columns: dict[str, list] = {name: [] for name in _FEATURES}
     records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_READ_BATCH)
     for batch in records.map(lambda serialized: tf.io.parse_example(serialized, _FEATURES)).as_numpy_iterator():

@@ -6,6 +6,7 @@ number of batches is known before. `components.trainer.streaming` has rows that 
 
 import hashlib
 import itertools
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ import tensorflow as tf
 
 from components.transform import PADDING_ID, TITLE_TOKENS, TOKEN_IDS
 from schema.features import LABEL
+from schema.paths import list_files
 
 if TYPE_CHECKING:
     from components.trainer.streaming import StreamedRows
@@ -93,8 +95,8 @@ def read_rows(file_patterns: Sequence[str]) -> TokenizedRows:
 
 
 def files_of(patterns: Sequence[str]) -> list[str]:
-    """The files that the patterns match, sorted."""
-    return sorted(name for pattern in patterns for name in tf.io.gfile.glob(pattern))
+    """Returns the files that the patterns match, sorted; only a pattern's last part may hold wildcards."""
+    return sorted(name for pattern in patterns for name in list_files(*os.path.split(pattern)))
 
 
 def parsed(records: tf.data.Dataset, batch: int) -> tf.data.Dataset:

@@ -9,6 +9,7 @@ import click
 
 from pipeline.cli.printable import printable
 from schema.errors import AgNewsError, StoreError
+from schema.files import deny_others_writing
 from schema.interruption import end_on_signals
 
 # TensorFlow reads the one when it is first used, the other when it is imported.
@@ -88,6 +89,7 @@ def main(command: click.Command = cli, name: str = "agnews") -> None:
     os.environ.setdefault(INTRA_OP_THREADS, str(max(1, (os.cpu_count() or 1) // 2)))
     # Errors: what TensorFlow thinks of the processor is nothing that a command was asked for.
     os.environ.setdefault(LOG_LEVEL, "2")
+    deny_others_writing()
     try:
         command(prog_name=name)
     except Exception as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli.options import settings_options
+from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.printable import printable
 from pipeline.settings import Settings
 from pipeline.settings_sources import Loaded
@@ -95,13 +95,9 @@ def export(loaded: Loaded, form: str) -> None:
 
 
 @click.command(epilog="Example:  agnews verify serving_model")
-@click.argument("serving_dir", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option(
-    "--log", "log_file", type=click.Path(path_type=Path), help="Audit log  [default: SERVING_DIR/audit.jsonl]"
-)
-@click.option(
-    "--public-key", type=click.Path(path_type=Path), help="PEM; refuse what is not signed, or not with this key."
-)
+@click.argument("serving_dir", type=LocalPath(exists=True, file_okay=False))
+@click.option("--log", "log_file", type=LocalPath(), help="Audit log  [default: SERVING_DIR/audit.jsonl]")
+@click.option("--public-key", type=LocalPath(), help="PEM; refuse what is not signed, or not with this key.")
 def verify(serving_dir: Path, log_file: Path | None, public_key: Path | None) -> None:
     """Compare every version in SERVING_DIR with the fingerprints of its push, and name the files that differ.
 

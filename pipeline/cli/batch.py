@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.options import settings_options
+from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.outputs import make_directory
 from pipeline.cli.quiet import quiet
 from pipeline.engine_check import check_engine
@@ -15,9 +15,19 @@ from schema.errors import RunError
 
 
 @click.command(epilog="Example:  agnews batch 'news-*.csv' --to scored")
-@click.argument("files", nargs=-1, required=True)
-@click.option("--to", "output", required=True, help="Directory to make; local, or a URI that Beam can write.")
-@click.option("--model", help="Directory of a SavedModel  [default: the version last pushed]")
+@click.argument("files", nargs=-1, required=True, type=LocalPath(path_type=str))
+@click.option(
+    "--to",
+    "output",
+    type=LocalPath(path_type=str),
+    required=True,
+    help="Directory to make; local, or a URI that Beam can write.",
+)
+@click.option(
+    "--model",
+    type=LocalPath(path_type=str),
+    help="Directory of a SavedModel  [default: the version last pushed]",
+)
 @settings_options
 def batch(loaded: Loaded, files: tuple[str, ...], output: str, model: str | None) -> None:
     """Score FILES with a SavedModel on any Beam runner, without a server.

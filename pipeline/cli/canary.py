@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli.options import LocalPath
 from pipeline.cli.server_options import asked_server_options
 from schema.errors import DataError
 
@@ -30,7 +31,7 @@ def canary() -> None:
 @click.option(
     "--file",
     "path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(dir_okay=False),
     required=True,
     help="News items: with classes as the training data (CSV, Parquet), or without (CSV with a header, JSON Lines).",
 )

@@ -8,6 +8,7 @@ from typing import IO, Any
 
 import click
 
+from pipeline.cli.options import LocalPath
 from pipeline.cli.server_options import server_options
 from schema.errors import DataError
 
@@ -24,7 +25,7 @@ FORMATS = ("table", "jsonl", "csv")
 @click.option(
     "--file",
     "path",
-    type=click.Path(path_type=Path, allow_dash=True),
+    type=LocalPath(allow_dash=True),
     help="CSV with a header (title and description or text; id) or JSON Lines, .gz too; - reads standard input.",
 )
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="Of the output.")

@@ -7,7 +7,7 @@ from typing import get_args
 
 import click
 
-from pipeline.cli.options import settings_options
+from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.outputs import make_directory, writing
 from pipeline.settings import TrainerSettings
 from pipeline.settings_sources import Loaded
@@ -44,7 +44,7 @@ _PLAIN_WIDTH = 200
 @click.option(
     "--to",
     "directory",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=LocalPath(file_okay=False),
     help="Directory of table and plot  [default: comparison under pipeline.root]",
 )
 @settings_options
@@ -75,6 +75,7 @@ def compare(
         raise SettingsError(
             f"pipeline.root {settings.pipeline.root} is remote: to compare here set it to a local directory"
         )
+    settings.check_places()
     networks = networks or NETWORKS
     source = resolve_source(settings)
     root = settings.pipeline.make_root()

@@ -8,7 +8,7 @@ import click
 import yaml
 from pydantic import BaseModel
 
-from pipeline.cli.options import settings_options
+from pipeline.cli.options import LocalPath, settings_options
 from pipeline.settings_sources import KEYS, Loaded, load
 
 
@@ -34,7 +34,7 @@ def show(loaded: Loaded, form: str) -> None:
 
 
 @config.command(epilog="Example:  agnews config check agnews.yaml")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=LocalPath())
 @click.option("--profile", default="default", show_default=True, help="Profile that the file is read on top of.")
 def check(file: Path, profile: str) -> None:
     """Read a settings FILE as a run would, and say whether it is good."""

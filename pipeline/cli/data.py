@@ -7,7 +7,7 @@ import click
 from components.example_gen import download, sources
 from components.example_gen.sources import DataSource
 from components.example_gen.synthetic import write_synthetic
-from pipeline.cli.options import settings_options
+from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.outputs import check_file, writing
 from pipeline.settings import Settings
 from pipeline.settings_sources import Loaded
@@ -20,9 +20,7 @@ def data() -> None:
 
 
 @data.command(epilog="Example:  agnews data fetch --to ~/ag_news && export AG_NEWS_DIR=~/ag_news")
-@click.option(
-    "--to", "directory", type=click.Path(path_type=Path), help="Directory for the files  [default: data.cache]"
-)
+@click.option("--to", "directory", type=LocalPath(), help="Directory for the files  [default: data.cache]")
 @settings_options
 def fetch(loaded: Loaded, directory: Path | None) -> None:
     """Download the public files; a broken download goes on where it stopped."""
@@ -34,7 +32,7 @@ def fetch(loaded: Loaded, directory: Path | None) -> None:
 
 
 @data.command(epilog="Example:  agnews data sample --to /tmp/sample --rows 1000")
-@click.option("--to", "directory", type=click.Path(path_type=Path), required=True, help="Directory to make.")
+@click.option("--to", "directory", type=LocalPath(), required=True, help="Directory to make.")
 @click.option(
     "--rows", type=click.IntRange(min=8), default=4000, show_default=True, help="Training rows; a quarter more: test."
 )
@@ -49,7 +47,7 @@ def sample(directory: Path, rows: int, seed: int) -> None:
 
 
 @data.command(epilog="Example:  agnews data describe --png ag_news.png")
-@click.option("--png", type=click.Path(path_type=Path, dir_okay=False), help="Write the plots to this file as well.")
+@click.option("--png", type=LocalPath(dir_okay=False), help="Write the plots to this file as well.")
 @settings_options
 def describe(loaded: Loaded, png: Path | None) -> None:
     """Count rows and classes, and plot text lengths and the most frequent words of each class."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import settings_options
+from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.quiet import quiet
 from pipeline.settings_sources import Loaded
 from schema.errors import SettingsError
@@ -29,7 +29,7 @@ def _parameters(command: Callable) -> Callable:
 @kubeflow.command("compile", epilog="Example:  agnews kubeflow compile --profile kubeflow --output compiled")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=LocalPath(file_okay=False),
     default=Path(),
     help="Directory of the file  [default: this one]",
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.options import settings_options
+from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.quiet import quiet
 from pipeline.settings_sources import Loaded
 from schema.errors import DataError
@@ -19,7 +19,7 @@ def model() -> None:
 
 
 @model.command(epilog="Example:  agnews model describe serving_model/agnews/1795469554 --title 'Oil prices rise'")
-@click.argument("directory", required=False, type=click.Path(path_type=Path, file_okay=False))
+@click.argument("directory", required=False, type=LocalPath(file_okay=False))
 @click.option("--title", default="Oil prices rise", show_default=True, help="Title of the example.")
 @click.option(
     "--description", default="Crude hit a record on Monday.", show_default=True, help="Description of the example."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.alerts import Event, Kind
-from pipeline.cli.options import settings_options
+from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.outputs import writing
 from pipeline.cli.quiet import quiet
 from pipeline.cli.telling import tell
@@ -22,7 +22,7 @@ _PLAIN_WIDTH = 140
 
 
 @click.command(epilog="Example:  agnews monitor request_logs --version 1795578266")
-@click.argument("logs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.argument("logs", nargs=-1, required=True, type=LocalPath(exists=True))
 @click.option("--model", help="Name of the served model  [default: pusher.model_name]")
 @click.option("--version", type=click.IntRange(min=1), help="Version to look at  [default: the one that answered last]")
 @settings_options

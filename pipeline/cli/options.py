@@ -1,12 +1,28 @@
 """The options that every command with settings takes."""
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from schema.errors import SettingsError
+from schema.paths import expand_home
+
+
+class LocalPath(click.Path):
+    """A path, with a leading `~` expanded: a shell does so only where `~` begins a word, not in `--to=~/x`."""
+
+    def __init__(self, **options: Any):
+        super().__init__(**{"path_type": Path} | options)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(expand_home(os.fspath(value)), param, ctx)
+        except ValueError as error:
+            self.fail(f"{value}: {error}", param, ctx)
 
 
 def settings_options(command: Callable) -> Callable:
@@ -16,15 +32,13 @@ def settings_options(command: Callable) -> Callable:
     @click.option(
         "--config",
         "config_file",
-        type=click.Path(path_type=Path),
+        type=LocalPath(),
         help="Settings file (YAML)  [default: ./agnews.yaml]",
     )
-    @click.option(
-        "--data", type=click.Path(path_type=Path), help="Directory with the data; short for --set data.path=…"
-    )
+    @click.option("--data", metavar="PATH", help="Directory with the data; short for --set data.path=…")
     @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting; may be repeated.")
     @functools.wraps(command)
-    def with_settings(*args, profile: str, config_file: Path | None, data: Path | None, assignments, **kwargs):
+    def with_settings(*args, profile: str, config_file: Path | None, data: str | None, assignments, **kwargs):
         from pipeline.settings_sources import load
 
         flags = {}

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import settings_options
+from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.outputs import check_file, make_directory, writing
 from pipeline.settings_sources import Loaded
 from schema.errors import AgNewsError, ReproductionError
+from schema.paths import refuse_wildcards
 
 if TYPE_CHECKING:
     from pipeline.reproduction import Reproduction
@@ -25,10 +26,10 @@ _PLAIN_WIDTH = 120
 @click.option(
     "--tolerance", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Difference that is let pass."
 )
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="File for the outcome as JSON.")
+@click.option("--output", type=LocalPath(dir_okay=False), help="File for the outcome as JSON.")
 @click.option(
     "--directory",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=LocalPath(file_okay=False),
     help="Directory to work in, new or empty; kept  [default: one that is removed]",
 )
 @settings_options
@@ -55,6 +56,7 @@ def reproduce(
         elif directory.exists() and any(directory.iterdir()):
             raise ReproductionError(f"{directory} is not empty: name a new directory with --directory")
         directory = directory.absolute()
+        refuse_wildcards("--directory", str(directory))
         make_directory("--directory", directory)
         log = directory / "reproduce.log"
         terminal = stack.enter_context(logged_to(log, verbose=False))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import settings_options
+from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.quiet import quiet
 from pipeline.settings_sources import REVIEW_TOKEN, Loaded
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--token-file",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     help="The same with a token a person, whose name then counts: lines NAME TOKEN.",
 )
 @settings_options

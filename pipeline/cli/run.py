@@ -49,6 +49,7 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
         raise SettingsError(
             f"pipeline.root {settings.pipeline.root} is remote: to run on this machine set it to a local directory"
         )
+    settings.check_places()
     root = settings.pipeline.make_root()
     run_id = new_run_id()
     log = root / "logs" / f"{run_id}.log"
@@ -63,7 +64,7 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
         check_docker(settings.infra_validator)
         with logged_to(log, verbose=verbose) as terminal:
             console = Console(file=terminal, force_terminal=on_terminal)
-            console.print(f"run {run_id}, data: {source.describe()}", highlight=False, soft_wrap=True)
+            console.print(f"run {run_id}, data: {source.describe()}", markup=False, highlight=False, soft_wrap=True)
             with LiveDisplay(console) if on_terminal else PlainDisplay(console) as display:
                 # TensorFlow Extended takes some ten seconds to import: what needs no run does not pay for it.
                 from pipeline.cli.summary import print_summary

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.options import settings_options
+from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.outputs import check_file, writing
 from pipeline.cli.quiet import quiet
 from pipeline.settings_sources import Loaded
@@ -16,9 +16,7 @@ def schema() -> None:
 
 
 @schema.command(epilog="Example:  agnews schema infer --output inferred.pbtxt")
-@click.option(
-    "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the inferred schema to this file."
-)
+@click.option("--output", type=LocalPath(dir_okay=False), help="Write the inferred schema to this file.")
 @settings_options
 def infer(loaded: Loaded, output: Path | None) -> None:
     """Infer a schema from the latest run's statistics and show where the curated one differs.

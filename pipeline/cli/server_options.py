@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
-_PEM = click.Path(path_type=Path, dir_okay=False)
+from pipeline.cli.options import LocalPath
+
+_PEM = LocalPath(dir_okay=False)
 # An IPv6 address has colons of its own and stands in brackets.
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.%\w]+\]|[^:\[\]/]+):\d+|unix:.+")
 _LAST_PORT = 65535

@@ -22,9 +22,9 @@ def print_summary(console: Console, summary: RunSummary, settings: Settings, run
     """Prints data, drift, metrics against baseline and thresholds, the verdicts, and the next command to type."""
     pattern = settings.data.train_pattern or ""
     if summary.ingestion:
-        console.print(_data_line(summary.ingestion, pattern), highlight=False, soft_wrap=True)
+        console.print(_data_line(summary.ingestion, pattern), markup=False, highlight=False, soft_wrap=True)
         for line in _span_lines(summary, pattern, run_id):
-            console.print(line, highlight=False, soft_wrap=True)
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     if summary.drift:
         console.print(_drift_table(summary, pattern))
     if summary.evaluation:
@@ -32,7 +32,7 @@ def print_summary(console: Console, summary: RunSummary, settings: Settings, run
         console.print(_confusion_table(summary.evaluation.confusion))
     for line in _verdict(summary):
         console.print(line, highlight=False, soft_wrap=True)
-    console.print(f"log: {log}", style="dim", highlight=False, soft_wrap=True)
+    console.print(f"log: {log}", style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def _data_line(ingestion: dict, pattern: str) -> str:
@@ -144,13 +144,14 @@ def _verdict(summary: RunSummary) -> list[str]:
         return lines
     version = summary.pushed_to.rpartition("/")[2]
     if "://" not in summary.pushed_to and not Path(summary.pushed_to).exists():
+        place = escape(summary.pushed_to)
         return [
-            f"[bold yellow]blessed and pushed earlier[/] as version {version}, no longer at {summary.pushed_to}",
+            f"[bold yellow]blessed and pushed earlier[/] as version {version}, no longer at {place}",
             "next: agnews run --no-cache",
         ]
     # The command lies beside this interpreter, which need not be on the PATH.
-    agnews = shlex.quote(str(Path(sys.executable).with_name("agnews")))
-    model = shlex.quote(summary.pushed_to.rpartition("/")[0])
+    agnews = escape(shlex.quote(str(Path(sys.executable).with_name("agnews"))))
+    model = escape(shlex.quote(summary.pushed_to.rpartition("/")[0]))
     return [
         f"[bold green]blessed and pushed[/] as version {version}: {escape(summary.pushed_to)}",
         f"next, serve it: {agnews} serve --model_name={summary.pushed_to.split('/')[-2]} --model_base_path={model}",

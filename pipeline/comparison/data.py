@@ -17,6 +17,7 @@ from pipeline.runners.run_id import new_run_id
 from pipeline.runs import run_outputs
 from pipeline.settings import Settings
 from schema.features import DESCRIPTION, LABEL, TEST, TITLE, TRAIN, VAL
+from schema.paths import list_files
 
 _BATCH = 1024
 
@@ -63,17 +64,16 @@ def prepare(settings: Settings, source: DataSource, watcher: Watcher) -> Compari
     examples = outputs["AgNewsExampleGen", "examples"]
     transformed = outputs["Transform", "transformed_examples"]
     tokens = {split: read_rows([f"{transformed}/Split-{split}/*"]) for split in (TRAIN, VAL)}
-    texts = {split: _read_texts(f"{examples}/Split-{split}/*", transform_output) for split in (TRAIN, VAL)}
-    tokens[TEST], texts[TEST] = _read_test(f"{examples}/Split-{TEST}/*", transform_output)
+    texts = {split: _read_texts(f"{examples}/Split-{split}", transform_output) for split in (TRAIN, VAL)}
+    tokens[TEST], texts[TEST] = _read_test(f"{examples}/Split-{TEST}", transform_output)
     words = [word.decode() for word in transform_output.vocabulary_by_name(VOCABULARY)]
     return ComparisonData(tokens, texts, words, transform_output)
 
 
-def _raw_batches(pattern: str, transform_output: tft.TFTransformOutput):
-    files = sorted(tf.io.gfile.glob(pattern))
+def _raw_batches(directory: str, transform_output: tft.TFTransformOutput):
     spec = transform_output.raw_feature_spec()
     spec = {name: spec[name] for name in (TITLE, DESCRIPTION, LABEL)}
-    for examples in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_BATCH):
+    for examples in tf.data.TFRecordDataset(list_files(directory, "*"), compression_type="GZIP").batch(_BATCH):
         yield {name: _dense(value) for name, value in tf.io.parse_example(examples, spec).items()}
 
 
@@ -81,8 +81,8 @@ def _dense(value) -> tf.Tensor:
     return tf.sparse.to_dense(value) if isinstance(value, tf.SparseTensor) else value
 
 
-def _read_texts(pattern: str, transform_output: tft.TFTransformOutput) -> Texts:
-    return _texts(list(_raw_batches(pattern, transform_output)))
+def _read_texts(directory: str, transform_output: tft.TFTransformOutput) -> Texts:
+    return _texts(list(_raw_batches(directory, transform_output)))
 
 
 def _texts(batches: list[dict[str, tf.Tensor]]) -> Texts:
@@ -95,9 +95,9 @@ def _texts(batches: list[dict[str, tf.Tensor]]) -> Texts:
     return Texts(titles, both, labels)
 
 
-def _read_test(pattern: str, transform_output: tft.TFTransformOutput) -> tuple[TokenizedRows, Texts]:
+def _read_test(directory: str, transform_output: tft.TFTransformOutput) -> tuple[TokenizedRows, Texts]:
     layer = transform_output.transform_features_layer()
-    batches = list(_raw_batches(pattern, transform_output))
+    batches = list(_raw_batches(directory, transform_output))
     tokens: list[np.ndarray] = []
     title_counts = []
     for batch in batches:

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import os
 import statistics
 import time
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from pipeline.code_version import code_version
 from pipeline.comparison import peers, seed_notebook
 from pipeline.comparison.data import ComparisonData
 from schema.features import TEST, TRAIN, VAL
+from schema.files import replace_file
 
 _TEST_BATCH = 64
 
@@ -77,9 +77,7 @@ class Results:
     def put(self, key: str, outcome: Outcome) -> None:
         """Keeps an outcome; the file is there whole or not at all."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        partial = self._directory / f"{key}.partial"
-        partial.write_text(json.dumps(dataclasses.asdict(outcome)))
-        os.replace(partial, self._directory / f"{key}.json")
+        replace_file(self._directory / f"{key}.json", json.dumps(dataclasses.asdict(outcome)).encode())
 
 
 def result_key(kind: str, definition: object, data: ComparisonData, seed: int) -> str:

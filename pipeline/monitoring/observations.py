@@ -17,6 +17,7 @@ from components.model_card.rows import Texts
 from pipeline.monitoring.report import CONFIDENCE, UNKNOWN_SHARE
 from schema.errors import DataError
 from schema.features import CLASS_NAMES, LABEL, TEXT_LENGTH
+from schema.paths import list_files
 from serving.prediction_logs import LoggedText, logged_texts, read_log
 
 TIME = "time"
@@ -55,7 +56,7 @@ def log_files(paths: Sequence[Path]) -> list[Path]:
     """
     files: list[Path] = []
     for path in paths:
-        files += sorted(path.glob("*.tfrecord*")) if path.is_dir() else [path]
+        files += map(Path, list_files(str(path), "*.tfrecord*")) if path.is_dir() else [path]
     if not files:
         raise DataError(f"no logs: {', '.join(map(str, paths))} holds no *.tfrecord file")
     return files

@@ -1,6 +1,6 @@
 """Writes a report where people and programs find it: JSON, a page that needs nothing else, and a picture."""
 
-import os
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from pipeline.monitoring.report import (
     readable_p,
 )
 from schema.features import CLASS_NAMES, LABEL, TEXT_LENGTH
+from schema.files import replace_file
 
 PICTURE_FILE = "monitoring.png"
 
@@ -44,18 +45,12 @@ def write_report(report: Report, directory: Path) -> None:
     """
     directory.mkdir(parents=True, exist_ok=True)
     panels = _panels(report)
-    _replace(directory / HTML_FILE, _page(report, panels).encode())
-    incoming = directory / f".{PICTURE_FILE}"
-    _picture(report, panels).savefig(incoming, format="png", dpi=110)
-    incoming.replace(directory / PICTURE_FILE)
+    replace_file(directory / HTML_FILE, _page(report, panels).encode())
+    picture = io.BytesIO()
+    _picture(report, panels).savefig(picture, format="png", dpi=110)
+    replace_file(directory / PICTURE_FILE, picture.getvalue())
     # Last: whoever finds it finds the others.
-    _replace(directory / JSON_FILE, report.to_json().encode())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    incoming = path.with_name(f".{path.name}")
-    incoming.write_bytes(content)
-    os.replace(incoming, path)
+    replace_file(directory / JSON_FILE, report.to_json().encode())
 
 
 def _panels(report: Report) -> list[_Panel]:

@@ -8,7 +8,6 @@ import pandas as pd
 import tensorflow_data_validation as tfdv
 from ml_metadata.metadata_store import MetadataStore
 from tensorflow_metadata.proto.v0 import statistics_pb2
-from tfx.dsl.io import fileio
 
 from components.model_card.exported_model import ExportedModel
 from components.model_card.rows import Texts, read_test_rows
@@ -18,6 +17,7 @@ from pipeline.monitoring.observations import confidence
 from pipeline.monitoring.report import CONFIDENCE, UNKNOWN_SHARE
 from schema.errors import DataError
 from schema.features import CLASS_NAMES, LABEL, TEST, TEXT_LENGTH, TRAIN
+from schema.paths import list_files
 
 Histogram = tuple[list[float], list[float]]
 """Inner bounds of the buckets, and the count of each bucket: one more."""
@@ -95,7 +95,7 @@ def find_reference(store: MetadataStore, model_id: int, model: ExportedModel | N
 
 
 def _answers(directory: str, model: ExportedModel, most: int) -> pd.DataFrame | None:
-    if not fileio.glob(os.path.join(directory, "*")):
+    if not list_files(directory, "*"):
         return None
     rows = read_test_rows(directory)
     # Ids are hashes: their order is chance, and the same each time.

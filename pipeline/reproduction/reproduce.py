@@ -29,6 +29,7 @@ from pipeline.runners.local import reports_to
 from pipeline.settings import Settings
 from schema.features import TEST, TRAIN, VAL
 from schema.interruption import interruptible
+from schema.paths import list_files
 
 _HYPERPARAMETERS = "best_hyperparameters.txt"
 
@@ -151,6 +152,6 @@ def _hyperparameters(training: Recorded) -> dict | None:
 
 def _answers(training: Recorded, export: Path) -> Answers | None:
     directory = os.path.join(training.origin.examples.uri, f"Split-{TEST}")
-    if not tf.io.gfile.glob(os.path.join(directory, "*")):
+    if not list_files(directory, "*"):
         return None
     return compare_answers(training.export, export, read_test_rows(directory))

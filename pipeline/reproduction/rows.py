@@ -10,7 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from components.example_gen.sources import DataSource
-from components.trainer.input_pipeline import read_rows
+from components.trainer.input_pipeline import files_of, read_rows
 from components.trainer.streaming import open_rows
 from pipeline.dag import create_pipeline
 from pipeline.metadata_store import connection_config, open_store
@@ -96,7 +96,7 @@ def _prepared(examples: Sequence[str], graph: str, how: str, training: Recorded)
     files = {split: [os.path.join(uri, f"Split-{split}", "*") for uri in examples] for split in (TRAIN, VAL)}
     known = training.facts.get(ROWS)
     try:
-        if not (all(map(tf.io.gfile.glob, chain(*files.values()))) and tf.io.gfile.exists(graph)):
+        if not (all(files_of([pattern]) for pattern in chain(*files.values())) and tf.io.gfile.exists(graph)):
             return None
         rows = open_rows(files[TRAIN], max_memory_rows=training.config["max_memory_rows"])
         found = {TRAIN: rows.fingerprint(), VAL: read_rows(files[VAL]).fingerprint()}

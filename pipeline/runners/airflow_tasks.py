@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-import filelock
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler.compiler import Compiler
 from tfx.dsl.compiler.constants import PIPELINE_RUN_ID_PARAMETER_NAME
@@ -31,6 +30,7 @@ from pipeline.settings import Settings
 from pipeline.source_check import check_source
 from pipeline.stored_approvals import StoredApprovals
 from schema.errors import RunError
+from schema.files import file_lock, replace_file
 
 logger = logging.getLogger(__name__)
 
@@ -57,10 +57,10 @@ def compile_plan(settings: Settings) -> dict[str, list[str]]:
 def write_plan(file: str) -> None:
     """Makes the plan for the settings that come as JSON on standard input, where `file` is not there yet."""
     settings = Settings.model_validate_json(sys.stdin.read())
-    with filelock.FileLock(f"{file}.lock"):
-        if not os.path.exists(file):
-            Path(f"{file}.new").write_text(json.dumps(compile_plan(settings)))
-            os.replace(f"{file}.new", file)
+    plan = Path(file)
+    with file_lock(plan.with_name(f"{plan.name}.lock")):
+        if not plan.exists():
+            replace_file(plan, json.dumps(compile_plan(settings)).encode())
 
 
 def for_day(settings: Settings, day: date) -> Settings:

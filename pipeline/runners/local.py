@@ -23,6 +23,7 @@ from pipeline.runners.events import ComponentEvent, ProgressEvent, State, Watche
 from pipeline.runners.fault import what_failed
 from pipeline.runners.launching import launch
 from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, RunError
+from schema.files import file_lock
 from schema.interruption import Interrupted, raise_if_interrupted
 
 logger = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ def _run_component(
 @contextmanager
 def _exclusive(root: Path) -> Iterator[None]:
     root.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(root / ".lock")
+    lock = file_lock(root / ".lock")
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout as error:

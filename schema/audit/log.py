@@ -4,11 +4,13 @@ An entry is on disk when `append` returns. One writer at a time holds the lock. 
 leaves a last line without its end; the next one moves that piece into a file of its own and enters that it did.
 """
 
+import glob
 import hashlib
 import json
 import os
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +20,7 @@ import filelock
 
 from schema.audit.identity import identity
 from schema.errors import AuditError
+from schema.files import FOR_GROUP, create_file, file_lock, flush_directory, make_directory, replace_file
 
 AUDIT_FILE = "audit.jsonl"
 """Its name in a serving directory."""
@@ -142,9 +145,12 @@ class AuditLog:
             raise AuditError(f"{self.path}: {error.strerror}; make the audit log readable") from error
         return whole, rest
 
-    def _locked(self) -> filelock.FileLock:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        return filelock.FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=_LOCK_SECONDS)
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        make_directory(self.path.parent)
+        with file_lock(self.path.with_name(f".{self.path.name}.lock"), _LOCK_SECONDS):
+            create_file(self.path, FOR_GROUP)
+            yield
 
     def _write(self, entry: Entry) -> str:
         whole, _ = self._content()
@@ -161,7 +167,7 @@ class AuditLog:
                 file.truncate(end)
                 raise
             os.fsync(file.fileno())
-        _flush_directory(self.path.parent)
+        flush_directory(self.path.parent)
         return hashlib.sha256(line).hexdigest()
 
     def _set_torn_aside(self) -> None:
@@ -170,12 +176,9 @@ class AuditLog:
         if torn:
             digest = hashlib.sha256(torn).hexdigest()
             aside = self.path.with_name(f"{self.path.name}.torn-{digest[:16]}{_PENDING}")
-            aside.write_bytes(torn)
-            with open(aside, "rb") as file:
-                os.fsync(file.fileno())
-            _flush_directory(self.path.parent)
+            replace_file(aside, torn, FOR_GROUP)
             os.truncate(self.path, self.path.stat().st_size - len(torn))
-        for pending in sorted(self.path.parent.glob(f"{self.path.name}.torn-*{_PENDING}")):
+        for pending in sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.torn-*{_PENDING}")):
             name = pending.name.removesuffix(_PENDING)
             digest = hashlib.sha256(pending.read_bytes()).hexdigest()
             why = "a writer was killed in the middle of a line; the piece was set aside"
@@ -203,14 +206,6 @@ def receipt_log(receipt: str) -> str:
 def _write_all(descriptor: int, data: bytes) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
-
-
-def _flush_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 _NAMES = {one.name for one in fields(Entry)}

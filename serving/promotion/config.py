@@ -11,6 +11,7 @@ from pathlib import Path
 from google.protobuf import text_format
 from tensorflow_serving.config import file_system_storage_path_source_pb2, model_server_config_pb2
 
+from schema.files import FOR_ALL, flush_directory, replace_file
 from serving.promotion.errors import PromotionError
 
 CONFIG_FILE = "models.config"
@@ -134,31 +135,12 @@ def with_served(text: str, path: Path, model_name: str, served: Served) -> str:
 
 
 def replace(path: Path, text: str) -> None:
-    """Puts a new text in the file's place: a reader finds the old one or the new one, whole. Empty removes the file.
-
-    One writer at a time: the new text has a fixed name before it takes its place, so that a killed writer leaves
-    nothing that piles up.
-    """
+    """Replaces the file in one step, readable for every user: the server is another user. No text removes the file."""
     if text:
-        incoming = path.with_name(f".{path.name}.incoming")
-        # Not a private temporary file: the server is another user.
-        with open(incoming, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        incoming.replace(path)
+        replace_file(path, text.encode(), FOR_ALL)
     else:
         path.unlink(missing_ok=True)
-    flush_directory(path.parent)
-
-
-def flush_directory(directory: Path) -> None:
-    """Brings a directory's entries to disk, so that a rename in it survives a loss of power."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        flush_directory(path.parent)
 
 
 def _find(

@@ -16,6 +16,7 @@ import filelock
 from ml_metadata.metadata_store import MetadataStore
 
 from schema.audit import AUDIT_FILE, AuditLog, Entry
+from schema.files import file_lock
 from serving.promotion import config
 from serving.promotion.config import CONFIG_FILE, Served
 from serving.promotion.errors import PromotionError
@@ -110,8 +111,8 @@ class Deployment:
             raise PromotionError(
                 f"{self.directory}: no model has been pushed there; run agnews run, or set pusher.destination"
             )
-        lock = filelock.FileLock(self.config_path.with_name(_LOCK), timeout=_LOCK_SECONDS)
         try:
+            lock = file_lock(self.config_path.with_name(_LOCK), _LOCK_SECONDS)
             lock.acquire()
         except filelock.Timeout:
             raise PromotionError(f"another command is changing {self.config_path}; wait for it, then repeat") from None

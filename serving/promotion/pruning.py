@@ -4,7 +4,8 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from serving.promotion import config, plan
+from schema.files import flush_directory
+from serving.promotion import plan
 from serving.promotion.changes import Signature, new_record
 from serving.promotion.config import CONFIG_FILE
 from serving.promotion.deployment import PRUNED, Deployment
@@ -72,7 +73,7 @@ def _delete(deployment: Deployment, version: PushedVersion, signature: Signature
     aside = deployment.directory / f"{PRUNED}{version.path.name}"
     try:
         version.path.rename(aside)
-        config.flush_directory(deployment.directory)
+        flush_directory(deployment.directory)
         shutil.rmtree(aside)
     except OSError as error:
         deployment.close(record, FAILED, str(error))

@@ -8,6 +8,7 @@ from typing import Any
 from tensorflow_serving.config import model_server_config_pb2
 
 from schema.errors import SettingsError
+from schema.paths import refuse_wildcards
 from serving.server import config
 from serving.server.batching import BatchingOptions
 from serving.server.flags import Flags
@@ -103,11 +104,15 @@ def from_flags(flags: Flags) -> Options:
 
 def _models(flags: Flags) -> model_server_config_pb2.ModelServerConfig:
     if flags.model_config_file:
-        return config.read(flags.model_config_file, config.ModelServerConfig)
+        models = config.read(flags.model_config_file, config.ModelServerConfig)
+        for model in models.model_config_list.config:
+            refuse_wildcards(f"{flags.model_config_file}: base_path", model.base_path)
+        return models
     if not flags.model_base_path:
         raise SettingsError(
             "nothing to serve: give --model_base_path, the directory above the versions' own, or --model_config_file"
         )
+    refuse_wildcards("--model_base_path", flags.model_base_path)
     return config.single_model(flags.model_name, flags.model_base_path)
 
 

@@ -25,6 +25,7 @@ from tensorflow_serving.apis import logging_pb2, model_pb2, prediction_log_pb2
 from tensorflow_serving.config import logging_config_pb2
 
 from schema.features import DESCRIPTION, TITLE
+from schema.files import make_directory
 from serving.prediction_logs import LoggedText, logged_texts, without_texts
 from serving.server.manager import Manager
 from serving.server.metrics import Metrics
@@ -204,7 +205,8 @@ class _Files:
 
     def _begin(self, now: int) -> None:
         self.close()
-        self._prefix.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(self._prefix.parent.parent)
+        self._prefix.parent.mkdir(mode=0o700, exist_ok=True)
         for path in self._prefix.parent.glob(f"{glob.escape(self._prefix.name)}-*.tfrecord"):
             # Another server with the same prefix may have been quicker.
             with contextlib.suppress(FileNotFoundError):

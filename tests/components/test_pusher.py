@@ -48,6 +48,14 @@ def test_a_version_holds_the_whole_export_and_the_models_metadata_id(export, tmp
     assert not os.path.exists(os.path.join(export, "assets.extra"))
 
 
+def test_another_user_can_read_a_version_under_any_umask(umask, export, open_directory, read_as_another_user):
+    base = open_directory / "serving model/agnews"
+    version = Path(push(export, base))
+    read_as_another_user(version)
+    assert [oct(path.stat().st_mode & 0o777) for path in (base, base.parent)] == ["0o755"] * 2
+    assert oct((base / ".push.lock").stat().st_mode & 0o777) == "0o640"
+
+
 def test_versions_rise_even_when_the_clock_falls_back(export, tmp_path):
     other = make_export(tmp_path / "other", b"two")
     push(export, tmp_path / "serving", now=2000)
@@ -71,7 +79,7 @@ def test_a_failed_copy_leaves_no_version(export, tmp_path, monkeypatch):
     def full_disk(directory):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(pusher, "_flush", full_disk)
+    monkeypatch.setattr(pusher, "make_readable", full_disk)
     with pytest.raises(OSError, match="no space"):
         push(export, tmp_path / "serving", now=1000)
     assert visible(tmp_path / "serving") == []
@@ -117,7 +125,7 @@ from components import pusher
 def hang(directory):
     print("copied", flush=True)
     time.sleep(600)
-pusher._flush = hang
+pusher.make_readable = hang
 pusher.push_local(sys.argv[1], sys.argv[2], mlmd_uuid="1", files=pusher.files_of(sys.argv[1]), now=1000)
 """
 

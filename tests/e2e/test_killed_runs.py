@@ -9,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.e2e
 
 _DIE = "import os, signal; from components import pusher; die = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)"
-IN_THE_COPY = f"{_DIE}; pusher._flush = die"
+IN_THE_COPY = f"{_DIE}; pusher.make_readable = die"
 BEFORE_THE_RECORD = f"{_DIE}; pusher.Executor._MarkPushed = die"
 
 

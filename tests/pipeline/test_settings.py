@@ -75,3 +75,37 @@ def test_a_file_of_word_vectors_is_looked_for_on_this_machine_alone(tmp_path):
         TrainerSettings(word_vectors=place).check_word_vectors()
     with pytest.raises(SettingsError, match=r"trainer\.word_vectors lerned: No such file .* or set it to random or"):
         TrainerSettings(word_vectors="lerned").check_word_vectors()
+
+
+@pytest.mark.parametrize(
+    ("key", "place"),
+    [
+        ("pipeline.root", "runs [1]"),
+        ("pipeline.root", "gs://bucket/runs*"),
+        ("pusher.destination", "serving?"),
+        ("pusher.destination", "back\\slash"),
+        ("beam.temp_location", "gs://bucket/[x]"),
+        ("kubeflow.pipeline_root", "gs://bucket/[x]"),
+    ],
+)
+def test_a_place_that_tensorflow_takes_for_a_pattern_is_named(key, place):
+    section, _, name = key.partition(".")
+    dataflow = {"runner": "dataflow", "image": "i", "project": "p", "region": "r", "temp_location": "gs://b/t"}
+    tree = {"metadata": SERVER, "beam": dataflow}
+    tree[section] = tree.get(section, {}) | {name: place}
+    settings = Settings.model_validate(tree)
+    with pytest.raises(SettingsError, match=rf"^{key} "):
+        settings.check_places()
+
+
+def test_a_working_directory_that_tensorflow_takes_for_a_pattern_is_named(tmp_path, monkeypatch):
+    (tmp_path / "project [1]").mkdir()
+    monkeypatch.chdir(tmp_path / "project [1]")
+    settings = Settings.model_validate({"pipeline": {}})  # Commands that write no artifacts go on.
+    with pytest.raises(SettingsError, match=r"^pipeline\.root .*project \[1\]/runs: .*working directory"):
+        settings.check_places()
+
+
+def test_other_characters_are_good_in_every_place():
+    odd = "/srv/b l a n k/é東/{SPAN}/#%41/'q'\"/a]b/~"
+    Settings.model_validate({"pipeline": {"root": odd}, "pusher": {"destination": odd}}).check_places()

@@ -3,7 +3,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.settings_sources import KEYS, Loaded, load, profile_names
+from pipeline.settings_sources import KEYS, Loaded, _holds_text, load, profile_names
 from schema.errors import SettingsError
 
 
@@ -219,3 +219,44 @@ def test_the_effective_settings_do_not_show_the_password():
     environ = {"AGNEWS_METADATA__PASSWORD": "hunter2", "AGNEWS_METADATA__PASSWORD_FILE": ""}
     loaded = load("production", environ=environ)
     assert "hunter2" not in repr(loaded) + loaded.settings.model_dump_json()
+
+
+# Settings that hold text and name no place of this machine.
+_NO_LOCAL_PLACES = {
+    *("pipeline.name", "data.train_pattern", "data.test_pattern", "trainer.architecture", "trainer.pooling"),
+    *("trainer.precision", "infra_validator.platform", "infra_validator.serving_image", "pusher.model_name"),
+    *("metadata.backend", "metadata.host", "metadata.database", "metadata.user", "metadata.password"),
+    *("alerts.webhook_url", "alerts.smtp_host", "alerts.smtp_security", "alerts.smtp_user", "alerts.smtp_password"),
+    *("alerts.mail_from", "beam.runner", "beam.master", "beam.job_endpoint", "beam.worker_pool", "beam.image"),
+    *("beam.project", "beam.region", "beam.temp_location", "airflow.schedule", "kubeflow.host", "kubeflow.namespace"),
+    *("kubeflow.experiment", "kubeflow.pipeline_root", "kubeflow.image", "kubeflow.trainer_image", "kubeflow.cpu"),
+    *("kubeflow.memory", "kubeflow.accelerator", "kubeflow.volume_claim", "kubeflow.mount_path"),
+}
+_PLACES = [key for key, field in KEYS.items() if _holds_text(field.annotation) and key not in _NO_LOCAL_PLACES]
+
+
+@pytest.mark.parametrize("origin", ["file", "environment", "flag"])
+@pytest.mark.parametrize("key", _PLACES)
+def test_a_tilde_is_the_home_directory_in_every_place(file, monkeypatch, key, origin):
+    monkeypatch.setenv("HOME", "/home/me")
+    section, _, name = key.partition(".")
+    more = {"beam.job_server": {"beam.runner": ("spark", "flag")}}.get(key, {})
+    if origin == "file":
+        loaded = load(config_file=file(f"{section}: {{{name}: ~/x}}"), flags=more, environ={})
+    elif origin == "environment":
+        loaded = load(environ={f"AGNEWS_{section}__{name}".upper(): "~/x"}, flags=more)
+    else:
+        loaded = load(flags={key: ("~/x", f"flag --set {key}")} | more, environ={})
+    assert str(getattr(getattr(loaded.settings, section), name)) == "/home/me/x"
+
+
+def test_the_flag_for_data_expands_a_tilde_and_keeps_a_uri(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert load(data_path="~/x", environ={}).settings.data.path == "/home/me/x"
+    assert load(data_path="gs://bucket/~x", environ={}).settings.data.path == "gs://bucket/~x"
+
+
+def test_an_unknown_home_directory_names_the_setting(monkeypatch):
+    monkeypatch.setattr("os.path.expanduser", lambda place: place)
+    with pytest.raises(SettingsError, match=r"flag --set pipeline\.root: .*set HOME"):
+        load(flags={"pipeline.root": ("~/x", "flag --set pipeline.root")}, environ={})

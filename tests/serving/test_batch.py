@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from schema.errors import DataError
+from schema.errors import DataError, SettingsError
 from schema.features import CLASS_NAMES
 from schema.interruption import Interrupted
 from tests import direct_runner
@@ -105,6 +105,34 @@ def test_the_pipelines_own_examples_are_scored(score, tmp_path, compression):
     output = score(tmp_path / name)
     assert [(line["id"], line["row"], line["label"]) for line in lines(output, "predictions")] == [("x", 1, "Sports")]
     assert {line["row"] for line in lines(output, "quarantine")} == {2, 3}
+
+
+@pytest.mark.parametrize("shell_expanded", [True, False])
+def test_only_the_named_files_are_scored_whatever_their_names(score, tmp_path, monkeypatch, shell_expanded):
+    for name in (
+        "day [1]/news [1].csv",
+        "day [1]/._news [1].csv",
+        "day [1]/_SUCCESS.csv",
+        "day [1]/news 1.csv",
+        "day 1/a.csv",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("title,description\ngoal,\n")
+    monkeypatch.chdir(tmp_path / "day [1]")
+    output = score("news [1].csv" if shell_expanded else "*.csv", output=tmp_path / "out")
+    expected = ["news [1].csv"] if shell_expanded else ["news 1.csv", "news [1].csv"]
+    assert json.loads((output / "summary.json").read_text())["files"] == [
+        str(tmp_path / "day [1]" / n) for n in expected
+    ]
+    assert len(lines(output, "predictions")) == len(expected)
+
+
+def test_places_that_tensorflow_takes_for_patterns_are_refused(score, tmp_path):
+    (tmp_path / "a.csv").write_text("title,description\ngoal,\n")
+    with pytest.raises(SettingsError, match=r"^the output directory .*out \[1\]: "):
+        score(tmp_path / "a.csv", output=tmp_path / "out [1]")
+    with pytest.raises(SettingsError, match=r"^the model .*models\*/17: "):
+        score(tmp_path / "a.csv", model=str(tmp_path / "models*/17"))
 
 
 def test_workers_with_another_working_directory_get_absolute_places(score, model, tmp_path, monkeypatch):

@@ -27,31 +27,31 @@ def find(base: str, input_config: str, span: int) -> dict:
     Raises:
         DataError: no file matches.
     """
-    from tfx.components.example_gen import input_processor, utils
+    from tfx.components.example_gen import utils
     from tfx.proto import example_gen_pb2, range_config_pb2
     from tfx.utils import proto_utils
+
+    from components.example_gen.driver import InputProcessor
 
     config = example_gen_pb2.Input()
     proto_utils.json_to_proto(input_config, config)
     wanted = None
     if span != LATEST_SPAN:
         wanted = range_config_pb2.RangeConfig(static_range={"start_span_number": span, "end_span_number": span})
-    patterns = ", ".join(split.pattern for split in config.splits)
     try:
-        processor = input_processor.FileBasedInputProcessor(base, config.splits, wanted)
+        processor = InputProcessor(base, config.splits, wanted)
         number, version = processor.resolve_span_and_version()
-    except ValueError as error:
-        which = "the latest span" if wanted is None else f"span {span}"
+    except (DataError, ValueError) as error:  # TFX's own ValueError is about patterns that do not go together.
         raise DataError(
-            f"{base} holds no data for {which} ({patterns}): {error}; correct data_path or span of the run, or the "
-            "patterns that it was compiled with"
+            f"{error}. Correct data_path or span of the run, or the patterns that it was compiled with"
         ) from error
+    fingerprint = processor.get_input_fingerprint(number, version)
     for split in config.splits:
         split.pattern = processor.get_pattern_for_span_version(split.pattern, number, version)
     found = {
         "input_config": proto_utils.proto_to_json(config),
         utils.SPAN_PROPERTY_NAME: number,
-        utils.FINGERPRINT_PROPERTY_NAME: processor.get_input_fingerprint(number, version),
+        utils.FINGERPRINT_PROPERTY_NAME: fingerprint,
     }
     return found if version is None else found | {utils.VERSION_PROPERTY_NAME: version}
 

@@ -20,6 +20,7 @@ from typing import Any
 from pipeline.runners.kubeflow.tasks import FOUND_DATA
 from pipeline.runners.logs import FieldsFormatter
 from schema.errors import AgNewsError, DataError
+from schema.files import deny_others_writing
 
 # Where Kubeflow's launcher keeps the files of a store: backend/src/v2/component/launcher_v2.go of kubeflow/pipelines.
 # gs:// has none here: TFX and Beam read and write it themselves, on the workers of a cluster, too.
@@ -171,10 +172,14 @@ def main(argv: list[str]) -> None:
 
 @contextmanager
 def ending_with_the_message() -> Iterator[None]:
-    """Logs events with their fields; ends the process with a user error's message and status, without a trace."""
+    """Logs events with their fields; ends the process with a user error's message and status, without a trace.
+
+    Files that the pod makes from here on are not writable for other users.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(FieldsFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    deny_others_writing()
     try:
         yield
     except AgNewsError as error:

@@ -79,6 +79,13 @@ def test_a_request_is_entered_once_with_its_author_and_a_copy_of_the_card_and_wa
     assert line.entry.details["card"] == str(card.parent)
 
 
+def test_the_copy_of_a_card_can_be_read_by_all_and_changed_by_nobody(umask, gate, open_directory, read_as_another_user):
+    gate.log = AuditLog(open_directory / "serving/audit.jsonl")
+    with pytest.raises(ApprovalPending):
+        gate.run()
+    read_as_another_user(gate.log.path.parent / "cards")
+
+
 def test_an_approval_by_another_person_lets_the_run_go_on(gate):
     with pytest.raises(ApprovalPending):
         gate.run()

@@ -19,13 +19,14 @@ from tests import direct_runner
 
 GOOD = [(index % 4 + 1, f"title {index}", f"text {index}") for index in range(60)]
 TEST = [(1, "test", "rows"), (2, "more", "rows")]
+PATTERNS = {"train": "train.csv", "test": "test.csv"}
 
 
 def line(label, title, text):
     return f'"{label}","{title}","{text}"\n'
 
 
-def ingest(base, *, max_bad_fraction=0.0, val_fraction=0.3, dated=False, **more):
+def ingest(base, *, max_bad_fraction=0.0, val_fraction=0.3, dated=False, output=None, patterns=PATTERNS, **more):
     options = struct_pb2.Struct()
     options.update(
         {
@@ -40,9 +41,9 @@ def ingest(base, *, max_bad_fraction=0.0, val_fraction=0.3, dated=False, **more)
     )
     custom_config = example_gen_pb2.CustomConfig()
     custom_config.custom_config.Pack(options)
-    splits = [{"name": "train", "pattern": "train.csv"}, {"name": "test", "pattern": "test.csv"}]
+    splits = [{"name": name, "pattern": pattern} for name, pattern in patterns.items()]
     examples = standard_artifacts.Examples()
-    examples.uri = str(base / "AgNewsExampleGen/examples/7")
+    examples.uri = str((output or base) / "AgNewsExampleGen/examples/7")
     examples.set_int_custom_property("span", 8)
     Executor(Executor.Context(beam_pipeline_args=direct_runner.options())).Do(
         {},
@@ -69,11 +70,16 @@ def quarantined(examples):
         return [json.loads(text) for text in file]
 
 
+def put_data(directory):
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "train.csv").write_text("".join(line(*row) for row in GOOD))
+    (directory / "test.csv").write_text("".join(line(*row) for row in TEST))
+    return directory
+
+
 @pytest.fixture
 def data(tmp_path):
-    (tmp_path / "train.csv").write_text("".join(line(*row) for row in GOOD))
-    (tmp_path / "test.csv").write_text("".join(line(*row) for row in TEST))
-    return tmp_path
+    return put_data(tmp_path)
 
 
 def titles(features):
@@ -217,3 +223,26 @@ def test_a_span_whose_rows_are_all_bad_is_no_empty_one(data):
     (data / "train.csv").write_text('"9","unknown","class"\n')
     with pytest.raises(DataError, match="rows are bad"):
         ingest(data, dated=True)
+
+
+@pytest.mark.parametrize(
+    ("named", "neighbour"), [("ag [1]", "ag 1"), ("ag *", "ag 2"), ("ag?", "ag3"), ("ag[!x]", "agy")]
+)
+def test_only_the_named_directory_is_read_whatever_its_name(tmp_path, named, neighbour):
+    put_data(tmp_path / named)
+    put_data(tmp_path / neighbour)
+    (tmp_path / neighbour / "train.csv").write_text(line(1, "another", "directory"))
+    examples = ingest(tmp_path / named, output=tmp_path / "output")
+    assert examples.get_int_custom_property("rows_read") == len(GOOD) + len(TEST)
+    train, val = (titles(written(examples, split)) for split in ("train", "val"))
+    assert train | val == {title for _, title, _ in GOOD}
+
+
+def test_hidden_files_beside_the_data_are_not_read(data):
+    for name in ("._train.csv", ".part.csv", "_SUCCESS.csv"):
+        (data / name).write_bytes(b"\x00\x05\x16\x07")
+    examples = ingest(data, patterns={"train": "*rain.csv", "test": "*est.csv"})
+    assert examples.get_int_custom_property("rows_read") == len(GOOD) + len(TEST)
+    (data / "test.csv").rename(data / ".test.csv")
+    with pytest.raises(DataError, match=r"\*est\.csv matches no file"):
+        ingest(data, patterns={"train": "*rain.csv", "test": "*est.csv"})

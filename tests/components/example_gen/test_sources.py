@@ -1,9 +1,12 @@
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from components.example_gen.download import Offline
 from components.example_gen.sources import resolve
+from pipeline.settings_sources import load
 from schema.errors import DataError
 
 
@@ -60,14 +63,51 @@ def test_a_wrong_path_is_an_error_and_no_fallback(find, tmp_path):
 
 
 def test_a_directory_without_data_says_what_was_looked_for(find, tmp_path):
-    with pytest.raises(DataError, match=r"test\.csv, test\.csv\.gz, test\*\.parquet"):
+    with pytest.raises(DataError, match=r"test\.csv, test\.csv\.gz, test-\*-of-\*\.csv, .*, test\*\.parquet, "):
         find(make(tmp_path / "half", "train.csv"))
+
+
+@pytest.mark.parametrize("named_by", ["path", "AG_NEWS_DIR"])
+def test_the_advice_for_other_names_works_as_it_is_printed(find, tmp_path, named_by):
+    """The options of the message are read by the shell's rules, then by `agnews`' own loading of settings."""
+    base = make(tmp_path / "it's [1]", "part-train.csv", "part-test.csv")
+    with pytest.raises(DataError, match="Name other files with") as refused:
+        find(**{"path": {"path": base}, "AG_NEWS_DIR": {"environ": {"AG_NEWS_DIR": base}}}[named_by])
+    advice = re.search(r"--data (.*) --set (\S+)=… --set (\S+)=…,", str(refused.value))
+    assert advice
+    [data] = shlex.split(advice[1])
+    flags = {key: (f"part-{split}.csv", "flag") for key, split in ((advice[2], "train"), (advice[3], "test"))}
+    settings = load(flags=flags, data_path=data, environ={"AG_NEWS_DIR": base}).settings.data
+    source = find(settings.path, settings.train_pattern, settings.test_pattern)
+    assert [len(source.files(pattern)) for pattern in (source.train_pattern, source.test_pattern)] == [1, 1]
+
+
+@pytest.mark.parametrize("patterns", [(), ("train.csv", "test.csv")])
+def test_a_directory_whose_name_is_no_text_is_refused_by_setting(find, tmp_path, patterns):
+    base = make(tmp_path / "\udcff", "train.csv", "test.csv")
+    with pytest.raises(DataError, match=r"^data\.path .*not UTF-8"):
+        find(base, *patterns)
+
+
+def test_all_shards_are_found_and_no_hidden_file(find, tmp_path):
+    shards = [f"train-0000{number}-of-00003.csv" for number in range(3)]
+    base = make(tmp_path / "shards", *shards, "._train-00000-of-00003.csv", "test-00000-of-00001.csv")
+    source = find(environ={"AG_NEWS_DIR": base})
+    assert [Path(file).name for file in source.files(source.train_pattern)] == shards
+
+
+def test_a_tilde_in_the_environment_is_the_home_directory(find, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    make(tmp_path / "ag_news", "train.csv", "test.csv")
+    assert find(environ={"AG_NEWS_DIR": "~/ag_news"}).base == str(tmp_path / "ag_news")
 
 
 @pytest.mark.parametrize(
     ("train", "test"),
     [
         ("train.csv.gz", "test.csv.gz"),
+        ("train-00000-of-00004.csv", "test-00000-of-00001.csv"),
+        ("train-00000-of-00004.csv.gz", "test-00000-of-00001.csv.gz"),
         ("train-00000-of-00001.parquet", "test-00000-of-00001.parquet"),
         ("ag_news_subset-train.tfrecord-00000-of-00001", "ag_news_subset-test.tfrecord-00000-of-00001"),
     ],
@@ -150,7 +190,7 @@ def test_a_latest_span_that_has_half_arrived_is_not_ingested(days):
 
 def test_a_version_that_has_half_arrived_is_not_ingested(days):
     source = days("1/v1/train", "1/v1/test", "1/v2/train")
-    with pytest.raises(DataError, match="version 2 of the training files and version 1 of the test files"):
+    with pytest.raises(DataError, match=r"version 2 of data\.train_pattern and version 1 of data\.test_pattern"):
         source.check_span(None)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_batches, read_rows
+from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_batches, files_of, read_rows
 
 BUCKETS = Buckets((4, 8), 40)
 
@@ -124,3 +124,9 @@ def test_the_order_in_which_beam_wrote_them_does_not_matter(tmp_path):
 
 def test_no_files_give_no_rows(tmp_path):
     assert len(read_rows([str(tmp_path / "nothing-*")])) == 0
+
+
+def test_hidden_files_in_a_split_are_not_read(tmp_path):
+    for name in ("a.gz", ".DS_Store", "._a.gz", "_SUCCESS"):
+        (tmp_path / name).write_bytes(b"")
+    assert files_of([f"{tmp_path}/*"]) == [f"{tmp_path}/a.gz"]

@@ -53,6 +53,18 @@ def test_every_command_finds_tensorflows_log_level_set_unless_the_user_set_it(mo
     assert capsys.readouterr().out.strip() == seen
 
 
+@pytest.mark.parametrize(("given", "seen"), [(0o000, "664"), (0o002, "664"), (0o022, "644"), (0o077, "600")])
+def test_no_command_makes_files_that_all_users_may_write(monkeypatch, tmp_path, given, seen):
+    monkeypatch.setattr(sys, "argv", ["agnews"])
+    before = os.umask(given)
+    try:
+        with pytest.raises(SystemExit):
+            main(click.command()((tmp_path / "file").touch))
+    finally:
+        os.umask(before)
+    assert f"{(tmp_path / 'file').stat().st_mode & 0o777:o}" == seen
+
+
 def test_a_mistakes_message_does_not_steer_the_terminal(monkeypatch, capsys):
     def fails():
         raise AgNewsError("no file a\x1b[2J\udcff\n  second line")
@@ -260,3 +272,21 @@ def test_a_run_that_fails_tells_people_and_shows_an_alert_that_could_not_be_sent
     [log] = (tmp_path / "runs/logs").iterdir()
     assert shown in ended.stderr
     assert shown in log.read_text()
+
+
+def test_a_tilde_in_an_option_is_the_home_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    shown = run("data", "sample", "--to=~/sample", "--rows", "8")
+    assert shown.exit_code == 0, shown.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sample"]
+
+
+@pytest.mark.parametrize("setting", ["pipeline.root", "pusher.destination"])
+@pytest.mark.parametrize("command", ["run", "compare"])
+def test_a_place_that_tensorflow_takes_for_a_pattern_stops_a_run_first(tmp_path, monkeypatch, command, setting):
+    monkeypatch.chdir(tmp_path)
+    ended = run(command, "--data", "missing", "--set", f"{setting}=out [1]")
+    assert isinstance(ended.exception, SettingsError)
+    assert str(ended.exception).startswith(f"{setting} {tmp_path}/out [1]: ")
+    assert list(tmp_path.iterdir()) == []

@@ -12,9 +12,12 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import tensorflow as tf
+from click.testing import CliRunner
 
 import pipeline
 from components.example_gen.synthetic import write_synthetic
+from pipeline.cli.run import run
+from schema.errors import SettingsError
 
 ROOT = str(Path(pipeline.__file__).parents[1])
 JAVA = f"""#!{sys.executable}
@@ -184,3 +187,18 @@ def test_a_signal_that_a_component_hides_ends_the_run(hiding, fault):
     assert "failed" not in ended.output
     assert not ended.pushed
     assert ended.alerts == []
+
+
+def test_the_directory_of_the_data_is_printed_as_it_is(tmp_path, monkeypatch, capfd):
+    """Rich reads [x] as markup, and [/x] as an error in it."""
+
+    def stop(*_):
+        raise SettingsError("seen enough")
+
+    monkeypatch.setattr("pipeline.dag.create_pipeline", stop)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # This process keeps its own handlers.
+    write_synthetic(tmp_path / "dated [x] [" / "x]", train_rows=8, test_rows=8, seed=1)
+    data, root = str(tmp_path / "dated [x] [" / "x]"), str(tmp_path / "runs")
+    ended = CliRunner().invoke(run, ["--data", data, "--set", f"pipeline.root={root}"])
+    assert "seen enough" in str(ended.exception)
+    assert f"data: {data} (from data.path)" in capfd.readouterr().out

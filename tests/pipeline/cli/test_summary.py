@@ -19,18 +19,18 @@ FIRST_OF_MARCH = 20513
 def shown():
     """A function from a summary's fields to what is printed."""
 
-    def shown(span, data=DATED, **fields):
+    def shown(span, data=DATED, source="here", log="log", **fields):
         rows = dict.fromkeys(("rows_read", "rows_train", "rows_val", "rows_test"), 8)
         counts = dict.fromkeys(("rows_quarantined", "duplicates", "train_test_overlap"), 0)
         nothing = dict.fromkeys(
             ("evaluation", "baseline_model", "blessed", "infra_blessed", "infra_reason", "rejected", "pushed_to")
         )
         defaults: dict = {"window": [], "trained_in": None, "judged_in": None, "compared_with": [], "drift": []}
-        ingestion = rows | counts | {"source": "here", "span": span} if span is not None else None
+        ingestion = rows | counts | {"source": source, "span": span} if span is not None else None
         summary = RunSummary(ingestion=ingestion, **nothing | defaults | fields)
         output = io.StringIO()
         settings = Settings.model_validate({"data": data})
-        print_summary(Console(file=output, width=200), summary, settings, "run-2", Path("log"))
+        print_summary(Console(file=output, width=200), summary, settings, "run-2", Path(log))
         return output.getvalue()
 
     return shown
@@ -82,3 +82,20 @@ def test_the_distances_stand_beside_what_is_allowed(shown):
 def test_without_spans_the_comparison_is_with_the_run_before(shown):
     drift = [Drift("train", "label", "L-infinity distance", 0.0, 0.05)]
     assert "drift against the run before" in shown(0, data={}, drift=drift, compared_with=[0])
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_places_are_printed_as_they_are_whatever_rich_reads_in_them(shown, tmp_path, exists):
+    place = tmp_path / "dated [x] [/red]" / "agnews" / "17"
+    if exists:
+        place.mkdir(parents=True)
+    output = shown(0, data={}, pushed_to=str(place), blessed=True)
+    assert str(place) in output
+    if exists:
+        assert f"--model_base_path='{place.parent}'" in output
+
+
+def test_the_source_and_the_log_are_printed_as_they_are(shown):
+    output = shown(0, data={}, source="/data/ag [1] [/red]", log="/runs/[bold]/log")
+    assert "read from /data/ag [1] [/red], span 0" in output
+    assert "log: /runs/[bold]/log" in output

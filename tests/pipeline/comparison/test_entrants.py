@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -36,7 +37,7 @@ def test_a_half_written_outcome_is_none(results, outcome, tmp_path, monkeypatch)
     def killed(*paths):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(entrants.os, "replace", killed)
+    monkeypatch.setattr(Path, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
         results.put("key", outcome())
     assert results.get("key") is None

@@ -118,7 +118,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     directory = tmp_path / "a.tfrecord"
     directory.mkdir()
     with pytest.raises(DataError, match=r"a\.tfrecord: Is a directory; name the files of the request log"):
-        read_records(log_files([tmp_path]), "agnews")
+        read_records([directory], "agnews")
 
     def failing(path):
         raise tf.errors.UnavailableError(None, None, "the disk")
@@ -135,3 +135,10 @@ def test_a_directory_stands_for_its_logs(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"holds no \*\.tfrecord"):
         log_files([tmp_path / "empty"])
+
+
+def test_hidden_files_are_no_logs_and_a_directory_is_taken_literally(tmp_path):
+    for name in ("logs [1]/a.tfrecord", "logs [1]/._a.tfrecord", "logs [1]/.a.tfrecord.swp", "logs 1/b.tfrecord"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert log_files([tmp_path / "logs [1]"]) == [tmp_path / "logs [1]/a.tfrecord"]

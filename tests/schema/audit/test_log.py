@@ -19,7 +19,7 @@ ROOT = str(Path(schema.__file__).parents[1])
 
 @pytest.fixture
 def log(tmp_path):
-    return AuditLog(tmp_path / "serving model" / "audit.jsonl")
+    return AuditLog(tmp_path / "serving model" / "audit [1].jsonl")
 
 
 def child(code, log, *arguments):
@@ -55,6 +55,24 @@ def test_a_receipt_can_be_stored_where_a_backslash_is_an_error(tmp_path):
     receipt = AuditLog(tmp_path / "a\\b é" / "audit.jsonl").append(Entry("push"))
     assert "\\" not in receipt
     assert receipt.isascii()
+
+
+def test_the_log_can_be_written_by_its_owner_alone_under_any_umask(umask, log):
+    log.append(Entry("push"))
+    with open(log.path, "ab") as file:
+        file.write(b'{"torn')
+    log.append(Entry("push"))
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in log.path.parent.iterdir()}
+    assert {name.partition("torn-")[0] for name in modes} == {"audit.jsonl", "audit.jsonl.", ".audit.jsonl.lock"}
+    assert set(modes.values()) == {"0o640"}
+    assert oct(log.path.parent.stat().st_mode & 0o777) == "0o755"
+
+
+def test_a_mode_that_an_administrator_gave_the_log_stays(log):
+    log.append(Entry("push"))
+    log.path.chmod(0o664)
+    log.append(Entry("push"))
+    assert oct(log.path.stat().st_mode & 0o777) == "0o664"
 
 
 _WRITER = """
@@ -150,7 +168,7 @@ def test_a_full_disk_leaves_no_half_entry(log, monkeypatch):
         return original(descriptor, data[: len(data) - 10])
 
     monkeypatch.setattr(os, "write", full)
-    with pytest.raises(AuditError, match=r"audit\.jsonl cannot be written: No space left"):
+    with pytest.raises(AuditError, match=r"jsonl cannot be written: No space left"):
         log.append(Entry("push", "agnews", 2))
     monkeypatch.undo()
     assert (log.torn(), problems(log, {}), len(log.lines())) == (b"", [], 1)
@@ -164,10 +182,10 @@ def test_a_place_that_cannot_be_written_is_one_message(tmp_path):
 
 def test_a_log_that_can_be_written_beside_a_lock_that_cannot_be_taken_is_not_writable(log):
     log.append(Entry("push", "agnews", 1))
-    lock = log.path.with_name(".audit.jsonl.lock")
+    lock = log.path.with_name(f".{log.path.name}.lock")
     lock.unlink(missing_ok=True)
     lock.mkdir()
-    with pytest.raises(AuditError, match=r"audit\.jsonl cannot be written"):
+    with pytest.raises(AuditError, match=r"jsonl cannot be written"):
         log.require_writable()
 
 

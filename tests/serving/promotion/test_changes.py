@@ -1,11 +1,10 @@
 import re
-import stat
 
 import filelock
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from serving.promotion import Deployment, PromotionError, Served, promote, roll_back
+from serving.promotion import Deployment, PromotionError, Served, promote, prune, roll_back
 
 
 def test_without_a_config_file_the_highest_whole_version_is_in_production(deployment, push):
@@ -217,9 +216,23 @@ def test_other_models_in_the_file_stay_as_they_are(deployment, me):
     assert '"/models/agnews"' in text  # As the server sees it, which may be another place than here.
 
 
-def test_the_file_is_readable_for_a_server_of_another_user(deployment, me):
-    promote(deployment, 3, "stable", me)
-    assert deployment.config_path.stat().st_mode & stat.S_IROTH
+def test_another_user_can_read_the_file_under_any_umask(umask, store, push, me, open_directory, read_as_another_user):
+    for number in (1, 2, 3):
+        push(open_directory / "agnews", number)
+    deployment = Deployment(open_directory, "agnews", store, pause=lambda seconds: None)
+    modes = {path: path.stat().st_mode for path in open_directory.rglob("*")}
+    changes = (
+        lambda: promote(deployment, 2, "stable", me),
+        lambda: promote(deployment, 3, "stable", me),
+        lambda: roll_back(deployment, None, me),
+        lambda: prune(deployment, 2, me),
+    )
+    for change in changes:
+        change()
+        read_as_another_user(deployment.config_path)
+        assert oct(deployment.audit.path.stat().st_mode & 0o777) == "0o640"
+    assert oct((open_directory / ".promotion.lock").stat().st_mode & 0o777) == "0o640"
+    assert {path: path.stat().st_mode for path in modes if path.exists()}.items() <= modes.items()
 
 
 @pytest.mark.parametrize("text", ["model_config_list { config { nam: 'agnews' } }", "custom_model_config {}"])

@@ -33,7 +33,7 @@ me = Signature("killed@here")
 # Where a promotion of version 2 dies, and what is served when the next command has looked: 1 as before, or 2.
 _DEATHS = {
     "config.replace = die": 1,
-    "config.os.fsync = die": 1,
+    "os.fsync = die": 1,
     "place.pause = die": 1,
     "record.Records.close = die": 2,
 }
@@ -92,7 +92,7 @@ def test_a_file_changed_by_hand_since_the_kill_is_left_alone(deployment, store_f
 @pytest.mark.parametrize(
     ("death", "state", "left"),
     [
-        ("pruning.config.flush_directory = die", "COMPLETE", ["2", "3"]),
+        ("pruning.flush_directory = die", "COMPLETE", ["2", "3"]),
         ("pruning.shutil.rmtree = die", "COMPLETE", ["2", "3"]),
         ("Path.rename = die", "CANCELED", ["1", "2", "3"]),
     ],

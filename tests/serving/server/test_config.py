@@ -135,3 +135,12 @@ def test_a_limit_that_is_no_number_is_refused():
 def test_a_number_that_cannot_be_is_refused(name, value, expected):
     with pytest.raises(SettingsError, match=f"--{name}={value}: expected {expected}"):
         options.from_flags(Flags(model_base_path="/a", **{name: value}))
+
+
+@pytest.mark.parametrize("place", ["/models [1]/agnews", "/models*/agnews", "/back\\\\slash"])
+def test_a_base_path_that_tensorflow_takes_for_a_pattern_is_refused(written, place):
+    with pytest.raises(SettingsError, match=r"^--model_base_path "):
+        options.from_flags(Flags(model_base_path=place))
+    text = f'model_config_list {{ config {{ name: "a" base_path: "{place}" model_platform: "tensorflow" }} }}'
+    with pytest.raises(SettingsError, match=r": base_path "):
+        options.from_flags(Flags(model_config_file=written(text)))

@@ -1,7 +1,6 @@
 """What a running server logs, what it never logs, and that requests do not notice."""
 
 import os
-import stat
 import threading
 import time
 from types import SimpleNamespace
@@ -77,12 +76,12 @@ def test_predict_and_classify_are_logged_with_version_time_and_scores_and_withou
     assert b"private" not in written
 
 
-def test_files_are_readable_by_their_owner_alone(config, tmp_path):
-    with serving(model_config_file=config()) as running:
+def test_the_owner_alone_can_read_the_files_under_any_umask(umask, config, tmp_path):
+    with serving(model_config_file=config(prefix=tmp_path / "logs/private/agnews")) as running:
         running.predictions.Predict(text_request([b"Oil"]))
-    [path] = (tmp_path / "logs").iterdir()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    modes = [oct(path.stat().st_mode & 0o777) for path in sorted((tmp_path / "logs").rglob("*"))]
+    assert modes == ["0o700", "0o600"]
+    assert oct((tmp_path / "logs").stat().st_mode & 0o777) == "0o755"
 
 
 def test_old_files_of_this_log_are_removed_and_others_left(config, tmp_path):

@@ -2,6 +2,7 @@ import importlib
 import itertools
 import json
 import sys
+from importlib.metadata import version
 
 import pytest
 import yaml
@@ -51,7 +52,7 @@ def test_kfp_reads_the_file_and_finds_the_runtime_parameters(compiled):
 
 
 def test_the_file_is_named_by_pipeline_version_and_content(compiled, compiled_for):
-    assert compiled.file_name.startswith("agnews-0.1.0-")
+    assert compiled.file_name.startswith(f"agnews-{version('agnews-pipeline')}-")
     assert compiled_for().file_name == compiled.file_name
     assert compiled_for(trainer__epochs="9").file_name != compiled.file_name
 
@@ -175,14 +176,14 @@ def test_changed_data_change_the_cache_key_of_what_ingests_them(compiled):
 
 def test_the_trainer_alone_gets_the_accelerator_and_the_memory(compiled_for):
     gpu = compiled_for(
-        kubeflow__trainer_image="agnews-pipeline:0.1.0-gpu",
+        kubeflow__trainer_image="agnews-pipeline:gpu",
         kubeflow__accelerator="nvidia.com/gpu",
         kubeflow__accelerator_count="2",
         kubeflow__cpu="4",
         kubeflow__memory="16Gi",
     )
     trainer = container(gpu, "Trainer")
-    assert trainer["image"] == "agnews-pipeline:0.1.0-gpu"
+    assert trainer["image"] == "agnews-pipeline:gpu"
     assert trainer["resources"]["resourceCpuLimit"] == "4"
     assert trainer["resources"]["resourceMemoryLimit"] == "16Gi"
     assert trainer["resources"]["accelerator"] == {
@@ -192,7 +193,7 @@ def test_the_trainer_alone_gets_the_accelerator_and_the_memory(compiled_for):
         "resourceCount": "2",
     }
     assert [task for task in tasks(gpu) if "accelerator" in container(gpu, task).get("resources", {})] == ["Trainer"]
-    assert container(gpu, "Evaluator")["image"] == "agnews-pipeline:0.1.0"
+    assert container(gpu, "Evaluator")["image"] == f"agnews-pipeline:{version('agnews-pipeline')}"
 
 
 def test_each_pod_mounts_the_volume(compiled):

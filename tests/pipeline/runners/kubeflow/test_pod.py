@@ -111,6 +111,12 @@ def test_an_empty_span_fails_the_pod_since_the_next_ones_would_miss_its_output(c
     assert "the span is empty" in caplog.text
 
 
+def test_a_pod_makes_no_files_that_all_users_may_write(umask, tmp_path):
+    with pod.ending_with_the_message():
+        (tmp_path / "artifact").touch()
+    assert (tmp_path / "artifact").stat().st_mode & 0o777 == 0o666 & ~(umask | 0o002)
+
+
 PATTERNS = json.dumps({"splits": [{"name": n, "pattern": f"{{SPAN}}/v{{VERSION}}/{n}.csv"} for n in ("train", "test")]})
 
 
@@ -142,7 +148,7 @@ def test_the_fingerprint_follows_the_files(spans, tmp_path):
 
 
 def test_a_span_without_data_is_an_error_that_names_it(spans):
-    with pytest.raises(DataError, match="no data for span 7"):
+    with pytest.raises(DataError, match=r"no file of span 7 .*Correct data_path or span of the run"):
         find_data.find(spans, PATTERNS, 7)
 
 

@@ -1,0 +1,99 @@
+"""Modes of what is made: set, whatever the umask, and never for all users to write."""
+
+import os
+import stat
+
+import pytest
+
+from schema.files import FOR_ALL, FOR_GROUP, create_file, file_lock, make_directory, make_readable, replace_file
+
+
+def modes(directory):
+    return {str(path.relative_to(directory)): f"{stat.S_IMODE(path.stat().st_mode):o}" for path in directory.rglob("*")}
+
+
+@pytest.fixture
+def team_directory(tmp_path):
+    """A directory that a group shares: its members may write to it, and what is made there is the group's."""
+    directory = tmp_path / "team"
+    directory.mkdir()
+    directory.chmod(0o2775)
+    return directory
+
+
+def fill(directory):
+    make_directory(directory / "a/b")
+    create_file(directory / "log", FOR_GROUP)
+    replace_file(directory / "config", b"new", FOR_ALL)
+    with file_lock(directory / "lock"):
+        pass
+    (directory / "tree/folder").mkdir(parents=True)
+    (directory / "tree/folder/file").touch()
+    make_readable(directory / "tree")
+    return modes(directory)
+
+
+def test_modes_do_not_depend_on_the_umask(umask, tmp_path):
+    tmp_path.chmod(0o755)
+    assert fill(tmp_path) == {
+        "a": "755",
+        "a/b": "755",
+        "log": "640",
+        "config": "644",
+        "lock": "640",
+        "tree": "755",
+        "tree/folder": "755",
+        "tree/folder/file": "644",
+    }
+
+
+def test_a_group_that_shares_the_directory_may_write_what_is_made_there(umask, team_directory):
+    assert fill(team_directory) == {
+        "a": "2775",
+        "a/b": "2775",
+        "log": "660",
+        "config": "664",
+        "lock": "660",
+        "tree": "2775",
+        "tree/folder": "2775",
+        "tree/folder/file": "664",
+    }
+
+
+def test_nothing_is_writable_for_all_even_in_a_directory_that_is(umask, tmp_path):
+    tmp_path.chmod(0o777)
+    assert [name for name, mode in fill(tmp_path).items() if int(mode, 8) & stat.S_IWOTH] == []
+
+
+def test_what_is_there_keeps_its_mode(tmp_path):
+    (tmp_path / "a").mkdir(mode=0o700)
+    (tmp_path / "log").touch(mode=0o600)
+    make_directory(tmp_path / "a/b")
+    create_file(tmp_path / "log", FOR_GROUP)
+    assert modes(tmp_path) == {"a": "700", "a/b": "755", "log": "600"}
+
+
+def test_a_file_where_a_directory_is_needed_is_an_error(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file/below"):
+        with pytest.raises((FileExistsError, NotADirectoryError)):
+            make_directory(path)
+
+
+def test_a_relative_directory_is_made_in_the_working_directory(tmp_path, monkeypatch):
+    from pathlib import Path
+
+    monkeypatch.chdir(tmp_path)
+    make_directory(Path("a/b"))
+    assert (tmp_path / "a/b").is_dir()
+
+
+def test_a_replaced_file_leaves_nothing_beside_it_even_after_a_kill(tmp_path):
+    (tmp_path / ".config.incoming").write_bytes(b"half of a longer text")
+    replace_file(tmp_path / "config", b"new", FOR_ALL)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"config": b"new"}
+
+
+def test_without_a_mode_a_replaced_file_has_that_of_the_umask(umask, tmp_path):
+    replace_file(tmp_path / "report", b"new")
+    assert os.stat(tmp_path / "report").st_mode & 0o777 == 0o666 & ~umask

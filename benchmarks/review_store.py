@@ -15,8 +15,8 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from benchmarks.review_files import write_card_files, write_data_files
-from schema.audit import AUDIT_FILE, AuditLog, Entry, fingerprint, manifest
 from schema.features import CLASS_NAMES
+from serving.audit import AUDIT_FILE, AuditLog, Entry, fingerprint, manifest
 
 _RUNS_A_WRITE = 50
 AUTHOR, APPROVER = "ann@example.com", "bob@example.com"

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from pipeline.cli import main
 from pipeline.cli.options import settings_options
-from pipeline.settings_sources import Loaded
+from pipeline.settings.sources import Loaded
 from schema.features import TEST, TRAIN
 
 SIZES = (120_000, 1_200_000, 12_000_000)

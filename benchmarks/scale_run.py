@@ -20,8 +20,8 @@ def main(directory: str, rows: str, sections: str) -> None:
 
     from benchmarks.stages import StageTimes
     from components.example_gen.sources import DataSource
+    from pipeline.beam.job_servers import job_servers_stop_with_it
     from pipeline.dag import create_pipeline
-    from pipeline.job_servers import job_servers_stop_with_it
     from pipeline.runners import local
     from pipeline.runners.events import ComponentEvent
     from pipeline.runners.run_id import new_run_id

@@ -40,7 +40,7 @@ from benchmarks.serve_report import (
 )
 from pipeline.cli import main
 from pipeline.cli.options import settings_options
-from pipeline.settings_sources import Loaded
+from pipeline.settings.sources import Loaded
 from schema.errors import SettingsError
 
 BINARY, ADDRESS = "TF_SERVING_BINARY", "TF_SERVING_ADDRESS"

@@ -15,7 +15,7 @@ from pipeline.cli import main
 from pipeline.cli.options import settings_options
 from pipeline.runners.display import PlainDisplay
 from pipeline.runners.events import ComponentEvent, State
-from pipeline.settings_sources import Loaded
+from pipeline.settings.sources import Loaded
 from schema.features import TEST, TRAIN
 
 SIZES = (7_500, 15_000, 30_000, 60_000, 120_000)

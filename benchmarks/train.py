@@ -20,7 +20,7 @@ from rich.table import Table
 
 from pipeline.cli import INTRA_OP_THREADS, main
 from pipeline.cli.options import settings_options
-from pipeline.settings_sources import Loaded
+from pipeline.settings.sources import Loaded
 from schema.features import TRAIN, VAL
 
 NOTEBOOK, OURS = "the notebook's way", "this project"
@@ -56,7 +56,7 @@ def _prepare(loaded: Loaded, rows: int | None, directory: Path, console: Console
     import numpy as np
 
     from pipeline.cli.data import resolve_source
-    from pipeline.comparison.data import prepare
+    from pipeline.experiments.compare.data import prepare
     from pipeline.runners.display import PlainDisplay
     from pipeline.runners.logs import logged_to
 

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from benchmarks.measure import flops_a_token, peak_memory, seconds_in
-from pipeline.comparison import seed_notebook
+from pipeline.experiments.compare import seed_notebook
 
 _MEASURED_BATCHES = 100
 

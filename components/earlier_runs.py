@@ -18,7 +18,7 @@ from tfx.types import Artifact, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
 from components.exports import pushed_versions, same_export
-from components.validation_gate import ValidationBlessing
+from components.validation_gate.component import ValidationBlessing
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
-from schema.audit import manifest
+from serving.audit import manifest
 
 # The Trainer's facts, in the export itself.
 _FACTS = "assets.extra/training.json"
@@ -20,7 +20,7 @@ SAVED_MODEL = "saved_model.pb"
 
 
 def files_of(export: str) -> dict[str, str]:
-    """SHA-256 of each file of a SavedModel by its path; see `schema.audit.manifest`.
+    """SHA-256 of each file of a SavedModel by its path; see `serving.audit.manifest`.
 
     Args:
         export: a directory, local or of an object store.

@@ -10,22 +10,22 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import infra_validator_pb2, trainer_pb2, transform_pb2
 from tfx.types import Channel
 
-from components.evaluator import eval_config
-from components.evaluator_component import AgNewsEvaluator
+from components.evaluator.component import AgNewsEvaluator
+from components.evaluator.config import eval_config
 from components.example_gen.component import AgNewsExampleGen
 from components.example_gen.sources import DataSource
 from components.infra_validator.component import AgNewsInfraValidator
 from components.model_card.component import ModelCardGen
-from components.pusher import AgNewsPusher
-from components.schema_gen import CuratedSchemaGen
-from components.validation_gate import ValidationGate
-from pipeline.approvals import rules_of
-from pipeline.audit import audit_log
-from pipeline.beam_options import beam_arguments
+from components.pusher.component import AgNewsPusher
+from components.schema_gen.component import CuratedSchemaGen
+from components.validation_gate.component import ValidationGate
+from pipeline.beam.options import beam_arguments
 from pipeline.code_version import code_version
+from pipeline.governance.approvals import rules_of
+from pipeline.governance.audit_check import audit_log
 from pipeline.history import History, MetadataHistory
+from pipeline.runners.preflight import check_texts
 from pipeline.settings import InfraValidatorSettings, Settings
-from pipeline.source_check import check_texts
 from schema.features import SCHEMA_PATH, TEST, TRAIN, VAL
 
 _CARD_STAGES = ("example_gen", "transform", "trainer", "evaluator", "model_card")
@@ -86,7 +86,7 @@ def create_pipeline(
     transform = Transform(
         examples=training_examples,
         schema=schema,
-        preprocessing_fn="components.transform.preprocessing_fn",
+        preprocessing_fn="components.transform.preprocessing.preprocessing_fn",
         splits_config=transform_pb2.SplitsConfig(analyze=[TRAIN], transform=[TRAIN, VAL]),
         custom_config=settings.transform.model_dump() | {"code": code_version("transform")},
         disable_statistics=True,

@@ -10,8 +10,8 @@ from tfx.types import Channel, standard_artifacts
 
 from components.approval import ApprovalDecision, ApprovalGate, DecisionsOnModel, RequestApproval, Rules
 from components.resolvers import LatestBlessedModelBefore, LatestOtherBlessedModel, LatestSpans, PreviousStatistics
-from components.validation_gate import ValidationBlessing
-from pipeline.metadata_store import connection_config
+from components.validation_gate.component import ValidationBlessing
+from pipeline.metadata.connection import connection_config
 from pipeline.settings import Settings
 
 

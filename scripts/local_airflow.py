@@ -84,7 +84,7 @@ def prepare() -> None:
     (HOME / "dags").mkdir(exist_ok=True)
     link = HOME / "dags/agnews.py"
     link.unlink(missing_ok=True)
-    link.symlink_to(ROOT / "pipeline/runners/airflow_dag.py")
+    link.symlink_to(ROOT / "pipeline/runners/airflow/dag_file.py")
     upgradedb()
     make_admin()
     dags = DagBag(HOME / "dags")

@@ -12,7 +12,7 @@ import yaml
 
 from pipeline.cli import cli
 from pipeline.settings import Settings
-from pipeline.settings_sources import profile_names
+from pipeline.settings.sources import profile_names
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs/reference"
@@ -57,7 +57,9 @@ def pages() -> dict[str, str]:
 def settings_page() -> str:
     """Returns a table per section of the settings: key, type, default, variable, and description."""
     schema = Settings.model_json_schema()
-    profiles = {name: yaml.safe_load((ROOT / f"pipeline/profiles/{name}.yaml").read_text()) for name in profile_names()}
+    profiles = {
+        name: yaml.safe_load((ROOT / f"pipeline/settings/profiles/{name}.yaml").read_text()) for name in profile_names()
+    }
     parts = [_SETTINGS]
     for section, reference in schema["properties"].items():
         described = schema["$defs"][reference["$ref"].rpartition("/")[2]]

@@ -1,6 +1,6 @@
 """Beam's direct runner with a run's own options; without any, Beam would fetch another runner where it can."""
 
-from pipeline.beam_options import beam_arguments
+from pipeline.beam.options import beam_arguments
 from pipeline.settings import BeamSettings
 
 

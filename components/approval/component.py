@@ -18,7 +18,7 @@ from components.approval.artifacts import Approval, ApprovalDecision, ApprovalRe
 from components.approval.rules import Rules
 from components.approval.verdict import ask_nobody, give_verdict
 from components.exports import author_of, files_of
-from schema.audit import fingerprint
+from serving.audit import fingerprint
 
 
 @component

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from components.approval.rules import Decision
-from schema.audit import APPROVE, REJECT, REQUEST, Entry, Line
+from serving.audit import APPROVE, REJECT, REQUEST, Entry, Line
 
 
 def requests_in(lines: Iterable[Line]) -> dict[str, Entry]:

@@ -17,9 +17,9 @@ from components.approval.rules import Rules
 from components.approval.verdict import ask_nobody, give_verdict
 from components.exports import files_of
 from components.model_card.component import ModelCard
-from schema.audit import REQUEST, AuditLog, Entry, breaks, fingerprint
 from schema.errors import AuditError
 from schema.files import make_directory, make_readable
+from serving.audit import REQUEST, AuditLog, Entry, breaks, fingerprint
 
 _CARDS = "cards"
 

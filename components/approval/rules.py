@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from schema.audit import person
+from serving.audit import person
 
 # Hosts whose clocks are set by the network's differ by less.
 _CLOCKS_DIFFER = timedelta(minutes=5)

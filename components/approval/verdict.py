@@ -13,8 +13,8 @@ from tfx.types import Artifact
 from tfx.utils import io_utils
 
 from components.approval.rules import Decision, Rules, Status, judge, last_words, postdated
-from schema.audit import fingerprint
 from schema.errors import ApprovalPending, RunError
+from serving.audit import fingerprint
 
 logger = logging.getLogger(__name__)
 

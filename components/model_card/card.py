@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import path_utils
 
-from components.evaluator_report import OVERALL, read_report
+from components.evaluator.report import OVERALL, read_report
 from components.model_card.baseline import BaselineComparison, compare_with_baseline
 from components.model_card.calibration import Calibration, describe_calibration
 from components.model_card.data import Data, Vocabulary, describe_data, describe_vocabulary

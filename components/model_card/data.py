@@ -10,12 +10,12 @@ import tensorflow_data_validation as tfdv
 import tensorflow_transform as tft
 from tfx.types import Artifact, artifact_utils
 
-from components.evaluator_report import OVERALL
+from components.evaluator.report import OVERALL
 from components.model_card.exported_model import ExportedModel
 from components.model_card.lineage import Fingerprint, fingerprint
 from components.model_card.rows import TestRows
 from components.trainer.input_pipeline import read_rows
-from components.transform import OOV_ID, VOCABULARY
+from components.transform.preprocessing import OOV_ID, VOCABULARY
 from schema.features import CLASS_NAMES, LABEL, LENGTH_BUCKET, LENGTH_BUCKETS, SPLITS, TEST, TRAIN, VAL
 
 _QUARANTINED = "quarantined_"

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from components.model_card.rows import Texts
 from components.trainer.export import SERVING_DEFAULT, TRANSFORM_FEATURES, text_example
-from components.transform import OOV_ID, PADDING_ID, TOKEN_IDS
+from components.transform.preprocessing import OOV_ID, PADDING_ID, TOKEN_IDS
 from schema.features import CLASS_NAMES
 
 _BATCH = 256

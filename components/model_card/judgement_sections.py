@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from components.evaluator_report import OVERALL
+from components.evaluator.report import OVERALL
 from components.model_card import plots
 from components.model_card.baseline import BaselineComparison
 from components.model_card.card import Card

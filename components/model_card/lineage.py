@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tfx.dsl.io import fileio
 from tfx.types import Artifact
 
-from schema import audit
+from serving import audit
 
 _CHUNK = 1 << 20
 

@@ -9,8 +9,8 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 from tfx.types import Artifact
 
-from components.evaluator import ACCURACY
-from components.evaluator_report import OVERALL, EvaluationReport
+from components.evaluator.config import ACCURACY
+from components.evaluator.report import OVERALL, EvaluationReport
 from components.model_card.evidence import Share
 from components.model_card.rows import SLICES, TestRows
 from schema.features import CLASS_NAMES, LABEL

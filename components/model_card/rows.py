@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from components.evaluator_report import OVERALL
+from components.evaluator.report import OVERALL
 from schema.features import CLASS_NAMES, DESCRIPTION, ID, LABEL, LENGTH_BUCKET, LENGTH_BUCKETS, TITLE
 from schema.paths import list_files
 

@@ -9,7 +9,7 @@ import tensorflow_transform as tft
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import classification_pb2, model_pb2, predict_pb2, prediction_log_pb2
 
-from components.transform import TITLE_TOKENS, TOKEN_IDS
+from components.transform.preprocessing import TITLE_TOKENS, TOKEN_IDS
 from schema.features import CLASS_NAMES, DESCRIPTION, TITLE
 
 SERVING_DEFAULT = "serving_default"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from components.transform import PADDING_ID, TITLE_TOKENS, TOKEN_IDS
+from components.transform.preprocessing import PADDING_ID, TITLE_TOKENS, TOKEN_IDS
 from schema.features import LABEL
 from schema.paths import list_files
 

@@ -23,7 +23,7 @@ from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_b
 from components.trainer.recipe import EpochSeeds, ProgressLog, Recipe, StopOnNonFiniteLoss, TwinsAfter, compile_model
 from components.trainer.streaming import StreamedRows
 from components.trainer.warm_start import BaseModel, Overlap
-from components.transform import RESERVED_IDS
+from components.transform.preprocessing import RESERVED_IDS
 from schema.features import CLASS_NAMES, TRAIN, VAL
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from scipy.linalg import orthogonal_procrustes
 from components.trainer.architectures import build_network
 from components.trainer.recipe import network_of
 from components.trainer.report import FACTS_FILE
-from components.transform import RESERVED_IDS, VOCABULARY
+from components.transform.preprocessing import RESERVED_IDS, VOCABULARY
 from schema.errors import RunError
 from schema.features import CLASS_NAMES
 

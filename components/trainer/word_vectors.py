@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sparse
 
 from components.trainer.input_pipeline import TokenizedRows
-from components.transform import OOV_ID, PADDING_ID, RESERVED_IDS
+from components.transform.preprocessing import OOV_ID, PADDING_ID, RESERVED_IDS
 from schema.errors import SettingsError
 
 logger = logging.getLogger(__name__)

@@ -108,7 +108,7 @@ def _users_error(error: Exception) -> AgNewsError | None:
     # Where ML Metadata raised it, it was imported; to import it here would take each command a second.
     metadata = sys.modules.get("ml_metadata.errors")
     if metadata and isinstance(error, metadata.StatusError):
-        from pipeline.metadata_store import refusal
+        from pipeline.metadata.connection import refusal
 
         return StoreError(f"the metadata store: {refusal(error)}, then repeat")
     return None

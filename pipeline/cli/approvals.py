@@ -13,11 +13,11 @@ import click
 from pipeline.cli.options import settings_options
 from pipeline.cli.printable import printable
 from pipeline.cli.quiet import quiet
-from pipeline.settings_sources import Loaded
-from schema.audit import identity, readable
+from pipeline.settings.sources import Loaded
+from serving.audit import identity, readable
 
 if TYPE_CHECKING:
-    from pipeline.approvals import Approvals, Request
+    from pipeline.governance.approvals import Approvals, Request
 
 _PLAIN_WIDTH = 160
 
@@ -79,14 +79,14 @@ def approvals(loaded: Loaded, as_json: bool) -> None:
 
 def _open(loaded: Loaded) -> "Approvals":
     """Where the settings' runs leave their requests: pods of Kubeflow have the audit log alone."""
-    from pipeline.audit import audit_log
+    from pipeline.governance.audit_check import audit_log
 
     settings = loaded.settings
     log = audit_log(settings)
     with quiet():
-        from pipeline.logged_approvals import LoggedApprovals
-        from pipeline.metadata_store import connection_config, open_store
-        from pipeline.stored_approvals import StoredApprovals
+        from pipeline.governance.logged_approvals import LoggedApprovals
+        from pipeline.governance.stored_approvals import StoredApprovals
+        from pipeline.metadata.connection import connection_config, open_store
 
     if settings.kubeflow.volume_claim is not None:
         return LoggedApprovals(settings, log)

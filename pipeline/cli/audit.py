@@ -13,9 +13,9 @@ import click
 from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.printable import printable
 from pipeline.settings import Settings
-from pipeline.settings_sources import Loaded
-from schema.audit import AuditLog, Line
+from pipeline.settings.sources import Loaded
 from schema.errors import AuditError
+from serving.audit import AuditLog, Line
 
 _PLAIN_WIDTH = 180
 _COLUMNS = ("when", "action", "model", "version", "fingerprint", "by", "who", "why", "outcome", "details", "hash")
@@ -51,10 +51,10 @@ def verify_log(loaded: Loaded, expect: tuple[str, ...]) -> None:
     or has otherwise, and model cards that are others than people decided on. What cannot be checked is told: cards that
     are gone, records of another log. The last hash is printed: keep it where nobody who can write the log can write.
     """
-    from pipeline.approved_cards import changed_cards
-    from pipeline.audit import other_logs, recorded_lines, uncounted_decisions, unfounded_decisions
-    from pipeline.metadata_store import existing_store
-    from schema.audit import problems
+    from pipeline.governance.approved_cards import changed_cards
+    from pipeline.governance.audit_check import other_logs, recorded_lines, uncounted_decisions, unfounded_decisions
+    from pipeline.metadata.connection import existing_store
+    from serving.audit import problems
 
     opened = _open(loaded.settings)
     expected = dict.fromkeys((digest.strip().lower() for digest in expect), "--expect")
@@ -103,9 +103,9 @@ def verify(serving_dir: Path, log_file: Path | None, public_key: Path | None) ->
 
     Models that models.config loads from elsewhere are told: what lies there is not compared.
     """
-    from schema.audit import AUDIT_FILE, lost_pieces, problems
-    from schema.audit.signature import read_public_key
-    from serving.integrity import check, unchecked
+    from serving.audit import AUDIT_FILE, lost_pieces, problems
+    from serving.audit.signature import read_public_key
+    from serving.verify import check, unchecked
 
     key = read_public_key(public_key) if public_key else None
     opened = AuditLog(log_file or serving_dir / AUDIT_FILE)
@@ -129,7 +129,7 @@ def _listed(title: str, findings: list[str]) -> str:
 
 
 def _open(settings: Settings) -> AuditLog:
-    from pipeline.audit import audit_log
+    from pipeline.governance.audit_check import audit_log
 
     opened = audit_log(settings)
     if not opened.path.exists():

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
+from pipeline.beam.engine_check import check_engine
 from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.outputs import make_directory
 from pipeline.cli.quiet import quiet
-from pipeline.engine_check import check_engine
-from pipeline.settings_sources import Loaded
+from pipeline.settings.sources import Loaded
 from schema.errors import RunError
 
 
@@ -45,8 +45,8 @@ def batch(loaded: Loaded, files: tuple[str, ...], output: str, model: str | None
         make_directory("--to", Path(output).absolute().parent)
     click.echo(f"model: {model}")
     with quiet():
-        from pipeline.beam_options import beam_arguments
-        from pipeline.job_servers import job_servers_stop_with_it
+        from pipeline.beam.job_servers import job_servers_stop_with_it
+        from pipeline.beam.options import beam_arguments
         from pipeline.runners.fault import what_failed
         from serving.batch import score_files
 

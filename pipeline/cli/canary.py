@@ -16,7 +16,7 @@ from schema.errors import DataError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.canary_report import CanaryReport
+    from pipeline.monitoring.canary_report import CanaryReport
 
 _PLAIN_WIDTH = 140
 _SHOWN_CHARACTERS = 90
@@ -55,9 +55,9 @@ def report(
     """
     import random
 
-    from pipeline.labelled_items import read_items_with_classes
-    from serving.canary_comparison import ask_both
+    from pipeline.cli.labelled_items import read_items_with_classes
     from serving.client import Client
+    from serving.client.canary_comparison import ask_both
 
     items, bad = read_items_with_classes(path)
     if not items:
@@ -68,7 +68,7 @@ def report(
         items = random.Random(seed).sample(items, rows)
     with Client(**client_options) as client, _progress(len(items)) as advance:
         answers = ask_both(client, items, seed=seed, advance=advance)
-    from pipeline.canary_report import evaluate
+    from pipeline.monitoring.canary_report import evaluate
 
     if not any(all(pair.answers.values()) for pair in answers.pairs):
         label, reasons = next((label, reasons) for label, reasons in answers.failures.items() if reasons)

@@ -10,7 +10,7 @@ import click
 from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.outputs import make_directory, writing
 from pipeline.settings import TrainerSettings
-from pipeline.settings_sources import Loaded
+from pipeline.settings.sources import Loaded
 from schema.errors import AgNewsError, SettingsError
 from schema.interruption import set_advice
 
@@ -87,9 +87,9 @@ def compare(
         with logged_to(log, verbose=False) as terminal:
             console = Console(file=terminal)
             with PlainDisplay(console) as display:
-                from pipeline.comparison.compare import compare as run_comparison
-                from pipeline.comparison.data import prepare
-                from pipeline.comparison.variants import named_recipes
+                from pipeline.experiments.compare.compare import compare as run_comparison
+                from pipeline.experiments.compare.data import prepare
+                from pipeline.experiments.compare.variants import named_recipes
 
                 # A variant's mistake is to be known before the minutes that the data takes.
                 named_recipes(settings.trainer, networks, variants)
@@ -108,7 +108,7 @@ def compare(
                 )
     except AgNewsError as error:
         raise type(error)(f"{error}\nThe log is {log}") from error
-    from pipeline.comparison.table import markdown, print_table, write_plot
+    from pipeline.experiments.compare.table import markdown, print_table, write_plot
 
     print_table(Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH), lines)
     with writing("--to", directory):

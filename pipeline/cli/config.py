@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel
 
 from pipeline.cli.options import LocalPath, settings_options
-from pipeline.settings_sources import KEYS, Loaded, load
+from pipeline.settings.sources import KEYS, Loaded, load
 
 
 @click.group(epilog="Example:  agnews config show --profile sample")

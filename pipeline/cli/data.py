@@ -10,7 +10,7 @@ from components.example_gen.synthetic import write_synthetic
 from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.outputs import check_file, writing
 from pipeline.settings import Settings
-from pipeline.settings_sources import Loaded
+from pipeline.settings.sources import Loaded
 from schema.features import TEST, TRAIN
 
 
@@ -53,8 +53,8 @@ def describe(loaded: Loaded, png: Path | None) -> None:
     """Count rows and classes, and plot text lengths and the most frequent words of each class."""
     from rich.console import Console
 
+    from pipeline.cli.data_description import describe_files
     from pipeline.cli.data_plots import check_format, print_description, write_png
-    from pipeline.describe import describe_files
 
     if png:
         check_format("--png", png)

@@ -9,7 +9,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.describe import SplitDescription
+from pipeline.cli.data_description import SplitDescription
 from schema.errors import SettingsError
 from schema.features import CLASS_NAMES, TRAIN
 

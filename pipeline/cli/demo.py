@@ -9,7 +9,7 @@ import click
 
 from pipeline.cli.options import settings_options
 from pipeline.cli.server_options import server_options
-from pipeline.settings_sources import Loaded
+from pipeline.settings.sources import Loaded
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
@@ -46,11 +46,11 @@ def demo(loaded: Loaded, host: str, port: int, client_options: dict[str, Any]) -
 
 
 def _cards(settings: "Settings") -> Callable[[int], Path | None]:
-    from pipeline.metadata_store import existing_store
+    from pipeline.metadata.connection import existing_store
 
     store = existing_store(settings)
     if store is None:
         return lambda version: None
-    from pipeline.version_card import card_page
+    from pipeline.metadata.version_card import card_page
 
     return functools.partial(card_page, settings, store)

@@ -8,7 +8,7 @@ import click
 
 from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.quiet import quiet
-from pipeline.settings_sources import Loaded
+from pipeline.settings.sources import Loaded
 from schema.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import click
 
 from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.quiet import quiet
-from pipeline.settings_sources import Loaded
+from pipeline.settings.sources import Loaded
 from schema.errors import DataError
 
 _PLAIN_WIDTH = 120
@@ -36,7 +36,7 @@ def describe(loaded: Loaded, directory: Path | None, title: str, description: st
     directory = directory or last_pushed(Path(pusher.destination) / pusher.model_name)
     with quiet():
         from pipeline.cli.model_description import print_description
-        from pipeline.model_description import describe_model
+        from pipeline.metadata.model_description import describe_model
 
         described = describe_model(directory, title, description)
     print_description(Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH), described)

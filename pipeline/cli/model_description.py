@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.model_description import ModelDescription
+from pipeline.metadata.model_description import ModelDescription
 
 _LOOK: dict[str, Any] = {
     "box": None,

@@ -12,7 +12,7 @@ from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.outputs import writing
 from pipeline.cli.quiet import quiet
 from pipeline.cli.telling import tell
-from pipeline.settings_sources import Loaded
+from pipeline.settings.sources import Loaded
 from schema.errors import MonitoringAlert
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def monitor(loaded: Loaded, logs: tuple[Path, ...], model: str | None, version: 
     if model is not None:
         settings = settings.model_copy(update={"pusher": settings.pusher.model_copy(update={"model_name": model})})
     with quiet():
-        from pipeline.metadata_store import existing_store
+        from pipeline.metadata.connection import existing_store
         from pipeline.monitoring import monitor as look
         from pipeline.monitoring.kept import HTML_FILE, kept_reports, place_of, remove_oldest, reports_directory
         from pipeline.monitoring.page import write_report

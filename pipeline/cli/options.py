@@ -39,7 +39,7 @@ def settings_options(command: Callable) -> Callable:
     @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting; may be repeated.")
     @functools.wraps(command)
     def with_settings(*args, profile: str, config_file: Path | None, data: str | None, assignments, **kwargs):
-        from pipeline.settings_sources import load
+        from pipeline.settings.sources import load
 
         flags = {}
         for assignment in assignments:

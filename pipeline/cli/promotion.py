@@ -11,9 +11,9 @@ import click
 from pipeline.cli.options import settings_options
 from pipeline.cli.printable import printable
 from pipeline.cli.server_options import ServerAddress, tls_options
-from pipeline.settings_sources import Loaded
-from schema.audit import identity, readable
+from pipeline.settings.sources import Loaded
 from schema.errors import DataError
+from serving.audit import identity, readable
 
 if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore
@@ -113,8 +113,8 @@ def open_deployment(
         raise DataError(
             f"{destination / pusher.model_name}: no model has been pushed; run agnews run, or set pusher.destination"
         )
-    from pipeline.audit import audit_log
-    from pipeline.metadata_store import connection_config, open_store
+    from pipeline.governance.audit_check import audit_log
+    from pipeline.metadata.connection import connection_config, open_store
     from serving.promotion import Deployment, Server
 
     store = open_store(connection_config(loaded.settings))

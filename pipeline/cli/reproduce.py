@@ -10,12 +10,12 @@ import click
 
 from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.outputs import check_file, make_directory, writing
-from pipeline.settings_sources import Loaded
+from pipeline.settings.sources import Loaded
 from schema.errors import AgNewsError, ReproductionError
 from schema.paths import refuse_wildcards
 
 if TYPE_CHECKING:
-    from pipeline.reproduction import Reproduction
+    from pipeline.experiments.reproduce import Reproduction
 
 _PLAIN_WIDTH = 120
 
@@ -77,8 +77,8 @@ def reproduce(
 
 
 def _reproduce(loaded: Loaded, model: int, directory: Path, display, any_code: bool, tolerance: float):
-    from pipeline.metadata_store import existing_store
-    from pipeline.reproduction import reproduce as repeat
+    from pipeline.experiments.reproduce import reproduce as repeat
+    from pipeline.metadata.connection import existing_store
 
     store = existing_store(loaded.settings)
     if store is None:

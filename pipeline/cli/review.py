@@ -9,7 +9,7 @@ import click
 
 from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.quiet import quiet
-from pipeline.settings_sources import REVIEW_TOKEN, Loaded
+from pipeline.settings.sources import REVIEW_TOKEN, Loaded
 
 if TYPE_CHECKING:
     from pipeline.review.security import Tokens

@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from pipeline.alerts import Event, Kind
+from pipeline.beam.engine_check import check_docker, check_engine
 from pipeline.cli.options import settings_options
 from pipeline.cli.telling import tell
-from pipeline.engine_check import check_docker, check_engine
 from pipeline.runners.logs import logged_to
 from pipeline.settings import Settings
-from pipeline.settings_sources import Loaded
+from pipeline.settings.sources import Loaded
 from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, SettingsError
 from schema.interruption import set_advice
 
@@ -37,8 +37,8 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
 
     from pipeline.cli.data import resolve_source
     from pipeline.runners.display import LiveDisplay, PlainDisplay
+    from pipeline.runners.preflight import check_source
     from pipeline.runners.run_id import new_run_id
-    from pipeline.source_check import check_source
 
     settings = loaded.settings
     if no_cache:
@@ -67,12 +67,12 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
             console.print(f"run {run_id}, data: {source.describe()}", markup=False, highlight=False, soft_wrap=True)
             with LiveDisplay(console) if on_terminal else PlainDisplay(console) as display:
                 # TensorFlow Extended takes some ten seconds to import: what needs no run does not pay for it.
+                from pipeline.beam.job_servers import job_servers_stop_with_it
                 from pipeline.cli.summary import print_summary
                 from pipeline.dag import create_pipeline
-                from pipeline.job_servers import job_servers_stop_with_it
-                from pipeline.metadata_store import connection_config
+                from pipeline.metadata.connection import connection_config
+                from pipeline.metadata.runs import summarize
                 from pipeline.runners import local
-                from pipeline.runs import summarize
 
                 waiting = skipped = None
                 try:
@@ -103,7 +103,7 @@ def _check_files(settings: Settings) -> None:
     Raises:
         SettingsError: one cannot be read.
     """
-    from schema.audit.signature import read_signing_key
+    from serving.audit.signature import read_signing_key
 
     if settings.promotion.signing_key_file:
         read_signing_key(Path(settings.promotion.signing_key_file))

@@ -7,7 +7,7 @@ import click
 from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.outputs import check_file, writing
 from pipeline.cli.quiet import quiet
-from pipeline.settings_sources import Loaded
+from pipeline.settings.sources import Loaded
 
 
 @click.group(epilog="Example:  agnews schema infer")
@@ -24,12 +24,12 @@ def infer(loaded: Loaded, output: Path | None) -> None:
     Lines with - stand in schema/schema.pbtxt alone, lines with + in what the data says alone. Comparators, class
     names and bounds are decisions that no data can tell, so they are always among the former.
     """
-    from pipeline.metadata_store import connection_config
+    from pipeline.metadata.connection import connection_config
 
     if output:
         check_file("--output", output)
     with quiet():
-        from pipeline.schema_difference import infer_from_latest_statistics
+        from pipeline.metadata.schema_difference import infer_from_latest_statistics
 
     inferred, span, difference = infer_from_latest_statistics(connection_config(loaded.settings))
     click.echo(f"statistics of span {span}, split train:")

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from components.evaluator_report import OVERALL, EvaluationReport
+from components.evaluator.report import OVERALL, EvaluationReport
 from components.example_gen.spans import is_dated, span_name
-from pipeline.runs import RunSummary
+from pipeline.metadata.runs import RunSummary
 from pipeline.settings import EvaluatorSettings, Settings
 from schema.features import CLASS_NAMES, LABEL, LENGTH_BUCKET, LENGTH_BUCKETS, SPLITS
 

@@ -13,10 +13,10 @@ import click
 from pipeline.cli.options import settings_options
 from pipeline.cli.printable import printable
 from pipeline.cli.promotion import open_deployment, running_server_options
-from pipeline.settings_sources import Loaded
+from pipeline.settings.sources import Loaded
 
 if TYPE_CHECKING:
-    from pipeline.version_overview import VersionOverview
+    from pipeline.metadata.versions import VersionOverview
     from serving.client import Tls
 
 _PLAIN_WIDTH = 180
@@ -33,7 +33,7 @@ def versions(loaded: Loaded, address: str | None, tls: "Tls | None", as_json: bo
     What is served is read from models.config and, with --server, asked of a running server. Accuracy is of the test
     split of the run that pushed the version.
     """
-    from pipeline.version_overview import overview
+    from pipeline.metadata.versions import overview
 
     deployment, store = open_deployment(loaded, address, tls)
     rows = overview(deployment, store)

@@ -11,8 +11,8 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.model_card.exported_model import ExportedModel
 from components.model_card.rows import Texts, read_test_rows
-from components.statistics_pool import pooled
-from pipeline.model_origin import origin_of
+from components.validation_gate.statistics_pool import pooled
+from pipeline.metadata.lineage import origin_of
 from pipeline.monitoring.observations import confidence
 from pipeline.monitoring.report import CONFIDENCE, UNKNOWN_SHARE
 from schema.errors import DataError

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from pipeline.approved_cards import decided_card
-from pipeline.audit import audit_log
+from pipeline.governance.approved_cards import decided_card
+from pipeline.governance.audit_check import audit_log
 from pipeline.review.registry import Model, Registry
 from pipeline.settings import Settings
-from schema.audit import APPROVE, AuditLog, Entry, Line, differences, manifest, problems, receipt_hash
 from schema.errors import AgNewsError
-from serving.integrity import differences_from_push, named_versions
+from serving.audit import APPROVE, AuditLog, Entry, Line, differences, manifest, problems, receipt_hash
+from serving.verify import differences_from_push, named_versions
 
 _Stamp = tuple[str, int, int, int]
 

@@ -16,7 +16,7 @@ from tfx.dsl.io import fileio
 
 from components.model_card.predictions import Predictions, read_predictions
 from components.model_card.render import EVIDENCE, HTML
-from pipeline.evaluation_metrics import records
+from pipeline.metadata.evaluation_metrics import records
 from schema.features import DESCRIPTION, ID, TEST, TITLE
 
 _MISSING = (OSError, tf.errors.OpError)

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.templating import Jinja2Templates
 
-from pipeline.approvals import rules_of
-from pipeline.metadata_store import connection_config
+from pipeline.governance.approvals import rules_of
+from pipeline.metadata.connection import connection_config
 from pipeline.monitoring.report import readable_moment
 from pipeline.review.registry import Registry
 from pipeline.review.security import Tokens

@@ -17,11 +17,11 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
-from pipeline.metadata_store import open_store
+from pipeline.metadata.connection import open_store
 from pipeline.runners import run_id as run_ids
+from pipeline.runners.component import launch
 from pipeline.runners.events import ComponentEvent, ProgressEvent, State, Watcher
 from pipeline.runners.fault import what_failed
-from pipeline.runners.launching import launch
 from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, RunError
 from schema.files import file_lock
 from schema.interruption import Interrupted, raise_if_interrupted

@@ -15,8 +15,8 @@ from typing import Protocol
 import filelock
 from ml_metadata.metadata_store import MetadataStore
 
-from schema.audit import AUDIT_FILE, AuditLog, Entry
 from schema.files import file_lock
+from serving.audit import AUDIT_FILE, AuditLog, Entry
 from serving.promotion import config
 from serving.promotion.config import CONFIG_FILE, Served
 from serving.promotion.errors import PromotionError

@@ -4,7 +4,7 @@ import pytest
 from tfx.types import standard_artifacts
 
 from components.earlier_runs import ABSENT, KeepStatistics, KeptStatistics, PushedBaseline
-from components.validation_gate import ValidationBlessing
+from components.validation_gate.component import ValidationBlessing
 
 
 def do(component, inputs, outputs, **parameters):

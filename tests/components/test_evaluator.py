@@ -6,8 +6,8 @@ import tensorflow_model_analysis as tfma
 from apache_beam.options.pipeline_options import PipelineOptions
 from tensorflow_model_analysis.utils import config_util
 
-from components.evaluator import eval_config
-from components.evaluator_report import OVERALL, read_report
+from components.evaluator.config import eval_config
+from components.evaluator.report import OVERALL, read_report
 from schema.features import CLASS_NAMES
 from tests import direct_runner
 

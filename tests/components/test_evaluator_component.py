@@ -6,8 +6,8 @@ from tensorflow_model_analysis.proto import config_pb2
 from tfx.types import Channel
 from tfx.types.standard_artifacts import Examples, Model
 
-from components.evaluator import eval_config
-from components.evaluator_component import AgNewsEvaluator
+from components.evaluator.component import AgNewsEvaluator
+from components.evaluator.config import eval_config
 
 CONFIG = eval_config(min_accuracy=0.9, min_label_recall=0.8, max_accuracy_drop=0.01, max_label_recall_drop=0.02)
 

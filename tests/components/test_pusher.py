@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing, PushedModel
 
-from components import pusher
 from components.approval import Approval, Rules
 from components.exports import files_of
-from schema.audit import AuditLog
-from schema.audit.signature import read_public_key, signature_flaw
+from components.pusher import component as pusher
 from schema.errors import ApprovalPending, AuditError, RunError, SettingsError
 from schema.interruption import Interrupted
+from serving.audit import AuditLog
+from serving.audit.signature import read_public_key, signature_flaw
 
 
 @pytest.fixture

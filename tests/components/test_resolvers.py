@@ -6,7 +6,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.types import Artifact, standard_artifacts
 
 from components.resolvers import LatestBlessedModelBefore, LatestOtherBlessedModel, LatestSpans, PreviousStatistics
-from components.validation_gate import ValidationBlessing
+from components.validation_gate.component import ValidationBlessing
 
 
 def model(number):

@@ -9,7 +9,7 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.pipeline import Pipeline
 from tfx.types import standard_artifacts
 
-from components.schema_gen import CuratedSchemaGen, Executor
+from components.schema_gen.component import CuratedSchemaGen, Executor
 from schema.errors import SettingsError
 from schema.features import SCHEMA_PATH
 

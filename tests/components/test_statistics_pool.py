@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import tensorflow_data_validation as tfdv
 
-from components.statistics_pool import pooled
+from components.validation_gate.statistics_pool import pooled
 from schema.features import load_schema
 
 

@@ -5,7 +5,15 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.transform import OOV_ID, RESERVED_IDS, TITLE_TOKENS, TOKEN_IDS, VOCABULARY, clean, standardize
+from components.transform.preprocessing import (
+    OOV_ID,
+    RESERVED_IDS,
+    TITLE_TOKENS,
+    TOKEN_IDS,
+    VOCABULARY,
+    clean,
+    standardize,
+)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import tensorflow_data_validation as tfdv
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
-from components.validation_gate import REPORT_FILE, ValidationBlessing, ValidationGate, read_drift
+from components.validation_gate.component import REPORT_FILE, ValidationBlessing, ValidationGate, read_drift
 from schema.errors import DriftError, ValidationError
 from schema.features import SPLITS, load_schema
 

@@ -61,7 +61,7 @@ class Story:
         self.directory = workplace.directory
         home = self.directory / "home"
         (home / "dags").mkdir(parents=True)
-        (home / "dags/agnews.py").symlink_to(ROOT / "pipeline/runners/airflow_dag.py")
+        (home / "dags/agnews.py").symlink_to(ROOT / "pipeline/runners/airflow/dag_file.py")
         (self.directory / "agnews.yaml").write_text(SETTINGS.format(directory=self.directory))
         self.environment = workplace.environment | {
             "AIRFLOW_HOME": str(home),

@@ -27,7 +27,7 @@ import importlib, pkgutil
 for name in ("pipeline", "components", "schema", "serving"):
     package = importlib.import_module(name)
     for module in pkgutil.walk_packages(package.__path__, f"{name}."):
-        if not module.name.startswith("pipeline.runners.airflow") and not module.name.endswith("__main__"):
+        if not module.name.startswith("pipeline.runners.airflow.dag") and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
 """
 

@@ -73,7 +73,7 @@ class Outcome:
 
     @property
     def evaluation(self):
-        from components.evaluator_report import read_report
+        from components.evaluator.report import read_report
 
         return read_report(str(self.only("Evaluator/evaluation/*")))
 

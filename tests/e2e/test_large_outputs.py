@@ -12,8 +12,8 @@ MEGABYTES = 2000
 PIPELINE = f"""
 import os
 import apache_beam as beam
-from pipeline.beam_options import beam_arguments
-from pipeline.job_servers import job_servers_stop_with_it
+from pipeline.beam.options import beam_arguments
+from pipeline.beam.job_servers import job_servers_stop_with_it
 from pipeline.settings import BeamSettings
 
 def rows(_):

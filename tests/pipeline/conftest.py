@@ -22,7 +22,7 @@ def transform_output(tmp_path_factory):
     import tensorflow_transform.beam as tft_beam
     from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
-    from components.transform import preprocessing_fn
+    from components.transform.preprocessing import preprocessing_fn
     from tests import direct_runner
 
     directory = tmp_path_factory.mktemp("transform")

@@ -10,7 +10,7 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.code_version import code_version
-from pipeline.metadata_store import connection_config, existing_store
+from pipeline.metadata.connection import connection_config, existing_store
 from pipeline.settings import Settings
 
 INPUT, OUTPUT = mlmd.Event.INPUT, mlmd.Event.OUTPUT

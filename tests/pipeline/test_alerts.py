@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.alerts import Event, Kind, notify
 from pipeline.settings import Settings
-from pipeline.settings_sources import load
+from pipeline.settings.sources import load
 from schema.errors import ApprovalPending, DataError, DriftError
 
 EVENT = Event(Kind.DRIFT, "local-1", "split train, feature label: drifted\nNext: look at it", "/runs/logs/local-1.log")

@@ -5,8 +5,8 @@ from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.portability import flink_runner, spark_runner
 from apache_beam.runners.worker import data_plane
 
-from pipeline import job_servers
-from pipeline.beam_data_plane import send_without_limit
+from pipeline.beam import job_servers
+from pipeline.beam.data_plane import send_without_limit
 
 LIMITS = ("_DEFAULT_SEND_QUEUE_MAX_ELEMENTS", "_DEFAULT_SEND_QUEUE_MAX_BYTES")
 

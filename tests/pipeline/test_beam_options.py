@@ -10,7 +10,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from pydantic import ValidationError
 from tfx.utils.dependency_utils import make_beam_dependency_flags
 
-from pipeline.beam_options import beam_arguments
+from pipeline.beam.options import beam_arguments
 from pipeline.settings import BeamSettings
 from schema.errors import SettingsError
 from tests import direct_runner

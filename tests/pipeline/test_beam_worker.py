@@ -6,7 +6,7 @@ from apache_beam.portability.api import beam_provision_api_pb2, beam_provision_a
 from apache_beam.runners.worker import data_plane, sdk_worker_main
 from google.protobuf import text_format
 
-from pipeline import beam_worker
+from pipeline.beam import worker as beam_worker
 
 
 class Engine(beam_provision_api_pb2_grpc.ProvisionServiceServicer):

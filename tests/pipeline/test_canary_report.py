@@ -1,7 +1,7 @@
 import pytest
 
-from pipeline.canary_report import evaluate
-from serving.canary_comparison import Answers, Pair
+from pipeline.monitoring.canary_report import evaluate
+from serving.client.canary_comparison import Answers, Pair
 from serving.items import Classification, NewsItem
 
 

@@ -1,8 +1,8 @@
 from matplotlib.image import imread
 from rich.console import Console
 
+from pipeline.cli.data_description import describe_files
 from pipeline.cli.data_plots import print_description, write_png
-from pipeline.describe import describe_files
 
 
 def describe(tmp_path, text):

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from pipeline.engine_check import check_docker, check_engine
+from pipeline.beam.engine_check import check_docker, check_engine
 from pipeline.settings import BeamSettings, InfraValidatorSettings
 from schema.errors import RunError, SettingsError
 

@@ -1,4 +1,4 @@
-from pipeline.evaluation_metrics import overall_metrics
+from pipeline.metadata.evaluation_metrics import overall_metrics
 
 
 def test_metrics_are_the_candidates_over_all_rows(evaluation):

@@ -1,7 +1,7 @@
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.flink_runner import FlinkJarJobServer
 
-from pipeline.job_servers import FlinkRunner, job_servers_stop_with_it
+from pipeline.beam.job_servers import FlinkRunner, job_servers_stop_with_it
 
 
 def options(jar):

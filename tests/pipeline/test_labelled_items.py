@@ -2,7 +2,7 @@ import gzip
 
 import pytest
 
-from pipeline.labelled_items import read_items_with_classes
+from pipeline.cli.labelled_items import read_items_with_classes
 from schema.errors import DataError
 from serving.items import NewsItem
 

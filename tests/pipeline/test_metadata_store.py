@@ -2,7 +2,7 @@ import pytest
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
-from pipeline.metadata_store import connection_config, open_store
+from pipeline.metadata.connection import connection_config, open_store
 from pipeline.settings import Settings
 from schema.errors import SettingsError, StoreError
 

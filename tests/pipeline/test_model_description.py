@@ -4,7 +4,7 @@ import shutil
 import pytest
 import tensorflow as tf
 
-from pipeline.model_description import describe_model
+from pipeline.metadata.model_description import describe_model
 from schema.errors import DataError
 from schema.features import CLASS_NAMES
 

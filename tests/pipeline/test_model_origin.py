@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.model_origin import find_model, origin_of
+from pipeline.metadata.lineage import find_model, origin_of
 from schema.errors import DataError
 
 

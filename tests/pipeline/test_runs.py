@@ -1,7 +1,7 @@
 import pytest
 
-from pipeline.metadata_store import connection_config
-from pipeline.runs import summarize
+from pipeline.metadata.connection import connection_config
+from pipeline.metadata.runs import summarize
 from pipeline.settings import Settings
 
 

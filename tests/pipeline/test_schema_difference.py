@@ -7,8 +7,8 @@ from ml_metadata.proto import metadata_store_pb2
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.utils import io_utils
 
-from pipeline.metadata_store import connection_config
-from pipeline.schema_difference import infer_from_latest_statistics
+from pipeline.metadata.connection import connection_config
+from pipeline.metadata.schema_difference import infer_from_latest_statistics
 from pipeline.settings import Settings
 from schema.errors import RunError
 from schema.features import load_schema

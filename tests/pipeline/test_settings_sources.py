@@ -3,7 +3,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.settings_sources import KEYS, Loaded, _holds_text, load, profile_names
+from pipeline.settings.sources import KEYS, Loaded, _holds_text, load, profile_names
 from schema.errors import SettingsError
 
 

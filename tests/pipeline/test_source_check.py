@@ -3,9 +3,9 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.example_gen.sources import DataSource
-from pipeline.metadata_store import connection_config
+from pipeline.metadata.connection import connection_config
+from pipeline.runners.preflight import check_source, check_texts
 from pipeline.settings import Settings
-from pipeline.source_check import check_source, check_texts
 from schema.errors import DataError, SettingsError
 
 SYNTHETIC = DataSource("data/synthetic", "train.csv", "test.csv", "synthetic", "no route to the host")

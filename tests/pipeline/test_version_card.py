@@ -4,8 +4,8 @@ import pytest
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from pipeline.metadata.version_card import PAGE, card_page
 from pipeline.settings import Settings
-from pipeline.version_card import PAGE, card_page
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from pipeline.settings_sources import KEYS
+from pipeline.settings.sources import KEYS
 from schema.errors import AgNewsError, SettingsError, StoreError
 from scripts import write_reference
 from serving.client.errors import DeadlineError

@@ -1,7 +1,7 @@
 import pytest
 
-from serving.canary_comparison import ask_both
 from serving.client import ModelNotFoundError, RefusedError
+from serving.client.canary_comparison import ask_both
 from serving.items import Classification, NewsItem
 
 ITEMS = [(NewsItem(f"item {number}"), "World") for number in range(40)]

@@ -2,10 +2,10 @@ import shutil
 
 import pytest
 
-from schema.audit import AuditLog, Entry, manifest
 from schema.errors import AuditError
-from serving.integrity import check, named_versions
+from serving.audit import AuditLog, Entry, manifest
 from serving.promotion.versions import pushed_versions
+from serving.verify import check, named_versions
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def forbidden(function, path):
 def test_a_version_that_may_not_be_read_is_a_finding_and_the_others_are_checked(serving, monkeypatch):
     (serving / "agnews/1/saved_model.pb").write_bytes(b"Graph")
     version = serving / "agnews/2"
-    monkeypatch.setattr("serving.integrity.manifest", forbidden(manifest, version))
+    monkeypatch.setattr("serving.verify.manifest", forbidden(manifest, version))
     assert findings(serving) == {
         ("agnews", 1): ("differs: saved_model.pb",),
         ("agnews", 2): (f"cannot be read: {version}: Permission denied",),
@@ -119,6 +119,6 @@ def test_a_version_that_may_not_be_read_is_a_finding_and_the_others_are_checked(
 
 def test_a_directory_of_versions_that_may_not_be_listed_is_named(serving, monkeypatch):
     directory = serving / "agnews"
-    monkeypatch.setattr("serving.integrity.named_versions", forbidden(named_versions, directory))
+    monkeypatch.setattr("serving.verify.named_versions", forbidden(named_versions, directory))
     with pytest.raises(AuditError, match=f"{directory}: Permission denied; who verifies must be able to read it"):
         findings(serving)

@@ -9,13 +9,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from components.approval import Status
-from pipeline.audit import audit_log
-from pipeline.metadata_store import connection_config, open_store
+from pipeline.governance.audit_check import audit_log
+from pipeline.governance.stored_approvals import StoredApprovals
+from pipeline.metadata.connection import connection_config, open_store
 from pipeline.review.listing import listing
 from pipeline.review.pages.models import model_of, render_model
 from pipeline.review.registry import ACCURACY
 from pipeline.review.site import Site, render, site_of
-from pipeline.stored_approvals import StoredApprovals
 from schema.errors import AgNewsError
 
 _MOST_BYTES = 20_000

@@ -16,8 +16,8 @@ import httpx
 from pipeline.runners.kubeflow.compiler import Compiled, require_kfp
 from pipeline.runners.kubeflow.tasks import AUTHOR
 from pipeline.settings import KubeflowSettings
-from schema.audit import identity
 from schema.errors import AgNewsError, SettingsError
+from serving.audit import identity
 
 _CRON_FIELDS = 6
 _ANSWERS_WITHIN = 10.0  # seconds

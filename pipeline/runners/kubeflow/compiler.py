@@ -144,8 +144,8 @@ def _specification(settings: Settings) -> Document:
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as kubeflow
     from tfx.orchestration.kubeflow.v2.pipeline_builder import DEFAULT_IMAGE_PATH_KEY
 
-    from pipeline.audit import audit_log
     from pipeline.dag import create_pipeline
+    from pipeline.governance.audit_check import audit_log
     from pipeline.runners.kubeflow.history import DirectoryHistory
 
     destination = settings.pusher.destination

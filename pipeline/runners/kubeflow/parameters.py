@@ -21,7 +21,7 @@ from pipeline.runners.kubeflow.tasks import (
     TRAINER,
 )
 from pipeline.settings import Settings
-from schema.audit import AUDIT_FILE
+from serving.audit import AUDIT_FILE
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from schema.files import deny_others_writing
 MIRRORS = {"minio://": "/minio/", "s3://": "/s3/"}
 # Kubeflow knows our artifact types by title, TFX needs the class.
 ARTIFACT_TYPES = {
-    "agnews.ValidationBlessing": "components.validation_gate.ValidationBlessing",
+    "agnews.ValidationBlessing": "components.validation_gate.component.ValidationBlessing",
     "agnews.ModelCard": "components.model_card.component.ModelCard",
     "agnews.Approval": "components.approval.artifacts.Approval",
 }

@@ -11,8 +11,8 @@ from components.approval import Approval, Rules
 from components.approval.entries import requests_in
 from components.approval.logged import LoggedApprovalGate
 from components.model_card.component import ModelCard
-from schema.audit import AuditLog, Entry
 from schema.errors import ApprovalPending, AuditError
+from serving.audit import AuditLog, Entry
 
 RULES = Rules(approvers=1, author_may_approve=False, expires_hours=24)
 

@@ -6,7 +6,7 @@ import pytest
 
 from components.example_gen.download import Offline
 from components.example_gen.sources import resolve
-from pipeline.settings_sources import load
+from pipeline.settings.sources import load
 from schema.errors import DataError
 
 

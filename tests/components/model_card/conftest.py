@@ -103,7 +103,7 @@ def run(export, transform_output, facts, tmp_path_factory):
     from tensorflow_model_analysis.utils import config_util
     from tfx.types import artifact_utils, standard_artifacts
 
-    from components.evaluator import eval_config
+    from components.evaluator.config import eval_config
     from components.trainer.report import write_facts
     from schema.features import load_schema
     from tests import direct_runner

@@ -2,8 +2,8 @@ from types import SimpleNamespace
 
 from tfx.types import standard_artifacts
 
-from components.evaluator import eval_config
-from components.evaluator_report import EvaluationReport, ThresholdFailure
+from components.evaluator.config import eval_config
+from components.evaluator.report import EvaluationReport, ThresholdFailure
 from components.model_card import quality
 
 

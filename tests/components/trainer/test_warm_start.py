@@ -7,7 +7,7 @@ from components.trainer.export import export_saved_model
 from components.trainer.report import FACTS_FILE, write_facts
 from components.trainer.training import build, train
 from components.trainer.warm_start import BaseModel, Overlap, read_base_model
-from components.transform import RESERVED_IDS
+from components.transform.preprocessing import RESERVED_IDS
 from schema.errors import RunError
 
 

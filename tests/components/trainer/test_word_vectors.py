@@ -6,7 +6,7 @@ import pytest
 
 from components.trainer import word_vectors
 from components.trainer.input_pipeline import TokenizedRows
-from components.transform import OOV_ID, PADDING_ID
+from components.transform.preprocessing import OOV_ID, PADDING_ID
 from schema.errors import SettingsError
 
 

@@ -14,10 +14,10 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.exports import files_of
 from pipeline.cli import cli
-from pipeline.metadata_store import connection_config
+from pipeline.metadata.connection import connection_config
 from pipeline.settings import Settings
-from schema.audit import AuditLog, Entry, fingerprint
 from schema.errors import ApprovalError, AuditError, RunError
+from serving.audit import AuditLog, Entry, fingerprint
 
 
 @pytest.fixture

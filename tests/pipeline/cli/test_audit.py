@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import cli
-from schema.audit import AuditLog, Entry, manifest
-from schema.audit.signature import read_signing_key, sign
 from schema.errors import AuditError, SettingsError
+from serving.audit import AuditLog, Entry, manifest
+from serving.audit.signature import read_signing_key, sign
 
 
 @pytest.fixture

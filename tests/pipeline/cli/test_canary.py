@@ -3,10 +3,10 @@ from io import StringIO
 from click.testing import CliRunner
 from rich.console import Console
 
-from pipeline.canary_report import evaluate
 from pipeline.cli import cli
 from pipeline.cli.canary import print_report
-from serving.canary_comparison import Answers, Pair
+from pipeline.monitoring.canary_report import evaluate
+from serving.client.canary_comparison import Answers, Pair
 from serving.items import Classification, NewsItem
 
 

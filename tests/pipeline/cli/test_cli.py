@@ -13,7 +13,7 @@ from ml_metadata.errors import AbortedError
 
 import pipeline
 from pipeline.cli import LOG_LEVEL, cli, main
-from pipeline.settings_sources import profile_names
+from pipeline.settings.sources import profile_names
 from schema.errors import AgNewsError, SettingsError
 
 ROOT = str(Path(pipeline.__file__).parents[1])

@@ -34,9 +34,9 @@ def test_a_number_out_of_its_range_is_an_error(wrong):
 def prepared(monkeypatch, tmp_path):
     """A comparison whose data and trainings cost nothing; the arguments of each step."""
     from pipeline.cli import data as cli_data
-    from pipeline.comparison import compare, data
-    from pipeline.comparison.entrants import Outcome
-    from pipeline.comparison.table import Line
+    from pipeline.experiments.compare import compare, data
+    from pipeline.experiments.compare.entrants import Outcome
+    from pipeline.experiments.compare.table import Line
 
     calls = {}
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from pipeline.cli import cli
 from pipeline.cli.model_description import print_description
-from pipeline.model_description import ModelDescription, Token
+from pipeline.metadata.model_description import ModelDescription, Token
 from schema.errors import DataError
 
 FACTS = {

@@ -9,7 +9,7 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.cli import cli
-from pipeline.metadata_store import connection_config
+from pipeline.metadata.connection import connection_config
 from pipeline.settings import Settings
 from schema.errors import DataError
 from serving.promotion import PromotionError

@@ -35,9 +35,9 @@ from pathlib import Path
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from components.infra_validator.validate import Limits, _serving
-from pipeline.beam_options import beam_arguments
+from pipeline.beam.options import beam_arguments
 from pipeline.cli import main
-from pipeline.job_servers import FlinkRunner
+from pipeline.beam.job_servers import FlinkRunner
 from pipeline.runners import local
 from pipeline.settings import BeamSettings
 
@@ -64,7 +64,7 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.orchestration.pipeline import Pipeline
 from tfx.types.standard_artifacts import Schema
 from pipeline import dag
-from pipeline.metadata_store import connection_config
+from pipeline.metadata.connection import connection_config
 
 @component
 def Work(fault: Parameter[str], made: OutputArtifact[Schema]) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from components.validation_gate import Drift
+from components.validation_gate.component import Drift
 from pipeline.cli.summary import print_summary
-from pipeline.runs import RunSummary
+from pipeline.metadata.runs import RunSummary
 from pipeline.settings import Settings
 
 DATED = {"path": "here", "train_pattern": "{YYYY}-{MM}-{DD}/train.csv", "test_pattern": "{YYYY}-{MM}-{DD}/test.csv"}

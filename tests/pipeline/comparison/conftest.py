@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from components.trainer.input_pipeline import TokenizedRows
-from pipeline.comparison.data import ComparisonData, Texts
-from pipeline.comparison.entrants import Outcome
+from pipeline.experiments.compare.data import ComparisonData, Texts
+from pipeline.experiments.compare.entrants import Outcome
 from schema.features import TEST, TRAIN, VAL
 
 CLASS_WORDS = ("vote", "goal", "market", "chip")

@@ -4,9 +4,9 @@ from unittest.mock import Mock
 
 import pytest
 
-from pipeline.comparison import entrants
-from pipeline.comparison.compare import compare
-from pipeline.comparison.peers import PEERS
+from pipeline.experiments.compare import entrants
+from pipeline.experiments.compare.compare import compare
+from pipeline.experiments.compare.peers import PEERS
 from pipeline.settings import TrainerSettings
 from schema.errors import SettingsError
 from schema.features import TEST, TRAIN, VAL

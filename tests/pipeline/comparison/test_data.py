@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 
 from components.example_gen.synthetic import write_synthetic
-from components.transform import OOV_ID, RESERVED_IDS
+from components.transform.preprocessing import OOV_ID, RESERVED_IDS
 from pipeline.cli.data import resolve_source
-from pipeline.comparison.data import prepare
+from pipeline.experiments.compare.data import prepare
 from pipeline.runners.display import PlainDisplay
 from pipeline.settings import Settings
 from schema.features import TEST, TRAIN, VAL

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from components.trainer.recipe import Recipe
-from pipeline.comparison import entrants
-from pipeline.comparison.entrants import Results, result_key
+from pipeline.experiments.compare import entrants
+from pipeline.experiments.compare.entrants import Results, result_key
 from schema.features import TEST, TRAIN, VAL
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.comparison.peers import PEERS
+from pipeline.experiments.compare.peers import PEERS
 
 CLASS_WORDS = ("ministers", "goal", "market", "software")
 

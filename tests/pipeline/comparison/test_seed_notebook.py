@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from pipeline.comparison import seed_notebook
+from pipeline.experiments.compare import seed_notebook
 
 
 @pytest.fixture(scope="module")

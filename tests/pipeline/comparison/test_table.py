@@ -4,7 +4,7 @@ import pytest
 from matplotlib.image import imread
 from rich.console import Console
 
-from pipeline.comparison.table import Line, cells, markdown, print_table, write_plot
+from pipeline.experiments.compare.table import Line, cells, markdown, print_table, write_plot
 
 
 @pytest.fixture

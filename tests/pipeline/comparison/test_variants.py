@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.comparison.variants import named_recipes
+from pipeline.experiments.compare.variants import named_recipes
 from pipeline.settings import TrainerSettings
 from schema.errors import SettingsError
 

@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from pipeline import reproduction
-from pipeline.reproduction.comparison import Weights, compare_facts, compare_weights
+from pipeline.experiments import reproduce as reproduction
+from pipeline.experiments.reproduce.comparison import Weights, compare_facts, compare_weights
 from schema.errors import ReproductionError
 from tests.pipeline.conftest import TEXTS
 from tests.pipeline.recorded_run import record
@@ -67,7 +67,7 @@ def test_other_code_is_refused_with_the_revision_to_check_out(recorded, tmp_path
     (card / "evidence.json").write_text(json.dumps({"environment": environment}))
     written = recorded.write.artifact("agnews.ModelCard", card)
     recorded.write.execution("ModelCardGen", {"model": recorded.trained}, {"model_card": written})
-    monkeypatch.setattr("pipeline.reproduction.recorded.code_version", lambda stage: "other")
+    monkeypatch.setattr("pipeline.experiments.reproduce.recorded.code_version", lambda stage: "other")
     with pytest.raises(ReproductionError, match=r"check out abc123, which had changes .*--any-code"):
         reproduce(recorded, tmp_path / "scratch")
     assert not (tmp_path / "scratch").exists()

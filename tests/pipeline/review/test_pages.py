@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.review_store import SimulatedStore
-from pipeline.audit import audit_log
-from pipeline.metadata_store import connection_config, open_store
+from pipeline.governance.audit_check import audit_log
+from pipeline.metadata.connection import connection_config, open_store
 from pipeline.review.security import Tokens
 from tests.pipeline.review.conftest import TOKEN, serving, settings_of, text, waiting_store
 

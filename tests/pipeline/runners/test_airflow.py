@@ -24,7 +24,7 @@ server.start()
 server.wait_for_termination()
 """
 DAG_FILE = """
-from pipeline.runners.airflow import build_dag
+from pipeline.runners.airflow.dag import build_dag
 from pipeline.settings import Settings
 dag = build_dag(Settings())
 """
@@ -33,7 +33,7 @@ PLAN = {"AgNewsExampleGen": [], "Trainer": ["AgNewsExampleGen"], "AgNewsPusher":
 
 @pytest.fixture
 def three_components(monkeypatch):
-    from pipeline.runners import airflow
+    from pipeline.runners.airflow import dag as airflow
 
     monkeypatch.setattr(airflow, "plan", lambda *_: PLAN)
 
@@ -41,7 +41,7 @@ def three_components(monkeypatch):
 @pytest.fixture
 def build(three_components, tmp_path):
     """Builds the DAG, on files without rows."""
-    from pipeline.runners.airflow import build_dag
+    from pipeline.runners.airflow.dag import build_dag
 
     for split in ("train", "test"):
         (tmp_path / f"{split}.csv").touch()
@@ -61,7 +61,7 @@ def run_task(dag, task_id):
 @pytest.fixture
 def failing(monkeypatch):
     """Lets each component raise an error."""
-    from pipeline.runners import airflow_tasks
+    from pipeline.runners.airflow import tasks as airflow_tasks
 
     def fail(error):
         def run_component(*_):
@@ -75,7 +75,7 @@ def failing(monkeypatch):
 def test_a_task_whose_component_hides_sigterm_is_terminated_and_not_failed(build, monkeypatch, interrupt):
     from airflow.exceptions import AirflowTaskTerminated
 
-    from pipeline.runners import airflow_tasks
+    from pipeline.runners.airflow import tasks as airflow_tasks
     from schema.interruption import interruptible
 
     dag = build()
@@ -148,8 +148,8 @@ def test_a_task_leaves_no_job_server_behind(build, launcher, monkeypatch, outcom
     from airflow.exceptions import AirflowFailException
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    from pipeline.job_servers import FlinkRunner
-    from pipeline.runners.airflow_tasks import NodeLauncher
+    from pipeline.beam.job_servers import FlinkRunner
+    from pipeline.runners.airflow.tasks import NodeLauncher
 
     jar = launcher.with_name("job-server.jar")
     options = PipelineOptions([f"--flink_job_server_jar={jar}", f"--job_server_java_launcher={launcher}"])
@@ -205,7 +205,7 @@ def late(three_components, tmp_path, monkeypatch):
     from airflow.models import DagBag, DagRun, SlaMiss, TaskInstance
     from airflow.utils.session import create_session
 
-    from pipeline.runners import airflow
+    from pipeline.runners.airflow import dag as airflow
 
     events = []
     monkeypatch.setattr(airflow, "notify", lambda _, event: events.append(event))

@@ -9,8 +9,8 @@ import pytest
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.metadata_store import connection_config
-from pipeline.runners import airflow_tasks
+from pipeline.metadata.connection import connection_config
+from pipeline.runners.airflow import tasks as airflow_tasks
 from pipeline.settings import Settings
 
 

@@ -15,16 +15,16 @@ from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing
 
 from components.approval import Rules, Status
 from components.model_card.component import ModelCard
-from components.pusher import AgNewsPusher
-from pipeline.audit import audit_log, recorded_lines
+from components.pusher.component import AgNewsPusher
+from pipeline.governance.audit_check import audit_log, recorded_lines
+from pipeline.governance.stored_approvals import StoredApprovals
 from pipeline.history import MetadataHistory
+from pipeline.metadata.runs import summarize
 from pipeline.runners import local
 from pipeline.runners.events import State
-from pipeline.runs import summarize
 from pipeline.settings import Settings
-from pipeline.stored_approvals import StoredApprovals
-from schema.audit import problems
 from schema.errors import ApprovalError, ApprovalPending
+from serving.audit import problems
 
 
 @component

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schema.audit import AuditLog, Entry, problems
+from serving.audit import AuditLog, Entry, problems
 
 
 @pytest.fixture(scope="module")

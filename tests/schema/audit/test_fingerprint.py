@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema.audit import differences, fingerprint, manifest
+from serving.audit import differences, fingerprint, manifest
 
 
 @pytest.fixture

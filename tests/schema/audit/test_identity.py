@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from schema.audit import IDENTITY, identity, person
+from serving.audit import IDENTITY, identity, person
 
 
 def test_a_service_names_itself(monkeypatch):

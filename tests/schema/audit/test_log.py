@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import schema
-from schema.audit import IDENTITY, AuditLog, Entry, problems, receipt_hash
 from schema.errors import AuditError
+from serving.audit import IDENTITY, AuditLog, Entry, problems, receipt_hash
 
 ROOT = str(Path(schema.__file__).parents[1])
 
@@ -76,7 +76,7 @@ def test_a_mode_that_an_administrator_gave_the_log_stays(log):
 
 
 _WRITER = """
-from schema.audit import AuditLog, Entry
+from serving.audit import AuditLog, Entry
 log = AuditLog(Path(sys.argv[1]))
 for number in range(int(sys.argv[3])):
     log.append(Entry("push", sys.argv[2], number))
@@ -95,7 +95,7 @@ def test_entries_of_processes_that_write_at_the_same_time_form_one_chain(log):
 # Writes half of the line and dies, as a process does that is killed there.
 _DIES = """
 import os, signal
-from schema.audit import AuditLog, Entry, log
+from serving.audit import AuditLog, Entry, log
 def half(descriptor, data):
     os.write(descriptor, data[: len(data) // 2])
     os.kill(os.getpid(), signal.SIGKILL)
@@ -131,7 +131,7 @@ def test_a_kill_while_the_piece_is_set_aside_loses_neither_it_nor_the_entry_of_i
     torn = log.torn()
     code = f"""
 import os, signal
-from schema.audit import AuditLog, Entry
+from serving.audit import AuditLog, Entry
 {death} = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
 AuditLog(Path(sys.argv[1])).append(Entry("push", "killed again"))
 """

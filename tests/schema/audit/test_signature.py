@@ -6,9 +6,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from schema.audit import Entry
-from schema.audit.signature import read_public_key, read_signing_key, sign, signature_flaw
 from schema.errors import SettingsError
+from serving.audit import Entry
+from serving.audit.signature import read_public_key, read_signing_key, sign, signature_flaw
 
 FILES = {"saved_model.pb": "1" * 64, "variables/v\udcff": "2" * 64}
 

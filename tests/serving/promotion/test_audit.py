@@ -11,8 +11,8 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 import serving
-from schema.audit import AuditLog, Entry, problems, receipt_hash
 from schema.errors import AuditError
+from serving.audit import AuditLog, Entry, problems, receipt_hash
 from serving.promotion import Deployment, PromotionError, promote, prune, roll_back
 
 
@@ -69,7 +69,7 @@ import os, signal, sys
 from pathlib import Path
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
-from schema.audit import AuditLog
+from serving.audit import AuditLog
 from serving.promotion import Deployment, Signature, promote
 config = mlmd.ConnectionConfig()
 config.sqlite.filename_uri = sys.argv[2]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.settings_sources import load
+from pipeline.settings.sources import load
 
 
 @pytest.fixture(scope="session")

@@ -21,8 +21,8 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 from components.example_gen.synthetic import write_synthetic
 from pipeline.cli import cli
 from pipeline.runners.kubeflow import pod
-from schema.audit import AuditLog
 from schema.errors import ApprovalError, ApprovalPending, ValidationError
+from serving.audit import AuditLog
 
 ROOT = os.path.abspath(f"{importlib.import_module('pipeline').__file__}/../..")
 SMALL = {

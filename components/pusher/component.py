@@ -1,0 +1,264 @@
+"""Promotes a blessed model to a directory that TensorFlow Serving watches: a version is there whole, or not at all."""
+
+import os
+import shutil
+import time
+import uuid
+from contextlib import ExitStack
+from pathlib import Path
+from typing import ClassVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tfx.components.pusher import executor
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.dsl.io import fileio
+from tfx.proto import pusher_pb2
+from tfx.types import Artifact, Channel, artifact_utils, standard_artifacts, standard_component_specs
+from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+from tfx.utils import io_utils, proto_utils
+
+from components.approval import Approval, Decision, Rules, require_approval
+from components.exports import SAVED_MODEL, files_of, same_export, version_numbers
+from schema.errors import RunError
+from schema.files import file_lock, flush_directory, make_directory, make_readable
+from schema.interruption import uninterruptible
+from serving.audit import AuditLog, Entry, differences, fingerprint, identity
+from serving.audit.signature import SIGNATURE, read_signing_key, sign
+
+# TensorFlow Serving publishes its content as the metric mlmd_map{model_name, version}: served version to lineage.
+MLMD_UUID = "assets.extra/mlmd_uuid"
+APPROVAL, APPROVAL_RULES, AUDIT_LOG, SIGNING_KEY = "approval", "approval_rules", "audit_log", "signing_key"
+_INCOMING = ".incoming-"
+_LOCK = ".push.lock"
+
+
+class Executor(executor.Executor):
+    """TFX's Pusher executor, with another way to the destination, the approval's check, and an entry in the log."""
+
+    def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict) -> None:
+        """Pushes the model when it is blessed and, where that is asked for, approved; records where to.
+
+        Raises:
+            ApprovalPending: it needs an approval and has none that counts.
+            AuditError: the audit log cannot be written.
+            SettingsError: the signing key cannot be used.
+            RunError: the files are not those that were approved, or not those that arrived.
+            Interrupted: a signal told the process to end; no version appears after it.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        pushed_model = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
+        if not self.CheckBlessing(input_dict):
+            self._MarkNotPushed(pushed_model)
+            return
+        destination = proto_utils.json_to_proto(
+            exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], pusher_pb2.PushDestination()
+        ).filesystem.base_directory
+        model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
+        saved_model = self.GetModelPath(input_dict)
+        files = files_of(saved_model)
+        decisions: list[Decision] = []
+        if rules := exec_properties.get(APPROVAL_RULES):
+            [approval] = input_dict.get(APPROVAL) or [None]
+            decisions = require_approval(approval, Rules.from_json(rules), model, files)
+            if not decisions:
+                self._MarkNotPushed(pushed_model)
+                return
+        log = AuditLog(Path(exec_properties[AUDIT_LOG]))
+        log.require_writable()
+        # Read before anything changes: what cannot be signed is not pushed.
+        key = read_signing_key(Path(file)) if (file := exec_properties.get(SIGNING_KEY)) else None
+        push = _push_remote if "://" in destination else push_local
+        with ExitStack() as until_recorded:
+            version_directory = push(
+                saved_model, destination, mlmd_uuid=str(model.id), files=files, until_recorded=until_recorded
+            )
+            receipt = log.append(_entry(model, files, version_directory, decisions, key))
+        io_utils.copy_dir(saved_model, pushed_model.uri)
+        self._MarkPushed(pushed_model, version_directory, os.path.basename(version_directory))
+        pushed_model.set_string_custom_property("fingerprint", fingerprint(files))
+        pushed_model.set_string_custom_property("audit", receipt)
+
+
+def _entry(
+    model: Artifact,
+    files: dict[str, str],
+    version_directory: str,
+    decisions: list[Decision],
+    key: Ed25519PrivateKey | None,
+) -> Entry:
+    base, _, version = version_directory.rpartition("/")
+    name = os.path.basename(base)
+    arrived = _require_same(files, version_directory)
+    approvals = [f"approved by {decision.who}: {decision.why}" for decision in decisions if decision.approved]
+    signature = {SIGNATURE: sign(key, name, int(version), arrived)} if key else {}
+    return Entry(
+        "push",
+        model=name,
+        version=int(version),
+        fingerprint=fingerprint(files),
+        by=identity(),
+        why="; ".join(approvals) or "blessed; no approval was asked for",
+        details={"directory": version_directory, "model_id": model.id, "files": arrived, **signature},
+    )
+
+
+def _require_same(files: dict[str, str], directory: str) -> dict[str, str]:
+    """The manifest of a copy, whose one file of its own is the stamp."""
+    arrived = files_of(directory)
+    if different := differences(files, {name: digest for name, digest in arrived.items() if name != MLMD_UUID}):
+        raise RunError(
+            f"{directory} does not hold the files that are to be pushed ({', '.join(different)}): somebody changes "
+            "what lies there or where it comes from; remove it, see who did, and run again"
+        )
+    return arrived
+
+
+class _Spec(standard_component_specs.PusherSpec):
+    PARAMETERS: ClassVar[dict] = {
+        **standard_component_specs.PusherSpec.PARAMETERS,
+        APPROVAL_RULES: ExecutionParameter(type=str, optional=True),
+        AUDIT_LOG: ExecutionParameter(type=str),
+        SIGNING_KEY: ExecutionParameter(type=str, optional=True),
+    }
+    INPUTS: ClassVar[dict] = {
+        **standard_component_specs.PusherSpec.INPUTS,
+        APPROVAL: ChannelParameter(type=Approval, optional=True),
+    }
+
+
+class AgNewsPusher(base_component.BaseComponent):
+    """TFX's Pusher component with the executor above."""
+
+    SPEC_CLASS = _Spec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        *,
+        model: Channel,
+        model_blessing: Channel,
+        infra_blessing: Channel,
+        base_directory: str,
+        audit_log: str,
+        approval: Channel | None = None,
+        rules: Rules | None = None,
+        signing_key: str | None = None,
+    ):
+        """
+        Args:
+            model: the export.
+            model_blessing: Evaluator's verdict.
+            infra_blessing: InfraValidator's verdict.
+            base_directory: of the model's versions.
+            audit_log: local file of the audit log.
+            approval: the approval gate's verdict, where there is a gate.
+            rules: of the gate; with them nothing is pushed without an approval.
+            signing_key: file of the private key that signs what is pushed.
+        """
+        spec = _Spec(
+            model=model,
+            model_blessing=model_blessing,
+            infra_blessing=infra_blessing,
+            push_destination=pusher_pb2.PushDestination(filesystem={"base_directory": base_directory}),
+            pushed_model=Channel(type=standard_artifacts.PushedModel),
+            audit_log=audit_log,
+            approval=approval,
+            approval_rules=rules.to_json() if rules else None,
+            signing_key=signing_key,
+        )
+        super().__init__(spec=spec)
+
+
+def push_local(
+    saved_model: str,
+    destination: str,
+    *,
+    mlmd_uuid: str,
+    files: dict[str, str],
+    now: float | None = None,
+    until_recorded: ExitStack | None = None,
+) -> str:
+    """Copies an export to a new version directory, which appears in one step.
+
+    A server that polls the destination ignores names that are no number, so the copy grows under another name and
+    is renamed when all of it is on disk and every user can read it, whatever the umask: the server is another user.
+    One push at a time; what a killed push left behind is removed.
+
+    Args:
+        saved_model: directory of the export.
+        destination: base directory of the model's versions.
+        mlmd_uuid: metadata id of the model, written to assets.extra.
+        files: SHA-256 of each file that must arrive, for it is these that were approved.
+        now: seconds since the epoch, the version's number unless a version as high is there; None takes the clock.
+        until_recorded: a signal to end that comes after the version has appeared waits until this is closed.
+
+    Returns:
+        The version directory. If the newest one is this very export, pushed by a run that was killed before it
+        could record that, it is returned as it is.
+
+    Raises:
+        RunError: other files arrived; no version appears.
+        Interrupted: a signal told the process to end; no version appears after it.
+    """
+    base = Path(destination)
+    make_directory(base)
+    with file_lock(base / _LOCK):
+        for stale in base.glob(f"{_INCOMING}*"):
+            shutil.rmtree(stale)
+        versions = version_numbers(str(base))
+        if pushed := _pushed_already(saved_model, destination, versions):
+            return pushed
+        incoming = base / f"{_INCOMING}{uuid.uuid4().hex}"
+        shutil.copytree(saved_model, incoming)
+        _stamp(str(incoming), mlmd_uuid)
+        _require_same(files, str(incoming))
+        make_readable(incoming)
+        final = base / str(_next_version(versions, now))
+        with ExitStack() as appearing:
+            (until_recorded or appearing).enter_context(uninterruptible())
+            incoming.rename(final)
+            flush_directory(base)
+        return str(final)
+
+
+def _push_remote(
+    saved_model: str,
+    destination: str,
+    *,
+    mlmd_uuid: str,
+    files: dict[str, str],
+    until_recorded: ExitStack | None = None,
+) -> str:
+    """An object store renames nothing: the file that makes a directory a SavedModel goes last."""
+    fileio.makedirs(destination)
+    versions = version_numbers(destination)
+    if pushed := _pushed_already(saved_model, destination, versions):
+        return pushed
+    final = f"{destination}/{_next_version(versions, None)}"
+    io_utils.copy_dir(saved_model, final, deny_regex_patterns=[SAVED_MODEL.replace(".", r"\.")])
+    _stamp(final, mlmd_uuid)
+    _require_same({name: digest for name, digest in files.items() if name != SAVED_MODEL}, final)
+    with ExitStack() as appearing:
+        (until_recorded or appearing).enter_context(uninterruptible())
+        io_utils.copy_file(f"{saved_model}/{SAVED_MODEL}", f"{final}/{SAVED_MODEL}")
+    return final
+
+
+def _next_version(versions: list[int], now: float | None) -> int:
+    return max([int(time.time() if now is None else now), *(version + 1 for version in versions[-1:])])
+
+
+def _pushed_already(saved_model: str, destination: str, versions: list[int]) -> str | None:
+    """The newest version's directory when it holds this very export."""
+    if not versions:
+        return None
+    version_directory = os.path.join(destination, str(versions[-1]))
+    whole = fileio.exists(os.path.join(version_directory, SAVED_MODEL))
+    return version_directory if whole and same_export(saved_model, version_directory) else None
+
+
+def _stamp(directory: str, mlmd_uuid: str) -> None:
+    path = os.path.join(directory, MLMD_UUID)
+    fileio.makedirs(os.path.dirname(path))
+    with fileio.open(path, "w") as file:
+        file.write(mlmd_uuid)

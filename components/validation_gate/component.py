@@ -1,0 +1,186 @@
+"""Stops the run on anomalies, which ExampleValidator only records, and on drift against the spans before."""
+
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass
+
+import tensorflow_data_validation as tfdv
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact
+from tfx.dsl.component.experimental.decorators import component
+from tfx.dsl.io import fileio
+from tfx.types import Artifact, artifact_utils, standard_artifacts
+from tfx.utils import io_utils
+
+from components.validation_gate.statistics_pool import pooled
+from schema.errors import DriftError, ValidationError
+
+logger = logging.getLogger(__name__)
+
+REPORT_FILE = "anomalies.json"
+DRIFT_FILE = "drift.json"
+_Info = anomalies_pb2.AnomalyInfo
+_DRIFT = (
+    _Info.COMPARATOR_L_INFTY_HIGH,
+    _Info.COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH,
+    _Info.COMPARATOR_NORMALIZED_ABSOLUTE_DIFFERENCE_HIGH,
+)
+
+
+_Measurement = anomalies_pb2.DriftSkewInfo.Measurement
+_MEASURES = {
+    _Measurement.L_INFTY: "L-infinity distance",
+    _Measurement.JENSEN_SHANNON_DIVERGENCE: "Jensen-Shannon divergence",
+    _Measurement.NORMALIZED_ABSOLUTE_DIFFERENCE: "normalized absolute difference",
+}
+
+
+class ValidationBlessing(Artifact):
+    """The gate's output: the data may be trained on. Holds the anomalies that did not stop the run, and the drift.
+
+    The properties `examples_id` and `statistics_id` say which data.
+    """
+
+    TYPE_NAME = "agnews.ValidationBlessing"
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """One reason why the data of a split is not what the schema says."""
+
+    split: str
+    feature: str
+    severity: str
+    reason: str
+    drift: bool
+
+    def __str__(self) -> str:
+        return f"split {self.split}, feature {self.feature}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How far a feature's values in a split are from those before: `measure` and its value, and what is allowed."""
+
+    split: str
+    feature: str
+    measure: str
+    value: float
+    threshold: float
+
+
+@component
+def ValidationGate(
+    examples: InputArtifact[standard_artifacts.Examples],
+    statistics: InputArtifact[standard_artifacts.ExampleStatistics],
+    schema: InputArtifact[standard_artifacts.Schema],
+    anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
+    blessing: OutputArtifact[ValidationBlessing],
+    previous_statistics: InputArtifact[list[standard_artifacts.ExampleStatistics]] = None,
+) -> None:
+    """Lets the run go on when no anomaly has the severity ERROR and no feature drifted from what came before.
+
+    Args:
+        examples: the rows that are judged; the blessing names them, as TFX's ModelBlessing names its model.
+        statistics: theirs.
+        schema: the curated one.
+        anomalies: what ExampleValidator found.
+        blessing: says that the rows may be trained on.
+        previous_statistics: of the spans that the rows are compared with, all together.
+
+    Raises:
+        ValidationError: it names feature, split and reason of each; a DriftError where nothing but drift was found.
+    """
+    splits = _splits(statistics)
+    found = [anomaly for split in splits for anomaly in _recorded(anomalies, split)]
+    measured: list[Drift] = []
+    if previous_statistics:
+        curated = io_utils.SchemaReader().read(os.path.join(schema.uri, "schema.pbtxt"))
+        for split in splits:
+            # A split that a span lacks does not count there.
+            before = [_statistics(one, split) for one in previous_statistics if split in _splits(one)]
+            if before:
+                compared = tfdv.validate_statistics(
+                    _statistics(statistics, split), curated, previous_statistics=pooled(before)
+                )
+                found += [anomaly for anomaly in _anomalies(compared, split) if anomaly.drift]
+                measured += _measured(compared, split)
+    errors = [anomaly for anomaly in found if anomaly.severity == "ERROR"]
+    for anomaly in found:
+        logger.warning("anomaly", extra={"fields": asdict(anomaly)})
+    if errors:
+        raise (DriftError if all(anomaly.drift for anomaly in errors) else ValidationError)(_message(errors))
+    spans = sorted(one.span for one in previous_statistics or [])
+    _write(blessing, REPORT_FILE, [asdict(anomaly) for anomaly in found])
+    _write(blessing, DRIFT_FILE, {"spans": spans, "measured": [asdict(drift) for drift in measured]})
+    blessing.set_int_custom_property("examples_id", examples.id)
+    blessing.set_int_custom_property("statistics_id", statistics.id)
+    compared_with = " ".join(map(str, spans)) or "none"
+    logger.info("data accepted", extra={"fields": {"warnings": len(found), "compared_with_span": compared_with}})
+
+
+def read_drift(blessing_uri: str) -> tuple[list[int], list[Drift]]:
+    """The spans that accepted rows were compared with, and how far they are from these."""
+    with fileio.open(os.path.join(blessing_uri, DRIFT_FILE)) as file:
+        report = json.load(file)
+    return report["spans"], [Drift(**drift) for drift in report["measured"]]
+
+
+def _write(blessing: Artifact, name: str, content: object) -> None:
+    with fileio.open(os.path.join(blessing.uri, name), "w") as file:
+        json.dump(content, file, indent=2)
+
+
+def _splits(statistics: Artifact) -> list[str]:
+    return artifact_utils.decode_split_names(statistics.split_names)
+
+
+def _recorded(anomalies: Artifact, split: str) -> list[Anomaly]:
+    path = os.path.join(artifact_utils.get_split_uri([anomalies], split), "SchemaDiff.pb")
+    return _anomalies(anomalies_pb2.Anomalies.FromString(io_utils.read_bytes_file(path)), split)
+
+
+def _statistics(artifact: Artifact, split: str):
+    return tfdv.load_stats_binary(os.path.join(artifact_utils.get_split_uri([artifact], split), "FeatureStats.pb"))
+
+
+def _measured(compared: anomalies_pb2.Anomalies, split: str) -> list[Drift]:
+    return [
+        Drift(split, info.path.step[0], _MEASURES[measured.type], measured.value, measured.threshold)
+        for info in compared.drift_skew_info
+        for measured in info.drift_measurements
+    ]
+
+
+def _anomalies(found: anomalies_pb2.Anomalies, split: str) -> list[Anomaly]:
+    rows = [
+        Anomaly(split, feature, _Info.Severity.Name(info.severity), reason.description.strip(), reason.type in _DRIFT)
+        for feature, info in sorted(found.anomaly_info.items())
+        for reason in info.reason
+    ]
+    if found.HasField("dataset_anomaly_info"):
+        rows += [
+            Anomaly(
+                split, "(data set)", _Info.Severity.Name(found.dataset_anomaly_info.severity), reason.description, False
+            )
+            for reason in found.dataset_anomaly_info.reason
+        ]
+    if found.data_missing:
+        rows.append(Anomaly(split, "(data set)", "ERROR", "there are no rows", False))
+    return rows
+
+
+def _message(errors: list[Anomaly]) -> str:
+    remedies = []
+    if any(not anomaly.drift for anomaly in errors):
+        remedies.append(
+            "correct the data, or schema/schema.pbtxt where the data is right (`agnews schema infer` shows where)"
+        )
+    if any(anomaly.drift for anomaly in errors):
+        remedies.append("where the drift is wanted, raise the feature's drift_comparator in schema/schema.pbtxt")
+    lines = "\n".join(f"  {anomaly}" for anomaly in errors)
+    return (
+        "the data is not what the schema says; nothing was trained and the last pushed model stays in place:\n"
+        f"{lines}\nNext: {'; '.join(remedies)}"
+    )

@@ -1,0 +1,37 @@
+"""`agnews-beam-worker`: the Python of one node, as Beam's engines start it (--environment_type=PROCESS).
+
+Beam's own starter, a Go program, is part of its container images alone. This one does what is needed where the package
+is installed already: it asks the engine for its addresses and options and goes over to Beam's worker. The protocol is
+Beam's container contract (beam/model/fn-execution/…/beam_provision_api.proto).
+"""
+
+import argparse
+import os
+
+import grpc
+from apache_beam.portability.api import beam_provision_api_pb2, beam_provision_api_pb2_grpc
+from apache_beam.runners.worker import sdk_worker_main
+from google.protobuf import json_format, text_format
+
+from pipeline.beam.data_plane import send_without_limit
+
+
+def main() -> None:
+    """Works until the engine closes the connection."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--id", required=True)
+    parser.add_argument("--provision_endpoint", required=True)
+    arguments, _ = parser.parse_known_args()
+    with grpc.insecure_channel(arguments.provision_endpoint) as channel:
+        service = beam_provision_api_pb2_grpc.ProvisionServiceStub(channel)
+        request = beam_provision_api_pb2.GetProvisionInfoRequest()
+        info = service.GetProvisionInfo(request, metadata=[("worker_id", arguments.id)]).info
+    os.environ |= {
+        "WORKER_ID": arguments.id,
+        "PIPELINE_OPTIONS": json_format.MessageToJson(info.pipeline_options),
+        "CONTROL_API_SERVICE_DESCRIPTOR": text_format.MessageToString(info.control_endpoint),
+        "LOGGING_API_SERVICE_DESCRIPTOR": text_format.MessageToString(info.logging_endpoint),
+        "RUNNER_CAPABILITIES": " ".join(info.runner_capabilities),
+    }
+    send_without_limit()
+    sdk_worker_main.main([])

@@ -1,0 +1,101 @@
+"""Who is compared, in which order; what has been trained before is not trained again."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.experiments.compare import entrants
+from pipeline.experiments.compare.data import ComparisonData
+from pipeline.experiments.compare.entrants import Outcome, Results, result_key
+from pipeline.experiments.compare.peers import PEERS
+from pipeline.experiments.compare.table import Line
+from pipeline.experiments.compare.variants import named_recipes
+from pipeline.runners.events import Watcher
+from pipeline.runners.local import reports_to
+from pipeline.settings import TrainerSettings
+from schema.features import TRAIN
+from schema.interruption import interruptible
+
+
+def compare(
+    data: ComparisonData,
+    settings: TrainerSettings,
+    *,
+    networks: Sequence[str],
+    variants: Sequence[str],
+    seeds: int,
+    peers: bool,
+    seed_notebook: bool,
+    fraction: float,
+    results: Path,
+    report: Callable[[str], None],
+    watcher: Watcher,
+) -> list[Line]:
+    """Trains all entrants.
+
+    Args:
+        data: the rows.
+        settings: the trainer's, from which each network's recipe comes.
+        networks: names of architectures.
+        variants: "name:key=value;key=value" with other settings of the trainer.
+        seeds: trainings of each network, with consecutive seeds.
+        peers: whether the linear peers are trained.
+        seed_notebook: whether the notebook's own code is run.
+        fraction: share of the training rows that the networks learn from; peers and notebook learn from all.
+        results: directory of finished outcomes.
+        report: is told a line about each.
+        watcher: is told of the progress of each training.
+
+    Raises:
+        SettingsError: a variant has no name or that of another one, or holds no good setting.
+        Interrupted: a signal told the process to end, whatever the training made of it.
+    """
+    recipes = named_recipes(settings, networks, variants)
+    reduced = _reduced(data, fraction, settings.seed)
+    store = Results(results)
+
+    def outcome(
+        name: str, definition: object, rows: ComparisonData, seed: int, train: Callable[[], Outcome]
+    ) -> Outcome:
+        key = result_key(name, definition, rows, seed)
+        found = store.get(key)
+        if found is None:
+            report(f"training {name}, seed {seed}")
+            # An outcome is kept: one of a training that dropped an interrupt must not be.
+            with interruptible(), reports_to(watcher, name):
+                found = train()
+            store.put(key, found)
+        report(f"{name}: accuracy {found.accuracy:.4f}, training {found.seconds:.0f} s")
+        return found
+
+    lines = []
+    for name, recipe in recipes.items():
+        outcomes = []
+        for seed in range(recipe.seed, recipe.seed + seeds):
+            seeded = dataclasses.replace(recipe, seed=seed)
+            train = partial(entrants.network, name, seeded, reduced, results.parent / "checkpoints")
+            outcomes.append(outcome(name, vars(seeded), reduced, seed, train))
+        lines.append(Line(name, outcomes))
+    # These have no recipe: their code says what they are.
+    if peers:
+        code = inspect.getsource(entrants.peers)
+        lines += [Line(name, [outcome(name, code, data, 0, partial(entrants.peer, name, data))]) for name in PEERS]
+    if seed_notebook:
+        code = inspect.getsource(entrants.seed_notebook)
+        for architecture in networks:
+            name = f"notebook's {architecture}"
+            train = partial(entrants.seed_network, name, architecture, data, settings.seed)
+            lines.append(Line(name, [outcome(name, code, data, settings.seed, train)]))
+    return lines
+
+
+def _reduced(data: ComparisonData, fraction: float, seed: int) -> ComparisonData:
+    if fraction == 1.0:
+        return data
+    rows = data.tokens[TRAIN]
+    kept = np.sort(np.random.default_rng(seed).permutation(len(rows))[: round(fraction * len(rows))])
+    return dataclasses.replace(data, tokens=data.tokens | {TRAIN: rows.select(kept)})

@@ -1,0 +1,110 @@
+"""The rows that all entrants of a comparison are given: the pipeline's own, as its Transform stage left them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components.example_gen.sources import DataSource
+from components.trainer.input_pipeline import TokenizedRows, read_rows
+from components.transform.preprocessing import TITLE_TOKENS, TOKEN_IDS, VOCABULARY, clean
+from pipeline.dag import create_pipeline
+from pipeline.metadata.connection import connection_config, open_store
+from pipeline.metadata.runs import run_outputs
+from pipeline.runners import local
+from pipeline.runners.events import Watcher
+from pipeline.runners.run_id import new_run_id
+from pipeline.settings import Settings
+from schema.features import DESCRIPTION, LABEL, TEST, TITLE, TRAIN, VAL
+from schema.paths import list_files
+
+_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Rows as they are read by who makes tokens himself.
+
+    Attributes:
+        titles: the titles, without markup.
+        texts: title and description together, without markup.
+        labels: int64 [rows].
+    """
+
+    titles: list[str]
+    texts: list[str]
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class ComparisonData:
+    """Both forms of the same rows.
+
+    Attributes:
+        tokens: tokenized rows by split; those of test stand in the order of `texts[TEST]`.
+        texts: texts by split.
+        words: the vocabulary: words of the ids from 2 on.
+        transform_output: the transform graph.
+    """
+
+    tokens: dict[str, TokenizedRows]
+    texts: dict[str, Texts]
+    words: list[str]
+    transform_output: tft.TFTransformOutput
+
+
+def prepare(settings: Settings, source: DataSource, watcher: Watcher) -> ComparisonData:
+    """Runs the pipeline up to Transform, or takes that from the cache, and reads what it wrote."""
+    run_id = new_run_id()
+    pipeline = create_pipeline(settings, source, until="Transform")
+    local.run(pipeline, run_id, settings.pipeline.make_root(), watcher)
+    outputs = run_outputs(open_store(connection_config(settings)), run_id)
+    transform_output = tft.TFTransformOutput(outputs["Transform", "transform_graph"])
+    examples = outputs["AgNewsExampleGen", "examples"]
+    transformed = outputs["Transform", "transformed_examples"]
+    tokens = {split: read_rows([f"{transformed}/Split-{split}/*"]) for split in (TRAIN, VAL)}
+    texts = {split: _read_texts(f"{examples}/Split-{split}", transform_output) for split in (TRAIN, VAL)}
+    tokens[TEST], texts[TEST] = _read_test(f"{examples}/Split-{TEST}", transform_output)
+    words = [word.decode() for word in transform_output.vocabulary_by_name(VOCABULARY)]
+    return ComparisonData(tokens, texts, words, transform_output)
+
+
+def _raw_batches(directory: str, transform_output: tft.TFTransformOutput):
+    spec = transform_output.raw_feature_spec()
+    spec = {name: spec[name] for name in (TITLE, DESCRIPTION, LABEL)}
+    for examples in tf.data.TFRecordDataset(list_files(directory, "*"), compression_type="GZIP").batch(_BATCH):
+        yield {name: _dense(value) for name, value in tf.io.parse_example(examples, spec).items()}
+
+
+def _dense(value) -> tf.Tensor:
+    return tf.sparse.to_dense(value) if isinstance(value, tf.SparseTensor) else value
+
+
+def _read_texts(directory: str, transform_output: tft.TFTransformOutput) -> Texts:
+    return _texts(list(_raw_batches(directory, transform_output)))
+
+
+def _texts(batches: list[dict[str, tf.Tensor]]) -> Texts:
+    titles, descriptions = (
+        [text.decode("utf-8", "replace") for batch in batches for text in clean(batch[name]).numpy().ravel()]
+        for name in (TITLE, DESCRIPTION)
+    )
+    labels = np.concatenate([batch[LABEL].numpy().ravel() for batch in batches])
+    both = [f"{title} {description}" for title, description in zip(titles, descriptions, strict=True)]
+    return Texts(titles, both, labels)
+
+
+def _read_test(directory: str, transform_output: tft.TFTransformOutput) -> tuple[TokenizedRows, Texts]:
+    layer = transform_output.transform_features_layer()
+    batches = list(_raw_batches(directory, transform_output))
+    tokens: list[np.ndarray] = []
+    title_counts = []
+    for batch in batches:
+        transformed = layer({name: batch[name] for name in (TITLE, DESCRIPTION)})
+        ids = tf.RaggedTensor.from_sparse(transformed[TOKEN_IDS])
+        tokens += np.split(ids.flat_values.numpy().astype(np.int32), ids.row_limits().numpy()[:-1])
+        title_counts.append(transformed[TITLE_TOKENS].numpy())
+    texts = _texts(batches)
+    offsets = np.cumsum([0, *map(len, tokens)])
+    return TokenizedRows(np.concatenate(tokens), offsets, np.concatenate(title_counts), texts.labels), texts

@@ -1,0 +1,112 @@
+"""What a trained model is made of, read back from its SavedModel, and what it makes of an example."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from components.trainer.export import SERVE_EXAMPLES, TRANSFORM_FEATURES, text_example
+from components.trainer.report import FACTS_FILE
+from components.transform.preprocessing import OOV_ID, PADDING_ID, RESERVED_IDS, TOKEN_IDS, VOCABULARY
+from schema.errors import DataError
+from schema.paths import refuse_wildcards
+
+_RESERVED = {PADDING_ID: "[padding]", OOV_ID: "[unknown]"}
+_NAME_ONE = "name the directory of a version that `agnews run` pushed"
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token as the network is given it.
+
+    Attributes:
+        id: its number.
+        word: the vocabulary's word of this number, or what the number stands for in brackets.
+        known: whether the vocabulary has the word.
+    """
+
+    id: int
+    word: str
+    known: bool
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """An exported model and an example.
+
+    Attributes:
+        directory: where the SavedModel is.
+        facts: what the training left, by name: `architecture`, `layers`, `recipe`, `history`, `best_epoch`, …
+        title: the example's title.
+        description: the example's description.
+        tokens: the example's tokens, in order.
+        probabilities: of each class's name, the likeliest first.
+    """
+
+    directory: Path
+    facts: Mapping[str, Any]
+    title: str
+    description: str
+    tokens: Sequence[Token]
+    probabilities: Mapping[str, float]
+
+
+def describe_model(directory: Path, title: str, description: str) -> ModelDescription:
+    """Reads a SavedModel's facts and asks it about an example.
+
+    Args:
+        directory: of a SavedModel that this pipeline exported.
+        title: the example's title.
+        description: the example's description.
+
+    Raises:
+        DataError: the directory holds no SavedModel that can be loaded, or not one of this pipeline.
+        SettingsError: TensorFlow would take the directory for a pattern.
+    """
+    refuse_wildcards("the model", str(directory))
+    if not (directory / "saved_model.pb").exists():
+        raise DataError(f"{directory}: there is no SavedModel; {_NAME_ONE}")
+    facts = _facts(directory)
+    try:
+        loaded = tf.saved_model.load(str(directory))
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise DataError(f"{directory}: the SavedModel cannot be loaded ({error}); {_NAME_ONE}") from error
+    example = tf.constant([text_example(title, description).SerializeToString()])
+    token_ids = loaded.signatures[TRANSFORM_FEATURES](examples=example)[TOKEN_IDS].numpy()[0]
+    answer = loaded.signatures[SERVE_EXAMPLES](inputs=example)
+    classes = [name.decode() for name in answer["classes"].numpy()[0]]
+    scored = zip(classes, answer["scores"].numpy()[0].tolist(), strict=True)
+    return ModelDescription(
+        directory,
+        facts,
+        title,
+        description,
+        _tokens(token_ids.tolist(), _vocabulary(directory)),
+        dict(sorted(scored, key=lambda name_and_score: -name_and_score[1])),
+    )
+
+
+def _facts(directory: Path) -> dict[str, Any]:
+    try:
+        return json.loads((directory / FACTS_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{directory}: no export of this pipeline, it has no {FACTS_FILE}; {_NAME_ONE}") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{directory}: {FACTS_FILE} cannot be read ({error}); {_NAME_ONE}") from error
+
+
+def _vocabulary(directory: Path) -> list[str]:
+    # Not splitlines(): a word may hold what Unicode calls a line break.
+    return (directory / "assets" / VOCABULARY).read_bytes().decode("utf-8", "replace").split("\n")
+
+
+def _tokens(token_ids: Sequence[int], words: Sequence[str]) -> list[Token]:
+    return [
+        Token(number, _RESERVED[number], known=False)
+        if number in _RESERVED
+        else Token(number, words[number - RESERVED_IDS], known=True)
+        for number in token_ids
+    ]

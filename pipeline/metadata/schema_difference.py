@@ -1,0 +1,68 @@
+"""What the data says the schema is, beside what the curated one says."""
+
+import difflib
+import os
+
+import tensorflow_data_validation as tfdv
+from google.protobuf import text_format
+from ml_metadata.proto import metadata_store_pb2
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from pipeline.metadata.connection import open_store
+from schema.errors import RunError
+from schema.features import TRAIN, load_schema
+
+
+def infer_from_latest_statistics(connection: metadata_store_pb2.ConnectionConfig) -> tuple[str, int, list[str]]:
+    """Infers a schema from the training rows' statistics of the latest run.
+
+    Args:
+        connection: the metadata store.
+
+    Returns:
+        The inferred schema as text, the span it comes from, and the lines of the difference.
+
+    Raises:
+        RunError: there are no statistics yet.
+    """
+    store = open_store(connection)
+    live = [a for a in store.get_artifacts_by_type("ExampleStatistics") if a.state == metadata_store_pb2.Artifact.LIVE]
+    if not live:
+        raise RunError("there are no statistics yet: `agnews run` makes them")
+    latest = max(live, key=lambda artifact: artifact.id)
+    statistics = tfdv.load_stats_binary(os.path.join(latest.uri, f"Split-{TRAIN}", "FeatureStats.pb"))
+    inferred = tfdv.infer_schema(statistics)
+    before, after = (_lines_by_feature(schema) for schema in (load_schema(), inferred))
+    lines = [
+        f"{mark} {name}: {line}"
+        for name in sorted(before.keys() | after.keys())
+        for mark, line in _changed(before.get(name, []), after.get(name, []))
+    ]
+    return text_format.MessageToString(inferred), latest.properties["span"].int_value, lines
+
+
+def _lines_by_feature(schema: schema_pb2.Schema) -> dict[str, list[str]]:
+    """One line a field, domains that stand apart put in their features' place."""
+    domains = {domain.name: domain for domain in schema.string_domain}
+    lines = {}
+    for feature in schema.feature:
+        flat = schema_pb2.Feature()
+        flat.CopyFrom(feature)
+        if feature.domain in domains:
+            flat.string_domain.CopyFrom(domains[feature.domain])
+        # The order of a domain's values says nothing: the data gives them by frequency or by letter.
+        if flat.HasField("string_domain"):
+            flat.string_domain.value.sort()
+        fields = ((field.name, value) for field, value in flat.ListFields() if field.name != "name")
+        lines[feature.name] = sorted(f"{name}: {_one_line(value)}" for name, value in fields)
+    return lines
+
+
+def _one_line(value: object) -> str:
+    if hasattr(value, "DESCRIPTOR"):
+        return "{ " + text_format.MessageToString(value, as_one_line=True).strip() + " }"
+    return str(value)
+
+
+def _changed(before: list[str], after: list[str]) -> list[tuple[str, str]]:
+    return [(line[0], line[2:]) for line in difflib.ndiff(before, after) if line[0] in "-+"]

@@ -1,0 +1,100 @@
+"""What is known of each pushed version: files, labels, the run that pushed it, its metrics, and who changed what."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_metadata.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline.metadata.evaluation_metrics import overall_metrics
+from serving.promotion import Deployment, PushedVersion, Record
+
+# TFX's name of the context that a run's executions share.
+_RUN_CONTEXT = "pipeline_run"
+
+
+@dataclass(frozen=True)
+class VersionOverview:
+    """A version and what the metadata store, models.config and a server say of it.
+
+    Attributes:
+        version: what lies in the directory.
+        labels: its labels.
+        in_production: whether it is the version labelled stable or, without that label, the default; no version is
+            where there is no models.config.
+        loaded: whether models.config has it loaded.
+        is_default: whether it answers requests that name neither version nor label; without models.config, of a
+            server that was started on the model's directory.
+        state: what the server says, None without a server; "unknown" when the server does not know it.
+        pushed_by: the run that pushed it, None when this metadata store does not know.
+        source: where that run's rows came from.
+        metrics: of the test split, for instance "accuracy"; empty when they are not known.
+        records: promotions, roll-backs and prunings of it, oldest first.
+    """
+
+    version: PushedVersion
+    labels: tuple[str, ...]
+    in_production: bool
+    loaded: bool
+    is_default: bool
+    state: str | None
+    pushed_by: str | None
+    source: str | None
+    metrics: Mapping[str, float]
+    records: tuple[Record, ...]
+
+
+def overview(deployment: Deployment, store: MetadataStore) -> list[VersionOverview]:
+    """All pushed versions, lowest first.
+
+    Args:
+        deployment: the serving directory.
+        store: the metadata store.
+    """
+    served, records = deployment.served(), deployment.records.all()
+    configured = deployment.config_path.exists()
+    states = deployment.server.states(deployment.model_name) if deployment.server else None
+    rows = []
+    for number, version in deployment.versions().items():
+        run = _pushing_run(store, deployment, version)
+        source, metrics = _source_and_metrics(store, run) if run else (None, {})
+        rows.append(
+            VersionOverview(
+                version=version,
+                labels=tuple(label for label, labelled in served.labels.items() if labelled == number),
+                in_production=configured and number == served.live,
+                loaded=configured and number in served.versions,
+                is_default=number == served.default,
+                state=None if states is None else states[number].name if number in states else "unknown",
+                pushed_by=run.name if run else None,
+                source=source,
+                metrics=metrics,
+                records=tuple(record for record in records if number in (record.from_version, record.to_version)),
+            )
+        )
+    return rows
+
+
+def _pushing_run(store: MetadataStore, deployment: Deployment, version: PushedVersion) -> mlmd.Context | None:
+    pushed = dict(deployment.records.lineage(version)).get("pushed_model")
+    if pushed is None:
+        return None
+    events = store.get_events_by_artifact_ids([pushed.id])
+    # Runs that took the push from the cache have it as an output, too; they came later.
+    pusher = min(event.execution_id for event in events if event.type == mlmd.Event.OUTPUT)
+    contexts = store.get_contexts_by_execution(pusher)
+    return next((context for context in contexts if context.type == _RUN_CONTEXT), None)
+
+
+def _source_and_metrics(store: MetadataStore, run: mlmd.Context) -> tuple[str | None, Mapping[str, float]]:
+    executions = [execution.id for execution in store.get_executions_by_context(run.id)]
+    events = store.get_events_by_execution_ids(executions)
+    outputs = store.get_artifacts_by_id([event.artifact_id for event in events if event.type == mlmd.Event.OUTPUT])
+    # Transform writes Examples as well, which have no source.
+    examples = [
+        artifact for artifact in outputs if artifact.type == "Examples" and "source" in artifact.custom_properties
+    ]
+    evaluations = [artifact for artifact in outputs if artifact.type == "ModelEvaluation"]
+    source = examples[0].custom_properties["source"].string_value if examples else None
+    return source, overall_metrics(Path(evaluations[0].uri)) if evaluations else {}

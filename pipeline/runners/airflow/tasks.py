@@ -1,0 +1,217 @@
+"""What the tasks do when they run: the part of the Airflow runner that needs TensorFlow Extended."""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx.dsl.compiler.compiler import Compiler
+from tfx.dsl.compiler.constants import PIPELINE_RUN_ID_PARAMETER_NAME
+from tfx.dsl.io import fileio
+from tfx.orchestration.launcher.base_component_launcher import BaseComponentLauncher
+from tfx.orchestration.portable import runtime_parameter_utils
+
+from components.approval import Status
+from components.example_gen import download, sources
+from components.example_gen.sources import DataSource
+from components.example_gen.spans import is_dated, span_of_date
+from pipeline.beam.job_servers import job_servers_stop_with_it
+from pipeline.dag import create_pipeline
+from pipeline.governance.audit_check import audit_log
+from pipeline.governance.stored_approvals import StoredApprovals
+from pipeline.metadata.connection import connection_config, open_store
+from pipeline.metadata.runs import run_outputs, summarize
+from pipeline.runners.component import launch
+from pipeline.runners.preflight import check_source
+from pipeline.settings import Settings
+from schema.errors import RunError
+from schema.files import file_lock, replace_file
+
+logger = logging.getLogger(__name__)
+
+# As for the command line: half of the cores to an operation. TensorFlow reads it when it is first used.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
+
+_EXECUTION = metadata_store_pb2.Execution
+_IR = "ir"
+
+
+def compile_plan(settings: Settings) -> dict[str, list[str]]:
+    """The components in the order in which they run, each with those that it waits for.
+
+    The first one begins the run, so the others that wait for nothing wait for it.
+    """
+    # Which files there are makes no difference to the shape; whether their names hold spans may.
+    patterns = settings.data.train_pattern or "train", settings.data.test_pattern or "test"
+    compiled = Compiler().compile(create_pipeline(settings, DataSource(settings.data.path or "", *patterns, "path")))
+    nodes = [node.pipeline_node for node in compiled.nodes]
+    first = nodes[0].node_info.id
+    return {node.node_info.id: list(node.upstream_nodes) or [first] * (node.node_info.id != first) for node in nodes}
+
+
+def write_plan(file: str) -> None:
+    """Makes the plan for the settings that come as JSON on standard input, where `file` is not there yet."""
+    settings = Settings.model_validate_json(sys.stdin.read())
+    plan = Path(file)
+    with file_lock(plan.with_name(f"{plan.name}.lock")):
+        if not plan.exists():
+            replace_file(plan, json.dumps(compile_plan(settings)).encode())
+
+
+def for_day(settings: Settings, day: date) -> Settings:
+    """The settings with the span of a day, in days since 1970-01-01; as they are where the files know no spans."""
+    if not is_dated(settings.data.train_pattern or ""):
+        return settings
+    return settings.model_copy(update={"data": settings.data.model_copy(update={"span": span_of_date(day)})})
+
+
+def run_component(settings: Settings, component: str, run_id: str, instance) -> None:
+    """Runs one component, through TFX's AirflowDagRunner.
+
+    Args:
+        settings: of the run's day.
+        component: its id.
+        run_id: name of the run in the metadata store.
+        instance: Airflow's task instance.
+
+    Raises:
+        AgNewsError: a component refused its input, or there are no files for the span.
+        RunError: an input that the component needs does not exist.
+    """
+    from tfx.orchestration.airflow.airflow_dag_runner import AirflowDagRunner, AirflowPipelineConfig
+
+    source = _source(settings)
+    pipeline = create_pipeline(settings, source)
+    ir = Compiler().compile(pipeline)
+    if component == ir.nodes[0].pipeline_node.node_info.id:
+        check_source(source, settings)
+        if settings.data.span is not None:
+            source.check_span(settings.data.span)
+    runtime_parameter_utils.substitute_runtime_parameter(ir, {PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
+    pipeline.additional_pipeline_args[_IR] = ir
+    discard_killed(settings, component, instance.run_id)
+    config = AirflowPipelineConfig({"schedule": None}, supported_launcher_classes=[NodeLauncher])
+    task = AirflowDagRunner(config).run(pipeline).get_task(component)
+    # Airflow ends a task's process in a way in which Beam's own stop, at the process's end, does not run.
+    with _fields_in_messages(), job_servers_stop_with_it():
+        task.python_callable(ti=instance, **task.op_kwargs)
+
+
+class NodeLauncher(BaseComponentLauncher):
+    """Launches a component as the local runner does, from the compiled pipeline.
+
+    The launcher that AirflowDagRunner takes otherwise is older than compiled pipelines: it writes other contexts and
+    cache keys into the metadata store, so neither the run's summary nor the cache would know of its runs.
+    """
+
+    @classmethod
+    def can_launch(cls, component_executor_spec, component_config) -> bool:
+        """Whether it can: all that a local run can."""
+        return component_config is None
+
+    def launch(self) -> None:
+        """Runs the component.
+
+        Raises:
+            RunError: an input that it needs does not exist.
+        """
+        component, ir = self._component_info.component_id, self._additional_pipeline_args[_IR]
+        [node] = [node.pipeline_node for node in ir.nodes if node.pipeline_node.node_info.id == component]
+        published = launch(ir, node, self._metadata_connection.connection_config)
+        # The launcher publishes an unresolved input as a failed execution and returns.
+        if published.last_known_state == _EXECUTION.FAILED:
+            raise RunError(
+                "an input that it needs does not exist: clear the task that makes it, with what is downstream"
+            )
+        logger.info("ended", extra={"fields": {"state": _EXECUTION.State.Name(published.last_known_state)}})
+
+    def _run_executor(self, *_):
+        raise NotImplementedError("the compiled pipeline's own launcher runs it")
+
+
+def awaited_approval(settings: Settings, run_id: str) -> str | None:
+    """What a run waits for, and which command gives it; None when it may go on.
+
+    Args:
+        settings: where the metadata store and the audit log are, and the rules.
+        run_id: name of the run in the metadata store.
+    """
+    store = open_store(connection_config(settings))
+    [artifact] = store.get_artifacts_by_uri(run_outputs(store, run_id)["RequestApproval", "request"])
+    model_id = artifact.custom_properties["model_id"].int_value
+    for request in StoredApprovals(store, settings, audit_log(settings)).requests(datetime.now(UTC)):
+        if request.model_id == model_id and request.status in (Status.PENDING, Status.EXPIRED):
+            return f"{request.status}: agnews approve {model_id} --reason … (or agnews reject)"
+    return None
+
+
+def refusals(settings: Settings, run_id: str) -> list[str]:
+    """Why the model that a run judged was not blessed; empty where it was, or where an earlier run had judged it.
+
+    Args:
+        settings: where the metadata store is.
+        run_id: name of the run in the metadata store.
+    """
+    summary = summarize(connection_config(settings), run_id)
+    return list(summary.refusals) if summary.judged_in == run_id else []
+
+
+def _source(settings: Settings) -> DataSource:
+    data = settings.data
+    return sources.resolve(
+        data.path,
+        data.train_pattern,
+        data.test_pattern,
+        cache=Path(data.cache),
+        synthetic_rows=data.synthetic_rows,
+        synthetic_seed=data.synthetic_seed,
+        download=lambda directory: download.download(directory, lambda *_: None),
+    )
+
+
+def discard_killed(settings: Settings, component: str, dag_run_id: str) -> None:
+    """Marks what a killed try of this task left as running as cancelled, and removes its unpublished outputs.
+
+    Airflow runs one try at a time, so no such execution is alive. TFX then takes up the execution of a run once more.
+    """
+    store = open_store(connection_config(settings))
+    node = store.get_context_by_type_and_name("node", f"{settings.pipeline.name}.{component}")
+    for execution in store.get_executions_by_context(node.id) if node else []:
+        runs = [context.name for context in store.get_contexts_by_execution(execution.id)]
+        alive = execution.last_known_state in (_EXECUTION.NEW, _EXECUTION.RUNNING)
+        if not alive or not any(name.startswith(f"{dag_run_id}.") for name in runs):
+            continue
+        logger.warning("closing a killed execution %s", execution.id)
+        execution.last_known_state = _EXECUTION.CANCELED
+        store.put_executions([execution])
+        root = f"{settings.pipeline.root}/{settings.pipeline.name}/{component}"
+        for directory in fileio.glob(f"{root}/*/{execution.id}"):
+            fileio.rmtree(directory)
+
+
+@contextmanager
+def _fields_in_messages() -> Iterator[None]:
+    """Airflow's task log shows a record's message alone: its fields are put there."""
+
+    class WithFields(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            fields = getattr(record, "fields", {})
+            message = " ".join([record.getMessage(), *(f"{name}={value}" for name, value in fields.items())])
+            logging.getLogger().handle(logging.makeLogRecord(record.__dict__ | {"msg": message, "args": None}))
+
+    loggers = [logging.getLogger(name) for name in ("components", __name__)]
+    handler = WithFields(logging.INFO)
+    for source in loggers:
+        source.addHandler(handler)
+        source.propagate = False
+    try:
+        yield
+    finally:
+        for source in loggers:
+            source.removeHandler(handler)
+            source.propagate = True

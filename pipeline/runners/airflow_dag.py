@@ -1,6 +1,0 @@
-"""The DAG file: a link to it, or a copy with other arguments for `load`, goes into Airflow's dags_folder."""
-
-from pipeline.runners.airflow import build_dag
-from pipeline.settings_sources import load
-
-dag = build_dag(load().settings)

@@ -1,0 +1,27 @@
+"""Settings: their model, where their values come from, and the profiles."""
+
+from pipeline.settings.model import (
+    AlertSettings,
+    BeamSettings,
+    EvaluatorSettings,
+    InfraValidatorSettings,
+    KubeflowSettings,
+    MetadataSettings,
+    MonitoringSettings,
+    PusherSettings,
+    Settings,
+    TrainerSettings,
+)
+
+__all__ = [
+    "AlertSettings",
+    "BeamSettings",
+    "EvaluatorSettings",
+    "InfraValidatorSettings",
+    "KubeflowSettings",
+    "MetadataSettings",
+    "MonitoringSettings",
+    "PusherSettings",
+    "Settings",
+    "TrainerSettings",
+]

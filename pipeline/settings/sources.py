@@ -1,0 +1,226 @@
+"""Where settings come from, weakest first: defaults, profile, settings file, environment, flags."""
+
+import difflib
+import os
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+
+from pipeline.settings.model import Settings
+from schema.errors import SettingsError
+from serving.audit import IDENTITY
+
+DEFAULT_FILE = Path("agnews.yaml")
+_PREFIX = "AGNEWS_"
+REVIEW_TOKEN = "AGNEWS_REVIEW_TOKEN"
+# They say who acts, who may, and what serving/deploy/compose.yaml mounts, not what the pipeline does.
+_NO_SETTINGS = (IDENTITY, REVIEW_TOKEN, "AGNEWS_SERVING")
+# What Kubernetes puts into the pods beside a Service named agnews or agnews-…; a setting has two underscores in a row.
+_OF_A_SERVICE = re.compile(
+    r"AGNEWS_(?!\w*__)(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(?==\w+://)|PORT_\d+_[A-Z]+(_(PROTO|PORT|ADDR))?)=.*"
+)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The effective settings, and for each dotted key where its value was set."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+
+def load(
+    profile: str = "default",
+    config_file: Path | None = None,
+    flags: Mapping[str, tuple[str, str]] | None = None,
+    *,
+    data_path: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Loaded:
+    """Reads all sources and checks the outcome.
+
+    Args:
+        profile: name of a file in `pipeline/settings/profiles`.
+        config_file: a YAML file; None takes ./agnews.yaml if there is one.
+        flags: for each dotted key its value as text, and the flag as typed.
+        data_path: the value of `data.path`, verbatim.
+        environ: the environment.
+
+    Raises:
+        SettingsError: an unknown key, a wrong type, an impossible combination, or an unreadable file.
+    """
+    sources = [_profile(profile), _file(config_file), _environment(environ), _flags(flags or {})]
+    if data_path is not None:
+        sources.append({"data.path": (data_path, "flag --data")})
+    values = {key: value for source in sources for key, value in source.items()}
+    tree: dict[str, Any] = {}
+    for key, (value, origin) in values.items():
+        if key not in KEYS:
+            raise SettingsError(f"{origin}: unknown setting {key!r}{_nearest(key)}")
+        if isinstance(value, bool) and KEYS[key].annotation is not bool:
+            raise SettingsError(f"{origin}: {key}: expected no yes or no (received {value})")
+        section, _, name = key.partition(".")
+        tree.setdefault(section, {})[name] = value
+    try:
+        settings = Settings.model_validate(tree)
+    except ValidationError as error:
+        raise SettingsError(_explain(error, values)) from None
+    return Loaded(settings, {key: values[key][1] if key in values else "default" for key in KEYS})
+
+
+def profile_names() -> list[str]:
+    """The profiles there are."""
+    return sorted(Path(entry.name).stem for entry in _profiles().iterdir() if entry.name.endswith(".yaml"))
+
+
+def _fields() -> Iterator[tuple[str, FieldInfo]]:
+    for section, field in Settings.model_fields.items():
+        for name, info in typing.cast(type[BaseModel], field.annotation).model_fields.items():
+            yield f"{section}.{name}", info
+
+
+KEYS: Mapping[str, FieldInfo] = dict(_fields())
+"""Every dotted key with its field, in the order of the model."""
+
+_Source = dict[str, tuple[Any, str]]
+
+
+def _nearest(key: str) -> str:
+    near = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.5) or [k for k in KEYS if k.endswith(f".{key}")]
+    return f"; did you mean {near[0]!r}?" if near else "; `agnews config keys` lists them all"
+
+
+def _profiles():
+    return resources.files("pipeline.settings") / "profiles"
+
+
+def _profile(name: str) -> _Source:
+    if name not in profile_names():
+        raise SettingsError(f"--profile {name}: no such profile; there are {', '.join(profile_names())}")
+    return _flat(
+        _parse((_profiles() / f"{name}.yaml").read_text(encoding="utf-8"), f"profile {name}"), f"profile {name}"
+    )
+
+
+def _file(path: Path | None) -> _Source:
+    if path is None:
+        if not DEFAULT_FILE.exists():
+            return {}
+        path = DEFAULT_FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"settings file {path}: {error.strerror}; name a file that can be read") from error
+    except ValueError as error:
+        raise SettingsError(f"settings file {path}: {error}; save it as UTF-8") from error
+    return _flat(_parse(text, str(path)), str(path))
+
+
+def _environment(environ: Mapping[str, str]) -> _Source:
+    values: _Source = {}
+    for name, text in environ.items():
+        if not name.upper().startswith(_PREFIX) or name.upper() in _NO_SETTINGS:
+            continue
+        if _OF_A_SERVICE.fullmatch(f"{name}={text}"):
+            continue
+        key = name[len(_PREFIX) :].lower().replace("__", ".")
+        values[key] = (_value(key, text, name), f"environment {name}")
+    return values
+
+
+def _flags(flags: Mapping[str, tuple[str, str]]) -> _Source:
+    return {key: (_value(key, text, origin), origin) for key, (text, origin) in flags.items()}
+
+
+def _value(key: str, text: str, origin: str) -> Any:
+    """The value of a variable or flag: texts verbatim ("{SPAN}/train.csv" is no YAML), all else as YAML."""
+    if key in KEYS and _holds_text(KEYS[key].annotation):
+        return text or None
+    return _parse(text, origin)
+
+
+def _holds_text(annotation: Any) -> bool:
+    alternatives = typing.get_args(annotation) if typing.get_origin(annotation) is types.UnionType else (annotation,)
+    return any(kind in (str, Path, SecretStr) or typing.get_origin(kind) is typing.Literal for kind in alternatives)
+
+
+def _parse(text: str, origin: str) -> Any:
+    try:
+        return yaml.load(text, _UniqueKeys)
+    except yaml.MarkedYAMLError as error:
+        # Not str(error): it quotes the line, which may hold a password.
+        mark = error.problem_mark
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise SettingsError(f"{origin}{place}: not valid YAML: {error.problem}") from None
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise SettingsError(f"{origin}: not valid YAML ({type(error).__name__})") from None
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """PyYAML's safe loader, which would let a later key of the same name silently win."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != _MERGE]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+    def construct_yaml_timestamp(self, node):
+        try:
+            return super().construct_yaml_timestamp(node)
+        except ValueError:
+            return node.value  # The setting then says what it expects, and where.
+
+
+_UniqueKeys.add_constructor("tag:yaml.org,2002:timestamp", _UniqueKeys.construct_yaml_timestamp)
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+def _flat(tree: Any, origin: str) -> _Source:
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise SettingsError(f"{origin}: expected sections with keys, found {type(tree).__name__}")
+    values: _Source = {}
+    for section, content in tree.items():
+        if section not in Settings.model_fields:
+            raise SettingsError(f"{origin}: unknown section {section!r}{_nearest_section(section)}")
+        if not isinstance(content, dict | None):
+            kind = type(content).__name__
+            raise SettingsError(f"{origin}: section {section!r} must hold keys, found a value of type {kind}")
+        values |= {f"{section}.{name}": (value, origin) for name, value in (content or {}).items()}
+    return values
+
+
+def _nearest_section(section: object) -> str:
+    near = difflib.get_close_matches(str(section), Settings.model_fields, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; the sections are {', '.join(Settings.model_fields)}"
+
+
+def _explain(error: ValidationError, values: _Source) -> str:
+    lines = []
+    for problem in error.errors(include_url=False):
+        key = ".".join(str(part) for part in problem["loc"][:2])
+        origin = (
+            values[key][1]
+            if key in values
+            else ", ".join(sorted({o for k, (_, o) in values.items() if k.startswith(key)}))
+        )
+        message = problem["msg"].removeprefix("Value error, ")
+        received = problem["input"]
+        secret = key in KEYS and SecretStr in typing.get_args(KEYS[key].annotation)
+        shown = f" (received {received!r})" if key in KEYS and not secret else ""
+        # A flag's origin already names its key.
+        place = origin if origin.endswith(f" {key}") else ": ".join(filter(None, [origin, key]))
+        lines.append(f"{place or 'settings'}: {message}{shown}")
+    return "\n".join(lines)

@@ -1,0 +1,231 @@
+"""Writes and reads the audit log: JSON lines, each with the SHA-256 of the line before it.
+
+An entry is on disk when `append` returns. One writer at a time holds the lock. A writer that is killed while it writes
+leaves a last line without its end; the next one moves that piece into a file of its own and enters that it did.
+"""
+
+import glob
+import hashlib
+import json
+import os
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from schema.errors import AuditError
+from schema.files import FOR_GROUP, create_file, file_lock, flush_directory, make_directory, replace_file
+from serving.audit.identity import identity
+
+AUDIT_FILE = "audit.jsonl"
+"""Its name in a serving directory."""
+FIRST = "0" * 64
+"""What stands for the line before the first one."""
+RECOVER = "recover"
+REQUEST, APPROVE, REJECT = "request", "approve", "reject"
+DECIDED = "decided"
+"""The decision's own time among the details of its entry, whose stamp is that of the writing."""
+_LOCK_SECONDS = 30.0
+_PENDING = ".pending"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that was done, or tried.
+
+    Attributes:
+        action: push, promote, rollback, prune, request, approve, reject or recover.
+        model: the name that TensorFlow Serving knows it by.
+        version: the version that it is about, None before there is one.
+        fingerprint: of the model's export; empty when it is not known.
+        by: the name given to it, `--by`.
+        why: the reason given.
+        outcome: COMPLETE, FAILED or CANCELED.
+        details: what else belongs to the action.
+        who: the identity of the process that wrote it; set by the log.
+        when: UTC, ISO 8601; set by the log.
+        previous: SHA-256 of the line before it; set by the log.
+    """
+
+    action: str
+    model: str = ""
+    version: int | None = None
+    fingerprint: str = ""
+    by: str = ""
+    why: str = ""
+    outcome: str = "COMPLETE"
+    details: Mapping[str, Any] = field(default_factory=dict)
+    who: str = ""
+    when: str = ""
+    previous: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the file: its number from 1 on, its SHA-256, and its entry, None when it holds none."""
+
+    number: int
+    hash: str
+    entry: Entry | None
+
+
+class AuditLog:
+    """An audit log.
+
+    Args:
+        path: the file; it and its directory are made by the first entry.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path.absolute()
+
+    def append(self, entry: Entry) -> str:
+        """Writes an entry to disk.
+
+        Returns:
+            A receipt, "<SHA-256 of the line> <log>", ASCII without backslashes: kept elsewhere, it shows a log that
+            lost the entry.
+
+        Raises:
+            AuditError: it cannot be written; then nothing of it is there.
+        """
+        try:
+            with self._locked():
+                self._set_torn_aside()
+                written = self._write(entry)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return f"{written} {urllib.parse.quote(str(self.path))}"
+
+    def require_writable(self) -> None:
+        """Makes the file, and takes the writers' lock as `append` does: that is a file of its own beside the log.
+
+        Raises:
+            AuditError: it cannot be written: what is about to be done could not be entered.
+        """
+        try:
+            with self._locked():
+                open(self.path, "ab").close()
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def lines(self) -> list[Line]:
+        """All whole lines; none without a file.
+
+        Raises:
+            AuditError: the file cannot be read.
+        """
+        whole, _ = self._content()
+        return [Line(number, hashlib.sha256(raw).hexdigest(), _parse(raw)) for number, raw in enumerate(whole, start=1)]
+
+    def torn(self) -> bytes:
+        """What stands after the last whole line; empty unless a writer was killed or the file was cut."""
+        return self._content()[1]
+
+    def last_push(self, model: str, version: int | None) -> Entry | None:
+        """The entry of a version's push."""
+        pushes = [
+            line.entry
+            for line in self.lines()
+            if line.entry and (line.entry.action, line.entry.model, line.entry.version) == ("push", model, version)
+        ]
+        return pushes[-1] if pushes else None
+
+    def _content(self) -> tuple[list[bytes], bytes]:
+        try:
+            *whole, rest = self.path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return [], b""
+        except OSError as error:
+            raise AuditError(f"{self.path}: {error.strerror}; make the audit log readable") from error
+        return whole, rest
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        make_directory(self.path.parent)
+        with file_lock(self.path.with_name(f".{self.path.name}.lock"), _LOCK_SECONDS):
+            create_file(self.path, FOR_GROUP)
+            yield
+
+    def _write(self, entry: Entry) -> str:
+        whole, _ = self._content()
+        # Of the line as it stands, whatever it holds: a damaged log is told by `verify`, and must not stop a roll-back.
+        previous = hashlib.sha256(whole[-1]).hexdigest() if whole else FIRST
+        when = datetime.now(UTC).isoformat(timespec="milliseconds")
+        stamped = replace(entry, who=identity(), when=when, previous=previous)
+        line = json.dumps(asdict(stamped), ensure_ascii=True).encode()
+        with open(self.path, "ab", buffering=0) as file:
+            end = file.tell()
+            try:
+                _write_all(file.fileno(), line + b"\n")
+            except OSError:
+                file.truncate(end)
+                raise
+            os.fsync(file.fileno())
+        flush_directory(self.path.parent)
+        return hashlib.sha256(line).hexdigest()
+
+    def _set_torn_aside(self) -> None:
+        """In an order in which a kill at any point loses neither the piece nor the entry of it."""
+        _, torn = self._content()
+        if torn:
+            digest = hashlib.sha256(torn).hexdigest()
+            aside = self.path.with_name(f"{self.path.name}.torn-{digest[:16]}{_PENDING}")
+            replace_file(aside, torn, FOR_GROUP)
+            os.truncate(self.path, self.path.stat().st_size - len(torn))
+        for pending in sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.torn-*{_PENDING}")):
+            name = pending.name.removesuffix(_PENDING)
+            digest = hashlib.sha256(pending.read_bytes()).hexdigest()
+            why = "a writer was killed in the middle of a line; the piece was set aside"
+            self._write(Entry(RECOVER, why=why, details={"file": name, "sha256": digest}))
+            pending.rename(pending.with_name(name))
+
+    def _unwritable(self, error: OSError) -> AuditError:
+        reason = "another process holds it" if isinstance(error, filelock.Timeout) else error.strerror or str(error)
+        return AuditError(
+            f"the audit log {self.path} cannot be written: {reason}; mend that, or set promotion.audit_log to a place "
+            "that can be written, and repeat"
+        )
+
+
+def receipt_hash(receipt: str, log: AuditLog) -> str | None:
+    """The SHA-256 of a receipt's line, None when the receipt is another log's."""
+    return receipt.partition(" ")[0] if receipt_log(receipt) == str(log.path) else None
+
+
+def receipt_log(receipt: str) -> str:
+    """The file of the log that a receipt is of."""
+    return urllib.parse.unquote(receipt.partition(" ")[2])
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+_NAMES = {one.name for one in fields(Entry)}
+_TEXTS = _NAMES - {"version", "details"}
+
+
+def _parse(raw: bytes) -> Entry | None:
+    try:
+        values = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(values, dict) or values.keys() != _NAMES or not isinstance(values["details"], dict):
+        return None
+    if not all(isinstance(values[name], str) for name in _TEXTS) or not isinstance(values["version"], int | None):
+        return None
+    return Entry(**values) if _is_moment(values["when"]) else None
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False

@@ -1,0 +1,115 @@
+"""Is what is served what was pushed? Each version's files against the fingerprints that the audit log holds."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from schema.errors import AuditError
+from serving.audit import AuditLog, Entry, differences, manifest
+from serving.audit.signature import signature_flaw
+from serving.promotion import config
+from serving.promotion.errors import PromotionError
+
+
+@dataclass(frozen=True)
+class CheckedVersion:
+    """A version that is there, or should be; `findings` is empty when it is as it was pushed."""
+
+    model: str
+    number: int
+    findings: tuple[str, ...]
+
+
+def check(serving_directory: Path, log: AuditLog, key: Ed25519PublicKey | None = None) -> list[CheckedVersion]:
+    """Checks every version of every model, lowest first.
+
+    Args:
+        serving_directory: a directory a model, and in it one a version.
+        log: where pushes and prunings were entered.
+        key: that every push must be signed with; None asks for no signature.
+
+    Raises:
+        AuditError: a directory of versions cannot be read.
+    """
+    pushed = _should_be_there(log)
+    try:
+        named = {
+            (directory.name, number): flaws
+            for directory in serving_directory.iterdir()
+            if directory.is_dir()
+            for number, flaws in named_versions(directory).items()
+        }
+    except OSError as error:
+        raise AuditError(f"{error.filename}: {error.strerror}; who verifies must be able to read it") from error
+    return [
+        CheckedVersion(
+            model,
+            number,
+            (
+                *named.get((model, number), ()),
+                *_findings(pushed.get((model, number)), serving_directory / model / str(number), key),
+            ),
+        )
+        for model, number in sorted(pushed.keys() | named.keys())
+    ]
+
+
+def unchecked(serving_directory: Path) -> list[str]:
+    """What models.config has servers load from elsewhere, or why that is not known, a line each."""
+    path = serving_directory / config.CONFIG_FILE
+    try:
+        return list(config.other_places(config.parse(config.read_text(path), path), serving_directory).values())
+    except PromotionError as error:
+        return [str(error)]
+
+
+def differences_from_push(push: Entry, found: Mapping[str, str]) -> list[str]:
+    """In what files differ from those of a push, a line each; an entry that was edited may not say which those were."""
+    recorded = push.details.get("files")
+    if not isinstance(recorded, dict):
+        return ["the entry of its push holds no fingerprints of files"]
+    return differences(recorded, found)
+
+
+def named_versions(directory: Path) -> dict[int, list[str]]:
+    """The versions that names in a model's directory stand for, each with what is wrong with those names.
+
+    A server takes "07" for version 7 as well. A link can lead to other files at any time.
+    """
+    found: dict[int, list[str]] = {}
+    for name in sorted(filter(str.isdecimal, os.listdir(directory))):
+        flaws = found.setdefault(int(name), [])
+        if name != str(int(name)):
+            flaws.append(f"{name!r} is a name for it too, and servers may load what lies there")
+        elif (directory / name).is_symlink():
+            flaws.append(f"it is a link, to {os.readlink(directory / name)}, and no directory")
+    return found
+
+
+def _should_be_there(log: AuditLog) -> dict[tuple[str, int], Entry]:
+    pushed: dict[tuple[str, int], Entry] = {}
+    for line in log.lines():
+        entry = line.entry
+        if entry is None or entry.version is None or entry.outcome != "COMPLETE":
+            continue
+        if entry.action == "push":
+            pushed[entry.model, entry.version] = entry
+        elif entry.action == "prune":
+            pushed.pop((entry.model, entry.version), None)
+    return pushed
+
+
+def _findings(entry: Entry | None, path: Path, key: Ed25519PublicKey | None) -> tuple[str, ...]:
+    if entry is None:
+        return ("not in the audit log: nobody is recorded to have pushed it",)
+    flaw = signature_flaw(key, entry) if key else None
+    try:
+        if not path.is_dir():
+            return ("missing, and not recorded as pruned",)
+        different = differences_from_push(entry, manifest(path))
+    except OSError as error:
+        different = [f"cannot be read: {error.filename}: {error.strerror}"]
+    return (*different, *([flaw] if flaw else []))

@@ -25,6 +25,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from schema.errors import DataError
 from schema.features import DESCRIPTION, ID, TITLE
+from schema.interruption import uninterruptible
 from schema.paths import is_remote, list_files, refuse_wildcards
 from schema.record_count import count_tfrecords
 from serving.item_files import BadRow, Row, checked_row, read_items
@@ -77,6 +78,7 @@ def score_files(
 
     Raises:
         DataError: no file, no model, an output that exists, or a file that cannot be read to its end.
+        Interrupted: a signal told the process to end; no output appears after it.
         SettingsError: TensorFlow or Beam would take the model's or the output's directory for a pattern.
     """
     files = _matched(patterns)
@@ -95,10 +97,11 @@ def score_files(
             _score(pipeline, files, model, writing)
         scored, quarantined = (_counted(pipeline.result, name) for name in (PREDICTIONS, QUARANTINE))
         summary = BatchSummary(model, tuple(files), scored, quarantined, clock().isoformat())
-        with FileSystems.create(f"{writing}/{SUMMARY}", compression_type=CompressionTypes.UNCOMPRESSED) as file:
-            file.write(json.dumps(asdict(summary), indent=2).encode())
-        if local:
-            os.rename(writing, final)
+        with uninterruptible():
+            with FileSystems.create(f"{writing}/{SUMMARY}", compression_type=CompressionTypes.UNCOMPRESSED) as file:
+                file.write(json.dumps(asdict(summary), indent=2).encode())
+            if local:
+                os.rename(writing, final)
     except DataError as error:
         # Beam adds the name of its transform, which tells a user nothing.
         raise DataError(str(error).partition(" [while running ")[0]) from error

@@ -162,3 +162,14 @@ def key_files(tmp_path):
         return private, public
 
     return write
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """A function that leaves this process as a signal to end does whose exception somebody has dropped."""
+    import signal
+
+    from schema import interruption
+
+    monkeypatch.setattr(interruption, "_state", interruption._State())
+    return lambda *_, **__: interruption.interrupt(signal.SIGTERM)

@@ -11,6 +11,7 @@ from pipeline.cli.printable import printable
 from pipeline.cli.streams import finish_output, output_error, prepare_streams
 from schema.errors import AgNewsError, StoreError
 from schema.files import deny_others_writing
+from schema.interruption import end_on_signals
 from serving.this_machine import exempt_from_proxies
 
 # TensorFlow reads the one when it is first used, the other when it is imported.
@@ -62,6 +63,10 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context):
+        with end_on_signals():
+            return super().invoke(ctx)
 
     def resolve_command(self, ctx: click.Context, args: list[str]):
         if args and args[0] not in _COMMANDS:

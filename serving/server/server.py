@@ -193,8 +193,14 @@ def run(flags: Flags) -> None:
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    told_to_end = threading.Event()
+
+    def end(*_: object) -> None:
+        told_to_end.set()  # Whatever runs just now may drop the exception.
+        raise SystemExit(0)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _end)
+        signal.signal(number, end)
     # What was imported stays: an unload then looks through the model's objects alone, and stops requests for less.
     gc.collect()
     gc.freeze()
@@ -207,11 +213,7 @@ def run(flags: Flags) -> None:
                 click.echo(json.dumps({"event": "failed", "models": failures}))
             raise
         click.echo(json.dumps(server.described()))
-        threading.Event().wait()
+        told_to_end.wait()
     finally:
         # A second signal does not wait for the requests in flight.
         server.stop()
-
-
-def _end(*_: object) -> None:
-    raise SystemExit(0)

@@ -30,6 +30,7 @@ from pipeline.runners.local import reports_to
 from pipeline.settings import Settings
 from schema.errors import ReproductionError
 from schema.features import TEST, TRAIN, VAL
+from schema.interruption import interruptible
 from schema.paths import list_files
 
 _HYPERPARAMETERS = "best_hyperparameters.txt"
@@ -126,7 +127,7 @@ def reproduce(
 def _train(training: Recorded, prepared: Prepared, directory: Path, watcher: Watcher) -> Path:
     export = directory / "export" / "Format-Serving"
     base = training.origin.training.input("base_model")
-    with reports_to(watcher, "Trainer"):
+    with interruptible(), reports_to(watcher, "Trainer"):
         run_fn(
             FnArgs(
                 train_files=prepared.files[TRAIN],

@@ -1,4 +1,5 @@
 import os
+import signal
 
 import filelock
 import pytest
@@ -13,6 +14,7 @@ from tfx.types.standard_artifacts import InfraBlessing, ModelBlessing
 
 from pipeline.runners import local
 from pipeline.runners.events import State
+from schema import interruption
 from schema.errors import DataError, RunError
 
 
@@ -28,6 +30,12 @@ def Consume(made: InputArtifact[ModelBlessing], fault: Parameter[str], out: Outp
         raise DataError("row 7 is bad")
     if fault == "bug":
         raise ZeroDivisionError("first line\nwhat went wrong\n        ^\n\n")
+    if "signal" in fault:
+        interruption.interrupt(signal.SIGTERM)
+    if fault == "signal, wrapped":
+        raise RuntimeError("Interrupted [while running 'a step']")
+    if fault == "signal, told as bad data":
+        raise DataError("row 7 is bad")
 
 
 class Recorder:
@@ -88,6 +96,36 @@ def test_a_users_error_keeps_its_kind_and_gets_its_components_name(run):
 def test_another_error_becomes_one_line(run):
     with pytest.raises(RunError, match=r"^Consume failed: ZeroDivisionError: what went wrong$"):
         run("local-1", fault="bug")
+
+
+@pytest.mark.parametrize("fault", ["signal, dropped", "signal, wrapped", "signal, told as bad data"])
+@pytest.mark.usefixtures("interrupt")
+def test_a_component_that_hides_a_signal_is_stopped_and_not_failed(run, fault):
+    with pytest.raises(interruption.Interrupted):
+        run("local-1", fault=fault)
+    assert run.watcher.states[-1] == ("Consume", State.STOPPED)
+    # What it made is not taken for finished work.
+    states = {execution.last_known_state for execution in run.store().get_executions()}
+    assert states == {mlmd.Execution.COMPLETE, mlmd.Execution.RUNNING}
+
+
+def test_no_component_starts_after_a_signal(run, interrupt):
+    interrupt()
+    with pytest.raises(interruption.Interrupted):
+        run("local-1")
+    assert run.watcher.states == []
+
+
+@pytest.mark.usefixtures("interrupt")
+def test_the_run_after_a_stopped_one_does_the_components_work_again(run, monkeypatch):
+    with pytest.raises(interruption.Interrupted):
+        run("local-1", fault="signal, dropped")
+    monkeypatch.setattr(interruption, "is_interrupted", lambda: False)
+    assert run("local-2", fault="signal, dropped").states[-3:] == [
+        ("Produce", State.CACHED),
+        ("Consume", State.RUNNING),
+        ("Consume", State.DONE),
+    ]
 
 
 def test_after_a_failure_the_finished_components_come_from_the_cache(run):

@@ -133,6 +133,35 @@ def test_a_server_says_when_it_is_ready_survives_bad_clients_and_ends_in_order(w
         assert started.wait(PATIENCE_SECONDS) == 0
 
 
+DROPS = """
+import time
+from serving.server import server
+
+def start(self):
+    print("starting", flush=True)
+    try:
+        time.sleep(60)
+    except BaseException:
+        pass
+
+server.ModelServer.start = start
+server.ModelServer.described = lambda self: {}
+server.run(server.Flags(model_name="agnews", model_base_path="models"))
+"""
+
+
+def test_a_signal_that_is_dropped_while_models_load_ends_the_server():
+    with subprocess.Popen(
+        [sys.executable, "-c", DROPS], stdout=subprocess.PIPE, text=True, env=environment()
+    ) as started:
+        try:
+            assert started.stdout.readline() == "starting\n"
+            started.send_signal(signal.SIGTERM)
+            assert started.wait(PATIENCE_SECONDS) == 0
+        finally:
+            started.kill()
+
+
 def test_a_killed_server_starts_again_on_the_same_port_and_models(warmed):
     arguments = ["--model_name=agnews", f"--model_base_path={warmed}"]
     with process(*arguments) as (started, ready, asked):

@@ -18,10 +18,9 @@ from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import Artifact, artifact_utils
 
 from components.artifact_files import missing_file
+from schema.interruption import interruptible
 
 logger = logging.getLogger(__name__)
-
-from schema.interruption import interruptible
 
 
 def launch(

@@ -238,7 +238,7 @@ def test_a_push_is_entered_with_the_files_that_arrived(do, tmp_path):
 
 
 def test_a_signal_after_the_version_appeared_waits_for_its_entry(do, tmp_path, monkeypatch, interrupt):
-    monkeypatch.setattr(pusher, "_flush_directory", lambda directory: interrupt() if visible(directory) else None)
+    monkeypatch.setattr(pusher, "flush_directory", lambda directory: interrupt() if visible(directory) else None)
     with pytest.raises(Interrupted):
         do()
     [line] = AuditLog(tmp_path / "serving/audit.jsonl").lines()

@@ -31,8 +31,8 @@ STAGES = {
 }
 # A push of so small a model is over before a signal arrives.
 SLOW_PUSH = (
-    "import time; from components import pusher; flush = pusher._flush; "
-    "pusher._flush = lambda directory: (time.sleep(1.5), flush(directory))"
+    "import time; from components.pusher import component as pusher; flush = pusher.make_readable; "
+    "pusher.make_readable = lambda directory: (time.sleep(1.5), flush(directory))"
 )
 RANDOM = random.Random(20)
 CASES = [

@@ -172,7 +172,7 @@ def test_every_exit_status_stands_once_in_the_operators_table():
 
 LOADING = """
 import time
-from pipeline import settings_sources
+from pipeline.settings import sources as settings_sources
 from pipeline.cli import main
 
 def load(*_, **__):

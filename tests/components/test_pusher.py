@@ -103,7 +103,7 @@ def test_an_object_store_gets_no_graph_to_files_that_were_not_approved(export):
 
 
 def test_no_version_appears_after_a_signal_in_the_copy(export, tmp_path, monkeypatch, interrupt):
-    monkeypatch.setattr(pusher, "_flush", interrupt)
+    monkeypatch.setattr(pusher, "make_readable", interrupt)
     with pytest.raises(Interrupted):
         push(export, tmp_path / "serving", now=1000)
     assert visible(tmp_path / "serving") == []

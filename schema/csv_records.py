@@ -7,22 +7,14 @@ quote taken for a forgotten one: its line alone is bad, and the lines after it a
 import csv
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from enum import StrEnum
 from typing import NamedTuple
 
 from schema.errors import DataError
+from schema.news_items import RejectReason
 from schema.text_files import MAX_LINE_BYTES
 
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _SHOWN = 40
-
-
-class Problem(StrEnum):
-    """Why lines are no record."""
-
-    MALFORMED_QUOTES = "malformed_quotes"
-    UNCLOSED_QUOTE = "unclosed_quote"
-    TOO_LONG = "too_long"
 
 
 class Record(NamedTuple):
@@ -43,7 +35,7 @@ class BadRecord(NamedTuple):
     """A line that is no record, and why."""
 
     number: int
-    problem: Problem
+    reason: RejectReason
     detail: str
 
 
@@ -78,7 +70,7 @@ def read_records(lines: Iterable[bytes]) -> Iterator[Record | BadRecord]:
         except (csv.Error, _TooLong) as error:
             first, *others = taken
             taken.clear()
-            yield BadRecord(number, *(_unclosed(first) if others else _problem(error, first)))
+            yield BadRecord(number, *(_unclosed(first) if others else _reject_reason(error, first)))
             # The line of the error may begin a record. Those before it need no look at what follows them: the parser
             # was in the quoted field at each line's end, so a quote that one of them leaves open fails at the same
             # place. That way no line is parsed more than three times.
@@ -110,18 +102,18 @@ def _read_alone(line: bytes, number: int) -> Iterator[Record | BadRecord]:
         yield found._replace(number=number)
 
 
-def _problem(error: Exception, line: bytes) -> tuple[Problem, str]:
+def _reject_reason(error: Exception, line: bytes) -> tuple[RejectReason, str]:
     message = str(error)
     if "unexpected end of data" in message:
         return _unclosed(line)
     if isinstance(error, _TooLong) or "field larger than field limit" in message:
-        return Problem.TOO_LONG, message
-    return Problem.MALFORMED_QUOTES, message
+        return RejectReason.TOO_LONG, message
+    return RejectReason.MALFORMED_QUOTES, message
 
 
-def _unclosed(line: bytes) -> tuple[Problem, str]:
+def _unclosed(line: bytes) -> tuple[RejectReason, str]:
     shown = line[:_SHOWN].decode("utf-8", "surrogateescape")
-    return Problem.UNCLOSED_QUOTE, f"a quoted field that does not end: {shown!r}…"
+    return RejectReason.UNCLOSED_QUOTE, f"a quoted field that does not end: {shown!r}…"
 
 
 def refuse_repeated_columns(names: Sequence[str], known: Iterable[str], file: str) -> None:

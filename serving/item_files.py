@@ -12,8 +12,8 @@ from typing import IO, Any
 
 from schema.csv_records import BadRecord, read_records, refuse_other_separator, refuse_repeated_columns
 from schema.errors import DataError
+from schema.news_items import NewsItem, validate
 from schema.text_files import MAX_LINE_BYTES, TextFile
-from serving.items import NewsItem
 
 _TEXTS = ("title", "description", "text")
 _COLUMNS = ("id", *_TEXTS)
@@ -24,7 +24,7 @@ Key = str | int | float | None
 
 
 @dataclass(frozen=True)
-class Row:
+class ItemRow:
     """A good row: `number` is its line, from 1; `id` is what the file calls it, for whoever joins."""
 
     file: str
@@ -45,7 +45,7 @@ class BadRow:
         return f"{self.file}:{self.number}: {self.reason}"
 
 
-def read_items(opened: IO[bytes], file: str) -> Iterator[Row | BadRow]:
+def read_items(opened: IO[bytes], file: str) -> Iterator[ItemRow | BadRow]:
     """Rows of a file, in bounded memory.
 
     Args:
@@ -60,7 +60,7 @@ def read_items(opened: IO[bytes], file: str) -> Iterator[Row | BadRow]:
     yield from (_json_rows if text.first_line.startswith(b"{") else _csv_rows)(text, file)
 
 
-def _json_rows(text: TextFile, file: str) -> Iterator[Row | BadRow]:
+def _json_rows(text: TextFile, file: str) -> Iterator[ItemRow | BadRow]:
     for number, line in enumerate(text, start=1):
         if line.isspace():
             continue
@@ -89,14 +89,14 @@ class _JsonObject(dict):
         self.repeated = [name for name in _COLUMNS if names.count(name) > 1]
 
 
-def _csv_rows(text: TextFile, file: str) -> Iterator[Row | BadRow]:
+def _csv_rows(text: TextFile, file: str) -> Iterator[ItemRow | BadRow]:
     refuse_other_separator(text.first_line, lambda fields: bool(_texts(fields)), file)
     header: list[str] | None = None
     for record in read_records(text):
         if header is None:
             header = _header([] if isinstance(record, BadRecord) else record.fields, file)
         elif isinstance(record, BadRecord):
-            yield BadRow(file, record.number, f"{record.problem.replace('_', ' ')}: {record.detail}")
+            yield BadRow(file, record.number, f"{record.reason.replace('_', ' ')}: {record.detail}")
         elif len(record.fields) != len(header):
             yield BadRow(file, record.number, f"{len(record.fields)} fields, the header has {len(header)}")
         else:
@@ -119,7 +119,7 @@ def _header(fields: list[str], file: str) -> list[str]:
     return names
 
 
-def _row(file: str, number: int, fields: dict[str, Any]) -> Row | BadRow:
+def _row(file: str, number: int, fields: dict[str, Any]) -> ItemRow | BadRow:
     texts = {name: fields.get(name) or "" for name in _TEXTS}
     for name, text in texts.items():
         if not isinstance(text, str):
@@ -127,13 +127,13 @@ def _row(file: str, number: int, fields: dict[str, Any]) -> Row | BadRow:
     key = fields.get("id")
     if not isinstance(key, str | int | float | None) or _unwritable(key):
         return BadRow(file, number, "id is neither a text nor a number")
-    return checked_row(file, number, NewsItem(texts["title"] or texts["text"], texts["description"]), key)
+    return validate_item(file, number, NewsItem(texts["title"] or texts["text"], texts["description"]), key)
 
 
-def checked_row(file: str, number: int, item: NewsItem, key: Key = None) -> Row | BadRow:
-    """A good row, or a bad one where the item has a flaw."""
-    flaw = item.flaw()
-    return BadRow(file, number, flaw) if flaw else Row(file, number, item, key)
+def validate_item(file: str, number: int, item: NewsItem, key: Key = None) -> ItemRow | BadRow:
+    """Returns the row of a valid item, otherwise the bad row; the arguments are the attributes of `ItemRow`."""
+    rejection = validate(item)
+    return BadRow(file, number, rejection.detail) if rejection else ItemRow(file, number, item, key)
 
 
 def _unwritable(key: Key) -> bool:

@@ -7,9 +7,10 @@ is doubled (RFC 4180). Files with a header may have their columns in any order.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from components.example_gen.rows import NoRow, RawRow, Reason, RejectedRow, parse_label
+from components.example_gen.rows import NoRow, RawRow, RejectedRow, parse_label
 from schema.csv_records import BadRecord, read_records, refuse_other_separator, refuse_repeated_columns
 from schema.errors import DataError
+from schema.news_items import RejectReason
 from schema.text_files import TextFile
 
 # Column names of the class, each with the number of its first class.
@@ -60,7 +61,7 @@ def _rows(text: TextFile, file: str) -> Iterator[RawRow | RejectedRow | NoRow]:
     began = False
     for record in read_records(text):
         if isinstance(record, BadRecord):
-            yield RejectedRow(file, record.number, Reason(record.problem), record.detail)
+            yield RejectedRow(file, record.number, record.reason, record.detail)
         elif not began and _is_header(record.fields):
             layout = _layout(record.fields, file)
             yield NoRow(record.lines)
@@ -71,7 +72,7 @@ def _rows(text: TextFile, file: str) -> Iterator[RawRow | RejectedRow | NoRow]:
                 continue
             if len(fields) != layout.width:
                 detail = f"{len(fields)} fields, expected {layout.width}"
-                yield RejectedRow(file, number, Reason.WRONG_FIELD_COUNT, detail, lines)
+                yield RejectedRow(file, number, RejectReason.WRONG_FIELD_COUNT, detail, lines)
             else:
                 title = "" if layout.title is None else fields[layout.title]
                 class_as_read = fields[layout.class_]

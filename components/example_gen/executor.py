@@ -18,7 +18,7 @@ from tfx.utils import proto_utils
 
 from components.example_gen.ingestion_report import QUARANTINE_FILE, IngestionReport, write_counts
 from components.example_gen.readers import read_rows
-from components.example_gen.rows import RawRow, RejectedRow, Row, checked
+from components.example_gen.rows import LabelledItem, RawRow, RejectedRow, validate_row
 from schema.errors import DataError, NothingToTrain
 from schema.features import (
     DESCRIPTION,
@@ -137,15 +137,15 @@ class _Check(beam.DoFn):
         self._max_chars = max_chars
 
     def process(self, row: RawRow | RejectedRow) -> Iterator[Any]:
-        outcome = checked(row, max_chars=self._max_chars)
+        outcome = validate_row(row, max_chars=self._max_chars)
         yield beam.pvalue.TaggedOutput("rejected", outcome) if isinstance(outcome, RejectedRow) else outcome
 
 
-def _partition(row: Row, _: int, val_fraction: float) -> int:
+def _partition(row: LabelledItem, _: int, val_fraction: float) -> int:
     return int(row.is_validation(val_fraction))
 
 
-def _example(row: Row) -> tf.train.Example:
+def _example(row: LabelledItem) -> tf.train.Example:
     """The tf.Example of a row, with the features of the curated schema."""
 
     def text(value: str) -> tf.train.Feature:

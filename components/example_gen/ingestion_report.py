@@ -13,9 +13,10 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from components.example_gen.csv_reader import EXPECTED
-from components.example_gen.rows import Reason, Row
+from components.example_gen.rows import LabelledItem
 from schema.errors import DataError
 from schema.features import SPLITS, TEST, TRAIN, VAL
+from schema.news_items import RejectReason
 
 QUARANTINE_FILE = "quarantine.jsonl"
 _COUNTS_FILE = "counts.json"
@@ -39,7 +40,7 @@ def write_counts(
 
     Args:
         read: every row as read, by input split.
-        splits: good rows (`Row`) by split.
+        splits: good rows (`LabelledItem`) by split.
         rejected: bad rows (`RejectedRow`).
         directory: where counts.json goes.
     """
@@ -73,7 +74,7 @@ class _PackIds(beam.DoFn):
     def start_bundle(self) -> None:
         self._packed: dict[int, bytearray] = defaultdict(bytearray)
 
-    def process(self, row: Row) -> Iterator[tuple[int, tuple[bool, bytes]]]:
+    def process(self, row: LabelledItem) -> Iterator[tuple[int, tuple[bool, bytes]]]:
         digest = bytes.fromhex(row.id)
         ids = self._packed[digest[0]]
         ids += digest
@@ -117,7 +118,7 @@ class IngestionReport:
     def properties(self) -> dict[str, int | str]:
         """The counts as properties of the Examples artifact; every count is there, zero or not."""
         rows = {name: self.counts.get(f"rows_{name}", 0) for name in ("read", *SPLITS)}
-        bad = {f"quarantined_{reason}": self.counts.get(f"quarantined_{reason}", 0) for reason in Reason}
+        bad = {f"quarantined_{reason}": self.counts.get(f"quarantined_{reason}", 0) for reason in RejectReason}
         return {
             **{f"rows_{name}": count for name, count in rows.items()},
             "rows_written": sum(rows[name] for name in SPLITS),
@@ -144,7 +145,9 @@ class IngestionReport:
         share = lines / max(read - bad + lines, 1)
         if share > max_bad_fraction:
             reasons = ", ".join(
-                f"{reason} {found[f'quarantined_{reason}']}" for reason in Reason if found[f"quarantined_{reason}"]
+                f"{reason} {found[f'quarantined_{reason}']}"
+                for reason in RejectReason
+                if found[f"quarantined_{reason}"]
             )
             shown = "\n".join(
                 f"  {row['file']}, row {row['number']}: {row['reason']}: {row['detail']}"

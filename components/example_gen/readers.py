@@ -4,10 +4,11 @@ import os
 from collections.abc import Callable, Iterator
 
 from components.example_gen.csv_reader import read_csv
-from components.example_gen.rows import NoRow, RawRow, Reason, RejectedRow, parse_label
+from components.example_gen.rows import NoRow, RawRow, RejectedRow, parse_label
 from schema import record_count
 from schema.csv_records import refuse_repeated_columns
 from schema.errors import DataError
+from schema.news_items import RejectReason
 from schema.text_files import refuse_other_form
 
 FORMATS = ".csv, .csv.gz, .parquet and TFRecord files of TFDS (…tfrecord…)"
@@ -100,7 +101,7 @@ def _read_tfds(file: str) -> Iterator[RawRow | RejectedRow]:
             texts = [features[name].bytes_list.value for name in ("title", "description")]
             if repeated := [len(values) for values in (labels, *texts) if len(values) > 1]:
                 detail = f"{repeated[0]} values of one feature, expected 1"
-                yield RejectedRow(file, number, Reason.WRONG_FIELD_COUNT, detail)
+                yield RejectedRow(file, number, RejectReason.WRONG_FIELD_COUNT, detail)
                 continue
             title, description = (_decoded(text[0] if text else None) for text in texts)
             label = labels[0] if labels else None

@@ -13,10 +13,10 @@ from rich.text import Text
 from pipeline.cli.printable import printable
 from pipeline.cli.streams import exact_output
 from schema.features import CLASS_NAMES
-from serving.item_files import BadRow, Row
-from serving.items import Classification
+from schema.news_items import Classification
+from serving.item_files import BadRow, ItemRow
 
-Outcome = tuple[Row, Classification] | BadRow
+Outcome = tuple[ItemRow, Classification] | BadRow
 """A row with the answer for it, or a bad row."""
 
 _PLAIN_WIDTH = 120

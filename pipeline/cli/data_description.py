@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from components.example_gen.readers import read_rows
-from components.example_gen.rows import RejectedRow, checked
+from components.example_gen.rows import RejectedRow, validate_row
 from schema.features import CLASS_NAMES
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
@@ -49,7 +49,7 @@ def describe_files(files: Sequence[str], *, max_chars: int) -> SplitDescription:
         DataError: a file is unreadable.
     """
     description = SplitDescription()
-    for row in (checked(row, max_chars=max_chars) for file in files for row in read_rows(file)):
+    for row in (validate_row(row, max_chars=max_chars) for file in files for row in read_rows(file)):
         if isinstance(row, RejectedRow):
             description.bad[row.reason] += 1
             continue

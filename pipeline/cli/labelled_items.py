@@ -6,8 +6,8 @@ from components.example_gen.readers import read_rows
 from components.example_gen.rows import RejectedRow
 from schema.errors import DataError
 from schema.features import CLASS_NAMES
+from schema.news_items import NewsItem, validate
 from serving.item_files import BadRow, read_items
-from serving.items import NewsItem
 
 
 def read_items_with_classes(path: Path) -> tuple[list[tuple[NewsItem, str | None]], list[str]]:
@@ -46,8 +46,8 @@ def _labelled(path: Path) -> tuple[list[tuple[NewsItem, str | None]], list[str]]
             bad.append(f"{row.file}:{row.number}: {row.reason} ({row.detail})")
             continue
         item = NewsItem(row.title, row.description)
-        if flaw := item.flaw():
-            bad.append(f"{row.file}:{row.number}: {flaw}")
+        if rejection := validate(item):
+            bad.append(f"{row.file}:{row.number}: {rejection.detail}")
         elif row.label is None:
             bad.append(f"{row.file}:{row.number}: the class {row.class_as_read!r} is unknown")
         else:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from schema.features import DESCRIPTION, TITLE
+from schema.news_items import Classification, NewsItem, validate
 from serving.client.canary import CANARY, STABLE, Canary
 from serving.client.errors import InvalidTextError, ModelNotFoundError, RefusedError
 from serving.client.protos import DT_FLOAT, DT_STRING, PredictRequest, PredictResponse, TensorProto
-from serving.items import Classification, NewsItem
 
 _LAST_VERSION = 2**63 - 1
 _SIGNATURE = "serving_default"
@@ -65,8 +65,8 @@ def checked_items(items: Iterable[str | NewsItem]) -> list[NewsItem]:
         if not isinstance(item, str | NewsItem):
             raise TypeError(f"item {index}: expected a str or NewsItem, got {type(item).__name__}")
         item = NewsItem(item) if isinstance(item, str) else item
-        if flaw := item.flaw():
-            raise InvalidTextError(index, flaw)
+        if rejection := validate(item):
+            raise InvalidTextError(index, rejection.detail)
         checked.append(item)
     return checked
 

@@ -30,11 +30,11 @@ EVEN, LOPSIDED = (0.25, 0.25, 0.25, 0.25), (0.45, 0.05, 0.25, 0.25)
 
 def texts(generator, split, label):
     """Endless items of a topic, those of train and val as the hash of their text parts them."""
-    from components.example_gen.rows import Row
+    from components.example_gen.rows import LabelledItem
 
     while True:
         words = generator.choices(WORDS[label], k=generator.randint(12, 40))
-        row = Row(label, " ".join(words[:6]), " ".join(words[6:]))
+        row = LabelledItem(" ".join(words[:6]), " ".join(words[6:]), label=label)
         if split == "test" or row.is_validation(VAL_FRACTION) == (split == "val"):
             yield row
 

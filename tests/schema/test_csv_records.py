@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema.csv_records import BadRecord, Problem, Record, read_records
+from schema.csv_records import BadRecord, Record, read_records
+from schema.news_items import RejectReason
 from schema.text_files import MAX_LINE_BYTES, TextFile
 
 
@@ -16,7 +17,7 @@ def records(data):
 
 
 def fields(found):
-    return [record.fields if isinstance(record, Record) else record.problem for record in found]
+    return [record.fields if isinstance(record, Record) else record.reason for record in found]
 
 
 _FIELD = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.text('",;\r\n a', max_size=12)
@@ -58,17 +59,19 @@ def test_fields_may_hold_any_number_of_lines():
 def test_a_forgotten_quote_costs_its_own_line_and_no_other(end):
     data = end.join(['1,"open', "2,b,c", '3,"d",e', "", '4,"f', "g,h"])
     assert records(data.encode()) == [
-        BadRecord(1, Problem.UNCLOSED_QUOTE, "a quoted field that does not end: '1,\"open" + repr(end)[1:-1] + "'…"),
+        BadRecord(
+            1, RejectReason.UNCLOSED_QUOTE, "a quoted field that does not end: '1,\"open" + repr(end)[1:-1] + "'…"
+        ),
         Record(2, 1, ["2", "b", "c"]),
         Record(3, 1, ["3", "d", "e"]),
-        BadRecord(5, Problem.UNCLOSED_QUOTE, "a quoted field that does not end: '4,\"f" + repr(end)[1:-1] + "'…"),
+        BadRecord(5, RejectReason.UNCLOSED_QUOTE, "a quoted field that does not end: '4,\"f" + repr(end)[1:-1] + "'…"),
         Record(6, 1, ["g", "h"]),
     ]
 
 
 def test_a_record_over_the_limit_costs_the_line_it_begins_in():
     found = records(b'1,"x\n' + (b"z" * 1000 + b'","\n') * (MAX_LINE_BYTES // 1000) + b"x,y\n")
-    assert found[0].problem is Problem.UNCLOSED_QUOTE
+    assert found[0].reason is RejectReason.UNCLOSED_QUOTE
     assert found[-1].fields == ["x", "y"]
     assert sum(getattr(record, "lines", 1) for record in found) == MAX_LINE_BYTES // 1000 + 2
 
@@ -102,7 +105,7 @@ def test_memory_does_not_grow_with_a_file_without_line_ends(repeated):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert [fields(found)[0], fields(found)[1]] == [["a", "b"], Problem.TOO_LONG]
+    assert [fields(found)[0], fields(found)[1]] == [["a", "b"], RejectReason.TOO_LONG]
     assert peak < 12 << 20
 
 

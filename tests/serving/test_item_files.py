@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema.errors import DataError
-from serving.item_files import BadRow, Row, read_items
-from serving.items import NewsItem
+from schema.news_items import NewsItem, validate
+from serving.item_files import BadRow, ItemRow, read_items
 
 
 def read(data, file="items.csv"):
@@ -18,17 +18,17 @@ def read(data, file="items.csv"):
 
 def test_columns_are_found_by_the_header():
     data = "\ufeffdescription,Class, Title ,ID\n\nsays it,3,Oil rises,a7\n".encode()
-    assert read(data) == [Row("items.csv", 3, NewsItem("Oil rises", "says it"), "a7")]
+    assert read(data) == [ItemRow("items.csv", 3, NewsItem("Oil rises", "says it"), "a7")]
 
 
 def test_a_text_column_counts_as_title():
-    assert read(b"text\nOil rises\n") == [Row("items.csv", 2, NewsItem("Oil rises"))]
+    assert read(b"text\nOil rises\n") == [ItemRow("items.csv", 2, NewsItem("Oil rises"))]
 
 
 def test_a_quoted_field_may_hold_line_ends_and_the_row_has_its_first_lines_number():
     assert read(b'title,description\n"Oil\nrises","a ""b"""\nGoal,\n') == [
-        Row("items.csv", 2, NewsItem("Oil\nrises", 'a "b"')),
-        Row("items.csv", 4, NewsItem("Goal")),
+        ItemRow("items.csv", 2, NewsItem("Oil\nrises", 'a "b"')),
+        ItemRow("items.csv", 4, NewsItem("Goal")),
     ]
 
 
@@ -67,7 +67,7 @@ def test_a_file_in_another_form_is_refused_as_a_whole(data, found):
 
 def test_json_lines_have_the_same_names():
     data = b'{"title": "Oil", "description": null, "id": 7}\n\n{"text": "Goal", "else": [1]}'
-    assert read(data, "-") == [Row("-", 1, NewsItem("Oil"), 7), Row("-", 3, NewsItem("Goal"))]
+    assert read(data, "-") == [ItemRow("-", 1, NewsItem("Oil"), 7), ItemRow("-", 3, NewsItem("Goal"))]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,11 @@ def test_a_broken_gzip_file_gives_its_rows_and_then_an_error(spoil):
 )
 @settings(deadline=None)
 def test_what_the_csv_module_writes_comes_back(rows, quoting, line_end):
-    kept = [row for row in rows if not NewsItem(*row[:2]).flaw() and not any("\ud800" <= c <= "\udfff" for c in row[2])]
+    kept = [
+        row
+        for row in rows
+        if validate(NewsItem(*row[:2])) is None and not any("\ud800" <= c <= "\udfff" for c in row[2])
+    ]
     written = io.StringIO(newline="")
     csv.writer(written, quoting=quoting, lineterminator=line_end).writerows([("title", "description", "id"), *kept])
     assert [(row.item.title, row.item.description, row.id) for row in read(written.getvalue().encode())] == kept

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.example_gen.csv_reader import read_csv
-from components.example_gen.rows import NoRow, RawRow, Reason, RejectedRow
+from components.example_gen.rows import NoRow, RawRow, RejectedRow
 from schema.errors import DataError
+from schema.news_items import RejectReason
 
 
 @pytest.fixture
@@ -86,21 +87,21 @@ def test_a_quoted_field_may_hold_line_ends(read):
 
 def test_wrong_field_counts_are_rejected_with_their_line(read):
     rows = read('"1","Vote","Today"\n"1","Vote"\n"1","a","b","c"\n')
-    assert reasons(rows) == [(2, Reason.WRONG_FIELD_COUNT), (3, Reason.WRONG_FIELD_COUNT)]
+    assert reasons(rows) == [(2, RejectReason.WRONG_FIELD_COUNT), (3, RejectReason.WRONG_FIELD_COUNT)]
 
 
 def test_an_unclosed_quote_costs_its_own_row_only(read):
     rows = read('"1","Vote","Today\n"2","Goal","Two"\n"3","Oil","Up"\n')
-    assert reasons(rows) == [(1, Reason.UNCLOSED_QUOTE)]
+    assert reasons(rows) == [(1, RejectReason.UNCLOSED_QUOTE)]
     assert texts(rows) == [(1, "Goal", "Two"), (2, "Oil", "Up")]
 
 
 def test_an_unclosed_quote_at_the_end_is_rejected(read):
-    assert reasons(read('"1","Vote","Today"\n"2","Goal')) == [(2, Reason.UNCLOSED_QUOTE)]
+    assert reasons(read('"1","Vote","Today"\n"2","Goal')) == [(2, RejectReason.UNCLOSED_QUOTE)]
 
 
 def test_text_after_a_closing_quote_is_rejected(read):
-    assert reasons(read('"1","Vote"x,"Today"\n')) == [(1, Reason.MALFORMED_QUOTES)]
+    assert reasons(read('"1","Vote"x,"Today"\n')) == [(1, RejectReason.MALFORMED_QUOTES)]
 
 
 @pytest.mark.parametrize("ends", [["\r"] * 3, ["\n", "\r", "\n"], ["\r\n", "\r", "\r\n"]], ids=ascii)
@@ -151,7 +152,7 @@ def test_separators_within_texts_are_none_of_the_file(read):
 
 def test_a_line_of_a_megabyte_is_rejected_and_the_next_is_read(read):
     rows = read(b'"1","' + b"x" * (3 << 20) + b'","y"\n"2","Goal","Two"\n')
-    assert reasons(rows) == [(1, Reason.TOO_LONG)]
+    assert reasons(rows) == [(1, RejectReason.TOO_LONG)]
     assert texts(rows) == [(1, "Goal", "Two")]
 
 

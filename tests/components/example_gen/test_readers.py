@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from components.example_gen import csv_reader, readers
 from components.example_gen.readers import read_rows
-from components.example_gen.rows import RawRow, Reason, RejectedRow, Row, checked
+from components.example_gen.rows import LabelledItem, RawRow, RejectedRow, validate_row
 from schema import record_count
 from schema.errors import DataError
+from schema.news_items import RejectReason
 
 
 def write_parquet(path, **columns):
@@ -20,27 +21,27 @@ def write_parquet(path, **columns):
 
 def test_parquet_with_text_and_label_is_read(tmp_path):
     file = write_parquet(tmp_path / "train.parquet", text=["Oil up", "Goal"], label=[2, 1])
-    rows = [checked(row, max_chars=100) for row in read_rows(file)]
-    assert rows == [Row(2, "", "Oil up"), Row(1, "", "Goal")]
+    rows = [validate_row(row, max_chars=100) for row in read_rows(file)]
+    assert rows == [LabelledItem("", "Oil up", label=2), LabelledItem("", "Goal", label=1)]
 
 
 def test_parquet_with_title_and_description_is_read(tmp_path):
     file = write_parquet(tmp_path / "t.parquet", label=["World"], title=["Vote"], description=["Today"])
-    assert [checked(row, max_chars=100) for row in read_rows(file)] == [Row(0, "Vote", "Today")]
+    assert [validate_row(row, max_chars=100) for row in read_rows(file)] == [LabelledItem("Vote", "Today", label=0)]
 
 
 def test_missing_values_in_parquet_are_rejected_not_dropped(tmp_path):
     file = write_parquet(tmp_path / "train.parquet", text=["Oil up", None, "Goal"], label=[None, 1, 7])
-    reasons = [checked(row, max_chars=100).reason for row in read_rows(file)]
-    assert reasons == [Reason.UNKNOWN_CLASS, Reason.EMPTY_TEXT, Reason.UNKNOWN_CLASS]
+    reasons = [validate_row(row, max_chars=100).reason for row in read_rows(file)]
+    assert reasons == [RejectReason.UNKNOWN_CLASS, RejectReason.EMPTY_TEXT, RejectReason.UNKNOWN_CLASS]
 
 
 def test_bad_bytes_in_a_parquet_column_cost_one_row(tmp_path):
     table = pa.table({"text": pa.array([b"\xff\xfe", b"Goal"], pa.binary()), "label": [0, 1]})
     pq.write_table(table, tmp_path / "train.parquet")
-    first, second = (checked(row, max_chars=100) for row in read_rows(str(tmp_path / "train.parquet")))
-    assert first.reason is Reason.BAD_UTF8
-    assert second == Row(1, "", "Goal")
+    first, second = (validate_row(row, max_chars=100) for row in read_rows(str(tmp_path / "train.parquet")))
+    assert first.reason is RejectReason.BAD_UTF8
+    assert second == LabelledItem("", "Goal", label=1)
 
 
 def test_parquet_without_a_label_says_which_columns_there_are(tmp_path):
@@ -78,9 +79,9 @@ def test_tfds_records_are_read(tmp_path):
     file = write_tfds(
         tmp_path / "ag_news_subset-train.tfrecord-00000-of-00001", (b"Vote", b"Today", 0), (b"", b"\xff", 1)
     )
-    first, second = (checked(row, max_chars=100) for row in read_rows(file))
-    assert first == Row(0, "Vote", "Today")
-    assert second.reason is Reason.BAD_UTF8
+    first, second = (validate_row(row, max_chars=100) for row in read_rows(file))
+    assert first == LabelledItem("Vote", "Today", label=0)
+    assert second.reason is RejectReason.BAD_UTF8
 
 
 def test_a_broken_tfds_file_says_after_which_record(tmp_path):
@@ -103,7 +104,7 @@ def test_a_feature_with_two_values_is_rejected_not_cut(tmp_path):
     with tf.io.TFRecordWriter(file) as writer:
         writer.write(tf.train.Example(features=features).SerializeToString())
     [row] = read_rows(file)
-    assert (row.reason, row.detail) == (Reason.WRONG_FIELD_COUNT, "2 values of one feature, expected 1")
+    assert (row.reason, row.detail) == (RejectReason.WRONG_FIELD_COUNT, "2 values of one feature, expected 1")
 
 
 def test_tfrecords_are_counted_by_their_lengths(tmp_path):
@@ -206,9 +207,9 @@ def test_a_reader_that_leaves_parquet_rows_over_is_found_out(tmp_path, monkeypat
 @pytest.mark.skipif("AG_NEWS_DIR" not in os.environ, reason="needs the real data in AG_NEWS_DIR")
 def test_every_real_row_is_good():
     # Read at import: the fixture of conftest.py takes the variable away from the tests.
-    outcomes = [checked(row, max_chars=10_000) for row in read_rows(os.path.join(_REAL, "test.csv"))]
+    outcomes = [validate_row(row, max_chars=10_000) for row in read_rows(os.path.join(_REAL, "test.csv"))]
     assert len(outcomes) == 7600
-    assert all(isinstance(row, Row) for row in outcomes)
+    assert all(isinstance(row, LabelledItem) for row in outcomes)
 
 
 _REAL = os.path.abspath(os.environ.get("AG_NEWS_DIR", ""))

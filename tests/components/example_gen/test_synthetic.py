@@ -3,12 +3,12 @@ from collections import Counter
 import pytest
 
 from components.example_gen.readers import read_rows
-from components.example_gen.rows import Row, checked
+from components.example_gen.rows import LabelledItem, validate_row
 from components.example_gen.synthetic import write_synthetic
 
 
 def rows(directory, name="train.csv"):
-    return [checked(row, max_chars=10_000) for row in read_rows(str(directory / name))]
+    return [validate_row(row, max_chars=10_000) for row in read_rows(str(directory / name))]
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def sample(tmp_path):
 
 
 def test_every_synthetic_row_is_good_and_classes_are_balanced(sample):
-    assert all(isinstance(row, Row) for row in rows(sample))
+    assert all(isinstance(row, LabelledItem) for row in rows(sample))
     assert Counter(row.label for row in rows(sample)) == {0: 100, 1: 100, 2: 100, 3: 100}
 
 

@@ -26,6 +26,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from schema.errors import DataError
 from schema.features import DESCRIPTION, ID, TITLE
 from schema.interruption import uninterruptible
+from schema.model_contract import CLASSES, PROBABILITIES, SAVED_MODEL, SERVING_DEFAULT
 from schema.news_items import Classification, NewsItem
 from schema.paths import is_remote, list_files, refuse_wildcards
 from schema.record_count import count_tfrecords
@@ -34,7 +35,6 @@ from serving.item_files import BadRow, ItemRow, read_items, validate_item
 PREDICTIONS = "predictions"
 QUARANTINE = "quarantine"
 SUMMARY = "summary.json"
-_SIGNATURE = "serving_default"
 # A batch of Beam's is parted into texts of about the same length, which need the least padding.
 _BATCH_ROWS = 1024
 _STEP_ROWS = 64
@@ -85,7 +85,7 @@ def score_files(
     model, output = _absolute(model), _absolute(output)
     refuse_wildcards("the model", model)
     refuse_wildcards("the output directory", output)
-    if not FileSystems.exists(os.path.join(model, "saved_model.pb")):
+    if not FileSystems.exists(os.path.join(model, SAVED_MODEL)):
         raise DataError(f"{model}: no SavedModel there; name the directory of a version")
     if FileSystems.exists(output):
         raise DataError(f"{output} is there already; name a directory to be made")
@@ -205,7 +205,7 @@ def _counted(result: Any, name: str) -> int:
 
 
 class SignatureHandler(ModelHandler[ItemRow, tuple[ItemRow, Classification], Any]):
-    """Runs the signature `serving_default` of a SavedModel; Beam's own handler loads Keras models alone."""
+    """Runs the signature `SERVING_DEFAULT` of a SavedModel; Beam's own handler loads Keras models alone."""
 
     def __init__(self, model: str):
         super().__init__(min_batch_size=_STEP_ROWS, max_batch_size=_BATCH_ROWS)
@@ -220,11 +220,11 @@ class SignatureHandler(ModelHandler[ItemRow, tuple[ItemRow, Classification], Any
         import tensorflow as tf
 
         loaded = tf.saved_model.load(self._model)
-        signature = loaded.signatures.get(_SIGNATURE)
+        signature = loaded.signatures.get(SERVING_DEFAULT)
         found = sorted([*signature.structured_input_signature[1], *signature.structured_outputs]) if signature else []
-        if missing := {TITLE, DESCRIPTION, "classes", "probabilities"} - set(found):
+        if missing := {TITLE, DESCRIPTION, CLASSES, PROBABILITIES} - set(found):
             raise DataError(
-                f"{self._model}: its signature {_SIGNATURE} lacks {', '.join(sorted(missing))}; "
+                f"{self._model}: its signature {SERVING_DEFAULT} lacks {', '.join(sorted(missing))}; "
                 "name a model that this pipeline exported"
             )
         signature.keep = loaded  # A signature holds its variables weakly.
@@ -245,7 +245,7 @@ class SignatureHandler(ModelHandler[ItemRow, tuple[ItemRow, Classification], Any
                     DESCRIPTION: tf.constant([row.item.description for row in rows]),
                 }
             )
-            names, probabilities = outputs["classes"].numpy(), outputs["probabilities"].numpy()
+            names, probabilities = outputs[CLASSES].numpy(), outputs[PROBABILITIES].numpy()
             for row, row_names, values in zip(rows, names, probabilities.tolist(), strict=True):
                 yield row, Classification.of([name.decode() for name in row_names], values, self._version)
 

@@ -8,7 +8,7 @@ from keras import layers, ops
 
 from components.trainer.fused_lstm import FusedLSTM
 from components.trainer.twin import TwinNetwork
-from components.transform.preprocessing import OOV_ID, PADDING_ID
+from schema.model_contract import OOV_ID, PADDING_ID
 
 
 @dataclass(frozen=True)

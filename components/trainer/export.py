@@ -9,14 +9,20 @@ import tensorflow_transform as tft
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import classification_pb2, model_pb2, predict_pb2, prediction_log_pb2
 
-from components.transform.preprocessing import TITLE_TOKENS, TOKEN_IDS
 from schema.features import CLASS_NAMES, DESCRIPTION, TITLE
+from schema.model_contract import (
+    CLASSES,
+    PROBABILITIES,
+    SAVED_MODEL,
+    SCORES,
+    SERVE_EXAMPLES,
+    SERVING_DEFAULT,
+    TITLE_TOKENS,
+    TOKEN_IDS,
+    TRANSFORM_FEATURES,
+    WARMUP_REQUESTS,
+)
 
-SERVING_DEFAULT = "serving_default"
-SERVE_EXAMPLES = "serve_examples"
-TRANSFORM_FEATURES = "transform_features"
-
-WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 _CLASSIFY = "tensorflow/serving/classify"
 _WARMUP_WORDS = (8, 24, 48, 96)
 _WARMUP_BATCHES = (1, 8)
@@ -64,7 +70,7 @@ class _Endpoints:
         """
         classes, probabilities = self._classify(title, description)
         label = tf.gather(tf.constant(CLASS_NAMES), tf.argmax(probabilities, axis=1))
-        return {"label": label, "classes": classes, "probabilities": probabilities}
+        return {"label": label, CLASSES: classes, PROBABILITIES: probabilities}
 
     def serve_examples(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Classifies serialized tf.Examples, string [batch], in the form of TensorFlow Serving's Classify.
@@ -73,7 +79,7 @@ class _Endpoints:
             `classes` string [batch, 4] and `scores` float32 [batch, 4].
         """
         classes, probabilities = self._classify(*self._parse(inputs))
-        return {"classes": classes, "scores": probabilities}
+        return {CLASSES: classes, SCORES: probabilities}
 
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Token ids of serialized tf.Examples, string [batch]: int64 [batch, time], right-padded with 0."""
@@ -125,7 +131,7 @@ def export_saved_model(
 
 def gpu_only_operations(export_dir: str) -> set[str]:
     """The cuDNN operations that a SavedModel holds: none in one that loads everywhere."""
-    with tf.io.gfile.GFile(os.path.join(export_dir, "saved_model.pb"), "rb") as file:
+    with tf.io.gfile.GFile(os.path.join(export_dir, SAVED_MODEL), "rb") as file:
         graph = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs[0].graph_def
     nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
     return {node.op for node in nodes if "cudnn" in node.op.lower()}
@@ -142,7 +148,7 @@ def write_warmup_requests(words: Sequence[str], export_dir: str, model_name: str
         model_name: the name the server will know the model by.
         requests: number of requests, half of them Predict and half Classify.
     """
-    path = os.path.join(export_dir, WARMUP_FILE)
+    path = os.path.join(export_dir, WARMUP_REQUESTS)
     tf.io.gfile.makedirs(os.path.dirname(path))
     shapes = [(batch, length) for batch in _WARMUP_BATCHES for length in _WARMUP_WORDS]
     with tf.io.TFRecordWriter(path) as writer:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from components.transform.preprocessing import PADDING_ID, TITLE_TOKENS, TOKEN_IDS
 from schema.features import LABEL
+from schema.model_contract import PADDING_ID, TITLE_TOKENS, TOKEN_IDS
 from schema.paths import list_files
 
 if TYPE_CHECKING:

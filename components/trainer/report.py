@@ -8,7 +8,8 @@ import keras
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-FACTS_FILE = "assets.extra/training.json"
+from schema.model_contract import TRAINING_FACTS
+
 CURVES = "curves"
 
 
@@ -37,7 +38,7 @@ def _shape(shape: tuple[int | None, ...]) -> list[int | str]:
 
 def write_facts(facts: dict[str, Any], export_dir: str) -> None:
     """Writes the facts into a SavedModel's directory, so that they go wherever it goes."""
-    path = os.path.join(export_dir, FACTS_FILE)
+    path = os.path.join(export_dir, TRAINING_FACTS)
     tf.io.gfile.makedirs(os.path.dirname(path))
     with tf.io.gfile.GFile(path, "w") as file:
         json.dump(facts, file, indent=1)

@@ -11,7 +11,7 @@ from components.trainer import devices, export, input_pipeline, report, streamin
 from components.trainer.recipe import Recipe
 from components.trainer.training import Trained, build, train
 from components.trainer.warm_start import read_base_model
-from components.transform.preprocessing import RESERVED_IDS, VOCABULARY
+from schema.model_contract import RESERVED_IDS, VOCABULARY
 from serving.audit import identity
 
 

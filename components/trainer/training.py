@@ -23,8 +23,8 @@ from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_b
 from components.trainer.recipe import EpochSeeds, ProgressLog, Recipe, StopOnNonFiniteLoss, TwinsAfter, compile_model
 from components.trainer.streaming import StreamedRows
 from components.trainer.warm_start import BaseModel, Overlap
-from components.transform.preprocessing import RESERVED_IDS
 from schema.features import CLASS_NAMES, TRAIN, VAL
+from schema.model_contract import RESERVED_IDS
 
 logger = logging.getLogger(__name__)
 

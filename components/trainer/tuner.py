@@ -14,7 +14,7 @@ from components.trainer.input_pipeline import TokenizedRows, read_rows
 from components.trainer.recipe import Recipe
 from components.trainer.streaming import StreamedRows, open_rows
 from components.trainer.training import train
-from components.transform.preprocessing import VOCABULARY
+from schema.model_contract import VOCABULARY
 
 logger = logging.getLogger(__name__)
 

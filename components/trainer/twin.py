@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from components.transform.preprocessing import PADDING_ID
+from schema.model_contract import PADDING_ID
 
 
 class TwinNetwork(keras.Model):

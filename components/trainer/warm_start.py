@@ -16,12 +16,10 @@ from scipy.linalg import orthogonal_procrustes
 
 from components.trainer.architectures import build_network
 from components.trainer.recipe import network_of
-from components.trainer.report import FACTS_FILE
-from components.transform.preprocessing import RESERVED_IDS, VOCABULARY
 from schema.errors import RunError
 from schema.features import CLASS_NAMES
+from schema.model_contract import ASSETS, RESERVED_IDS, TRAINING_FACTS, VARIABLES, VOCABULARY
 
-_VARIABLES = "variables/variables"
 _VARIABLE = "variables/{}/.ATTRIBUTES/VARIABLE_VALUE"
 _EMBEDDING = "embedding"
 _TINY = 1e-9
@@ -49,9 +47,9 @@ def read_base_model(export_dir: str) -> BaseModel:
         RunError: it is gone, or is none of this Trainer's.
     """
     try:
-        with tf.io.gfile.GFile(os.path.join(export_dir, FACTS_FILE)) as file:
+        with tf.io.gfile.GFile(os.path.join(export_dir, TRAINING_FACTS)) as file:
             recipe = json.load(file)["recipe"]
-        with tf.io.gfile.GFile(os.path.join(export_dir, "assets", VOCABULARY)) as file:
+        with tf.io.gfile.GFile(os.path.join(export_dir, ASSETS, VOCABULARY)) as file:
             words = file.read().split("\n")[:-1]
         network = build_network(
             network_of(recipe),
@@ -60,7 +58,7 @@ def read_base_model(export_dir: str) -> BaseModel:
             seed=recipe["seed"],
             use_cudnn=False,
         )
-        checkpoint = tf.train.load_checkpoint(os.path.join(export_dir, _VARIABLES))
+        checkpoint = tf.train.load_checkpoint(os.path.join(export_dir, VARIABLES))
         for index, variable in enumerate(network.variables):
             variable.assign(checkpoint.get_tensor(_VARIABLE.format(index)))
     except (tf.errors.OpError, KeyError, ValueError) as error:

@@ -14,8 +14,8 @@ import scipy.sparse as sparse
 
 from components.trainer.input_pipeline import TokenizedRows
 from components.trainer.vector_files import read_vectors
-from components.transform.preprocessing import OOV_ID, PADDING_ID, RESERVED_IDS
 from schema.errors import SettingsError
+from schema.model_contract import OOV_ID, PADDING_ID, RESERVED_IDS
 
 logger = logging.getLogger(__name__)
 

@@ -11,13 +11,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from schema.features import DESCRIPTION, LABEL, TITLE
-
-TOKEN_IDS = "token_ids"
-TITLE_TOKENS = "title_tokens"
-VOCABULARY = "vocabulary"
-PADDING_ID = 0
-OOV_ID = 1
-RESERVED_IDS = 2
+from schema.model_contract import RESERVED_IDS, TITLE_TOKENS, TOKEN_IDS, VOCABULARY
 
 # The corpus lost the ampersand of many entities and put a blank before some: "Sony #39;s", " quot;yes quot;".
 _MARKUP = (

@@ -5,15 +5,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.transform.preprocessing import (
-    OOV_ID,
-    RESERVED_IDS,
-    TITLE_TOKENS,
-    TOKEN_IDS,
-    VOCABULARY,
-    clean,
-    standardize,
-)
+from components.transform.preprocessing import clean, standardize
+from schema.model_contract import OOV_ID, RESERVED_IDS, TITLE_TOKENS, TOKEN_IDS, VOCABULARY
 
 
 @pytest.fixture(scope="module")

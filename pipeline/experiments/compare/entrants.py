@@ -17,12 +17,12 @@ from components.trainer.calibration import expected_calibration_error
 from components.trainer.devices import CPU_BATCH_TOKENS
 from components.trainer.recipe import Recipe
 from components.trainer.training import build, predict_logits, train
-from components.transform.preprocessing import RESERVED_IDS
 from pipeline.code_version import code_version
 from pipeline.experiments.compare import peers, seed_notebook
 from pipeline.experiments.compare.data import ComparisonData
 from schema.features import TEST, TRAIN, VAL
 from schema.files import replace_file
+from schema.model_contract import RESERVED_IDS
 
 _TEST_BATCH = 64
 

@@ -24,7 +24,7 @@ def test_data_is_what_the_artifacts_say(card, run):
 
 
 def test_the_vocabularys_unknown_words_are_counted_in_each_slice(card, transform_output):
-    from components.transform.preprocessing import VOCABULARY
+    from schema.model_contract import VOCABULARY
 
     vocabulary = card.vocabulary
     assert vocabulary.words == transform_output.vocabulary_size_by_name(VOCABULARY)

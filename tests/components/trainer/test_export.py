@@ -7,8 +7,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from components.trainer.export import WARMUP_FILE, export_saved_model, gpu_only_operations, text_example
+from components.trainer.export import export_saved_model, gpu_only_operations, text_example
 from schema.features import CLASS_NAMES
+from schema.model_contract import WARMUP_REQUESTS
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def test_examples_can_be_asked_for_by_classify(export):
 
 
 def test_warm_up_requests_are_answered_by_the_export(export, signatures):
-    records = list(tf.data.TFRecordDataset(os.path.join(export, WARMUP_FILE)).as_numpy_iterator())
+    records = list(tf.data.TFRecordDataset(os.path.join(export, WARMUP_REQUESTS)).as_numpy_iterator())
     logs = [prediction_log_pb2.PredictionLog.FromString(record) for record in records]
     assert [log.WhichOneof("log_type") for log in logs] == ["predict_log", "classify_log"] * 5
     for log in logs:

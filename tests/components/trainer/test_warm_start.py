@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from components.trainer.export import export_saved_model
-from components.trainer.report import FACTS_FILE, write_facts
+from components.trainer.report import write_facts
 from components.trainer.training import build, train
 from components.trainer.warm_start import BaseModel, Overlap, read_base_model
 from components.transform.preprocessing import RESERVED_IDS
 from schema.errors import RunError
+from schema.model_contract import TRAINING_FACTS
 
 
 def network(recipe, words):
@@ -40,8 +41,8 @@ def test_an_export_is_read_back_with_its_words_and_weights(transform_output, rec
 @pytest.mark.parametrize("facts", [None, "{}"], ids=["nothing is there", "it is another one's"])
 def test_a_base_model_that_cannot_be_read_is_named_with_what_to_do(tmp_path, facts):
     if facts:
-        (tmp_path / FACTS_FILE).parent.mkdir()
-        (tmp_path / FACTS_FILE).write_text(facts)
+        (tmp_path / TRAINING_FACTS).parent.mkdir()
+        (tmp_path / TRAINING_FACTS).write_text(facts)
     with pytest.raises(RunError, match=rf"{tmp_path} cannot be read: .*trainer\.warm_start=false"):
         read_base_model(str(tmp_path))
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from benchmarks.measure import flops_a_token, peak_memory, seconds_in
 from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_batches
-from components.trainer.recipe import Recipe
+from components.trainer.settings import Recipe
 from components.trainer.training import predict_logits, train
 
 _MEASURED_BATCHES = 40
@@ -61,12 +61,12 @@ def main(path: str, peak: float, target: float) -> dict:
         rows, val_rows, words, config = pickle.load(file)
     recipe = Recipe.from_config(config)
     with TemporaryDirectory() as directory:
-        watch = FirstEpochs(recipe.plain_epochs + 1, val_rows, recipe.buckets(20_000), target)
+        watch = FirstEpochs(recipe.plain_epochs + 1, val_rows, Buckets(recipe.bucket_boundaries, 20_000), target)
         trained = train(rows, val_rows, words, recipe, checkpoint_root=directory, callbacks=[watch])
     peak_mb = peak_memory()
     recurrent = [layer for layer in trained.network.layers if layer.name.startswith("recurrent_")]
     embedding = trained.network.get_layer("embedding")
-    buckets = recipe.buckets(trained.facts["batch_tokens"])
+    buckets = Buckets(recipe.bucket_boundaries, trained.facts["batch_tokens"])
     batches = bucketed_batches(rows, buckets, seed=1).take(_MEASURED_BATCHES)
     measured = [ids for ids, _ in itertools.islice(batches, _MEASURED_BATCHES)]
     in_layers = seconds_in(recurrent, [(tf.convert_to_tensor(embedding(ids)), ids != 0) for ids in measured])

@@ -11,7 +11,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tfx.dsl.io import fileio
 
 from components.model_card.evidence import Missing
-from components.trainer.architectures import Architecture, architecture
+from components.trainer.settings import architecture_of
 from schema.model_contract import SAVED_MODEL, TRAINING_FACTS
 
 
@@ -82,9 +82,7 @@ def describe_training(export_dir: str) -> Training | Missing:
 
 
 def _resolved(recipe: dict[str, Any]) -> dict[str, Any]:
-    of_network = {field.name for field in dataclasses.fields(Architecture)} & recipe.keys()
-    network = architecture(recipe["architecture"], **{name: recipe[name] for name in of_network})
-    return {**recipe, **dataclasses.asdict(network)}
+    return {**recipe, **dataclasses.asdict(architecture_of(recipe))}
 
 
 def _written_by(export_dir: str) -> str:

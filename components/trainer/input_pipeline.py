@@ -1,15 +1,15 @@
-"""From transformed examples to length-bucketed batches.
+"""Reads transformed examples and makes length-bucketed batches of them.
 
-All token ids are held in memory (76,416 rows take 13 MB): an epoch's order is a true permutation, and the
-number of batches is known before. `components.trainer.streaming` has rows that do not fit.
+Rows that fit into memory are held there as token ids (76,416 rows take 13 MB): an epoch's order is a true permutation,
+and the number of batches is known in advance. More rows than that are streamed in each pass, in windows.
 """
 
 import hashlib
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -18,12 +18,10 @@ from schema.features import LABEL
 from schema.model_contract import PADDING_ID, TITLE_TOKENS, TOKEN_IDS
 from schema.paths import list_files
 
-if TYPE_CHECKING:
-    from components.trainer.streaming import StreamedRows
-
 _NUMBER = tf.io.FixedLenFeature([], tf.int64)
 _FEATURES = {TOKEN_IDS: tf.io.RaggedFeature(tf.int64), TITLE_TOKENS: _NUMBER, LABEL: _NUMBER}
-READ_BATCH = 4096
+_READ_BATCH = 4096
+_FILES_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class TokenizedRows:
     def select(self, indices: np.ndarray) -> "TokenizedRows":
         """The rows of these indices, in their order."""
         texts = [self.token_ids[self.offsets[index] : self.offsets[index + 1]] for index in indices]
-        return _joined(texts, self.title_counts[indices], self.labels[indices])
+        return _join(texts, self.title_counts[indices], self.labels[indices])
 
     def titles(self) -> "TokenizedRows":
         """The same rows without their descriptions."""
@@ -69,7 +67,7 @@ class TokenizedRows:
             self.token_ids[start : start + count]
             for start, count in zip(self.offsets[:-1], self.title_counts, strict=True)
         ]
-        return _joined(texts, self.title_counts, self.labels)
+        return _join(texts, self.title_counts, self.labels)
 
     def fingerprint(self) -> str:
         """SHA-256 of the rows, hexadecimal."""
@@ -79,9 +77,66 @@ class TokenizedRows:
         return digest.hexdigest()
 
 
-def _joined(texts: Sequence[np.ndarray], title_counts: np.ndarray, labels: np.ndarray) -> TokenizedRows:
-    offsets = np.cumsum([0, *map(len, texts)])
-    return TokenizedRows(np.concatenate([np.zeros(0, np.int32), *texts]), offsets, title_counts, labels)
+@dataclass(frozen=True)
+class StreamedRows:
+    """Rows that stay in their files; what a training asks of them is what it asks of TokenizedRows.
+
+    A window takes a row of each file in turn, and each pass shuffles within the windows, which stay the same: so the
+    number of batches does, too. At most two windows are in memory: the one that is trained on, and the one that is
+    being read.
+
+    Attributes:
+        files: gzipped TFRecord files of transformed examples.
+        window: rows of a window.
+        count: rows in all.
+        digest: SHA-256 of the rows in the order of the files, hexadecimal.
+        titles_only: leave descriptions out.
+    """
+
+    files: tuple[str, ...]
+    window: int
+    count: int
+    digest: str
+    titles_only: bool = False
+
+    def __len__(self) -> int:
+        return self.count
+
+    def windows(self) -> Iterator[TokenizedRows]:
+        """All rows once, in windows."""
+        for window in _read_windows(list(self.files), self.window):
+            yield window.titles() if self.titles_only else window
+
+    def sample(self) -> TokenizedRows:
+        """A window's rows, of many files."""
+        return next(self.windows())
+
+    def titles(self) -> "StreamedRows":
+        """The same rows without their descriptions."""
+        return replace(self, titles_only=True)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the rows, hexadecimal."""
+        return f"{self.digest}{' titles' if self.titles_only else ''}"
+
+
+def open_rows(file_patterns: Sequence[str], *, max_memory_rows: int) -> TokenizedRows | StreamedRows:
+    """The rows, in memory where they fit.
+
+    Args:
+        file_patterns: gzipped TFRecord files of transformed examples.
+        max_memory_rows: how many may be in memory at once.
+    """
+    files = list_matching_files(file_patterns)
+    # Counted before they are held: else twice as many could be.
+    if _read_records(files).take(max_memory_rows + 1).reduce(0, lambda count, _: count + 1) <= max_memory_rows:
+        return read_rows(file_patterns)
+    window = max(1, max_memory_rows // 2)
+    count, digest = 0, hashlib.sha256()
+    for rows in _read_windows(files, window):
+        count += len(rows)
+        digest.update(rows.fingerprint().encode())
+    return StreamedRows(tuple(files), window, count, digest.hexdigest())
 
 
 def read_rows(file_patterns: Sequence[str]) -> TokenizedRows:
@@ -90,21 +145,21 @@ def read_rows(file_patterns: Sequence[str]) -> TokenizedRows:
     Beam writes the same examples in another order each time, so they are sorted: the same data and seed give the same
     training, whichever run made the files.
     """
-    records = tf.data.TFRecordDataset(files_of(file_patterns), compression_type="GZIP")
-    return in_canonical_order(decoded(parsed(records, READ_BATCH)))
+    records = tf.data.TFRecordDataset(list_matching_files(file_patterns), compression_type="GZIP")
+    return sort_rows(decode_rows(parse_examples(records, _READ_BATCH)))
 
 
-def files_of(patterns: Sequence[str]) -> list[str]:
+def list_matching_files(patterns: Sequence[str]) -> list[str]:
     """Returns the files that the patterns match, sorted; only a pattern's last part may hold wildcards."""
     return sorted(name for pattern in patterns for name in list_files(*os.path.split(pattern)))
 
 
-def parsed(records: tf.data.Dataset, batch: int) -> tf.data.Dataset:
+def parse_examples(records: tf.data.Dataset, batch: int) -> tf.data.Dataset:
     """Serialized examples to batches of their features."""
     return records.batch(batch).map(lambda serialized: tf.io.parse_example(serialized, _FEATURES))
 
 
-def decoded(batches: Iterable[Mapping[str, Any]]) -> TokenizedRows:
+def decode_rows(batches: Iterable[Mapping[str, Any]]) -> TokenizedRows:
     """The rows of parsed batches, in their order."""
     texts, numbers = [], [np.zeros((0, 2), np.int64)]
     for examples in batches:
@@ -112,14 +167,36 @@ def decoded(batches: Iterable[Mapping[str, Any]]) -> TokenizedRows:
         texts += np.split(ids, examples[TOKEN_IDS].row_limits().numpy()[:-1])
         numbers.append(np.stack([examples[TITLE_TOKENS], examples[LABEL]], axis=1))
     title_counts, labels = np.concatenate(numbers).T
-    return _joined(texts, title_counts, labels)
+    return _join(texts, title_counts, labels)
 
 
-def in_canonical_order(rows: TokenizedRows) -> TokenizedRows:
+def sort_rows(rows: TokenizedRows) -> TokenizedRows:
     """The same rows sorted by their content."""
     texts = np.split(rows.token_ids, rows.offsets[1:-1]) if len(rows) else []
     order = sorted(range(len(rows)), key=lambda row: (texts[row].tobytes(), rows.title_counts[row], rows.labels[row]))
     return rows.select(np.array(order, np.int64))
+
+
+def _read_windows(files: list[str], size: int) -> Iterator[TokenizedRows]:
+    batch = min(_READ_BATCH, size)
+    batches = iter(parse_examples(_read_records(files), batch))
+    while len(rows := decode_rows(itertools.islice(batches, size // batch))):
+        yield rows
+
+
+def _read_records(files: list[str]) -> tf.data.Dataset:
+    """Serialized examples, one of each file in turn."""
+    return tf.data.Dataset.from_tensor_slices(files).interleave(
+        lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP"),
+        cycle_length=min(_FILES_AT_ONCE, max(1, len(files))),
+        num_parallel_calls=1,
+        deterministic=True,
+    )
+
+
+def _join(texts: Sequence[np.ndarray], title_counts: np.ndarray, labels: np.ndarray) -> TokenizedRows:
+    offsets = np.cumsum([0, *map(len, texts)])
+    return TokenizedRows(np.concatenate([np.zeros(0, np.int32), *texts]), offsets, title_counts, labels)
 
 
 @dataclass(frozen=True)
@@ -142,13 +219,13 @@ class Buckets:
         buckets = [np.flatnonzero(bucket_of_row == bucket) for bucket in range(len(self.boundaries) + 1)]
         return [(bucket, max(1, self.batch_tokens // int(counts[bucket].max()))) for bucket in buckets if len(bucket)]
 
-    def batch_count(self, rows: "TokenizedRows | StreamedRows") -> int:
+    def batch_count(self, rows: TokenizedRows | StreamedRows) -> int:
         """How many batches the rows make."""
         return sum(-(-len(bucket) // size) for window in rows.windows() for bucket, size in self.parts(window))
 
 
 def bucketed_batches(
-    rows: "TokenizedRows | StreamedRows",
+    rows: TokenizedRows | StreamedRows,
     buckets: Buckets,
     *,
     seed: int | None = None,
@@ -177,7 +254,7 @@ def bucketed_batches(
                 order = bucket if generator is None else generator.permutation(bucket)
                 batches += [order[start : start + size] for start in range(0, len(order), size)]
             for index in range(len(batches)) if generator is None else generator.permutation(len(batches)):
-                yield _padded(window, batches[index]), window.labels[batches[index]]
+                yield _pad(window, batches[index]), window.labels[batches[index]]
 
     signature = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int64)
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
@@ -185,7 +262,7 @@ def bucketed_batches(
     return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(tf.data.AUTOTUNE)
 
 
-def _padded(rows: TokenizedRows, indices: np.ndarray) -> np.ndarray:
+def _pad(rows: TokenizedRows, indices: np.ndarray) -> np.ndarray:
     counts = rows.offsets[indices + 1] - rows.offsets[indices]
     batch = np.full((len(indices), counts.max()), PADDING_ID, np.int32)
     for position, index in enumerate(indices):

@@ -1,7 +1,14 @@
 """AdamW that updates of a table of word vectors only the rows that a batch has seen."""
 
+import math
+
 import keras
 import tensorflow as tf
+
+from components.trainer.adversarial import ConsistencyModel
+from components.trainer.settings import Recipe
+
+_WARMUP_SHARE = 0.05
 
 
 @keras.saving.register_keras_serializable("agnews")
@@ -56,6 +63,26 @@ class RowwiseAdamW(keras.optimizers.AdamW):
 
     def get_config(self):
         return {**super().get_config(), "clip_global_norm": self.clip_global_norm, "row_rate": self.row_rate}
+
+
+def compile_model(model: ConsistencyModel, recipe: Recipe, *, steps: int) -> None:
+    """Attaches loss, accuracy and AdamW with linear warm-up and cosine decay to zero.
+
+    Args:
+        model: gives logits [batch, classes] and has a layer `embedding`.
+        recipe: has the numbers.
+        steps: training steps in all, which the schedule spans.
+    """
+    warmup = max(1, math.ceil(_WARMUP_SHARE * steps))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - warmup), warmup_target=recipe.learning_rate, warmup_steps=warmup
+    )
+    optimizer = RowwiseAdamW(schedule, weight_decay=recipe.weight_decay, row_rate=recipe.word_vectors_rate)
+    optimizer.exclude_from_weight_decay(var_list=model.get_layer("embedding").variables)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.perturbation, model.consistency = recipe.network.perturbation, recipe.network.consistency
+    # XLA cannot compile cuDNN's recurrent layers.
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
 
 
 def _summed_by_row(gradient):

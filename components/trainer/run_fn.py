@@ -7,8 +7,8 @@ import keras_tuner
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components.trainer import devices, export, input_pipeline, report, streaming
-from components.trainer.recipe import Recipe
+from components.trainer import devices, export, input_pipeline
+from components.trainer.settings import Recipe
 from components.trainer.training import Trained, build, train
 from components.trainer.warm_start import read_base_model
 from schema.model_contract import RESERVED_IDS, VOCABULARY
@@ -31,7 +31,7 @@ def run_fn(fn_args: FnArgs) -> None:
     transform_output = tft.TFTransformOutput(fn_args.transform_output)
     words = [word.decode() for word in transform_output.vocabulary_by_name(VOCABULARY)]
     trained = train(
-        streaming.open_rows(fn_args.train_files, max_memory_rows=config["max_memory_rows"]),
+        input_pipeline.open_rows(fn_args.train_files, max_memory_rows=config["max_memory_rows"]),
         input_pipeline.read_rows(fn_args.eval_files),
         words,
         recipe,
@@ -44,7 +44,7 @@ def run_fn(fn_args: FnArgs) -> None:
         _export(trained, recipe, words, transform_output, fn_args.serving_model_dir, config)
         # Beside the export, in the model's artifact.
         curves = os.path.join(os.path.dirname(fn_args.serving_model_dir), "training")
-        report.write_curves(trained.facts["history"], trained.facts["best_epoch"], curves)
+        export.write_curves(trained.facts["history"], trained.facts["best_epoch"], curves)
     if devices.worker_count() > 1:
         devices.wait_for_workers()
     trained.checkpoint.remove()
@@ -71,8 +71,8 @@ def _export(
     export.write_warmup_requests(words, export_dir, config["model_name"], config["warmup_requests"])
     described = {
         "architecture": recipe.architecture,
-        "layers": report.layer_facts(portable),
-        "recipe": vars(recipe),
+        "layers": export.layer_facts(portable),
+        "recipe": recipe.model_dump(),
         "trained_by": identity(),
     }
-    report.write_facts(described | trained.facts, export_dir)
+    export.write_facts(described | trained.facts, export_dir)

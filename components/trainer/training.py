@@ -1,6 +1,5 @@
 """A training, from tokenized rows to a network that is ready for export."""
 
-import dataclasses
 import hashlib
 import itertools
 import json
@@ -17,11 +16,12 @@ import numpy as np
 import tensorflow as tf
 
 from components.trainer import calibration, devices, word_vectors
+from components.trainer.adversarial import StartConsistencyAfter
 from components.trainer.architectures import build_network
-from components.trainer.checkpoints import Checkpoint
-from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_batches
-from components.trainer.recipe import EpochSeeds, ProgressLog, Recipe, StopOnNonFiniteLoss, TwinsAfter, compile_model
-from components.trainer.streaming import StreamedRows
+from components.trainer.callbacks import Checkpoint, EpochSeeds, ProgressLog, StopOnNonFiniteLoss
+from components.trainer.input_pipeline import Buckets, StreamedRows, TokenizedRows, bucketed_batches
+from components.trainer.optimizer import compile_model
+from components.trainer.settings import LEARNED, RANDOM, Recipe
 from components.trainer.warm_start import BaseModel, Overlap
 from schema.features import CLASS_NAMES, TRAIN, VAL
 from schema.model_contract import RESERVED_IDS
@@ -88,7 +88,7 @@ def train(
         train_rows, val_rows = train_rows.titles(), val_rows.titles()
     why_not_cudnn = devices.why_not_cudnn(architecture, gpus=gpus, built_with_cuda=tf.test.is_built_with_cuda())
     batch_tokens = recipe.batch_tokens or _batch_tokens(train_rows.sample(), words, recipe, gpus)
-    buckets = recipe.buckets(batch_tokens)
+    buckets = Buckets(recipe.bucket_boundaries, batch_tokens)
     steps = buckets.batch_count(train_rows)
 
     strategy = devices.strategy(gpus)
@@ -172,9 +172,9 @@ def build(recipe: Recipe, *, vocabulary_size: int, use_cudnn: bool | str = "auto
 
 def _set_word_vectors(network: keras.Model, rows: TokenizedRows, words: Sequence[str], recipe: Recipe) -> None:
     embedding = network.get_layer("embedding")
-    if recipe.word_vectors == word_vectors.RANDOM:
+    if recipe.word_vectors == RANDOM:
         return
-    if recipe.word_vectors == word_vectors.LEARNED:
+    if recipe.word_vectors == LEARNED:
         began = time.monotonic()
         vectors = word_vectors.learn(
             rows,
@@ -206,7 +206,7 @@ def _fit(
     progress = ProgressLog(len(train_rows), steps, recipe.epochs)
     callbacks = [
         EpochSeeds(),
-        TwinsAfter(recipe.plain_epochs),
+        StartConsistencyAfter(recipe.plain_epochs),
         progress,
         StopOnNonFiniteLoss(checkpoint),
         checkpoint,
@@ -238,14 +238,14 @@ def _batch_tokens(rows: TokenizedRows, words: Sequence[str], recipe: Recipe, gpu
     def rows_per_second(batch_tokens: int) -> float:
         with devices.strategy(gpus).scope(), devices.precision(recipe.precision):
             network = _compiled(recipe, words, steps=_SWEEP_STEPS)
-        batches = bucketed_batches(rows, recipe.buckets(batch_tokens), seed=recipe.seed)
+        batches = bucketed_batches(rows, Buckets(recipe.bucket_boundaries, batch_tokens), seed=recipe.seed)
         network.fit(batches.take(2), verbose=0)  # Compiles.
         began = time.monotonic()
         network.fit(batches.take(_SWEEP_STEPS), verbose=0)
         seconds = time.monotonic() - began
         # From the order of a pass: what those steps held.
         measured = itertools.islice(
-            bucketed_batches(rows, recipe.buckets(batch_tokens), seed=recipe.seed), _SWEEP_STEPS
+            bucketed_batches(rows, Buckets(recipe.bucket_boundaries, batch_tokens), seed=recipe.seed), _SWEEP_STEPS
         )
         return sum(len(labels) for _, labels in measured) / seconds
 
@@ -263,7 +263,7 @@ def _key(
     determined_by = (
         train_rows.fingerprint(),
         val_rows.fingerprint(),
-        dataclasses.asdict(recipe),
+        recipe.model_dump(),
         batch_tokens,
         code,
         *([base.place] if base else []),

@@ -1,6 +1,5 @@
 """What the Tuner component runs: a random search (Bergstra and Bengio 2012) of the recipe's numbers, on val's loss."""
 
-import dataclasses
 import logging
 import os
 from typing import Any
@@ -10,9 +9,8 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
-from components.trainer.input_pipeline import TokenizedRows, read_rows
-from components.trainer.recipe import Recipe
-from components.trainer.streaming import StreamedRows, open_rows
+from components.trainer.input_pipeline import StreamedRows, TokenizedRows, open_rows, read_rows
+from components.trainer.settings import Recipe
 from components.trainer.training import train
 from schema.model_contract import VOCABULARY
 
@@ -41,7 +39,7 @@ class RecipeTuner(keras_tuner.RandomSearch):
         recipe: Recipe,
     ):
         """Trains; returns the metrics of the epoch of the lowest loss on val."""
-        drawn = dataclasses.replace(recipe, **trial.hyperparameters.values)
+        drawn = recipe.model_copy(update=trial.hyperparameters.values)
         checkpoints = os.path.join(self.project_dir, "checkpoints")
         trained = train(train_rows, val_rows, words, drawn, checkpoint_root=checkpoints)
         trained.checkpoint.remove()

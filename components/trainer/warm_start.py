@@ -15,7 +15,7 @@ import tensorflow as tf
 from scipy.linalg import orthogonal_procrustes
 
 from components.trainer.architectures import build_network
-from components.trainer.recipe import network_of
+from components.trainer.settings import architecture_of
 from schema.errors import RunError
 from schema.features import CLASS_NAMES
 from schema.model_contract import ASSETS, RESERVED_IDS, TRAINING_FACTS, VARIABLES, VOCABULARY
@@ -52,7 +52,7 @@ def read_base_model(export_dir: str) -> BaseModel:
         with tf.io.gfile.GFile(os.path.join(export_dir, ASSETS, VOCABULARY)) as file:
             words = file.read().split("\n")[:-1]
         network = build_network(
-            network_of(recipe),
+            architecture_of(recipe),
             vocabulary_size=len(words) + RESERVED_IDS,
             classes=len(CLASS_NAMES),
             seed=recipe["seed"],

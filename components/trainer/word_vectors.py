@@ -19,8 +19,6 @@ from schema.model_contract import OOV_ID, PADDING_ID, RESERVED_IDS
 
 logger = logging.getLogger(__name__)
 
-RANDOM, LEARNED = "random", "learned"
-
 # Root mean square of a vector's elements: of the size that the first layer's input weights are made for.
 _SCALE = 0.3
 # Word2vec's: makes rare contexts a little less surprising.

@@ -77,7 +77,8 @@ def transform_output(rows, tmp_path_factory):
 def network():
     import keras
 
-    from components.trainer.architectures import architecture, build_network
+    from components.trainer.architectures import build_network
+    from components.trainer.settings import architecture
 
     keras.utils.set_random_seed(1)
     shape = architecture("stacked_bilstm", embedding_dim=8, units=4)

@@ -10,7 +10,7 @@ import pytest
 from components.model_card.evidence import Missing
 from components.model_card.standard import to_plain
 from components.model_card.training import describe_training
-from components.trainer.report import write_facts
+from components.trainer.export import write_facts
 from schema.features import CLASS_NAMES
 
 

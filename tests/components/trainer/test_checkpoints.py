@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from components.trainer.checkpoints import Checkpoint
+from components.trainer.callbacks import Checkpoint
 
 
 def model():

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.trainer.fused_lstm import FusedLSTM
+from components.trainer.architectures import FusedLSTM
 
 MASK = np.array([[True] * 5, [True, True, False, False, False], [True] + [False] * 4])
 

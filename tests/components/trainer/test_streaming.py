@@ -4,9 +4,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.trainer import streaming
-from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_batches, read_rows
-from components.trainer.streaming import StreamedRows, open_rows
+from components.trainer import input_pipeline
+from components.trainer.input_pipeline import (
+    Buckets,
+    StreamedRows,
+    TokenizedRows,
+    bucketed_batches,
+    open_rows,
+    read_rows,
+)
 from components.trainer.training import train
 
 BUCKETS = Buckets((4, 8), 40)
@@ -81,7 +87,7 @@ def test_each_pass_has_another_order_and_a_seed_its_own(pattern):
 
 def test_no_more_than_two_windows_are_alive(pattern, monkeypatch):
     alive, seen = [], []
-    decode = streaming.decoded
+    decode = input_pipeline.decode_rows
 
     def watched(batches):
         rows = decode(batches)
@@ -90,7 +96,7 @@ def test_no_more_than_two_windows_are_alive(pattern, monkeypatch):
         weakref.finalize(rows, alive.remove, len(rows))
         return rows
 
-    monkeypatch.setattr(streaming, "decoded", watched)
+    monkeypatch.setattr(input_pipeline, "decode_rows", watched)
     rows = open_rows([pattern], max_memory_rows=20)
     numbers(bucketed_batches(rows, BUCKETS, seed=1, count=BUCKETS.batch_count(rows)))
     # Nine windows and the end of the files: for the fingerprint, to count the batches, and to make them.

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from components.trainer import devices, training
+from components.trainer.input_pipeline import Buckets
 from components.trainer.training import predict_logits, train
 from schema.errors import RunError
 
@@ -70,13 +71,13 @@ def test_the_best_epochs_weights_are_the_outcome(trained, val_rows, recipe):
     found = trained(learning_rate=0.01, epochs=4)
     scores = found.facts["history"]["val_accuracy"]
     assert found.facts["best_epoch"] == 1 + int(np.argmax(scores))
-    logits = predict_logits(found.network, val_rows, recipe().buckets(200))
+    logits = predict_logits(found.network, val_rows, Buckets(recipe().bucket_boundaries, 200))
     assert (logits.argmax(axis=1) == val_rows.labels).mean() == pytest.approx(max(scores), abs=1e-6)
 
 
 def test_logits_are_in_the_order_of_the_rows(trained, val_rows, recipe):
     network = trained(epochs=1).network
-    logits = predict_logits(network, val_rows, recipe().buckets(100))
+    logits = predict_logits(network, val_rows, Buckets(recipe().bucket_boundaries, 100))
     for row in (0, 17, 79):
         ids = val_rows.token_ids[val_rows.offsets[row] : val_rows.offsets[row + 1]]
         np.testing.assert_allclose(logits[row], network(ids[np.newaxis], training=False)[0], atol=1e-5)

@@ -2,8 +2,7 @@ import keras_tuner
 import pytest
 
 from components.trainer import tuner
-from components.trainer.recipe import Recipe
-from pipeline.settings import TrainerSettings
+from components.trainer.settings import Recipe, TrainerSettings
 
 
 def search(directory, recipe, train_rows, val_rows, words, trials=3):
@@ -50,4 +49,4 @@ def test_what_is_searched_are_settings_of_the_trainer():
     """The best values go before the trainer's own by name."""
     names = set(tuner.search_space().values)
     assert names <= set(TrainerSettings.model_fields)
-    assert names <= set(Recipe.__dataclass_fields__)
+    assert names <= set(Recipe.model_fields)

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from components.trainer.export import export_saved_model
-from components.trainer.report import write_facts
+from components.trainer.export import export_saved_model, write_facts
 from components.trainer.training import build, train
 from components.trainer.warm_start import BaseModel, Overlap, read_base_model
 from components.transform.preprocessing import RESERVED_IDS
@@ -31,7 +30,7 @@ def test_an_export_is_read_back_with_its_words_and_weights(transform_output, rec
     words = [word.decode() for word in transform_output.vocabulary_by_name("vocabulary")]
     written = network(recipe(seed=9), words)
     export_saved_model(written, transform_output, str(tmp_path / "export"))
-    write_facts({"recipe": vars(recipe(seed=9))}, str(tmp_path / "export"))
+    write_facts({"recipe": recipe(seed=9).model_dump()}, str(tmp_path / "export"))
     read = read_base_model(str(tmp_path / "export"))
     assert read.words == words
     for one, other in zip(written.get_weights(), read.network.get_weights(), strict=True):

@@ -1,6 +1,5 @@
 """Two workers on this machine train one network, as TF_CONFIG tells them."""
 
-import dataclasses
 import json
 import os
 import socket
@@ -77,7 +76,7 @@ def workers(train_rows, val_rows, recipe, transform_output, tmp_path_factory):
     write(place / "train.gz", train_rows)
     write(place / "val.gz", val_rows)
     addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
-    config = dataclasses.asdict(recipe(epochs=2, word_vectors="random"))
+    config = recipe(epochs=2, word_vectors="random").model_dump()
     config |= {"model_name": "agnews", "checkpoint_root": str(place / "checkpoints"), "code": "", "warmup_requests": 1}
     processes = []
     for index in range(2):

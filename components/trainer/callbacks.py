@@ -1,12 +1,19 @@
-"""Training that can be killed at any time and goes on from its last epoch."""
+"""Callbacks of a training: checkpoints to resume from, reproducible dropouts, a stop on divergence, progress."""
 
 import json
+import logging
+import math
 import os
+import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from schema.errors import RunError
+
+logger = logging.getLogger(__name__)
 
 _STATE = "state.json"
 
@@ -110,3 +117,79 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _path(self, name: str) -> str:
         return os.path.join(self._directory, name)
+
+
+class EpochSeeds(keras.callbacks.Callback):
+    """Makes an epoch's dropouts depend on seed and epoch alone, so that a resumed training draws the same."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        for layer in self.model.layers:
+            if hasattr(layer, "seed_generator"):
+                # The second number counts the draws; no epoch has so many.
+                layer.seed_generator.state.assign([layer.seed, epoch << 20])
+
+
+class StopOnNonFiniteLoss(keras.callbacks.Callback):
+    """Stops at the first step whose loss is not a number; later steps would spoil every weight."""
+
+    def __init__(self, checkpoint: Checkpoint):
+        super().__init__()
+        self._checkpoint = checkpoint
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch + 1
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = (logs or {}).get("loss", 0.0)
+        if math.isfinite(loss):
+            return
+        weights = self._checkpoint.last_good_weights()
+        kept = f"the weights of the last finished epoch are in {weights}" if weights else "no epoch was finished"
+        raise RunError(
+            f"the loss became {loss} at step {batch + 1} of epoch {self._epoch}; {kept}. "
+            "Lower trainer.learning_rate, or set trainer.precision to float32, and run again"
+        )
+
+
+class ProgressLog(keras.callbacks.Callback):
+    """Logs epoch, loss, accuracy and rows/s, at most once a second; adds learning rate and seconds to the metrics."""
+
+    def __init__(self, rows: int, steps: int, epochs: int):
+        super().__init__()
+        self._rows = rows
+        self._steps = steps
+        self._epochs = epochs
+        self._epoch = 0
+        self._epoch_began = self._last_report = self._validation_began = 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch + 1
+        self._epoch_began = self._last_report = time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = time.monotonic()
+        if now - self._last_report < 1.0 or batch + 1 == self._steps:
+            return
+        self._last_report = now
+        done = (batch + 1) / self._steps
+        self._report("training", done, logs, rows_per_second=done * self._rows / (now - self._epoch_began))
+
+    def on_epoch_end(self, epoch, logs=None):
+        now = time.monotonic()
+        seconds = now - self._epoch_began
+        rows_per_second = self._rows / (self._validation_began - self._epoch_began)
+        self._report("epoch done", 1.0, logs, rows_per_second=rows_per_second, seconds=round(seconds, 1))
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        logs["rows_per_second"] = rows_per_second
+        logs["seconds"] = seconds
+
+    def on_test_begin(self, logs=None):
+        self._validation_began = time.monotonic()
+
+    def _report(self, event: str, done: float, logs, rows_per_second: float, **fields):
+        metrics = {name: round(float(value), 4) for name, value in (logs or {}).items()}
+        progress = {"epoch": self._epoch, "epochs": self._epochs, "done": round(done, 3)}
+        logger.info(
+            event, extra={"fields": {**progress, **metrics, "rows_per_second": round(rows_per_second), **fields}}
+        )

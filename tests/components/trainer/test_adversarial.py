@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.trainer.architectures import architecture, build_network
+from components.trainer.architectures import build_network
+from components.trainer.settings import architecture
 
 IDS = np.array([[5, 7, 9, 0, 0], [1, 2, 3, 4, 5]])
 LABELS = np.array([1, 2])
@@ -15,7 +16,7 @@ def network(perturbation=0.0, consistency=0.0, **changes):
     model = build_network(architecture("lstm", **{"embedding_dropout": 0.0} | changes), **SIZES)
     # A step that leaves the weights as they are, so that only what is reported can be told apart.
     model.compile(keras.optimizers.SGD(0.0), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    model.twins, model.perturbation, model.consistency = True, perturbation, consistency
+    model.use_copies, model.perturbation, model.consistency = True, perturbation, consistency
     return model
 
 
@@ -123,6 +124,6 @@ def test_the_divergence_is_that_of_kullback_and_leibler():
 
 def test_a_step_without_twins_is_keras_own():
     model = network(perturbation=0.3, consistency=3.0)
-    model.twins = False
+    model.use_copies = False
     expected = float(model.compute_loss(y=LABELS, y_pred=model(tf.constant(IDS), training=False)))
     assert loss_of_a_step(model) == pytest.approx(expected, rel=1e-6)

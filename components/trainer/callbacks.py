@@ -20,12 +20,12 @@ _STATE = "state.json"
 
 @dataclass
 class TrainingState:
-    """What is known after an epoch, beside the weights.
+    """Progress of a training after an epoch, stored next to the weights.
 
     Attributes:
-        epochs_done: finished epochs.
-        best_epoch: the epoch, from 1 on, whose weights were best on val; 0 before the first.
-        history: by metric its values of all epochs, in order.
+        epochs_done: number of finished epochs.
+        best_epoch: number of the epoch with the best weights on val, from 1; 0 before the first epoch.
+        history: values of each metric, by epoch.
     """
 
     epochs_done: int = 0
@@ -34,18 +34,19 @@ class TrainingState:
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Keeps weights and optimizer of the last epoch and of the best one; stops when val gets no better.
+    """Saves weights and optimizer of the last and the best epoch; stops when val no longer improves.
 
-    A file appears under its name only when it is whole, and the state file that names it last, so a kill at any time
-    leaves the epoch before.
+    Weights are renamed to their final name after they are complete, and the state file that names them is written last,
+    so a kill at any time leaves the previous epoch intact.
     """
 
     def __init__(self, directory: str, *, monitor: str, patience: int):
-        """
+        """Creates the callback.
+
         Args:
-            directory: where the files are; an earlier, unfinished training's are taken up by `restore`.
-            monitor: the metric, higher is better, that says which epoch is best.
-            patience: epochs without a better one before training stops.
+            directory: directory of the files; `restore` resumes an unfinished training from it.
+            monitor: metric that determines the best epoch; higher is better.
+            patience: epochs without improvement before training stops.
         """
         super().__init__()
         self._directory = directory
@@ -54,19 +55,19 @@ class Checkpoint(keras.callbacks.Callback):
         self.state = TrainingState()
 
     def restore(self, model: keras.Model) -> int:
-        """Takes up an earlier training in this directory.
+        """Restores the last finished epoch of a training in this directory, if there is one.
 
         Args:
-            model: compiled; its weights and optimizer are set to those of the last finished epoch.
+            model: compiled model whose weights and optimizer state are set.
 
         Returns:
-            The number of epochs that are done.
+            The number of finished epochs.
         """
         path = self._path(_STATE)
         if tf.io.gfile.exists(path):
             with tf.io.gfile.GFile(path) as file:
                 self.state = TrainingState(**json.load(file))
-            # An optimizer that has not stepped has no variables that could be loaded.
+            # Before its first step, an optimizer has no variables to load into.
             model.optimizer.build(model.trainable_variables)
             model.load_weights(self._weights(self.state.epochs_done))
         return self.state.epochs_done
@@ -90,21 +91,21 @@ class Checkpoint(keras.callbacks.Callback):
         if state.epochs_done - state.best_epoch >= self._patience:
             self.model.stop_training = True
 
-    def finished(self, epochs: int) -> bool:
-        """Whether a training of so many epochs at most has nothing left to do."""
+    def is_finished(self, epochs: int) -> bool:
+        """Returns whether a training of at most `epochs` epochs has ended."""
         state = self.state
         return state.epochs_done >= epochs or state.epochs_done - state.best_epoch >= self._patience
 
     def load_best(self, model: keras.Model) -> None:
-        """Sets the model's weights to those of the best epoch."""
+        """Loads the weights of the best epoch into the model."""
         model.load_weights(self._weights(self.state.best_epoch))
 
     def remove(self) -> None:
-        """Removes the files, when the training has its outcome elsewhere."""
+        """Removes the checkpoint; call this after the network is exported."""
         tf.io.gfile.rmtree(self._directory)
 
     def last_good_weights(self) -> str | None:
-        """The file of the last finished epoch, if there is one."""
+        """Returns the file of the last finished epoch's weights, or None."""
         return self._weights(self.state.epochs_done) if self.state.epochs_done else None
 
     def _save_weights(self, path: str) -> None:
@@ -120,17 +121,17 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 class EpochSeeds(keras.callbacks.Callback):
-    """Makes an epoch's dropouts depend on seed and epoch alone, so that a resumed training draws the same."""
+    """Makes dropouts depend only on seed and epoch, so that a resumed training draws the same ones."""
 
     def on_epoch_begin(self, epoch, logs=None):
         for layer in self.model.layers:
             if hasattr(layer, "seed_generator"):
-                # The second number counts the draws; no epoch has so many.
+                # The second number counts the draws; no epoch has 2**20 of them.
                 layer.seed_generator.state.assign([layer.seed, epoch << 20])
 
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):
-    """Stops at the first step whose loss is not a number; later steps would spoil every weight."""
+    """Stops training at the first step with a NaN or infinite loss, before it spoils the weights."""
 
     def __init__(self, checkpoint: Checkpoint):
         super().__init__()
@@ -145,7 +146,7 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
         if math.isfinite(loss):
             return
         weights = self._checkpoint.last_good_weights()
-        kept = f"the weights of the last finished epoch are in {weights}" if weights else "no epoch was finished"
+        kept = f"the weights of the last finished epoch are in {weights}" if weights else "no epoch has finished"
         raise RunError(
             f"the loss became {loss} at step {batch + 1} of epoch {self._epoch}; {kept}. "
             "Lower trainer.learning_rate, or set trainer.precision to float32, and run again"
@@ -153,7 +154,7 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
 
 
 class ProgressLog(keras.callbacks.Callback):
-    """Logs epoch, loss, accuracy and rows/s, at most once a second; adds learning rate and seconds to the metrics."""
+    """Logs the progress at most once per second, and adds learning rate, rows/s and seconds to the metrics."""
 
     def __init__(self, rows: int, steps: int, epochs: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The exported SavedModel: preprocessing, network and signatures in one, for any TensorFlow Serving host."""
+"""Exports a SavedModel with preprocessing, network and signatures, and describes the training in it."""
 
 import json
 import os
@@ -34,7 +34,7 @@ _CURVES = "curves"
 
 
 class _Endpoints:
-    """The functions behind the signatures: preprocessing and network in one."""
+    """Functions of the signatures, which include preprocessing and network."""
 
     def __init__(
         self, network: keras.Model, transform: tft.TransformFeaturesLayer, temperature: float, titles_only: bool
@@ -61,7 +61,7 @@ class _Endpoints:
 
     @staticmethod
     def _parse(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # An example without one of the two is still a text.
+        # An example may lack one of the two texts.
         text = tf.io.FixedLenFeature([], tf.string, default_value="")
         example = tf.io.parse_example(serialized, {TITLE: text, DESCRIPTION: text})
         return example[TITLE], example[DESCRIPTION]
@@ -70,15 +70,15 @@ class _Endpoints:
         """Classifies `title` and `description`, string [batch].
 
         Returns:
-            `label` string [batch], the likeliest class; `classes` string [batch, 4], all names in the order of
-            `probabilities` float32 [batch, 4].
+            `label`, the most likely class, string [batch]; `classes`, the class names in the order of the
+            probabilities, string [batch, 4]; `probabilities`, float32 [batch, 4].
         """
         classes, probabilities = self._classify(title, description)
         label = tf.gather(tf.constant(CLASS_NAMES), tf.argmax(probabilities, axis=1))
         return {"label": label, CLASSES: classes, PROBABILITIES: probabilities}
 
     def serve_examples(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Classifies serialized tf.Examples, string [batch], in the form of TensorFlow Serving's Classify.
+        """Classifies serialized tf.Examples, string [batch], for TensorFlow Serving's Classify API.
 
         Returns:
             `classes` string [batch, 4] and `scores` float32 [batch, 4].
@@ -87,7 +87,7 @@ class _Endpoints:
         return {CLASSES: classes, SCORES: probabilities}
 
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Token ids of serialized tf.Examples, string [batch]: int64 [batch, time], right-padded with 0."""
+        """Maps serialized tf.Examples, string [batch], to token ids int64 [batch, time], right-padded with 0."""
         return {TOKEN_IDS: self._token_ids(*self._parse(examples))}
 
 
@@ -99,17 +99,18 @@ def export_saved_model(
     temperature: float = 1.0,
     titles_only: bool = False,
 ) -> None:
-    """Writes the SavedModel of a portable network (built with `use_cudnn=False`).
+    """Writes a SavedModel that any TensorFlow Serving host can load.
 
     Args:
-        network: token ids [batch, time] to logits float32 [batch, 4].
-        transform_output: the transform graph and vocabulary.
+        network: portable network, built with `use_cudnn=False`, that maps token ids [batch, time] to logits float32
+            [batch, 4].
+        transform_output: transform graph and vocabulary.
         export_dir: an empty or missing directory.
-        temperature: divides the logits before softmax makes probabilities of them.
-        titles_only: whether the network is given the titles' tokens alone.
+        temperature: divisor of the logits before the softmax.
+        titles_only: whether the network reads only the tokens of titles.
 
     Raises:
-        RuntimeError: the graph holds operations that exist on a GPU alone.
+        RuntimeError: the graph contains operations that run only on a GPU.
     """
     transform = transform_output.transform_features_layer()
     endpoints = _Endpoints(network, transform, temperature, titles_only)
@@ -117,8 +118,8 @@ def export_saved_model(
     def texts(*names: str) -> list[tf.TensorSpec]:
         return [tf.TensorSpec([None], tf.string, name) for name in names]
 
-    # Not tf.saved_model.save: a Keras 3 model attached to a tf.Module is restored into variables of other names than
-    # the graph reads, which TensorFlow 2 mends when it loads and a session, so TensorFlow Serving, does not.
+    # Not tf.saved_model.save: a Keras 3 model in a tf.Module is restored into variables with other names than the graph
+    # reads. TensorFlow 2 corrects that when it loads the model, but a session, and so TensorFlow Serving, does not.
     archive = keras.export.ExportArchive()
     archive.track(network)
     archive.track(transform)  # Keeps its vocabulary table initialised.
@@ -126,16 +127,16 @@ def export_saved_model(
     archive.add_endpoint(SERVE_EXAMPLES, endpoints.serve_examples, texts("inputs"))
     archive.add_endpoint(TRANSFORM_FEATURES, endpoints.transform_features, texts("examples"))
     archive.write_out(export_dir, verbose=False)
-    # TensorFlow 2 marks every signature as Predict; TF Serving's Classify wants its own method name.
+    # TensorFlow 2 marks every signature as Predict; TensorFlow Serving's Classify needs its own method name.
     updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(export_dir)
     updater.replace_method_name(signature_key=SERVE_EXAMPLES, method_name=_CLASSIFY)
     updater.save()
     if gpu_only := gpu_only_operations(export_dir):
-        raise RuntimeError(f"the export in {export_dir} would not load on a CPU server: it holds {sorted(gpu_only)}")
+        raise RuntimeError(f"the export in {export_dir} would not load on a CPU server: it contains {sorted(gpu_only)}")
 
 
 def gpu_only_operations(export_dir: str) -> set[str]:
-    """The cuDNN operations that a SavedModel holds: none in one that loads everywhere."""
+    """Returns the cuDNN operations in a SavedModel; a portable one has none."""
     with tf.io.gfile.GFile(os.path.join(export_dir, SAVED_MODEL), "rb") as file:
         graph = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs[0].graph_def
     nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
@@ -143,14 +144,14 @@ def gpu_only_operations(export_dir: str) -> set[str]:
 
 
 def write_warmup_requests(words: Sequence[str], export_dir: str, model_name: str, requests: int) -> None:
-    """Writes TensorFlow Serving's warm-up file: texts of several lengths, one alone and in batches.
+    """Writes TensorFlow Serving's warm-up file with texts of several lengths, single and in batches.
 
     Source of the format: tensorflow/serving, g3doc/saved_model_warmup.md.
 
     Args:
-        words: words of the vocabulary, of which the texts are made.
-        export_dir: the SavedModel's directory.
-        model_name: the name the server will know the model by.
+        words: words of the vocabulary, from which texts are made.
+        export_dir: directory of the SavedModel.
+        model_name: name of the model on the server.
         requests: number of requests, half of them Predict and half Classify.
     """
     path = os.path.join(export_dir, WARMUP_REQUESTS)
@@ -182,7 +183,7 @@ def _classify_log(text: str, batch: int, model_name: str) -> prediction_log_pb2.
 
 
 def text_example(title: str, description: str) -> tf.train.Example:
-    """A tf.Example as `serve_examples` takes it."""
+    """Returns a tf.Example for the signature `serve_examples`."""
 
     def text(value: str) -> tf.train.Feature:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
@@ -191,7 +192,7 @@ def text_example(title: str, description: str) -> tf.train.Example:
 
 
 def layer_facts(network: keras.Model) -> list[dict[str, Any]]:
-    """Of each layer its name, kind, shape of the output ("batch" and "time" vary) and number of parameters."""
+    """Returns the name, kind, output shape and number of parameters of each layer; "batch" and "time" vary."""
     return [
         {
             "name": layer.name,
@@ -214,7 +215,7 @@ def _shape(shape: tuple[int | None, ...]) -> list[int | str]:
 
 
 def write_facts(facts: dict[str, Any], export_dir: str) -> None:
-    """Writes the facts into a SavedModel's directory, so that they go wherever it goes."""
+    """Writes a description of the training into a SavedModel's directory, so that every copy contains it."""
     path = os.path.join(export_dir, TRAINING_FACTS)
     tf.io.gfile.makedirs(os.path.dirname(path))
     with tf.io.gfile.GFile(path, "w") as file:
@@ -222,12 +223,12 @@ def write_facts(facts: dict[str, Any], export_dir: str) -> None:
 
 
 def write_curves(history: dict[str, list[float]], best_epoch: int, directory: str) -> None:
-    """Draws loss and accuracy of both splits and the learning rate, by epoch, as `curves.png` and `curves.svg`.
+    """Plots loss and accuracy of both splits and the learning rate by epoch, as `curves.png` and `curves.svg`.
 
     Args:
-        history: by metric its values of all epochs.
-        best_epoch: the epoch whose weights were kept, from 1 on.
-        directory: is made.
+        history: values of each metric, by epoch.
+        best_epoch: number of the epoch whose weights are used, from 1.
+        directory: directory of the plots, created if needed.
     """
     tf.io.gfile.makedirs(directory)
     figure = Figure(figsize=(12, 3.6), layout="constrained")

@@ -66,16 +66,16 @@ def test_training_stops_when_val_gets_no_better(tmp_path):
     network = model()
     made = after_epochs(tmp_path, 0.9, 0.8, patience=2, network=network)
     assert not network.stop_training
-    assert not made.finished(9)
+    assert not made.is_finished(9)
     made.on_epoch_end(2, {"val_accuracy": 0.9})
     assert network.stop_training
-    assert made.finished(9)
+    assert made.is_finished(9)
 
 
 def test_all_epochs_are_the_end(tmp_path):
     made = after_epochs(tmp_path, 0.8, 0.9)
-    assert not made.finished(3)
-    assert made.finished(2)
+    assert not made.is_finished(3)
+    assert made.is_finished(2)
 
 
 @pytest.mark.parametrize("step", ["save_weights", "state"])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_batches, files_of, read_rows
+from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_batches, list_matching_files, read_rows
 
 BUCKETS = Buckets((4, 8), 40)
 
@@ -129,4 +129,4 @@ def test_no_files_give_no_rows(tmp_path):
 def test_hidden_files_in_a_split_are_not_read(tmp_path):
     for name in ("a.gz", ".DS_Store", "._a.gz", "_SUCCESS"):
         (tmp_path / name).write_bytes(b"")
-    assert files_of([f"{tmp_path}/*"]) == [f"{tmp_path}/a.gz"]
+    assert list_matching_files([f"{tmp_path}/*"]) == [f"{tmp_path}/a.gz"]

@@ -48,7 +48,7 @@ def test_a_base_model_that_cannot_be_read_is_named_with_what_to_do(tmp_path, fac
 
 def test_the_vectors_of_common_words_are_taken_by_word_and_not_by_number(recipe, words, base):
     new = network(recipe(), words)
-    Overlap.of(new, words, base).take_over(new, base)
+    Overlap.of(new, words, base).copy_weights(new, base)
     for number, word in enumerate(words[:-10]):
         base_number = base.words.index(word)
         np.testing.assert_array_equal(
@@ -66,7 +66,7 @@ def test_vectors_that_differ_by_a_rotation_alone_come_to_agree_in_the_other_word
     ids, base_ids = Overlap.of(new, words, base).ids, Overlap.of(new, words, base).base_ids
     table[base_ids] = meant[ids]
     base.network.get_layer("embedding").set_weights([table])
-    Overlap.of(new, words, base).take_over(new, base)
+    Overlap.of(new, words, base).copy_weights(new, base)
     np.testing.assert_allclose(vectors(new)[RESERVED_IDS:], meant[RESERVED_IDS:], atol=1e-5)
 
 
@@ -74,7 +74,7 @@ def test_layers_of_the_same_shapes_are_taken(recipe, words, base):
     new = network(recipe(), words)
     overlap = Overlap.of(new, words, base)
     assert overlap.layers == ("recurrent_1", "recurrent_2", "logits")
-    overlap.take_over(new, base)
+    overlap.copy_weights(new, base)
     for name in overlap.layers:
         for one, other in zip(
             new.get_layer(name).get_weights(), base.network.get_layer(name).get_weights(), strict=True
@@ -86,7 +86,7 @@ def test_layers_of_other_shapes_stay_as_they_are(recipe, words, base):
     new = network(recipe(units=6), words)
     before = new.get_layer("recurrent_1").get_weights()
     overlap = Overlap.of(new, words, base)
-    overlap.take_over(new, base)
+    overlap.copy_weights(new, base)
     assert overlap.layers == ()
     assert len(overlap.ids) == len(words) - 10
     for one, other in zip(before, new.get_layer("recurrent_1").get_weights(), strict=True):
@@ -96,7 +96,7 @@ def test_layers_of_other_shapes_stay_as_they_are(recipe, words, base):
 def test_word_vectors_of_another_width_stay_as_they_are(recipe, words, base):
     new = network(recipe(embedding_dim=6), words)
     before = vectors(new)
-    Overlap.of(new, words, base).take_over(new, base)
+    Overlap.of(new, words, base).copy_weights(new, base)
     np.testing.assert_array_equal(before, vectors(new))
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from components.trainer import word_vectors
 from components.trainer.input_pipeline import TokenizedRows
-from components.transform.preprocessing import OOV_ID, PADDING_ID
 from schema.errors import SettingsError
+from schema.model_contract import OOV_ID, PADDING_ID
 
 
 def rows_of(texts):

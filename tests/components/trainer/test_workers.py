@@ -156,4 +156,4 @@ def test_tf_config_says_how_many_workers_there_are_and_which_this_is(monkeypatch
         monkeypatch.delenv("TF_CONFIG", raising=False)
     else:
         monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
-    assert (devices.worker_count(), devices.worker()) == expected
+    assert (devices.worker_count(), devices.worker_index()) == expected

@@ -6,9 +6,8 @@ import pytest
 from components.trainer.export import export_saved_model, write_facts
 from components.trainer.training import build, train
 from components.trainer.warm_start import BaseModel, Overlap, read_base_model
-from components.transform.preprocessing import RESERVED_IDS
 from schema.errors import RunError
-from schema.model_contract import TRAINING_FACTS
+from schema.model_contract import RESERVED_IDS, TRAINING_FACTS
 
 
 def network(recipe, words):

@@ -253,7 +253,7 @@ def test_an_empty_day_is_skipped_and_that_is_no_failure(story):
     assert story.empty.status == 0
     assert story.empty.states == {"AgNewsExampleGen": "skipped"}
     assert "skipped: " in story.empty.output
-    assert "2026-03-05/v1/train.csv hold no rows" in story.empty.output
+    assert "2026-03-05/v1/train.csv contain no rows" in story.empty.output
     assert story.empty.versions == story.after_corrupt.versions
 
 

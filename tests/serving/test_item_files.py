@@ -56,7 +56,7 @@ def test_a_repeated_name_in_a_json_object_is_refused_by_name():
         ("title\nOil\n".encode("utf-16"), "is UTF-16 text"),
         (gzip.compress(b"title\nOil\n"), "is gzip data"),
         (b"title,Title\nOil,x\n", "has more than one column title"),
-        (b"headline,body\nOil,x\n", "the first line names no column title, description or text"),
+        (b"headline,body\nOil,x\n", "the first line has no column title, description or text"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -99,10 +99,10 @@ def test_an_open_quote_does_not_swallow_the_rows_up_to_the_next_quote():
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b"{", "no JSON"),
-        (b"[" * 100_000, "no JSON"),
+        (b"{", "invalid JSON"),
+        (b"[" * 100_000, "invalid JSON"),
         (b'["Oil"]', "JSON object"),
-        (b'{"title": 7}', "title is no text"),
+        (b'{"title": 7}', "title is not a text"),
         (b'{"title": "\\ud800"}', "title, character 1"),
         (b'{"title": "a", "id": ["b"]}', "id is neither"),
         (b'{"title": "a", "id": "\\udfff"}', "id is neither"),

@@ -107,14 +107,14 @@ def test_complete_files_are_not_asked_for(url, tmp_path):
 
 
 def test_a_missing_file_on_the_server_is_an_error_with_its_address(url, tmp_path):
-    with pytest.raises(DataError, match=r"other\.csv: the server says 404") as refused:
+    with pytest.raises(DataError, match=r"other\.csv: the server answered 404") as refused:
         download(tmp_path, ignore, base_url=url, md5={"other.csv": "0"})
     assert not refused.value.may_pass
 
 
 def test_a_transfer_that_keeps_breaking_off_may_succeed_later(url, tmp_path):
     Handler.breaks = 5
-    with pytest.raises(BrokenDownload, match="it goes on where it stopped") as broken:
+    with pytest.raises(BrokenDownload, match="run again to resume the download") as broken:
         download(tmp_path, ignore, base_url=url, md5=MD5)
     assert broken.value.may_pass
 
@@ -122,7 +122,7 @@ def test_a_transfer_that_keeps_breaking_off_may_succeed_later(url, tmp_path):
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_server_in_trouble_may_answer_later(url, tmp_path, status):
     Handler.trouble = status
-    with pytest.raises(BrokenDownload, match=f"the server says {status}"):
+    with pytest.raises(BrokenDownload, match=f"the server answered {status}"):
         download(tmp_path, ignore, base_url=url, md5=MD5)
 
 

@@ -13,7 +13,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import proto_utils
 
 from components.example_gen import csv_reader, ingestion_report
-from components.example_gen.executor import Executor
+from components.example_gen.executor import ExampleGenExecutor
 from schema.errors import DataError, NothingToTrain
 from schema.features import load_schema
 from tests import direct_runner
@@ -46,7 +46,7 @@ def ingest(base, *, max_bad_fraction=0.0, val_fraction=0.3, dated=False, output=
     examples = standard_artifacts.Examples()
     examples.uri = str((output or base) / "AgNewsExampleGen/examples/7")
     examples.set_int_custom_property("span", 8)
-    Executor(Executor.Context(beam_pipeline_args=direct_runner.options())).Do(
+    ExampleGenExecutor(ExampleGenExecutor.Context(beam_pipeline_args=direct_runner.options())).Do(
         {},
         {"examples": [examples]},
         {
@@ -162,7 +162,7 @@ def test_too_many_bad_rows_stop_the_run_with_a_summary(data):
     with open(data / "train.csv", "a") as file:
         file.write('"9","class","unknown"\n')
     with pytest.raises(
-        DataError, match=r"1 of 63 rows are bad \(1\.59%\), allowed are 1\.00%: unknown_class 1"
+        DataError, match=r"1 of 63 rows are bad \(1\.59%\), the limit is 1\.00%: unknown_class 1"
     ) as stopped:
         ingest(data, max_bad_fraction=0.01)
     assert "train.csv, row 61: unknown_class: class '9'" in str(stopped.value)
@@ -213,7 +213,7 @@ def test_a_damaged_gzip_file_is_told_by_its_name(data):
 
 def test_a_file_whose_rows_are_all_bad_gets_no_advice_to_raise_the_limit(data):
     (data / "test.csv").write_text("headline,body,topic\nVote,Today,1\n")
-    with pytest.raises(DataError, match=r"another form as a whole.*class, title and description") as stopped:
+    with pytest.raises(DataError, match=r"another format: .*class, title and description") as stopped:
         ingest(data)
     assert "max_bad_fraction" not in str(stopped.value)
 
@@ -228,7 +228,7 @@ def test_a_bad_row_weighs_as_many_rows_as_it_has_lines(data):
 
 def test_no_rows_at_all_is_an_error(data):
     (data / "test.csv").write_text("")
-    with pytest.raises(DataError, match="none is left for the split test"):
+    with pytest.raises(DataError, match="the split test has no rows"):
         ingest(data)
 
 
@@ -255,9 +255,9 @@ def test_rows_read_are_rows_written_plus_rows_quarantined(tmp_path_factory, line
 @pytest.mark.parametrize("content", ["", '"class","title","description"\n'], ids=["no line", "a header alone"])
 def test_a_span_without_training_rows_is_nothing_to_train_and_no_error(data, content):
     (data / "train.csv").write_text(content)
-    with pytest.raises(NothingToTrain, match=r"the span is empty: .*train\.csv hold no rows"):
+    with pytest.raises(NothingToTrain, match=r"the span is empty: .*train\.csv contain no rows"):
         ingest(data, dated=True)
-    with pytest.raises(DataError, match="none is left for the split train"):
+    with pytest.raises(DataError, match="the split train has no rows"):
         ingest(data)
 
 

@@ -30,12 +30,12 @@ def reasons(rows):
     return [(row.number, row.reason) for row in rows if isinstance(row, RejectedRow)]
 
 
-def test_official_rows_have_classes_from_one_and_doubled_quotes(read):
+def test_official_rows_have_classes_from_1_and_doubled_quotes(read):
     rows = read('"3","Oil, up","He said ""no""."\n"1","Vote","Today"\n')
     assert texts(rows) == [(2, "Oil, up", 'He said "no".'), (0, "Vote", "Today")]
 
 
-def test_backslashes_and_entities_stay_as_they_are(read):
+def test_backslashes_and_entities_are_kept(read):
     assert texts(read('"4","A #39;s","one\\two &lt;b&gt;"\n')) == [(3, "A #39;s", "one\\two &lt;b&gt;")]
 
 
@@ -43,7 +43,7 @@ def test_gzipped_files_are_read(read):
     assert texts(read(gzip.compress(b'"2","Goal","Two"\n'), "train.csv.gz")) == [(1, "Goal", "Two")]
 
 
-def test_a_cut_gzip_file_is_an_error_that_names_it(read):
+def test_a_truncated_gzip_file_is_reported_by_name(read):
     with pytest.raises(DataError, match=r"train\.csv\.gz"):
         read(gzip.compress(b'"2","Goal","Two"\n' * 100)[:-12], "train.csv.gz")
 
@@ -62,16 +62,16 @@ def test_headers_name_the_columns(read, header, row, expected):
     assert texts(read(f"{header}\n{row}\n")) == [expected]
 
 
-def test_a_header_without_text_says_what_is_needed(read):
+def test_a_header_without_text_columns_is_refused(read):
     with pytest.raises(DataError, match="title and description, or text"):
         read("label,title\n1,Vote\n")
 
 
-def test_a_first_row_of_data_is_no_header(read):
+def test_a_first_row_of_data_is_not_read_as_header(read):
     assert texts(read('"1","Title","Text"\n')) == [(0, "Title", "Text")]
 
 
-def test_byte_order_mark_and_windows_line_ends_are_no_content(read):
+def test_byte_order_mark_and_windows_line_ends_are_skipped(read):
     assert texts(read(b'\xef\xbb\xbf"1","Vote","Today"\r\n"2","Goal","Two"\r\n')) == [
         (0, "Vote", "Today"),
         (1, "Goal", "Two"),
@@ -90,7 +90,7 @@ def test_wrong_field_counts_are_rejected_with_their_line(read):
     assert reasons(rows) == [(2, RejectReason.WRONG_FIELD_COUNT), (3, RejectReason.WRONG_FIELD_COUNT)]
 
 
-def test_an_unclosed_quote_costs_its_own_row_only(read):
+def test_an_unclosed_quote_rejects_only_its_own_row(read):
     rows = read('"1","Vote","Today\n"2","Goal","Two"\n"3","Oil","Up"\n')
     assert reasons(rows) == [(1, RejectReason.UNCLOSED_QUOTE)]
     assert texts(rows) == [(1, "Goal", "Two"), (2, "Oil", "Up")]
@@ -110,7 +110,7 @@ def test_every_line_end_ends_a_row(read, ends):
     assert texts(read(text)) == [(label, "Vote", "Today") for label in range(3)]
 
 
-def test_a_table_in_a_quoted_field_makes_no_rows_of_its_lines(read):
+def test_lines_within_a_quoted_field_are_not_rows(read):
     table = "In millions:\n1,200,310\n2,450,120\nEnd."
     assert texts(read(f'"3","Table","{table}"\n')) == [(2, "Table", table)]
 
@@ -141,12 +141,12 @@ def test_a_repeated_column_is_refused_by_name(read, names):
     ],
     ids=lambda value: value if isinstance(value, str) and value.startswith(("is", "the")) else "",
 )
-def test_a_file_in_another_form_is_refused_as_a_whole(read, data, found):
+def test_a_file_in_another_format_is_refused(read, data, found):
     with pytest.raises(DataError, match="train\\.csv.*" + found):
         read(data)
 
 
-def test_separators_within_texts_are_none_of_the_file(read):
+def test_other_separators_within_texts_are_accepted(read):
     assert texts(read('"1","Vote; again","Today | now\tand"\n')) == [(0, "Vote; again", "Today | now\tand")]
 
 
@@ -156,18 +156,18 @@ def test_a_line_of_a_megabyte_is_rejected_and_the_next_is_read(read):
     assert texts(rows) == [(1, "Goal", "Two")]
 
 
-def test_bad_bytes_are_kept_for_the_check_to_find(read):
+def test_invalid_utf8_is_kept_for_validation(read):
     [row] = read(b'"1","Vote \xff","Today"\n')
     with pytest.raises(UnicodeEncodeError):
         row.title.encode()
 
 
-def test_blank_lines_are_no_rows(read):
+def test_blank_lines_are_skipped(read):
     rows = read('\n"1","Vote","Today"\n\n\n"2","Goal","Two"\n  \n')
     assert (len(texts(rows)), reasons(rows)) == (2, [])
 
 
-def test_an_unreadable_file_is_an_error_that_names_it(tmp_path):
+def test_an_unreadable_file_is_reported_by_name(tmp_path):
     with pytest.raises(DataError, match=r"gone\.csv"):
         list(read_csv(str(tmp_path / "gone.csv")))
 
@@ -180,7 +180,7 @@ _FIELD = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
     st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
     st.sampled_from(["\n", "\r\n", "\r"]),
 )
-def test_whatever_is_written_as_csv_is_read_back(tmp_path_factory, items, quoting, line_end):
+def test_written_csv_is_read_back(tmp_path_factory, items, quoting, line_end):
     file = io.StringIO(newline="")
     csv.writer(file, quoting=quoting, lineterminator=line_end).writerows(items)
     path = tmp_path_factory.mktemp("csv") / "train.csv"
@@ -189,7 +189,7 @@ def test_whatever_is_written_as_csv_is_read_back(tmp_path_factory, items, quotin
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_give_rows_or_rejections_and_no_error(tmp_path_factory, data):
+def test_any_bytes_give_rows_or_rejected_rows(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("csv") / "train.csv"
     path.write_bytes(b'"1","Vote","Today"\n' + data)
     rows = [row for row in read_csv(str(path)) if not isinstance(row, NoRow)]

@@ -20,11 +20,11 @@ def test_class_numbers_and_names_become_labels(value, first, label):
 
 
 @pytest.mark.parametrize("value", ["0", "5", "", "one", None, "1.0", "١", "11", "-1", True])
-def test_anything_else_is_no_label(value):
+def test_other_values_have_no_label(value):
     assert parse_label(value, first=1) is None
 
 
-def test_a_good_row_keeps_its_text_verbatim():
+def test_a_valid_row_keeps_its_text_verbatim():
     assert validate_row(raw(), max_chars=100) == LabelledItem("Oil up", "Prices rose.", label=2)
 
 
@@ -37,7 +37,7 @@ def test_a_good_row_keeps_its_text_verbatim():
         (raw(description="x" * 100), RejectReason.TOO_LONG),
     ],
 )
-def test_a_bad_row_says_file_row_and_reason(row, reason):
+def test_a_rejected_row_has_file_number_and_reason(row, reason):
     rejected = validate_row(row, max_chars=100)
     assert (rejected.file, rejected.number, rejected.reason) == ("train.csv", 7, reason)
 
@@ -46,16 +46,16 @@ def test_a_title_alone_is_enough():
     assert validate_row(raw(description=""), max_chars=100) == LabelledItem("Oil up", "", label=2)
 
 
-def test_a_row_at_the_length_limit_is_good():
+def test_a_row_at_the_length_limit_is_valid():
     assert isinstance(validate_row(raw(title="a" * 60, description="b" * 40), max_chars=100), LabelledItem)
 
 
-def test_rejected_rows_survive_as_json_even_with_broken_bytes():
+def test_rejected_rows_with_invalid_utf8_can_be_written_as_json():
     line = RejectedRow("a.csv", 1, RejectReason.BAD_UTF8, "\udcff").to_json()
     assert json.loads(line)["reason"] == "bad_utf8"
 
 
-def test_the_id_tells_title_from_description():
+def test_the_id_distinguishes_title_and_description():
     assert LabelledItem("ab", "c", label=0).id != LabelledItem("a", "bc", label=0).id
 
 
@@ -63,7 +63,7 @@ def test_the_id_does_not_depend_on_the_label():
     assert LabelledItem("a", "b", label=0).id == LabelledItem("a", "b", label=3).id
 
 
-def test_about_the_asked_share_goes_to_validation():
+def test_about_the_requested_share_goes_to_validation():
     rows = [LabelledItem(f"title {index}", "text", label=0) for index in range(4000)]
     assert 150 < sum(row.is_validation(0.05) for row in rows) < 250
 
@@ -74,7 +74,7 @@ def test_a_larger_share_keeps_the_rows_of_a_smaller_one():
 
 
 @given(st.text(), st.text(), st.one_of(st.none(), st.integers(0, 3)))
-def test_any_text_is_either_good_or_rejected(title, description, label):
+def test_any_text_is_either_valid_or_rejected(title, description, label):
     outcome = validate_row(raw(title, description, label), max_chars=50)
     if isinstance(outcome, LabelledItem):
         assert (outcome.title, outcome.description, outcome.label) == (title, description, label)

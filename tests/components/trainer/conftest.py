@@ -1,4 +1,4 @@
-"""Rows of which a class is a word, so that any network that learns finds it, and a recipe for tiny networks."""
+"""Rows in which one word determines the class, so that any network can learn it, and a recipe for tiny networks."""
 
 import numpy as np
 import pytest
@@ -65,5 +65,5 @@ TINY = Recipe(
 
 @pytest.fixture(scope="session")
 def recipe():
-    """A function from changed fields to a recipe."""
+    """Returns a function that returns the tiny recipe with changed fields."""
     return lambda **changes: TINY.model_copy(update=changes)

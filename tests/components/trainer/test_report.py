@@ -6,7 +6,7 @@ from components.trainer.settings import architecture
 from schema.model_contract import TRAINING_FACTS
 
 
-def test_the_layers_are_described_with_shapes_and_parameters():
+def test_layer_facts_have_shapes_and_parameters():
     network = build_network(architecture("stacked_bilstm", embedding_dim=8, units=4), vocabulary_size=20, classes=4)
     facts = {fact["name"]: fact for fact in export.layer_facts(network)}
     assert facts["embedding"]["shape"] == ["batch", "time", 8]
@@ -17,12 +17,12 @@ def test_the_layers_are_described_with_shapes_and_parameters():
     assert sum(fact["parameters"] for fact in facts.values()) == network.count_params()
 
 
-def test_the_facts_are_in_the_exports_directory(tmp_path):
+def test_facts_are_written_into_the_export(tmp_path):
     export.write_facts({"rows": 3}, str(tmp_path / "export"))
     assert json.loads((tmp_path / "export" / TRAINING_FACTS).read_text()) == {"rows": 3}
 
 
-def test_the_curves_are_drawn_for_the_eye_and_for_the_printer(tmp_path):
+def test_curves_are_written_as_png_and_svg(tmp_path):
     history = {
         "loss": [0.5, 0.3],
         "val_loss": [0.4, 0.35],

@@ -29,7 +29,7 @@ class DataSource:
 
     Attributes:
         base: directory to which the patterns are relative.
-        train_pattern: glob of the training files; may hold {SPAN} and {VERSION}.
+        train_pattern: glob of the training files; may contain {SPAN} and {VERSION}.
         test_pattern: glob of the test files, like `train_pattern`.
         found_by: "path", "AG_NEWS_DIR", "download" or "synthetic".
         offline: why the public files could not be downloaded, if the rows are synthetic.

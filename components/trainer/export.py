@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import classification_pb2, model_pb2, predict_pb2, prediction_log_pb2
 
-from schema.features import CLASS_NAMES, DESCRIPTION, TITLE
+from schema.features import CLASS_NAMES, DESCRIPTION, TITLE, TRAIN, VAL
 from schema.model_contract import (
     CLASSES,
     PROBABILITIES,
@@ -234,7 +234,7 @@ def write_curves(history: dict[str, list[float]], best_epoch: int, directory: st
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     epochs = range(1, len(history["loss"]) + 1)
     for axes, metric in zip(figure.subplots(1, 3), ("loss", "accuracy", "learning_rate"), strict=True):
-        for name, label in ((metric, "train"), (f"val_{metric}", "val")):
+        for name, label in ((metric, TRAIN), (f"val_{metric}", VAL)):
             if name in history:
                 axes.plot(epochs, history[name], marker="o", label=label)
         axes.set(title=metric.replace("_", " "), xlabel="epoch", xticks=epochs)

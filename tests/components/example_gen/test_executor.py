@@ -191,7 +191,7 @@ def test_rows_that_a_reader_skips_stop_the_run(data, monkeypatch, where):
     monkeypatch.setattr(csv_reader, "read_records", lambda lines: list(read_records(lines))[1:])
     (data / ("test.csv" if where == "train.csv" else "train.csv")).write_text("")
     with pytest.raises(
-        DataError, match=rf"/{where} holds \d+ lines that are not empty, but .* covers \d+.*message stays$"
+        DataError, match=rf"/{where} has \d+ lines that are not empty, but .* covered \d+.*message persists$"
     ):
         ingest(data, max_bad_fraction=1.0)
 

@@ -183,7 +183,7 @@ def test_a_skipped_line_is_detected(tmp_path, monkeypatch):
     (tmp_path / "train.csv").write_text("1,Vote,Today\n" * 3)
     read_records = csv_reader.read_records
     monkeypatch.setattr(csv_reader, "read_records", lambda lines: list(read_records(lines))[:-1])
-    with pytest.raises(DataError, match=r"train\.csv holds 3 lines that are not empty, but .* covers 2"):
+    with pytest.raises(DataError, match=r"train\.csv has 3 lines that are not empty, but .* covered 2"):
         list(read_rows(str(tmp_path / "train.csv")))
 
 
@@ -200,7 +200,7 @@ def test_skipped_parquet_rows_are_detected(tmp_path, monkeypatch):
     file = write_parquet(tmp_path / "train.parquet", text=["Oil up", "Goal"], label=[2, 1])
     read_all = readers._read_parquet
     monkeypatch.setattr(readers, "_read_parquet", lambda file: list(read_all(file))[:-1])
-    with pytest.raises(DataError, match=r"train\.parquet holds 2 rows, but .* covers 1"):
+    with pytest.raises(DataError, match=r"train\.parquet has 2 rows, but .* covered 1"):
         list(read_rows(file))
 
 

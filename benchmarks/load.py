@@ -23,6 +23,7 @@ from pathlib import Path
 import grpc
 
 from schema.features import DESCRIPTION, TITLE
+from schema.model_contract import SERVING_DEFAULT
 from serving.client.protos import DT_STRING, PredictionServiceStub, PredictRequest, TensorProto
 from serving.this_machine import proxy_options
 
@@ -197,7 +198,7 @@ def _in_process(load: Load, batches: list[list[Item]]) -> Send:
     import numpy as np
 
     servable = _loaded(load.target)
-    signature = servable.signatures["serving_default"]
+    signature = servable.signatures[SERVING_DEFAULT]
     fetches = [tensor for tensor, _ in signature.outputs.values()]
     run = servable.run_for(tuple(given.tensor for given in signature.inputs.values()), tuple(fetches))
     columns = (TITLE, DESCRIPTION)

@@ -12,8 +12,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 
-SAVED_MODEL_FILES = ("saved_model.pb", "variables/variables.index", "variables/variables.data-*", "assets/*")
-"""What a SavedModel of this pipeline holds at least; its asset is the vocabulary."""
+from schema.model_contract import SAVED_MODEL_FILES
 
 # By the artifact's type, below its directory; {split} stands for each of its splits. Other types have no files that a
 # later run reads: of these the directory must be there.

@@ -27,6 +27,7 @@ from pipeline.history import History, MetadataHistory
 from pipeline.metadata.connection import check_storable_in_postgresql
 from pipeline.settings import InfraValidatorSettings, Settings
 from schema.features import SCHEMA_PATH, TEST, TRAIN, VAL
+from schema.model_contract import SERVE_EXAMPLES
 
 _CARD_STAGES = ("example_gen", "transform", "trainer", "evaluator", "model_card")
 
@@ -194,7 +195,7 @@ def _infra_validator(settings: InfraValidatorSettings, model: Channel, examples:
         examples=examples,
         serving_spec=serving_spec,
         request_spec=infra_validator_pb2.RequestSpec(
-            tensorflow_serving=infra_validator_pb2.TensorFlowServingRequestSpec(signature_names=["serve_examples"]),
+            tensorflow_serving=infra_validator_pb2.TensorFlowServingRequestSpec(signature_names=[SERVE_EXAMPLES]),
             split_name=TEST,
             num_examples=settings.rows,
         ),

@@ -34,6 +34,7 @@ from tensorflow_serving.apis import (
 
 from schema.errors import NotMeasuredError
 from schema.features import DESCRIPTION, TITLE
+from schema.model_contract import CLASSES, SERVE_EXAMPLES, SERVING_DEFAULT
 from serving.this_machine import proxy_options
 
 # A text of a megabyte, in a batch, is more than gRPC's own 4 MiB.
@@ -93,14 +94,14 @@ def validate(saved_model: str, serialized_examples: Sequence[bytes], limits: Lim
 def _requests(serialized_examples: Sequence[bytes]) -> Iterator[tuple[str, dict[str, list[bytes]]]]:
     for start in range(0, len(serialized_examples), _BATCH):
         batch = serialized_examples[start : start + _BATCH]
-        yield "serve_examples", {"inputs": list(batch)}
+        yield SERVE_EXAMPLES, {"inputs": list(batch)}
         features = [tf.train.Example.FromString(example).features.feature for example in batch]
         yield (
-            "serving_default",
+            SERVING_DEFAULT,
             {name: [row[name].bytes_list.value[0] for row in features] for name in (TITLE, DESCRIPTION)},
         )
     for title, description in ODD_TEXTS:
-        yield "serving_default", {TITLE: [title.encode()], DESCRIPTION: [description.encode()]}
+        yield SERVING_DEFAULT, {TITLE: [title.encode()], DESCRIPTION: [description.encode()]}
 
 
 def _compare(signature: str, served: dict, expected: dict, tolerance: float) -> None:
@@ -117,7 +118,7 @@ def _compare(signature: str, served: dict, expected: dict, tolerance: float) -> 
                 raise Refused(
                     f"{signature}: {name} differs by {difference:.2g} over the wire, allowed is {tolerance:.2g}"
                 )
-        elif name == "classes" and not np.array_equal(served[name], value):
+        elif name == CLASSES and not np.array_equal(served[name], value):
             raise Refused(f"{signature}: {name} are {served[name][0]} over the wire, {value[0]} in this process")
 
 

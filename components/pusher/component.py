@@ -18,15 +18,14 @@ from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.utils import io_utils, proto_utils
 
 from components.approval import Approval, Decision, Rules, require_approval
-from components.exports import SAVED_MODEL, files_of, same_export, version_numbers
+from components.exports import files_of, same_export, version_numbers
 from schema.errors import RunError
 from schema.files import file_lock, flush_directory, make_directory, make_readable
 from schema.interruption import uninterruptible
+from schema.model_contract import MLMD_UUID, SAVED_MODEL
 from serving.audit import AuditLog, Entry, differences, fingerprint, identity
 from serving.audit.signature import SIGNATURE, read_signing_key, sign
 
-# TensorFlow Serving publishes its content as the metric mlmd_map{model_name, version}: served version to lineage.
-MLMD_UUID = "assets.extra/mlmd_uuid"
 APPROVAL, APPROVAL_RULES, AUDIT_LOG, SIGNING_KEY = "approval", "approval_rules", "audit_log", "signing_key"
 _INCOMING = ".incoming-"
 _LOCK = ".push.lock"

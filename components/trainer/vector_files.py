@@ -1,7 +1,7 @@
 """Reads word vectors from files in the formats of word2vec and GloVe, without TensorFlow.
 
-A vector is the last numbers of a line and its word is all before them: the files of GloVe hold words with blanks, for
-instance ". . ." and "at name@domain.com" in the one of 840 billion tokens.
+A vector is the last numbers of a line, and its word is everything before them: GloVe files contain words with blanks,
+for instance ". . ." and "at name@domain.com" in the file of 840 billion tokens.
 """
 
 import gzip
@@ -20,20 +20,20 @@ from schema.errors import SettingsError
 
 _HEADER = re.compile(rb"(\d{1,18})\s+(\d{1,18})\s*")
 _GZIP = b"\x1f\x8b"
-# Lines that decide how wide the vectors of a file without a header are, and that are checked before a run.
+# Lines that determine the width of the vectors in a file without a header, and that are checked before a run.
 _FIRST_LINES = 1000
 _LONGEST_WORD = 1000
 
 _Vector = tuple[str, bytes, bytes | list[bytes]]
-"""Where a vector is, its word in UTF-8, and its numbers: float32, or one text each."""
+"""Position of a vector in the file, its word in UTF-8, and its numbers: float32, or a text each."""
 
 
 def read_vectors(path: Path, words: Collection[str], dimensions: int) -> tuple[dict[str, np.ndarray], int]:
-    """Reads the vectors of words; of a repeated word the first one counts.
+    """Reads the vectors of words; the first vector of a repeated word is used.
 
     Args:
         path: word2vec (text, or binary where the name ends in .bin) or GloVe (text without a header), maybe gzipped.
-        words: the words that are looked for.
+        words: the words to read.
         dimensions: the expected width of a vector.
 
     Returns:
@@ -52,7 +52,7 @@ def read_vectors(path: Path, words: Collection[str], dimensions: int) -> tuple[d
 
 
 def check_vectors(path: Path, dimensions: int) -> None:
-    """Checks the first vectors of a file, as `read_vectors` would read them.
+    """Checks the first vectors of a file in the way that `read_vectors` reads them.
 
     Raises:
         SettingsError: the file cannot be read, or does not fit.
@@ -69,7 +69,7 @@ def _vectors(path: Path, dimensions: int) -> Iterator[_Vector]:
         for count, vector in enumerate(vectors, 1):  # noqa: B007 - the last number is needed
             yield vector
         if count < (header or 0):
-            raise _error(path, f"its header says {header:,} vectors and it holds {count:,}; get the whole file")
+            raise _error(path, f"its header promises {header:,} vectors, but it has {count:,}; get the complete file")
 
 
 def _in_text(path: Path, file: IO[bytes], dimensions: int) -> tuple[int | None, Iterator[_Vector]]:

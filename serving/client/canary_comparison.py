@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from schema.news_items import Classification, NewsItem
 from serving.client import CANARY, STABLE, Client, ClientError, UnavailableError
-from serving.items import Classification, NewsItem
 
 _LABELS = (STABLE, CANARY)
 # Connection, caches: not what is compared.

@@ -10,12 +10,12 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from schema.news_items import Classification, NewsItem
 from serving.client.canary import Canary
 from serving.client.connection import Tls, channel_options
 from serving.client.errors import ClientError, DeadlineError, from_rpc
 from serving.client.exchange import Target, checked_items, exchange
 from serving.client.protos import PredictionServiceStub
-from serving.items import Classification, NewsItem
 from serving.this_machine import proxy_options
 
 # gRPC cannot tell the time of a deadline much further off.

@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from schema.features import DESCRIPTION, TITLE
+from schema.model_contract import CLASSES, PROBABILITIES, SERVING_DEFAULT
+from schema.news_items import Classification, NewsItem, validate
 from serving.client.canary import CANARY, STABLE, Canary
 from serving.client.errors import InvalidTextError, ModelNotFoundError, RefusedError
 from serving.client.protos import DT_FLOAT, DT_STRING, PredictRequest, PredictResponse, TensorProto
-from serving.items import Classification, NewsItem
 
 _LAST_VERSION = 2**63 - 1
-_SIGNATURE = "serving_default"
-_CLASSES = "classes"
-_PROBABILITIES = "probabilities"
 
 
 @dataclass(frozen=True)
@@ -65,8 +63,8 @@ def checked_items(items: Iterable[str | NewsItem]) -> list[NewsItem]:
         if not isinstance(item, str | NewsItem):
             raise TypeError(f"item {index}: expected a str or NewsItem, got {type(item).__name__}")
         item = NewsItem(item) if isinstance(item, str) else item
-        if flaw := item.flaw():
-            raise InvalidTextError(index, flaw)
+        if rejection := validate(item):
+            raise InvalidTextError(index, rejection.detail)
         checked.append(item)
     return checked
 
@@ -125,10 +123,10 @@ def _requests(items: list[NewsItem], target: Target, max_batch: int) -> Iterator
                 TITLE: _text_tensor([item.title for item in batch]),
                 DESCRIPTION: _text_tensor([item.description for item in batch]),
             },
-            output_filter=[_CLASSES, _PROBABILITIES],
+            output_filter=[CLASSES, PROBABILITIES],
         )
         spec = request.model_spec
-        spec.name, spec.signature_name = target.model_name, _SIGNATURE
+        spec.name, spec.signature_name = target.model_name, SERVING_DEFAULT
         if target.version is not None:
             spec.version.value = target.version
         elif label := target.label or (target.canary.draw() if target.canary else None):
@@ -144,7 +142,7 @@ def _text_tensor(texts: list[str]) -> TensorProto:
 
 def _read(response: PredictResponse) -> list[Classification]:
     outputs, version = response.outputs, response.model_spec.version.value
-    classes, probabilities = outputs[_CLASSES], outputs[_PROBABILITIES]
+    classes, probabilities = outputs[CLASSES], outputs[PROBABILITIES]
     shape = [dim.size for dim in probabilities.tensor_shape.dim]
     size = math.prod(shape)
     if (
@@ -154,8 +152,8 @@ def _read(response: PredictResponse) -> list[Classification]:
         or len(values := _floats(probabilities, size)) != size
     ):
         raise RefusedError(
-            f"model {response.model_spec.name}, version {version}: its {_SIGNATURE} does not answer with {_CLASSES}, "
-            f"string [batch, classes], and {_PROBABILITIES}, float32 of the same shape"
+            f"model {response.model_spec.name}, version {version}: its {SERVING_DEFAULT} does not answer with "
+            f"{CLASSES}, string [batch, classes], and {PROBABILITIES}, float32 of the same shape"
         )
     try:
         names, width = [name.decode() for name in classes.string_val], shape[1]

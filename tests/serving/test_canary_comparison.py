@@ -1,8 +1,8 @@
 import pytest
 
+from schema.news_items import Classification, NewsItem
 from serving.client import ModelNotFoundError, RefusedError, UnavailableError
 from serving.client.canary_comparison import ask_both
-from serving.items import Classification, NewsItem
 
 ITEMS = [(NewsItem(f"item {number}"), "World") for number in range(40)]
 

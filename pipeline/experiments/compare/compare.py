@@ -76,7 +76,7 @@ def compare(
     for name, recipe in recipes.items():
         outcomes = []
         for seed in range(recipe.seed, recipe.seed + seeds):
-            seeded = dataclasses.replace(recipe, seed=seed)
+            seeded = recipe.model_copy(update={"seed": seed})
             train = partial(entrants.network, name, seeded, reduced, results.parent / "checkpoints")
             outcomes.append(outcome(name, vars(seeded), reduced, seed, train))
         lines.append(Line(name, outcomes))

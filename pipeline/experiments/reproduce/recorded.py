@@ -9,13 +9,13 @@ from typing import Any
 from tfx.utils import path_utils
 
 import components
-from components.artifact_files import SAVED_MODEL_FILES, first_missing
+from components.artifact_files import first_missing
 from components.model_card.environment import Revision, code_revision
 from components.model_card.render import EVIDENCE
-from components.trainer.report import FACTS_FILE
 from pipeline.code_version import code_version
 from pipeline.metadata.lineage import Origin
 from schema.errors import ReproductionError
+from schema.model_contract import SAVED_MODEL_FILES, TRAINING_FACTS
 
 INGESTION, TRANSFORM, TRAINER = "example_gen", "transform", "trainer"
 _PREPARING = (INGESTION, TRANSFORM)
@@ -75,10 +75,10 @@ def recorded(origin: Origin, pushed: Path | None) -> Recorded:
             "name a pushed version of it instead"
         )
     try:
-        facts = json.loads((export / FACTS_FILE).read_text(encoding="utf-8"))
+        facts = json.loads((export / TRAINING_FACTS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ReproductionError(
-            f"{export / FACTS_FILE} cannot be read ({error}): not an export of the Trainer"
+            f"{export / TRAINING_FACTS} cannot be read ({error}): not an export of the Trainer"
         ) from error
     revision, versions = _environment(origin)
     config = json.loads(str(origin.training.parameters["custom_config"]))

@@ -12,7 +12,6 @@ from tfx.utils import path_utils
 
 from components.artifact_files import missing_file
 from components.model_card.rows import read_test_rows
-from components.trainer.report import FACTS_FILE
 from components.trainer.run_fn import run_fn
 from pipeline.experiments.reproduce.comparison import (
     Answers,
@@ -31,6 +30,7 @@ from pipeline.settings import Settings
 from schema.errors import ReproductionError
 from schema.features import TEST, TRAIN, VAL
 from schema.interruption import interruptible
+from schema.model_contract import TRAINING_FACTS
 from schema.paths import list_files
 
 _HYPERPARAMETERS = "best_hyperparameters.txt"
@@ -103,7 +103,7 @@ def reproduce(
         require_code(training, preparing=prepared is None)
     prepared = prepared or ingest_anew(training, directory / "rows", watcher)
     export = _train(training, prepared, directory, watcher)
-    repeated = json.loads((export / FACTS_FILE).read_text(encoding="utf-8"))
+    repeated = json.loads((export / TRAINING_FACTS).read_text(encoding="utf-8"))
     metrics = compare_facts(training.facts, repeated)
     weights = compare_weights(training.export, export)
     same = weights.within(tolerance) and all(

@@ -6,8 +6,8 @@ import pytest
 
 from components.trainer import word_vectors
 from components.trainer.input_pipeline import TokenizedRows
-from components.transform.preprocessing import OOV_ID, PADDING_ID
 from schema.errors import SettingsError
+from schema.model_contract import OOV_ID, PADDING_ID
 
 
 def rows_of(texts):
@@ -18,7 +18,7 @@ def rows_of(texts):
 
 @pytest.fixture(scope="module")
 def two_topics():
-    """Ids 2 to 11 stand beside each other, and ids 12 to 21."""
+    """Returns texts in which ids 2 to 11 occur together, and ids 12 to 21."""
     generator = np.random.default_rng(1)
     return rows_of([generator.integers(2, 12, 12) + 10 * (index % 2) for index in range(400)])
 
@@ -27,7 +27,7 @@ def learned(rows, dimensions=4):
     return word_vectors.learn(rows, 22, dimensions, window=3, seed=1)
 
 
-def test_words_of_the_same_surroundings_have_near_vectors(two_topics):
+def test_words_with_the_same_neighbours_have_similar_vectors(two_topics):
     vectors = learned(two_topics)
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
     near = unit @ unit.T
@@ -58,7 +58,7 @@ def test_a_word_without_neighbours_has_no_vector():
     assert (word_vectors.learn(rows_of([[2, 3], [4]]), 5, 2, window=2, seed=1)[4] == 0).all()
 
 
-def test_words_of_different_texts_are_not_near():
+def test_words_of_different_texts_do_not_co_occur():
     counts = word_vectors._co_occurrences(rows_of([[2, 3], [4, 5, 6]]), 7, window=2).toarray()
     assert counts[3, 4] == counts[2, 5] == 0
     assert counts[2, 3] == counts[3, 2] == 1.0
@@ -115,7 +115,7 @@ def read(path, content, words=WORDS, dimensions=3):
 
 
 def near(vectors, index, wanted):
-    """Whether a word's vector has the direction of another one."""
+    """Returns whether a word's vector has the direction of another vector."""
     return vectors[index] @ wanted / np.linalg.norm(vectors[index]) / np.linalg.norm(wanted) == pytest.approx(1)
 
 
@@ -123,7 +123,7 @@ def near(vectors, index, wanted):
     "word", [". . .", "at name@domain.com", ". . . . .", "to 5 or 6", "caf\xe9 \u6771\u4eac", "1 2 3", "\xa0 x"]
 )
 @pytest.mark.parametrize("place", ["first", "last"])
-def test_a_word_may_hold_blanks(tmp_path, word, place):
+def test_a_word_may_contain_blanks(tmp_path, word, place):
     with_blanks = f"{word} 0.5 0.25 1\n".encode()
     content = with_blanks + TEXT.encode() if place == "first" else TEXT.encode() + with_blanks
     assert near(read(tmp_path / "glove.txt", content), 2, VECTORS["oil"])
@@ -144,7 +144,7 @@ def test_a_gzipped_file_is_read_whatever_its_name(tmp_path):
     assert near(read(tmp_path / "glove.txt", gzip.compress(TEXT.encode())), 2, VECTORS["oil"])
 
 
-def test_of_a_repeated_word_the_first_vector_counts(tmp_path):
+def test_the_first_vector_of_a_repeated_word_is_used(tmp_path):
     assert near(read(tmp_path / "glove.txt", (TEXT + "oil 9 9 9\n").encode()), 2, VECTORS["oil"])
 
 
@@ -162,15 +162,15 @@ MANY = b"".join(b"word%d 1 2 3\n" % number for number in range(5000))
         ("v.txt", TEXT.encode() + b"goal 1 nan 2\n", "v.txt, line 3: expected a word and 3 finite numbers"),
         ("v.txt", TEXT.encode() + b"goal 1 2 1e99\n", "v.txt, line 3: expected a word and 3 finite numbers"),
         ("v.txt", MANY + b"goal 1 2\n", "v.txt, line 5001: expected a word and 3 finite numbers"),
-        ("v.txt", b"5001 3\n" + MANY, "header says 5,001 vectors and it holds 5,000"),
+        ("v.txt", b"5001 3\n" + MANY, "header promises 5,001 vectors, but it has 5,000"),
         ("v.txt", b"other 1 2 3\n", "none of the 3 words"),
         ("v.txt", b"oil 1 2\n", "its vectors have 2 elements and the network takes 3: set trainer.embedding_dim to 2"),
         ("v.txt", b"999999999 300\n", "its vectors have 300 elements"),
-        ("v.txt", b"999999999 3\n" + TEXT.encode(), "header says 999,999,999 vectors and it holds 2"),
+        ("v.txt", b"999999999 3\n" + TEXT.encode(), "header promises 999,999,999 vectors, but it has 2"),
         ("v.txt", b"2 999999999999\n" + TEXT.encode(), "its vectors have 999999999999 elements"),
         ("v.txt", b"2 0\n" + TEXT.encode(), "its vectors have 0 elements"),
-        ("v.bin", b"999999999 3\noil " + bytes(12), "header says 999,999,999 vectors and it holds 1"),
-        ("v.bin", b"2 3\noil " + bytes(11), "header says 2 vectors and it holds 0"),
+        ("v.bin", b"999999999 3\noil " + bytes(12), "header promises 999,999,999 vectors, but it has 1"),
+        ("v.bin", b"2 3\noil " + bytes(11), "header promises 2 vectors, but it has 0"),
         ("v.bin", bytes(5000), "v.bin: expected the header of a word2vec file"),
         ("v.bin", b"oil " * 5000, "v.bin: expected the header of a word2vec file"),
         ("v.bin", b"2 3\noil " + np.float32([1, np.inf, 1]).tobytes(), "v.bin, vector 1: expected a word and 3 finite"),
@@ -178,7 +178,7 @@ MANY = b"".join(b"word%d 1 2 3\n" % number for number in range(5000))
         ("v.gz", gzip.compress(MANY)[:99] + b"?" * 99, "v.gz: "),
     ],
 )
-def test_a_file_that_does_not_fit_is_an_error_that_says_where_and_why(tmp_path, name, content, message):
+def test_an_unusable_file_is_reported_with_line_and_reason(tmp_path, name, content, message):
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)

@@ -180,7 +180,7 @@ def test_the_progress_of_a_training_reaches_the_watcher(monkeypatch, compared, o
     caplog.set_level(logging.INFO, logger="components")
 
     def network(name, recipe, data, checkpoints):
-        logging.getLogger("components.trainer.recipe").info("epoch done", extra={"fields": {"epoch": 1}})
+        logging.getLogger("components.trainer.callbacks").info("epoch done", extra={"fields": {"epoch": 1}})
         return outcome(name=name, seed=recipe.seed)
 
     monkeypatch.setattr(entrants, "network", network)

@@ -7,7 +7,7 @@ from pathlib import Path
 from ml_metadata.metadata_store import MetadataStore
 
 from components.model_card.exported_model import ExportedModel
-from pipeline.monitoring.judgement import Judge, alerts
+from pipeline.monitoring.detection import DriftDetector, alerts
 from pipeline.monitoring.observations import Records, log_files, read_records, to_rows
 from pipeline.monitoring.reference import Reference, find_reference
 from pipeline.monitoring.report import Report
@@ -46,9 +46,9 @@ def monitor(
     pushed = pushed_versions(Path(settings.pusher.destination) / name).get(version)
     exported = ExportedModel(str(pushed.path)) if pushed and not pushed.flaw else None
     rows = to_rows(used, exported)
-    judge = Judge(rows, settings.monitoring)
+    detector = DriftDetector(rows, settings.monitoring)
     reference = _reference(pushed, exported, store, settings)
-    skew, windows = judge.skew(reference), judge.windows()
+    skew, windows = detector.skew(reference), detector.windows()
     return Report(
         model=name,
         version=version,

@@ -9,7 +9,7 @@ import jinja2
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from pipeline.monitoring.kept import HTML_FILE
+from pipeline.monitoring.archive import HTML_FILE
 from pipeline.monitoring.plots import Series, lines
 from pipeline.monitoring.report import (
     CONFIDENCE,

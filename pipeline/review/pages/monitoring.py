@@ -4,7 +4,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pipeline.monitoring.kept import HTML_FILE, KeptReport, kept_reports, reports_directory
+from pipeline.monitoring.archive import HTML_FILE, StoredReport, stored_reports, reports_directory
 from pipeline.review import evidence
 from pipeline.review.listing import listing
 from pipeline.review.security import DOCUMENT_POLICY
@@ -35,15 +35,15 @@ def one_report(request: Request) -> Response:
     return Response(page, media_type="text/html", headers={"Content-Security-Policy": DOCUMENT_POLICY})
 
 
-def last_report(site: Site, version: int | None) -> KeptReport | None:
+def last_report(site: Site, version: int | None) -> StoredReport | None:
     """The last report on a version that is served; None where there is none."""
     kept, _ = _kept(site, version) if version is not None else ([], "")
     return kept[-1] if kept else None
 
 
-def _kept(site: Site, version: int | None = None) -> tuple[list[KeptReport], str]:
+def _kept(site: Site, version: int | None = None) -> tuple[list[StoredReport], str]:
     """The reports on the model, or on a version of it, and why it is not known where they are."""
     try:
-        return kept_reports(reports_directory(site.settings), version), ""
+        return stored_reports(reports_directory(site.settings), version), ""
     except SettingsError as error:
         return [], str(error)

@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 
 from benchmarks.review_store import SimulatedStore
-from pipeline.monitoring.kept import place_of, reports_directory
+from pipeline.monitoring.archive import report_path, reports_directory
 from pipeline.monitoring.page import write_report
 from pipeline.monitoring.report import Alert, Report, Window
 from pipeline.review.app import make_app
@@ -33,7 +33,7 @@ def simulated(tmp_path_factory):
     made.versions = made.serve(made.root / "serving_model", 2)
     for day, alerts in ((1, ()), (2, (ALERT,))):
         report = report_on(made.versions[-1], f"2026-01-0{day}T06:00:00+00:00", alerts)
-        write_report(report, place_of(reports_directory(settings_of(made.root)), report))
+        write_report(report, report_path(reports_directory(settings_of(made.root)), report))
     return made
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.monitoring.kept import kept_reports, place_of, remove_oldest, reports_directory
+from pipeline.monitoring.archive import stored_reports, report_path, prune, reports_directory
 from pipeline.monitoring.page import write_report
 from pipeline.monitoring.report import JSON_FILE
 from pipeline.settings import Settings
@@ -30,25 +30,25 @@ def test_a_report_is_read_as_it_was_written_and_the_oldest_go(tmp_path):
         report_on(version, f"2026-01-0{day}T06:00:00+00:00", (ALERT,)) for day, version in ((1, 9), (2, 7), (3, 9))
     ]
     for report in reversed(reports):
-        write_report(report, place_of(tmp_path, report))
-    assert [one.read() for one in kept_reports(tmp_path)] == reports
-    assert [one.moment for one in kept_reports(tmp_path, 9)] == ["20260101T060000.000Z", "20260103T060000.000Z"]
-    remove_oldest(tmp_path, 2)
-    assert [one.read() for one in kept_reports(tmp_path)] == reports[1:]
-    remove_oldest(tmp_path, 2)
-    assert len(kept_reports(tmp_path)) == 2
+        write_report(report, report_path(tmp_path, report))
+    assert [one.read() for one in stored_reports(tmp_path)] == reports
+    assert [one.moment for one in stored_reports(tmp_path, 9)] == ["20260101T060000.000Z", "20260103T060000.000Z"]
+    prune(tmp_path, 2)
+    assert [one.read() for one in stored_reports(tmp_path)] == reports[1:]
+    prune(tmp_path, 2)
+    assert len(stored_reports(tmp_path)) == 2
 
 
 def test_a_report_that_was_not_finished_is_none(tmp_path):
     report = report_on(3, "2026-01-01T06:00:00+00:00")
-    write_report(report, place_of(tmp_path, report))
-    (place_of(tmp_path, report) / JSON_FILE).unlink()
-    assert kept_reports(tmp_path) == []
+    write_report(report, report_path(tmp_path, report))
+    (report_path(tmp_path, report) / JSON_FILE).unlink()
+    assert stored_reports(tmp_path) == []
 
 
 def test_a_report_of_another_release_is_there_and_says_nothing(tmp_path):
     place = tmp_path / "3/20260101T060000.000Z"
     place.mkdir(parents=True)
     (place / JSON_FILE).write_text('{"model": "agnews"}')
-    [kept] = kept_reports(tmp_path)
+    [kept] = stored_reports(tmp_path)
     assert kept.read() is None

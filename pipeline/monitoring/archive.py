@@ -16,7 +16,7 @@ HTML_FILE = "monitoring.html"
 
 
 @dataclass(frozen=True)
-class KeptReport:
+class StoredReport:
     """A report that was written whole.
 
     Attributes:
@@ -48,23 +48,23 @@ def reports_directory(settings: Settings) -> Path:
     return Path(base or f"{root}/monitoring") / settings.pusher.model_name
 
 
-def kept_reports(directory: Path, version: int | None = None) -> list[KeptReport]:
+def stored_reports(directory: Path, version: int | None = None) -> list[StoredReport]:
     """The reports on a model, or on one of its versions, oldest first."""
     pattern = f"{'*' if version is None else version}/*/{JSON_FILE}"
     places = [path.parent for path in directory.glob(pattern) if path.parent.parent.name.isdecimal()]
-    kept = [KeptReport(int(place.parent.name), place.name, place) for place in places]
+    kept = [StoredReport(int(place.parent.name), place.name, place) for place in places]
     return sorted(kept, key=lambda one: (one.moment, one.version))
 
 
-def place_of(directory: Path, report: Report) -> Path:
+def report_path(directory: Path, report: Report) -> Path:
     """The directory that a report is to be written to."""
     made = datetime.fromisoformat(report.made)
     return directory / str(report.version) / f"{made:%Y%m%dT%H%M%S}.{made.microsecond // 1000:03}Z"
 
 
-def remove_oldest(directory: Path, most: int) -> None:
+def prune(directory: Path, most: int) -> None:
     """Removes the oldest reports on a model where there are more than `most`."""
-    for report in kept_reports(directory)[:-most]:
+    for report in stored_reports(directory)[:-most]:
         shutil.rmtree(report.directory)
 
 

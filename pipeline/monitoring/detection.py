@@ -26,7 +26,7 @@ _HOUR = 3600
 _CALM_WINDOWS = 6
 
 
-class Judge:
+class DriftDetector:
     """Compares the rows of one version with what was before.
 
     Args:

@@ -42,7 +42,7 @@ def monitor(loaded: Loaded, logs: tuple[Path, ...], model: str | None, version: 
     with quiet():
         from pipeline.metadata.connection import existing_store
         from pipeline.monitoring import monitor as look
-        from pipeline.monitoring.archive import HTML_FILE, stored_reports, report_path, prune, reports_directory
+        from pipeline.monitoring.archive import HTML_FILE, prune, report_path, reports_directory, stored_reports
         from pipeline.monitoring.page import write_report
 
         directory = reports_directory(settings)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.governance.approved_cards import decided_card
 from pipeline.governance.audit_check import audit_log
-from pipeline.review.registry import Model, Registry
+from pipeline.review.review_index import Model, ReviewIndex
 from pipeline.settings import Settings
 from schema.errors import AgNewsError
 from serving.audit import APPROVE, AuditLog, Entry, Line, differences, manifest, problems, receipt_hash
@@ -32,7 +32,7 @@ class Trail:
     cards: tuple[str, ...] = ()
 
 
-def entries_about(settings: Settings, registry: Registry, model: Model) -> Trail:
+def entries_about(settings: Settings, index: ReviewIndex, model: Model) -> Trail:
     """Pushes, decisions, promotions and prunings of a model, found by its fingerprint and its versions."""
     try:
         log = audit_log(settings)
@@ -43,7 +43,7 @@ def entries_about(settings: Settings, registry: Registry, model: Model) -> Trail
     missing = tuple(
         f"the entry of artifact {artifact.id} ({artifact.type}) is gone"
         for kind in ("PushedModel", "AgNewsApprovalDecision")
-        for artifact in registry.snapshot.of_type(kind)
+        for artifact in index.snapshot.of_type(kind)
         if (digest := receipt_hash(str(artifact.properties.get("audit", "")), log)) and digest not in there
     )
     entries = tuple(line.entry for line in lines if line.entry and _is_about(line.entry, settings, model))

@@ -106,7 +106,7 @@ def compare_cards(first: str, second: str) -> PairedAnswers:
         second: of the second's.
 
     Raises:
-        NotThere: one has none.
+        FileUnavailable: one has none.
     """
     return compare_answers(predictions_of(first), predictions_of(second))
 

@@ -25,7 +25,7 @@ Evidence = Mapping[str, Any]
 """evidence.json: the sections of `components.model_card.card.Card`."""
 
 
-class NotThere(Exception):
+class FileUnavailable(Exception):
     """A file is gone, or was never written; the message says which, and why that may be."""
 
 
@@ -37,23 +37,23 @@ def read_evidence(card: str) -> Evidence:
         card: the ModelCard artifact's directory.
 
     Raises:
-        NotThere: it cannot be read.
+        FileUnavailable: it cannot be read.
     """
     return json.loads(read_file(os.path.join(card, EVIDENCE)))
 
 
 def read_page(card: str) -> bytes:
-    """The card as HTML; raises `NotThere`."""
+    """The card as HTML; raises `FileUnavailable`."""
     return read_file(os.path.join(card, HTML))
 
 
 @lru_cache(maxsize=8)
 def predictions_of(card: str) -> Predictions:
-    """The model's answers to the test rows; raises `NotThere`."""
+    """The model's answers to the test rows; raises `FileUnavailable`."""
     try:
         return read_predictions(card)
     except _MISSING as error:
-        raise NotThere(
+        raise FileUnavailable(
             f"there are no predictions beside the card in {card}: it was written before they were"
         ) from error
 
@@ -66,7 +66,7 @@ def texts_of(examples: str) -> Mapping[str, tuple[str, str]]:
         examples: directory of the Examples artifact.
 
     Raises:
-        NotThere: it cannot be read.
+        FileUnavailable: it cannot be read.
     """
     found = {}
     for file in _files(os.path.join(examples, f"Split-{TEST}")):
@@ -79,14 +79,14 @@ def texts_of(examples: str) -> Mapping[str, tuple[str, str]]:
 
 @lru_cache(maxsize=64)
 def statistics_of(statistics: str, split: str) -> statistics_pb2.DatasetFeatureStatistics:
-    """A split's statistics; raises `NotThere`."""
+    """A split's statistics; raises `FileUnavailable`."""
     content = read_file(os.path.join(statistics, f"Split-{split}", "FeatureStats.pb"))
     return statistics_pb2.DatasetFeatureStatisticsList.FromString(content).datasets[0]
 
 
 @lru_cache(maxsize=64)
 def anomalies_of(anomalies: str, split: str) -> anomalies_pb2.Anomalies:
-    """What ExampleValidator found in a split; raises `NotThere`."""
+    """What ExampleValidator found in a split; raises `FileUnavailable`."""
     return anomalies_pb2.Anomalies.FromString(read_file(os.path.join(anomalies, f"Split-{split}", "SchemaDiff.pb")))
 
 
@@ -94,13 +94,13 @@ def _files(directory: str) -> list[str]:
     try:
         return sorted(os.path.join(directory, name) for name in fileio.listdir(directory))
     except _MISSING as error:
-        raise NotThere(f"{directory} cannot be read; it may have been deleted") from error
+        raise FileUnavailable(f"{directory} cannot be read; it may have been deleted") from error
 
 
 def read_file(path: str) -> bytes:
-    """A file; raises `NotThere`."""
+    """A file; raises `FileUnavailable`."""
     try:
         with fileio.open(path, "rb") as file:
             return file.read()
     except _MISSING as error:
-        raise NotThere(f"{path} cannot be read; it may have been deleted") from error
+        raise FileUnavailable(f"{path} cannot be read; it may have been deleted") from error

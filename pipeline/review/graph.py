@@ -58,7 +58,7 @@ def draw(title: str, description: str, nodes: Sequence[Node], arrows: Collection
     ).format(title=title, description=description, width=width, height=height, left=left - 2, body=body)
 
 
-def direct(arrows: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+def remove_implied_arrows(arrows: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
     """The arrows without those that a way over other nodes implies."""
     before: dict[str, set[str]] = {}
     for start, end in arrows:

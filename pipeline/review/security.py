@@ -32,7 +32,7 @@ _HEADERS = {
 _LEAST_LENGTH = 16
 
 
-class Guard:
+class HostAndOriginMiddleware:
     """Answers requests that name this machine, and adds the headers that keep a page to itself.
 
     A page of somebody else can have its own name point to this machine and then read the site as if it were its own

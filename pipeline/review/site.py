@@ -14,9 +14,9 @@ from starlette.templating import Jinja2Templates
 from pipeline.governance.approvals import rules_of
 from pipeline.metadata.connection import connection_config
 from pipeline.monitoring.report import readable_moment
-from pipeline.review.registry import Registry
+from pipeline.review.review_index import ReviewIndex
 from pipeline.review.security import Tokens
-from pipeline.review.service import Service, read_service
+from pipeline.review.serving_state import ServingState, read_serving_state
 from pipeline.review.snapshot import Snapshot
 from pipeline.review.store import StoreReader
 from pipeline.settings import Settings
@@ -40,28 +40,28 @@ class Site:
         self.settings, self.tokens, self.now = settings, tokens, now
         self.store = StoreReader(connection_config(settings), max_age=_KEPT_SECONDS)
         self._lock = threading.Lock()
-        self._registry: tuple[Snapshot, float, Registry] | None = None
-        self._service: tuple[Registry, float, Service] | None = None
+        self._index: tuple[Snapshot, float, ReviewIndex] | None = None
+        self._serving: tuple[ReviewIndex, float, ServingState] | None = None
 
-    def registry(self) -> Registry:
+    def index(self) -> ReviewIndex:
         """The runs and models as they are now."""
         snapshot = self.store.snapshot()
         with self._lock:
             # Approvals expire by the minute, not by the second.
-            if self._registry is None or self._registry[0] is not snapshot or time.monotonic() - self._registry[1] > 60:
-                self._registry = snapshot, time.monotonic(), Registry(snapshot, rules_of(self.settings), self.now())
-            return self._registry[2]
+            if self._index is None or self._index[0] is not snapshot or time.monotonic() - self._index[1] > 60:
+                self._index = snapshot, time.monotonic(), ReviewIndex(snapshot, rules_of(self.settings), self.now())
+            return self._index[2]
 
-    def service(self, registry: Registry) -> Service:
+    def serving(self, index: ReviewIndex) -> ServingState:
         """What is in service now."""
         with self._lock:
-            kept = self._service
-            if kept is None or kept[0] is not registry or time.monotonic() - kept[1] > _KEPT_SECONDS:
+            kept = self._serving
+            if kept is None or kept[0] is not index or time.monotonic() - kept[1] > _KEPT_SECONDS:
                 pusher = self.settings.pusher
                 found = self.store.ask(
-                    lambda store: read_service(pusher.destination, pusher.model_name, store, registry)
+                    lambda store: read_serving_state(pusher.destination, pusher.model_name, store, index)
                 )
-                self._service = kept = registry, time.monotonic(), found
+                self._serving = kept = index, time.monotonic(), found
             return kept[2]
 
 

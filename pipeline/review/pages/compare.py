@@ -14,9 +14,9 @@ from pipeline.review.comparison import (
     changed_settings,
     compare_cards,
 )
-from pipeline.review.listing import listing
 from pipeline.review.pages.models import model_of
-from pipeline.review.registry import Model
+from pipeline.review.pagination import paginate
+from pipeline.review.review_index import Model
 from pipeline.review.site import render, site_of
 
 _EXAMPLES_A_PAGE = 20
@@ -28,19 +28,19 @@ _KEYS = {
 }
 
 
-def two_models(request: Request) -> Response:
+def compare_models(request: Request) -> Response:
     """`/compare?first=ID&second=ID`: metrics, settings, code, data, and changed answers (`outcome`) with texts."""
-    registry = site_of(request).registry()
+    index = site_of(request).index()
     query = request.query_params
     numbers = [query.get(name, "") for name in ("first", "second")]
     if not all(number.isdecimal() and number.isascii() and len(number) < 10 for number in numbers):
-        return render(request, "choose.html", models=list(reversed(registry.models.values()))[:50], numbers=numbers)
-    first, second = (model_of(registry, int(number)) for number in numbers)
+        return render(request, "choose.html", models=list(reversed(index.models.values()))[:50], numbers=numbers)
+    first, second = (model_of(index, int(number)) for number in numbers)
     cards = [evidence.read_evidence(_card(model)) for model in (first, second)]
     answers, flaw = None, ""
     try:
         answers = compare_cards(_card(first), _card(second))
-    except evidence.NotThere as error:
+    except evidence.FileUnavailable as error:
         flaw = str(error)
     return render(
         request,
@@ -62,13 +62,13 @@ def _changed(query: QueryParams, answers: PairedAnswers, first: Model, second: M
     """A page of the changed answers, with their texts where the rows are still there."""
     outcome = query.get("outcome", "")
     rows = [row for row in answers.changed if not outcome or row.outcome == outcome]
-    table = listing(query, rows, _KEYS, sort="probability", rows_a_page=_EXAMPLES_A_PAGE)
+    table = paginate(query, rows, _KEYS, sort="probability", rows_per_page=_EXAMPLES_A_PAGE)
     texts: dict[str, tuple[str, str]] = {}
     for model in (second, first):
         if model.examples and any(row.id not in texts for row in table.rows):
             try:
                 found = evidence.texts_of(model.examples.uri)
-            except evidence.NotThere:
+            except evidence.FileUnavailable:
                 continue
             texts |= {row.id: found[row.id] for row in table.rows if row.id in found}
     counts = {name: sum(row.outcome == name for row in answers.changed) for name in OUTCOMES}

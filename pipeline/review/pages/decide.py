@@ -12,9 +12,9 @@ from components.approval import Status
 from pipeline.governance.audit_check import audit_log
 from pipeline.governance.stored_approvals import StoredApprovals
 from pipeline.metadata.connection import connection_config, open_store
-from pipeline.review.listing import listing
 from pipeline.review.pages.models import model_of, render_model
-from pipeline.review.registry import ACCURACY
+from pipeline.review.pagination import paginate
+from pipeline.review.review_index import ACCURACY
 from pipeline.review.site import Site, render, site_of
 from schema.errors import AgNewsError
 
@@ -30,11 +30,11 @@ _KEYS = {
 
 def approvals(request: Request) -> Response:
     """`/approvals`: the models that ask to be pushed; `status` filters, `sort`, `order` and `page` as elsewhere."""
-    registry = site_of(request).registry()
+    index = site_of(request).index()
     status = request.query_params.get("status", "")
-    asking = [model for model in registry.models.values() if model.approval]
+    asking = [model for model in index.models.values() if model.approval]
     rows = [model for model in asking if model.approval and status in ("", model.approval.status)]
-    table = listing(request.query_params, rows, _KEYS, sort="model")
+    table = paginate(request.query_params, rows, _KEYS, sort="model")
     return render(request, "approvals.html", table=table, statuses=list(Status), status=status, any=bool(asking))
 
 
@@ -46,7 +46,7 @@ async def decide(request: Request) -> Response:
 
 def _decide(request: Request, form: dict[str, str]) -> Response:
     site = site_of(request)
-    model = model_of(site.registry(), request.path_params["id"])
+    model = model_of(site.index(), request.path_params["id"])
     token = form.pop("token")
     if not site.tokens:
         raise HTTPException(403, "this site is read-only: agnews review --token-file lets it decide")

@@ -4,9 +4,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pipeline.review.graph import Node, direct, draw
+from pipeline.review.graph import Node, draw, remove_implied_arrows
 from pipeline.review.lineage import downstream, main_line, upstream
-from pipeline.review.service import Service
+from pipeline.review.serving_state import ServingState
 from pipeline.review.site import render, site_of
 from pipeline.review.snapshot import Artifact, Execution
 
@@ -14,11 +14,11 @@ _MOST_RUNS = 4
 _WAYS = ("up", "down")
 
 
-def of_artifact(request: Request) -> Response:
+def artifact_page(request: Request) -> Response:
     """`/lineage/ID`: what an artifact was made of (`way=up`, the default), or what was made of it (`way=down`)."""
     site = site_of(request)
-    registry = site.registry()
-    snapshot, service = registry.snapshot, site.service(registry)
+    index = site.index()
+    snapshot, serving = index.snapshot, site.serving(index)
     artifact = snapshot.artifacts.get(request.path_params["id"])
     if artifact is None:
         raise HTTPException(404, f"there is no artifact {request.path_params['id']} in the metadata store")
@@ -28,7 +28,7 @@ def of_artifact(request: Request) -> Response:
     found = upstream(snapshot, artifact.id) if way == "up" else downstream(snapshot, artifact.id, _MOST_RUNS)
     shown = main_line(found, artifact.id, up=way == "up")
     nodes = [
-        *(_of_artifact(name, one, one.id == artifact.id, service) for name, one in shown.artifacts.items()),
+        *(_of_artifact(name, one, one.id == artifact.id, serving) for name, one in shown.artifacts.items()),
         *(_of_execution(name, one) for name, one in shown.executions.items()),
     ]
     what = f"{artifact.type} {artifact.id}"
@@ -39,17 +39,17 @@ def of_artifact(request: Request) -> Response:
         artifact=artifact,
         maker=snapshot.maker(artifact.id),
         runs=snapshot.runs_using(artifact.id),
-        is_model=artifact.id in registry.models,
+        is_model=artifact.id in index.models,
         is_ingested=artifact.type == "Examples" and "source" in artifact.properties,
         way=way,
         title=title,
         found=found,
-        picture=draw(title, "The table below has the same.", nodes, direct(shown.arrows)),
+        picture=draw(title, "The table below has the same.", nodes, remove_implied_arrows(shown.arrows)),
         snapshot=snapshot,
     )
 
 
-def _of_artifact(name: str, artifact: Artifact, chosen: bool, service: Service) -> Node:
+def _of_artifact(name: str, artifact: Artifact, chosen: bool, serving: ServingState) -> Node:
     noted = artifact.properties
     detail, live = f"{artifact.id}", False
     if "span" in noted and "source" in noted:
@@ -57,7 +57,7 @@ def _of_artifact(name: str, artifact: Artifact, chosen: bool, service: Service) 
     if noted.get("pushed") == 0:
         detail += ", not pushed"
     elif version := noted.get("pushed_version"):
-        live = service.live is not None and str(service.live.number) == version
+        live = serving.live is not None and str(serving.live.number) == version
         detail = f"{version}, in production" if live else f"{artifact.id}, version {version}"
     style = "chosen" if chosen else "live" if live else "artifact"
     return Node(name, artifact.type.removeprefix("AgNews"), detail, style, f"/lineage/{artifact.id}")

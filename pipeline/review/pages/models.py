@@ -6,9 +6,9 @@ from starlette.responses import Response
 
 from pipeline.review import evidence
 from pipeline.review.audit_view import entries_about
-from pipeline.review.listing import listing
 from pipeline.review.pages.monitoring import last_report
-from pipeline.review.registry import ACCURACY, Model, Registry
+from pipeline.review.pagination import paginate
+from pipeline.review.review_index import ACCURACY, Model, ReviewIndex
 from pipeline.review.security import DOCUMENT_POLICY
 from pipeline.review.site import render, site_of
 
@@ -30,17 +30,17 @@ def weakest_class(model: Model) -> tuple[str, float | None]:
     return name.removeprefix("recall_"), recalls.get(name)
 
 
-def all_models(request: Request) -> Response:
+def list_models(request: Request) -> Response:
     """`/models`: sorted by `sort`, `order` and `page`."""
     site = site_of(request)
-    registry = site.registry()
-    table = listing(request.query_params, list(registry.models.values()), _KEYS, sort="model")
-    return render(request, "models.html", table=table, service=site.service(registry), weakest=weakest_class)
+    index = site.index()
+    table = paginate(request.query_params, list(index.models.values()), _KEYS, sort="model")
+    return render(request, "models.html", table=table, serving=site.serving(index), weakest=weakest_class)
 
 
-def one_model(request: Request) -> Response:
+def model_page(request: Request) -> Response:
     """`/models/ID`: where it comes from, how good it is, who decided what, where it went."""
-    model = model_of(site_of(request).registry(), request.path_params["id"])
+    model = model_of(site_of(request).index(), request.path_params["id"])
     return render_model(request, model)
 
 
@@ -54,18 +54,18 @@ def render_model(request: Request, model: Model, status: int = 200, **form: str)
         **form: what was sent in the form of a decision, and the `error` that came of it.
     """
     site = site_of(request)
-    registry = site.registry()
-    service = site.service(registry)
+    index = site.index()
+    serving = site.serving(index)
     found, flaw = None, "no card was written of it"
     if model.card:
         try:
             found = evidence.read_evidence(model.card.uri)
-        except evidence.NotThere as error:
+        except evidence.FileUnavailable as error:
             flaw = str(error)
-    others = {"in service": service.live.model if service.live else None}
+    others = {"in service": serving.live.model if serving.live else None}
     if found and "model" in found["baseline"]:
-        others["its baseline"] = registry.models.get(found["baseline"]["model"])
-    others["trained before"] = _before(registry, model)
+        others["its baseline"] = index.models.get(found["baseline"]["model"])
+    others["trained before"] = _before(index, model)
     return render(
         request,
         "model.html",
@@ -73,9 +73,9 @@ def render_model(request: Request, model: Model, status: int = 200, **form: str)
         model=model,
         evidence=found,
         flaw=flaw,
-        service=service,
+        serving=serving,
         others={other.id: name for name, other in reversed(others.items()) if other and other.id != model.id},
-        trail=entries_about(site.settings, registry, model),
+        trail=entries_about(site.settings, index, model),
         monitored=last_report(site, model.versions[-1] if model.versions else None),
         tokens=site.tokens,
         form=form,
@@ -84,25 +84,25 @@ def render_model(request: Request, model: Model, status: int = 200, **form: str)
 
 def card(request: Request) -> Response:
     """`/models/ID/card`: the card as it was written."""
-    model = model_of(site_of(request).registry(), request.path_params["id"])
+    model = model_of(site_of(request).index(), request.path_params["id"])
     if model.card is None:
         raise HTTPException(404, f"no card was written of model {model.id}")
     page = evidence.read_page(model.card.uri)
     return Response(page, media_type="text/html", headers={"Content-Security-Policy": DOCUMENT_POLICY})
 
 
-def model_of(registry: Registry, number: int) -> Model:
+def model_of(index: ReviewIndex, number: int) -> Model:
     """The model with an id.
 
     Raises:
         HTTPException: there is none.
     """
-    model = registry.models.get(number)
+    model = index.models.get(number)
     if model is None:
         raise HTTPException(404, f"there is no model {number} in the metadata store")
     return model
 
 
-def _before(registry: Registry, model: Model) -> Model | None:
-    earlier = [number for number in registry.models if number < model.id]
-    return registry.models[earlier[-1]] if earlier else None
+def _before(index: ReviewIndex, model: Model) -> Model | None:
+    earlier = [number for number in index.models if number < model.id]
+    return index.models[earlier[-1]] if earlier else None

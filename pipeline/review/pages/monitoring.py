@@ -4,9 +4,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pipeline.monitoring.archive import HTML_FILE, StoredReport, stored_reports, reports_directory
+from pipeline.monitoring.archive import HTML_FILE, StoredReport, reports_directory, stored_reports
 from pipeline.review import evidence
-from pipeline.review.listing import listing
+from pipeline.review.pagination import paginate
 from pipeline.review.security import DOCUMENT_POLICY
 from pipeline.review.site import Site, render, site_of
 from schema.errors import SettingsError
@@ -14,17 +14,17 @@ from schema.errors import SettingsError
 _KEYS = {"made": lambda kept: kept.moment, "version": lambda kept: (kept.version, kept.moment)}
 
 
-def all_reports(request: Request) -> Response:
+def list_reports(request: Request) -> Response:
     """`/monitoring`: the reports that are kept; sorted by `sort`, `order` and `page`."""
     site = site_of(request)
-    registry = site.registry()
+    index = site.index()
     kept, flaw = _kept(site)
-    table = listing(request.query_params, kept, _KEYS, sort="made")
-    service = site.service(registry)
-    return render(request, "monitoring.html", table=table, flaw=flaw, service=service, models=registry.by_version)
+    table = paginate(request.query_params, kept, _KEYS, sort="made")
+    serving = site.serving(index)
+    return render(request, "monitoring.html", table=table, flaw=flaw, serving=serving, models=index.by_version)
 
 
-def one_report(request: Request) -> Response:
+def report_page(request: Request) -> Response:
     """`/monitoring/VERSION/MOMENT`: a report's page."""
     asked = request.path_params["version"], request.path_params["moment"]
     # Looked up among what is there: an address cannot lead to another file.

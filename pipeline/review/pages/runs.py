@@ -9,9 +9,9 @@ from starlette.responses import Response
 
 from pipeline.review import evidence
 from pipeline.review.data_view import features_of, listed
-from pipeline.review.graph import Node, direct, draw
-from pipeline.review.listing import listing
-from pipeline.review.registry import ACCURACY, Registry, RunRow, RunStatus
+from pipeline.review.graph import Node, draw, remove_implied_arrows
+from pipeline.review.pagination import paginate
+from pipeline.review.review_index import ACCURACY, ReviewIndex, RunListItem, RunStatus
 from pipeline.review.site import render, site_of
 from pipeline.review.snapshot import Artifact, Execution, Link, Snapshot
 from schema.features import SPLITS
@@ -28,21 +28,21 @@ _KEYS = {
 }
 
 
-def all_runs(request: Request) -> Response:
+def list_runs(request: Request) -> Response:
     """`/runs`: sorted and filtered by `sort`, `order`, `status` and `page`."""
-    registry = site_of(request).registry()
+    index = site_of(request).index()
     status = request.query_params.get("status", "")
-    rows = [row for row in registry.runs.values() if not status or row.status == status]
-    table = listing(request.query_params, rows, _KEYS, sort="run")
-    return render(request, "runs.html", table=table, statuses=list(RunStatus), status=status, any=bool(registry.runs))
+    rows = [row for row in index.runs.values() if not status or row.status == status]
+    table = paginate(request.query_params, rows, _KEYS, sort="run")
+    return render(request, "runs.html", table=table, statuses=list(RunStatus), status=status, any=bool(index.runs))
 
 
-def one_run(request: Request) -> Response:
+def run_page(request: Request) -> Response:
     """`/runs/ID`: what its components did, as a picture and as a table."""
     site = site_of(request)
-    registry = site.registry()
-    row = _row(registry, request)
-    executions = registry.snapshot.executions_of(row.run.id)
+    index = site.index()
+    row = _row(index, request)
+    executions = index.snapshot.executions_of(row.run.id)
     names = site.store.node_names([execution.id for execution in executions])
     names = {execution.id: names.get(execution.id, execution.type) for execution in executions}
     return render(
@@ -51,20 +51,20 @@ def one_run(request: Request) -> Response:
         row=row,
         names=names,
         executions=executions,
-        inputs={one.id: _artifacts(registry.snapshot, registry.snapshot.inputs(one.id)) for one in executions},
-        outputs={one.id: _artifacts(registry.snapshot, registry.snapshot.outputs(one.id)) for one in executions},
-        picture=_picture(registry.snapshot, executions, names) if executions else "",
+        inputs={one.id: _artifacts(index.snapshot, index.snapshot.inputs(one.id)) for one in executions},
+        outputs={one.id: _artifacts(index.snapshot, index.snapshot.outputs(one.id)) for one in executions},
+        picture=_picture(index.snapshot, executions, names) if executions else "",
     )
 
 
 def data(request: Request) -> Response:
     """`/runs/ID/data`: statistics and anomalies of what came in, a split at a time (`split`)."""
-    registry = site_of(request).registry()
-    row = _row(registry, request)
+    index = site_of(request).index()
+    row = _row(index, request)
     outputs = {
         artifact.type: artifact
-        for execution in registry.snapshot.executions_of(row.run.id)
-        for artifact in _artifacts(registry.snapshot, registry.snapshot.outputs(execution.id))
+        for execution in index.snapshot.executions_of(row.run.id)
+        for artifact in _artifacts(index.snapshot, index.snapshot.outputs(execution.id))
         # Transform's Examples have no source.
         if artifact.type != "Examples" or "source" in artifact.properties
     }
@@ -90,8 +90,8 @@ def data(request: Request) -> Response:
     )
 
 
-def _row(registry: Registry, request: Request) -> RunRow:
-    row = registry.runs.get(request.path_params["id"])
+def _row(index: ReviewIndex, request: Request) -> RunListItem:
+    row = index.runs.get(request.path_params["id"])
     if row is None:
         raise HTTPException(404, f"there is no run {request.path_params['id']} in the metadata store")
     return row
@@ -114,7 +114,7 @@ def _picture(snapshot: Snapshot, executions: list[Execution], names: Mapping[int
         for one in executions
     ]
     states = "; ".join(f"{node.title} {node.detail}" for node in nodes)
-    title, arrows = "The run's components, from top to bottom", direct(_arrows(snapshot, executions))
+    title, arrows = "The run's components, from top to bottom", remove_implied_arrows(_arrows(snapshot, executions))
     return draw(title, f"The table below has the same. {states}", nodes, arrows)
 
 

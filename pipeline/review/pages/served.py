@@ -7,38 +7,38 @@ from pipeline.review import evidence
 from pipeline.review.audit_view import entries_about, served_differences
 from pipeline.review.comparison import changed_code, changed_data, changed_settings, compare_cards
 from pipeline.review.pages.monitoring import last_report
-from pipeline.review.registry import Model
+from pipeline.review.review_index import Model
 from pipeline.review.site import render, site_of
 
 
-def in_service(request: Request) -> Response:
+def production_page(request: Request) -> Response:
     """`/served`: what data, what code, what evidence, who approved, what changed since the last one."""
     site = site_of(request)
-    registry = site.registry()
-    service = site.service(registry)
-    live = service.live
+    index = site.index()
+    serving = site.serving(index)
+    live = serving.live
     model = live.model if live else None
-    before = registry.by_version.get(service.before) if service.before else None
+    before = index.by_version.get(serving.before) if serving.before else None
     return render(
         request,
         "served.html",
-        service=service,
+        serving=serving,
         live=live,
         model=model,
         before=before,
         evidence=_evidence(model),
         changes=_changes(before, model),
-        trail=entries_about(site.settings, registry, model) if model else None,
+        trail=entries_about(site.settings, index, model) if model else None,
         monitored=last_report(site, live.number if live else None),
         tampered=served_differences(site.settings, live.number) if live else (),
-        any=bool(registry.runs),
+        any=bool(index.runs),
     )
 
 
 def _evidence(model: Model | None) -> evidence.Evidence | None:
     try:
         return evidence.read_evidence(model.card.uri) if model and model.card else None
-    except evidence.NotThere:
+    except evidence.FileUnavailable:
         return None
 
 
@@ -54,6 +54,6 @@ def _changes(before: Model | None, model: Model | None) -> dict | None:
     }
     try:
         answers = compare_cards(before.card.uri, model.card.uri)
-    except evidence.NotThere:
+    except evidence.FileUnavailable:
         return changes
     return changes | {"answers": answers}

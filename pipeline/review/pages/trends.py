@@ -4,20 +4,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pipeline.review.charts import trend
-from pipeline.review.listing import listing
-from pipeline.review.registry import ACCURACY, RECALLS, Model
+from pipeline.review.pagination import paginate
+from pipeline.review.review_index import ACCURACY, RECALLS, Model
 from pipeline.review.site import render, site_of
 
 _MODELS_A_PAGE = 200
 _ROWS = {"rows read": "rows_read", "training rows": "rows_train"}
 
 
-def over_models(request: Request) -> Response:
+def show_trends(request: Request) -> Response:
     """`/trends`: accuracy, recall of each class, and rows, the latest models first (`page`)."""
-    registry = site_of(request).registry()
-    judged = [model for model in registry.models.values() if ACCURACY in model.figures]
-    table = listing(
-        request.query_params, judged, {"model": lambda model: model.id}, sort="model", rows_a_page=_MODELS_A_PAGE
+    index = site_of(request).index()
+    judged = [model for model in index.models.values() if ACCURACY in model.figures]
+    table = paginate(
+        request.query_params, judged, {"model": lambda model: model.id}, sort="model", rows_per_page=_MODELS_A_PAGE
     )
     shown = sorted(table.rows, key=lambda model: model.id)
     numbers = [model.id for model in shown]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.monitoring.archive import stored_reports, report_path, prune, reports_directory
+from pipeline.monitoring.archive import prune, report_path, reports_directory, stored_reports
 from pipeline.monitoring.page import write_report
 from pipeline.monitoring.report import JSON_FILE
 from pipeline.settings import Settings

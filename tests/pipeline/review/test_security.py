@@ -6,7 +6,7 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
-from pipeline.review.security import Guard, Tokens, read_tokens
+from pipeline.review.security import HostAndOriginMiddleware, Tokens, read_tokens
 from schema.errors import SettingsError
 
 LONG = "0123456789abcdef"
@@ -63,7 +63,7 @@ def test_a_file_that_is_not_there_and_a_short_token_are_refused(tmp_path):
 @pytest.mark.parametrize(("host", "status"), [("review.example", 200), ("Review.Example:443", 200), ("x.example", 421)])
 def test_a_name_that_was_given_is_answered(host, status):
     async def ask():
-        transport = httpx.ASGITransport(Guard(PlainTextResponse("fine"), ["review.example"]))
+        transport = httpx.ASGITransport(HostAndOriginMiddleware(PlainTextResponse("fine"), ["review.example"]))
         async with httpx.AsyncClient(transport=transport) as client:
             return await client.get("http://127.0.0.1/", headers={"Host": host})
 

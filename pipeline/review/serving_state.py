@@ -5,14 +5,14 @@ from pathlib import Path
 
 from ml_metadata.metadata_store import MetadataStore
 
-from pipeline.review.registry import Model, Registry
+from pipeline.review.review_index import Model, ReviewIndex
 from serving.promotion import Deployment, PromotionError, PushedVersion, Record
 from serving.promotion.plan import live_before
 from serving.promotion.record import COMPLETE
 
 
 @dataclass(frozen=True)
-class Version:
+class ServedVersion:
     """A version in the serving directory.
 
     Attributes:
@@ -35,7 +35,7 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Service:
+class ServingState:
     """What lies in the serving directory.
 
     Attributes:
@@ -46,14 +46,14 @@ class Service:
         note: that models.config has the model loaded from elsewhere; empty when it has not.
     """
 
-    versions: tuple[Version, ...] = ()
+    versions: tuple[ServedVersion, ...] = ()
     before: int | None = None
     records: tuple[Record, ...] = ()
     flaw: str = ""
     note: str = ""
 
     @property
-    def live(self) -> Version | None:
+    def live(self) -> ServedVersion | None:
         """The version that answers in production."""
         return next((version for version in self.versions if version.live), None)
 
@@ -66,51 +66,55 @@ class Service:
         return "no longer there" if not self.flaw else "not known"
 
 
-def read_service(destination: str, model_name: str, store: MetadataStore | None, registry: Registry) -> Service:
+def read_serving_state(
+    destination: str, model_name: str, store: MetadataStore | None, index: ReviewIndex
+) -> ServingState:
     """Reads the serving directory and models.config.
 
     Args:
         destination: the serving directory.
         model_name: that TensorFlow Serving knows the model by.
         store: holds the records of promotions.
-        registry: knows which model is which version.
+        index: knows which model is which version.
     """
     if "://" in destination:
-        return Service(flaw=f"the serving directory {destination} is an object store: labels are not read from there")
+        return ServingState(
+            flaw=f"the serving directory {destination} is an object store: labels are not read from there"
+        )
     if store is None:
-        return Service(flaw="there is no metadata store yet")
+        return ServingState(flaw="there is no metadata store yet")
     deployment = Deployment(Path(destination), model_name, store)
     try:
         served, pushed, note = deployment.served(), deployment.versions(), deployment.other_place()
     except (PromotionError, OSError) as error:
-        return Service(flaw=str(error))
+        return ServingState(flaw=str(error))
     records = tuple(deployment.records.all())
     versions = tuple(
-        Version(
+        ServedVersion(
             number=number,
             labels=tuple(label for label, labelled in served.labels.items() if labelled == number),
             live=number == served.live,
             loaded=number in served.versions,
             flaw=version.flaw,
             pushed_at=version.pushed_at,
-            model=_model(registry, version),
+            model=_model(index, version),
         )
         for number, version in reversed(pushed.items())
     )
-    return Service(versions, _before(records, served.live, registry), records, note=note)
+    return ServingState(versions, _before(records, served.live, index), records, note=note)
 
 
-def _model(registry: Registry, version: PushedVersion) -> Model | None:
+def _model(index: ReviewIndex, version: PushedVersion) -> Model | None:
     """The id in the version's directory may be another store's: it counts when this store knows of the push."""
-    model = registry.by_version.get(version.number)
+    model = index.by_version.get(version.number)
     return model if model is not None and model.id == version.model_id else None
 
 
-def _before(records: tuple[Record, ...], live: int | None, registry: Registry) -> int | None:
+def _before(records: tuple[Record, ...], live: int | None, index: ReviewIndex) -> int | None:
     """By the records of promotions; where there are none, servers take the highest version, and took the one below."""
     if live is None:
         return None
     recorded = live_before(records, live)
     if recorded is not None or any(record.state == COMPLETE for record in records):
         return recorded
-    return max((number for number in registry.by_version if number < live), default=None)
+    return max((number for number in index.by_version if number < live), default=None)

@@ -7,12 +7,12 @@ from urllib.parse import urlencode
 
 from starlette.datastructures import QueryParams
 
-ROWS_A_PAGE = 50
+ROWS_PER_PAGE = 50
 Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
-class Listing(Generic[Row]):
+class TablePage(Generic[Row]):
     """One page of a table.
 
     Attributes:
@@ -43,14 +43,14 @@ class Listing(Generic[Row]):
         return self.link(sort=column, order=order, page=1)
 
 
-def listing(
+def paginate(
     query: QueryParams,
     rows: Sequence[Row],
     keys: Mapping[str, Callable[[Row], Any]],
     *,
     sort: str,
-    rows_a_page: int = ROWS_A_PAGE,
-) -> Listing[Row]:
+    rows_per_page: int = ROWS_PER_PAGE,
+) -> TablePage[Row]:
     """Sorts the rows and takes a page of them; what the address holds and nobody knows is ignored.
 
     Args:
@@ -58,7 +58,7 @@ def listing(
         rows: all of them.
         keys: what a column is sorted by; rows without a value come last, either way.
         sort: the column where the address names none, the greatest first.
-        rows_a_page: of one page.
+        rows_per_page: of one page.
     """
     column = query.get("sort", sort)
     column = column if column in keys else sort
@@ -66,9 +66,9 @@ def listing(
     key = keys[column]
     known = sorted((row for row in rows if key(row) is not None), key=key, reverse=descending)
     ordered = [*known, *(row for row in rows if key(row) is None)]
-    pages = max(1, -(-len(ordered) // rows_a_page))
+    pages = max(1, -(-len(ordered) // rows_per_page))
     asked = query.get("page", "1")
     # The first digits are enough: no table has more pages, and no number is parsed that is longer.
     page = min(max(int(asked[:9]) if asked.isdecimal() and asked.isascii() else 1, 1), pages)
-    shown = ordered[(page - 1) * rows_a_page : page * rows_a_page]
-    return Listing(shown, len(ordered), page, pages, column, descending, dict(query))
+    shown = ordered[(page - 1) * rows_per_page : page * rows_per_page]
+    return TablePage(shown, len(ordered), page, pages, column, descending, dict(query))

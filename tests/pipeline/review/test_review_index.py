@@ -7,20 +7,20 @@ import pytest
 
 from benchmarks.review_store import APPROVER, AUTHOR
 from components.approval import Rules, Status
-from pipeline.review.registry import Registry, RunStatus
+from pipeline.review.review_index import ReviewIndex, RunStatus
 from pipeline.review.snapshot import Link
 
 NOW = datetime(2026, 1, 3, tzinfo=UTC)
 
 
 @pytest.fixture
-def registry(snapshot):
-    return Registry(snapshot, Rules(1, False, 72.0), NOW)
+def index(snapshot):
+    return ReviewIndex(snapshot, Rules(1, False, 72.0), NOW)
 
 
 @pytest.fixture
-def runs(registry):
-    return list(registry.runs.values())
+def runs(index):
+    return list(index.runs.values())
 
 
 def test_each_runs_status_is_what_became_of_it(runs):
@@ -54,16 +54,16 @@ def test_an_approval_names_author_approver_and_reason(runs):
 
 
 def test_an_approval_that_was_used_does_not_expire(snapshot):
-    later = Registry(snapshot, Rules(1, False, 72.0), NOW + timedelta(days=30))
+    later = ReviewIndex(snapshot, Rules(1, False, 72.0), NOW + timedelta(days=30))
     assert next(iter(later.models.values())).approval.status is Status.APPROVED
 
 
-def test_a_model_knows_the_rows_that_came_in_and_the_rows_their_models(registry, runs):
+def test_a_model_knows_the_rows_that_came_in_and_the_rows_their_models(index, runs):
     examples = runs[0].model.examples
     assert examples.properties["span"] == 0
     assert examples.properties["source"] == "simulated rows"
-    assert registry.trained_on(examples.id) == [runs[number].model for number in (0, 1, 2, 3, 4, 6, 8, 9)]
-    assert registry.spans.keys() == {0, 1}
+    assert index.trained_on(examples.id) == [runs[number].model for number in (0, 1, 2, 3, 4, 6, 8, 9)]
+    assert index.spans.keys() == {0, 1}
 
 
 def test_all_spans_of_a_window_trained_a_model_and_a_warm_start_adds_those_of_the_model_before(snapshot, runs):
@@ -77,14 +77,14 @@ def test_all_spans_of_a_window_trained_a_model_and_a_warm_start_adds_those_of_th
         return {**links, execution: (*links[execution], Link(execution, artifact, role, "read"))}
 
     window = with_input(snapshot.links, transform, older.examples.id, "examples")
-    changed = Registry(dataclasses.replace(snapshot, links=window), Rules(1, False, 72.0), NOW)
+    changed = ReviewIndex(dataclasses.replace(snapshot, links=window), Rules(1, False, 72.0), NOW)
     model = changed.models[newer.id]
     assert [one.properties["span"] for one in model.ingested] == [0, 1]
     assert model.rows("rows_read") == 1_250 + 1_251
     assert changed.trained_on(older.examples.id)[-2].id == newer.id
 
     warm = with_input(snapshot.links, trainer.id, older.id, "base_model")
-    changed = Registry(dataclasses.replace(snapshot, links=warm), Rules(1, False, 72.0), NOW)
+    changed = ReviewIndex(dataclasses.replace(snapshot, links=warm), Rules(1, False, 72.0), NOW)
     model = changed.models[newer.id]
     assert [one.properties["span"] for one in model.ingested] == [1]
     assert [one.properties["span"] for one in model.inherited] == [0]
@@ -105,7 +105,7 @@ def test_an_attempt_that_was_made_again_counts_as_it_ended(snapshot):
     executions[gate.id] = dataclasses.replace(gate, state="FAILED")
     executions[number] = dataclasses.replace(gate, id=number)
     changed = dataclasses.replace(snapshot, executions=executions)
-    assert Registry(changed, Rules(1, False, 72.0), NOW).runs[_run(snapshot, 1)].status is RunStatus.COMPLETE
+    assert ReviewIndex(changed, Rules(1, False, 72.0), NOW).runs[_run(snapshot, 1)].status is RunStatus.COMPLETE
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_run_that_did_not_reach_its_end_is_not_complete(snapshot, state, statu
     else:
         del executions[last.id], links[last.id]
     changed = dataclasses.replace(snapshot, executions=executions, links=links)
-    assert Registry(changed, Rules(1, False, 72.0), NOW).runs[_run(snapshot, 1)].status is status
+    assert ReviewIndex(changed, Rules(1, False, 72.0), NOW).runs[_run(snapshot, 1)].status is status
 
 
 def _run(snapshot, number):

@@ -92,7 +92,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class RunRow:
+class RunListItem:
     """A run in the list: its status, the component that it failed or waits at, its model, and the pushed version."""
 
     run: Run
@@ -104,7 +104,7 @@ class RunRow:
     version: int | None
 
 
-class Registry:
+class ReviewIndex:
     """Runs and models of a snapshot.
 
     Args:
@@ -123,7 +123,7 @@ class Registry:
         return {artifact.id: self._model(artifact) for artifact in self.snapshot.of_type("Model")}
 
     @cached_property
-    def runs(self) -> dict[int, RunRow]:
+    def runs(self) -> dict[int, RunListItem]:
         """All runs by id, oldest first."""
         return {run.id: self._run(run) for run in sorted(self.snapshot.runs.values(), key=lambda one: one.id)}
 
@@ -252,7 +252,7 @@ class Registry:
             found.setdefault(decision.fingerprint, []).append(decision)
         return found
 
-    def _run(self, run: Run) -> RunRow:
+    def _run(self, run: Run) -> RunListItem:
         executions = self.snapshot.executions_of(run.id)
         made = {
             self.snapshot.artifacts[link.artifact].type: (execution, self.snapshot.artifacts[link.artifact])
@@ -263,7 +263,7 @@ class Registry:
         trainer, model = made.get("Model", (None, None))
         pushed = made["PushedModel"][1].properties if "PushedModel" in made else {}
         version = str(pushed.get("pushed_version", "")) if pushed.get("pushed") == 1 else ""
-        return RunRow(
+        return RunListItem(
             run,
             status,
             at,

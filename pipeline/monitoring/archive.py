@@ -1,4 +1,4 @@
-"""The reports that are kept: a directory each, `<monitoring.directory>/<model>/<version>/<moment>`."""
+"""Finds stored monitoring reports; each has a directory `<monitoring.directory>/<model>/<version>/<moment>`."""
 
 import shutil
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ HTML_FILE = "monitoring.html"
 
 @dataclass(frozen=True)
 class StoredReport:
-    """A report that was written whole.
+    """A completely written report.
 
     Attributes:
-        version: that it is about.
-        moment: when it was made, UTC, as in 20260112T000000.000Z.
-        directory: with its files.
+        version: model version that the report describes.
+        moment: creation time, UTC, for instance 20260112T000000.000Z.
+        directory: directory with the report's files.
     """
 
     version: int
@@ -30,47 +30,50 @@ class StoredReport:
     directory: Path
 
     def read(self) -> Report | None:
-        """What was found; None where it is gone, or was written by another release."""
+        """Returns the report, or None if it was deleted or has another release's format."""
         return _read(self.directory / JSON_FILE)
 
 
 def reports_directory(settings: Settings) -> Path:
-    """Where the reports on the served model are.
+    """Returns the directory with the reports on the served model.
 
     Raises:
-        SettingsError: nothing says where on this machine.
+        SettingsError: the pipeline root is an object store and monitoring.directory is not set.
     """
     base, root = settings.monitoring.directory, settings.pipeline.root
     if base is None and "://" in root:
-        raise SettingsError(
-            f"pipeline.root {root} is an object store: set monitoring.directory to a directory on this machine"
-        )
+        raise SettingsError(f"pipeline.root {root} is an object store: set monitoring.directory to a local directory")
     return Path(base or f"{root}/monitoring") / settings.pusher.model_name
 
 
 def stored_reports(directory: Path, version: int | None = None) -> list[StoredReport]:
-    """The reports on a model, or on one of its versions, oldest first."""
+    """Lists the reports on a model, oldest first.
+
+    Args:
+        directory: as returned by `reports_directory`.
+        version: restricts the list to one version.
+    """
     pattern = f"{'*' if version is None else version}/*/{JSON_FILE}"
-    places = [path.parent for path in directory.glob(pattern) if path.parent.parent.name.isdecimal()]
-    kept = [StoredReport(int(place.parent.name), place.name, place) for place in places]
-    return sorted(kept, key=lambda one: (one.moment, one.version))
+    paths = [path.parent for path in directory.glob(pattern) if path.parent.parent.name.isdecimal()]
+    reports = [StoredReport(int(path.parent.name), path.name, path) for path in paths]
+    return sorted(reports, key=lambda report: (report.moment, report.version))
 
 
 def report_path(directory: Path, report: Report) -> Path:
-    """The directory that a report is to be written to."""
+    """Returns the directory that a report is written to."""
     made = datetime.fromisoformat(report.made)
     return directory / str(report.version) / f"{made:%Y%m%dT%H%M%S}.{made.microsecond // 1000:03}Z"
 
 
-def prune(directory: Path, most: int) -> None:
-    """Removes the oldest reports on a model where there are more than `most`."""
-    for report in stored_reports(directory)[:-most]:
+def prune(directory: Path, keep: int) -> None:
+    """Deletes all but the newest `keep` reports on a model."""
+    for report in stored_reports(directory)[:-keep]:
         shutil.rmtree(report.directory)
 
 
 @lru_cache(maxsize=256)
 def _read(path: Path) -> Report | None:
-    """A report does not change once its JSON is there."""
+    """Reads a report; the result is cached because a written report does not change."""
     try:
         return TypeAdapter(Report).validate_json(path.read_bytes())
     except (OSError, ValidationError):

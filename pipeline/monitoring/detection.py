@@ -1,9 +1,10 @@
-"""What is worth an alert: a distance over its threshold that is no chance, however many windows are looked at.
+"""Detects drift and skew: changes that exceed their threshold and are statistically significant.
 
-A threshold alone would fire on the noise of a quiet hour, a test alone on a busy hour's smallest change. Both must
-speak. The tests' level is the allowed rate of false alarms shared out over all comparisons of a report (Bonferroni), so
-that rate is the probability of any false alert in the whole of it. The tests take a millisecond a window and go first;
-TFDV, which takes fifty, measures the windows in which one of them speaks.
+A threshold alone would raise alerts for the noise of a quiet hour; a test alone would raise them for tiny changes in a
+busy hour. An alert therefore needs both. The significance level is the allowed rate of false alarms divided by the
+number of comparisons in a report (Bonferroni), so that rate is the probability of any false alert in the whole report.
+The tests take about 1 ms per window and run first; TensorFlow Data Validation (TFDV), which takes about 50 ms, only
+measures windows in which a test is significant.
 """
 
 from collections import deque
@@ -12,81 +13,83 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
+import tensorflow_data_validation as tfdv
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from pipeline.monitoring.distances import comparing_schema, distances, statistics_of
+from components.statistics import class_counts_p_value, histogram_p_value, sample_p_value
 from pipeline.monitoring.observations import TIME
 from pipeline.monitoring.reference import Reference
 from pipeline.monitoring.report import CONFIDENCE, DRIFT, SIGNALS, SKEW, UNKNOWN_SHARE, Alert, Comparison, Window
-from pipeline.monitoring.significance import classes_p_value, histogram_p_value, sample_p_value
 from pipeline.settings import MonitoringSettings
-from schema.features import CLASS_NAMES, LABEL, TEXT_LENGTH
+from schema.features import CLASS_NAMES, LABEL, TEXT_LENGTH, load_schema
 
 _HOUR = 3600
-# A test misses some windows of a change that lasts: it is over after as many in a row without an alert.
+# The test misses some windows of a lasting change, so a change ends after this many windows in a row without an alert.
 _CALM_WINDOWS = 6
 
 
 class DriftDetector:
-    """Compares the rows of one version with what was before.
+    """Compares the logged predictions of one model version with earlier data.
 
     Args:
-        rows: as `observations.to_rows` makes them.
-        settings: windows, thresholds and the rate of false alarms.
+        rows: one row per text, as returned by `observations.to_rows`.
+        settings: window length, thresholds and false alarm rate.
     """
 
     def __init__(self, rows: pd.DataFrame, settings: MonitoringSettings):
         self._settings = settings
-        self._schema = comparing_schema(settings.max_class_change, settings.max_divergence)
+        self._schema = _comparison_schema(settings.max_class_change, settings.max_divergence)
         self._rows = rows
         seconds = settings.window_hours * _HOUR
         self._windows = [(int(start) * seconds, window) for start, window in rows.groupby(rows[TIME] // seconds)]
-        judged = sum(len(window) >= settings.min_rows for _, window in self._windows)
-        self._level = settings.false_alarm_rate / (len(SIGNALS) * (judged + 1))
+        compared = sum(len(window) >= settings.min_rows for _, window in self._windows)
+        self._level = settings.false_alarm_rate / (len(SIGNALS) * (compared + 1))
 
     def windows(self) -> tuple[Window, ...]:
-        """Each window, compared with the last ones before it that were as usual."""
+        """Compares each window with the most recent windows before it that had no alert."""
         usual: deque[pd.DataFrame] = deque(maxlen=self._settings.reference_windows)
-        judged = []
+        windows = []
         for start, rows in self._windows:
             enough = len(rows) >= self._settings.min_rows
             drift = tuple(self._drift(rows, pd.concat(usual), len(usual))) if enough and usual else ()
-            # What was found changed must not become what the next window is compared with.
+            # A window with an alert must not become the reference of later windows.
             if enough and not any(comparison.alert for comparison in drift):
                 usual.append(rows)
-            judged.append(_window(start, rows, drift))
-        return tuple(judged)
+            windows.append(_window(start, rows, drift))
+        return tuple(windows)
 
     def skew(self, reference: Reference) -> tuple[Comparison, ...]:
-        """The whole log, compared with the training rows and with the version's own answers to test rows.
+        """Compares the whole log with the training rows and with the version's predictions for the test rows.
 
-        A model may have a bias of its own: its classes are compared with the training labels only where there are no
-        answers.
+        A model can be biased, so its predicted classes are compared with the training labels only if there are no
+        predictions for the test rows.
         """
         rows, compared = self._rows, []
-        current = statistics_of(rows, self._schema)
+        current = _statistics_of(rows, self._schema)
         p_values: dict[str, float | None]
         if reference.training is not None:
             classes = reference.class_counts()
             p_values = {TEXT_LENGTH: histogram_p_value(rows[TEXT_LENGTH].to_numpy(), *reference.lengths())}
             if reference.answers is None:
-                p_values[LABEL] = classes_p_value(_class_counts(rows), classes)
-            measured = distances(current, reference.training, self._schema)
+                p_values[LABEL] = class_counts_p_value(_class_counts(rows), classes)
+            measured = _distances(current, reference.training, self._schema)
             compared += self._compare(p_values, measured, "training rows", len(rows), sum(classes))
         if reference.answers is not None:
             answers = reference.answers
-            p_values = {name: _sample_p_value(rows, answers, name) for name in (CONFIDENCE, UNKNOWN_SHARE)}
-            p_values[LABEL] = classes_p_value(_class_counts(rows), _class_counts(answers))
-            measured = distances(current, statistics_of(answers, self._schema), self._schema)
-            compared += self._compare(p_values, measured, "its answers to test rows", len(rows), len(answers))
+            p_values = {name: _signal_p_value(rows, answers, name) for name in (CONFIDENCE, UNKNOWN_SHARE)}
+            p_values[LABEL] = class_counts_p_value(_class_counts(rows), _class_counts(answers))
+            measured = _distances(current, _statistics_of(answers, self._schema), self._schema)
+            compared += self._compare(p_values, measured, "its predictions for test rows", len(rows), len(answers))
         return tuple(compared)
 
     def _drift(self, rows: pd.DataFrame, before: pd.DataFrame, windows: int) -> list[Comparison]:
-        p_values: dict[str, float | None] = {LABEL: classes_p_value(_class_counts(rows), _class_counts(before))}
-        p_values |= {name: _sample_p_value(rows, before, name) for name in SIGNALS if name != LABEL}
+        p_values: dict[str, float | None] = {LABEL: class_counts_p_value(_class_counts(rows), _class_counts(before))}
+        p_values |= {name: _signal_p_value(rows, before, name) for name in SIGNALS if name != LABEL}
         measured: dict[str, float] = {}
         if any(p_value is not None and p_value < self._level for p_value in p_values.values()):
-            measured = distances(statistics_of(rows, self._schema), statistics_of(before, self._schema), self._schema)
-        return self._compare(p_values, measured, f"{windows} windows before", len(rows), len(before))
+            current, reference = _statistics_of(rows, self._schema), _statistics_of(before, self._schema)
+            measured = _distances(current, reference, self._schema)
+        return self._compare(p_values, measured, f"{windows} earlier windows", len(rows), len(before))
 
     def _compare(
         self,
@@ -106,9 +109,9 @@ class DriftDetector:
         return compared
 
 
-def alerts(skew: Sequence[Comparison], windows: Sequence[Window]) -> tuple[Alert, ...]:
-    """One alert a change: windows near each other in which a signal is changed are one."""
-    found = [
+def find_alerts(skew: Sequence[Comparison], windows: Sequence[Window]) -> tuple[Alert, ...]:
+    """Returns one alert per change; nearby windows in which the same signal changed count as one change."""
+    alerts = [
         Alert(
             SKEW,
             one.signal,
@@ -123,8 +126,8 @@ def alerts(skew: Sequence[Comparison], windows: Sequence[Window]) -> tuple[Alert
         if one.alert and one.distance is not None
     ]
     for signal in SIGNALS:
-        found += [_episode(episode) for episode in _episodes(windows, signal)]
-    return tuple(sorted(found, key=lambda alert: (alert.since, alert.kind)))
+        alerts += [_drift_alert(episode) for episode in _episodes(windows, signal)]
+    return tuple(sorted(alerts, key=lambda alert: (alert.since, alert.kind)))
 
 
 def _episodes(windows: Sequence[Window], signal: str) -> Iterator[list[tuple[str, Comparison]]]:
@@ -144,7 +147,7 @@ def _episodes(windows: Sequence[Window], signal: str) -> Iterator[list[tuple[str
         yield episode
 
 
-def _episode(episode: Sequence[tuple[str, Comparison]]) -> Alert:
+def _drift_alert(episode: Sequence[tuple[str, Comparison]]) -> Alert:
     compared = [comparison for _, comparison in episode]
     return Alert(
         DRIFT,
@@ -166,8 +169,8 @@ def _class_counts(rows: pd.DataFrame) -> list[int]:
     return np.bincount(rows[LABEL], minlength=len(CLASS_NAMES)).tolist()
 
 
-def _sample_p_value(rows: pd.DataFrame, before: pd.DataFrame, name: str) -> float | None:
-    values, earlier = (some[name].dropna().to_numpy() for some in (rows, before))
+def _signal_p_value(rows: pd.DataFrame, before: pd.DataFrame, name: str) -> float | None:
+    values, earlier = (table[name].dropna().to_numpy() for table in (rows, before))
     return sample_p_value(values, earlier) if len(values) and len(earlier) else None
 
 
@@ -183,3 +186,55 @@ def _window(start: int, rows: pd.DataFrame, drift: tuple[Comparison, ...]) -> Wi
         unknown_share=None if np.isnan(unknown) else float(unknown),
         drift=drift,
     )
+
+
+def _comparison_schema(class_threshold: float, divergence_threshold: float) -> schema_pb2.Schema:
+    """Returns a schema of all signals, each with a drift comparator.
+
+    The divergence uses quantiles. With TFDV's default of ten buckets of equal width, one text of 9,000 characters would
+    put all other texts into one bucket.
+    """
+    schema = schema_pb2.Schema()
+    schema.feature.extend(feature for feature in load_schema().feature if feature.name in (LABEL, TEXT_LENGTH))
+    for name in (CONFIDENCE, UNKNOWN_SHARE):
+        schema.feature.add(name=name, type=schema_pb2.FLOAT)
+    for feature in schema.feature:
+        feature.ClearField("drift_comparator")
+        if feature.name == LABEL:
+            feature.drift_comparator.infinity_norm.threshold = class_threshold
+        else:
+            divergence = feature.drift_comparator.jensen_shannon_divergence
+            divergence.threshold = divergence_threshold
+            divergence.source.type = schema_pb2.HistogramSelection.QUANTILES
+    return schema
+
+
+def _statistics_of(rows: pd.DataFrame, schema: schema_pb2.Schema) -> statistics_pb2.DatasetFeatureStatisticsList:
+    """Computes TFDV's statistics of the signals; columns without a value are left out."""
+    columns = [name for name in SIGNALS if name in rows and rows[name].notna().any()]
+    return tfdv.generate_statistics_from_dataframe(rows[columns], tfdv.StatsOptions(schema=schema), n_jobs=1)
+
+
+def _distances(
+    current: statistics_pb2.DatasetFeatureStatisticsList,
+    reference: statistics_pb2.DatasetFeatureStatisticsList,
+    schema: schema_pb2.Schema,
+) -> dict[str, float]:
+    """Measures the distance of each signal that both statistics contain, with the schema's comparators."""
+    # TFDV reports an anomaly for a feature that the schema has and the statistics lack.
+    common = _feature_names(current) & _feature_names(reference)
+    compared = tfdv.validate_statistics(
+        current,
+        schema_pb2.Schema(feature=[feature for feature in schema.feature if feature.name in common]),
+        previous_statistics=reference,
+    )
+    return {
+        # The approximation can return slightly negative values for equal distributions.
+        info.path.step[0]: max(measurement.value, 0.0)
+        for info in compared.drift_skew_info
+        for measurement in info.drift_measurements
+    }
+
+
+def _feature_names(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> set[str]:
+    return {feature.path.step[0] for feature in statistics.datasets[0].features}

@@ -1,4 +1,4 @@
-"""Long tables in pages, sorted and filtered by the address alone, so that no script is needed."""
+"""Sorts, filters and paginates tables by the query string alone, so that pages need no scripts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ class TablePage(Generic[Row]):
     """One page of a table.
 
     Attributes:
-        rows: of this page.
-        total: rows of all pages.
-        page: from 1 on.
-        pages: their number, at least 1.
+        rows: rows of this page.
+        total: number of rows on all pages.
+        page: page number, from 1.
+        pages: number of pages, at least 1.
         sort: name of the column that the rows are sorted by.
         descending: whether the greatest value comes first.
-        query: what the address holds.
+        query: parameters of the URL.
     """
 
     rows: Sequence[Row]
@@ -34,11 +34,11 @@ class TablePage(Generic[Row]):
     query: Mapping[str, str]
 
     def link(self, **changes: object) -> str:
-        """The address of this table with other parameters."""
+        """Returns the URL of this table with changed parameters."""
         return "?" + urlencode({**self.query, **{name: str(value) for name, value in changes.items()}})
 
     def sort_link(self, column: str) -> str:
-        """Sorts by a column; by the same one again, the other way round."""
+        """Returns the URL that sorts by a column, or reverses the order if it is already sorted by it."""
         order = "asc" if column == self.sort and self.descending else "desc"
         return self.link(sort=column, order=order, page=1)
 
@@ -51,14 +51,14 @@ def paginate(
     sort: str,
     rows_per_page: int = ROWS_PER_PAGE,
 ) -> TablePage[Row]:
-    """Sorts the rows and takes a page of them; what the address holds and nobody knows is ignored.
+    """Sorts rows and returns one page of them; unknown or invalid parameters are ignored.
 
     Args:
-        query: of the request: `sort`, `order` ("asc" or "desc"), `page`.
-        rows: all of them.
-        keys: what a column is sorted by; rows without a value come last, either way.
-        sort: the column where the address names none, the greatest first.
-        rows_per_page: of one page.
+        query: parameters of the request: `sort`, `order` ("asc" or "desc") and `page`.
+        rows: all rows.
+        keys: sort key of each column; rows whose key is None always come last.
+        sort: default column, sorted in descending order.
+        rows_per_page: number of rows on a page.
     """
     column = query.get("sort", sort)
     column = column if column in keys else sort
@@ -67,8 +67,8 @@ def paginate(
     known = sorted((row for row in rows if key(row) is not None), key=key, reverse=descending)
     ordered = [*known, *(row for row in rows if key(row) is None)]
     pages = max(1, -(-len(ordered) // rows_per_page))
-    asked = query.get("page", "1")
-    # The first digits are enough: no table has more pages, and no number is parsed that is longer.
-    page = min(max(int(asked[:9]) if asked.isdecimal() and asked.isascii() else 1, 1), pages)
+    number = query.get("page", "1")
+    # Nine digits exceed any page number; Python refuses to parse numbers of thousands of digits.
+    page = min(max(int(number[:9]) if number.isdecimal() and number.isascii() else 1, 1), pages)
     shown = ordered[(page - 1) * rows_per_page : page * rows_per_page]
     return TablePage(shown, len(ordered), page, pages, column, descending, dict(query))

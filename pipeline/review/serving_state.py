@@ -1,11 +1,11 @@
-"""What is in service: the pushed versions, which of them answers, and which one answered before."""
+"""Reads the serving directory: pushed versions, the production version and its predecessor."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from ml_metadata.metadata_store import MetadataStore
 
-from pipeline.review.review_index import Model, ReviewIndex
+from pipeline.review.review_index import ReviewedModel, ReviewIndex
 from serving.promotion import Deployment, PromotionError, PushedVersion, Record
 from serving.promotion.plan import live_before
 from serving.promotion.record import COMPLETE
@@ -16,54 +16,54 @@ class ServedVersion:
     """A version in the serving directory.
 
     Attributes:
-        number: of the version.
-        labels: its labels.
-        live: whether it answers in production: the one labelled stable or, without that label, the default.
-        loaded: whether a server that follows models.config has it loaded.
-        flaw: why no server could load it; None when it is whole.
+        number: version number.
+        labels: labels of the version.
+        in_production: whether it has the label stable or, if no version has it, is the default version.
+        loaded: whether a server that follows models.config loads it.
+        problem: reason why servers cannot load it; None if it is loadable.
         pushed_at: UTC, seconds since the epoch.
-        model: that was pushed as this version; None when this metadata store does not know.
+        model: model that was pushed as this version; None if the metadata store does not contain the push.
     """
 
     number: int
     labels: tuple[str, ...]
-    live: bool
+    in_production: bool
     loaded: bool
-    flaw: str | None
+    problem: str | None
     pushed_at: float
-    model: Model | None
+    model: ReviewedModel | None
 
 
 @dataclass(frozen=True)
 class ServingState:
-    """What lies in the serving directory.
+    """The state of the serving directory.
 
     Attributes:
-        versions: the newest first.
-        before: number of the version that answered before the live one, None when there was none.
+        versions: all versions, newest first.
+        previous: number of the production version before the current one; None if there was none.
         records: promotions, roll-backs and prunings, oldest first.
-        flaw: why nothing of this is known; empty when it is.
-        note: that models.config has the model loaded from elsewhere; empty when it has not.
+        problem: reason why the directory could not be read; empty if it was read.
+        note: warning that models.config loads the model from another directory; empty if it does not.
     """
 
     versions: tuple[ServedVersion, ...] = ()
-    before: int | None = None
+    previous: int | None = None
     records: tuple[Record, ...] = ()
-    flaw: str = ""
+    problem: str = ""
     note: str = ""
 
     @property
-    def live(self) -> ServedVersion | None:
-        """The version that answers in production."""
-        return next((version for version in self.versions if version.live), None)
+    def production(self) -> ServedVersion | None:
+        """The production version; None if there is none."""
+        return next((version for version in self.versions if version.in_production), None)
 
     def state_of(self, number: int) -> str:
-        """How a version is served, in words."""
+        """Describes how a version is served, for instance "in production, stable"."""
         for version in self.versions:
             if version.number == number:
-                state = "in production" if version.live else "loaded" if version.loaded else "not loaded"
+                state = "in production" if version.in_production else "loaded" if version.loaded else "not loaded"
                 return ", ".join([state, *version.labels])
-        return "no longer there" if not self.flaw else "not known"
+        return "deleted" if not self.problem else "unknown"
 
 
 def read_serving_state(
@@ -73,45 +73,45 @@ def read_serving_state(
 
     Args:
         destination: the serving directory.
-        model_name: that TensorFlow Serving knows the model by.
-        store: holds the records of promotions.
-        index: knows which model is which version.
+        model_name: the model's name in TensorFlow Serving.
+        store: metadata store with the promotion records; None if it does not exist yet.
+        index: index of pushed models.
     """
     if "://" in destination:
         return ServingState(
-            flaw=f"the serving directory {destination} is an object store: labels are not read from there"
+            problem=f"the serving directory {destination} is an object store; its labels cannot be read"
         )
     if store is None:
-        return ServingState(flaw="there is no metadata store yet")
+        return ServingState(problem="there is no metadata store yet")
     deployment = Deployment(Path(destination), model_name, store)
     try:
         served, pushed, note = deployment.served(), deployment.versions(), deployment.other_place()
     except (PromotionError, OSError) as error:
-        return ServingState(flaw=str(error))
+        return ServingState(problem=str(error))
     records = tuple(deployment.records.all())
     versions = tuple(
         ServedVersion(
             number=number,
             labels=tuple(label for label, labelled in served.labels.items() if labelled == number),
-            live=number == served.live,
+            in_production=number == served.live,
             loaded=number in served.versions,
-            flaw=version.flaw,
+            problem=version.flaw,
             pushed_at=version.pushed_at,
             model=_model(index, version),
         )
         for number, version in reversed(pushed.items())
     )
-    return ServingState(versions, _before(records, served.live, index), records, note=note)
+    return ServingState(versions, _previous(records, served.live, index), records, note=note)
 
 
-def _model(index: ReviewIndex, version: PushedVersion) -> Model | None:
-    """The id in the version's directory may be another store's: it counts when this store knows of the push."""
+def _model(index: ReviewIndex, version: PushedVersion) -> ReviewedModel | None:
+    """Returns the version's model if this store recorded the push; the id may be from another store."""
     model = index.by_version.get(version.number)
     return model if model is not None and model.id == version.model_id else None
 
 
-def _before(records: tuple[Record, ...], live: int | None, index: ReviewIndex) -> int | None:
-    """By the records of promotions; where there are none, servers take the highest version, and took the one below."""
+def _previous(records: tuple[Record, ...], live: int | None, index: ReviewIndex) -> int | None:
+    """Uses the promotion records; without them servers load the highest version, so the previous is the next lower."""
     if live is None:
         return None
     recorded = live_before(records, live)

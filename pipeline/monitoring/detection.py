@@ -70,16 +70,16 @@ class DriftDetector:
         if reference.training is not None:
             classes = reference.class_counts()
             p_values = {TEXT_LENGTH: histogram_p_value(rows[TEXT_LENGTH].to_numpy(), *reference.lengths())}
-            if reference.answers is None:
+            if reference.predictions is None:
                 p_values[LABEL] = class_counts_p_value(_class_counts(rows), classes)
             measured = _distances(current, reference.training, self._schema)
             compared += self._compare(p_values, measured, "training rows", len(rows), sum(classes))
-        if reference.answers is not None:
-            answers = reference.answers
-            p_values = {name: _signal_p_value(rows, answers, name) for name in (CONFIDENCE, UNKNOWN_SHARE)}
-            p_values[LABEL] = class_counts_p_value(_class_counts(rows), _class_counts(answers))
-            measured = _distances(current, _statistics_of(answers, self._schema), self._schema)
-            compared += self._compare(p_values, measured, "its predictions for test rows", len(rows), len(answers))
+        if reference.predictions is not None:
+            predictions = reference.predictions
+            p_values = {name: _signal_p_value(rows, predictions, name) for name in (CONFIDENCE, UNKNOWN_SHARE)}
+            p_values[LABEL] = class_counts_p_value(_class_counts(rows), _class_counts(predictions))
+            measured = _distances(current, _statistics_of(predictions, self._schema), self._schema)
+            compared += self._compare(p_values, measured, "its predictions for test rows", len(rows), len(predictions))
         return tuple(compared)
 
     def _drift(self, rows: pd.DataFrame, before: pd.DataFrame, windows: int) -> list[Comparison]:

@@ -29,13 +29,13 @@ class Reference:
 
     Attributes:
         training: StatisticsGen's statistics of the training rows; None if not available.
-        answers: the model's predictions for rows of the test split, with the columns `label`, `confidence` and
+        predictions: the model's predictions for rows of the test split, with the columns `label`, `confidence` and
             `unknown_share`; None if not available.
         notes: reasons why data is not available.
     """
 
     training: statistics_pb2.DatasetFeatureStatisticsList | None = None
-    answers: pd.DataFrame | None = None
+    predictions: pd.DataFrame | None = None
     notes: list[str] = field(default_factory=list)
 
     def class_counts(self) -> list[int]:
@@ -89,20 +89,20 @@ def find_reference(store: MetadataStore, model_id: int, model: ExportedModel | N
             training = pooled([tfdv.load_stats_binary(path) for path in paths])
         except Exception:  # TensorFlow's file systems raise errors of their own; the paths help most.
             notes.append(f"the statistics of the training rows are no longer at {', '.join(paths)}")
-    answers = None
+    predictions = None
     if model is not None:
-        answers = _answers(os.path.join(origin.examples.uri, f"Split-{TEST}"), model, rows)
-        if answers is None:
+        predictions = _predict(os.path.join(origin.examples.uri, f"Split-{TEST}"), model, rows)
+        if predictions is None:
             notes.append(f"the test rows are no longer at {origin.examples.uri}")
-    return Reference(training, answers, notes)
+    return Reference(training, predictions, notes)
 
 
-def _answers(directory: str, model: ExportedModel, most: int) -> pd.DataFrame | None:
+def _predict(directory: str, model: ExportedModel, max_rows: int) -> pd.DataFrame | None:
     if not list_files(directory, "*"):
         return None
     rows = read_test_rows(directory)
     # Ids are hashes, so their order is random but reproducible.
-    chosen = sorted(range(len(rows.ids)), key=rows.ids.__getitem__)[:most]
+    chosen = sorted(range(len(rows.ids)), key=rows.ids.__getitem__)[:max_rows]
     texts = Texts([rows.texts.titles[row] for row in chosen], [rows.texts.descriptions[row] for row in chosen])
     tokens, unknown = model.unknown_words(texts)
     scores = model.probabilities(texts)

@@ -76,7 +76,7 @@ def served_differences(settings: Settings, number: int) -> tuple[str, ...]:
 
 
 def _stamp(path: Path) -> _Stamp:
-    """Returns a value that changes with the file; unlike mtime, ctime cannot be set by whoever edits the file."""
+    """Returns a value that changes with the file; unlike mtime, programs cannot set ctime."""
     stat = path.lstat()
     return str(path), stat.st_ino, stat.st_size, stat.st_ctime_ns
 

@@ -103,7 +103,7 @@ def test_of_the_next_model_in_service_the_site_tells_what_changed(story):
     said = story.later.served
     assert f"Version {second_version} , pushed" in said
     assert f"It is model {second.id}" in said
-    assert f"The previous version was {first_version} : model {story.model} ." in said
+    assert f"The previous version was {first_version}: model {story.model} ." in said
     assert f"Changed settings name model {story.model} model {second.id} epochs 3 4 " in said
     assert "source of trainer" not in said  # The revision may change while this runs; the stages' source does not.
     assert "Changed data: none." in said

@@ -39,7 +39,7 @@ def test_the_first_page_answers_the_five_questions(site, ids, simulated):
     assert "revision 0000000000000000000000000000000000000000" in shown
     assert re.search(r"accuracy 0\.\d{4}, 95 % interval 0\.\d{4} to 0\.\d{4}, 120 test rows", shown)
     assert "approved by bob@example.com, 2026-01-02 03:04 UTC: the evidence, as it is" in shown
-    assert f"The previous version was {simulated.versions[-2]} : model {ids[-2]}" in shown
+    assert f"The previous version was {simulated.versions[-2]}: model {ids[-2]}" in shown
     assert f"Changed settings name model {ids[-2]} model {ids[-1]} epochs 4 5" in shown
 
 

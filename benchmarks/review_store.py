@@ -131,7 +131,7 @@ class SimulatedStore:
             self._write()
 
     def serve(self, destination: Path, count: int) -> list[int]:
-        """Writes a serving directory with the latest pushed versions and their audit log; returns the version numbers."""
+        """Writes the latest pushed versions and their audit log to a serving directory; returns their numbers."""
         log = AuditLog(destination / AUDIT_FILE)
         shown = self.pushed[-count:]
         for version, model in shown:

@@ -1,4 +1,4 @@
-"""Tables in pages."""
+"""Tests of sorting and pagination."""
 
 import re
 
@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
-from pipeline.review.listing import listing
+from pipeline.review.pagination import paginate
 
 ROWS = [("b", 2), ("a", None), ("c", 1)]
 KEYS = {"name": lambda row: row[0], "number": lambda row: row[1]}
 
 
 def shown(query, **options):
-    return [row[0] for row in listing(QueryParams(query), ROWS, KEYS, sort="name", **options).rows]
+    return [row[0] for row in paginate(QueryParams(query), ROWS, KEYS, sort="name", **options).rows]
 
 
 @pytest.mark.parametrize(
@@ -27,19 +27,19 @@ def shown(query, **options):
         ("sort=colour", "cba"),
     ],
 )
-def test_rows_are_sorted_and_those_without_a_value_come_last(query, names):
+def test_rows_are_sorted_and_missing_values_come_last(query, names):
     assert shown(query) == list(names)
 
 
 @pytest.mark.parametrize(
     ("page", "names"), [("1", "cb"), ("2", "a"), ("99", "a"), ("0", "cb"), ("-1", "cb"), ("x", "cb")]
 )
-def test_a_page_that_is_not_there_is_the_nearest(page, names):
-    assert shown(f"page={page}", rows_a_page=2) == list(names)
+def test_a_page_out_of_range_is_replaced_by_the_nearest(page, names):
+    assert shown(f"page={page}", rows_per_page=2) == list(names)
 
 
-def test_links_keep_the_rest_of_the_address():
-    table = listing(QueryParams("status=failed&page=2&sort=name&order=desc"), ROWS * 60, KEYS, sort="name")
+def test_links_keep_other_parameters():
+    table = paginate(QueryParams("status=failed&page=2&sort=name&order=desc"), ROWS * 60, KEYS, sort="name")
     assert table.sort_link("name") == "?status=failed&page=1&sort=name&order=asc"
     assert table.sort_link("number") == "?status=failed&page=1&sort=number&order=desc"
     assert table.link(page=3) == "?status=failed&page=3&sort=name&order=desc"
@@ -47,7 +47,7 @@ def test_links_keep_the_rest_of_the_address():
 
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["sort", "order", "page", "status"]), st.text(max_size=30)))
-def test_any_address_gives_a_page(query):
-    table = listing(QueryParams(query), ROWS, KEYS, sort="name", rows_a_page=2)
+def test_any_query_string_returns_a_page(query):
+    table = paginate(QueryParams(query), ROWS, KEYS, sort="name", rows_per_page=2)
     assert 1 <= table.page <= table.pages == 2
     assert re.fullmatch(r"\?[\x21-\x7e]*", table.link(page=1))

@@ -1,4 +1,4 @@
-"""What the audit log says of a model, and whether the log, and what is served, is as it was written."""
+"""Finds a model's audit log entries, and verifies the log, the served files and the approved model card."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.governance.approved_cards import decided_card
 from pipeline.governance.audit_check import audit_log
-from pipeline.review.registry import Model, Registry
+from pipeline.review.review_index import ReviewedModel, ReviewIndex
 from pipeline.settings import Settings
 from schema.errors import AgNewsError
 from serving.audit import APPROVE, AuditLog, Entry, Line, differences, manifest, problems, receipt_hash
@@ -16,46 +16,49 @@ _Stamp = tuple[str, int, int, int]
 
 
 @dataclass(frozen=True)
-class Trail:
-    """Entries of the audit log.
+class AuditTrail:
+    """A model's entries in the audit log.
 
     Attributes:
-        entries: those about a model, oldest first.
-        place: the file.
-        flaws: in what the file is not as it was written, or why it cannot be read.
-        cards: in what the model's card is another than those who approved it had before them.
+        entries: entries about the model, oldest first.
+        path: path of the log; empty if it cannot be read.
+        problems: detected changes of the log, or the reason why it cannot be read.
+        changed_cards: one message per approval whose model card changed afterwards.
     """
 
     entries: tuple[Entry, ...]
-    place: str
-    flaws: tuple[str, ...]
-    cards: tuple[str, ...] = ()
+    path: str
+    problems: tuple[str, ...]
+    changed_cards: tuple[str, ...] = ()
 
 
-def entries_about(settings: Settings, registry: Registry, model: Model) -> Trail:
-    """Pushes, decisions, promotions and prunings of a model, found by its fingerprint and its versions."""
+def find_audit_trail(settings: Settings, index: ReviewIndex, model: ReviewedModel) -> AuditTrail:
+    """Returns the pushes, decisions, promotions and prunings of a model, by its fingerprint and versions."""
     try:
         log = audit_log(settings)
-        lines, flaws = _checked(log.path, _stamp(log.path.resolve()) if log.path.exists() else None)
+        lines, found = _read_log(log.path, _stamp(log.path.resolve()) if log.path.exists() else None)
     except AgNewsError as error:
-        return Trail((), "", (str(error),))
-    there = {line.hash for line in lines}
+        return AuditTrail((), "", (str(error),))
+    hashes = {line.hash for line in lines}
     missing = tuple(
-        f"the entry of artifact {artifact.id} ({artifact.type}) is gone"
+        f"the entry of artifact {artifact.id} ({artifact.type}) is missing"
         for kind in ("PushedModel", "AgNewsApprovalDecision")
-        for artifact in registry.snapshot.of_type(kind)
-        if (digest := receipt_hash(str(artifact.properties.get("audit", "")), log)) and digest not in there
+        for artifact in index.snapshot.of_type(kind)
+        if (digest := receipt_hash(str(artifact.properties.get("audit", "")), log)) and digest not in hashes
     )
     entries = tuple(line.entry for line in lines if line.entry and _is_about(line.entry, settings, model))
-    return Trail(entries, str(log.path), flaws + missing, _changed_cards(entries))
+    return AuditTrail(entries, str(log.path), found + missing, _changed_cards(entries))
 
 
 def served_differences(settings: Settings, number: int) -> tuple[str, ...]:
-    """In what the files of a version in the serving directory are not those that were pushed.
+    """Compares the files of a served version with those that were pushed.
 
     Args:
-        settings: say where the version and the audit log are.
-        number: of the version.
+        settings: settings with the serving directory and the audit log.
+        number: version number.
+
+    Returns:
+        One message per difference.
     """
     name = settings.pusher.model_name
     try:
@@ -63,7 +66,7 @@ def served_differences(settings: Settings, number: int) -> tuple[str, ...]:
     except AgNewsError as error:
         return (str(error),)
     if push is None:
-        return ("nobody is recorded to have pushed it",)
+        return ("the audit log has no entry of its push",)
     directory = Path(settings.pusher.destination) / name / str(number)
     try:
         names = named_versions(directory.parent).get(number, ())
@@ -73,7 +76,7 @@ def served_differences(settings: Settings, number: int) -> tuple[str, ...]:
 
 
 def _stamp(path: Path) -> _Stamp:
-    """What changes whenever a file does: the time of a change of status cannot be set by those who change it."""
+    """Returns a value that changes with the file; unlike mtime, programs cannot set ctime."""
     stat = path.lstat()
     return str(path), stat.st_ino, stat.st_size, stat.st_ctime_ns
 
@@ -84,14 +87,14 @@ def _stamps(directory: Path) -> tuple[_Stamp, ...]:
 
 @lru_cache(maxsize=4)
 def _manifest(directory: Path, stamps: tuple[_Stamp, ...]) -> dict[str, str]:
-    """SHA-256 of each file; computed anew when a stamp changed."""
+    """Returns the SHA-256 of each file; the result is cached until a stamp changes."""
     return manifest(directory)
 
 
 def _changed_cards(entries: tuple[Entry, ...]) -> tuple[str, ...]:
-    """A line an approval whose card has other files now.
+    """Returns one message per approval whose model card has changed.
 
-    One that is gone shows on the page by itself; one in an object store takes too long to read for a page.
+    Skips missing cards, which the page reports itself, and cards in object stores, which are slow to read.
     """
     found = []
     for entry in entries:
@@ -100,23 +103,23 @@ def _changed_cards(entries: tuple[Entry, ...]) -> tuple[str, ...]:
             continue
         directory = Path(card.place)
         try:
-            there = directory.is_dir()
-            changed = differences(card.files, _manifest(directory, _stamps(directory))) if there else []
+            exists = directory.is_dir()
+            changed = differences(card.files, _manifest(directory, _stamps(directory))) if exists else []
         except OSError as error:
             changed = [f"{error.filename}: {error.strerror}"]
         if changed:
-            found.append(f"it is no longer as {entry.by} approved it: {', '.join(changed)}")
+            found.append(f"it differs from the card that {entry.by} approved: {', '.join(changed)}")
     return tuple(found)
 
 
-def _is_about(entry: Entry, settings: Settings, model: Model) -> bool:
+def _is_about(entry: Entry, settings: Settings, model: ReviewedModel) -> bool:
     if model.fingerprint and entry.fingerprint == model.fingerprint:
         return True
     return entry.model == settings.pusher.model_name and entry.version in model.versions
 
 
 @lru_cache(maxsize=1)
-def _checked(path: Path, stamp: _Stamp | None) -> tuple[list[Line], tuple[str, ...]]:
-    """The lines and what is wrong with them; `stamp` changes with the file."""
+def _read_log(path: Path, stamp: _Stamp | None) -> tuple[list[Line], tuple[str, ...]]:
+    """Returns the log's lines and problems; the result is cached until `stamp` changes."""
     log = AuditLog(path)
     return log.lines(), tuple(problems(log, {}))

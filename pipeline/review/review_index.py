@@ -1,4 +1,4 @@
-"""Runs and models as a reviewer sees them: what became of each, how good it is, who let it through."""
+"""Indexes a snapshot's runs and models: their status, metrics, verdicts, approvals and pushed versions."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from schema.features import CLASS_NAMES
 
 ACCURACY = "accuracy"
 RECALLS = tuple(f"recall_{name}" for name in CLASS_NAMES)
-"""The figures that a card's artifact carries, see `components.model_card.card.headlines`."""
+"""Metrics in the properties of a ModelCard artifact, see `components.model_card.card.headlines`."""
 
-# The Trainer's input with which a warm start begins.
+# The Trainer's input for a warm start.
 _BASE_MODEL = "base_model"
 _GATE, _PUSHER = "ApprovalGate", "Pusher"
 _ENDED = ("COMPLETE", "CACHED")
 
 
 class RunStatus(StrEnum):
-    """What became of a run."""
+    """Status of a run."""
 
     RUNNING = "running"
     COMPLETE = "complete"
@@ -32,8 +32,14 @@ class RunStatus(StrEnum):
 
 
 @dataclass(frozen=True)
-class Approval:
-    """Where a model stands that asks to be pushed: its author, the decisions on it, and what follows from them."""
+class ApprovalState:
+    """The approval state of a model.
+
+    Attributes:
+        author: author of the model; empty if unknown.
+        decisions: decisions on the model, oldest first.
+        status: status that follows from the decisions.
+    """
 
     author: str
     decisions: tuple[Decision, ...]
@@ -41,27 +47,27 @@ class Approval:
 
     @property
     def approvers(self) -> str:
-        """Who approved it."""
+        """Names of the approvers, separated by commas."""
         return ", ".join(dict.fromkeys(one.who for one in self.decisions if one.approved))
 
 
 @dataclass(frozen=True)
-class Model:
-    """A trained model and what was found of it; what was not found is None.
+class ReviewedModel:
+    """A trained model with its evaluation, approval and versions; missing information is None.
 
     Attributes:
-        artifact: the Model.
-        run: that trained it.
-        ingested: the rows that it was trained on, an artifact a span, the newest last.
-        inherited: those that the model was trained on from which its training started, and that one's in turn.
-        card: its ModelCard.
-        evaluation: its ModelEvaluation.
+        artifact: the Model artifact.
+        run: run that trained the model.
+        ingested: ingested rows that it was trained on, one artifact per span, newest last.
+        inherited: ingested rows that only its base models were trained on (warm start).
+        card: ModelCard artifact.
+        evaluation: ModelEvaluation artifact.
         figures: accuracy and recalls on the test rows.
-        blessed: the Evaluator's verdict.
-        servable: the InfraValidator's verdict.
-        fingerprint: SHA-256 of the export, empty where nothing holds it.
-        approval: None where nobody was asked.
-        versions: numbers that it was pushed as, oldest first.
+        blessed: verdict of the Evaluator.
+        servable: verdict of the InfraValidator.
+        fingerprint: SHA-256 of the export; empty if unknown.
+        approval: approval state; None if no approval was requested.
+        versions: version numbers that it was pushed as, oldest first.
     """
 
     artifact: Artifact
@@ -74,43 +80,54 @@ class Model:
     blessed: bool | None
     servable: bool | None
     fingerprint: str
-    approval: Approval | None
+    approval: ApprovalState | None
     versions: tuple[int, ...]
 
     @property
     def id(self) -> int:
+        """Id of the Model artifact."""
         return self.artifact.id
 
     @property
     def examples(self) -> Artifact | None:
-        """The newest rows that it was trained on, whose test rows judged it."""
+        """Newest ingested rows; their test split evaluated the model."""
         return self.ingested[-1] if self.ingested else None
 
     def rows(self, name: str) -> int:
-        """A count of rows over all that it was trained on, for instance `rows_read`."""
+        """Sums a row count, for instance `rows_read`, over all ingested artifacts."""
         return sum(int(one.properties.get(name, 0)) for one in self.ingested)
 
 
 @dataclass(frozen=True)
-class RunRow:
-    """A run in the list: its status, the component that it failed or waits at, its model, and the pushed version."""
+class RunListItem:
+    """A run with its status and outcome.
+
+    Attributes:
+        run: the run.
+        status: status of the run.
+        at: component that is running, waiting or failed; empty for a complete run.
+        ended: time of the last change, UTC, seconds since the epoch.
+        model: model of the run; None if there is none.
+        trained: whether the run trained the model; false if it came from the cache.
+        version: version that the run pushed; None if it pushed none.
+    """
 
     run: Run
     status: RunStatus
     at: str
     ended: float
-    model: Model | None
+    model: ReviewedModel | None
     trained: bool
     version: int | None
 
 
-class Registry:
-    """Runs and models of a snapshot.
+class ReviewIndex:
+    """Indexes the runs and models of a snapshot.
 
     Args:
         snapshot: the store's content.
-        rules: of the approval gate.
-        now: with a time zone; approvals expire.
+        rules: rules of the approval gate.
+        now: current time with a time zone; it determines which approvals have expired.
     """
 
     def __init__(self, snapshot: Snapshot, rules: Rules, now: datetime):
@@ -118,51 +135,51 @@ class Registry:
         self._rules, self._now = rules, now
 
     @cached_property
-    def models(self) -> dict[int, Model]:
-        """All models by id, oldest first."""
+    def models(self) -> dict[int, ReviewedModel]:
+        """Models by id, oldest first."""
         return {artifact.id: self._model(artifact) for artifact in self.snapshot.of_type("Model")}
 
     @cached_property
-    def runs(self) -> dict[int, RunRow]:
-        """All runs by id, oldest first."""
+    def runs(self) -> dict[int, RunListItem]:
+        """Runs by id, oldest first."""
         return {run.id: self._run(run) for run in sorted(self.snapshot.runs.values(), key=lambda one: one.id)}
 
     @cached_property
-    def by_version(self) -> dict[int, Model]:
-        """The models that were pushed, by version."""
+    def by_version(self) -> dict[int, ReviewedModel]:
+        """Pushed models by version."""
         return {version: model for model in self.models.values() for version in model.versions}
 
     @cached_property
     def spans(self) -> dict[int, list[Artifact]]:
-        """Ingested rows by span, the lowest first."""
+        """Ingested rows by span, in ascending order."""
         found: dict[int, list[Artifact]] = {}
-        # Transform writes Examples as well, which have no source.
+        # Transform writes Examples too, but without the property source.
         for artifact in self.snapshot.of_type("Examples"):
             if "source" in artifact.properties:
                 found.setdefault(int(artifact.properties.get("span", 0)), []).append(artifact)
         return dict(sorted(found.items()))
 
-    def trained_on(self, examples: int) -> list[Model]:
-        """The models that saw ingested rows, themselves or the model that they started from; oldest first."""
+    def trained_on(self, examples: int) -> list[ReviewedModel]:
+        """Returns the models trained on ingested rows, directly or through a base model, oldest first."""
         return self._by_examples.get(examples, [])
 
     @cached_property
-    def _by_examples(self) -> dict[int, list[Model]]:
-        found: dict[int, list[Model]] = {}
+    def _by_examples(self) -> dict[int, list[ReviewedModel]]:
+        found: dict[int, list[ReviewedModel]] = {}
         for model in self.models.values():
             for examples in (*model.ingested, *model.inherited):
                 found.setdefault(examples.id, []).append(model)
         return found
 
-    def _model(self, artifact: Artifact) -> Model:
-        found = self._made_of_model(artifact.id)
+    def _model(self, artifact: Artifact) -> ReviewedModel:
+        found = self._latest_outputs(artifact.id)
         card, request = found.get("agnews.ModelCard"), found.get("AgNewsApprovalRequest")
         trainer = self.snapshot.maker(artifact.id)
         ingested, inherited = self._ingested(trainer, ()), self._ingested(trainer, (_BASE_MODEL,))
         digest = (card.properties.get("model_sha256") if card else None) or (
             request.properties.get("fingerprint") if request else ""
         )
-        return Model(
+        return ReviewedModel(
             artifact=artifact,
             run=self.snapshot.runs.get(trainer.run or 0) if trainer else None,
             ingested=ingested,
@@ -179,8 +196,8 @@ class Registry:
             versions=self._versions(artifact.id),
         )
 
-    def _made_of_model(self, model: int) -> dict[str, Artifact]:
-        """What components made of the model itself, not as a baseline: the latest of each type."""
+    def _latest_outputs(self, model: int) -> dict[str, Artifact]:
+        """Returns the latest artifact of each type that components produced from the model (not as a baseline)."""
         found = {}
         for link in self.snapshot.readers(model):
             if link.role == "model":
@@ -201,11 +218,11 @@ class Registry:
         return tuple(dict.fromkeys(int(number) for number in numbers if number.isdecimal()))
 
     def _ingested(self, trainer: Execution | None, through: Collection[str]) -> tuple[Artifact, ...]:
-        """Up from the Trainer to the rows that came in, in the order of their spans.
+        """Returns the ingested rows that a training used, in the order of their spans.
 
         Args:
-            trainer: that made a model.
-            through: roles of models whose own rows are meant as well; the other ways lead to this training's.
+            trainer: execution that trained the model.
+            through: roles of input models whose own training rows are included too.
         """
         waiting, seen, found = [trainer] if trainer else [], set(), {}
         while waiting:
@@ -219,18 +236,18 @@ class Registry:
                     waiting.append(maker)
         return tuple(sorted(found.values(), key=lambda one: (one.properties.get("span", 0), one.id)))
 
-    def _approval(self, request: Artifact) -> Approval | None:
+    def _approval(self, request: Artifact) -> ApprovalState | None:
         if not request.properties.get("wanted"):
             return None
         author = unquote(str(request.properties.get("author", "")))
         made = tuple(self._decisions.get(str(request.properties["fingerprint"]), ()))
         status = judge(made, author, self._rules, self._now)
-        if status is Status.EXPIRED and self._passed(request.id):
+        if status is Status.EXPIRED and self._was_used(request.id):
             status = Status.APPROVED
-        return Approval(author, made, status)
+        return ApprovalState(author, made, status)
 
-    def _passed(self, request: int) -> bool:
-        """An approval that was used stays good."""
+    def _was_used(self, request: int) -> bool:
+        """Returns whether the approval gate has passed the model; a used approval does not expire."""
         return any(
             self.snapshot.artifacts[made.artifact].properties.get("approved") == 1
             for link in self.snapshot.readers(request)
@@ -254,7 +271,7 @@ class Registry:
             found.setdefault(decision.fingerprint, []).append(decision)
         return found
 
-    def _run(self, run: Run) -> RunRow:
+    def _run(self, run: Run) -> RunListItem:
         executions = self.snapshot.executions_of(run.id)
         made = {
             self.snapshot.artifacts[link.artifact].type: (execution, self.snapshot.artifacts[link.artifact])
@@ -265,7 +282,7 @@ class Registry:
         trainer, model = made.get("Model", (None, None))
         pushed = made["PushedModel"][1].properties if "PushedModel" in made else {}
         version = str(pushed.get("pushed_version", "")) if pushed.get("pushed") == 1 else ""
-        return RunRow(
+        return RunListItem(
             run,
             status,
             at,
@@ -277,7 +294,7 @@ class Registry:
 
 
 def _status(executions: Sequence[Execution]) -> tuple[RunStatus, str]:
-    """Each component's last attempt counts: an orchestrator may have tried again."""
+    """Uses the last attempt of each component, because an orchestrator may have retried it."""
     last = {execution.type: execution for execution in executions}.values()
     states = {execution.state: execution.type for execution in last}
     if at := states.get("RUNNING") or states.get("NEW"):

@@ -90,8 +90,8 @@ format: dev  ## Bring the code into the project's form.
 	@.venv/bin/ruff check --fix-only $(SOURCES)
 	@.venv/bin/ruff format $(SOURCES)
 
-picture: dev  ## Draw docs/dag.svg from the pipeline.
-	@PYTHONPATH=. .venv/bin/python scripts/draw_dag.py docs/dag.svg 2>/dev/null
+picture: dev  ## Draw docs/images/dag.svg from the pipeline.
+	@PYTHONPATH=. .venv/bin/python scripts/draw_dag.py docs/images/dag.svg 2>/dev/null
 
 reference: dev  ## Write docs/reference from settings, commands and errors.
 	@PYTHONPATH=. .venv/bin/python scripts/write_reference.py

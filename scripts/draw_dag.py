@@ -1,4 +1,4 @@
-"""Draws docs/dag.svg from the pipeline itself: `make picture`."""
+"""Draws docs/images/dag.svg from the pipeline itself: `make picture`."""
 
 import re
 import sys

@@ -1,6 +1,6 @@
-"""Draws docs/learning_curve.svg from accuracies of `agnews compare --fraction`, and prints the power law through them.
+"""Draws docs/images/learning_curve.svg from accuracies of `agnews compare --fraction`, and prints the power law through them.
 
-scripts/draw_learning_curve.py docs/learning_curve.svg 114000 7642:88.83,88.93,88.93 19104:90.38,90.63,90.21 …
+scripts/draw_learning_curve.py docs/images/learning_curve.svg 114000 7642:88.83,88.93,88.93 19104:90.38,90.63,90.21 …
 """
 
 import sys

@@ -51,7 +51,7 @@ ARCHITECTURES = {
     "simple_rnn_titles": Architecture(64, 16, "simple_rnn", masking=False, titles_only=True),
     "simple_rnn": Architecture(64, 16, "simple_rnn"),
     "lstm": Architecture(64, 8),
-    # Pooled over time: the last state alone forgets; docs/benchmarks.md has the difference.
+    # Pooled over time: the last state alone forgets; docs/explanation/training.md has the difference.
     "stacked_bilstm": Architecture(
         *(128, 64),
         depth=2,

@@ -1,4 +1,4 @@
-"""`make bench-review`: how long the review site's pages take over a store of thousands of simulated runs."""
+"""`make bench-review`: measures the latency of the review site with thousands of simulated runs."""
 
 import re
 import subprocess
@@ -26,14 +26,16 @@ _SERVED = 20
 
 
 @click.command(epilog="Example:  make bench-review ARGS='--runs 500'")
-@click.option("--runs", type=click.IntRange(min=20), default=2_000, show_default=True, help="Simulated runs.")
-@click.option("--requests", type=click.IntRange(min=2), default=20, show_default=True, help="Requests to each page.")
+@click.option("--runs", type=click.IntRange(min=20), default=2_000, show_default=True, help="Number of simulated runs.")
+@click.option(
+    "--requests", type=click.IntRange(min=2), default=20, show_default=True, help="Number of requests to each page."
+)
 def review(runs: int, requests: int) -> None:
-    """Make a store of RUNS runs, serve it with `agnews review`, and ask for each page in turns.
+    """Create a store of RUNS runs, serve it with `agnews review`, and request each page in turns.
 
-    Each request is for another run, model or artifact, spread over the whole store. A run is added in the middle, so
-    that reading what changed is among what is measured. The CPU time is the server's: other work beside it makes pages
-    slow, but does not change that. Exits with 1 when a page's 95th percentile is over 300 ms.
+    Each request is for another run, model or artifact, spread over the whole store. A run is added half-way, so
+    that the measurement includes reading a change. The CPU time is that of the server: other work on the machine makes
+    pages slow, but does not change it. The exit status is 1 if a page's 95th percentile exceeds 300 ms.
     """
     console = Console(width=110)
     with TemporaryDirectory() as place:
@@ -56,7 +58,7 @@ def review(runs: int, requests: int) -> None:
                     times[name].append(1000 * (time.perf_counter() - began))
                     busy[name] += 1000 * (_cpu_seconds(server) - before)
     table = Table("page", box=None, pad_edge=False)
-    for column in ("p50, ms", "p95, ms", "most, ms", "CPU in the mean, ms"):
+    for column in ("p50, ms", "p95, ms", "max, ms", "mean CPU, ms"):
         table.add_column(column, justify="right")
     slow = [name for name, found in times.items() if np.percentile(found, 95) > _LIMIT_MILLISECONDS]
     for name, found in times.items():
@@ -68,7 +70,7 @@ def review(runs: int, requests: int) -> None:
 
 
 def _addresses(simulated: SimulatedStore, requests: int) -> dict[str, list[str]]:
-    """Of each page the addresses to ask for, by the page's name."""
+    """Returns the URLs to request for each page, by the page's name."""
     snapshot = StoreReader(simulated.connection).snapshot()
 
     def spread(numbers: list[int]) -> list[int]:
@@ -107,7 +109,7 @@ def _cpu_seconds(process: psutil.Process) -> float:
 
 @contextmanager
 def _site(root: Path, console: Console) -> Iterator[tuple[httpx.Client, psutil.Process]]:
-    """The site as a user starts it: a client and the server's process."""
+    """Starts the site as a user does, and yields a client and the server's process."""
     settings = [f"pipeline.root={root}", f"pusher.destination={root}/serving_model"]
     command = [sys.executable, "-m", "pipeline", "review", "--port", "0"]
     command += [word for setting in settings for word in ("--set", setting)]
@@ -119,7 +121,7 @@ def _site(root: Path, console: Console) -> Iterator[tuple[httpx.Client, psutil.P
         if address is None:
             raise click.ClickException(f"agnews review did not start: {' '.join(command)}")
         seconds, busy = time.perf_counter() - began, _cpu_seconds(psutil.Process(process.pid))
-        console.print(f"started in {seconds:.1f} s, TensorFlow Extended's import among them; {busy:.1f} s of CPU")
+        console.print(f"started in {seconds:.1f} s, including the import of TensorFlow Extended; {busy:.1f} s of CPU")
         with httpx.Client(base_url=address.group(), timeout=_START_SECONDS) as client:
             yield client, psutil.Process(process.pid)
     finally:

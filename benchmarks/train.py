@@ -1,8 +1,8 @@
-"""`make bench-train`: the seed notebook's training and this project's, on the same rows and machine, in turns.
+"""`make bench-train`: compares the seed notebook's training with this project's, in turns on the same rows and machine.
 
-Each training is a process of its own, so that its peak memory is its own. The notebook's takes one epoch, as it does;
-this project's begins its whole recipe, is asked every few steps whether it has reached the notebook's accuracy on val,
-with the clock stopped, and ends with its first epoch in which texts have twins.
+Each training runs in a separate process, so that its peak memory can be measured. The notebook's takes one epoch, as in
+the notebook. This project's starts its whole recipe, evaluates every few steps with the clock stopped whether it has
+reached the notebook's accuracy on val, and ends with its first epoch in which texts have twins.
 """
 
 import json
@@ -27,11 +27,13 @@ NOTEBOOK, OURS = "the notebook's way", "this project"
 
 
 @click.command(epilog="Example:  make bench-train ARGS='--data ~/ag_news --rounds 3'")
-@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Trainings of each.")
-@click.option("--rows", type=click.IntRange(min=1000), help="Rows to train on  [default: all]")
+@click.option(
+    "--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Number of trainings of each kind."
+)
+@click.option("--rows", type=click.IntRange(min=1000), help="Number of training rows  [default: all]")
 @settings_options
 def bench_train(loaded: Loaded, rounds: int, rows: int | None) -> None:
-    """Train the stacked BiLSTM in the seed notebook's way and in this project's; compare speed, time and memory."""
+    """Train the stacked BiLSTM with the seed notebook's code and with this project's; compare speed and memory."""
     console = Console(width=None if sys.stdout.isatty() else 140)
     with TemporaryDirectory() as directory:
         _prepare(loaded, rows, Path(directory), console)
@@ -52,7 +54,7 @@ def bench_train(loaded: Loaded, rounds: int, rows: int | None) -> None:
 
 
 def _prepare(loaded: Loaded, rows: int | None, directory: Path, console: Console) -> None:
-    """Writes what each way reads, in files of their own, so that neither holds the other's in memory."""
+    """Writes the input of each training to separate files, so that neither holds the other's in memory."""
     import numpy as np
 
     from pipeline.cli.data import resolve_source
@@ -68,7 +70,7 @@ def _prepare(loaded: Loaded, rows: int | None, directory: Path, console: Console
         data = prepare(settings, resolve_source(settings), display)
     chosen = np.sort(np.random.default_rng(1).permutation(len(data.tokens[TRAIN]))[:rows])
     texts = data.texts[TRAIN]
-    # Texts stand in the order of the files, token ids in one of their own: with --rows the two ways get other rows.
+    # Texts are in the order of the files and token ids are not: with --rows, the two trainings get different rows.
     notebook = (
         [texts.titles[index] for index in chosen],
         [texts.texts[index] for index in chosen],
@@ -84,7 +86,7 @@ def _prepare(loaded: Loaded, rows: int | None, directory: Path, console: Console
 
 
 def _run(module: str, *arguments: str, **variables: str):
-    """What a module prints last, from a process that has TensorFlow's own number of threads unless told otherwise."""
+    """Returns the last line that a module prints, as JSON, with TensorFlow's default number of threads unless set."""
     environment = {name: value for name, value in os.environ.items() if name != INTRA_OP_THREADS} | variables
     command = [sys.executable, "-m", module, *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

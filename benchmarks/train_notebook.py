@@ -1,4 +1,4 @@
-"""One training of the seed notebook's stacked BiLSTM in its way: `python -m benchmarks.train_notebook FILE PEAK`."""
+"""Trains the stacked BiLSTM with the seed notebook's code: `python -m benchmarks.train_notebook FILE PEAK`."""
 
 import itertools
 import json
@@ -16,9 +16,9 @@ _MEASURED_BATCHES = 100
 
 
 def main(path: str, peak: float) -> dict:
-    """Trains one epoch on what `benchmarks.train` has written; returns its figures.
+    """Trains one epoch on the file from `benchmarks.train`, and returns its figures.
 
-    `peak` is what the machine can do, floating point operations a second.
+    `peak` is the peak of the machine in floating-point operations per second.
     """
     with open(path, "rb") as file:
         titles, texts, labels, val_texts, val_labels = pickle.load(file)

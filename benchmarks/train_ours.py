@@ -1,4 +1,4 @@
-"""One training by this project's recipe: `python -m benchmarks.train_ours FILE PEAK TARGET`."""
+"""Trains the stacked BiLSTM with this project's recipe: `python -m benchmarks.train_ours FILE PEAK TARGET`."""
 
 import itertools
 import json
@@ -21,7 +21,7 @@ _ASK_EVERY = 25
 
 
 class FirstEpochs(keras.callbacks.Callback):
-    """Ends training early; notes when val accuracy reaches a target, with the clock stopped to ask."""
+    """Ends training early, and records when validation accuracy reaches a target, without the time to evaluate."""
 
     def __init__(self, epochs: int, val_rows: TokenizedRows, buckets: Buckets, target: float):
         super().__init__()
@@ -53,9 +53,9 @@ class FirstEpochs(keras.callbacks.Callback):
 
 
 def main(path: str, peak: float, target: float) -> dict:
-    """Trains on what `benchmarks.train` has written, until the first epoch with twins ends; returns its figures.
+    """Trains on the file from `benchmarks.train` until the first epoch with twins ends, and returns its figures.
 
-    `peak` is what the machine can do, floating point operations a second.
+    `peak` is the peak of the machine in floating-point operations per second.
     """
     with open(path, "rb") as file:
         rows, val_rows, words, config = pickle.load(file)

@@ -25,12 +25,12 @@ _SETTINGS = f"""\
 {_NOTE}
 
 Set a value in a settings file, by its environment variable, or with `--set KEY=VALUE`; [Change
-settings](../guides/configure.md) says which source overrides which. `agnews config show` prints the values in effect. If a
-profile changes a default, the table names the profile and its value.
+settings](../guides/configure.md) says which source overrides which. `agnews config show` prints the values in effect.
+If a profile changes a default, the table names the profile and its value.
 
-Four more variables are not settings: `AG_NEWS_DIR` (directory of the data), `AGNEWS_IDENTITY` (the acting person for the
-audit log, and the default of `--by`), `AGNEWS_REVIEW_TOKEN` (token of `agnews review`), and `AGNEWS_SERVING` (directory
-that `serving/deploy/compose.yaml` mounts).
+Four more variables are not settings: `AG_NEWS_DIR` (directory of the data), `AGNEWS_IDENTITY` (the acting person for
+the audit log, and the default of `--by`), `AGNEWS_REVIEW_TOKEN` (token of `agnews review`), and `AGNEWS_SERVING` (the
+directory that `serving/deploy/compose.yaml` mounts).
 """
 _COMMANDS = f"""\
 # Commands

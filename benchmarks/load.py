@@ -1,10 +1,10 @@
-"""Clients that send requests and time them, in a process of their own and without TensorFlow.
+"""Sends requests and measures latencies, in a separate process without TensorFlow.
 
-Closed loop: a client sends its next request when it is answered. Open loop: requests have fixed times, whether or not
-the former are answered, and latency counts from that time, so that a server's pause is felt by all who came during it.
+Closed loop: a client sends its next request after a response. Open loop: requests have fixed times, whether or not
+earlier ones are answered. Latency counts from that time, so that a server's pause affects every request due during it.
 
-`python -m benchmarks.load ITEMS` reads a Load a line from stdin and prints an Outcome a line, in JSON. With the
-transport in-process it is not a client but the limit: the same SavedModel run in this process, with TensorFlow.
+`python -m benchmarks.load ITEMS` reads one Load per line from stdin and prints one Outcome per line, in JSON. The
+transport "in-process" needs no server and measures the limit: the same SavedModel runs here, with TensorFlow.
 """
 
 import collections
@@ -34,12 +34,12 @@ _WARM_UP = 20
 
 Item = tuple[str, str]
 Send = Callable[[int], None]
-"""Sends the request of a number and waits for the answer; raises when there is none, or not as many as were asked."""
+"""Sends the request with a number and waits for the response; raises if there is none, or if answers are missing."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How requests come: texts of a request, requests at a time at most, requests/s of an open loop or None."""
+    """Describes requests: texts per request, maximum number at a time, requests/s of an open loop or None."""
 
     batch: int = 1
     clients: int = 1
@@ -52,14 +52,14 @@ class Shape:
 
 @dataclass(frozen=True)
 class Load:
-    """What is sent where.
+    """A load on one target.
 
     Attributes:
         transport: GRPC, REST or IN_PROCESS.
         target: host:port, or the version's directory.
         model: name of the model.
-        shape: how.
-        seconds: how long; None lasts until the next line on stdin.
+        shape: size and number of the requests.
+        seconds: duration; None lasts until the next line on stdin.
     """
 
     transport: str
@@ -79,12 +79,12 @@ class Load:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came back.
+    """The result of a load.
 
     Attributes:
-        seconds: from the first request to the last answer.
+        seconds: from the first request to the last response.
         latencies: seconds of each request that was answered.
-        errors: how many failed, by what they were told.
+        errors: number of failed requests by error message.
     """
 
     seconds: float
@@ -93,13 +93,13 @@ class Outcome:
 
 
 def generate(sends: Sequence[Send], rate: float | None, seconds: float, stop: threading.Event) -> Outcome:
-    """Sends requests from as many threads as there are `sends`, each with a connection of its own.
+    """Sends requests from one thread per `Send`, each with its own connection.
 
     Args:
-        sends: one a client.
-        rate: requests/s of all clients together; None: each sends when it is answered.
-        seconds: no request is sent later.
-        stop: ends it early.
+        sends: one per client.
+        rate: requests/s of all clients together; None: each client waits for its response.
+        seconds: time after which no request is sent.
+        stop: ends the load early.
     """
     numbers = itertools.count()
     latencies: list[float] = []
@@ -109,14 +109,14 @@ def generate(sends: Sequence[Send], rate: float | None, seconds: float, stop: th
     def work(send: Send) -> None:
         while not stop.is_set():
             number = next(numbers)
-            # From the begin, not since boot: of that a sum loses digits, and one request too many would be sent.
+            # Relative to the start, not to boot: a sum with the latter loses digits, and one request too many is sent.
             intended = time.monotonic() - begin if rate is None else number / rate
             if intended >= seconds:
                 return
             time.sleep(max(begin + intended - time.monotonic(), 0))
             try:
                 send(number)
-            except Exception as error:  # Whatever failed, it is counted.
+            except Exception as error:  # Every failure is counted.
                 errors[_described(error)] += 1
             else:
                 latencies.append(time.monotonic() - begin - intended)
@@ -136,7 +136,7 @@ def _described(error: Exception) -> str:
 
 
 def _connect(load: Load, batches: list[list[Item]], stack: contextlib.ExitStack) -> list[Send]:
-    """A `Send` for each client; what they hold open is closed with the stack."""
+    """Returns one `Send` per client; the stack closes their connections."""
     if load.transport == GRPC:
         return _grpc(load, batches, stack)
     if load.transport == REST:
@@ -190,7 +190,7 @@ def _rest(load: Load, batches: list[list[Item]], stack: contextlib.ExitStack) ->
 def _loaded(directory: str):
     from serving.server.servable import Servable, SessionOptions
 
-    # A session and its callable: faster than the function that tf.saved_model.load gives.
+    # A session and its callable are faster than the function from tf.saved_model.load.
     return Servable(directory, SessionOptions())
 
 
@@ -225,7 +225,7 @@ def _run(load: Load, items: list[Item]) -> Outcome:
     with contextlib.ExitStack() as stack:
         sends = _connect(load, batches, stack)
         for number in range(max(_WARM_UP, len(sends))):
-            with contextlib.suppress(Exception):  # What fails now fails again when it counts.
+            with contextlib.suppress(Exception):  # A failure here occurs again in the measurement.
                 sends[number % len(sends)](number)
         if load.seconds is None:
             threading.Thread(target=_stop_at_a_line, args=[stop], daemon=True).start()

@@ -1,6 +1,6 @@
-"""What loading and unloading a version leaves in memory: TensorFlow alone, and the local server's Servable.
+"""Measures the memory left by loading and unloading a version: TensorFlow alone, and the local server's Servable.
 
-Each way runs in a process of its own: it loads the same version, asks it once and lets go of it, again and again.
+Each method runs in a separate process that repeatedly loads the same version, sends one request and unloads it.
 Run as `PYTHONPATH=. .venv/bin/python -m benchmarks.load_memory VERSION_DIRECTORY`.
 """
 
@@ -21,7 +21,7 @@ _SETTLED = 10  # Loads after which the allocator's pools have grown.
 def _tensorflow(directory: str) -> None:
     import tensorflow as tf
 
-    # As short as the documentation of SavedModel has it.
+    # As in the documentation of SavedModel.
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
         graph = tf.compat.v1.saved_model.load(session, ["serve"], directory)
         signature = graph.signature_def[SERVING_DEFAULT]
@@ -64,7 +64,7 @@ _WAYS: dict[str, Callable[[str], None]] = {
 @click.option("--loads", type=click.IntRange(min=_SETTLED + 1), default=60, show_default=True)
 @click.option("--way", type=click.Choice(list(_WAYS)), hidden=True, help="Runs in this process.")
 def main(directory: Path, loads: int, way: str | None) -> None:
-    """Print the resident memory after some loads of the version in DIRECTORY, and what each further one adds."""
+    """Print the resident memory after some loads of the version in DIRECTORY, and the growth per further load."""
     if way is None:
         click.echo(f"{'MB after':24} {_SETTLED:>6} {loads:>6}  a load")
         for name in _WAYS:

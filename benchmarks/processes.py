@@ -1,4 +1,4 @@
-"""The processes of `make bench-serve`: model servers, and the clients that ask them."""
+"""Model servers and clients of `make bench-serve`, each in its own process."""
 
 import contextlib
 import json
@@ -28,9 +28,9 @@ _ENDED = (ModelVersionStatus.START, ModelVersionStatus.END)
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a server listens: host:port over gRPC and REST; no REST where `rest` is None.
+    """The addresses of a server: host:port for gRPC and REST; `rest` is None without REST.
 
-    `pid` is its process and `log` what it says, None for a server that this benchmark did not start.
+    `pid` and `log` are its process id and log file, None for a server that this benchmark did not start.
     """
 
     grpc: str
@@ -40,17 +40,17 @@ class Endpoint:
 
     @property
     def memory(self) -> float | None:
-        """Resident memory now, MB."""
+        """Resident memory in MB."""
         return None if self.pid is None else psutil.Process(self.pid).memory_info().rss / 1e6
 
 
 class LoadProcess:
-    """A process of benchmarks.load: a context manager that ends it."""
+    """Runs benchmarks.load as a process; the context manager ends it."""
 
     def __init__(self, items: Path):
-        """`items` is the file of texts that it sends; what it says is kept beside it."""
+        """Starts the process with a file of texts; its log is next to that file."""
         command = [sys.executable, "-m", "benchmarks.load", str(items)]
-        with tempfile.NamedTemporaryFile(dir=items.parent, delete=False) as log:  # TensorFlow talks.
+        with tempfile.NamedTemporaryFile(dir=items.parent, delete=False) as log:  # TensorFlow logs to stderr.
             self._log = Path(log.name)
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
@@ -58,7 +58,7 @@ class LoadProcess:
 
     @property
     def memory(self) -> float:
-        """Resident memory now, MB."""
+        """Resident memory in MB."""
         return psutil.Process(self._process.pid).memory_info().rss / 1e6
 
     def begin(self, load: Load) -> None:
@@ -66,11 +66,11 @@ class LoadProcess:
         self._write(load.to_json())
 
     def stop(self) -> None:
-        """Ends a load that has no end of its own."""
+        """Ends a load without a time limit."""
         self._write("")
 
     def outcome(self) -> Outcome:
-        """Waits for the load's end.
+        """Waits for the end of the load.
 
         Raises:
             RunError: the process died.
@@ -83,7 +83,7 @@ class LoadProcess:
         return Outcome(**json.loads(line))
 
     def run(self, load: Load) -> Outcome:
-        """A load with an end, from start to end."""
+        """Runs a load that has a time limit."""
         self.begin(load)
         return self.outcome()
 
@@ -102,16 +102,16 @@ class LoadProcess:
 
 @contextlib.contextmanager
 def serving(command: tuple[str, ...], model: str, base_path: Path, *flags: str) -> Iterator[Endpoint]:
-    """A server as a process; it serves when the context is entered and ends with it.
+    """Runs a server as a process; it serves when the context is entered, and ends with the context.
 
     Args:
-        command: starts it; it takes the flags of tensorflow_model_server.
+        command: command of the server, which takes the flags of tensorflow_model_server.
         model: name of the model.
-        base_path: directory of its versions; the server's log is written beside it.
-        flags: more of them.
+        base_path: directory of its versions; the server's log is written next to it.
+        flags: additional flags.
 
     Raises:
-        RunError: it ended, or served nothing in two minutes.
+        RunError: the server ended, or did not serve within two minutes.
     """
     ports = _free_ports()
     port, rest_port = ports
@@ -135,10 +135,10 @@ def serving(command: tuple[str, ...], model: str, base_path: Path, *flags: str) 
 
 
 def swap(endpoint: Endpoint, model: str, base_path: Path) -> None:
-    """Pushes the newest version again under the next number, waits until it alone is served, deletes the old one.
+    """Pushes the newest version again under the next number, waits until only this is served, and deletes the old one.
 
     Raises:
-        RunError: it was not served in two minutes.
+        RunError: it was not served within two minutes.
     """
     number = max(int(path.name) for path in base_path.iterdir() if path.name.isdecimal())
     old, new = base_path / str(number), base_path / str(number + 1)
@@ -150,7 +150,7 @@ def swap(endpoint: Endpoint, model: str, base_path: Path) -> None:
 
 
 def _served(endpoint: Endpoint, model: str) -> set[str]:
-    """Versions that are loaded or about to be; empty as long as one is loading, or nobody answers."""
+    """Returns the loaded versions; empty while one is loading, or if the server does not answer."""
     request = GetModelStatusRequest()
     request.model_spec.name = model
     try:

@@ -1,7 +1,7 @@
-"""`make bench-serve`: what a served model costs over the model itself, under load and while versions change.
+"""`make bench-serve`: measures the overhead of serving a model, under load and while versions change.
 
-The local server, the same SavedModel in a process without a server, and tensorflow_model_server where there is one get
-the same requests in turns, from clients in processes of their own.
+The local server, the same SavedModel in a process without a server and, if available, tensorflow_model_server receive
+the same requests in turns, from clients in separate processes.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ from pipeline.settings.sources import Loaded
 from schema.errors import SettingsError
 
 BINARY, ADDRESS = "TF_SERVING_BINARY", "TF_SERVING_ADDRESS"
-# An IPv6 address stands in brackets and has colons of its own.
+# An IPv6 address is in brackets, because it contains colons.
 _HOST_AND_PORTS = re.compile(r"(\[[^]]+\]|[^:\[\]]+):(\d+)(?::(\d+))?")
 REQUESTS, SWAPS = "requests", "swaps"
 _BATCHING_FLAGS = (
@@ -56,7 +56,7 @@ _MAX_ITEMS = 4096
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is measured: rounds of loads of some seconds, open loops at `rate` requests/s, a number of swaps."""
+    """The measurements: number of rounds, seconds per load, requests/s of open loops, and number of swaps."""
 
     rounds: int
     seconds: float
@@ -64,13 +64,13 @@ class _Plan:
     swaps: int
 
     def shapes(self) -> list[Shape]:
-        """Open loops have clients to spare, so that a slow answer does not keep the next request from being sent."""
+        """The shapes to measure; open loops have spare clients, so that a slow response delays no request."""
         return [SINGLE, Shape(1, 32, self.rate), BATCH, Shape(32, 32, self.rate / 10), CROWD]
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where the benchmark works: the model's name, the directory with a copy of its version, and a file of texts."""
+    """The files of the benchmark: the model's name, the directory with a copy of its version, and a file of texts."""
 
     model: str
     base_path: Path
@@ -79,7 +79,10 @@ class _Place:
 
 @click.command(epilog="Example:  make bench-serve ARGS='--data ~/ag_news --measure requests --rounds 3'")
 @click.option(
-    "--model", "directory", type=click.Path(path_type=Path), help="Versions of a model  [default: what is pushed]"
+    "--model",
+    "directory",
+    type=click.Path(path_type=Path),
+    help="Directory with the versions of a model  [default: the pushed model]",
 )
 @click.option(
     "--measure",
@@ -90,21 +93,29 @@ class _Place:
     show_default=True,
     help="May be repeated.",
 )
-@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Turns of each load.")
-@click.option("--seconds", type=click.FloatRange(min=0.5), default=3, show_default=True, help="Of each load.")
 @click.option(
-    "--rate", type=click.FloatRange(min=1), default=200, show_default=True, help="Open loop: requests/s; of 32 a tenth."
+    "--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Number of rounds of each load."
 )
-@click.option("--swaps", type=click.IntRange(min=1), default=100, show_default=True, help="Versions pushed under load.")
+@click.option("--seconds", type=click.FloatRange(min=0.5), default=3, show_default=True, help="Duration of each load.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=1),
+    default=200,
+    show_default=True,
+    help="Requests/s of open loops; a tenth for 32 texts.",
+)
+@click.option(
+    "--swaps", type=click.IntRange(min=1), default=100, show_default=True, help="Number of versions pushed under load."
+)
 @click.option("--to", "plots", type=click.Path(path_type=Path), help="Write serving_*.png to this directory.")
 @settings_options
 def bench_serve(loaded: Loaded, directory: Path | None, parts, plots: Path | None, **plan) -> None:
-    """Load the local server over gRPC and REST; compare it with the model in-process and with TensorFlow Serving.
+    """Load-test the local server over gRPC and REST; compare it with the model in-process and with TensorFlow Serving.
 
-    For TensorFlow Serving set TF_SERVING_BINARY to a command that starts tensorflow_model_server, or TF_SERVING_ADDRESS
-    to HOST:GRPC_PORT:REST_PORT of one that serves the same version; REST_PORT may be left out.
+    For TensorFlow Serving, set TF_SERVING_BINARY to a command that starts tensorflow_model_server, or
+    TF_SERVING_ADDRESS to the HOST:GRPC_PORT:REST_PORT of a server with the same version; REST_PORT is optional.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # Servers and copies must not outlive it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # Servers and copies must not outlive this process.
     console = Console(width=None if sys.stdout.isatty() else 140)
     settings, chosen = loaded.settings, _Plan(**plan)
     model = settings.pusher.model_name
@@ -135,7 +146,7 @@ def _newest(directory: Path) -> Path:
 
 
 def _items(settings) -> list[tuple[str, str]]:
-    """Titles and descriptions of test rows."""
+    """Returns titles and descriptions of test rows."""
     from components.example_gen.readers import read_rows
     from components.example_gen.rows import LabelledItem, validate_row
     from pipeline.cli.data import resolve_source
@@ -148,13 +159,13 @@ def _items(settings) -> list[tuple[str, str]]:
 
 
 def _servers() -> dict[str, tuple[str, ...]]:
-    """Commands that start a server, by its name."""
+    """Returns the commands that start each server, by the server's name."""
     binary = os.environ.get(BINARY)
     return {LOCAL: LOCAL_SERVER} | ({REAL: tuple(shlex.split(binary))} if binary else {})
 
 
 def _address() -> dict[str, Endpoint]:
-    """A server that this benchmark did not start."""
+    """Returns the address of a server that this benchmark did not start."""
     address = os.environ.get(ADDRESS)
     if not address:
         return {}
@@ -168,7 +179,7 @@ def _address() -> dict[str, Endpoint]:
 
 
 def _measure_requests(place: _Place, plan: _Plan, elsewhere: dict[str, Endpoint], console: Console) -> Results:
-    """Every shape on every server, in turns, round by round; `elsewhere` are servers that run already."""
+    """Measures every shape on every server in turns; `elsewhere` are servers that already run."""
     results: Results = {}
     with contextlib.ExitStack() as stack:
         limit, clients = (stack.enter_context(LoadProcess(place.items)) for _ in range(2))
@@ -194,7 +205,7 @@ def _measure_requests(place: _Place, plan: _Plan, elsewhere: dict[str, Endpoint]
 
 
 def _measure_swaps(place: _Place, plan: _Plan, console: Console) -> list[Swaps]:
-    """Versions pushed one after the other to a server that batches, while clients ask it over gRPC and REST."""
+    """Pushes versions one after the other to a server with batching, while clients send requests over gRPC and REST."""
     measured = []
     for name, command in _servers().items():
         with contextlib.ExitStack() as stack:
@@ -207,7 +218,7 @@ def _measure_swaps(place: _Place, plan: _Plan, console: Console) -> list[Swaps]:
             memory = []
             for number in range(plan.swaps):
                 swap(endpoint, place.model, place.base_path)
-                assert endpoint.memory is not None  # It is a process of ours.
+                assert endpoint.memory is not None  # This benchmark started it.
                 memory.append(endpoint.memory)
                 if (number + 1) % 10 == 0:
                     line = f"{name}: {number + 1} of {plan.swaps} swaps, {memory[-1]:.0f} MB"

@@ -1,4 +1,4 @@
-"""What `make bench-serve` measured, as tables, beside its targets, and as plots."""
+"""Tables and plots of `make bench-serve`, with its targets."""
 
 import collections
 import statistics
@@ -15,13 +15,13 @@ from benchmarks.load import IN_PROCESS, Outcome, Shape
 LOCAL, REAL, BATCHING = "local server", "TensorFlow Serving", ", batching"
 SINGLE, BATCH, CROWD = Shape(1, 1), Shape(32, 4), Shape(1, 64)
 _PERCENTS = (50, 95, 99)
-# A process is not at its size before: the C library's arenas and TensorFlow's thread pools grow with use.
+# Before that, the C library's arenas and TensorFlow's thread pools still grow.
 _SETTLED_SWAPS = 10
 _SHOWN_SWAPS = (1, 10, 20, 50, 100)
 
 
 class Key(NamedTuple):
-    """What was measured: how requests came, to which system, over which transport."""
+    """The key of a measurement: shape of the requests, system and transport."""
 
     shape: Shape
     system: str
@@ -30,13 +30,13 @@ class Key(NamedTuple):
 
 @dataclass
 class Measured:
-    """Rounds of one load. Figures are medians of the rounds; errors are added up."""
+    """The rounds of one load. Figures are medians over rounds; errors are summed."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     memories: list[float | None] = field(default_factory=list)
 
     def add(self, outcome: Outcome, memory: float | None) -> None:
-        """One more round, and the system's resident memory after it, MB or None."""
+        """Adds a round and the system's resident memory after it, in MB or None."""
         self.outcomes.append(outcome)
         self.memories.append(memory)
 
@@ -45,7 +45,7 @@ class Measured:
         return statistics.median(len(outcome.latencies) / outcome.seconds for outcome in self.outcomes)
 
     def milliseconds(self, percent: int) -> float:
-        """A percentile of the latency; not a number when nothing was answered."""
+        """Returns a percentile of the latency; NaN if there were no responses."""
         return statistics.median(_percentile(outcome.latencies, percent) * 1000 for outcome in self.outcomes)
 
 
@@ -54,7 +54,7 @@ Results = dict[Key, Measured]
 
 @dataclass
 class Swaps:
-    """Versions pushed to a system under load: resident memory after each, MB, and what the clients met."""
+    """Versions pushed to a system under load: resident memory after each in MB, and the clients' results."""
 
     system: str
     memory: list[float]
@@ -66,13 +66,13 @@ class Swaps:
 
     @property
     def drift(self) -> float | None:
-        """Largest deviation of the memory from that after the tenth swap, as a fraction; None for fewer swaps."""
+        """The largest relative deviation from the memory after the tenth swap; None for fewer swaps."""
         settled = self.memory[_SETTLED_SWAPS - 1 :]
         return max(abs(size / settled[0] - 1) for size in settled) if len(settled) > 1 else None
 
 
 def print_requests(console: Console, results: Results) -> None:
-    """A row a load: systems below each other, beside the ratio of their throughput to the limit's."""
+    """Prints one row per load and system, with the ratio of its throughput to that of the limit."""
     if not results:
         return
     percents = (f"p{percent} ms" for percent in _PERCENTS)
@@ -100,7 +100,7 @@ def print_requests(console: Console, results: Results) -> None:
 
 
 def print_swaps(console: Console, swaps: list[Swaps]) -> None:
-    """A row a system."""
+    """Prints one row per system."""
     if not swaps:
         return
     shown = [number for number in _SHOWN_SWAPS if number <= len(swaps[0].memory)]
@@ -122,7 +122,7 @@ def print_swaps(console: Console, swaps: list[Swaps]) -> None:
 
 
 def print_targets(console: Console, results: Results, swaps: list[Swaps]) -> None:
-    """What was aimed at beside what was reached, by each server."""
+    """Prints targets and results of each server."""
     table = _table("target", "wanted", "system", "reached", "")
 
     def add(target: str, wanted: str, system: str, reached: str, met: bool) -> None:
@@ -154,7 +154,7 @@ def print_targets(console: Console, results: Results, swaps: list[Swaps]) -> Non
 
 
 def plot(results: Results, swaps: list[Swaps], directory: Path) -> list[Path]:
-    """Writes serving_latency.png and serving_memory.png, of what was measured; gives their paths."""
+    """Plots the measurements to serving_latency.png and serving_memory.png, and returns the paths."""
     from matplotlib.figure import Figure
 
     directory.mkdir(parents=True, exist_ok=True)
@@ -208,7 +208,7 @@ def _over(one: Measured, peer: Measured) -> float:
 
 
 def _percentile(values: list[float], percent: int) -> float:
-    """The smallest value that `percent` % of the values do not exceed."""
+    """Returns the smallest value that `percent` % of the values do not exceed."""
     if not values:
         return float("nan")
     return sorted(values)[max(-(-len(values) * percent // 100) - 1, 0)]

@@ -15,10 +15,9 @@ Series = Mapping[str, Sequence[float | None]]
 """Values of each line by its label; None leaves a gap."""
 
 _WIDTH = 720
-_LEGEND_HEIGHT = 20
 _LEGEND_WIDTH = 160
-_MOST_LABELS = 7
-_MOST_DOTS = 60
+_MAX_LABELS = 6
+_MAX_DOTS = 60
 
 
 def line_chart(
@@ -40,18 +39,21 @@ def line_chart(
         labels: labels of the positions on the x-axis.
         series: at most four lines; at least one value is not None.
         description: the content in words, for readers who cannot see the chart.
-        height: pixels, without the legend.
+        height: height in pixels.
         links: URL of each position; each dot links to it. Empty draws no dots.
         highlighted: positions with a coloured band behind the lines.
     """
     values = [value for line in series.values() for value in line if value is not None]
-    x = Scale(0, max(len(labels) - 1, 1), LEFT, _WIDTH - RIGHT, whole=True)
     y = Scale(min(values), max(values), height - BOTTOM, TOP)
-    step = x(1) - x(0)
+    step = (_WIDTH - LEFT - RIGHT) / max(len(labels) - 1, 1)
+
+    def x(position: float) -> float:
+        return LEFT + step * position
+
     body = Markup("")
     for position in highlighted:
         body += Markup('<rect class="changed" x="{:.1f}" y="{}" width="{:.1f}" height="{}"/>').format(
-            x(position) - step / 2, TOP, max(step, 2), height - TOP - BOTTOM
+            x(position - 0.5), TOP, max(step, 2), height - TOP - BOTTOM
         )
     body += svg_grid(y, _WIDTH)
     for position in _label_positions(len(labels)):
@@ -61,18 +63,19 @@ def line_chart(
         known = [(position, value) for position, value in enumerate(line) if value is not None]
         points = " ".join(f"{x(position):.1f},{y(value):.1f}" for position, value in known)
         body += Markup('<polyline class="line c{}" points="{}"/>').format(index, points)
-        if links and len(known) <= _MOST_DOTS:
+        if links and len(known) <= _MAX_DOTS:
             for position, value in known:
                 text = f"{labels[position]}: {value:.4g}"
                 body += _linked_dot(x(position), y(value), index, links[position], text)
-        start = LEFT + _LEGEND_WIDTH * index
-        body += svg_line(f"line c{index}", start, height - 8 + _LEGEND_HEIGHT, start + 28, height - 8 + _LEGEND_HEIGHT)
-        body += svg_text(start + 34, height - 4 + _LEGEND_HEIGHT, label, f"legend c{index}")
-    return svg_plot(name, title, description, body, _WIDTH, height + _LEGEND_HEIGHT)
+        if len(series) > 1:
+            start = LEFT + _LEGEND_WIDTH * index
+            body += svg_line(f"line c{index}", start, height - 8, start + 28, height - 8)
+            body += svg_text(start + 34, height - 4, label, f"legend c{index}")
+    return svg_plot(name, title, description, body, _WIDTH, height)
 
 
 def _label_positions(count: int) -> list[int]:
-    return sorted({round(index * (count - 1) / (_MOST_LABELS - 1)) for index in range(_MOST_LABELS)})
+    return sorted({round(index * (count - 1) / (_MAX_LABELS - 1)) for index in range(_MAX_LABELS)})
 
 
 def _linked_dot(x: float, y: float, index: int, link: str, text: str) -> Markup:

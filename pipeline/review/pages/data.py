@@ -18,7 +18,7 @@ from pipeline.review.site import render, site_of
 from schema.features import CLASS_NAMES, LABEL, SPLITS
 
 _Info = anomalies_pb2.AnomalyInfo
-_MOST_VALUES = 12
+_MAX_VALUES = 12
 _VALUE_LENGTH = 80
 
 
@@ -151,7 +151,7 @@ def _summarize(feature: Any, split: str) -> FeatureSummary:
         exact = _has_exact_counts(stats)
         figures |= {"distinct values": f"{'' if exact else 'about '}{stats.unique:,}"}
         figures |= {"mean length": f"{stats.avg_length:,.1f}"}
-        listed = stats.rank_histogram.buckets[:_MOST_VALUES] if exact else []
+        listed = stats.rank_histogram.buckets[:_MAX_VALUES] if exact else []
         # Values that occur once are not frequent.
         counts = [(one.label, round(one.sample_count)) for one in listed if round(one.sample_count) > 1]
         return FeatureSummary(name, figures, tuple((_display_value(name, one), count) for one, count in counts), None)

@@ -126,12 +126,13 @@ def bench_serve(loaded: Loaded, directory: Path | None, parts, plots: Path | Non
 
 
 def _newest(directory: Path) -> Path:
-    from serving.promotion.versions import pushed_versions
+    from serving.versions import loadable, pushed_versions
 
-    whole = [version for version in pushed_versions(directory).values() if version.flaw is None]
-    if not whole:
+    versions = pushed_versions(directory)
+    numbers = loadable(versions)
+    if not numbers:
         raise SettingsError(f"{directory} holds no version of a model: push one with `make run`, or name one (--model)")
-    return whole[-1].path
+    return versions[numbers[-1]].path
 
 
 def _items(settings) -> list[tuple[str, str]]:

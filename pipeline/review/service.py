@@ -91,7 +91,7 @@ def read_service(destination: str, model_name: str, store: MetadataStore | None,
             labels=tuple(label for label, labelled in served.labels.items() if labelled == number),
             live=number == served.live,
             loaded=number in served.versions,
-            flaw=version.flaw,
+            flaw=version.problem,
             pushed_at=version.pushed_at,
             model=_model(registry, version),
         )

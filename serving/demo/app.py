@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
 from serving.client import AsyncClient, Canary, ClientError, DeadlineError
-from serving.demo.explain import explain
+from serving.demo.explanation import explain
 from serving.items import NewsItem
 
 _TEMPLATES = Jinja2Templates(Path(__file__).with_name("templates"))

@@ -3,7 +3,7 @@
 Closed loop: a client sends its next request when it is answered. Open loop: requests have fixed times, whether or not
 the former are answered, and latency counts from that time, so that a server's pause is felt by all who came during it.
 
-`python -m benchmarks.load ITEMS` reads a Load a line from stdin and prints an Outcome a line, in JSON. With the
+`python -m benchmarks.load ITEMS` reads a Load a line from stdin and prints an LoadResult a line, in JSON. With the
 transport in-process it is not a client but the limit: the same SavedModel run in this process, with TensorFlow.
 """
 
@@ -76,7 +76,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class LoadResult:
     """What came back.
 
     Attributes:
@@ -90,7 +90,7 @@ class Outcome:
     errors: dict[str, int]
 
 
-def generate(sends: Sequence[Send], rate: float | None, seconds: float, stop: threading.Event) -> Outcome:
+def generate(sends: Sequence[Send], rate: float | None, seconds: float, stop: threading.Event) -> LoadResult:
     """Sends requests from as many threads as there are `sends`, each with a connection of its own.
 
     Args:
@@ -124,7 +124,7 @@ def generate(sends: Sequence[Send], rate: float | None, seconds: float, stop: th
         thread.start()
     for thread in threads:
         thread.join()
-    return Outcome(time.monotonic() - begin, latencies, dict(errors))
+    return LoadResult(time.monotonic() - begin, latencies, dict(errors))
 
 
 def _described(error: Exception) -> str:
@@ -216,7 +216,7 @@ def _check(answers: int, load: Load) -> None:
         raise ValueError(f"{answers} answers to {load.shape.batch} texts")
 
 
-def _run(load: Load, items: list[Item]) -> Outcome:
+def _run(load: Load, items: list[Item]) -> LoadResult:
     starts = itertools.islice(range(0, len(items) - load.shape.batch + 1, load.shape.batch), _MAX_REQUESTS)
     batches = [items[start : start + load.shape.batch] for start in starts]
     stop = threading.Event()

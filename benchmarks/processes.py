@@ -15,7 +15,7 @@ from pathlib import Path
 import grpc
 import psutil
 
-from benchmarks.load import Load, Outcome
+from benchmarks.load import Load, LoadResult
 from schema.errors import RunError
 from serving.client.protos import GetModelStatusRequest, ModelServiceStub, ModelVersionStatus
 
@@ -68,7 +68,7 @@ class LoadProcess:
         """Ends a load that has no end of its own."""
         self._write("")
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> LoadResult:
         """Waits for the load's end.
 
         Raises:
@@ -79,9 +79,9 @@ class LoadProcess:
         if not line:
             status = self._process.wait()
             raise RunError(f"a process of clients ended with exit status {status}:\n{_tail(self._log)}")
-        return Outcome(**json.loads(line))
+        return LoadResult(**json.loads(line))
 
-    def run(self, load: Load) -> Outcome:
+    def run(self, load: Load) -> LoadResult:
         """A load with an end, from start to end."""
         self.begin(load)
         return self.outcome()

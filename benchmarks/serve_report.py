@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.load import IN_PROCESS, Outcome, Shape
+from benchmarks.load import IN_PROCESS, LoadResult, Shape
 
 LOCAL, REAL, BATCHING = "local server", "TensorFlow Serving", ", batching"
 SINGLE, BATCH, CROWD = Shape(1, 1), Shape(32, 4), Shape(1, 64)
@@ -32,10 +32,10 @@ class Key(NamedTuple):
 class Measured:
     """Rounds of one load. Figures are medians of the rounds; errors are added up."""
 
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[LoadResult] = field(default_factory=list)
     memories: list[float | None] = field(default_factory=list)
 
-    def add(self, outcome: Outcome, memory: float | None) -> None:
+    def add(self, outcome: LoadResult, memory: float | None) -> None:
         """One more round, and the system's resident memory after it, MB or None."""
         self.outcomes.append(outcome)
         self.memories.append(memory)
@@ -58,7 +58,7 @@ class Swaps:
 
     system: str
     memory: list[float]
-    outcomes: list[Outcome]
+    outcomes: list[LoadResult]
 
     @property
     def latencies(self) -> list[float]:
@@ -214,10 +214,10 @@ def _percentile(values: list[float], percent: int) -> float:
     return sorted(values)[max(-(-len(values) * percent // 100) - 1, 0)]
 
 
-def _errors(outcomes: Iterable[Outcome]) -> collections.Counter[str]:
+def _errors(outcomes: Iterable[LoadResult]) -> collections.Counter[str]:
     return sum((collections.Counter(outcome.errors) for outcome in outcomes), collections.Counter())
 
 
-def _print_errors(console: Console, outcomes: Iterable[Outcome]) -> None:
+def _print_errors(console: Console, outcomes: Iterable[LoadResult]) -> None:
     for error, count in _errors(outcomes).most_common(5):
         console.print(f"{count} × {error}", style="red", highlight=False, markup=False)

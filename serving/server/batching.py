@@ -13,8 +13,14 @@ import grpc
 import numpy as np
 
 from schema.errors import SettingsError
+from serving.server.errors import (
+    RequestError,
+    deadline_exceeded_error,
+    failed_precondition_error,
+    invalid_argument_error,
+    request_error,
+)
 from serving.server.metrics import Metrics
-from serving.server.status import RequestError, deadline_exceeded, failed_precondition, from_exception, invalid
 from serving.server.tensors import Run
 
 
@@ -74,7 +80,7 @@ def _held_lock() -> threading.Lock:
 
 
 @dataclass(eq=False)
-class _Task:
+class _BatchTask:
     arrays: Sequence[np.ndarray]
     rows: int
     deadline: float
@@ -88,7 +94,7 @@ class _Task:
 @dataclass(eq=False)
 class _Queue:
     run: Run
-    tasks: collections.deque[_Task] = field(default_factory=collections.deque)
+    tasks: collections.deque[_BatchTask] = field(default_factory=collections.deque)
     rows: int = 0
 
 
@@ -101,7 +107,7 @@ class Batcher:
         self._queuing_latency = metrics.queuing_latency.labels(options.thread_pool_name)
         self._queues: dict[tuple, _Queue] = {}
         self._changed = threading.Condition()
-        self._company = False  # Whether the last batch was of more than one request.
+        self._last_batch_was_shared = False  # Whether the last batch was of more than one request.
         self._closed = False
         self._threads = [
             threading.Thread(target=self._work, name=f"batch-{number}", daemon=True)
@@ -125,12 +131,12 @@ class Batcher:
         limit = self._options.max_batch_size
         now = time.monotonic()
         starts = range(0, max(rows, 1), limit)
-        tasks = [_Task([a[s : s + limit] for a in arrays], min(limit, rows - s), deadline, now) for s in starts]
+        tasks = [_BatchTask([a[s : s + limit] for a in arrays], min(limit, rows - s), deadline, now) for s in starts]
         self._enqueue(run, tasks)
         for task in tasks:
             # TIMEOUT_MAX is what the system can wait at all: years.
             if not task.pending.acquire(timeout=min(max(deadline - time.monotonic(), 0), threading.TIMEOUT_MAX)):
-                raise deadline_exceeded()
+                raise deadline_exceeded_error()
             if task.error:
                 raise task.error
         parts = [task.outputs for task in tasks if task.outputs is not None]
@@ -144,7 +150,7 @@ class Batcher:
         for thread in self._threads:
             thread.join()
 
-    def _enqueue(self, run: Run, tasks: list[_Task]) -> None:
+    def _enqueue(self, run: Run, tasks: list[_BatchTask]) -> None:
         arrays = tasks[0].arrays
         shapes = tuple(a.ndim if self._options.pad_variable_length_inputs else a.shape[1:] for a in arrays)
         key = (run, shapes)
@@ -169,7 +175,7 @@ class Batcher:
             # A thread that waits for work must not keep a version's graph alive.
             del taken, run, tasks
 
-    def _take(self) -> tuple[Run, list[_Task]] | None:
+    def _take(self) -> tuple[Run, list[_BatchTask]] | None:
         """Waits for a batch that is full, old enough or alone; None when the batcher is closed."""
         with self._changed:
             while self._queues or not self._closed:
@@ -179,7 +185,7 @@ class Batcher:
                 self._changed.wait(wait)
         return None
 
-    def _batch_or_wait(self) -> tuple[tuple[Run, list[_Task]] | None, float | None]:
+    def _batch_or_wait(self) -> tuple[tuple[Run, list[_BatchTask]] | None, float | None]:
         """A batch that is due, or the seconds until one is: a thread that waits holds no queue, and so no graph."""
         if not self._queues:
             return None, None
@@ -198,35 +204,35 @@ class Batcher:
 
     def _timeout(self) -> float:
         """Seconds that the oldest request waits for company: none where there has been none and none is in sight."""
-        alone = not self._company and sum(len(queue.tasks) for queue in self._queues.values()) == 1
+        alone = not self._last_batch_was_shared and sum(len(queue.tasks) for queue in self._queues.values()) == 1
         return 0.0 if alone else self._options.batch_timeout_micros / 1e6
 
-    def _pop(self, queue: _Queue) -> list[_Task]:
+    def _pop(self, queue: _Queue) -> list[_BatchTask]:
         tasks = [queue.tasks.popleft()]
         rows = tasks[0].rows
         while queue.tasks and rows + queue.tasks[0].rows <= self._options.max_batch_size:
             tasks.append(queue.tasks.popleft())
             rows += tasks[-1].rows
         queue.rows -= rows
-        self._company = len(tasks) > 1
+        self._last_batch_was_shared = len(tasks) > 1
         return tasks
 
-    def _process(self, run: Run, tasks: list[_Task]) -> None:
+    def _process(self, run: Run, tasks: list[_BatchTask]) -> None:
         now = time.monotonic()
         alive = [task for task in tasks if task.deadline > now]
         for task in tasks:
             self._queuing_latency.observe((now - task.enqueued) * 1e6)
-            task.error = deadline_exceeded()  # Unless it is run.
+            task.error = deadline_exceeded_error()  # Unless it is run.
         try:
             if alive:
                 self._run_batch(run, alive)
         except Exception as error:  # The threads must outlive whatever a graph raises.
             for task in alive:
-                task.error = from_exception(error)
+                task.error = request_error(error)
         for task in tasks:
             task.pending.release()
 
-    def _run_batch(self, run: Run, tasks: list[_Task]) -> None:
+    def _run_batch(self, run: Run, tasks: list[_BatchTask]) -> None:
         rows = sum(task.rows for task in tasks)
         padded = next((size for size in self._options.allowed_batch_sizes if size >= rows > 0), rows)
         merged = [_merge([task.arrays[index] for task in tasks], padded) for index in range(len(tasks[0].arrays))]
@@ -235,7 +241,7 @@ class Batcher:
         outputs = run(merged)
         for output in outputs:
             if np.ndim(output) == 0 or len(output) != padded:
-                raise failed_precondition(
+                raise failed_precondition_error(
                     "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the "
                     "input tensors"
                 )
@@ -248,9 +254,9 @@ class Batcher:
 
 def _rows(arrays: Sequence[np.ndarray]) -> int:
     if not arrays or any(array.ndim == 0 for array in arrays):
-        raise invalid("Batching Run() input tensors must have at least one dimension")
+        raise invalid_argument_error("Batching Run() input tensors must have at least one dimension")
     if len({len(array) for array in arrays}) > 1:
-        raise invalid("Batching Run() input tensors must have equal 0th-dimension size")
+        raise invalid_argument_error("Batching Run() input tensors must have equal 0th-dimension size")
     return len(arrays[0])
 
 

@@ -15,15 +15,15 @@ from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_p
 
 from schema.errors import RunError
 from serving.listening import host_port, listen
-from serving.server.service import Service
-from serving.server.status import RequestError
+from serving.server.errors import RequestError
+from serving.server.service import InferenceService
 
 _OPTIONS = "--host and --port"
 _SERVED = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 
 
 class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
-    def __init__(self, service: Service):
+    def __init__(self, service: InferenceService):
         self._service = service
 
     def Predict(self, request, context):
@@ -46,7 +46,7 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 
 class _Models(model_service_pb2_grpc.ModelServiceServicer):
-    def __init__(self, service: Service):
+    def __init__(self, service: InferenceService):
         self._service = service
 
     def GetModelStatus(self, request, context):
@@ -77,7 +77,7 @@ class GrpcServer:
 
     def __init__(
         self,
-        service: Service,
+        service: InferenceService,
         *,
         host: str,
         port: int,

@@ -27,14 +27,15 @@ from tensorflow_serving.config import logging_config_pb2
 from schema.features import DESCRIPTION, TITLE
 from schema.files import make_directory
 from serving.prediction_logs import LoggedText, logged_texts, without_texts
+from serving.server.errors import request_error
+from serving.server.inference import LOG_FIELDS
 from serving.server.manager import Manager
 from serving.server.metrics import Metrics
 from serving.server.servable import Servable
-from serving.server.status import from_exception
 
 _log = logging.getLogger(__name__)
 
-_LOGGED = {"Predict": "predict_log", "Classify": "classify_log"}
+_LOGGED_APIS = ("Predict", "Classify")
 _MAX_WAITING = 1000
 _MAX_WAITING_BYTES = 16 << 20
 _MAX_FILE_BYTES = 64 << 20
@@ -79,12 +80,12 @@ class RequestLog:
         config = next(
             (one.logging_config for one in self._manager.config.model_config_list.config if one.name == model), None
         )
-        if api not in _LOGGED or config is None or random.random() >= config.sampling_config.sampling_rate:
+        if api not in _LOGGED_APIS or config is None or random.random() >= config.sampling_config.sampling_rate:
             return
         spec = model_pb2.ModelSpec(name=model)
         spec.version.value = version
         size = request.ByteSize() + response.ByteSize()
-        waiting = _Waiting(config, spec, _LOGGED[api], request, response, int(time.time()), size)
+        waiting = _Waiting(config, spec, LOG_FIELDS[api], request, response, int(time.time()), size)
         with self._changed:
             full = len(self._waiting) >= _MAX_WAITING or self._bytes + size > _MAX_WAITING_BYTES
             if not full:
@@ -128,7 +129,7 @@ class RequestLog:
                 return
             self._failing = False
         except Exception as error:  # A full disk or a strange answer must not end the thread.
-            refusal = from_exception(error)
+            refusal = request_error(error)
             status = refusal.code.name
             if not self._failing:
                 _log.warning("request not logged model=%s error=%s", waiting.spec.name, refusal.message)
@@ -143,7 +144,7 @@ class RequestLog:
         texts = logged_texts(full)
         if not texts:  # Another signature's answer.
             return False
-        with self._manager.use(waiting.spec) as (_, servable):
+        with self._manager.borrow(waiting.spec) as (_, servable):
             texts = _counted(servable, texts)
         metadata = logging_pb2.LogMetadata(
             model_spec=waiting.spec, sampling_config=waiting.config.sampling_config, timestamp_secs=waiting.written

@@ -24,9 +24,9 @@ from tensorflow_serving.apis import (
 
 from serving.listening import listen
 from serving.server import rest_json
+from serving.server.errors import deadline_exceeded_error, invalid_argument_error, request_error
 from serving.server.metrics import Metrics
-from serving.server.service import Service
-from serving.server.status import deadline_exceeded, from_exception, invalid
+from serving.server.service import InferenceService
 
 _TARGET = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _POST = re.compile(_TARGET + r":(?P<verb>classify|regress|predict)", re.IGNORECASE)
@@ -46,7 +46,7 @@ class RestApi:
 
     def __init__(
         self,
-        service: Service,
+        service: InferenceService,
         metrics: Metrics,
         *,
         threads: int,
@@ -89,9 +89,9 @@ class RestApi:
         except _TooLarge:
             return _error(413, f"the request's body is larger than {self._max_bytes} bytes")
         except (TimeoutError, ClientDisconnect):
-            error = deadline_exceeded()
+            error = deadline_exceeded_error()
         except Exception as raised:  # A client's nonsense is an answer as well.
-            error = from_exception(raised)
+            error = request_error(raised)
         return _error(_HTTP_STATUS.get(error.code.value[0], 500), error.message)
 
     def _answer(self, method: str, path: str, body: bytes, deadline: float) -> bytes:
@@ -99,7 +99,7 @@ class RestApi:
         pattern = {"GET": _GET, "POST": _POST}.get(method)
         match = pattern.fullmatch(path) if pattern else None
         if match is None:
-            raise invalid(f"Malformed request: {method} {path}")
+            raise invalid_argument_error(f"Malformed request: {method} {path}")
         spec = _spec(match)
         if method == "POST":
             return rest_json.encode(self._infer(match["verb"].lower(), spec, body, deadline))
@@ -115,7 +115,7 @@ class RestApi:
         sent = rest_json.parse(body)
         spec.signature_name = rest_json.signature_name(sent)
         if verb == "predict":
-            with self._service.manager.use(spec) as (_, servable):
+            with self._service.manager.borrow(spec) as (_, servable):
                 request, row_format = rest_json.predict_request(sent, spec, servable)
             response = self._service.answer("Predict", request, deadline, "REST")
             return rest_json.predict_result(response, row_format)
@@ -169,14 +169,14 @@ def _spec(match: re.Match) -> model_pb2.ModelSpec:
     spec = model_pb2.ModelSpec(name=urllib.parse.unquote(match["name"]))
     if match["version"]:
         if len(match["version"]) > 19 or int(match["version"]) > _INT64_MAX:
-            raise invalid(f"Failed to convert version: {match['version'][:40]} to numeric.")
+            raise invalid_argument_error(f"Failed to convert version: {match['version'][:40]} to numeric.")
         spec.version.value = int(match["version"])
     if match["label"]:
         spec.version_label = urllib.parse.unquote(match["label"])
     return spec
 
 
-def _metadata(service: Service, spec: model_pb2.ModelSpec) -> bytes:
+def _metadata(service: InferenceService, spec: model_pb2.ModelSpec) -> bytes:
     request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
     response = service.metadata(request)
     signatures = get_model_metadata_pb2.SignatureDefMap()

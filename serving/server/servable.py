@@ -33,7 +33,7 @@ class SessionOptions:
 
 
 @dataclass(frozen=True)
-class Input:
+class InputTensor:
     """An input of a signature. `dtype` is a number of tensorflow.DataType."""
 
     tensor: str
@@ -42,11 +42,11 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Signature:
+class ModelSignature:
     """A signature, read once: its method, its inputs, and outputs as (tensor, dtype)."""
 
     method: str
-    inputs: dict[str, Input]
+    inputs: dict[str, InputTensor]
     outputs: dict[str, tuple[str, int]]
 
 
@@ -109,10 +109,13 @@ def _as_array(output: object) -> np.ndarray:
     return np.asarray(output, object if isinstance(output, bytes) else None)
 
 
-def _signature(proto: meta_graph_pb2.SignatureDef) -> Signature:
-    return Signature(
+def _signature(proto: meta_graph_pb2.SignatureDef) -> ModelSignature:
+    return ModelSignature(
         proto.method_name,
-        {name: Input(info.name, info.dtype, tf.TensorShape(info.tensor_shape)) for name, info in proto.inputs.items()},
+        {
+            name: InputTensor(info.name, info.dtype, tf.TensorShape(info.tensor_shape))
+            for name, info in proto.inputs.items()
+        },
         {name: (info.name, info.dtype) for name, info in proto.outputs.items()},
     )
 

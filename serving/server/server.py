@@ -11,16 +11,16 @@ import click
 from schema.errors import RunError, SettingsError
 from serving.server import config, options
 from serving.server.batching import Batcher
+from serving.server.errors import RequestError
 from serving.server.flags import Flags
 from serving.server.grpc_service import GrpcServer
+from serving.server.inference import warm_up
 from serving.server.manager import Manager
 from serving.server.metrics import Metrics
 from serving.server.request_log import RequestLog
 from serving.server.rest import RestApi, RestServer
 from serving.server.servable import Servable
-from serving.server.service import Service
-from serving.server.status import RequestError
-from serving.server.warmup import warm_up
+from serving.server.service import InferenceService
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class ModelServer:
         self._stopping = threading.Event()
         self._manager = Manager(self._load, self._options.manager, self._metrics.forget_version)
         self._request_log = RequestLog(self._manager, self._metrics, keep_days=flags.request_log_keep_days)
-        self._service = Service(
+        self._service = InferenceService(
             self._manager,
             self._batcher,
             self._metrics,

@@ -1,7 +1,6 @@
 """The server's answers, the same over gRPC and REST: finds the version, keeps the deadline, counts the outcome."""
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 from google.protobuf import any_pb2, message
@@ -9,21 +8,14 @@ from tensorflow_serving.apis import get_model_metadata_pb2, model_management_pb2
 
 from serving.server import inference
 from serving.server.batching import Batcher
+from serving.server.errors import deadline_exceeded_error, invalid_argument_error, request_error
 from serving.server.manager import Manager
 from serving.server.metrics import Metrics
 from serving.server.request_log import RequestLog
-from serving.server.status import deadline_exceeded, from_exception, invalid
 from serving.server.tensors import Run
 
-_ANSWERS: dict[str, Callable] = {
-    "Predict": inference.predict,
-    "Classify": inference.classify,
-    "Regress": inference.regress,
-    "MultiInference": inference.multi_inference,
-}
 
-
-class Service:
+class InferenceService:
     """Answers requests; any thread may call it. Every method raises RequestError alone."""
 
     def __init__(
@@ -56,9 +48,9 @@ class Service:
         status = "OK"
         try:
             if started >= deadline:
-                raise deadline_exceeded()
-            with self.manager.use(spec) as (version, servable):
-                context = inference.Context(
+                raise deadline_exceeded_error()
+            with self.manager.borrow(spec) as (version, servable):
+                context = inference.RequestContext(
                     model,
                     version.number,
                     servable,
@@ -66,11 +58,11 @@ class Service:
                     lambda count: self._metrics.examples.labels(model).inc(count),
                     self._check_method,
                 )
-                response = _ANSWERS[api](context, request)
+                response = inference.APIS[api](context, request)
             self._request_log.offer(api, model, version.number, request, response)
             return response
         except Exception as error:  # Whatever a graph raises is an answer, not the end of a thread.
-            refusal = from_exception(error)
+            refusal = request_error(error)
             status = refusal.code.name
             raise refusal from error
         finally:
@@ -82,14 +74,14 @@ class Service:
     def metadata(self, request: get_model_metadata_pb2.GetModelMetadataRequest):
         """The signatures of a version."""
         if not request.HasField("model_spec"):
-            raise invalid("Missing ModelSpec")
+            raise invalid_argument_error("Missing ModelSpec")
         if not request.metadata_field:
-            raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
+            raise invalid_argument_error("GetModelMetadataRequest must specify at least one metadata_field")
         for name in request.metadata_field:
             if name != "signature_def":
-                raise invalid(f"Metadata field {name} is not supported")
+                raise invalid_argument_error(f"Metadata field {name} is not supported")
         response = get_model_metadata_pb2.GetModelMetadataResponse()
-        with self.manager.use(request.model_spec) as (version, servable):
+        with self.manager.borrow(request.model_spec) as (version, servable):
             signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=servable.signature_defs)
             response.model_spec.name = version.model
             response.model_spec.version.value = version.number
@@ -101,7 +93,7 @@ class Service:
     def status(self, request):
         """State of one or all versions of a model."""
         if not request.HasField("model_spec"):
-            raise invalid("Missing ModelSpec")
+            raise invalid_argument_error("Missing ModelSpec")
         return self.manager.status(request.model_spec)
 
     def reload(self, request: model_management_pb2.ReloadConfigRequest, deadline: float):
@@ -122,5 +114,5 @@ def _spec(request: message.Message) -> model_pb2.ModelSpec:
     if tasks is None:
         return request.model_spec
     if not tasks:
-        raise invalid("Inference tasks should not be empty")
+        raise invalid_argument_error("Inference tasks should not be empty")
     return tasks[0].model_spec

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from serving.server.status import invalid
+from serving.server.errors import invalid_argument_error
 
 # Field that holds the values, and the type in which NumPy keeps them.
 _FIELDS: dict[int, tuple[str, type]] = {
@@ -50,7 +50,9 @@ def to_array(proto: tensor_pb2.TensorProto) -> np.ndarray:
         return _uncommon_to_array(proto, elements)
     if proto.tensor_content and dtype is not object:
         if len(proto.tensor_content) != elements * np.dtype(dtype).itemsize:
-            raise invalid(f"a tensor of shape {list(shape)} has {len(proto.tensor_content)} bytes of content")
+            raise invalid_argument_error(
+                f"a tensor of shape {list(shape)} has {len(proto.tensor_content)} bytes of content"
+            )
         return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
     values = getattr(proto, field)
     if len(values) == elements:
@@ -58,7 +60,7 @@ def to_array(proto: tensor_pb2.TensorProto) -> np.ndarray:
         try:
             array[:] = values
         except OverflowError as error:
-            raise invalid(f"a value does not fit in {dtype_name(proto.dtype)}: {error}") from error
+            raise invalid_argument_error(f"a value does not fit in {dtype_name(proto.dtype)}: {error}") from error
         return array.reshape(shape)
     return _filled(values, elements, dtype).reshape(shape)
 
@@ -66,19 +68,19 @@ def to_array(proto: tensor_pb2.TensorProto) -> np.ndarray:
 def _shape(proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
-        raise invalid("a tensor of a request needs a known shape")
+        raise invalid_argument_error("a tensor of a request needs a known shape")
     if len(shape) > MAX_RANK:
-        raise invalid(f"a tensor of {len(shape)} dimensions has too many, {MAX_RANK} are taken")
+        raise invalid_argument_error(f"a tensor of {len(shape)} dimensions has too many, {MAX_RANK} are taken")
     # Nothing times much is nothing, and yet no shape that an array can have.
     if math.prod(max(size, 1) for size in shape) > _MAX_ELEMENTS:
-        raise invalid(f"a tensor of shape {list(shape)} is too large")
+        raise invalid_argument_error(f"a tensor of shape {list(shape)} is too large")
     return shape
 
 
 def _filled(values, elements: int, dtype: type) -> np.ndarray:
     """Fewer values than elements: the last one fills the rest, as TensorFlow's own parser does."""
     if not 0 < len(values) < elements or elements > _MAX_FILLED:
-        raise invalid(f"a tensor of {elements} elements has {len(values)} values")
+        raise invalid_argument_error(f"a tensor of {elements} elements has {len(values)} values")
     array: np.ndarray = np.empty(elements, dtype)
     array[: len(values)] = values
     array[len(values) :] = values[-1]
@@ -88,11 +90,11 @@ def _filled(values, elements: int, dtype: type) -> np.ndarray:
 def _uncommon_to_array(proto: tensor_pb2.TensorProto, elements: int) -> np.ndarray:
     """Half, bfloat16, complex and quantized types: TensorFlow's own conversion knows them."""
     if elements > _MAX_FILLED:
-        raise invalid(f"a tensor of {elements} elements is too large for {dtype_name(proto.dtype)}")
+        raise invalid_argument_error(f"a tensor of {elements} elements is too large for {dtype_name(proto.dtype)}")
     try:
         return tf.make_ndarray(proto)
     except (TypeError, ValueError, KeyError) as error:
-        raise invalid(f"not a tensor: {error}") from error
+        raise invalid_argument_error(f"not a tensor: {error}") from error
 
 
 def fill_proto(proto: tensor_pb2.TensorProto, array: np.ndarray, dtype: int) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from serving.server.batching import Batcher, BatchingOptions
+from serving.server.errors import RequestError
 from serving.server.metrics import Metrics
-from serving.server.status import RequestError
 
 PATIENCE_SECONDS = 60
 NEVER = float("inf")

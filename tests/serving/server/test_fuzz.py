@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tensorflow_serving.apis import classification_pb2, inference_pb2, predict_pb2, regression_pb2
 
 from serving.server import rest_json
-from serving.server.status import RequestError
+from serving.server.errors import RequestError
 from tests.serving.server.conftest import label_of, text_request
 
 # The client's fault; anything else would be a fault of the server.
@@ -205,7 +205,7 @@ def test_any_json_value_is_answered(served, value, key, seed):
         spec = predict_pb2.PredictRequest().model_spec
         spec.name, spec.signature_name = name, rest_json.signature_name(parsed)
         if path.endswith("predict"):
-            with served.server._manager.use(spec) as (_, servable):
+            with served.server._manager.borrow(spec) as (_, servable):
                 request, _ = rest_json.predict_request(parsed, spec, servable)
             served.server._service.answer("Predict", request, float("inf"), "REST")
         else:

@@ -9,15 +9,15 @@ import pytest
 from tensorflow_serving.apis import model_pb2
 
 from serving.server.config import ModelServerConfig, single_model
+from serving.server.errors import RequestError
 from serving.server.manager import Manager, ManagerOptions
-from serving.server.status import RequestError
-from serving.server.versions import State
+from serving.server.model_state import State
 
 PATIENCE_SECONDS = 60
 POLL_SECONDS = 0.02
 
 
-class Loaded:
+class FakeServable:
     """Stands for a servable."""
 
     def __init__(self):
@@ -33,7 +33,7 @@ class Loader:
     def __init__(self):
         self.loaded = {}
         self.tries = []
-        self.left = []
+        self.unloaded = []
         self.gate = threading.Event()
         self.gate.set()
 
@@ -42,7 +42,7 @@ class Loader:
         assert self.gate.wait(PATIENCE_SECONDS)
         if os.path.exists(f"{directory}/broken"):
             raise ValueError("the file is broken")
-        self.loaded[number] = Loaded()
+        self.loaded[number] = FakeServable()
         return self.loaded[number]
 
 
@@ -57,7 +57,9 @@ def make_manager(loader):
 
     def make(**options):
         given = {"poll_seconds": POLL_SECONDS, "load_retries": 0, "retry_seconds": 0.01} | options
-        managers.append(Manager(loader, ManagerOptions(**given), left=lambda *version: loader.left.append(version)))
+        managers.append(
+            Manager(loader, ManagerOptions(**given), on_unload=lambda *version: loader.unloaded.append(version))
+        )
         return managers[-1]
 
     yield make
@@ -123,7 +125,7 @@ def until(condition):
 
 
 def served(manager, **fields):
-    with manager.use(spec(**fields)) as (version, _):
+    with manager.borrow(spec(**fields)) as (version, _):
         return version.number
 
 
@@ -144,10 +146,10 @@ def test_the_latest_version_is_served_and_the_next_takes_its_place(manager, base
 def test_a_version_that_left_memory_or_never_came_in_is_told(manager, base, loader):
     add(base, 2, broken=True)
     until(lambda: states(manager) == {1: "AVAILABLE", 2: "END"})
-    assert loader.left == []
+    assert loader.unloaded == []
     add(base, 3)
     until(lambda: states(manager) == {1: "END", 2: "END", 3: "AVAILABLE"})
-    until(lambda: {("m", 1, f"{base}/1"), ("m", 2, f"{base}/2")} == set(loader.left))
+    until(lambda: {("m", 1, f"{base}/1"), ("m", 2, f"{base}/2")} == set(loader.unloaded))
 
 
 def test_the_old_version_answers_while_the_new_one_loads(manager, base, loader):
@@ -160,7 +162,7 @@ def test_the_old_version_answers_while_the_new_one_loads(manager, base, loader):
 
 
 def test_a_request_in_flight_keeps_its_version_until_it_is_done(manager, base, loader):
-    with manager.use(spec()) as (version, servable):
+    with manager.borrow(spec()) as (version, servable):
         add(base, 2)
         until(lambda: states(manager) == {1: "UNLOADING", 2: "AVAILABLE"})
         assert (version.number, servable.closed.is_set()) == (1, False)
@@ -235,7 +237,7 @@ def test_a_name_that_is_no_text_and_an_error_that_nobody_thought_of_do_not_end_t
         raise ZeroDivisionError
 
     with monkeypatch.context() as patched:
-        patched.setattr("serving.server.source.versions_on_disk", broken)
+        patched.setattr("serving.server.manager.list_versions", broken)
         assert failed.wait(PATIENCE_SECONDS)
     os.rmdir(strange)
     add(base, 2)

@@ -1,6 +1,6 @@
-"""Requests that wait a moment run together, as in TensorFlow Serving's batching session.
+"""Runs several requests as one batch, like TensorFlow Serving's batching session.
 
-Source of the parameters' meaning: tensorflow/serving, batching/README.md and batching/batching_session.cc.
+The parameters are those of tensorflow/serving, batching/README.md and batching/batching_session.cc.
 """
 
 import collections
@@ -26,18 +26,18 @@ from serving.server.tensors import Run
 
 @dataclass(frozen=True)
 class BatchingOptions:
-    """Parameters of a batching_parameters_file, by the names they have there.
+    """Parameters of a batching_parameters_file, with the same names.
 
     Attributes:
-        max_batch_size: rows of a batch.
-        batch_timeout_micros: how long at most the first request of a batch waits for others while a thread is free.
-            TensorFlow Serving always waits so long; here a request that came alone waits only while requests come
-            in company, so that a lone client does not pay for a batch that never comes.
-        max_enqueued_batches: batches that may wait; a request beyond them is UNAVAILABLE.
-        num_batch_threads: batches that run at once.
-        allowed_batch_sizes: batches are padded to the next of these; none pads nothing.
-        pad_variable_length_inputs: requests whose inputs differ in other dimensions are padded to the largest;
-            otherwise they go into different batches.
+        max_batch_size: maximum number of rows in a batch.
+        batch_timeout_micros: maximum time that the first request of a batch waits for others while a thread is free.
+            TensorFlow Serving always waits this long. This server skips the wait if no other request is queued and
+            the last batch had only one request, so that a single client gets no extra latency.
+        max_enqueued_batches: maximum number of batches in a queue. Further requests fail with UNAVAILABLE.
+        num_batch_threads: number of batches to run at once.
+        allowed_batch_sizes: sizes that batches are padded to. Empty disables padding.
+        pad_variable_length_inputs: whether to pad inputs that differ in other dimensions to the largest. Otherwise
+            they are put into different batches.
         thread_pool_name: label of the metrics.
     """
 
@@ -51,10 +51,14 @@ class BatchingOptions:
 
     @classmethod
     def from_proto(cls, parameters, cores: int) -> "BatchingOptions":
-        """The options of a BatchingParameters; `cores` is the default of num_batch_threads.
+        """Converts a BatchingParameters message.
+
+        Args:
+            parameters: the message.
+            cores: default of num_batch_threads.
 
         Raises:
-            SettingsError: a value is out of range, or the allowed sizes are not ascending up to max_batch_size.
+            SettingsError: a value is out of range, or allowed_batch_sizes do not ascend to max_batch_size.
         """
         given = {name.name: value for name, value in parameters.ListFields()}
         values = {name: getattr(value, "value", value) for name, value in given.items()}
@@ -64,7 +68,9 @@ class BatchingOptions:
             if getattr(options, name) < 1:
                 raise SettingsError(f"batching parameter {name} is {getattr(options, name)}, it must be at least 1")
         if options.batch_timeout_micros < 0:
-            raise SettingsError(f"batching parameter batch_timeout_micros is {options.batch_timeout_micros}, below 0")
+            raise SettingsError(
+                f"batching parameter batch_timeout_micros is {options.batch_timeout_micros}, it must be at least 0"
+            )
         sizes = options.allowed_batch_sizes
         if sizes and (sizes[0] < 1 or list(sizes) != sorted(set(sizes)) or sizes[-1] != options.max_batch_size):
             raise SettingsError(
@@ -85,7 +91,7 @@ class _BatchTask:
     rows: int
     deadline: float
     enqueued: float
-    # Held until the task is done: a plain lock is the cheapest way to wait for one thing once.
+    # Held until the task is done. A plain lock is the cheapest way to wait for a single event.
     pending: threading.Lock = field(default_factory=_held_lock)
     outputs: list[np.ndarray] | None = None
     error: RequestError | None = None
@@ -99,7 +105,7 @@ class _Queue:
 
 
 class Batcher:
-    """A queue for each graph and shape, served by threads that all of them share."""
+    """Runs batches in a pool of threads, with one queue per graph and input shape."""
 
     def __init__(self, options: BatchingOptions, metrics: Metrics):
         self._options = options
@@ -107,7 +113,7 @@ class Batcher:
         self._queuing_latency = metrics.queuing_latency.labels(options.thread_pool_name)
         self._queues: dict[tuple, _Queue] = {}
         self._changed = threading.Condition()
-        self._last_batch_was_shared = False  # Whether the last batch was of more than one request.
+        self._last_batch_was_shared = False
         self._closed = False
         self._threads = [
             threading.Thread(target=self._work, name=f"batch-{number}", daemon=True)
@@ -117,12 +123,15 @@ class Batcher:
             thread.start()
 
     def run(self, run: Run, arrays: Sequence[np.ndarray], deadline: float) -> list[np.ndarray]:
-        """Runs the inputs of one request as part of a batch; waits for it.
+        """Runs the inputs of a request as part of a batch and waits for its outputs.
 
         Args:
-            run: the graph; requests with the same one may share a batch.
-            arrays: its inputs, all with the same number of rows.
-            deadline: time.monotonic() at which the answer is of no use any more.
+            run: the graph. Requests with the same graph can share a batch.
+            arrays: inputs of the graph. All have the same number of rows.
+            deadline: latest time.monotonic() to wait for.
+
+        Returns:
+            The outputs of the graph for these rows.
 
         Raises:
             RequestError: the inputs cannot be batched, the queue is full, the deadline passed, or the batch failed.
@@ -134,7 +143,7 @@ class Batcher:
         tasks = [_BatchTask([a[s : s + limit] for a in arrays], min(limit, rows - s), deadline, now) for s in starts]
         self._enqueue(run, tasks)
         for task in tasks:
-            # TIMEOUT_MAX is what the system can wait at all: years.
+            # TIMEOUT_MAX, several years, is the longest timeout that the system supports.
             if not task.pending.acquire(timeout=min(max(deadline - time.monotonic(), 0), threading.TIMEOUT_MAX)):
                 raise deadline_exceeded_error()
             if task.error:
@@ -143,7 +152,7 @@ class Batcher:
         return parts[0] if len(parts) == 1 else [np.concatenate(column) for column in zip(*parts, strict=True)]
 
     def close(self) -> None:
-        """Ends the threads when the queues are empty."""
+        """Stops the threads after the queues are empty."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -172,11 +181,11 @@ class Batcher:
         while (taken := self._take()) is not None:
             run, tasks = taken
             self._process(run, tasks)
-            # A thread that waits for work must not keep a version's graph alive.
+            # A waiting thread must not keep the graph of an unloaded version in memory.
             del taken, run, tasks
 
     def _take(self) -> tuple[Run, list[_BatchTask]] | None:
-        """Waits for a batch that is full, old enough or alone; None when the batcher is closed."""
+        """Waits for a batch that is due. Returns None when the batcher is closed and the queues are empty."""
         with self._changed:
             while self._queues or not self._closed:
                 taken, wait = self._batch_or_wait()
@@ -186,7 +195,10 @@ class Batcher:
         return None
 
     def _batch_or_wait(self) -> tuple[tuple[Run, list[_BatchTask]] | None, float | None]:
-        """A batch that is due, or the seconds until one is: a thread that waits holds no queue, and so no graph."""
+        """Returns a batch that is due, or the seconds until one is due.
+
+        It is a separate function so that a waiting thread refers to no queue, and so to no graph.
+        """
         if not self._queues:
             return None, None
         key, queue = min(self._queues.items(), key=lambda item: self._due(item[1]))
@@ -199,11 +211,11 @@ class Batcher:
         return (queue.run, tasks), None
 
     def _due(self, queue: _Queue) -> float:
-        """When the queue's oldest request came; before all time when it fills a batch."""
+        """Returns the time at which the oldest request was queued, or -inf if the queue fills a batch."""
         return float("-inf") if queue.rows >= self._options.max_batch_size else queue.tasks[0].enqueued
 
     def _timeout(self) -> float:
-        """Seconds that the oldest request waits for company: none where there has been none and none is in sight."""
+        """Returns the seconds that the oldest request waits for others, 0 if no other requests are expected."""
         alone = not self._last_batch_was_shared and sum(len(queue.tasks) for queue in self._queues.values()) == 1
         return 0.0 if alone else self._options.batch_timeout_micros / 1e6
 
@@ -222,11 +234,11 @@ class Batcher:
         alive = [task for task in tasks if task.deadline > now]
         for task in tasks:
             self._queuing_latency.observe((now - task.enqueued) * 1e6)
-            task.error = deadline_exceeded_error()  # Unless it is run.
+            task.error = deadline_exceeded_error()  # Cleared when the task is run.
         try:
             if alive:
                 self._run_batch(run, alive)
-        except Exception as error:  # The threads must outlive whatever a graph raises.
+        except Exception as error:  # A graph may raise anything. The thread must continue.
             for task in alive:
                 task.error = request_error(error)
         for task in tasks:
@@ -261,7 +273,7 @@ def _rows(arrays: Sequence[np.ndarray]) -> int:
 
 
 def _merge(arrays: list[np.ndarray], rows: int) -> np.ndarray:
-    """One array of `rows` rows: the tasks' own, and the first of them again as often as it takes."""
+    """Concatenates arrays and repeats the first row until there are `rows` rows."""
     longest = tuple(map(max, zip(*(array.shape[1:] for array in arrays), strict=True)))
     arrays = [_widen(array, longest) for array in arrays]
     missing = rows - sum(map(len, arrays))

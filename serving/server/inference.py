@@ -1,7 +1,7 @@
-"""Predict, Classify, Regress and MultiInference on a loaded version, whichever way the request came.
+"""Runs Predict, Classify, Regress and MultiInference requests on a loaded version.
 
-Source of rules and messages: tensorflow/serving, servables/tensorflow/predict_util.cc, classifier.cc, regressor.cc and
-multi_inference.cc.
+Rules and messages are those of tensorflow/serving, servables/tensorflow/predict_util.cc, classifier.cc, regressor.cc
+and multi_inference.cc.
 """
 
 import time
@@ -35,15 +35,15 @@ _MAX_WARMUP_RECORDS = 1000
 
 @dataclass(frozen=True)
 class RequestContext:
-    """What a request runs on.
+    """The version that a request runs on, and how it is run.
 
     Attributes:
-        model: the name it was asked by.
-        version: the number that answers.
+        model: name of the model in the request.
+        version: version number.
         servable: the loaded version.
-        execute: runs inputs through a graph: at once, or as part of a batch.
-        count_examples: told the number of tf.Examples.
-        check_method: whether Classify and Regress want a signature of their own method.
+        execute: runs inputs through a graph, alone or as part of a batch.
+        count_examples: receives the number of tf.Examples.
+        check_method: whether to reject Classify and Regress requests for signatures with another method name.
     """
 
     model: str
@@ -54,19 +54,24 @@ class RequestContext:
     check_method: bool = True
 
     def run(self, inputs: dict[str, np.ndarray], outputs: Iterable[str]) -> dict[str, np.ndarray]:
-        """Values of the tensors named `outputs`, given those of the tensors named in `inputs`."""
+        """Runs the graph and returns the values of the output tensors by name.
+
+        Args:
+            inputs: values of the input tensors by name.
+            outputs: names of the output tensors.
+        """
         fetches = tuple(outputs)
         values = self.execute(self.servable.run_for(tuple(inputs), fetches), list(inputs.values()))
         return dict(zip(fetches, values, strict=True))
 
     def fill_spec(self, spec: model_pb2.ModelSpec, signature: str) -> None:
-        """Writes the effective model, version and signature."""
+        """Sets the model, version and signature that were used."""
         spec.name, spec.signature_name = self.model, signature
         spec.version.value = self.version
 
 
 def predict(context: RequestContext, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
-    """Runs any signature on tensors."""
+    """Runs a signature on tensors."""
     name = _signature_name(request.model_spec)
     signature = context.servable.signatures.get(name)
     if signature is None:
@@ -85,9 +90,9 @@ def predict(context: RequestContext, request: predict_pb2.PredictRequest) -> pre
 def classify(
     context: RequestContext, request: classification_pb2.ClassificationRequest
 ) -> classification_pb2.ClassificationResponse:
-    """Classes and scores of tf.Examples."""
+    """Returns classes and scores of tf.Examples."""
     response = classification_pb2.ClassificationResponse()
-    task = _SignatureTask.of(context, request.model_spec, CLASSIFY)
+    task = _SignatureTask.create(context, request.model_spec, CLASSIFY)
     values, examples = _run_examples(context, request.input, [task])
     _fill_classes(response.result, task.signature, values, examples)
     context.fill_spec(response.model_spec, task.name)
@@ -95,9 +100,9 @@ def classify(
 
 
 def regress(context: RequestContext, request: regression_pb2.RegressionRequest) -> regression_pb2.RegressionResponse:
-    """A value for each tf.Example."""
+    """Returns a value for each tf.Example."""
     response = regression_pb2.RegressionResponse()
-    task = _SignatureTask.of(context, request.model_spec, REGRESS)
+    task = _SignatureTask.create(context, request.model_spec, REGRESS)
     values, examples = _run_examples(context, request.input, [task])
     _fill_values(response.result, task.signature, values, examples)
     context.fill_spec(response.model_spec, task.name)
@@ -107,15 +112,15 @@ def regress(context: RequestContext, request: regression_pb2.RegressionRequest) 
 def multi_inference(
     context: RequestContext, request: inference_pb2.MultiInferenceRequest
 ) -> inference_pb2.MultiInferenceResponse:
-    """Several classifications and regressions of the same tf.Examples, in one run of the graph."""
+    """Runs several classifications and regressions of the same tf.Examples, in one run of the graph."""
     tasks = []
-    for asked in request.tasks:
-        if asked.model_spec.name != context.model:
+    for requested in request.tasks:
+        if requested.model_spec.name != context.model:
             raise invalid_argument_error("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
-        if asked.method_name not in (CLASSIFY, REGRESS):
-            message = f"Unsupported signature method_name: {asked.method_name}"
+        if requested.method_name not in (CLASSIFY, REGRESS):
+            message = f"Unsupported signature method_name: {requested.method_name}"
             raise RequestError(grpc.StatusCode.UNIMPLEMENTED, message)
-        tasks.append(_SignatureTask.of(context, asked.model_spec, asked.method_name))
+        tasks.append(_SignatureTask.create(context, requested.model_spec, requested.method_name))
     if len({task.name for task in tasks}) < len(tasks):
         raise invalid_argument_error("Duplicate evaluation of a signature")
     values, examples = _run_examples(context, request.input, tasks)
@@ -212,10 +217,10 @@ def _input_arrays(signature: ModelSignature, request: predict_pb2.PredictRequest
             expected, got = dtype_name(declared.dtype), dtype_name(proto.dtype)
             raise invalid_argument_error(f"Expects input {alias} to be {expected} but {got} is provided")
         array = to_array(proto)
-        # A kernel may take a declared rank for granted, and end the process when it meets another.
+        # A kernel may rely on the declared rank and crash the process for another rank.
         if not fits(array.shape, declared.shape):
             raise invalid_argument_error(
-                f"input {alias} has the shape {list(array.shape)}, the signature wants {declared.shape}"
+                f"input {alias} has the shape {list(array.shape)}, the signature expects {declared.shape}"
             )
         arrays[declared.tensor] = array
     return arrays
@@ -236,7 +241,15 @@ def _wanted_outputs(signature: ModelSignature, output_filter: Iterable[str]) -> 
 
 @dataclass(frozen=True)
 class _SignatureTask:
-    """A signature asked to classify or regress: the input tensor and the output tensors it takes."""
+    """A signature that classifies or regresses.
+
+    Attributes:
+        name: name of the signature.
+        method: its expected method name.
+        signature: the signature.
+        input: name of its input tensor.
+        outputs: names of its output tensors.
+    """
 
     name: str
     method: str
@@ -245,7 +258,7 @@ class _SignatureTask:
     outputs: tuple[str, ...]
 
     @classmethod
-    def of(cls, context: RequestContext, spec: model_pb2.ModelSpec, method: str) -> "_SignatureTask":
+    def create(cls, context: RequestContext, spec: model_pb2.ModelSpec, method: str) -> "_SignatureTask":
         name = _signature_name(spec)
         signature = context.servable.signatures.get(name)
         if signature is None:
@@ -269,7 +282,7 @@ class _SignatureTask:
 def _run_examples(
     context: RequestContext, given: input_pb2.Input, tasks: list[_SignatureTask]
 ) -> tuple[dict[str, np.ndarray], int]:
-    """All outputs of the tasks by tensor, and the number of examples."""
+    """Returns the values of the tasks' output tensors by name, and the number of examples."""
     serialized = _serialized_examples(given)
     if len({task.input for task in tasks}) != 1:
         raise invalid_argument_error("Input tensor must be the same for all Signatures.")
@@ -283,7 +296,7 @@ def _run_examples(
 def _serialized_examples(given: input_pb2.Input) -> list[bytes]:
     kind = given.WhichOneof("kind")
     if kind == "example_list_with_context":
-        # Serialized messages, one after the other, are their merger.
+        # Protobuf merges messages whose serialized bytes are concatenated.
         shared = given.example_list_with_context.context.SerializeToString()
         examples = [shared + e.SerializeToString() for e in given.example_list_with_context.examples]
     else:

@@ -1,6 +1,6 @@
-"""JSON to requests and results to JSON.
+"""Converts JSON to requests and responses to JSON.
 
-Source of the rules: tensorflow/serving, g3doc/api_rest.md and util/json_tensor.cc.
+The rules are those of tensorflow/serving, g3doc/api_rest.md and util/json_tensor.cc.
 """
 
 import base64
@@ -34,7 +34,7 @@ _BYTES_SUFFIX = "_bytes"
 
 
 def parse(body: bytes) -> dict[str, Any]:
-    """The JSON object of a request's body; NaN and Infinity are numbers, as in TensorFlow Serving."""
+    """Parses the JSON object in a request body. As in TensorFlow Serving, NaN and Infinity are numbers."""
     try:
         sent = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -45,12 +45,12 @@ def parse(body: bytes) -> dict[str, Any]:
 
 
 def encode(value: dict[str, Any]) -> bytes:
-    """JSON in UTF-8."""
+    """Returns a value as JSON in UTF-8."""
     return json.dumps(value, ensure_ascii=False).encode(errors="replace")
 
 
 def signature_name(sent: dict[str, Any]) -> str:
-    """The signature asked for, empty for the default one."""
+    """Returns the requested signature name, or an empty string for the default signature."""
     name = sent.get("signature_name", "")
     if not isinstance(name, str):
         raise invalid_argument_error("'signature_name' key must be a string value.")
@@ -60,7 +60,16 @@ def signature_name(sent: dict[str, Any]) -> str:
 def predict_request(
     sent: dict[str, Any], spec: model_pb2.ModelSpec, servable: Servable
 ) -> tuple[predict_pb2.PredictRequest, bool]:
-    """The request of a JSON object, and whether it is in row format ("instances") or in columns ("inputs")."""
+    """Converts a JSON object to a PredictRequest.
+
+    Args:
+        sent: the JSON object, with "instances" (row format) or "inputs" (column format).
+        spec: model, version and signature of the request.
+        servable: the loaded version, which has the types of the inputs.
+
+    Returns:
+        The request, and whether it is in row format.
+    """
     signature = servable.signatures.get(spec.signature_name or "serving_default")
     if signature is None:
         raise invalid_argument_error(f'Serving signature name: "{spec.signature_name}" not found in signature def')
@@ -125,7 +134,7 @@ def _array(value: Any, dtype: int) -> np.ndarray:
         shape.append(len(first))
         first = first[0] if first else None
         if len(shape) > MAX_RANK:
-            raise invalid_argument_error(f"a tensor of more than {MAX_RANK} dimensions is not taken")
+            raise invalid_argument_error(f"a tensor can have at most {MAX_RANK} dimensions")
     leaves: list[Any] = []
     _collect(value, shape, dtype, leaves)
     kind = _FLOATS.get(dtype) or _INTEGERS.get(dtype) or (np.bool_ if dtype == types_pb2.DT_BOOL else object)
@@ -137,7 +146,7 @@ def _array(value: Any, dtype: int) -> np.ndarray:
 def _collect(value: Any, shape: list[int], dtype: int, leaves: list[Any]) -> None:
     if not isinstance(value, list):
         if shape:
-            raise invalid_argument_error(f"JSON Value: {_shown(value)} found at incorrect level")
+            raise invalid_argument_error(f"JSON Value: {_preview(value)} found at incorrect level")
         leaves.append(_leaf(value, dtype))
         return
     if not shape or len(value) != shape[0]:
@@ -155,14 +164,14 @@ def _leaf(value: Any, dtype: int) -> Any:
     if dtype in _FLOATS and number:
         if math.isfinite(value) and abs(value) > _LARGEST[dtype]:
             raise invalid_argument_error(
-                f"Cannot convert JSON value: {_shown(value)} to {dtype_name(dtype)}: it is too large"
+                f"Cannot convert JSON value: {_preview(value)} to {dtype_name(dtype)}: it is too large"
             )
         return float(value)
     if dtype in _INTEGERS and number and isinstance(value, int):
         return value
     if dtype == types_pb2.DT_BOOL and isinstance(value, bool):
         return value
-    raise invalid_argument_error(f"JSON Value: {_shown(value)} is not of expected type: {dtype_name(dtype)}")
+    raise invalid_argument_error(f"JSON Value: {_preview(value)} is not of expected type: {dtype_name(dtype)}")
 
 
 def _bytes(value: str | dict) -> bytes:
@@ -170,7 +179,7 @@ def _bytes(value: str | dict) -> bytes:
         return _utf8(value)
     encoded = value.get("b64") if len(value) == 1 else None
     if not isinstance(encoded, str):
-        raise invalid_argument_error(f"JSON Value: {_shown(value)} not formatted correctly for base64 data")
+        raise invalid_argument_error(f"JSON Value: {_preview(value)} not formatted correctly for base64 data")
     try:
         return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:
@@ -184,30 +193,32 @@ def _utf8(text: str) -> bytes:
         raise invalid_argument_error(f"a string is not UTF-8: {error.reason}") from error
 
 
-def _shown(value: Any) -> str:
+def _preview(value: Any) -> str:
     return repr(value)[:100]
 
 
 def predict_result(response: predict_pb2.PredictResponse, row_format: bool) -> dict[str, Any]:
-    """The JSON object of a response: one tensor stands without its name."""
-    columns = {name: _listed(name, to_array(proto)) for name, proto in response.outputs.items()}
+    """Converts a PredictResponse to a JSON object. As in TensorFlow Serving, a single output has no name."""
+    columns = {name: _to_list(name, to_array(proto)) for name, proto in response.outputs.items()}
     if not row_format:
         return {"outputs": columns if len(columns) > 1 else next(iter(columns.values()))}
     sizes = {len(column) if isinstance(column, list) else -1 for column in columns.values()}
     if len(sizes) != 1 or -1 in sizes:
-        raise invalid_argument_error("the outputs differ in their first dimension: ask in column format, with 'inputs'")
+        raise invalid_argument_error(
+            "the outputs differ in their first dimension: use the column format, with 'inputs'"
+        )
     if len(columns) == 1:
         return {"predictions": next(iter(columns.values()))}
     rows = zip(*columns.values(), strict=True)
     return {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]}
 
 
-def _listed(name: str, array: np.ndarray) -> Any:
+def _to_list(name: str, array: np.ndarray) -> Any:
     if array.dtype == object:
         convert = _to_base64 if name.endswith(_BYTES_SUFFIX) else _to_text
         return np.frompyfunc(convert, 1, 1)(array).tolist() if array.ndim else convert(array.item())
     if array.dtype == np.float32:
-        # The shortest decimals that are the same float32; as float64 they would gain digits that mean nothing.
+        # Use the shortest decimals that round to the same float32. A float64 would have more digits without meaning.
         return array.astype(str).astype(np.float64).tolist()
     return array.tolist()
 
@@ -221,7 +232,13 @@ def _to_text(value: bytes) -> str:
 
 
 def examples_request(sent: dict[str, Any], spec: model_pb2.ModelSpec, verb: str):
-    """A ClassificationRequest or RegressionRequest of a JSON object with "examples" and maybe a "context"."""
+    """Converts a JSON object to a ClassificationRequest or a RegressionRequest.
+
+    Args:
+        sent: the JSON object, with "examples" and optionally "context".
+        spec: model, version and signature of the request.
+        verb: "classify" or "regress".
+    """
     request = (
         classification_pb2.ClassificationRequest(model_spec=spec)
         if verb == "classify"
@@ -242,7 +259,7 @@ def examples_request(sent: dict[str, Any], spec: model_pb2.ModelSpec, verb: str)
 
 def _example(value: Any) -> tf.train.Example:
     if not isinstance(value, dict):
-        raise invalid_argument_error(f"Example must be JSON object but got JSON {_shown(value)}")
+        raise invalid_argument_error(f"Example must be JSON object but got JSON {_preview(value)}")
     features = {}
     for name, content in value.items():
         features[_utf8(name).decode()] = _feature(name, content if isinstance(content, list) else [content])
@@ -261,16 +278,16 @@ def _feature(name: str, values: list) -> tf.train.Feature:
             return tf.train.Feature(int64_list=tf.train.Int64List(value=map(int, values)))
     except (ValueError, OverflowError) as error:
         raise invalid_argument_error(f"Feature: {name}: {error}") from error
-    raise invalid_argument_error(f"Unexpected element type in feature: {name}, got {_shown(values)}")
+    raise invalid_argument_error(f"Unexpected element type in feature: {name}, got {_preview(values)}")
 
 
 def examples_result(response) -> dict[str, Any]:
-    """The JSON object of a ClassificationResponse or RegressionResponse."""
+    """Converts a ClassificationResponse or RegressionResponse to a JSON object."""
     if isinstance(response, regression_pb2.RegressionResponse):
         values = np.array([regression.value for regression in response.result.regressions], np.float32)
-        return {"results": _listed("", values)}
+        return {"results": _to_list("", values)}
     results = []
     for classifications in response.result.classifications:
-        scores = _listed("", np.array([entry.score for entry in classifications.classes], np.float32))
+        scores = _to_list("", np.array([entry.score for entry in classifications.classes], np.float32))
         results.append([[e.label, score] for e, score in zip(classifications.classes, scores, strict=True)])
     return {"results": results}

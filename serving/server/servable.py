@@ -1,4 +1,4 @@
-"""One loaded version: a SavedModel run in a session, as TensorFlow Serving runs it."""
+"""Loads a SavedModel and runs it in a TensorFlow session, as TensorFlow Serving does."""
 
 import ctypes
 import functools
@@ -11,20 +11,20 @@ import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from serving.server.tensors import Run
+from serving.versions import MLMD_UUID
 
-_MLMD_UUID = "assets.extra/mlmd_uuid"
 _WARMUP = "assets.extra/tf_serving_warmup_requests"
 _MAX_CACHED_RUNS = 64
 
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """How graphs are run.
+    """Options of a TensorFlow session.
 
     Attributes:
-        tags: of the graph in the SavedModel.
-        intra_op_threads: of one operation; 0 takes a thread a core.
-        inter_op_threads: of operations side by side; 0 takes a thread a core.
+        tags: tags of the graph to load from the SavedModel.
+        intra_op_threads: number of threads per operation. 0 uses one per core.
+        inter_op_threads: number of operations to run at once. 0 uses one per core.
     """
 
     tags: tuple[str, ...] = ("serve",)
@@ -34,7 +34,13 @@ class SessionOptions:
 
 @dataclass(frozen=True)
 class InputTensor:
-    """An input of a signature. `dtype` is a number of tensorflow.DataType."""
+    """An input of a signature.
+
+    Attributes:
+        tensor: name of the tensor in the graph.
+        dtype: number of its type in tensorflow.DataType.
+        shape: its static shape.
+    """
 
     tensor: str
     dtype: int
@@ -43,7 +49,13 @@ class InputTensor:
 
 @dataclass(frozen=True)
 class ModelSignature:
-    """A signature, read once: its method, its inputs, and outputs as (tensor, dtype)."""
+    """A signature of a SavedModel.
+
+    Attributes:
+        method: its method name, such as "tensorflow/serving/predict".
+        inputs: inputs by alias.
+        outputs: tensor name and number of the type in tensorflow.DataType, by alias.
+    """
 
     method: str
     inputs: dict[str, InputTensor]
@@ -54,17 +66,17 @@ class Servable:
     """A SavedModel in memory.
 
     Attributes:
-        signature_defs: the signatures as the SavedModel has them.
-        signatures: the same, ready for use; the loader's own init signature is not among them.
+        signature_defs: signatures of the SavedModel by name, without the loader's own init signature.
+        signatures: the same signatures, converted for fast access.
         mlmd_uuid: content of assets.extra/mlmd_uuid, or None.
-        warmup_path: file of warm-up requests, or None.
+        warmup_path: path of the file with warm-up requests, or None.
     """
 
     def __init__(self, directory: str, options: SessionOptions):
         """Loads a SavedModel.
 
         Raises:
-            tf.errors.OpError, ValueError, OSError: it is incomplete, broken or unreadable.
+            tf.errors.OpError, ValueError, OSError: the SavedModel is incomplete, invalid or unreadable.
         """
         config = tf.compat.v1.ConfigProto(
             intra_op_parallelism_threads=options.intra_op_threads,
@@ -83,20 +95,20 @@ class Servable:
             if not name.startswith("__saved_model"):
                 self.signature_defs[name] = meta_graph_pb2.SignatureDef.FromString(signature.SerializeToString())
         self.signatures = {name: _signature(signature) for name, signature in self.signature_defs.items()}
-        self.mlmd_uuid = _read_text(f"{directory}/{_MLMD_UUID}")
+        self.mlmd_uuid = _read_text(f"{directory}/{MLMD_UUID}")
         warmup_path = f"{directory}/{_WARMUP}"
         self.warmup_path = warmup_path if tf.io.gfile.exists(warmup_path) else None
         self.run_for = functools.lru_cache(_MAX_CACHED_RUNS)(self._run_for)
 
     def _run_for(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Run:
-        # The public Session.make_callable resolves the names at each call: 0.3 ms of the 0.7 ms a short text takes.
+        # The public Session.make_callable resolves the names in each call: 0.3 of the 0.7 ms for a short text.
         options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
         call = self._session._make_callable_from_options(options)
         return lambda arrays: [_as_array(output) for output in call(*arrays)]
 
     def close(self) -> None:
-        """Frees the memory; nothing may run any more."""
-        # Graph and session refer to each other, and to the callables made of them.
+        """Frees the memory. The servable cannot be used afterwards."""
+        # Graph, session and callables refer to each other, so reference counting does not free them.
         self.__dict__.pop("run_for", None)
         self._session.close()
         del self._session
@@ -105,7 +117,7 @@ class Servable:
 
 
 def _as_array(output: object) -> np.ndarray:
-    # A scalar string comes as bytes, of which NumPy would make a type that loses trailing zeros.
+    # TensorFlow returns a scalar string as bytes. NumPy's own bytes type would remove trailing zero bytes.
     return np.asarray(output, object if isinstance(output, bytes) else None)
 
 
@@ -128,6 +140,6 @@ def _read_text(path: str) -> str | None:
 
 
 def _return_memory() -> None:
-    """Asks the C library to give freed pages back to the system: weights would otherwise stay in the process."""
+    """Returns freed memory to the operating system, which the C library would otherwise keep in the process."""
     if os.name == "posix" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
         library.malloc_trim(0)

@@ -1,4 +1,4 @@
-"""The server's answers, the same over gRPC and REST: finds the version, keeps the deadline, counts the outcome."""
+"""Answers requests from gRPC and REST: selects the version, enforces the deadline and records metrics."""
 
 import time
 
@@ -16,7 +16,7 @@ from serving.server.tensors import Run
 
 
 class InferenceService:
-    """Answers requests; any thread may call it. Every method raises RequestError alone."""
+    """Answers requests. It is thread-safe, and its methods raise only RequestError."""
 
     def __init__(
         self,
@@ -34,17 +34,20 @@ class InferenceService:
         self._check_method = check_method
 
     def answer(self, api: str, request: message.Message, deadline: float, entrypoint: str) -> message.Message:
-        """The response to a Predict, Classify, Regress or MultiInference request.
+        """Runs an inference request.
 
         Args:
-            api: one of these names.
-            request: its message.
-            deadline: time.monotonic() after which nothing is run any more.
-            entrypoint: GRPC or REST, for the metrics.
+            api: "Predict", "Classify", "Regress" or "MultiInference".
+            request: request message of this API.
+            deadline: time.monotonic() after which the request is no longer run.
+            entrypoint: "GRPC" or "REST", a label of the metrics.
+
+        Returns:
+            The response message of the API.
         """
         started = time.monotonic()
         spec = _spec(request)
-        model = spec.name if self.manager.has_model(spec.name) else "unknown"  # Clients must not make series.
+        model = spec.name if self.manager.has_model(spec.name) else "unknown"  # Clients must not create time series.
         status = "OK"
         try:
             if started >= deadline:
@@ -61,10 +64,10 @@ class InferenceService:
                 response = inference.APIS[api](context, request)
             self._request_log.offer(api, model, version.number, request, response)
             return response
-        except Exception as error:  # Whatever a graph raises is an answer, not the end of a thread.
-            refusal = request_error(error)
-            status = refusal.code.name
-            raise refusal from error
+        except Exception as error:  # A graph may raise anything.
+            refused = request_error(error)
+            status = refused.code.name
+            raise refused from error
         finally:
             self._metrics.requests.labels(model, status).inc()
             if status == "OK":
@@ -72,7 +75,7 @@ class InferenceService:
                 self._metrics.request_latency.labels(model, api, entrypoint).observe(micros)
 
     def metadata(self, request: get_model_metadata_pb2.GetModelMetadataRequest):
-        """The signatures of a version."""
+        """Returns the signatures of a version."""
         if not request.HasField("model_spec"):
             raise invalid_argument_error("Missing ModelSpec")
         if not request.metadata_field:
@@ -91,13 +94,13 @@ class InferenceService:
         return response
 
     def status(self, request):
-        """State of one or all versions of a model."""
+        """Returns the state of one or all versions of a model."""
         if not request.HasField("model_spec"):
             raise invalid_argument_error("Missing ModelSpec")
         return self.manager.status(request.model_spec)
 
     def reload(self, request: model_management_pb2.ReloadConfigRequest, deadline: float):
-        """Replaces the whole configuration and waits until each of its models serves what it asks for."""
+        """Replaces the whole configuration and waits until each of its models serves a version."""
         self.manager.apply(request.config, expect_versions=True)
         self.manager.wait_available(deadline)
         return model_management_pb2.ReloadConfigResponse(status={"error_code": 0})

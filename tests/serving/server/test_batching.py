@@ -144,7 +144,7 @@ def test_company_that_does_not_come_is_waited_for_once(make_batcher, graph, pool
 
 def test_a_thread_that_waits_keeps_no_graph_alive(make_batcher, graph, pool):
     batcher = make_batcher(max_batch_size=2, batch_timeout_micros=3600 * 10**6, num_batch_threads=2)
-    batcher._company = True
+    batcher._last_batch_was_shared = True
     passing = Graph()
     alive = weakref.ref(passing)
     first = pool.submit(batcher.run, passing, [np.ones(1)], NEVER)

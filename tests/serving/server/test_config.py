@@ -46,7 +46,7 @@ def test_an_unreadable_file_is_told(path):
         ("custom_model_config {}", "no model_config_list"),
         ('model_config_list { config { base_path: "/a" } }', "needs a name and a base_path"),
         (f"model_config_list {{ {ONE} {ONE} }}", "multiple times"),
-        (MODELS.replace('"tensorflow"', '"other"'), "'other' is not served here"),
+        (MODELS.replace('"tensorflow"', '"other"'), "platform 'other' is not supported"),
     ],
 )
 def test_a_configuration_that_cannot_be_served_is_refused(written, text, reason):
@@ -59,7 +59,7 @@ def test_a_configuration_that_cannot_be_served_is_refused(written, text, reason)
     [
         ("batching_parameters_file", "max_batch_size { value: 0 }", "max_batch_size is 0"),
         ("batching_parameters_file", "num_batch_threads { value: -1 }", "num_batch_threads is -1"),
-        ("batching_parameters_file", "batch_timeout_micros { value: -1 }", "below 0"),
+        ("batching_parameters_file", "batch_timeout_micros { value: -1 }", "batch_timeout_micros is -1, it must be at least 0"),
         (
             "batching_parameters_file",
             "max_batch_size { value: 8 } allowed_batch_sizes: [8, 4]",
@@ -85,7 +85,7 @@ def test_batching_parameters_without_batching_are_refused_as_by_the_real_server(
 
 
 def test_nothing_to_serve_is_refused():
-    with pytest.raises(SettingsError, match="nothing to serve"):
+    with pytest.raises(SettingsError, match="no model to serve"):
         options.from_flags(Flags())
 
 
@@ -118,7 +118,7 @@ def test_the_limit_of_grpc_is_that_of_rest_and_minus_one_is_none(limit, largest)
 
 def test_a_limit_that_is_no_number_is_refused():
     given = "grpc.max_receive_message_length=all"
-    with pytest.raises(SettingsError, match="is a number of bytes, -1 without limit: 'all'"):
+    with pytest.raises(SettingsError, match="must be a number of bytes, or -1 for no limit, got 'all'"):
         options.from_flags(Flags(model_base_path="/a", grpc_channel_arguments=given))
 
 

@@ -48,8 +48,8 @@ def test_defaults_are_the_real_servers():
 def test_a_flag_that_makes_no_difference_here_is_accepted_with_a_warning():
     flags, result = parsed("--num_load_threads=4", "--use_alts_credentials", "--port=9")
     assert flags.port == 9
-    assert "--num_load_threads makes no difference" in result.output
-    assert "--use_alts_credentials makes no difference" in result.output
+    assert "--num_load_threads has no effect" in result.output
+    assert "--use_alts_credentials has no effect" in result.output
 
 
 def test_a_misspelt_flag_is_refused_with_the_nearest():

@@ -22,7 +22,7 @@ def state_of(running, number):
 
 
 def available(running):
-    return running.server.described()["models"]["agnews"]
+    return running.server.describe()["models"]["agnews"]
 
 
 class Clients:
@@ -67,7 +67,7 @@ def test_no_request_fails_while_versions_are_swapped(push, text_models, batching
         until(lambda: clients.answers)
         for number in range(2, SWAPS + 2):
             push(text_models[label(number)], number)
-            running.server._manager._look.set()
+            running.server._manager._poll_now.set()
             until(lambda number=number: clients.errors or (number, label(number)) in clients.answers)
     assert clients.errors == []
     # Each answer is that of the version which it says it is from.
@@ -154,7 +154,7 @@ def test_broken_versions_are_told_and_the_good_one_answers(push, text_models, tm
             shutil.copytree(text_models["Sports"], broken)
             breakage(broken)
             broken.rename(base / str(number))
-            running.server._manager._look.set()
+            running.server._manager._poll_now.set()
             until(lambda number=number: state_of(running, number) == 50)
             error = running.server._manager._models["agnews"].versions[number].error
             assert error is not None, breakage.__name__
@@ -163,7 +163,7 @@ def test_broken_versions_are_told_and_the_good_one_answers(push, text_models, tm
         # Mended in place, as when a slow copy ends, it is served after all.
         shutil.rmtree(base / "6")
         shutil.copytree(text_models["Business"], base / "6")
-        running.server._manager._look.set()
+        running.server._manager._poll_now.set()
         until(lambda: available(running) == [6])
         assert label_of(running.predictions.Predict(text_request(["a"]))) == "Business"
 
@@ -195,7 +195,7 @@ def test_memory_is_given_back_when_a_version_is_unloaded(push, tmp_path):
         resident = []
         for number in range(2, 12):
             push(tmp_path / "heavy", number)
-            running.server._manager._look.set()
+            running.server._manager._poll_now.set()
             until(lambda number=number: available(running) == [number] and state_of(running, number - 1) == 50)
             resident.append(psutil.Process().memory_info().rss / 2**20)
     # Nine swaps of 32 MiB: the first few may still grow the allocator's pools.

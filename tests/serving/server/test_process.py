@@ -208,7 +208,7 @@ def test_the_configuration_is_polled_and_replaced_over_grpc(push, text_models, t
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        ([], 2, "nothing to serve"),
+        ([], 2, "no model to serve"),
         (["--model_base_pth=x"], 2, "--model_base_path"),
     ],
 )

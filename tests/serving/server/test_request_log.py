@@ -131,7 +131,7 @@ def test_a_log_that_cannot_be_written_fails_no_request_and_is_counted(config, tm
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"type": "file"}, "no log collector of the type 'file'"),
+        ({"type": "file"}, "log collector type 'file' is not supported"),
         ({"prefix": "gs://bucket/logs"}, "local filename_prefix"),
         ({"rate": 1.5}, "not between 0 and 1"),
     ],

@@ -59,7 +59,7 @@ def test_a_version_that_leaves_takes_its_metrics_along(push, text_models):
         mine = {"mlmd_map", "load_attempt_count", "model_warmup_latency_count"}
         assert series_of(1) >= mine
         push(text_models["Sports"], 2)
-        running.server._manager._look.set()
+        running.server._manager._poll_now.set()
         until(lambda: series_of(1) == set())
         assert series_of(2) >= {"load_attempt_count"}
 

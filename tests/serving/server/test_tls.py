@@ -125,5 +125,5 @@ def test_a_key_that_is_none_is_said(push, text_models, tmp_path):
     (tmp_path / "ssl.config").write_text('server_key: "none" server_cert: "none"')
     base = push(text_models["World"], 1)
     flags = Flags(**QUICK, model_name="agnews", model_base_path=str(base), ssl_config_file=str(tmp_path / "ssl.config"))
-    with pytest.raises(RunError, match="does not take the key and certificates of --ssl_config_file"):
+    with pytest.raises(RunError, match="the key and certificates of --ssl_config_file are invalid"):
         ModelServer(flags).start()

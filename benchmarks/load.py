@@ -1,10 +1,11 @@
-"""Clients that send requests and time them, in a process of their own and without TensorFlow.
+"""Sends requests and measures their latency, in a separate process without TensorFlow.
 
-Closed loop: a client sends its next request when it is answered. Open loop: requests have fixed times, whether or not
-the former are answered, and latency counts from that time, so that a server's pause is felt by all who came during it.
+In a closed loop, a client sends its next request after the response to the last one. In an open loop, requests are due
+at fixed times, and latency counts from that time, so that a pause of the server affects all requests that are due
+during the pause.
 
-`python -m benchmarks.load ITEMS` reads a Load a line from stdin and prints an LoadResult a line, in JSON. With the
-transport in-process it is not a client but the limit: the same SavedModel run in this process, with TensorFlow.
+`python -m benchmarks.load ITEMS` reads one Load per line from stdin and prints one LoadResult per line, in JSON. The
+transport "in-process" measures the upper limit: it runs the same SavedModel with TensorFlow in this process.
 """
 
 import collections
@@ -32,12 +33,18 @@ _WARM_UP = 20
 
 Item = tuple[str, str]
 Send = Callable[[int], None]
-"""Sends the request of a number and waits for the answer; raises when there is none, or not as many as were asked."""
+"""Sends the request with a number and waits for the response. It raises if the request fails."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How requests come: texts of a request, requests at a time at most, requests/s of an open loop or None."""
+    """The form of a load.
+
+    Attributes:
+        batch: number of texts per request.
+        clients: maximum number of concurrent requests.
+        rate: requests per second of an open loop, or None for a closed loop.
+    """
 
     batch: int = 1
     clients: int = 1
@@ -50,14 +57,14 @@ class Shape:
 
 @dataclass(frozen=True)
 class Load:
-    """What is sent where.
+    """A load on a server.
 
     Attributes:
         transport: GRPC, REST or IN_PROCESS.
-        target: host:port, or the version's directory.
+        target: host:port, or the directory of the version for IN_PROCESS.
         model: name of the model.
-        shape: how.
-        seconds: how long; None lasts until the next line on stdin.
+        shape: form of the load.
+        seconds: duration, or None to continue until the next line on stdin.
     """
 
     transport: str
@@ -77,12 +84,12 @@ class Load:
 
 @dataclass(frozen=True)
 class LoadResult:
-    """What came back.
+    """Result of a load.
 
     Attributes:
-        seconds: from the first request to the last answer.
-        latencies: seconds of each request that was answered.
-        errors: how many failed, by what they were told.
+        seconds: time from the first request to the last response.
+        latencies: seconds of each successful request.
+        errors: number of failed requests by error message.
     """
 
     seconds: float
@@ -91,13 +98,16 @@ class LoadResult:
 
 
 def generate(sends: Sequence[Send], rate: float | None, seconds: float, stop: threading.Event) -> LoadResult:
-    """Sends requests from as many threads as there are `sends`, each with a connection of its own.
+    """Sends requests from one thread per client.
 
     Args:
-        sends: one a client.
-        rate: requests/s of all clients together; None: each sends when it is answered.
-        seconds: no request is sent later.
-        stop: ends it early.
+        sends: one function per client, each with its own connection.
+        rate: requests per second of all clients together, or None for a closed loop.
+        seconds: time after which no request is sent.
+        stop: event that ends the load early.
+
+    Returns:
+        Latencies and errors of all clients.
     """
     numbers = itertools.count()
     latencies: list[float] = []
@@ -107,15 +117,15 @@ def generate(sends: Sequence[Send], rate: float | None, seconds: float, stop: th
     def work(send: Send) -> None:
         while not stop.is_set():
             number = next(numbers)
-            # From the begin, not since boot: of that a sum loses digits, and one request too many would be sent.
+            # Seconds since `begin`. Sums with the seconds since boot lose digits, which could add one more request.
             intended = time.monotonic() - begin if rate is None else number / rate
             if intended >= seconds:
                 return
             time.sleep(max(begin + intended - time.monotonic(), 0))
             try:
                 send(number)
-            except Exception as error:  # Whatever failed, it is counted.
-                errors[_described(error)] += 1
+            except Exception as error:  # All errors are counted.
+                errors[_error_message(error)] += 1
             else:
                 latencies.append(time.monotonic() - begin - intended)
 
@@ -127,14 +137,14 @@ def generate(sends: Sequence[Send], rate: float | None, seconds: float, stop: th
     return LoadResult(time.monotonic() - begin, latencies, dict(errors))
 
 
-def _described(error: Exception) -> str:
+def _error_message(error: Exception) -> str:
     if isinstance(error, grpc.Call):
         return f"{error.code().name}: {error.details()}"
     return f"{type(error).__name__}: {error}"
 
 
 def _connect(load: Load, batches: list[list[Item]], stack: contextlib.ExitStack) -> list[Send]:
-    """A `Send` for each client; what they hold open is closed with the stack."""
+    """Returns a `Send` for each client. The stack closes their connections."""
     if load.transport == GRPC:
         return _grpc(load, batches, stack)
     if load.transport == REST:
@@ -188,7 +198,7 @@ def _rest(load: Load, batches: list[list[Item]], stack: contextlib.ExitStack) ->
 def _loaded(directory: str):
     from serving.server.servable import Servable, SessionOptions
 
-    # A session and its callable: faster than the function that tf.saved_model.load gives.
+    # A session and its callable are faster than the function of tf.saved_model.load.
     return Servable(directory, SessionOptions())
 
 
@@ -198,7 +208,7 @@ def _in_process(load: Load, batches: list[list[Item]]) -> Send:
     servable = _loaded(load.target)
     signature = servable.signatures["serving_default"]
     fetches = [tensor for tensor, _ in signature.outputs.values()]
-    run = servable.run_for(tuple(given.tensor for given in signature.inputs.values()), tuple(fetches))
+    run = servable.run_for(tuple(model_input.tensor for model_input in signature.inputs.values()), tuple(fetches))
     columns = (TITLE, DESCRIPTION)
     requests = [
         [np.array([item[columns.index(name)].encode() for item in batch], object) for name in signature.inputs]
@@ -223,14 +233,14 @@ def _run(load: Load, items: list[Item]) -> LoadResult:
     with contextlib.ExitStack() as stack:
         sends = _connect(load, batches, stack)
         for number in range(max(_WARM_UP, len(sends))):
-            with contextlib.suppress(Exception):  # What fails now fails again when it counts.
+            with contextlib.suppress(Exception):  # Errors occur again in the measurement.
                 sends[number % len(sends)](number)
         if load.seconds is None:
-            threading.Thread(target=_stop_at_a_line, args=[stop], daemon=True).start()
+            threading.Thread(target=_stop_at_next_line, args=[stop], daemon=True).start()
         return generate(sends, load.shape.rate, load.seconds or float("inf"), stop)
 
 
-def _stop_at_a_line(stop: threading.Event) -> None:
+def _stop_at_next_line(stop: threading.Event) -> None:
     sys.stdin.readline()
     stop.set()
 

@@ -1,4 +1,4 @@
-"""The processes of `make bench-serve`: model servers, and the clients that ask them."""
+"""Starts the processes of `make bench-serve`: model servers and clients."""
 
 import contextlib
 import json
@@ -18,6 +18,7 @@ import psutil
 from benchmarks.load import Load, LoadResult
 from schema.errors import RunError
 from serving.client.protos import GetModelStatusRequest, ModelServiceStub, ModelVersionStatus
+from serving.versions import pushed_versions
 
 HOST = "127.0.0.1"
 LOCAL_SERVER = (sys.executable, "-m", "serving.server")
@@ -27,9 +28,13 @@ _ENDED = (ModelVersionStatus.START, ModelVersionStatus.END)
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a server listens: host:port over gRPC and REST; no REST where `rest` is None.
+    """A model server.
 
-    `pid` is its process and `log` what it says, None for a server that this benchmark did not start.
+    Attributes:
+        grpc: host:port of gRPC.
+        rest: host:port of REST, or None if REST is disabled.
+        pid: process id, or None if the benchmark did not start the server.
+        log: file with its output, or None if the benchmark did not start the server.
     """
 
     grpc: str
@@ -39,17 +44,21 @@ class Endpoint:
 
     @property
     def memory(self) -> float | None:
-        """Resident memory now, MB."""
+        """Current resident memory in MB."""
         return None if self.pid is None else psutil.Process(self.pid).memory_info().rss / 1e6
 
 
 class LoadProcess:
-    """A process of benchmarks.load: a context manager that ends it."""
+    """A process of benchmarks.load. As a context manager, it ends the process on exit."""
 
     def __init__(self, items: Path):
-        """`items` is the file of texts that it sends; what it says is kept beside it."""
+        """Starts the process.
+
+        Args:
+            items: file with the texts to send. The output of the process is written to the same directory.
+        """
         command = [sys.executable, "-m", "benchmarks.load", str(items)]
-        with tempfile.NamedTemporaryFile(dir=items.parent, delete=False) as log:  # TensorFlow talks.
+        with tempfile.NamedTemporaryFile(dir=items.parent, delete=False) as log:  # TensorFlow writes to stderr.
             self._log = Path(log.name)
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
@@ -57,7 +66,7 @@ class LoadProcess:
 
     @property
     def memory(self) -> float:
-        """Resident memory now, MB."""
+        """Current resident memory in MB."""
         return psutil.Process(self._process.pid).memory_info().rss / 1e6
 
     def begin(self, load: Load) -> None:
@@ -65,24 +74,24 @@ class LoadProcess:
         self._write(load.to_json())
 
     def stop(self) -> None:
-        """Ends a load that has no end of its own."""
+        """Ends a load without a duration."""
         self._write("")
 
     def outcome(self) -> LoadResult:
-        """Waits for the load's end.
+        """Waits for the end of the load and returns its result.
 
         Raises:
-            RunError: the process died.
+            RunError: the process exited.
         """
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
             status = self._process.wait()
-            raise RunError(f"a process of clients ended with exit status {status}:\n{_tail(self._log)}")
+            raise RunError(f"a client process ended with exit status {status}:\n{_tail(self._log)}")
         return LoadResult(**json.loads(line))
 
     def run(self, load: Load) -> LoadResult:
-        """A load with an end, from start to end."""
+        """Runs a load with a duration and returns its result."""
         self.begin(load)
         return self.outcome()
 
@@ -101,16 +110,16 @@ class LoadProcess:
 
 @contextlib.contextmanager
 def serving(command: tuple[str, ...], model: str, base_path: Path, *flags: str) -> Iterator[Endpoint]:
-    """A server as a process; it serves when the context is entered and ends with it.
+    """Runs a server process that is ready when the context is entered, and ends it on exit.
 
     Args:
-        command: starts it; it takes the flags of tensorflow_model_server.
+        command: command of the server, without the flags of tensorflow_model_server.
         model: name of the model.
-        base_path: directory of its versions; the server's log is written beside it.
-        flags: more of them.
+        base_path: directory of its versions. The log of the server is written next to it.
+        flags: additional flags.
 
     Raises:
-        RunError: it ended, or served nothing in two minutes.
+        RunError: the server exited, or was not ready after two minutes.
     """
     ports = _free_ports()
     port, rest_port = ports
@@ -122,8 +131,8 @@ def serving(command: tuple[str, ...], model: str, base_path: Path, *flags: str) 
 
     def ready() -> bool:
         if process.poll() is not None:
-            raise RunError(f"{command[0]} ended with exit status {process.returncode}:\n{_said(endpoint)}")
-        return bool(_served(endpoint, model)) and all(map(_listens, ports))
+            raise RunError(f"{command[0]} ended with exit status {process.returncode}:\n{_log_end(endpoint)}")
+        return bool(_served(endpoint, model)) and all(map(_is_open, ports))
 
     try:
         _wait(ready, f"{command[0]} to serve", endpoint)
@@ -134,12 +143,12 @@ def serving(command: tuple[str, ...], model: str, base_path: Path, *flags: str) 
 
 
 def swap(endpoint: Endpoint, model: str, base_path: Path) -> None:
-    """Pushes the newest version again under the next number, waits until it alone is served, deletes the old one.
+    """Copies the newest version to the next number, waits until only that is served, and deletes the old version.
 
     Raises:
-        RunError: it was not served in two minutes.
+        RunError: the copy was not served after two minutes.
     """
-    number = max(int(path.name) for path in base_path.iterdir() if path.name.isdecimal())
+    number = max(pushed_versions(base_path))
     old, new = base_path / str(number), base_path / str(number + 1)
     copied = base_path / f".{new.name}"
     shutil.copytree(old, copied)
@@ -149,7 +158,7 @@ def swap(endpoint: Endpoint, model: str, base_path: Path) -> None:
 
 
 def _served(endpoint: Endpoint, model: str) -> set[str]:
-    """Versions that are loaded or about to be; empty as long as one is loading, or nobody answers."""
+    """Returns the loaded versions, or an empty set while a version is loading or the server does not answer."""
     request = GetModelStatusRequest()
     request.model_spec.name = model
     try:
@@ -166,13 +175,13 @@ def _wait(condition: Callable[[], bool], what: str, endpoint: Endpoint) -> None:
     deadline = time.monotonic() + _WAIT_SECONDS
     while not condition():
         if time.monotonic() > deadline:
-            raise RunError(f"waited {_WAIT_SECONDS:.0f} s in vain for {what}; its log ends with\n{_said(endpoint)}")
+            raise RunError(f"waited {_WAIT_SECONDS:.0f} s for {what}; the end of its log:\n{_log_end(endpoint)}")
         time.sleep(0.1)
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as asked:
-        return asked.connect_ex((HOST, port)) == 0
+def _is_open(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex((HOST, port)) == 0
 
 
 def _free_ports() -> tuple[int, int]:
@@ -182,7 +191,7 @@ def _free_ports() -> tuple[int, int]:
         return first.getsockname()[1], second.getsockname()[1]
 
 
-def _said(endpoint: Endpoint) -> str:
+def _log_end(endpoint: Endpoint) -> str:
     return _tail(endpoint.log) if endpoint.log else ""
 
 

@@ -1,4 +1,4 @@
-"""The server as a process: its command line, its end, its configuration file, slow and oversized clients."""
+"""Tests the server process: command line, shutdown, configuration file, slow clients and large requests."""
 
 import json
 import os
@@ -33,9 +33,8 @@ def command(*arguments):
     return [sys.executable, "-m", "serving.server", "--port=0", *map(str, arguments)]
 
 
-# Root reads everything. Imported first, since another user may not read the environment.
-# Without capabilities root, too, reads only what permissions allow (capget(2), _LINUX_CAPABILITY_VERSION_3). As another
-# user a process could not read an interpreter in root's home.
+# Drops all capabilities, so that file permissions apply to root as well (capget(2), _LINUX_CAPABILITY_VERSION_3). A
+# process of another user could not read an interpreter in root's home directory.
 UNPRIVILEGED = """
 import ctypes, sys
 from serving.server.__main__ import main
@@ -56,7 +55,7 @@ def _said(log):
 
 @contextmanager
 def process(*arguments, unprivileged=False):
-    """A server process that is ready: the process, what its first line says, and stubs."""
+    """Yields a server process that is ready, the JSON of its first line, and stubs."""
     log = tempfile.TemporaryFile()  # noqa: SIM115 - closed below.
     started = subprocess.Popen(
         [sys.executable, "-c", UNPRIVILEGED, *command(*arguments)[3:]] if unprivileged else command(*arguments),
@@ -69,7 +68,7 @@ def process(*arguments, unprivileged=False):
     timer.start()
     try:
         line = started.stdout.readline()
-        assert line, f"it did not start:\n{_said(log)}"
+        assert line, f"the server did not start:\n{_said(log)}"
         ready = json.loads(line)
         asked = stubs(f"127.0.0.1:{ready['grpc_port']}", [("grpc.max_send_message_length", -1)])
         with asked.channel:
@@ -84,7 +83,7 @@ def process(*arguments, unprivileged=False):
 
 @pytest.fixture
 def warmed(push, text_models):
-    """A base path with one version that has warm-up requests of two kinds and an ML Metadata identifier."""
+    """A base path with one version that has warm-up requests of two kinds and an ML Metadata id."""
     base = push(text_models["World"], 1)
     extra = base / "1" / "assets.extra"
     extra.mkdir()
@@ -100,7 +99,7 @@ def warmed(push, text_models):
     return base
 
 
-def test_a_server_says_when_it_is_ready_survives_bad_clients_and_ends_in_order(warmed):
+def test_a_server_reports_ready_survives_bad_clients_and_exits_cleanly(warmed):
     arguments = ["--model_name=agnews", f"--model_base_path={warmed}", "--rest_api_port=0"]
     arguments += [f"--grpc_channel_arguments=grpc.max_receive_message_length={LIMIT}", "--rest_api_timeout_in_ms=2000"]
     with process(*arguments) as (started, ready, asked):
@@ -110,14 +109,14 @@ def test_a_server_says_when_it_is_ready_survives_bad_clients_and_ends_in_order(w
         assert 'mlmd_map{mlmd_uuid="42",model_name="agnews",version="1"} 1.0' in metrics
         assert f':model_warmup_latency_count{{model_path="{warmed}/1",status="OK"}} 1.0' in metrics
 
-        # Oversized: refused over both, and the server goes on.
+        # Requests that are too large are rejected over gRPC and REST, and the server continues.
         with pytest.raises(grpc.RpcError) as caught:
             asked.predictions.Predict(text_request(["a" * LIMIT]))
         assert caught.value.code().name == "RESOURCE_EXHAUSTED"
         refused = httpx.post(f"{rest}/v1/models/agnews:predict", content=b" " * (LIMIT + 1))
         assert (refused.status_code, "larger than" in refused.json()["error"]) == (413, True)
 
-        # Slow: more clients than threads hold half a request each; others are answered all the same.
+        # More slow clients than threads have each sent half a request. Other clients still get responses.
         slow = [socket.create_connection(("127.0.0.1", ready["rest_api_port"])) for _ in range(100)]
         for number, connection in enumerate(slow):
             head = b"POST /v1/models/agnews:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n"
@@ -125,7 +124,7 @@ def test_a_server_says_when_it_is_ready_survives_bad_clients_and_ends_in_order(w
         idle = [socket.create_connection(("127.0.0.1", ready["grpc_port"])) for _ in range(100)]
         assert httpx.get(f"{rest}/v1/models/agnews").status_code == 200
         assert label_of(asked.predictions.Predict(text_request(["a"]), timeout=30)) == "World"
-        assert b" 504 " in slow[1].recv(1000), "a body that does not come is not waited for for ever"
+        assert b" 504 " in slow[1].recv(1000), "the server must not wait forever for a body"
         for connection in [*slow, *idle]:
             connection.close()
 
@@ -133,14 +132,14 @@ def test_a_server_says_when_it_is_ready_survives_bad_clients_and_ends_in_order(w
         assert started.wait(PATIENCE_SECONDS) == 0
 
 
-def test_a_killed_server_starts_again_on_the_same_port_and_models(warmed):
+def test_a_killed_server_can_restart_on_the_same_port(warmed):
     arguments = ["--model_name=agnews", f"--model_base_path={warmed}"]
     with process(*arguments) as (started, ready, asked):
         assert label_of(asked.predictions.Predict(text_request(["a"]))) == "World"
         refused = subprocess.run(
             command(*arguments, f"--port={ready['grpc_port']}"), capture_output=True, text=True, env=environment()
         )
-        # In order: no thread of TensorFlow's is cut off.
+        # The process exits cleanly, without an abort in a TensorFlow thread.
         assert (refused.returncode, "Address already in use" in refused.stderr) == (RunError.exit_code, True)
         started.send_signal(signal.SIGKILL)
         started.wait(PATIENCE_SECONDS)
@@ -149,7 +148,7 @@ def test_a_killed_server_starts_again_on_the_same_port_and_models(warmed):
         assert label_of(asked.predictions.Predict(text_request(["a"]))) == "World"
 
 
-def test_versions_that_may_not_be_read_never_take_the_place_of_a_good_one(text_models):
+def test_unreadable_versions_do_not_replace_the_served_one(text_models):
     with tempfile.TemporaryDirectory() as base:
         base = Path(base)
         base.chmod(0o755)
@@ -164,9 +163,9 @@ def test_versions_that_may_not_be_read_never_take_the_place_of_a_good_one(text_m
             request = get_model_status_pb2.GetModelStatusRequest()
             request.model_spec.name = "agnews"
             response = asked.models.GetModelStatus(request, timeout=30)
-            return {one.version: (one.state, one.status.error_code) for one in response.model_version_status}.get(
-                number
-            )
+            return {
+                status.version: (status.state, status.status.error_code) for status in response.model_version_status
+            }.get(number)
 
         add(1)
         arguments = ["--model_name=agnews", f"--model_base_path={base}", "--max_num_load_retries=0"]
@@ -179,7 +178,7 @@ def test_versions_that_may_not_be_read_never_take_the_place_of_a_good_one(text_m
             until(lambda: label_of(asked.predictions.Predict(text_request(["a"]))) == "Sports")
 
 
-def test_the_configuration_is_polled_and_replaced_over_grpc(push, text_models, tmp_path):
+def test_the_configuration_file_is_polled_and_can_be_replaced_over_grpc(push, text_models, tmp_path):
     base = push(text_models["World"], 1)
     push(text_models["Sports"], 2)
     file = tmp_path / "models.config"
@@ -212,7 +211,7 @@ def test_the_configuration_is_polled_and_replaced_over_grpc(push, text_models, t
         (["--model_base_pth=x"], 2, "--model_base_path"),
     ],
 )
-def test_a_mistake_is_one_message_and_a_status_without_a_trace(arguments, status, message):
+def test_an_invalid_command_line_is_reported_without_a_traceback(arguments, status, message):
     ended = subprocess.run(command(*arguments), capture_output=True, text=True, env=environment(), check=False)
     assert ended.returncode == status
     assert message in ended.stderr

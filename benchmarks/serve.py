@@ -123,7 +123,7 @@ class _Workspace:
 @click.option("--to", "plots", type=click.Path(path_type=Path), help="Write serving_*.png to this directory.")
 @settings_options
 def bench_serve(loaded: Loaded, directory: Path | None, parts, plots: Path | None, **plan) -> None:
-    """Measure the local server over gRPC and REST, and compare it with the model in-process and with TensorFlow Serving.
+    """Measure the local server over gRPC and REST, and compare it with the in-process model and TensorFlow Serving.
 
     To include TensorFlow Serving, set TF_SERVING_BINARY to a command that starts tensorflow_model_server, or set
     TF_SERVING_ADDRESS to HOST:GRPC_PORT[:REST_PORT] of a running server with the same version.

@@ -51,11 +51,11 @@ def label_of(response):
 def serving(**flags):
     """Yields a running ModelServer with stubs: .server, .rest (URL), .predictions, .models."""
     with ModelServer(Flags(**(QUICK | flags))) as server:
-        asked = stubs(f"127.0.0.1:{server.grpc_port}")
+        client_stubs = stubs(f"127.0.0.1:{server.grpc_port}")
         try:
-            yield SimpleNamespace(server=server, rest=f"http://127.0.0.1:{server.rest_port}", **vars(asked))
+            yield SimpleNamespace(server=server, rest=f"http://127.0.0.1:{server.rest_port}", **vars(client_stubs))
         finally:
-            asked.channel.close()
+            client_stubs.channel.close()
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ def example(**features):
     return result
 
 
-def refused(call, request, **named):
+def error_of(call, request, **named):
     with pytest.raises(grpc.RpcError) as caught:
         call(request, **named)
     return caught.value.code().name, caught.value.details()
@@ -126,7 +126,7 @@ def alter(change):
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_invalid_requests_get_tensorflow_servings_errors(served, request_, code, message):
-    got, text = refused(served.predictions.Predict, request_)
+    got, text = error_of(served.predictions.Predict, request_)
     assert (got, message in text) == (code, True), text
 
 
@@ -149,11 +149,11 @@ def test_classify_returns_classes_and_scores(served):
 
 
 def test_a_context_is_part_of_each_example(served):
-    asked = classification_pb2.ClassificationRequest()
-    asked.model_spec.name, asked.model_spec.signature_name = "plain", "classify"
-    asked.input.example_list_with_context.context.CopyFrom(example(x=6.0))
-    asked.input.example_list_with_context.examples.extend([example(), example(x=2.0)])
-    response = served.predictions.Classify(asked)
+    request = classification_pb2.ClassificationRequest()
+    request.model_spec.name, request.model_spec.signature_name = "plain", "classify"
+    request.input.example_list_with_context.context.CopyFrom(example(x=6.0))
+    request.input.example_list_with_context.examples.extend([example(), example(x=2.0)])
+    response = served.predictions.Classify(request)
     scores = [[entry.score for entry in row.classes] for row in response.result.classifications]
     assert scores == [[5.0, -5.0], [3.0, -3.0]]
 
@@ -177,7 +177,7 @@ def test_regress_returns_a_value_for_each_example(served):
 def test_classify_requires_its_own_method_and_examples(served, signature, code, message):
     request = classification_pb2.ClassificationRequest()
     request.model_spec.name, request.model_spec.signature_name = "plain", signature
-    got, text = refused(served.predictions.Classify, request)
+    got, text = error_of(served.predictions.Classify, request)
     assert (got, message in text) == (code, True), text
 
 
@@ -208,7 +208,7 @@ def test_multi_inference_runs_each_task(served):
     ],
 )
 def test_multi_inference_rejects_incompatible_tasks(served, tasks, code, message):
-    got, text = refused(served.predictions.MultiInference, multi_request(*tasks))
+    got, text = error_of(served.predictions.MultiInference, multi_request(*tasks))
     assert (got, message in text) == (code, True), text
 
 
@@ -222,22 +222,22 @@ def test_metadata_contains_the_signatures(served):
     assert sorted(signatures.signature_def["serving_default"].inputs) == ["description", "title"]
     assert response.model_spec.version.value == 2
     request.metadata_field[:] = ["x"]
-    assert refused(served.predictions.GetModelMetadata, request)[0] == "INVALID_ARGUMENT"
+    assert error_of(served.predictions.GetModelMetadata, request)[0] == "INVALID_ARGUMENT"
 
 
 def test_status_contains_the_state_of_each_version(served):
     request = get_model_status_pb2.GetModelStatusRequest()
-    assert refused(served.models.GetModelStatus, request) == ("INVALID_ARGUMENT", "Missing ModelSpec")
+    assert error_of(served.models.GetModelStatus, request) == ("INVALID_ARGUMENT", "Missing ModelSpec")
     request.model_spec.name = "agnews"
     status = served.models.GetModelStatus(request).model_version_status
     assert [(entry.version, entry.state, entry.status.error_code) for entry in status] == [(2, 30, 0), (1, 30, 0)]
     request.model_spec.version.value = 5
-    assert refused(served.models.GetModelStatus, request) == ("NOT_FOUND", "Could not find version 5 of model agnews")
+    assert error_of(served.models.GetModelStatus, request) == ("NOT_FOUND", "Could not find version 5 of model agnews")
 
 
 def test_a_rejected_reload_changes_nothing(served, tmp_path):
     request = model_management_pb2.ReloadConfigRequest(config=config.single_model("x", str(tmp_path / "gone")))
-    assert refused(served.models.HandleReloadConfigRequest, request)[0] == "NOT_FOUND"
+    assert error_of(served.models.HandleReloadConfigRequest, request)[0] == "NOT_FOUND"
     assert label_of(served.predictions.Predict(text_request(["a"]))) == "Sports"
 
 
@@ -268,10 +268,10 @@ def test_health_and_reflection_are_served(served):
     for service in ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"):
         assert health.Check(health_pb2.HealthCheckRequest(service=service)).status == 1
     stub = reflection_pb2_grpc.ServerReflectionStub(served.channel)
-    asked = [
+    requests = [
         reflection_pb2.ServerReflectionRequest(list_services=""),
         reflection_pb2.ServerReflectionRequest(file_containing_symbol="tensorflow.serving.PredictionService"),
     ]
-    listed, described = stub.ServerReflectionInfo(iter(asked))
+    listed, described = stub.ServerReflectionInfo(iter(requests))
     assert "tensorflow.serving.ModelService" in {s.name for s in listed.list_services_response.service}
     assert described.file_descriptor_response.file_descriptor_proto

@@ -310,7 +310,7 @@ def test_a_reload_without_a_version_to_serve_is_rejected(make_manager, base, tmp
 
 
 @pytest.mark.parametrize(
-    ("asked", "outcome"),
+    ("selection", "error"),
     [
         ({"name": ""}, ("INVALID_ARGUMENT", "ModelSpec has no name specified.")),
         ({"name": "x"}, ("NOT_FOUND", "Servable not found for request: Latest(x)")),
@@ -320,12 +320,12 @@ def test_a_reload_without_a_version_to_serve_is_rejected(make_manager, base, tmp
         ({"label": "x"}, ("INVALID_ARGUMENT", "Unrecognized servable version label: x")),
     ],
 )
-def test_unknown_models_and_versions_get_tensorflow_servings_errors(make_manager, base, asked, outcome):
+def test_unknown_models_and_versions_get_tensorflow_servings_errors(make_manager, base, selection, error):
     add(base, 1)
     manager = make_manager()
     manager.apply(model_config(base), expect_versions=True)
     manager.wait_available()
-    assert error_of(served, manager, **asked) == outcome
+    assert error_of(served, manager, **selection) == error
 
 
 def test_wait_available_ends_at_the_deadline(make_manager, base):

@@ -70,9 +70,9 @@ def process(*arguments, unprivileged=False):
         line = started.stdout.readline()
         assert line, f"the server did not start:\n{_said(log)}"
         ready = json.loads(line)
-        asked = stubs(f"127.0.0.1:{ready['grpc_port']}", [("grpc.max_send_message_length", -1)])
-        with asked.channel:
-            yield started, ready, asked
+        clients = stubs(f"127.0.0.1:{ready['grpc_port']}", [("grpc.max_send_message_length", -1)])
+        with clients.channel:
+            yield started, ready, clients
     finally:
         timer.cancel()
         started.kill()
@@ -102,7 +102,7 @@ def warmed(push, text_models):
 def test_a_server_reports_ready_survives_bad_clients_and_exits_cleanly(warmed):
     arguments = ["--model_name=agnews", f"--model_base_path={warmed}", "--rest_api_port=0"]
     arguments += [f"--grpc_channel_arguments=grpc.max_receive_message_length={LIMIT}", "--rest_api_timeout_in_ms=2000"]
-    with process(*arguments) as (started, ready, asked):
+    with process(*arguments) as (started, ready, clients):
         assert (ready["event"], ready["models"]) == ("ready", {"agnews": [1]})
         rest = f"http://127.0.0.1:{ready['rest_api_port']}"
         metrics = httpx.get(f"{rest}/monitoring/prometheus/metrics").text
@@ -111,10 +111,10 @@ def test_a_server_reports_ready_survives_bad_clients_and_exits_cleanly(warmed):
 
         # Requests that are too large are rejected over gRPC and REST, and the server continues.
         with pytest.raises(grpc.RpcError) as caught:
-            asked.predictions.Predict(text_request(["a" * LIMIT]))
+            clients.predictions.Predict(text_request(["a" * LIMIT]))
         assert caught.value.code().name == "RESOURCE_EXHAUSTED"
-        refused = httpx.post(f"{rest}/v1/models/agnews:predict", content=b" " * (LIMIT + 1))
-        assert (refused.status_code, "larger than" in refused.json()["error"]) == (413, True)
+        response = httpx.post(f"{rest}/v1/models/agnews:predict", content=b" " * (LIMIT + 1))
+        assert (response.status_code, "larger than" in response.json()["error"]) == (413, True)
 
         # More slow clients than threads have each sent half a request. Other clients still get responses.
         slow = [socket.create_connection(("127.0.0.1", ready["rest_api_port"])) for _ in range(100)]
@@ -123,7 +123,7 @@ def test_a_server_reports_ready_survives_bad_clients_and_exits_cleanly(warmed):
             connection.sendall(head + (b'\r\n{"inst' if number % 2 else b""))
         idle = [socket.create_connection(("127.0.0.1", ready["grpc_port"])) for _ in range(100)]
         assert httpx.get(f"{rest}/v1/models/agnews").status_code == 200
-        assert label_of(asked.predictions.Predict(text_request(["a"]), timeout=30)) == "World"
+        assert label_of(clients.predictions.Predict(text_request(["a"]), timeout=30)) == "World"
         assert b" 504 " in slow[1].recv(1000), "the server must not wait forever for a body"
         for connection in [*slow, *idle]:
             connection.close()
@@ -134,18 +134,18 @@ def test_a_server_reports_ready_survives_bad_clients_and_exits_cleanly(warmed):
 
 def test_a_killed_server_can_restart_on_the_same_port(warmed):
     arguments = ["--model_name=agnews", f"--model_base_path={warmed}"]
-    with process(*arguments) as (started, ready, asked):
-        assert label_of(asked.predictions.Predict(text_request(["a"]))) == "World"
-        refused = subprocess.run(
+    with process(*arguments) as (started, ready, clients):
+        assert label_of(clients.predictions.Predict(text_request(["a"]))) == "World"
+        second = subprocess.run(
             command(*arguments, f"--port={ready['grpc_port']}"), capture_output=True, text=True, env=environment()
         )
         # The process exits cleanly, without an abort in a TensorFlow thread.
-        assert (refused.returncode, "Address already in use" in refused.stderr) == (RunError.exit_code, True)
+        assert (second.returncode, "Address already in use" in second.stderr) == (RunError.exit_code, True)
         started.send_signal(signal.SIGKILL)
         started.wait(PATIENCE_SECONDS)
-    with process(*arguments, f"--port={ready['grpc_port']}") as (_, again, asked):
+    with process(*arguments, f"--port={ready['grpc_port']}") as (_, again, clients):
         assert again["grpc_port"] == ready["grpc_port"]
-        assert label_of(asked.predictions.Predict(text_request(["a"]))) == "World"
+        assert label_of(clients.predictions.Predict(text_request(["a"]))) == "World"
 
 
 def test_unreadable_versions_do_not_replace_the_served_one(text_models):
@@ -159,23 +159,23 @@ def test_unreadable_versions_do_not_replace_the_served_one(text_models):
             change(incoming)
             incoming.rename(base / str(number))
 
-        def state(asked, number):
+        def state(clients, number):
             request = get_model_status_pb2.GetModelStatusRequest()
             request.model_spec.name = "agnews"
-            response = asked.models.GetModelStatus(request, timeout=30)
+            response = clients.models.GetModelStatus(request, timeout=30)
             return {
                 status.version: (status.state, status.status.error_code) for status in response.model_version_status
             }.get(number)
 
         add(1)
         arguments = ["--model_name=agnews", f"--model_base_path={base}", "--max_num_load_retries=0"]
-        with process(*arguments, unprivileged=True) as (_, _, asked):
+        with process(*arguments, unprivileged=True) as (_, _, clients):
             for number, part in enumerate([".", "variables", "saved_model.pb"], start=2):
                 add(number, lambda version, part=part: (version / part).chmod(0))
-                until(lambda number=number: (found := state(asked, number)) and found[0] == 50 and found[1] != 0)
-                assert label_of(asked.predictions.Predict(text_request(["a"]))) == "World"
+                until(lambda number=number: (found := state(clients, number)) and found[0] == 50 and found[1] != 0)
+                assert label_of(clients.predictions.Predict(text_request(["a"]))) == "World"
             add(5)
-            until(lambda: label_of(asked.predictions.Predict(text_request(["a"]))) == "Sports")
+            until(lambda: label_of(clients.predictions.Predict(text_request(["a"]))) == "Sports")
 
 
 def test_the_configuration_file_is_polled_and_can_be_replaced_over_grpc(push, text_models, tmp_path):
@@ -189,19 +189,19 @@ def test_the_configuration_file_is_polled_and_can_be_replaced_over_grpc(push, te
         file.write_text(str(models))
         return models
 
-    def answering(asked):
-        return label_of(asked.predictions.Predict(text_request(["a"])))
+    def answering(clients):
+        return label_of(clients.predictions.Predict(text_request(["a"])))
 
     write(1)
     arguments = [f"--model_config_file={file}", "--model_config_file_poll_wait_seconds=1"]
-    with process(*arguments) as (_, _, asked):
-        assert answering(asked) == "World"
+    with process(*arguments) as (_, _, clients):
+        assert answering(clients) == "World"
         file.write_text("not a configuration")
         pinned = write(2)
-        until(lambda: answering(asked) == "Sports")
+        until(lambda: answering(clients) == "Sports")
         pinned.model_config_list.config[0].name = "renamed"
-        asked.models.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest(config=pinned), timeout=60)
-        assert label_of(asked.predictions.Predict(text_request(["a"], model="renamed"))) == "Sports"
+        clients.models.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest(config=pinned), timeout=60)
+        assert label_of(clients.predictions.Predict(text_request(["a"], model="renamed"))) == "Sports"
 
 
 @pytest.mark.parametrize(

@@ -73,12 +73,12 @@ def test_the_path_selects_a_version_by_number_or_label(served, path, label):
 
 
 def test_classify_and_regress(served):
-    asked = {"signature_name": "serve_examples", "examples": [TEXT, {}]}
-    results = post(served, "agnews:classify", asked).json()["results"]
+    request = {"signature_name": "serve_examples", "examples": [TEXT, {}]}
+    results = post(served, "agnews:classify", request).json()["results"]
     assert max(results[0], key=lambda pair: pair[1])[0] == "Sports"
     assert len(results) == 2
-    asked = {"signature_name": "regress", "context": {"x": 6.0}, "examples": [{"x": 1.0}, {}]}
-    assert post(served, "plain:regress", asked).json() == {"results": [2.5, 5.0]}
+    request = {"signature_name": "regress", "context": {"x": 6.0}, "examples": [{"x": 1.0}, {}]}
+    assert post(served, "plain:regress", request).json() == {"results": [2.5, 5.0]}
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def ask(port, credentials):
         return label_of(stub.Predict(text_request(["a"]), timeout=10))
 
 
-def refused(port, credentials):
+def is_rejected(port, credentials):
     with pytest.raises(grpc.RpcError) as caught:
         ask(port, credentials)
     return caught.value.code().name == "UNAVAILABLE"
@@ -99,7 +99,7 @@ def test_mutual_tls_rejects_clients_without_certificate(secured, authority):
     port, mutual = secured
     credentials = grpc.ssl_channel_credentials(authority.pem)
     if mutual:
-        assert refused(port, credentials)
+        assert is_rejected(port, credentials)
     else:
         assert ask(port, credentials) == "World"
 
@@ -108,17 +108,17 @@ def test_mutual_tls_rejects_certificates_of_another_ca(secured, authority):
     port, mutual = secured
     credentials = grpc.ssl_channel_credentials(authority.pem, *Authority("other").issue("client"))
     if mutual:
-        assert refused(port, credentials)
+        assert is_rejected(port, credentials)
     else:
         assert ask(port, credentials) == "World"
 
 
 def test_a_client_that_trusts_another_ca_rejects_the_server(secured):
-    assert refused(secured[0], grpc.ssl_channel_credentials(Authority("other").pem))
+    assert is_rejected(secured[0], grpc.ssl_channel_credentials(Authority("other").pem))
 
 
 def test_plain_text_is_rejected(secured):
-    assert refused(secured[0], None)
+    assert is_rejected(secured[0], None)
 
 
 def test_an_invalid_key_is_an_error(push, text_models, tmp_path):

@@ -12,7 +12,7 @@ from schema.features import CLASS_NAMES, LENGTH_BUCKET_BOUNDS, LENGTH_BUCKETS
 
 _CODE = (".py", ".j2", ".css", ".json")
 # What a stage's outputs depend on outside its own folder.
-_SHARED = {"example_gen": ("csv_records.py", "text_files.py")}
+_SHARED = {"example_gen": ("csv_records.py", "news_items.py", "text_files.py")}
 
 
 def code_version(stage: str) -> str:

@@ -4,7 +4,6 @@ from typing import Any
 
 import tensorflow_data_validation as tfdv
 from tfx.components import ExampleValidator, StatisticsGen, Trainer, Transform, Tuner
-from tfx.components import InfraValidator as ContainerInfraValidator
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import infra_validator_pb2, trainer_pb2, transform_pb2
@@ -15,6 +14,7 @@ from components.evaluator.config import eval_config
 from components.example_gen.component import AgNewsExampleGen
 from components.example_gen.sources import DataSource
 from components.infra_validator.component import AgNewsInfraValidator
+from components.infra_validator.container import ContainerInfraValidator
 from components.model_card.component import ModelCardGen
 from components.pusher.component import AgNewsPusher
 from components.schema_gen.component import CuratedSchemaGen
@@ -27,6 +27,7 @@ from pipeline.history import History, MetadataHistory
 from pipeline.metadata.connection import check_storable_in_postgresql
 from pipeline.settings import InfraValidatorSettings, Settings
 from schema.features import SCHEMA_PATH, TEST, TRAIN, VAL
+from schema.model_contract import SERVE_EXAMPLES
 
 _CARD_STAGES = ("example_gen", "transform", "trainer", "evaluator", "model_card")
 
@@ -180,7 +181,10 @@ def _infra_validator(settings: InfraValidatorSettings, model: Channel, examples:
     """Ours, which needs no container, or TFX's own, which starts TensorFlow Serving in one."""
     if settings.platform == "process":
         return AgNewsInfraValidator(
-            model=model, examples=examples, **settings.model_dump(exclude={"platform", "serving_image"})
+            model=model,
+            examples=examples,
+            code=code_version("infra_validator"),
+            **settings.model_dump(exclude={"platform", "serving_image"}),
         )
     image, _, tag = settings.serving_image.partition(":")
     serving = infra_validator_pb2.TensorFlowServing(image_name=image, tags=[tag or "latest"])
@@ -191,7 +195,7 @@ def _infra_validator(settings: InfraValidatorSettings, model: Channel, examples:
         examples=examples,
         serving_spec=serving_spec,
         request_spec=infra_validator_pb2.RequestSpec(
-            tensorflow_serving=infra_validator_pb2.TensorFlowServingRequestSpec(signature_names=["serve_examples"]),
+            tensorflow_serving=infra_validator_pb2.TensorFlowServingRequestSpec(signature_names=[SERVE_EXAMPLES]),
             split_name=TEST,
             num_examples=settings.rows,
         ),

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-SAVED_MODEL = "saved_model.pb"
-MLMD_UUID = "assets.extra/mlmd_uuid"
+from schema.model_contract import MLMD_UUID, SAVED_MODEL
+
 _NUMBER = re.compile(r"[0-9]+")
 # A version is an int64.
 _MAX_DIGITS = 18
@@ -67,6 +67,37 @@ def list_versions(base_path: str) -> dict[int, str]:
     names = (name.rstrip("/") for name in gfile.listdir(base_path))
     versions = names_by_version(name for name in names if len(name) <= _MAX_DIGITS)
     return {number: f"{base_path.rstrip('/')}/{same[-1]}" for number, same in versions.items()}
+
+
+def explain_no_versions(base_path: str) -> str:
+    """Returns the reason why no version below a base path is served, and which path to give instead.
+
+    Args:
+        base_path: local path or URI that TensorFlow can read.
+
+    Raises:
+        tf.errors.OpError: the base path cannot be listed.
+        UnicodeDecodeError: it contains a name that is not UTF-8.
+    """
+    from tensorflow.io import gfile
+
+    base = base_path.rstrip("/")
+    if not gfile.exists(base):
+        return f"{base} does not exist: create it, or give the directory that contains the versions"
+    if not gfile.isdir(base):
+        return f"{base} is not a directory: give the directory that contains the versions"
+    parent, _, name = base.rpartition("/")
+    if gfile.exists(f"{base}/{SAVED_MODEL}"):
+        if name.isdecimal():
+            return f"{base} is itself a version: give its parent directory, {parent or '.'}"
+        return f"{base} is itself a SavedModel: move it to {base}/1, because a version is a directory named by a number"
+    if versions := list_versions(base):
+        return f"the version policy selects none of the versions in {base}: {', '.join(map(str, sorted(versions)))}"
+    for name in sorted(gfile.listdir(base)):
+        below = f"{base}/{name.rstrip('/')}"
+        if gfile.isdir(below) and list_versions(below):
+            return f"the versions are one level below: give {below}"
+    return f"{base} contains no version: a version is a directory named by a number, such as {base}/1"
 
 
 def fingerprint(directory: str) -> tuple[tuple[str, int, int], ...]:

@@ -9,6 +9,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.settings import Settings
 from schema.errors import DataError
+from schema.model_contract import MLMD_UUID
 from serving.versions import pushed_versions
 
 _MODEL, _EXAMPLES, _STATISTICS, _CARD = "Model", "Examples", "ExampleStatistics", "agnews.ModelCard"
@@ -70,7 +71,7 @@ def find_model(settings: Settings, given: int) -> tuple[int, Path | None]:
     if pushed is None:
         return given, None
     if pushed.model_id is None:
-        raise DataError(f"{pushed.path} does not say which model it is: it has no assets.extra/mlmd_uuid")
+        raise DataError(f"{pushed.path} does not say which model it is: it has no {MLMD_UUID}")
     return pushed.model_id, pushed.path
 
 

@@ -27,8 +27,8 @@ class RunSummary:
         rejected: who rejected it and why, when somebody did.
         pushed_to: the version's directory, when one was pushed.
         window: the spans that trained.
-        trained_in, judged_in: the runs that made the model and the Evaluator's verdict; others than this one, when
-            nothing was new.
+        trained_in: the run that made the model; another than this one, when nothing was new.
+        ended_in: the run whose Pusher came to this outcome; another than this one, when no verdict was new.
         compared_with: the spans that the rows were compared with.
         drift: how far they are from these.
         waiting: what is to be done before the run can go on, as its runner says.
@@ -45,7 +45,7 @@ class RunSummary:
     pushed_to: str | None
     window: list[int]
     trained_in: str | None
-    judged_in: str | None
+    ended_in: str | None
     compared_with: list[int]
     drift: list[Drift]
     waiting: str | None = None
@@ -53,15 +53,22 @@ class RunSummary:
 
     @property
     def refusals(self) -> list[str]:
-        """Why the model was not pushed, where something or somebody refused it."""
+        """Why the model was not pushed: at least one reason where it was not, none where it was or may still be."""
+        if self.pushed_to or self.waiting or self.skipped:
+            return []
         reasons = []
-        if self.blessed is False and self.evaluation:
-            reasons += [f"not blessed: {failure}" for failure in self.evaluation.failures]
+        if self.blessed is False:
+            found = self.evaluation.refusals if self.evaluation else []
+            reasons += [f"not blessed: {reason}" for reason in found or ["the Evaluator gave no reason: see the log"]]
         if self.infra_blessed is False:
-            reasons.append(f"InfraValidator refused it: {self.infra_reason or 'see the log'}")
+            reasons.append(f"InfraValidator refused it: {self.infra_reason or 'it gave no reason: see the log'}")
         if self.rejected:
             reasons.append(f"rejected by {self.rejected}")
-        return reasons
+        return reasons or ["no component says why: see the log"]
+
+    def is_new_refusal(self, run_id: str) -> bool:
+        """Whether the run `run_id` itself came to the outcome that its model is not pushed."""
+        return bool(self.refusals) and self.ended_in == run_id
 
 
 def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
@@ -93,7 +100,7 @@ def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
         pushed_to=_property(pushed, "pushed_destination") if was_pushed else None,
         window=_window(store, outputs["TransformGraph"]) if "TransformGraph" in outputs else [],
         trained_in=_made_in(store, outputs["Model"]) if "Model" in outputs else None,
-        judged_in=_made_in(store, blessing) if blessing else None,
+        ended_in=_made_in(store, pushed) if pushed else None,
         compared_with=compared_with,
         drift=drift,
     )

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from schema.news_items import Classification, NewsItem, validate
 from serving.client import AsyncClient
-from serving.items import Classification, NewsItem
 
 FIELDS = ("title", "description")
 # Letters and digits, and the characters that join them: "board's", "1,000", "u.s", "oil-price".
@@ -77,7 +77,7 @@ async def explain(client: AsyncClient, item: NewsItem, *, label: str | None, max
         ClientError: the server did not answer.
     """
     [answer] = await client.classify([item], label=label)
-    words = [word for word in find_words(item, _MAX_WORDS) if not without_word(item, word).flaw()]
+    words = [word for word in find_words(item, _MAX_WORDS) if validate(without_word(item, word)) is None]
     variants = [without_word(item, word) for word in words]
     # By version number: between the two calls a label may move, and a new version may be loaded.
     occluded = await client.classify(variants, version=answer.model_version)

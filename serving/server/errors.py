@@ -54,6 +54,8 @@ def request_error(error: Exception) -> RequestError:
     if isinstance(error, UnicodeDecodeError):
         # TensorFlow's message quotes the input, and Python cannot decode it.
         return invalid_argument_error("the request contains bytes that are not UTF-8 where text is expected")
+    if isinstance(error, MemoryError):
+        return RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error) or "there is not enough memory")
     code = _BY_NUMBER.get(getattr(error, "error_code", None), grpc.StatusCode.INTERNAL)
     message = str(getattr(error, "message", error)).split("\n\nOriginal stack trace")[0]
     return RequestError(code, message.strip() or type(error).__name__)

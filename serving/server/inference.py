@@ -21,6 +21,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from schema.model_contract import SERVING_DEFAULT, WARMUP_REQUESTS
 from serving.server.errors import RequestError, failed_precondition_error, invalid_argument_error
 from serving.server.metrics import Metrics
 from serving.server.servable import ModelSignature, Servable
@@ -28,7 +29,6 @@ from serving.server.tensors import Run, dtype_name, fill_proto, fits, to_array
 
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
-_DEFAULT_SIGNATURE = "serving_default"
 _INPUTS, _CLASSES, _SCORES, _OUTPUTS = "inputs", "classes", "scores", "outputs"
 _MAX_WARMUP_RECORDS = 1000
 
@@ -151,7 +151,7 @@ LOG_FIELDS = {
 
 
 def warm_up(servable: Servable, model: str, version: int, iterations: int, metrics: Metrics) -> None:
-    """Replays the requests in assets.extra/tf_serving_warmup_requests, if the version has this file.
+    """Replays the requests of the version's `WARMUP_REQUESTS`, if it has this file.
 
     TensorFlow initializes parts of a graph when it first runs. The warm-up keeps that latency away from clients.
     Source: tensorflow/serving, g3doc/saved_model_warmup.md and servables/tensorflow/saved_model_warmup_util.cc.
@@ -179,7 +179,7 @@ def warm_up(servable: Servable, model: str, version: int, iterations: int, metri
         status = "OK"
     finally:
         micros = (time.monotonic() - started) * 1e6
-        metrics.warmup_latency.labels(servable.warmup_path.rpartition("/assets.extra/")[0], status).observe(micros)
+        metrics.warmup_latency.labels(servable.warmup_path.removesuffix(f"/{WARMUP_REQUESTS}"), status).observe(micros)
 
 
 def _replay(
@@ -199,7 +199,7 @@ def _replay(
 
 
 def _signature_name(spec: model_pb2.ModelSpec) -> str:
-    return spec.signature_name or _DEFAULT_SIGNATURE
+    return spec.signature_name or SERVING_DEFAULT
 
 
 def _input_arrays(signature: ModelSignature, request: predict_pb2.PredictRequest) -> dict[str, np.ndarray]:

@@ -28,7 +28,7 @@ from serving.server.errors import (
 )
 from serving.server.model_state import ModelState, State, VersionState, select_versions
 from serving.server.servable import Servable
-from serving.versions import fingerprint, list_versions
+from serving.versions import explain_no_versions, fingerprint, list_versions
 
 _log = logging.getLogger(__name__)
 
@@ -190,6 +190,15 @@ class Manager:
         with self._changed:
             return {name: sorted(model.available) for name, model in self._models.items() if not model.removed}
 
+    def failures(self) -> dict[str, dict[int, RequestError]]:
+        """Returns the errors of the versions that failed to load and are not retried, by model and number."""
+        with self._changed:
+            found = {
+                name: {v.number: v.error for v in model.versions.values() if v.gave_up and v.error}
+                for name, model in self._models.items()
+            }
+        return {name: versions for name, versions in found.items() if versions}
+
     def close(self, grace_seconds: float) -> None:
         """Unloads all versions after the requests in flight have finished, or after the grace period."""
         with self._changed:
@@ -276,12 +285,17 @@ class Manager:
         config = model.config
         try:
             on_disk = {} if model.removed else list_versions(config.base_path)
+        except tf.errors.NotFoundError:
+            self._log_once(model, explain_no_versions(config.base_path))
+            return False
         except (tf.errors.OpError, UnicodeDecodeError) as error:
-            _log.warning("base path unreadable model=%s error=%s", config.name, request_error(error).message)
+            self._log_once(model, f"{config.base_path} cannot be read: {request_error(error).message}")
             return False
         wanted = select_versions(on_disk, config.model_version_policy, model.is_failing)
         if not wanted and not model.removed and not model.available:
-            _log.warning("no version to serve model=%s base_path=%s", config.name, config.base_path)
+            self._log_once(model, explain_no_versions(config.base_path))
+        elif wanted:
+            model.logged_problem = ""
         new = [number for number in wanted if model.needs_load(number)]
         with self._changed:
             for number in new:
@@ -299,6 +313,14 @@ class Manager:
                 model.wanted = wanted
                 self._changed.notify_all()
         return failed
+
+    @staticmethod
+    def _log_once(model: ModelState, problem: str) -> None:
+        """Logs a problem of a model unless it was logged last, because the manager polls every second."""
+        if problem != model.logged_problem:
+            model.logged_problem = problem
+            waiting = "" if model.available else "waiting for a version to serve "
+            _log.warning("%smodel=%s: %s", waiting, model.config.name, problem)
 
     def _is_due(self, version: VersionState) -> bool:
         if fingerprint(version.directory) != version.files:

@@ -59,6 +59,7 @@ class ModelState:
         wanted: directories of the versions that the configuration asks for, by number. None until a load of each
             has been tried.
         removed: whether the current configuration no longer names the model.
+        logged_problem: last logged reason why it serves no version, or "".
     """
 
     config: model_server_config_pb2.ModelConfig
@@ -66,6 +67,7 @@ class ModelState:
     available: dict[int, VersionState] = field(default_factory=dict)
     wanted: dict[int, str] | None = None
     removed: bool = False
+    logged_problem: str = ""
 
     @property
     def is_ready(self) -> bool:

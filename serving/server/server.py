@@ -99,6 +99,13 @@ class ModelServer:
             "models": self._manager.available(),
         }
 
+    def failures(self) -> dict[str, dict[int, dict[str, str]]]:
+        """Returns code and message of each version that could not be loaded, by model and number."""
+        return {
+            model: {number: {"code": error.code.name, "message": error.message} for number, error in versions.items()}
+            for model, versions in self._manager.failures().items()
+        }
+
     def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """Rejects new requests, waits up to `grace_seconds` for those in flight, and unloads the models."""
         self._stopping.set()
@@ -179,25 +186,34 @@ class ModelServer:
 def run(flags: Flags) -> None:
     """Serves models until SIGTERM or SIGINT, and prints a line of JSON to stdout when the server is ready.
 
+    If models cannot be loaded, it prints a line of JSON with the failed versions and their errors instead.
+
     Raises:
         AgNewsError: the server cannot start.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    stop_requested = threading.Event()
+
+    def request_stop(*_: object) -> None:
+        stop_requested.set()  # The code that the signal interrupts may swallow the exception.
+        raise SystemExit(0)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _exit)
+        signal.signal(number, request_stop)
     # Exclude imported modules from garbage collection, so that the collection after an unload pauses requests briefly.
     gc.collect()
     gc.freeze()
     server = ModelServer(flags)
     try:
-        server.start()
+        try:
+            server.start()
+        except RunError:
+            if failures := server.failures():
+                click.echo(json.dumps({"event": "failed", "models": failures}))
+            raise
         click.echo(json.dumps(server.describe()))
-        threading.Event().wait()
+        stop_requested.wait()
     finally:
         # A second signal interrupts the wait for requests in flight.
         server.stop()
-
-
-def _exit(*_: object) -> None:
-    raise SystemExit(0)

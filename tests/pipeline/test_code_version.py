@@ -59,7 +59,7 @@ def test_another_stage_leaves_the_version(stages):
 
 def test_the_modules_that_read_files_count_for_the_rows_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(module.schema, "__file__", str(tmp_path / "__init__.py"))
-    for name in ("csv_records.py", "text_files.py"):
+    for name in ("csv_records.py", "news_items.py", "text_files.py"):
         (tmp_path / name).write_text("one = 1\n")
     before = {stage: module.code_version(stage) for stage in ("example_gen", "transform")}
     (tmp_path / "csv_records.py").write_text("one = 2\n")

@@ -75,6 +75,14 @@ def test_a_setting_reaches_its_own_stage_alone(compiled):
     assert changed(infra_validator={"rows": 9}) == {"AgNewsInfraValidator"}
 
 
+def test_other_code_of_infra_validator_is_another_key_of_the_cache(compiled, monkeypatch):
+    before = compiled()
+    monkeypatch.setattr("pipeline.dag.code_version", lambda stage: "new" if stage == "infra_validator" else "old")
+    nodes = compiled()
+    assert before["AgNewsInfraValidator"].parameters != nodes["AgNewsInfraValidator"].parameters
+    assert nodes["AgNewsInfraValidator"].parameters.parameters["code"].field_value.string_value == "new"
+
+
 def test_a_search_feeds_the_trainer_where_it_is_asked_for(compiled):
     nodes = compiled(tuner={"enabled": True})
     assert "Tuner" in nodes["Trainer"].upstream_nodes

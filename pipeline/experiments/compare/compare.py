@@ -18,6 +18,7 @@ from pipeline.runners.events import Watcher
 from pipeline.runners.local import reports_to
 from pipeline.settings import TrainerSettings
 from schema.features import TRAIN
+from schema.interruption import interruptible
 
 
 def compare(
@@ -51,6 +52,7 @@ def compare(
 
     Raises:
         SettingsError: a variant has no name or that of another one, or holds no good setting.
+        Interrupted: a signal told the process to end, whatever the training made of it.
     """
     recipes = named_recipes(settings, networks, variants)
     reduced = _reduced(data, fraction, settings.seed)
@@ -63,7 +65,8 @@ def compare(
         found = store.get(key)
         if found is None:
             report(f"training {name}, seed {seed}")
-            with reports_to(watcher, name):
+            # An outcome is kept: one of a training that dropped an interrupt must not be.
+            with interruptible(), reports_to(watcher, name):
                 found = train()
             store.put(key, found)
         report(f"{name}: accuracy {found.accuracy:.4f}, training {found.seconds:.0f} s")
@@ -73,7 +76,7 @@ def compare(
     for name, recipe in recipes.items():
         outcomes = []
         for seed in range(recipe.seed, recipe.seed + seeds):
-            seeded = dataclasses.replace(recipe, seed=seed)
+            seeded = recipe.model_copy(update={"seed": seed})
             train = partial(entrants.network, name, seeded, reduced, results.parent / "checkpoints")
             outcomes.append(outcome(name, vars(seeded), reduced, seed, train))
         lines.append(Line(name, outcomes))

@@ -9,12 +9,13 @@ from typing import Any
 from tfx.utils import path_utils
 
 import components
+from components.artifact_files import first_missing
 from components.model_card.environment import Revision, code_revision
 from components.model_card.render import EVIDENCE
-from components.trainer.report import FACTS_FILE
 from pipeline.code_version import code_version
 from pipeline.metadata.lineage import Origin
 from schema.errors import ReproductionError
+from schema.model_contract import SAVED_MODEL_FILES, TRAINING_FACTS
 
 INGESTION, TRANSFORM, TRAINER = "example_gen", "transform", "trainer"
 _PREPARING = (INGESTION, TRANSFORM)
@@ -67,17 +68,17 @@ def recorded(origin: Origin, pushed: Path | None) -> Recorded:
         ReproductionError: neither the Trainer's export nor the pushed one is there, or it has no facts.
     """
     places = [Path(path_utils.serving_model_path(origin.model.uri)), *([pushed] if pushed else [])]
-    export = next((place for place in places if (place / "saved_model.pb").exists()), None)
+    export = next((place for place in places if first_missing(str(place), SAVED_MODEL_FILES) is None), None)
     if export is None:
         raise ReproductionError(
             f"the export of model {origin.model.id} is no longer at {places[0]}, so there is nothing to compare with; "
             "name a pushed version of it instead"
         )
     try:
-        facts = json.loads((export / FACTS_FILE).read_text(encoding="utf-8"))
+        facts = json.loads((export / TRAINING_FACTS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ReproductionError(
-            f"{export / FACTS_FILE} cannot be read ({error}): not an export of the Trainer"
+            f"{export / TRAINING_FACTS} cannot be read ({error}): not an export of the Trainer"
         ) from error
     revision, versions = _environment(origin)
     config = json.loads(str(origin.training.parameters["custom_config"]))

@@ -9,6 +9,7 @@ from components.infra_validator import component
 from components.infra_validator.component import AgNewsInfraValidator
 from components.infra_validator.validate import Refused
 from components.trainer.export import text_example
+from schema.errors import NotMeasuredError
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def bless(tmp_path):
         with tf.io.TFRecordWriter(str(tmp_path / "examples/Split-test/data.gz"), "GZIP") as writer:
             for index in range(5):
                 writer.write(text_example(f"title {index}", "text").SerializeToString())
-        limits = {"rows": 3, "timeout_seconds": 120.0, "max_memory_mb": 4096, "tolerance": 1e-4}
+        limits = {"code": "0", "rows": 3, "timeout_seconds": 120.0, "max_memory_mb": 4096, "tolerance": 1e-4}
         executor = AgNewsInfraValidator.EXECUTOR_SPEC.executor_class()
         executor.Do({"model": [model], "examples": [examples]}, {"blessing": [blessing]}, limits)
         return blessing
@@ -59,3 +60,14 @@ def test_a_refusal_says_why_and_does_not_bless(bless, export, monkeypatch):
     assert not model_utils.is_infra_validated(blessing)
     assert os.listdir(blessing.uri) == ["INFRA_NOT_BLESSED"]
     assert blessing.get_string_custom_property("reason") == "it took too long"
+
+
+def test_what_could_not_be_tried_is_no_verdict(bless, export, tmp_path, monkeypatch):
+    def fail(saved_model, examples, limits):
+        raise NotMeasuredError("the serving process was killed")
+
+    monkeypatch.setattr(component, "validate", fail)
+    with pytest.raises(NotMeasuredError) as failed:
+        bless(export)
+    assert (failed.value.exit_code, failed.value.may_pass) == (5, True)
+    assert os.listdir(tmp_path / "blessing") == []

@@ -10,6 +10,7 @@ from pipeline.experiments.compare.peers import PEERS
 from pipeline.settings import TrainerSettings
 from schema.errors import SettingsError
 from schema.features import TEST, TRAIN, VAL
+from schema.interruption import Interrupted
 
 SETTINGS = TrainerSettings(seed=5)
 
@@ -96,6 +97,15 @@ def test_an_interrupted_comparison_goes_on_where_it_was(trained, compared, monke
     assert len(trained["network"]) == 1
 
 
+def test_the_outcome_of_a_training_that_drops_a_signal_is_not_kept(trained, compared, tmp_path, monkeypatch, interrupt):
+    quick = entrants.peer
+    monkeypatch.setattr(entrants, "peer", lambda *arguments: interrupt() or quick(*arguments))
+    with pytest.raises(Interrupted):
+        compared(peers=True)
+    assert len(trained["network"]) == len(trained["peer"]) == 1
+    assert len(list((tmp_path / "results").glob("*.json"))) == 1
+
+
 def test_other_settings_are_trained_anew(trained, compared):
     compared(TrainerSettings(epochs=1))
     compared(TrainerSettings(epochs=2))
@@ -170,7 +180,7 @@ def test_the_progress_of_a_training_reaches_the_watcher(monkeypatch, compared, o
     caplog.set_level(logging.INFO, logger="components")
 
     def network(name, recipe, data, checkpoints):
-        logging.getLogger("components.trainer.recipe").info("epoch done", extra={"fields": {"epoch": 1}})
+        logging.getLogger("components.trainer.callbacks").info("epoch done", extra={"fields": {"epoch": 1}})
         return outcome(name=name, seed=recipe.seed)
 
     monkeypatch.setattr(entrants, "network", network)

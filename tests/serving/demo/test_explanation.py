@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schema.news_items import Classification, NewsItem
 from serving.demo.explanation import Word, find_words, split_at_words, without_word, word_influences
-from serving.items import Classification, NewsItem
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 

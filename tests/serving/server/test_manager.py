@@ -372,3 +372,24 @@ def test_wait_available_ends_when_a_version_arrives(make_manager, base):
     add(base, 4)
     waiting.join(PATIENCE_SECONDS)
     assert served(manager) == 4
+
+
+def test_the_reason_for_waiting_is_logged_once_until_it_changes(make_manager, loader, tmp_path, caplog):
+    def logged():
+        return [record.getMessage() for record in caplog.records if "waiting" in record.getMessage()]
+
+    base = tmp_path / "late"
+    manager = make_manager()
+    manager.apply(single_model("m", str(base)), expect_versions=False)
+    until(logged)
+    time.sleep(10 * POLL_SECONDS)
+    assert logged() == [
+        f"waiting for a version to serve model=m: {base} does not exist: create it, or give the "
+        "directory that contains the versions"
+    ]
+    base.mkdir()
+    until(lambda: len(logged()) == 2)
+    assert "contains no version" in logged()[1]
+    add(base, 1)
+    manager.wait_available()
+    assert len(logged()) == 2

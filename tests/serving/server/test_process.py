@@ -132,6 +132,35 @@ def test_a_server_reports_ready_survives_bad_clients_and_exits_cleanly(warmed):
         assert started.wait(PATIENCE_SECONDS) == 0
 
 
+SWALLOWS_EXIT = """
+import time
+from serving.server import server
+
+def start(self):
+    print("starting", flush=True)
+    try:
+        time.sleep(60)
+    except BaseException:
+        pass
+
+server.ModelServer.start = start
+server.ModelServer.describe = lambda self: {}
+server.run(server.Flags(model_name="agnews", model_base_path="models"))
+"""
+
+
+def test_a_server_ends_if_loading_code_swallows_the_signal():
+    with subprocess.Popen(
+        [sys.executable, "-c", SWALLOWS_EXIT], stdout=subprocess.PIPE, text=True, env=environment()
+    ) as started:
+        try:
+            assert started.stdout.readline() == "starting\n"
+            started.send_signal(signal.SIGTERM)
+            assert started.wait(PATIENCE_SECONDS) == 0
+        finally:
+            started.kill()
+
+
 def test_a_killed_server_can_restart_on_the_same_port(warmed):
     arguments = ["--model_name=agnews", f"--model_base_path={warmed}"]
     with process(*arguments) as (started, ready, clients):
@@ -225,3 +254,16 @@ def test_agnews_serve_has_the_same_flags():
 
     result = CliRunner().invoke(cli, ["serve", "--help"])
     assert "--model_config_file_poll_wait_seconds" in result.output
+
+
+def test_a_server_that_cannot_load_its_models_prints_the_errors_as_json(tmp_path):
+    (tmp_path / "models/7").mkdir(parents=True)
+    (tmp_path / "models/7/saved_model.pb").write_bytes(b"no graph")
+    arguments = ["--model_name=agnews", f"--model_base_path={tmp_path}/models", "--max_num_load_retries=0"]
+    ended = subprocess.run(
+        command(*arguments), env=environment(), capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
+    assert ended.returncode == 5
+    event = json.loads(ended.stdout)
+    assert (event["event"], list(event["models"]["agnews"])) == ("failed", ["7"])
+    assert "saved_model.pb" in event["models"]["agnews"]["7"]["message"]

@@ -29,7 +29,7 @@ def test_a_file_in_text_format_is_read(written):
 
 
 def test_a_parse_error_contains_file_and_line(written):
-    with pytest.raises(SettingsError, match=r"file\.config is not a BatchingParameters .* 2:1 : .*max_batch"):
+    with pytest.raises(SettingsError, match=r"file\.config is not a valid BatchingParameters .* 2:1 : .*max_batch"):
         config.read(written("\nmax_batch: 3"), config.BatchingParameters)
 
 

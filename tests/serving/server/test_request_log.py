@@ -132,7 +132,7 @@ def test_log_write_errors_are_counted_and_do_not_fail_requests(config, tmp_path)
     ("changes", "reason"),
     [
         ({"type": "file"}, "log collector type 'file' is not supported"),
-        ({"prefix": "gs://bucket/logs"}, "local filename_prefix"),
+        ({"prefix": "gs://bucket/logs"}, "filename_prefix of log_collector_config must be a local path"),
         ({"rate": 1.5}, "not between 0 and 1"),
     ],
 )

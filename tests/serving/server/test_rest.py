@@ -112,7 +112,7 @@ def test_classify_and_regress(served):
         ("agnews:predict", b'{"instances": [{"title": "\\ud800", "description": ""}]}', 400, "not UTF-8"),
         ("plain:predict", {"signature_name": "types", "inputs": {"count": [[2**63]], "flag": [], "raw_bytes": []}},
          400, "input count"),
-        ("plain:predict", b'{"instances": ' + b"[" * 70 + b"1.0" + b"]" * 70 + b"}", 400, "more than 64 dimensions"),
+        ("plain:predict", b'{"instances": ' + b"[" * 70 + b"1.0" + b"]" * 70 + b"}", 400, "at most 64 dimensions"),
         ("plain:classify", {"examples": []}, 400, "key 'examples' is expected"),
         ("plain:classify", {"examples": [3]}, 400, "Example must be JSON object"),
         ("plain:regress", {"signature_name": "regress", "examples": [{"x": [1, "a"]}]}, 400, "feature: x"),

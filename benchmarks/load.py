@@ -1,10 +1,11 @@
-"""Sends requests and measures latencies, in a separate process without TensorFlow.
+"""Sends requests and measures their latency, in a separate process without TensorFlow.
 
-Closed loop: a client sends its next request after a response. Open loop: requests have fixed times, whether or not
-earlier ones are answered. Latency counts from that time, so that a server's pause affects every request due during it.
+In a closed loop, a client sends its next request after the response to the last one. In an open loop, requests are due
+at fixed times, and latency counts from that time, so that a pause of the server affects all requests that are due
+during the pause.
 
-`python -m benchmarks.load ITEMS` reads one Load per line from stdin and prints one Outcome per line, in JSON. The
-transport "in-process" needs no server and measures the limit: the same SavedModel runs here, with TensorFlow.
+`python -m benchmarks.load ITEMS` reads one Load per line from stdin and prints one LoadResult per line, in JSON. The
+transport "in-process" measures the upper limit: it runs the same SavedModel with TensorFlow in this process.
 """
 
 import collections
@@ -34,12 +35,18 @@ _WARM_UP = 20
 
 Item = tuple[str, str]
 Send = Callable[[int], None]
-"""Sends the request with a number and waits for the response; raises if there is none, or if answers are missing."""
+"""Sends the request with a number and waits for the response. It raises if the request fails."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Describes requests: texts per request, maximum number at a time, requests/s of an open loop or None."""
+    """The form of a load.
+
+    Attributes:
+        batch: number of texts per request.
+        clients: maximum number of concurrent requests.
+        rate: requests per second of an open loop, or None for a closed loop.
+    """
 
     batch: int = 1
     clients: int = 1
@@ -52,14 +59,14 @@ class Shape:
 
 @dataclass(frozen=True)
 class Load:
-    """A load on one target.
+    """A load on a server.
 
     Attributes:
         transport: GRPC, REST or IN_PROCESS.
-        target: host:port, or the version's directory.
+        target: host:port, or the directory of the version for IN_PROCESS.
         model: name of the model.
-        shape: size and number of the requests.
-        seconds: duration; None lasts until the next line on stdin.
+        shape: form of the load.
+        seconds: duration, or None to continue until the next line on stdin.
     """
 
     transport: str
@@ -78,12 +85,12 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The result of a load.
+class LoadResult:
+    """Result of a load.
 
     Attributes:
-        seconds: from the first request to the last response.
-        latencies: seconds of each request that was answered.
+        seconds: time from the first request to the last response.
+        latencies: seconds of each successful request.
         errors: number of failed requests by error message.
     """
 
@@ -92,14 +99,17 @@ class Outcome:
     errors: dict[str, int]
 
 
-def generate(sends: Sequence[Send], rate: float | None, seconds: float, stop: threading.Event) -> Outcome:
-    """Sends requests from one thread per `Send`, each with its own connection.
+def generate(sends: Sequence[Send], rate: float | None, seconds: float, stop: threading.Event) -> LoadResult:
+    """Sends requests from one thread per client.
 
     Args:
-        sends: one per client.
-        rate: requests/s of all clients together; None: each client waits for its response.
+        sends: one function per client, each with its own connection.
+        rate: requests per second of all clients together, or None for a closed loop.
         seconds: time after which no request is sent.
-        stop: ends the load early.
+        stop: event that ends the load early.
+
+    Returns:
+        Latencies and errors of all clients.
     """
     numbers = itertools.count()
     latencies: list[float] = []
@@ -109,15 +119,15 @@ def generate(sends: Sequence[Send], rate: float | None, seconds: float, stop: th
     def work(send: Send) -> None:
         while not stop.is_set():
             number = next(numbers)
-            # Relative to the start, not to boot: a sum with the latter loses digits, and one request too many is sent.
+            # Seconds since `begin`. Sums with the seconds since boot lose digits, which could add one more request.
             intended = time.monotonic() - begin if rate is None else number / rate
             if intended >= seconds:
                 return
             time.sleep(max(begin + intended - time.monotonic(), 0))
             try:
                 send(number)
-            except Exception as error:  # Every failure is counted.
-                errors[_described(error)] += 1
+            except Exception as error:  # All errors are counted.
+                errors[_error_message(error)] += 1
             else:
                 latencies.append(time.monotonic() - begin - intended)
 
@@ -126,17 +136,17 @@ def generate(sends: Sequence[Send], rate: float | None, seconds: float, stop: th
         thread.start()
     for thread in threads:
         thread.join()
-    return Outcome(time.monotonic() - begin, latencies, dict(errors))
+    return LoadResult(time.monotonic() - begin, latencies, dict(errors))
 
 
-def _described(error: Exception) -> str:
+def _error_message(error: Exception) -> str:
     if isinstance(error, grpc.Call):
         return f"{error.code().name}: {error.details()}"
     return f"{type(error).__name__}: {error}"
 
 
 def _connect(load: Load, batches: list[list[Item]], stack: contextlib.ExitStack) -> list[Send]:
-    """Returns one `Send` per client; the stack closes their connections."""
+    """Returns a `Send` for each client. The stack closes their connections."""
     if load.transport == GRPC:
         return _grpc(load, batches, stack)
     if load.transport == REST:
@@ -190,7 +200,7 @@ def _rest(load: Load, batches: list[list[Item]], stack: contextlib.ExitStack) ->
 def _loaded(directory: str):
     from serving.server.servable import Servable, SessionOptions
 
-    # A session and its callable are faster than the function from tf.saved_model.load.
+    # A session and its callable are faster than the function of tf.saved_model.load.
     return Servable(directory, SessionOptions())
 
 
@@ -200,7 +210,7 @@ def _in_process(load: Load, batches: list[list[Item]]) -> Send:
     servable = _loaded(load.target)
     signature = servable.signatures[SERVING_DEFAULT]
     fetches = [tensor for tensor, _ in signature.outputs.values()]
-    run = servable.run_for(tuple(given.tensor for given in signature.inputs.values()), tuple(fetches))
+    run = servable.run_for(tuple(model_input.tensor for model_input in signature.inputs.values()), tuple(fetches))
     columns = (TITLE, DESCRIPTION)
     requests = [
         [np.array([item[columns.index(name)].encode() for item in batch], object) for name in signature.inputs]
@@ -218,21 +228,21 @@ def _check(answers: int, load: Load) -> None:
         raise ValueError(f"{answers} answers to {load.shape.batch} texts")
 
 
-def _run(load: Load, items: list[Item]) -> Outcome:
+def _run(load: Load, items: list[Item]) -> LoadResult:
     starts = itertools.islice(range(0, len(items) - load.shape.batch + 1, load.shape.batch), _MAX_REQUESTS)
     batches = [items[start : start + load.shape.batch] for start in starts]
     stop = threading.Event()
     with contextlib.ExitStack() as stack:
         sends = _connect(load, batches, stack)
         for number in range(max(_WARM_UP, len(sends))):
-            with contextlib.suppress(Exception):  # A failure here occurs again in the measurement.
+            with contextlib.suppress(Exception):  # Errors occur again in the measurement.
                 sends[number % len(sends)](number)
         if load.seconds is None:
-            threading.Thread(target=_stop_at_a_line, args=[stop], daemon=True).start()
+            threading.Thread(target=_stop_at_next_line, args=[stop], daemon=True).start()
         return generate(sends, load.shape.rate, load.seconds or float("inf"), stop)
 
 
-def _stop_at_a_line(stop: threading.Event) -> None:
+def _stop_at_next_line(stop: threading.Event) -> None:
     sys.stdin.readline()
     stop.set()
 

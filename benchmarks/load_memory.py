@@ -1,7 +1,7 @@
-"""Measures the memory left by loading and unloading a version: TensorFlow alone, and the local server's Servable.
+"""Measures the memory that loading and unloading a version leaves, for TensorFlow and for the server's Servable.
 
-Each method runs in a separate process that repeatedly loads the same version, sends one request and unloads it.
-Run as `PYTHONPATH=. .venv/bin/python -m benchmarks.load_memory VERSION_DIRECTORY`.
+Each method runs in a separate process. It repeatedly loads the same version, runs it once and unloads it. Run as
+`PYTHONPATH=. .venv/bin/python -m benchmarks.load_memory VERSION_DIRECTORY`.
 """
 
 import gc
@@ -15,7 +15,7 @@ import psutil
 
 from schema.model_contract import SERVING_DEFAULT
 
-_SETTLED = 10  # Loads after which the allocator's pools have grown.
+_SETTLED = 10  # Number of loads after which the pools of the allocator no longer grow.
 
 
 def _tensorflow(directory: str) -> None:
@@ -52,7 +52,7 @@ def _servable(directory: str) -> None:
     servable.close()
 
 
-_WAYS: dict[str, Callable[[str], None]] = {
+_METHODS: dict[str, Callable[[str], None]] = {
     "session": _tensorflow,
     "tf.saved_model.load": _tensorflow_2,
     "server's Servable": _servable,
@@ -62,22 +62,22 @@ _WAYS: dict[str, Callable[[str], None]] = {
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--loads", type=click.IntRange(min=_SETTLED + 1), default=60, show_default=True)
-@click.option("--way", type=click.Choice(list(_WAYS)), hidden=True, help="Runs in this process.")
-def main(directory: Path, loads: int, way: str | None) -> None:
-    """Print the resident memory after some loads of the version in DIRECTORY, and the growth per further load."""
-    if way is None:
-        click.echo(f"{'MB after':24} {_SETTLED:>6} {loads:>6}  a load")
-        for name in _WAYS:
-            command = [sys.executable, "-m", "benchmarks.load_memory", str(directory), f"--loads={loads}", "--way"]
+@click.option("--method", type=click.Choice(list(_METHODS)), hidden=True, help="Method to run in this process.")
+def main(directory: Path, loads: int, method: str | None) -> None:
+    """Print the resident memory after loads of the version in DIRECTORY, and the increase per load."""
+    if method is None:
+        click.echo(f"{'MB after':24} {_SETTLED:>6} {loads:>6}  per load")
+        for name in _METHODS:
+            command = [sys.executable, "-m", "benchmarks.load_memory", str(directory), f"--loads={loads}", "--method"]
             click.echo(subprocess.run([*command, name], check=True, stdout=subprocess.PIPE, text=True).stdout, nl=False)
         return
     resident = []
     for _ in range(loads):
-        _WAYS[way](str(directory))
+        _METHODS[method](str(directory))
         gc.collect()
         resident.append(psutil.Process().memory_info().rss / 1e6)
     settled, last = resident[_SETTLED - 1], resident[-1]
-    click.echo(f"{way:24} {settled:6.0f} {last:6.0f}  {(last - settled) / (loads - _SETTLED):6.2f}")
+    click.echo(f"{method:24} {settled:6.0f} {last:6.0f}  {(last - settled) / (loads - _SETTLED):6.2f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Model servers and clients of `make bench-serve`, each in its own process."""
+"""Starts the processes of `make bench-serve`: model servers and clients."""
 
 import contextlib
 import json
@@ -15,10 +15,11 @@ from pathlib import Path
 import grpc
 import psutil
 
-from benchmarks.load import Load, Outcome
+from benchmarks.load import Load, LoadResult
 from schema.errors import RunError
 from serving.client.protos import GetModelStatusRequest, ModelServiceStub, ModelVersionStatus
 from serving.this_machine import proxy_options
+from serving.versions import pushed_versions
 
 HOST = "127.0.0.1"
 LOCAL_SERVER = (sys.executable, "-m", "serving.server")
@@ -28,9 +29,13 @@ _ENDED = (ModelVersionStatus.START, ModelVersionStatus.END)
 
 @dataclass(frozen=True)
 class Endpoint:
-    """The addresses of a server: host:port for gRPC and REST; `rest` is None without REST.
+    """A model server.
 
-    `pid` and `log` are its process id and log file, None for a server that this benchmark did not start.
+    Attributes:
+        grpc: host:port of gRPC.
+        rest: host:port of REST, or None if REST is disabled.
+        pid: process id, or None if the benchmark did not start the server.
+        log: file with its output, or None if the benchmark did not start the server.
     """
 
     grpc: str
@@ -40,17 +45,21 @@ class Endpoint:
 
     @property
     def memory(self) -> float | None:
-        """Resident memory in MB."""
+        """Current resident memory in MB."""
         return None if self.pid is None else psutil.Process(self.pid).memory_info().rss / 1e6
 
 
 class LoadProcess:
-    """Runs benchmarks.load as a process; the context manager ends it."""
+    """A process of benchmarks.load. As a context manager, it ends the process on exit."""
 
     def __init__(self, items: Path):
-        """Starts the process with a file of texts; its log is next to that file."""
+        """Starts the process.
+
+        Args:
+            items: file with the texts to send. The output of the process is written to the same directory.
+        """
         command = [sys.executable, "-m", "benchmarks.load", str(items)]
-        with tempfile.NamedTemporaryFile(dir=items.parent, delete=False) as log:  # TensorFlow logs to stderr.
+        with tempfile.NamedTemporaryFile(dir=items.parent, delete=False) as log:  # TensorFlow writes to stderr.
             self._log = Path(log.name)
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
@@ -58,7 +67,7 @@ class LoadProcess:
 
     @property
     def memory(self) -> float:
-        """Resident memory in MB."""
+        """Current resident memory in MB."""
         return psutil.Process(self._process.pid).memory_info().rss / 1e6
 
     def begin(self, load: Load) -> None:
@@ -66,24 +75,24 @@ class LoadProcess:
         self._write(load.to_json())
 
     def stop(self) -> None:
-        """Ends a load without a time limit."""
+        """Ends a load without a duration."""
         self._write("")
 
-    def outcome(self) -> Outcome:
-        """Waits for the end of the load.
+    def outcome(self) -> LoadResult:
+        """Waits for the end of the load and returns its result.
 
         Raises:
-            RunError: the process died.
+            RunError: the process exited.
         """
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
             status = self._process.wait()
-            raise RunError(f"a process of clients ended with exit status {status}:\n{_tail(self._log)}")
-        return Outcome(**json.loads(line))
+            raise RunError(f"a client process ended with exit status {status}:\n{_tail(self._log)}")
+        return LoadResult(**json.loads(line))
 
-    def run(self, load: Load) -> Outcome:
-        """Runs a load that has a time limit."""
+    def run(self, load: Load) -> LoadResult:
+        """Runs a load with a duration and returns its result."""
         self.begin(load)
         return self.outcome()
 
@@ -102,16 +111,16 @@ class LoadProcess:
 
 @contextlib.contextmanager
 def serving(command: tuple[str, ...], model: str, base_path: Path, *flags: str) -> Iterator[Endpoint]:
-    """Runs a server as a process; it serves when the context is entered, and ends with the context.
+    """Runs a server process that is ready when the context is entered, and ends it on exit.
 
     Args:
-        command: command of the server, which takes the flags of tensorflow_model_server.
+        command: command of the server, without the flags of tensorflow_model_server.
         model: name of the model.
-        base_path: directory of its versions; the server's log is written next to it.
+        base_path: directory of its versions. The log of the server is written next to it.
         flags: additional flags.
 
     Raises:
-        RunError: the server ended, or did not serve within two minutes.
+        RunError: the server exited, or was not ready after two minutes.
     """
     ports = _free_ports()
     port, rest_port = ports
@@ -123,8 +132,8 @@ def serving(command: tuple[str, ...], model: str, base_path: Path, *flags: str) 
 
     def ready() -> bool:
         if process.poll() is not None:
-            raise RunError(f"{command[0]} ended with exit status {process.returncode}:\n{_said(endpoint)}")
-        return bool(_served(endpoint, model)) and all(map(_listens, ports))
+            raise RunError(f"{command[0]} ended with exit status {process.returncode}:\n{_log_end(endpoint)}")
+        return bool(_served(endpoint, model)) and all(map(_is_open, ports))
 
     try:
         _wait(ready, f"{command[0]} to serve", endpoint)
@@ -135,12 +144,12 @@ def serving(command: tuple[str, ...], model: str, base_path: Path, *flags: str) 
 
 
 def swap(endpoint: Endpoint, model: str, base_path: Path) -> None:
-    """Pushes the newest version again under the next number, waits until only this is served, and deletes the old one.
+    """Copies the newest version to the next number, waits until only that is served, and deletes the old version.
 
     Raises:
-        RunError: it was not served within two minutes.
+        RunError: the copy was not served after two minutes.
     """
-    number = max(int(path.name) for path in base_path.iterdir() if path.name.isdecimal())
+    number = max(pushed_versions(base_path))
     old, new = base_path / str(number), base_path / str(number + 1)
     copied = base_path / f".{new.name}"
     shutil.copytree(old, copied)
@@ -150,7 +159,7 @@ def swap(endpoint: Endpoint, model: str, base_path: Path) -> None:
 
 
 def _served(endpoint: Endpoint, model: str) -> set[str]:
-    """Returns the loaded versions; empty while one is loading, or if the server does not answer."""
+    """Returns the loaded versions, or an empty set while a version is loading or the server does not answer."""
     request = GetModelStatusRequest()
     request.model_spec.name = model
     try:
@@ -167,13 +176,13 @@ def _wait(condition: Callable[[], bool], what: str, endpoint: Endpoint) -> None:
     deadline = time.monotonic() + _WAIT_SECONDS
     while not condition():
         if time.monotonic() > deadline:
-            raise RunError(f"waited {_WAIT_SECONDS:.0f} s in vain for {what}; its log ends with\n{_said(endpoint)}")
+            raise RunError(f"waited {_WAIT_SECONDS:.0f} s for {what}; the end of its log:\n{_log_end(endpoint)}")
         time.sleep(0.1)
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as asked:
-        return asked.connect_ex((HOST, port)) == 0
+def _is_open(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex((HOST, port)) == 0
 
 
 def _free_ports() -> tuple[int, int]:
@@ -183,7 +192,7 @@ def _free_ports() -> tuple[int, int]:
         return first.getsockname()[1], second.getsockname()[1]
 
 
-def _said(endpoint: Endpoint) -> str:
+def _log_end(endpoint: Endpoint) -> str:
     return _tail(endpoint.log) if endpoint.log else ""
 
 

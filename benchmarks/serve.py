@@ -1,7 +1,7 @@
-"""`make bench-serve`: measures the overhead of serving a model, under load and while versions change.
+"""`make bench-serve`: measures the overhead of serving under load and while versions are swapped.
 
-The local server, the same SavedModel in a process without a server and, if available, tensorflow_model_server receive
-the same requests in turns, from clients in separate processes.
+The local server, the same SavedModel without a server, and tensorflow_model_server if available get the same requests
+in turns, from clients in separate processes.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from benchmarks.serve_report import (
     REAL,
     SINGLE,
     Key,
-    Measured,
+    LoadRounds,
     Results,
     Swaps,
     plot,
@@ -44,7 +44,7 @@ from pipeline.settings.sources import Loaded
 from schema.errors import SettingsError
 
 BINARY, ADDRESS = "TF_SERVING_BINARY", "TF_SERVING_ADDRESS"
-# An IPv6 address is in brackets, because it contains colons.
+# An IPv6 address has brackets and contains colons.
 _HOST_AND_PORTS = re.compile(r"(\[[^]]+\]|[^:\[\]]+):(\d+)(?::(\d+))?")
 REQUESTS, SWAPS = "requests", "swaps"
 _BATCHING_FLAGS = (
@@ -56,7 +56,14 @@ _MAX_ITEMS = 4096
 
 @dataclass(frozen=True)
 class _Plan:
-    """The measurements: number of rounds, seconds per load, requests/s of open loops, and number of swaps."""
+    """The measurements to run.
+
+    Attributes:
+        rounds: number of measurements of each load.
+        seconds: duration of each load.
+        rate: requests per second of open loops.
+        swaps: number of versions to push under load.
+    """
 
     rounds: int
     seconds: float
@@ -64,13 +71,19 @@ class _Plan:
     swaps: int
 
     def shapes(self) -> list[Shape]:
-        """The shapes to measure; open loops have spare clients, so that a slow response delays no request."""
+        """Returns the loads. Open loops have spare clients, so that a slow response does not delay the next request."""
         return [SINGLE, Shape(1, 32, self.rate), BATCH, Shape(32, 32, self.rate / 10), CROWD]
 
 
 @dataclass(frozen=True)
-class _Place:
-    """The files of the benchmark: the model's name, the directory with a copy of its version, and a file of texts."""
+class _Workspace:
+    """Files of the benchmark.
+
+    Attributes:
+        model: name of the model.
+        base_path: directory with a copy of its version.
+        items: JSON file with titles and descriptions.
+    """
 
     model: str
     base_path: Path
@@ -82,7 +95,7 @@ class _Place:
     "--model",
     "directory",
     type=click.Path(path_type=Path),
-    help="Directory with the versions of a model  [default: the pushed model]",
+    help="Directory with the versions of a model  [default: the pushed versions]",
 )
 @click.option(
     "--measure",
@@ -91,10 +104,10 @@ class _Place:
     multiple=True,
     default=[REQUESTS, SWAPS],
     show_default=True,
-    help="May be repeated.",
+    help="Part to measure. May be repeated.",
 )
 @click.option(
-    "--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Number of rounds of each load."
+    "--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Number of measurements of each load."
 )
 @click.option("--seconds", type=click.FloatRange(min=0.5), default=3, show_default=True, help="Duration of each load.")
 @click.option(
@@ -102,32 +115,32 @@ class _Place:
     type=click.FloatRange(min=1),
     default=200,
     show_default=True,
-    help="Requests/s of open loops; a tenth for 32 texts.",
+    help="Requests per second of open loops. Requests of 32 texts use a tenth.",
 )
 @click.option(
-    "--swaps", type=click.IntRange(min=1), default=100, show_default=True, help="Number of versions pushed under load."
+    "--swaps", type=click.IntRange(min=1), default=100, show_default=True, help="Number of versions to push under load."
 )
 @click.option("--to", "plots", type=click.Path(path_type=Path), help="Write serving_*.png to this directory.")
 @settings_options
 def bench_serve(loaded: Loaded, directory: Path | None, parts, plots: Path | None, **plan) -> None:
-    """Load-test the local server over gRPC and REST; compare it with the model in-process and with TensorFlow Serving.
+    """Measure the local server over gRPC and REST, and compare it with the in-process model and TensorFlow Serving.
 
-    For TensorFlow Serving, set TF_SERVING_BINARY to a command that starts tensorflow_model_server, or
-    TF_SERVING_ADDRESS to the HOST:GRPC_PORT:REST_PORT of a server with the same version; REST_PORT is optional.
+    To include TensorFlow Serving, set TF_SERVING_BINARY to a command that starts tensorflow_model_server, or set
+    TF_SERVING_ADDRESS to HOST:GRPC_PORT[:REST_PORT] of a running server with the same version.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # Servers and copies must not outlive this process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # Exit handlers stop the servers and delete the copies.
     console = Console(width=None if sys.stdout.isatty() else 140)
     settings, chosen = loaded.settings, _Plan(**plan)
     model = settings.pusher.model_name
-    elsewhere = _address()
+    running = _running_servers()
     version = _newest(directory or Path(settings.pusher.destination) / model)
     with TemporaryDirectory() as temporary:
-        place = _Place(model, Path(temporary) / model, Path(temporary) / "items.json")
-        place.items.write_text(json.dumps(_items(settings)), encoding="utf-8")
-        shutil.copytree(version, place.base_path / "1")
+        workspace = _Workspace(model, Path(temporary) / model, Path(temporary) / "items.json")
+        workspace.items.write_text(json.dumps(_items(settings)), encoding="utf-8")
+        shutil.copytree(version, workspace.base_path / "1")
         console.print(f"{version}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}", highlight=False)
-        requests = _measure_requests(place, chosen, elsewhere, console) if REQUESTS in parts else {}
-        swaps = _measure_swaps(place, chosen, console) if SWAPS in parts else []
+        requests = _measure_requests(workspace, chosen, running, console) if REQUESTS in parts else {}
+        swaps = _measure_swaps(workspace, chosen, console) if SWAPS in parts else []
     print_requests(console, requests)
     print_swaps(console, swaps)
     print_targets(console, requests, swaps)
@@ -137,12 +150,13 @@ def bench_serve(loaded: Loaded, directory: Path | None, parts, plots: Path | Non
 
 
 def _newest(directory: Path) -> Path:
-    from serving.promotion.versions import pushed_versions
+    from serving.versions import loadable, pushed_versions
 
-    whole = [version for version in pushed_versions(directory).values() if version.flaw is None]
-    if not whole:
-        raise SettingsError(f"{directory} holds no version of a model: push one with `make run`, or name one (--model)")
-    return whole[-1].path
+    versions = pushed_versions(directory)
+    numbers = loadable(versions)
+    if not numbers:
+        raise SettingsError(f"{directory} has no version of a model: push one with `make run`, or set --model")
+    return versions[numbers[-1]].path
 
 
 def _items(settings) -> list[tuple[str, str]]:
@@ -159,44 +173,44 @@ def _items(settings) -> list[tuple[str, str]]:
 
 
 def _servers() -> dict[str, tuple[str, ...]]:
-    """Returns the commands that start each server, by the server's name."""
+    """Returns the commands that start servers, by name."""
     binary = os.environ.get(BINARY)
     return {LOCAL: LOCAL_SERVER} | ({REAL: tuple(shlex.split(binary))} if binary else {})
 
 
-def _address() -> dict[str, Endpoint]:
-    """Returns the address of a server that this benchmark did not start."""
+def _running_servers() -> dict[str, Endpoint]:
+    """Returns the server in TF_SERVING_ADDRESS, by name."""
     address = os.environ.get(ADDRESS)
     if not address:
         return {}
     if os.environ.get(BINARY):
         raise SettingsError(f"{BINARY} and {ADDRESS} are both set: unset one")
-    found = _HOST_AND_PORTS.fullmatch(address)
-    if not found:
+    match = _HOST_AND_PORTS.fullmatch(address)
+    if not match:
         raise SettingsError(f"{ADDRESS} is {address!r}; expected HOST:GRPC_PORT or HOST:GRPC_PORT:REST_PORT")
-    host, port, rest_port = found.groups()
+    host, port, rest_port = match.groups()
     return {REAL: Endpoint(f"{host}:{port}", f"{host}:{rest_port}" if rest_port else None)}
 
 
-def _measure_requests(place: _Place, plan: _Plan, elsewhere: dict[str, Endpoint], console: Console) -> Results:
-    """Measures every shape on every server in turns; `elsewhere` are servers that already run."""
+def _measure_requests(workspace: _Workspace, plan: _Plan, running: dict[str, Endpoint], console: Console) -> Results:
+    """Measures each load on each server, in turns. `running` are servers that were already started."""
     results: Results = {}
     with contextlib.ExitStack() as stack:
-        limit, clients = (stack.enter_context(LoadProcess(place.items)) for _ in range(2))
+        limit, clients = (stack.enter_context(LoadProcess(workspace.items)) for _ in range(2))
         endpoints: dict[str, Endpoint] = {}
         for name, command in _servers().items():
             for suffix, flags in (("", ()), (BATCHING, _BATCHING_FLAGS)):
-                server = serving(command, place.model, place.base_path, *flags)
+                server = serving(command, workspace.model, workspace.base_path, *flags)
                 endpoints[name + suffix] = stack.enter_context(server)
-        endpoints |= elsewhere
+        endpoints |= running
 
         def measure(key: Key, target: str, process: LoadProcess, owner: LoadProcess | Endpoint) -> None:
-            outcome = process.run(Load(key.transport, target, place.model, key.shape, plan.seconds))
-            results.setdefault(key, Measured()).add(outcome, owner.memory)
+            outcome = process.run(Load(key.transport, target, workspace.model, key.shape, plan.seconds))
+            results.setdefault(key, LoadRounds()).add(outcome, owner.memory)
 
         for number, shape in itertools.product(range(plan.rounds), plan.shapes()):
             console.print(f"round {number + 1} of {plan.rounds}: {shape}", style="dim", highlight=False)
-            measure(Key(shape, IN_PROCESS, IN_PROCESS), str(place.base_path / "1"), limit, limit)
+            measure(Key(shape, IN_PROCESS, IN_PROCESS), str(workspace.base_path / "1"), limit, limit)
             for name, endpoint in endpoints.items():
                 measure(Key(shape, name, GRPC), endpoint.grpc, clients, endpoint)
                 if endpoint.rest:
@@ -204,21 +218,21 @@ def _measure_requests(place: _Place, plan: _Plan, elsewhere: dict[str, Endpoint]
     return results
 
 
-def _measure_swaps(place: _Place, plan: _Plan, console: Console) -> list[Swaps]:
-    """Pushes versions one after the other to a server with batching, while clients send requests over gRPC and REST."""
+def _measure_swaps(workspace: _Workspace, plan: _Plan, console: Console) -> list[Swaps]:
+    """Pushes versions one after the other while clients send requests over gRPC and REST."""
     measured = []
     for name, command in _servers().items():
         with contextlib.ExitStack() as stack:
-            server = serving(command, place.model, place.base_path, *_BATCHING_FLAGS)
+            server = serving(command, workspace.model, workspace.base_path, *_BATCHING_FLAGS)
             endpoint = stack.enter_context(server)
             targets = {GRPC: endpoint.grpc, REST: endpoint.rest or ""}
-            clients = [stack.enter_context(LoadProcess(place.items)) for _ in targets]
+            clients = [stack.enter_context(LoadProcess(workspace.items)) for _ in targets]
             for process, (transport, target) in zip(clients, targets.items(), strict=True):
-                process.begin(Load(transport, target, place.model, Shape(1, 32, plan.rate / len(targets))))
+                process.begin(Load(transport, target, workspace.model, Shape(1, 32, plan.rate / len(targets))))
             memory = []
             for number in range(plan.swaps):
-                swap(endpoint, place.model, place.base_path)
-                assert endpoint.memory is not None  # This benchmark started it.
+                swap(endpoint, workspace.model, workspace.base_path)
+                assert endpoint.memory is not None  # The benchmark started the process.
                 memory.append(endpoint.memory)
                 if (number + 1) % 10 == 0:
                     line = f"{name}: {number + 1} of {plan.swaps} swaps, {memory[-1]:.0f} MB"

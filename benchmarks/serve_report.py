@@ -1,4 +1,4 @@
-"""Tables and plots of `make bench-serve`, with its targets."""
+"""Shows the results of `make bench-serve` as tables and plots, and compares them with the targets."""
 
 import collections
 import statistics
@@ -10,18 +10,18 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.load import IN_PROCESS, Outcome, Shape
+from benchmarks.load import IN_PROCESS, LoadResult, Shape
 
 LOCAL, REAL, BATCHING = "local server", "TensorFlow Serving", ", batching"
 SINGLE, BATCH, CROWD = Shape(1, 1), Shape(32, 4), Shape(1, 64)
 _PERCENTS = (50, 95, 99)
-# Before that, the C library's arenas and TensorFlow's thread pools still grow.
+# Before this number of swaps, the C library's arenas and TensorFlow's thread pools still grow.
 _SETTLED_SWAPS = 10
 _SHOWN_SWAPS = (1, 10, 20, 50, 100)
 
 
 class Key(NamedTuple):
-    """The key of a measurement: shape of the requests, system and transport."""
+    """Identifies a measurement by load, system and transport."""
 
     shape: Shape
     system: str
@@ -29,14 +29,14 @@ class Key(NamedTuple):
 
 
 @dataclass
-class Measured:
-    """The rounds of one load. Figures are medians over rounds; errors are summed."""
+class LoadRounds:
+    """Results of one load. Figures are medians over the rounds, and errors are added up."""
 
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[LoadResult] = field(default_factory=list)
     memories: list[float | None] = field(default_factory=list)
 
-    def add(self, outcome: Outcome, memory: float | None) -> None:
-        """Adds a round and the system's resident memory after it, in MB or None."""
+    def add(self, outcome: LoadResult, memory: float | None) -> None:
+        """Adds a round and the resident memory of the system after it, in MB or None."""
         self.outcomes.append(outcome)
         self.memories.append(memory)
 
@@ -45,20 +45,26 @@ class Measured:
         return statistics.median(len(outcome.latencies) / outcome.seconds for outcome in self.outcomes)
 
     def milliseconds(self, percent: int) -> float:
-        """Returns a percentile of the latency; NaN if there were no responses."""
+        """Returns a percentile of the latency in milliseconds, or NaN if all requests failed."""
         return statistics.median(_percentile(outcome.latencies, percent) * 1000 for outcome in self.outcomes)
 
 
-Results = dict[Key, Measured]
+Results = dict[Key, LoadRounds]
 
 
 @dataclass
 class Swaps:
-    """Versions pushed to a system under load: resident memory after each in MB, and the clients' results."""
+    """Version swaps under load.
+
+    Attributes:
+        system: name of the system.
+        memory: resident memory in MB after each swap.
+        outcomes: results of the clients.
+    """
 
     system: str
     memory: list[float]
-    outcomes: list[Outcome]
+    outcomes: list[LoadResult]
 
     @property
     def latencies(self) -> list[float]:
@@ -66,13 +72,13 @@ class Swaps:
 
     @property
     def drift(self) -> float | None:
-        """The largest relative deviation from the memory after the tenth swap; None for fewer swaps."""
+        """Largest relative change of memory since the tenth swap, or None for fewer swaps."""
         settled = self.memory[_SETTLED_SWAPS - 1 :]
         return max(abs(size / settled[0] - 1) for size in settled) if len(settled) > 1 else None
 
 
 def print_requests(console: Console, results: Results) -> None:
-    """Prints one row per load and system, with the ratio of its throughput to that of the limit."""
+    """Prints one row per load and system, with the throughput relative to the in-process model."""
     if not results:
         return
     percents = (f"p{percent} ms" for percent in _PERCENTS)
@@ -122,8 +128,8 @@ def print_swaps(console: Console, swaps: list[Swaps]) -> None:
 
 
 def print_targets(console: Console, results: Results, swaps: list[Swaps]) -> None:
-    """Prints targets and results of each server."""
-    table = _table("target", "wanted", "system", "reached", "")
+    """Prints the targets and whether each server reached them."""
+    table = _table("target", "goal", "system", "measured", "")
 
     def add(target: str, wanted: str, system: str, reached: str, met: bool) -> None:
         table.add_row(target, wanted, system, reached, "[green]met[/]" if met else "[red]missed[/]")
@@ -142,7 +148,7 @@ def print_targets(console: Console, results: Results, swaps: list[Swaps]) -> Non
             add(name, "≥ 80 %", key.system, f"{share:.0%}", share >= 0.8)
         if key.shape == CROWD and (batching := results.get(key._replace(system=key.system + BATCHING))):
             times = _over(batching, one)
-            name = f"64 clients, {key.transport}: texts/s, batching over none"
+            name = f"64 clients, {key.transport}: texts/s, batching vs. no batching"
             add(name, "≥ 3", key.system, f"{times:.2f}", times >= 3)
     for swap in swaps:
         failed = _errors(swap.outcomes).total()
@@ -154,7 +160,7 @@ def print_targets(console: Console, results: Results, swaps: list[Swaps]) -> Non
 
 
 def plot(results: Results, swaps: list[Swaps], directory: Path) -> list[Path]:
-    """Plots the measurements to serving_latency.png and serving_memory.png, and returns the paths."""
+    """Writes serving_latency.png and serving_memory.png for the available results, and returns their paths."""
     from matplotlib.figure import Figure
 
     directory.mkdir(parents=True, exist_ok=True)
@@ -173,7 +179,7 @@ def plot(results: Results, swaps: list[Swaps], directory: Path) -> list[Path]:
                 slower = [1 - rank / len(latencies) for rank in range(len(latencies))]
                 name = key.system if key.transport == IN_PROCESS else f"{key.system}, {key.transport}"
                 axes.step(latencies, slower, where="post", label=name)
-                axes.set_title(f"{key.shape}, open loop: share of slower answers")
+                axes.set_title(f"{key.shape}, open loop: share of slower responses")
         axes.set(xscale="log", yscale="log", xlabel="milliseconds", ylabel="share")
         axes.grid(alpha=0.3, which="both")
         axes.legend(fontsize=8)
@@ -203,7 +209,7 @@ def _ratio(results: Results, key: Key, peer: Key) -> str:
     return f"{_over(results[key], results[peer]):.2f}" if key != peer and peer in results else ""
 
 
-def _over(one: Measured, peer: Measured) -> float:
+def _over(one: LoadRounds, peer: LoadRounds) -> float:
     return one.requests_per_second / peer.requests_per_second if peer.requests_per_second else float("nan")
 
 
@@ -214,10 +220,10 @@ def _percentile(values: list[float], percent: int) -> float:
     return sorted(values)[max(-(-len(values) * percent // 100) - 1, 0)]
 
 
-def _errors(outcomes: Iterable[Outcome]) -> collections.Counter[str]:
+def _errors(outcomes: Iterable[LoadResult]) -> collections.Counter[str]:
     return sum((collections.Counter(outcome.errors) for outcome in outcomes), collections.Counter())
 
 
-def _print_errors(console: Console, outcomes: Iterable[Outcome]) -> None:
+def _print_errors(console: Console, outcomes: Iterable[LoadResult]) -> None:
     for error, count in _errors(outcomes).most_common(5):
         console.print(f"{count} × {error}", style="red", highlight=False, markup=False)

@@ -1,4 +1,4 @@
-"""Addresses that servers listen at, IPv4 and IPv6."""
+"""Opens listening sockets on IPv4 and IPv6 addresses."""
 
 import errno
 import os
@@ -8,38 +8,40 @@ from schema.errors import RunError
 
 
 def host_port(host: str, port: int) -> str:
-    """`host:port` as in a URL and for gRPC: an IPv6 address stands in brackets."""
+    """Returns `host:port` as in URLs, with an IPv6 address in brackets."""
     bare = host.strip("[]")
     return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
 
 
 def listen(host: str, port: int, options: str, *, backlog: int = 128) -> socket.socket:
-    """A TCP socket that listens; of a name with addresses of both kinds at the IPv4 one, at `::` to both kinds.
+    """Opens a listening TCP socket.
+
+    A name with IPv4 and IPv6 addresses listens on the IPv4 address. The address `::` listens on both.
 
     Args:
-        host: address or name, an IPv6 address with brackets or without.
-        port: 0 takes a free one.
-        options: the command line's options that name another address, for the message.
-        backlog: connections that may wait to be accepted.
+        host: address or name. Brackets around an IPv6 address are optional.
+        port: port to listen on. 0 selects a free port.
+        options: command-line options that set the address, for the error message.
+        backlog: maximum number of connections that wait to be accepted. Defaults to 128.
 
     Raises:
-        RunError: the address is taken, not of this machine, or not one.
+        RunError: the address is invalid, in use, or does not belong to this machine.
     """
     bare = host.strip("[]")
     try:
-        family = min(found[0] for found in socket.getaddrinfo(bare, port, type=socket.SOCK_STREAM))
+        family = min(info[0] for info in socket.getaddrinfo(bare, port, type=socket.SOCK_STREAM))
         both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
         listening = socket.create_server((bare, port), family=family, backlog=backlog, dualstack_ipv6=both)
     except (OSError, OverflowError) as error:
-        raise RunError(f"{host_port(host, port)}: {_reason(error)}; name another with {options}") from error
-    # Connections inherit it. asyncio sets it on sockets of its own making alone, and without it an answer in two parts
-    # waits 40 ms for the other side's delayed ACK.
+        raise RunError(f"{host_port(host, port)}: {_reason(error)}; choose another address with {options}") from error
+    # Connections inherit this option. asyncio sets it only on sockets that it creates. Without it, a response in two
+    # parts waits 40 ms for the delayed ACK of the client.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
 
 
 def _reason(error: OSError | OverflowError) -> str:
     if isinstance(error, OverflowError):
-        return "a port is a number from 0 to 65535"
-    # Of a failed call not the error's own text, which names the address again; a failed look-up has no other.
+        return "a port must be a number from 0 to 65535"
+    # The text of a socket error repeats the address. A failed name lookup has no errno and only its own text.
     return os.strerror(error.errno) if error.errno and error.errno in errno.errorcode else str(error.strerror or error)

@@ -1,10 +1,10 @@
-"""Request logs in TensorFlow Serving's form: files of TFRecords, each a PredictionLog.
+"""Reads and writes request logs in TensorFlow Serving's format: TFRecord files of PredictionLog messages.
 
-A log that TensorFlow Serving's own collectors write holds the requests, so the texts. The one that `serving.server`
-writes holds of each text what monitoring needs and not the text: its length and the numbers of its tokens and of its
-unknown ones stand as features of the tf.Examples of a ClassifyLog. Both are read here.
+Logs by TensorFlow Serving's own collectors contain the requests, and so the texts. Logs by `serving.server` contain no
+texts. They are ClassifyLogs whose tf.Examples have the length, the number of tokens and the number of unknown tokens
+of each text. This module reads both.
 
-Source of the messages: tensorflow/serving, apis/prediction_log.proto and apis/logging.proto.
+The messages are those of tensorflow/serving, apis/prediction_log.proto and apis/logging.proto.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,14 +24,14 @@ _EXAMPLES = "inputs"
 
 @dataclass(frozen=True)
 class LoggedText:
-    """A text that was classified.
+    """A classified text.
 
     Attributes:
-        scores: of each class by its name.
-        text_length: Unicode characters of title and description together.
-        text: title and description; None where the log does not hold them.
-        tokens: their number; None where the log does not say.
-        unknown_tokens: of these the number that the vocabulary lacks; None where the log does not say.
+        scores: score of each class by class name.
+        text_length: number of Unicode characters in title and description.
+        text: title and description, or None if the log does not contain them.
+        tokens: number of tokens, or None if the log does not contain it.
+        unknown_tokens: number of tokens that are not in the vocabulary, or None if the log does not contain it.
     """
 
     scores: Mapping[str, float]
@@ -43,11 +43,11 @@ class LoggedText:
 
 @dataclass(frozen=True)
 class LogFile:
-    """What a file holds.
+    """Content of a log file.
 
     Attributes:
         logs: its records, oldest first.
-        torn: whether it ends within a record, as after a kill, or goes on with what is no record.
+        torn: whether the file ends with an incomplete record, as after a kill, or contains an invalid one.
     """
 
     logs: Sequence[prediction_log_pb2.PredictionLog]
@@ -55,7 +55,7 @@ class LogFile:
 
 
 def read_log(path: Path) -> LogFile:
-    """Reads a file as far as it is whole; a name that ends in ".gz" is one that was compressed."""
+    """Reads the records of a file up to the first invalid one. A name that ends in ".gz" means gzip compression."""
     options = "GZIP" if path.suffix == ".gz" else ""
     logs: list[prediction_log_pb2.PredictionLog] = []
     try:
@@ -67,16 +67,19 @@ def read_log(path: Path) -> LogFile:
 
 
 def logged_texts(log: prediction_log_pb2.PredictionLog) -> list[LoggedText]:
-    """The texts of a record with their answers; none when it is no classification of texts.
+    """Returns the texts of a record with their scores, or an empty list if it is not a classification of texts.
 
     Raises:
-        ValueError: it is one, and its answer is missing or does not fit the request.
+        ValueError: the response of the classification is missing or does not match the request.
     """
     kind = log.WhichOneof("log_type")
     if kind == "classify_log":
-        rows, scores = _of_examples(_classify_examples(log.classify_log.request)), _classifications(log.classify_log)
+        rows, scores = (
+            _rows_of_examples(_classify_examples(log.classify_log.request)),
+            _classified_scores(log.classify_log),
+        )
     elif kind == "predict_log":
-        rows, scores = list(_predict_rows(log.predict_log.request)), _predicted(log.predict_log.response)
+        rows, scores = list(_predict_rows(log.predict_log.request)), _predicted_scores(log.predict_log.response)
     else:
         return []
     if not rows:
@@ -87,7 +90,12 @@ def logged_texts(log: prediction_log_pb2.PredictionLog) -> list[LoggedText]:
 
 
 def without_texts(metadata: logging_pb2.LogMetadata, texts: Sequence[LoggedText]) -> prediction_log_pb2.PredictionLog:
-    """The record that holds no text."""
+    """Creates a record without texts.
+
+    Args:
+        metadata: model, sampling rate and time of the record.
+        texts: the classified texts. `LoggedText.text` is ignored.
+    """
     log = prediction_log_pb2.PredictionLog(log_metadata=metadata)
     request, result = log.classify_log.request, log.classify_log.response.result
     request.model_spec.CopyFrom(metadata.model_spec)
@@ -109,17 +117,17 @@ def _classify_examples(request) -> Sequence[tf.train.Example]:
     return getattr(request.input, kind).examples if kind else ()
 
 
-def _of_examples(examples: Sequence[tf.train.Example]) -> list[dict]:
+def _rows_of_examples(examples: Sequence[tf.train.Example]) -> list[dict]:
     rows = []
     for example in examples:
         features = example.features.feature
         if TEXT_LENGTH in features and TITLE not in features and DESCRIPTION not in features:
             numbers = {name: _number(features[name]) for name in (TEXT_LENGTH, TOKENS, UNKNOWN_TOKENS)}
             if numbers[TEXT_LENGTH] is None:
-                raise ValueError(f"{TEXT_LENGTH} is no number")
+                raise ValueError(f"{TEXT_LENGTH} is not a number")
             rows.append(numbers)
         else:
-            # As the signature parses it: a feature that is not there is an empty text.
+            # The signature parses a missing feature as an empty text, too.
             rows.append(_row(*(b"".join(features[name].bytes_list.value[:1]) for name in (TITLE, DESCRIPTION))))
     return rows
 
@@ -136,7 +144,7 @@ def _predict_rows(request: predict_pb2.PredictRequest) -> Iterator[dict]:
             yield _row(title, description)
     elif _EXAMPLES in inputs and inputs[_EXAMPLES].dtype == tf.string.as_datatype_enum:
         serialized = to_array(inputs[_EXAMPLES]).ravel()
-        yield from _of_examples([tf.train.Example.FromString(bytes(example)) for example in serialized])
+        yield from _rows_of_examples([tf.train.Example.FromString(bytes(example)) for example in serialized])
 
 
 def _row(title: bytes, description: bytes) -> dict:
@@ -144,11 +152,11 @@ def _row(title: bytes, description: bytes) -> dict:
     return {"text": texts, "text_length": sum(map(len, texts))}
 
 
-def _classifications(log: prediction_log_pb2.ClassifyLog) -> list[dict[str, float]]:
-    return [{one.label: one.score for one in row.classes} for row in log.response.result.classifications]
+def _classified_scores(log: prediction_log_pb2.ClassifyLog) -> list[dict[str, float]]:
+    return [{entry.label: entry.score for entry in row.classes} for row in log.response.result.classifications]
 
 
-def _predicted(response: predict_pb2.PredictResponse) -> list[dict[str, float]]:
+def _predicted_scores(response: predict_pb2.PredictResponse) -> list[dict[str, float]]:
     outputs = response.outputs
     scores = next((outputs[name] for name in (PROBABILITIES, SCORES) if name in outputs), None)
     if scores is None or CLASSES not in outputs:

@@ -12,6 +12,7 @@ from serving.audit import AuditLog, Entry, differences, manifest
 from serving.audit.signature import signature_flaw
 from serving.promotion import config
 from serving.promotion.errors import PromotionError
+from serving.versions import names_by_version
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,13 @@ def named_versions(directory: Path) -> dict[int, list[str]]:
     A server takes "07" for version 7 as well. A link can lead to other files at any time.
     """
     found: dict[int, list[str]] = {}
-    for name in sorted(filter(str.isdecimal, os.listdir(directory))):
-        flaws = found.setdefault(int(name), [])
-        if name != str(int(name)):
-            flaws.append(f"{name!r} is a name for it too, and servers may load what lies there")
-        elif (directory / name).is_symlink():
-            flaws.append(f"it is a link, to {os.readlink(directory / name)}, and no directory")
+    for number, names in names_by_version(os.listdir(directory)).items():
+        flaws = found[number] = []
+        for name in names:
+            if name != str(number):
+                flaws.append(f"{name!r} is a name for it too, and servers may load what lies there")
+            elif (directory / name).is_symlink():
+                flaws.append(f"it is a link, to {os.readlink(directory / name)}, and no directory")
     return found
 
 

@@ -63,7 +63,7 @@ def _print(rows: "list[VersionOverview]", now: float, directory: Path) -> None:
             f"{row.version.size / 1e6:,.1f}",
             "" if accuracy is None else f"{accuracy:.4f}",
             ", ".join(row.labels),
-            f"no: {row.version.flaw}" if row.version.flaw else _served(row),
+            f"no: {row.version.problem}" if row.version.problem else _served(row),
             *([row.state] if row.state else []),
             row.pushed_by or "not known here",
             _last_change(row, now),
@@ -115,7 +115,7 @@ def _plain(row: "VersionOverview") -> dict[str, Any]:
     return {
         "version": version.number,
         "path": str(version.path),
-        "flaw": version.flaw,
+        "flaw": version.problem,
         "bytes": version.size,
         "pushed_at": datetime.fromtimestamp(version.pushed_at, UTC).isoformat(timespec="seconds"),
         "model_id": version.model_id,

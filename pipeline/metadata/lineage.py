@@ -10,7 +10,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from pipeline.settings import Settings
 from schema.errors import DataError
 from schema.model_contract import MLMD_UUID
-from serving.promotion.versions import pushed_versions
+from serving.versions import pushed_versions
 
 _MODEL, _EXAMPLES, _STATISTICS, _CARD = "Model", "Examples", "ExampleStatistics", "agnews.ModelCard"
 

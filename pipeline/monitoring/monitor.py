@@ -13,7 +13,7 @@ from pipeline.monitoring.reference import Reference, find_reference
 from pipeline.monitoring.report import Report
 from pipeline.settings import Settings
 from schema.errors import DataError
-from serving.promotion.versions import PushedVersion, pushed_versions
+from serving.versions import PushedVersion, pushed_versions
 
 
 def monitor(
@@ -44,7 +44,7 @@ def monitor(
         known = ", ".join(map(str, sorted({record.version for record in log.used})))
         raise DataError(f"the logs contain no prediction of version {version} of {name}, only of: {known}")
     pushed = pushed_versions(Path(settings.pusher.destination) / name).get(version)
-    exported = ExportedModel(str(pushed.path)) if pushed and not pushed.flaw else None
+    exported = ExportedModel(str(pushed.path)) if pushed and not pushed.problem else None
     rows = to_rows(used, exported)
     detector = DriftDetector(rows, settings.monitoring)
     reference = _reference(pushed, exported, store, settings)

@@ -95,7 +95,7 @@ def read_serving_state(
             labels=tuple(label for label, labelled in served.labels.items() if labelled == number),
             in_production=number == served.live,
             loaded=number in served.versions,
-            problem=version.flaw,
+            problem=version.problem,
             pushed_at=version.pushed_at,
             model=_model(index, version),
         )

@@ -1,4 +1,4 @@
-"""A small web page for people: paste a news item, see its class, the probabilities and the words that mattered."""
+"""A web page that classifies a news item and shows the class, the probabilities and the influence of each word."""
 
 from serving.demo.app import Demo, make_app
 

@@ -1,4 +1,4 @@
-"""The page and what is behind it."""
+"""The web application of the demo page."""
 
 import contextlib
 import secrets
@@ -16,11 +16,11 @@ from starlette.templating import Jinja2Templates
 
 from schema.news_items import NewsItem, validate
 from serving.client import AsyncClient, Canary, ClientError, DeadlineError
-from serving.demo.explain import explain
+from serving.demo.explanation import explain
 
 _TEMPLATES = Jinja2Templates(Path(__file__).with_name("templates"))
 _TEMPLATES.env.filters["points"] = lambda influence: f"{100 * influence:+.1f}".replace("-", "−")
-# Each of up to 256 words costs one more text of this length.
+# The page classifies up to 256 more texts of this length, one per word.
 _MAX_CHARACTERS = {"title": 500, "description": 5_000}
 _MAX_BODY_BYTES = 100_000
 _POLICY = "default-src 'none'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -28,13 +28,13 @@ _POLICY = "default-src 'none'; img-src data:; form-action 'self'; base-uri 'none
 
 @dataclass(frozen=True)
 class Demo:
-    """What the page needs to know.
+    """Configuration of the page.
 
     Attributes:
-        make_client: makes the client, once the event loop runs.
-        canary: shares the requests out between the labels canary and stable; None: the server chooses the version.
-        card: finds the page of a version's model card, None where there is none.
-        server: the server's address, for the reader.
+        make_client: creates the client. It is called in the running event loop.
+        canary: splits requests between the labels canary and stable, or None to use the server's default version.
+        card: returns the path of a version's model card, or None if it has no card.
+        server: address of the server to display.
     """
 
     make_client: Callable[[], AsyncClient]
@@ -44,7 +44,7 @@ class Demo:
 
 
 def make_app(demo: Demo) -> Starlette:
-    """The web application: `/` is the form and its answer, `/model-card/VERSION` a version's model card."""
+    """Creates the web application. `/` has the form and its result, `/model-card/VERSION` a model card."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict]:
@@ -64,7 +64,7 @@ async def _empty_form(request: Request) -> Response:
 
 
 async def _classify(request: Request) -> Response:
-    item = await _posted_item(request)
+    item = await _read_item(request)
     if rejection := validate(item):
         return _page(request, item, 422, error=f"Nothing to classify: {rejection.detail}.")
     demo: Demo = request.state.demo
@@ -78,17 +78,17 @@ async def _classify(request: Request) -> Response:
     return _page(request, item, explanation=explanation, label=label, has_card=has_card)
 
 
-async def _posted_item(request: Request) -> NewsItem:
+async def _read_item(request: Request) -> NewsItem:
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > _MAX_BODY_BYTES:
-            raise HTTPException(413, "the text is too long for this page; `agnews classify` takes longer ones")
+            raise HTTPException(413, "the text is too long for this page; use `agnews classify` for longer texts")
     try:
         fields = parse_qs(body.decode("ascii"), max_num_fields=10)
     except ValueError as error:
         raise HTTPException(400, "expected a form with title and description") from error
-    title, description = (fields.get(name, [""])[0][:most] for name, most in _MAX_CHARACTERS.items())
+    title, description = (fields.get(name, [""])[0][:limit] for name, limit in _MAX_CHARACTERS.items())
     return NewsItem(title, description)
 
 
@@ -96,17 +96,17 @@ async def _model_card(request: Request) -> Response:
     demo: Demo = request.state.demo
     card = demo.card(request.path_params["version"])
     if card is None:
-        raise HTTPException(404, "this version has no model card here")
-    # A card is one document; whatever it holds, it runs no script here.
+        raise HTTPException(404, "this version has no model card")
+    # A model card is a single document, and scripts in it must not run.
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
     return FileResponse(card, media_type="text/html", headers={"Content-Security-Policy": policy})
 
 
-def _page(request: Request, item: NewsItem, status: int = 200, **shown: object) -> Response:
+def _page(request: Request, item: NewsItem, status: int = 200, **values: object) -> Response:
     nonce = secrets.token_urlsafe(16)
     policy = f"{_POLICY}; style-src 'nonce-{nonce}'"
     demo: Demo = request.state.demo
-    context = {"item": item, "nonce": nonce, "server": demo.server, "limits": _MAX_CHARACTERS} | shown
+    context = {"item": item, "nonce": nonce, "server": demo.server, "limits": _MAX_CHARACTERS} | values
     return _TEMPLATES.TemplateResponse(
         request, "page.html", context, status, headers={"Content-Security-Policy": policy, "Cache-Control": "no-store"}
     )

@@ -11,7 +11,7 @@ from serving.promotion.errors import PromotionError
 from serving.promotion.pruning import Pruned, prune
 from serving.promotion.record import Record
 from serving.promotion.remote import Server
-from serving.promotion.versions import PushedVersion, pushed_versions
+from serving.versions import PushedVersion, pushed_versions
 
 __all__ = [
     "CANARY",

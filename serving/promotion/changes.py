@@ -11,7 +11,7 @@ from serving.promotion.config import CANARY, CONFIG_FILE, STABLE, Served
 from serving.promotion.deployment import Deployment
 from serving.promotion.errors import PromotionError
 from serving.promotion.record import CANCELED, COMPLETE, FAILED, PROMOTE, ROLLBACK, Record
-from serving.promotion.versions import PushedVersion, whole
+from serving.versions import PushedVersion, loadable
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def promote(deployment: Deployment, version: int, label: str, signature: Signatu
         fallback = before.live if label == STABLE else plan.live_before(deployment.records.all(), before.live)
         after = plan.promoted(before, version, label, _if_whole(fallback, versions))
         for other, labelled in after.labels.items():
-            if labelled not in whole(versions):
+            if labelled not in loadable(versions):
                 raise PromotionError(
                     f"{other} is version {labelled}, which is not there or not whole: nothing would be left to serve "
                     f"for it; first: agnews promote VERSION --label {other}"
@@ -83,7 +83,7 @@ def roll_back(deployment: Deployment, version: int | None, signature: Signature)
         record = new_record(ROLLBACK, signature, STABLE, before.live, target)
         fallback = plan.live_before([*deployment.records.all(), replace(record, state=COMPLETE)], target)
         # A label whose version is gone must not stand in the way: it goes along.
-        labels = {label: v if v in whole(versions) else before.live for label, v in before.labels.items()}
+        labels = {label: v if v in loadable(versions) else before.live for label, v in before.labels.items()}
         after = plan.rolled_back(replace(before, labels=labels), target, _if_whole(fallback, versions))
         return _change(deployment, record, versions[target], before, after)
 
@@ -127,7 +127,7 @@ def _change(deployment: Deployment, record: Record, version: PushedVersion, befo
 def _former(deployment: Deployment, live: int, versions: Mapping[int, PushedVersion]) -> int:
     records = deployment.records.all()
     former = plan.live_before(records, live)
-    others = [number for number in whole(versions) if number != live]
+    others = [number for number in loadable(versions) if number != live]
     lower = [number for number in others if number < live and number not in plan.rolled_back_from(records)]
     if former is None and not lower:
         raise PromotionError(
@@ -143,9 +143,9 @@ def _require_whole(deployment: Deployment, number: int, versions: Mapping[int, P
     if number not in versions:
         there = ", ".join(map(str, versions)) or "none"
         raise PromotionError(f"{deployment.directory} has no version {number}; there are: {there}")
-    if flaw := versions[number].flaw:
+    if flaw := versions[number].problem:
         raise PromotionError(f"{versions[number].path} cannot be served: {flaw}; push the model again")
 
 
 def _if_whole(number: int | None, versions: Mapping[int, PushedVersion]) -> int | None:
-    return number if number in whole(versions) else None
+    return number if number in loadable(versions) else None

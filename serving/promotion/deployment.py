@@ -21,7 +21,7 @@ from serving.promotion import config
 from serving.promotion.config import CONFIG_FILE, Served
 from serving.promotion.errors import PromotionError
 from serving.promotion.record import CANCELED, COMPLETE, FAILED, PRUNE, RUNNING, Record, Records
-from serving.promotion.versions import PushedVersion, pushed_versions, whole
+from serving.versions import PushedVersion, loadable, pushed_versions
 
 # Servers ignore names that are no number.
 PRUNED = ".pruned-"
@@ -81,7 +81,7 @@ class Deployment:
     def served(self) -> Served:
         """What models.config says; without the file, what a server does by itself: the highest whole version."""
         parsed = config.parse(config.read_text(self.config_path), self.config_path)
-        return config.served_of(parsed, self.model_name, whole(self.versions()))
+        return config.served_of(parsed, self.model_name, loadable(self.versions()))
 
     def other_place(self) -> str:
         """A note where models.config has the model loaded from elsewhere than from its directory, else empty."""

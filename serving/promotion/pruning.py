@@ -11,7 +11,7 @@ from serving.promotion.config import CONFIG_FILE
 from serving.promotion.deployment import PRUNED, Deployment
 from serving.promotion.errors import PromotionError
 from serving.promotion.record import COMPLETE, FAILED, PRUNE
-from serving.promotion.versions import PushedVersion, whole
+from serving.versions import PushedVersion, loadable
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def prune(deployment: Deployment, keep: int, signature: Signature, *, dry_run: b
 def _reasons_to_keep(deployment: Deployment, keep: int, versions: Mapping[int, PushedVersion]) -> dict[int, str]:
     served = deployment.served()
     # The strongest reason is given last.
-    reasons = dict.fromkeys(whole(versions)[-keep:], f"one of the {keep} highest")
-    highest = max(whole(versions), default=-1)
+    reasons = dict.fromkeys(loadable(versions)[-keep:], f"one of the {keep} highest")
+    highest = max(loadable(versions), default=-1)
     reasons |= {number: "not whole, maybe being pushed" for number in versions if number > highest}
     former = plan.live_before(deployment.records.all(), served.live)
     if former is not None:

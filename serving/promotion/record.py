@@ -11,7 +11,7 @@ from pathlib import Path
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from serving.promotion.versions import PushedVersion
+from serving.versions import PushedVersion
 
 PROMOTE, ROLLBACK, PRUNE = "promote", "rollback", "prune"
 RUNNING, COMPLETE, FAILED, CANCELED = "RUNNING", "COMPLETE", "FAILED", "CANCELED"

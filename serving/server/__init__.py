@@ -1,7 +1,10 @@
-"""A local model server: the flags, services, routes and rules of tensorflow_model_server, in one Python process.
+"""A local model server with the flags, services and routes of tensorflow_model_server, in one Python process.
 
-For development, tests and small machines; `python -m serving.server --model_name=agnews --model_base_path=…` starts it
-where the real one would be started with `tensorflow_model_server` and the same flags. In a process of one's own:
+It is meant for development, tests and small machines. Start it with the flags of tensorflow_model_server:
+
+    python -m serving.server --model_name=agnews --model_base_path=serving_model/agnews
+
+Or run it in your own process:
 
     with ModelServer(Flags(port=0, model_name="agnews", model_base_path="serving_model/agnews")) as server:
         channel = grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}")
@@ -19,19 +22,21 @@ __all__ = ["Flags", "ModelServer", "run", "server_flags"]
 
 
 def run(flags: Flags) -> None:
-    """Serves until SIGTERM or SIGINT; one line of JSON on stdout says when, where and what it serves.
+    """Serves models until SIGTERM or SIGINT.
+
+    When the server is ready, it prints a line of JSON with its ports and versions to stdout.
 
     Raises:
-        AgNewsError: it cannot.
+        AgNewsError: the server cannot start.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # Read when TensorFlow is imported.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads this when it is imported.
     from serving.server.server import run as serve
 
     serve(flags)
 
 
 def __getattr__(name: str) -> object:
-    # TensorFlow is imported when a server is wanted, not for the flags' help.
+    # The help of the flags must not wait for the import of TensorFlow.
     if name == "ModelServer":
         from serving.server.server import ModelServer
 

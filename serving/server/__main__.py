@@ -1,4 +1,4 @@
-"""`python -m serving.server`: tensorflow_model_server's flags, this server."""
+"""Starts the model server: `python -m serving.server`, with the flags of tensorflow_model_server."""
 
 import sys
 

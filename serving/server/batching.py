@@ -1,6 +1,6 @@
-"""Requests that wait a moment run together, as in TensorFlow Serving's batching session.
+"""Runs several requests as one batch, like TensorFlow Serving's batching session.
 
-Source of the parameters' meaning: tensorflow/serving, batching/README.md and batching/batching_session.cc.
+The parameters are those of tensorflow/serving, batching/README.md and batching/batching_session.cc.
 """
 
 import collections
@@ -13,25 +13,31 @@ import grpc
 import numpy as np
 
 from schema.errors import SettingsError
+from serving.server.errors import (
+    RequestError,
+    deadline_exceeded_error,
+    failed_precondition_error,
+    invalid_argument_error,
+    request_error,
+)
 from serving.server.metrics import Metrics
-from serving.server.status import RequestError, deadline_exceeded, failed_precondition, from_exception, invalid
 from serving.server.tensors import Run
 
 
 @dataclass(frozen=True)
 class BatchingOptions:
-    """Parameters of a batching_parameters_file, by the names they have there.
+    """Parameters of a batching_parameters_file, with the same names.
 
     Attributes:
-        max_batch_size: rows of a batch.
-        batch_timeout_micros: how long at most the first request of a batch waits for others while a thread is free.
-            TensorFlow Serving always waits so long; here a request that came alone waits only while requests come
-            in company, so that a lone client does not pay for a batch that never comes.
-        max_enqueued_batches: batches that may wait; a request beyond them is UNAVAILABLE.
-        num_batch_threads: batches that run at once.
-        allowed_batch_sizes: batches are padded to the next of these; none pads nothing.
-        pad_variable_length_inputs: requests whose inputs differ in other dimensions are padded to the largest;
-            otherwise they go into different batches.
+        max_batch_size: maximum number of rows in a batch.
+        batch_timeout_micros: maximum time that the first request of a batch waits for others while a thread is free.
+            TensorFlow Serving always waits this long. This server skips the wait if no other request is queued and
+            the last batch had only one request, so that a single client gets no extra latency.
+        max_enqueued_batches: maximum number of batches in a queue. Further requests fail with UNAVAILABLE.
+        num_batch_threads: number of batches to run at once.
+        allowed_batch_sizes: sizes that batches are padded to. Empty disables padding.
+        pad_variable_length_inputs: whether to pad inputs that differ in other dimensions to the largest. Otherwise
+            they are put into different batches.
         thread_pool_name: label of the metrics.
     """
 
@@ -45,10 +51,14 @@ class BatchingOptions:
 
     @classmethod
     def from_proto(cls, parameters, cores: int) -> "BatchingOptions":
-        """The options of a BatchingParameters; `cores` is the default of num_batch_threads.
+        """Converts a BatchingParameters message.
+
+        Args:
+            parameters: the message.
+            cores: default of num_batch_threads.
 
         Raises:
-            SettingsError: a value is out of range, or the allowed sizes are not ascending up to max_batch_size.
+            SettingsError: a value is out of range, or allowed_batch_sizes do not ascend to max_batch_size.
         """
         given = {name.name: value for name, value in parameters.ListFields()}
         values = {name: getattr(value, "value", value) for name, value in given.items()}
@@ -58,7 +68,9 @@ class BatchingOptions:
             if getattr(options, name) < 1:
                 raise SettingsError(f"batching parameter {name} is {getattr(options, name)}, it must be at least 1")
         if options.batch_timeout_micros < 0:
-            raise SettingsError(f"batching parameter batch_timeout_micros is {options.batch_timeout_micros}, below 0")
+            raise SettingsError(
+                f"batching parameter batch_timeout_micros is {options.batch_timeout_micros}, it must be at least 0"
+            )
         sizes = options.allowed_batch_sizes
         if sizes and (sizes[0] < 1 or list(sizes) != sorted(set(sizes)) or sizes[-1] != options.max_batch_size):
             raise SettingsError(
@@ -74,12 +86,12 @@ def _held_lock() -> threading.Lock:
 
 
 @dataclass(eq=False)
-class _Task:
+class _BatchTask:
     arrays: Sequence[np.ndarray]
     rows: int
     deadline: float
     enqueued: float
-    # Held until the task is done: a plain lock is the cheapest way to wait for one thing once.
+    # Held until the task is done. A plain lock is the cheapest way to wait for a single event.
     pending: threading.Lock = field(default_factory=_held_lock)
     outputs: list[np.ndarray] | None = None
     error: RequestError | None = None
@@ -88,12 +100,12 @@ class _Task:
 @dataclass(eq=False)
 class _Queue:
     run: Run
-    tasks: collections.deque[_Task] = field(default_factory=collections.deque)
+    tasks: collections.deque[_BatchTask] = field(default_factory=collections.deque)
     rows: int = 0
 
 
 class Batcher:
-    """A queue for each graph and shape, served by threads that all of them share."""
+    """Runs batches in a pool of threads, with one queue per graph and input shape."""
 
     def __init__(self, options: BatchingOptions, metrics: Metrics):
         self._options = options
@@ -101,7 +113,7 @@ class Batcher:
         self._queuing_latency = metrics.queuing_latency.labels(options.thread_pool_name)
         self._queues: dict[tuple, _Queue] = {}
         self._changed = threading.Condition()
-        self._company = False  # Whether the last batch was of more than one request.
+        self._last_batch_was_shared = False
         self._closed = False
         self._threads = [
             threading.Thread(target=self._work, name=f"batch-{number}", daemon=True)
@@ -111,12 +123,15 @@ class Batcher:
             thread.start()
 
     def run(self, run: Run, arrays: Sequence[np.ndarray], deadline: float) -> list[np.ndarray]:
-        """Runs the inputs of one request as part of a batch; waits for it.
+        """Runs the inputs of a request as part of a batch and waits for its outputs.
 
         Args:
-            run: the graph; requests with the same one may share a batch.
-            arrays: its inputs, all with the same number of rows.
-            deadline: time.monotonic() at which the answer is of no use any more.
+            run: the graph. Requests with the same graph can share a batch.
+            arrays: inputs of the graph. All have the same number of rows.
+            deadline: latest time.monotonic() to wait for.
+
+        Returns:
+            The outputs of the graph for these rows.
 
         Raises:
             RequestError: the inputs cannot be batched, the queue is full, the deadline passed, or the batch failed.
@@ -125,26 +140,26 @@ class Batcher:
         limit = self._options.max_batch_size
         now = time.monotonic()
         starts = range(0, max(rows, 1), limit)
-        tasks = [_Task([a[s : s + limit] for a in arrays], min(limit, rows - s), deadline, now) for s in starts]
+        tasks = [_BatchTask([a[s : s + limit] for a in arrays], min(limit, rows - s), deadline, now) for s in starts]
         self._enqueue(run, tasks)
         for task in tasks:
-            # TIMEOUT_MAX is what the system can wait at all: years.
+            # TIMEOUT_MAX, several years, is the longest timeout that the system supports.
             if not task.pending.acquire(timeout=min(max(deadline - time.monotonic(), 0), threading.TIMEOUT_MAX)):
-                raise deadline_exceeded()
+                raise deadline_exceeded_error()
             if task.error:
                 raise task.error
         parts = [task.outputs for task in tasks if task.outputs is not None]
         return parts[0] if len(parts) == 1 else [np.concatenate(column) for column in zip(*parts, strict=True)]
 
     def close(self) -> None:
-        """Ends the threads when the queues are empty."""
+        """Stops the threads after the queues are empty."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
 
-    def _enqueue(self, run: Run, tasks: list[_Task]) -> None:
+    def _enqueue(self, run: Run, tasks: list[_BatchTask]) -> None:
         arrays = tasks[0].arrays
         shapes = tuple(a.ndim if self._options.pad_variable_length_inputs else a.shape[1:] for a in arrays)
         key = (run, shapes)
@@ -166,11 +181,11 @@ class Batcher:
         while (taken := self._take()) is not None:
             run, tasks = taken
             self._process(run, tasks)
-            # A thread that waits for work must not keep a version's graph alive.
+            # A waiting thread must not keep the graph of an unloaded version in memory.
             del taken, run, tasks
 
-    def _take(self) -> tuple[Run, list[_Task]] | None:
-        """Waits for a batch that is full, old enough or alone; None when the batcher is closed."""
+    def _take(self) -> tuple[Run, list[_BatchTask]] | None:
+        """Waits for a batch that is due. Returns None when the batcher is closed and the queues are empty."""
         with self._changed:
             while self._queues or not self._closed:
                 taken, wait = self._batch_or_wait()
@@ -179,8 +194,11 @@ class Batcher:
                 self._changed.wait(wait)
         return None
 
-    def _batch_or_wait(self) -> tuple[tuple[Run, list[_Task]] | None, float | None]:
-        """A batch that is due, or the seconds until one is: a thread that waits holds no queue, and so no graph."""
+    def _batch_or_wait(self) -> tuple[tuple[Run, list[_BatchTask]] | None, float | None]:
+        """Returns a batch that is due, or the seconds until one is due.
+
+        It is a separate function so that a waiting thread refers to no queue, and so to no graph.
+        """
         if not self._queues:
             return None, None
         key, queue = min(self._queues.items(), key=lambda item: self._due(item[1]))
@@ -193,40 +211,40 @@ class Batcher:
         return (queue.run, tasks), None
 
     def _due(self, queue: _Queue) -> float:
-        """When the queue's oldest request came; before all time when it fills a batch."""
+        """Returns the time at which the oldest request was queued, or -inf if the queue fills a batch."""
         return float("-inf") if queue.rows >= self._options.max_batch_size else queue.tasks[0].enqueued
 
     def _timeout(self) -> float:
-        """Seconds that the oldest request waits for company: none where there has been none and none is in sight."""
-        alone = not self._company and sum(len(queue.tasks) for queue in self._queues.values()) == 1
+        """Returns the seconds that the oldest request waits for others, 0 if no other requests are expected."""
+        alone = not self._last_batch_was_shared and sum(len(queue.tasks) for queue in self._queues.values()) == 1
         return 0.0 if alone else self._options.batch_timeout_micros / 1e6
 
-    def _pop(self, queue: _Queue) -> list[_Task]:
+    def _pop(self, queue: _Queue) -> list[_BatchTask]:
         tasks = [queue.tasks.popleft()]
         rows = tasks[0].rows
         while queue.tasks and rows + queue.tasks[0].rows <= self._options.max_batch_size:
             tasks.append(queue.tasks.popleft())
             rows += tasks[-1].rows
         queue.rows -= rows
-        self._company = len(tasks) > 1
+        self._last_batch_was_shared = len(tasks) > 1
         return tasks
 
-    def _process(self, run: Run, tasks: list[_Task]) -> None:
+    def _process(self, run: Run, tasks: list[_BatchTask]) -> None:
         now = time.monotonic()
         alive = [task for task in tasks if task.deadline > now]
         for task in tasks:
             self._queuing_latency.observe((now - task.enqueued) * 1e6)
-            task.error = deadline_exceeded()  # Unless it is run.
+            task.error = deadline_exceeded_error()  # Cleared when the task is run.
         try:
             if alive:
                 self._run_batch(run, alive)
-        except Exception as error:  # The threads must outlive whatever a graph raises.
+        except Exception as error:  # A graph may raise anything. The thread must continue.
             for task in alive:
-                task.error = from_exception(error)
+                task.error = request_error(error)
         for task in tasks:
             task.pending.release()
 
-    def _run_batch(self, run: Run, tasks: list[_Task]) -> None:
+    def _run_batch(self, run: Run, tasks: list[_BatchTask]) -> None:
         rows = sum(task.rows for task in tasks)
         padded = next((size for size in self._options.allowed_batch_sizes if size >= rows > 0), rows)
         merged = [_merge([task.arrays[index] for task in tasks], padded) for index in range(len(tasks[0].arrays))]
@@ -235,7 +253,7 @@ class Batcher:
         outputs = run(merged)
         for output in outputs:
             if np.ndim(output) == 0 or len(output) != padded:
-                raise failed_precondition(
+                raise failed_precondition_error(
                     "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the "
                     "input tensors"
                 )
@@ -248,14 +266,14 @@ class Batcher:
 
 def _rows(arrays: Sequence[np.ndarray]) -> int:
     if not arrays or any(array.ndim == 0 for array in arrays):
-        raise invalid("Batching Run() input tensors must have at least one dimension")
+        raise invalid_argument_error("Batching Run() input tensors must have at least one dimension")
     if len({len(array) for array in arrays}) > 1:
-        raise invalid("Batching Run() input tensors must have equal 0th-dimension size")
+        raise invalid_argument_error("Batching Run() input tensors must have equal 0th-dimension size")
     return len(arrays[0])
 
 
 def _merge(arrays: list[np.ndarray], rows: int) -> np.ndarray:
-    """One array of `rows` rows: the tasks' own, and the first of them again as often as it takes."""
+    """Concatenates arrays and repeats the first row until there are `rows` rows."""
     longest = tuple(map(max, zip(*(array.shape[1:] for array in arrays), strict=True)))
     arrays = [_widen(array, longest) for array in arrays]
     missing = rows - sum(map(len, arrays))

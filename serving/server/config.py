@@ -1,8 +1,9 @@
-"""The text-format configuration files of TensorFlow Serving.
+"""Reads TensorFlow Serving's configuration files in protobuf text format.
 
-tensorflow-serving-api ships ModelServerConfig. The three smaller messages are described here with the names, numbers
-and types of tensorflow/serving: servables/tensorflow/session_bundle_config.proto, config/monitoring_config.proto and
-config/ssl_config.proto. So the official parser reads all of them, and names line and column of a mistake.
+tensorflow-serving-api contains only ModelServerConfig. The other three messages are defined here with the names,
+numbers and types of tensorflow/serving: servables/tensorflow/session_bundle_config.proto,
+config/monitoring_config.proto and config/ssl_config.proto. So protobuf's parser can read all of them, and its errors
+include line and column.
 """
 
 from pathlib import Path
@@ -34,13 +35,13 @@ _FIELDS = {
     },
 }
 REQUEST_LOG_TYPE = "tfrecord_features"
-"""The one `log_collector_config.type` that this server has."""
+"""The only `log_collector_config.type` that this server supports."""
 
 _SCALARS = {"bool", "string", "int64"}
 
 
 def _classes() -> dict[str, Any]:
-    assert wrappers_pb2.DESCRIPTOR  # Imported for its messages, which the pool must know.
+    assert wrappers_pb2.DESCRIPTOR  # The import registers the wrapper types in the pool.
     file = descriptor_pb2.FileDescriptorProto(
         name="agnews/serving/config.proto",
         package=_PACKAGE,
@@ -49,11 +50,11 @@ def _classes() -> dict[str, Any]:
     )
     kind = descriptor_pb2.FieldDescriptorProto
     for name, fields in _FIELDS.items():
-        described = file.message_type.add(name=name)
+        message = file.message_type.add(name=name)
         for field, (number, type_name) in fields.items():
             label = kind.LABEL_REPEATED if type_name.startswith("repeated ") else kind.LABEL_OPTIONAL
             scalar = type_name.removeprefix("repeated ")
-            added = described.field.add(name=field, number=number, label=label)
+            added = message.field.add(name=field, number=number, label=label)
             if scalar in _SCALARS:
                 added.type = kind.Type.Value(f"TYPE_{scalar.upper()}")
             else:
@@ -71,10 +72,14 @@ ModelServerConfig = model_server_config_pb2.ModelServerConfig
 
 
 def read(path: str, message_class: Any) -> Any:
-    """The message in a text-format file.
+    """Reads a message from a file in protobuf text format.
+
+    Args:
+        path: path of the file.
+        message_class: class of the message.
 
     Raises:
-        SettingsError: the file cannot be read, or is not such a message; it names the file, line and column.
+        SettingsError: the file cannot be read or parsed. The error names the file, line and column.
     """
     try:
         return text_format.Parse(Path(path).read_text(encoding="utf-8"), message_class())
@@ -82,18 +87,18 @@ def read(path: str, message_class: Any) -> Any:
         raise SettingsError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     except text_format.ParseError as error:
         name = message_class.DESCRIPTOR.name
-        raise SettingsError(f"{path} is not a {name} in protobuf's text format, line:column {error}") from error
+        raise SettingsError(f"{path} is not a valid {name} in protobuf text format, line:column {error}") from error
 
 
 def single_model(name: str, base_path: str) -> model_server_config_pb2.ModelServerConfig:
-    """The configuration that --model_name and --model_base_path stand for."""
+    """Returns the configuration for --model_name and --model_base_path."""
     config = ModelServerConfig()
     config.model_config_list.config.add(name=name, base_path=base_path, model_platform="tensorflow")
     return config
 
 
 def check(config: model_server_config_pb2.ModelServerConfig) -> None:
-    """Raises ValueError with the reason when no server could serve this configuration."""
+    """Raises ValueError if a server cannot serve this configuration."""
     if config.WhichOneof("config") != "model_config_list":
         raise ValueError("the configuration has no model_config_list")
     names = [model.name for model in config.model_config_list.config]
@@ -104,7 +109,7 @@ def check(config: model_server_config_pb2.ModelServerConfig) -> None:
             raise ValueError(f"Illegal to list model {model.name} multiple times in config list")
         if model.model_platform not in ("", "tensorflow"):
             raise ValueError(
-                f"model {model.name}: platform {model.model_platform!r} is not served here, 'tensorflow' is"
+                f"model {model.name}: platform {model.model_platform!r} is not supported, expected 'tensorflow'"
             )
         if model.HasField("logging_config"):
             _check_logging(model)
@@ -114,9 +119,9 @@ def _check_logging(model: model_server_config_pb2.ModelConfig) -> None:
     collector, rate = model.logging_config.log_collector_config, model.logging_config.sampling_config.sampling_rate
     if collector.type != REQUEST_LOG_TYPE:
         raise ValueError(
-            f"model {model.name}: no log collector of the type {collector.type!r} here, {REQUEST_LOG_TYPE!r} is one"
+            f"model {model.name}: log collector type {collector.type!r} is not supported, expected {REQUEST_LOG_TYPE!r}"
         )
     if not collector.filename_prefix or "://" in collector.filename_prefix:
-        raise ValueError(f"model {model.name}: log_collector_config needs a local filename_prefix")
+        raise ValueError(f"model {model.name}: filename_prefix of log_collector_config must be a local path")
     if not 0 <= rate <= 1:
         raise ValueError(f"model {model.name}: sampling_rate {rate} is not between 0 and 1")

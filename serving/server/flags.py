@@ -1,6 +1,6 @@
-"""The flags of tensorflow_model_server, spelt as there: `--model_base_path=/models/agnews`, or with a space.
+"""Command-line flags with the names of tensorflow_model_server, such as `--model_base_path=/models/agnews`.
 
-Source: tensorflow/serving, model_servers/main.cc. `--host` and `--request_log_keep_days` are our own.
+Source: tensorflow/serving, model_servers/main.cc. Only this server has `--host` and `--request_log_keep_days`.
 """
 
 import dataclasses
@@ -17,42 +17,48 @@ def _flag(default: Any, text: str) -> Any:
 
 @dataclass(frozen=True)
 class Flags:
-    """What the server is told to do; each attribute is a flag, its help says what it means."""
+    """Values of the flags. Each attribute is a flag and is described by its help."""
 
-    port: int = _flag(8500, "gRPC port; 0 takes a free one.")
-    rest_api_port: int = _flag(-1, "REST port; 0 takes a free one, -1 serves no REST.")
-    host: str = _flag("127.0.0.1", "Address to listen on; 0.0.0.0 for every network, as the real server does.")
-    grpc_socket_path: str = _flag("", "Unix socket for gRPC as well.")
-    grpc_channel_arguments: str = _flag("", "KEY=VALUE,… of gRPC, e.g. grpc.max_receive_message_length=1000000.")
-    grpc_max_threads: int = _flag(0, "gRPC requests worked on at once; 0 chooses.")
-    rest_api_num_threads: int = _flag(0, "REST requests worked on at once; 0 chooses.")
-    rest_api_timeout_in_ms: int = _flag(30_000, "Milliseconds a REST request may take.")
-    rest_api_enable_cors_support: bool = _flag(False, "Let pages of other origins ask.")
-    model_name: str = _flag("default", "Name of the model, without --model_config_file.")
-    model_base_path: str = _flag("", "Directory of the model's versions, without --model_config_file.")
-    model_config_file: str = _flag("", "ModelServerConfig in protobuf's text format.")
-    model_config_file_poll_wait_seconds: int = _flag(0, "Seconds between looks at that file; 0 looks once.")
+    port: int = _flag(8500, "gRPC port. 0 selects a free port.")
+    rest_api_port: int = _flag(-1, "REST port. 0 selects a free port, -1 disables REST.")
+    host: str = _flag("127.0.0.1", "Address to listen on. 0.0.0.0 listens on all networks, as TensorFlow Serving does.")
+    grpc_socket_path: str = _flag("", "Path of an additional Unix socket for gRPC.")
+    grpc_channel_arguments: str = _flag(
+        "", "Comma-separated gRPC channel arguments, e.g. grpc.max_receive_message_length=1000000."
+    )
+    grpc_max_threads: int = _flag(0, "gRPC requests to process at once. 0 selects a number automatically.")
+    rest_api_num_threads: int = _flag(0, "REST requests to process at once. 0 selects a number automatically.")
+    rest_api_timeout_in_ms: int = _flag(30_000, "Timeout of a REST request in milliseconds.")
+    rest_api_enable_cors_support: bool = _flag(False, "Allow requests from web pages of other origins (CORS).")
+    model_name: str = _flag("default", "Name of the model. Ignored with --model_config_file.")
+    model_base_path: str = _flag("", "Directory of the version directories. Ignored with --model_config_file.")
+    model_config_file: str = _flag("", "File with a ModelServerConfig in protobuf text format.")
+    model_config_file_poll_wait_seconds: int = _flag(
+        0, "Seconds between polls of --model_config_file. 0 reads it once."
+    )
     allow_version_labels_for_unavailable_models: bool = _flag(
-        False, "Let a new label name a version that is not loaded yet."
+        False, "Allow a new label to name a version that is not loaded yet."
     )
-    file_system_poll_wait_seconds: int = _flag(1, "Seconds between looks for versions; 0 looks once.")
-    max_num_load_retries: int = _flag(5, "Tries to load a version after the first.")
-    load_retry_interval_micros: int = _flag(60_000_000, "Microseconds between tries.")
-    saved_model_tags: str = _flag("serve", "Tags of the graph, comma-separated.")
-    tensorflow_session_parallelism: int = _flag(0, "Threads of a session; 0 takes one a core.")
-    tensorflow_intra_op_parallelism: int = _flag(0, "Threads of one operation; 0 takes one a core.")
-    tensorflow_inter_op_parallelism: int = _flag(0, "Operations at once; 0 takes one a core.")
-    enable_batching: bool = _flag(False, "Run requests together.")
-    batching_parameters_file: str = _flag("", "BatchingParameters in protobuf's text format.")
+    file_system_poll_wait_seconds: int = _flag(1, "Seconds between polls for new versions. 0 looks for versions once.")
+    max_num_load_retries: int = _flag(5, "Number of retries after a version fails to load.")
+    load_retry_interval_micros: int = _flag(60_000_000, "Microseconds between retries.")
+    saved_model_tags: str = _flag("serve", "Comma-separated tags of the graph to load.")
+    tensorflow_session_parallelism: int = _flag(0, "Number of threads per session. 0 uses one per core.")
+    tensorflow_intra_op_parallelism: int = _flag(0, "Number of threads per operation. 0 uses one per core.")
+    tensorflow_inter_op_parallelism: int = _flag(0, "Number of operations to run at once. 0 uses one per core.")
+    enable_batching: bool = _flag(False, "Run several requests as one batch.")
+    batching_parameters_file: str = _flag("", "File with BatchingParameters in protobuf text format.")
     enable_model_warmup: bool = _flag(True, "Replay a version's warm-up requests before it serves.")
-    num_request_iterations_for_warmup: int = _flag(1, "How often each of them is run.")
+    num_request_iterations_for_warmup: int = _flag(1, "Number of times to run each warm-up request.")
     enable_signature_method_name_check: bool = _flag(
-        True, "Let Classify and Regress use signatures of their own method alone."
+        True, "Reject Classify and Regress requests for signatures with another method name."
     )
-    monitoring_config_file: str = _flag("", "MonitoringConfig in protobuf's text format.")
-    ssl_config_file: str = _flag("", "SSLConfig in protobuf's text format, for gRPC.")
-    request_log_keep_days: float = _flag(30.0, "Days after which files of the request log are removed.")
-    enable_grpc_healthcheck_service: bool = _flag(True, "Serve grpc.health.v1; off by default in the real server.")
+    monitoring_config_file: str = _flag("", "File with a MonitoringConfig in protobuf text format.")
+    ssl_config_file: str = _flag("", "File with an SSLConfig in protobuf text format. Enables TLS for gRPC.")
+    request_log_keep_days: float = _flag(30.0, "Days to keep files of the request log.")
+    enable_grpc_healthcheck_service: bool = _flag(
+        True, "Serve grpc.health.v1. TensorFlow Serving disables it by default."
+    )
 
 
 IGNORED = {
@@ -76,16 +82,16 @@ IGNORED = {
     "xla_cpu_compilation_enabled": bool,
     "xla_gpu_compilation_enabled": bool,
 }
-"""Flags of the real server that make no difference here: accepted with a warning."""
+"""Flags of TensorFlow Serving that have no effect here. They are accepted with a warning."""
 
 
 def server_flags(command: Callable[[Flags], None]) -> Callable[..., None]:
-    """Decorates a function of Flags with their click options; a misspelt flag is refused with the nearest one."""
+    """Decorates a command that takes Flags with one click option per flag."""
 
     def wrapper(**values: Any) -> None:
         for name in IGNORED:
             if values.pop(name) is not None:
-                click.echo(f"warning: --{name} makes no difference to this server", err=True)
+                click.echo(f"warning: --{name} has no effect on this server", err=True)
         command(Flags(**values))
 
     wrapper.__name__, wrapper.__doc__ = command.__name__, command.__doc__
@@ -101,6 +107,6 @@ def server_flags(command: Callable[[Flags], None]) -> Callable[..., None]:
 
 def _option(name: str, kind: type, **attributes: Any) -> Callable:
     if kind is bool:
-        # `--enable_batching` alone, or with a value: `--enable_batching=false`.
+        # Accepts `--enable_batching` and `--enable_batching=false`.
         attributes |= {"is_flag": False, "flag_value": "true"}
     return click.option(f"--{name}", name, type=kind, metavar=kind.__name__.upper(), **attributes)

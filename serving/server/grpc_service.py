@@ -1,4 +1,4 @@
-"""The gRPC side: tensorflow_serving's PredictionService and ModelService, health and reflection."""
+"""The gRPC API: PredictionService and ModelService of TensorFlow Serving, health checks and reflection."""
 
 import contextlib
 import importlib
@@ -15,15 +15,15 @@ from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_p
 
 from schema.errors import RunError
 from serving.listening import host_port, listen
-from serving.server.service import Service
-from serving.server.status import RequestError
+from serving.server.errors import RequestError
+from serving.server.service import InferenceService
 
 _OPTIONS = "--host and --port"
 _SERVED = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 
 
 class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
-    def __init__(self, service: Service):
+    def __init__(self, service: InferenceService):
         self._service = service
 
     def Predict(self, request, context):
@@ -46,7 +46,7 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 
 class _Models(model_service_pb2_grpc.ModelServiceServicer):
-    def __init__(self, service: Service):
+    def __init__(self, service: InferenceService):
         self._service = service
 
     def GetModelStatus(self, request, context):
@@ -69,15 +69,15 @@ def _reply(context: grpc.ServicerContext, answer: Callable[[], message.Message])
 
 
 class GrpcServer:
-    """Serves a Service until it is stopped.
+    """A gRPC server for an InferenceService.
 
     Attributes:
-        port: where it listens.
+        port: port that the server listens on.
     """
 
     def __init__(
         self,
-        service: Service,
+        service: InferenceService,
         *,
         host: str,
         port: int,
@@ -87,21 +87,21 @@ class GrpcServer:
         ssl: Any,
         health_service: bool,
     ):
-        """Binds.
+        """Binds the port.
 
         Args:
-            service: what answers.
-            host: address to listen at, IPv4 or IPv6.
-            port: 0 takes a free one.
-            socket_path: of a Unix socket to listen on as well.
-            threads: requests that are worked on at once.
-            options: channel arguments of gRPC.
-            ssl: an SSLConfig; None serves plain text.
+            service: answers the requests.
+            host: IPv4 or IPv6 address to listen on.
+            port: port to listen on. 0 selects a free port.
+            socket_path: path of an additional Unix socket, or None.
+            threads: number of requests to process at once.
+            options: gRPC channel arguments by name.
+            ssl: an SSLConfig, or None to serve without TLS.
             health_service: whether to serve grpc.health.v1.
 
         Raises:
-            RunError: the address is taken or not one.
-            RuntimeError: the socket's path is not one.
+            RunError: the address is invalid or in use.
+            RuntimeError: the path of the socket is invalid.
         """
         pool = futures.ThreadPoolExecutor(threads, thread_name_prefix="grpc")
         self._server = grpc.server(pool, options=list(options.items()))
@@ -119,13 +119,13 @@ class GrpcServer:
             self._server.add_insecure_port(f"unix:{socket_path}")
 
     def start(self) -> None:
-        """Begins to answer."""
+        """Starts to answer requests."""
         self._server.start()
         for name in ("", *_SERVED):
             self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     def stop(self, grace_seconds: float) -> None:
-        """Refuses new requests and waits for those in flight, at most as long as the grace."""
+        """Rejects new requests and waits up to `grace_seconds` for those in flight."""
         self._health.enter_graceful_shutdown()
         self._server.stop(grace_seconds).wait()
 
@@ -136,10 +136,10 @@ class GrpcServer:
                 return self._server.add_insecure_port(address)
             return self._server.add_secure_port(address, self._credentials(ssl))
         except RuntimeError as error:
-            # gRPC does not say why; an ordinary socket does.
+            # gRPC does not report the reason. Binding a socket does.
             listen(host, port, _OPTIONS).close()
-            reason = "it does not take the key and certificates of --ssl_config_file" if ssl else "see its own message"
-            raise RunError(f"gRPC cannot listen at {address}: {reason}") from error
+            reason = "the key and certificates of --ssl_config_file are invalid" if ssl else "see the message of gRPC"
+            raise RunError(f"gRPC cannot listen on {address}: {reason}") from error
 
     @staticmethod
     def _credentials(ssl: Any) -> grpc.ServerCredentials:
@@ -151,9 +151,9 @@ class GrpcServer:
 
 
 def _describe_services() -> None:
-    """Makes the services known to protobuf, which reflection asks."""
+    """Registers the services in protobuf's descriptor pool, which reflection reads."""
     for name in ("prediction_service_pb2", "model_service_pb2"):
-        # tensorflow-serving-api 2.19 has these two modules from an old compiler: with protobuf 6 they fail, but not
-        # before they have registered what they describe.
+        # tensorflow-serving-api 2.19 generated these two modules with an old compiler. With protobuf 6 their import
+        # fails, but only after it has registered the descriptors.
         with contextlib.suppress(AttributeError):
             importlib.import_module(f"tensorflow_serving.apis.{name}")

@@ -1,9 +1,8 @@
-"""Prometheus metrics under TensorFlow Serving's names.
+"""Prometheus metrics with TensorFlow Serving's names. Times are in microseconds.
 
-Source of names, labels and buckets: tensorflow/serving, servables/tensorflow/util.cc, saved_model_warmup_util.cc,
-core/request_logger.cc, machine_learning_metadata.cc and batching/batching_session.cc; of TensorFlow,
-cc/saved_model/loader.cc; a slash there is a colon here.
-Times are microseconds.
+Names, labels and buckets are those of tensorflow/serving, servables/tensorflow/util.cc, saved_model_warmup_util.cc,
+core/request_logger.cc, machine_learning_metadata.cc and batching/batching_session.cc, and of tensorflow/tensorflow,
+cc/saved_model/loader.cc, with colons in place of slashes.
 """
 
 import re
@@ -16,81 +15,91 @@ _PREFIX = ":tensorflow:serving:"
 _LATENCY_BUCKETS = tuple(10 * 1.8**power for power in range(33))
 _QUEUING_BUCKETS = tuple(100 * 1.2**power for power in range(52))
 _SIZE_BUCKETS = tuple(float(1 << power) for power in range(11))
-# TensorFlow Serving's counters have no suffix; the library's type lines would have one.
+# TensorFlow Serving's counters have no suffix, but the library adds one to the HELP and TYPE lines.
 _SUFFIX = re.compile(rb"^(# (?:HELP|TYPE) \S+)_total\b", re.MULTILINE)
 
 
-class _Counter(prometheus_client.Counter):
+class _UnsuffixedCounter(prometheus_client.Counter):
     def _child_samples(self) -> Iterator[Sample]:
         yield Sample("", {}, self._value.get(), None, None)
 
 
-class _Histogram(prometheus_client.Histogram):
+class _PlainHistogram(prometheus_client.Histogram):
     def _child_samples(self) -> Iterator[Sample]:
         return (sample for sample in super()._child_samples() if sample.name != "_created")
 
 
 class Metrics:
-    """The metrics of one server, in a registry of its own."""
+    """Metrics of one server, in a separate registry."""
 
     def __init__(self) -> None:
         self._registry = prometheus_client.CollectorRegistry()
-        self.requests = self._counter("request_count", "Requests by model and status.", "model_name", "status")
+        self.requests = self._counter(
+            "request_count", "Number of requests by model and status.", "model_name", "status"
+        )
         self.request_latency = self._histogram(
-            "request_latency", "Microseconds a request took.", _LATENCY_BUCKETS, "model_name", "API", "entrypoint"
+            "request_latency",
+            "Duration of requests in microseconds.",
+            _LATENCY_BUCKETS,
+            "model_name",
+            "API",
+            "entrypoint",
         )
         self.runtime_latency = self._histogram(
             "runtime_latency",
-            "Microseconds a graph took, its wait for a batch included.",
+            "Duration of graph runs in microseconds, including the wait for a batch.",
             _LATENCY_BUCKETS,
             "model_name",
             "API",
             "runtime",
         )
         self.request_logs = self._counter(
-            "request_log_count", "Sampled requests by what became of their log.", "model_name", "status_code"
+            "request_log_count",
+            "Number of sampled requests by status of their log record.",
+            "model_name",
+            "status_code",
         )
-        self.examples = self._counter("request_example_count_total", "tf.Examples in requests.", "model")
-        self.load_attempts = _Counter(
+        self.examples = self._counter("request_example_count_total", "Number of tf.Examples in requests.", "model")
+        self.load_attempts = _UnsuffixedCounter(
             ":tensorflow:cc:saved_model:load_attempt_count",
-            "Tries to load a SavedModel, by what became of them.",
+            "Number of attempts to load a SavedModel by status.",
             ("model_path", "status"),
             registry=self._registry,
         )
         self.warmup_latency = self._histogram(
-            "model_warmup_latency", "Microseconds of a warm-up.", _LATENCY_BUCKETS, "model_path", "status"
+            "model_warmup_latency", "Duration of warm-ups in microseconds.", _LATENCY_BUCKETS, "model_path", "status"
         )
         self.mlmd = prometheus_client.Gauge(
             f"{_PREFIX}mlmd_map",
-            "ML Metadata identifier of a served version.",
+            "ML Metadata id of a served version.",
             ("model_name", "version", "mlmd_uuid"),
             registry=self._registry,
         )
         self.queuing_latency = self._histogram(
             "batching_session:queuing_latency",
-            "Microseconds a request waited for its batch.",
+            "Time that requests waited for their batch in microseconds.",
             _QUEUING_BUCKETS,
             "thread_pool_name",
         )
         self.batch_size = self._histogram(
-            "batching_session:processed_batch_size", "Rows of a batch, padding included.", _SIZE_BUCKETS
+            "batching_session:processed_batch_size", "Number of rows in batches, including padding.", _SIZE_BUCKETS
         )
-        self.batches = self._counter("batching_session:wrapped_run_count", "Batches that were run.")
+        self.batches = self._counter("batching_session:wrapped_run_count", "Number of batches that were run.")
 
     def forget_version(self, model: str, version: int, path: str) -> None:
-        """Removes the series of a version that has left memory: they would pile up with each push."""
+        """Removes the time series of an unloaded version, which would otherwise accumulate with each push."""
         self.mlmd.remove_by_labels({"model_name": model, "version": str(version)})
         for metric in (self.warmup_latency, self.load_attempts):
             metric.remove_by_labels({"model_path": path})
 
     def exposition(self) -> bytes:
-        """All metrics in Prometheus' text format."""
+        """Returns all metrics in Prometheus text format."""
         return _SUFFIX.sub(rb"\1", prometheus_client.generate_latest(self._registry))
 
     def _counter(self, name: str, text: str, *labels: str) -> prometheus_client.Counter:
-        # The library takes a suffix off the name it is given, and only one.
+        # The library removes one such suffix from the name.
         suffix = "_total" if name.endswith("_total") else ""
-        return _Counter(f"{_PREFIX}{name}{suffix}", text, labels, registry=self._registry)
+        return _UnsuffixedCounter(f"{_PREFIX}{name}{suffix}", text, labels, registry=self._registry)
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> prometheus_client.Histogram:
-        return _Histogram(f"{_PREFIX}{name}", text, labels, buckets=buckets, registry=self._registry)
+        return _PlainHistogram(f"{_PREFIX}{name}", text, labels, buckets=buckets, registry=self._registry)

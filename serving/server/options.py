@@ -1,4 +1,4 @@
-"""What the flags and the files they name come to."""
+"""Converts the flags, and the configuration files that they name, to options of the server's parts."""
 
 import os
 import sys
@@ -17,17 +17,17 @@ from serving.server.servable import SessionOptions
 
 DEFAULT_METRICS_PATH = "/monitoring/prometheus/metrics"
 _MAX_RECEIVE = "grpc.max_receive_message_length"
-# Room for a batch of very long texts; the real server takes any size.
+# Enough for a batch of very long texts. TensorFlow Serving has no limit.
 _MAX_MESSAGE_BYTES = 64 << 20
 _CHANNEL_ARGUMENTS: dict[str, int | str] = {
     _MAX_RECEIVE: _MAX_MESSAGE_BYTES,
     "grpc.max_send_message_length": _MAX_MESSAGE_BYTES,
-    # Two servers on one port would each get a share of the requests.
+    # Otherwise two servers could listen on the same port, and each would get some of the requests.
     "grpc.so_reuseport": 0,
 }
 _MAX_THREADS = 128
 _RANGES = {
-    # gRPC would take the remainder of a larger one.
+    # gRPC uses a larger port modulo 65,536.
     "port": (0, 65_535),
     "rest_api_port": (-1, 65_535),
     "grpc_max_threads": (0, 10_000),
@@ -41,19 +41,19 @@ _RANGES = {
 
 
 @dataclass(frozen=True)
-class Options:
+class ServerOptions:
     """Options of the server's parts.
 
     Attributes:
-        models: the configuration to begin with.
-        manager: of the versions.
-        session: of the graphs.
-        batching: None runs each request alone.
-        ssl: the SSLConfig of gRPC; None serves plain text.
-        channel_arguments: of gRPC.
-        max_request_bytes: of a request, gRPC or REST.
-        metrics_path: URL path of the metrics; None shows none.
-        threads: requests worked on at once, over gRPC and over REST each.
+        models: initial model configuration.
+        manager: options of the version manager.
+        session: options of the TensorFlow sessions.
+        batching: options of batching, or None to run each request alone.
+        ssl: SSLConfig of gRPC, or None to serve without TLS.
+        channel_arguments: gRPC channel arguments by name.
+        max_request_bytes: maximum size of a gRPC or REST request.
+        metrics_path: URL path of the metrics, or None to disable them.
+        threads: number of requests to process at once, for gRPC and for REST.
     """
 
     models: model_server_config_pb2.ModelServerConfig
@@ -67,18 +67,18 @@ class Options:
     threads: int
 
 
-def from_flags(flags: Flags) -> Options:
-    """Reads the files that the flags name.
+def from_flags(flags: Flags) -> ServerOptions:
+    """Reads the flags and the files that they name.
 
     Raises:
-        SettingsError: a flag or file asks for what cannot be done, or they contradict each other.
+        SettingsError: a flag or a file has an invalid value, or two of them contradict each other.
     """
     for name, (lowest, highest) in _RANGES.items():
         if not lowest <= getattr(flags, name) <= highest:
             raise SettingsError(f"--{name}={getattr(flags, name)}: expected {lowest} to {highest:,}")
     batching = _batching(flags)
     channel_arguments = _CHANNEL_ARGUMENTS | _channel_arguments(flags.grpc_channel_arguments)
-    return Options(
+    return ServerOptions(
         models=_models(flags),
         manager=ManagerOptions(
             poll_seconds=flags.file_system_poll_wait_seconds,
@@ -110,7 +110,8 @@ def _models(flags: Flags) -> model_server_config_pb2.ModelServerConfig:
         return models
     if not flags.model_base_path:
         raise SettingsError(
-            "nothing to serve: give --model_base_path, the directory above the versions' own, or --model_config_file"
+            "no model to serve: set --model_base_path to the directory that contains the version directories, or set "
+            "--model_config_file"
         )
     refuse_wildcards("--model_base_path", flags.model_base_path)
     return config.single_model(flags.model_name, flags.model_base_path)
@@ -131,9 +132,9 @@ def _ssl(flags: Flags) -> Any:
         return None
     ssl = config.read(flags.ssl_config_file, config.SSLConfig)
     if not (ssl.server_key and ssl.server_cert):
-        raise SettingsError(f"{flags.ssl_config_file} needs server_key and server_cert, both in PEM")
+        raise SettingsError(f"{flags.ssl_config_file} needs server_key and server_cert in PEM format")
     if ssl.client_verify and not ssl.custom_ca:
-        raise SettingsError(f"{flags.ssl_config_file} asks for clients' certificates: name their authority, custom_ca")
+        raise SettingsError(f"{flags.ssl_config_file} has client_verify: set custom_ca to the clients' CA certificate")
     return ssl
 
 
@@ -157,25 +158,29 @@ def _channel_arguments(given: str) -> dict[str, int | str]:
 def _max_request_bytes(given: int | str) -> int:
     if isinstance(given, str):
         raise SettingsError(
-            f"--grpc_channel_arguments: {_MAX_RECEIVE} is a number of bytes, -1 without limit: {given!r}"
+            f"--grpc_channel_arguments: {_MAX_RECEIVE} must be a number of bytes, or -1 for no limit, got {given!r}"
         )
     return given if given >= 0 else sys.maxsize
 
 
 def _intra_op_threads(batching: BatchingOptions | None) -> int:
-    """With a batch a core, threads within an operation get in each other's way; 0 lets TensorFlow choose.
+    """Returns the default number of threads per operation. 0 lets TensorFlow choose.
 
-    Batches of 32 texts on 2 cores: 6,900 texts/s with one thread each, 4,500 with two.
+    With one batch per core, more threads slow each other down. For batches of 32 texts on 2 cores: 6,900 texts/s with
+    one thread per operation, 4,500 with two.
     """
     return 1 if batching and batching.num_batch_threads >= cores() else 0
 
 
 def _threads(batching: BatchingOptions | None) -> int:
-    """As many as the real server's; with batching, enough that a batch can fill while the next one gathers."""
-    usual = 4 * cores()
-    return max(usual, min(2 * batching.max_batch_size, _MAX_THREADS)) if batching else usual
+    """Returns the number of requests to process at once.
+
+    It is TensorFlow Serving's number. With batching it is large enough that the next batch can fill while one runs.
+    """
+    default = 4 * cores()
+    return max(default, min(2 * batching.max_batch_size, _MAX_THREADS)) if batching else default
 
 
 def cores() -> int:
-    """The CPU cores this process may use."""
+    """Returns the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0))

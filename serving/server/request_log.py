@@ -1,9 +1,11 @@
-"""The sampled request log: what of each answer monitoring needs, and no text.
+"""Writes a sampled request log for monitoring. It contains features of each text, but no texts.
 
-Configured where TensorFlow Serving configures it, in a model's `logging_config` of the ModelServerConfig; without one
-nothing is logged. `log_collector_config.type` must be "tfrecord_features": the names of collectors are the builder's
-own (core/log_collector.h), and the stock server has none. A request only ever leaves a reference in a bounded queue;
-a thread derives and writes the record, and what does not fit or cannot be written is counted and forgotten.
+It is configured as in TensorFlow Serving, by `logging_config` of a model in the ModelServerConfig. Models without one
+are not logged. `log_collector_config.type` must be "tfrecord_features". TensorFlow Serving lets each build define the
+types (core/log_collector.h), and the released server defines none.
+
+A request only adds a reference to a bounded queue. A background thread computes and writes the records. A record that
+does not fit into the queue or cannot be written is counted in the metrics and dropped.
 """
 
 import contextlib
@@ -28,14 +30,15 @@ from schema.features import DESCRIPTION, TITLE
 from schema.files import make_directory
 from schema.model_contract import OOV_ID, PADDING_ID, TOKEN_IDS, TRANSFORM_FEATURES
 from serving.prediction_logs import LoggedText, logged_texts, without_texts
+from serving.server.errors import request_error
+from serving.server.inference import LOG_FIELDS
 from serving.server.manager import Manager
 from serving.server.metrics import Metrics
 from serving.server.servable import Servable
-from serving.server.status import from_exception
 
 _log = logging.getLogger(__name__)
 
-_LOGGED = {"Predict": "predict_log", "Classify": "classify_log"}
+_LOGGED_APIS = ("Predict", "Classify")
 _MAX_WAITING = 1000
 _MAX_WAITING_BYTES = 16 << 20
 _MAX_FILE_BYTES = 64 << 20
@@ -44,7 +47,17 @@ _HOUR, _DAY = 3600, 86400
 
 @dataclass(frozen=True)
 class _Waiting:
-    """An answer that is to be logged. `written` is POSIX seconds."""
+    """A queued response.
+
+    Attributes:
+        config: logging configuration of the model.
+        spec: name and version of the model.
+        log: field of a PredictionLog for this API.
+        request: the request message.
+        response: the response message.
+        written: time of the response in seconds since the epoch.
+        size: bytes of request and response.
+    """
 
     config: logging_config_pb2.LoggingConfig
     spec: model_pb2.ModelSpec
@@ -56,10 +69,16 @@ class _Waiting:
 
 
 class RequestLog:
-    """Logs answers of the models whose configuration asks for it; a thread of its own writes."""
+    """Logs responses of models that have a `logging_config`. A background thread writes them."""
 
     def __init__(self, manager: Manager, metrics: Metrics, *, keep_days: float):
-        """`keep_days`: files of the log are removed when they are that old."""
+        """Starts the background thread.
+
+        Args:
+            manager: has the configuration and the loaded versions.
+            metrics: counts logged and dropped responses.
+            keep_days: number of days after which files of the log are deleted.
+        """
         self._manager = manager
         self._metrics = metrics
         self._keep_days = keep_days
@@ -73,16 +92,17 @@ class RequestLog:
         self._thread.start()
 
     def offer(self, api: str, model: str, version: int, request: message.Message, response: message.Message) -> None:
-        """Takes an answer with the probability that is configured for its model. Never waits."""
+        """Queues a response with the sampling rate of its model. It never blocks."""
         config = next(
-            (one.logging_config for one in self._manager.config.model_config_list.config if one.name == model), None
+            (entry.logging_config for entry in self._manager.config.model_config_list.config if entry.name == model),
+            None,
         )
-        if api not in _LOGGED or config is None or random.random() >= config.sampling_config.sampling_rate:
+        if api not in _LOGGED_APIS or config is None or random.random() >= config.sampling_config.sampling_rate:
             return
         spec = model_pb2.ModelSpec(name=model)
         spec.version.value = version
         size = request.ByteSize() + response.ByteSize()
-        waiting = _Waiting(config, spec, _LOGGED[api], request, response, int(time.time()), size)
+        waiting = _Waiting(config, spec, LOG_FIELDS[api], request, response, int(time.time()), size)
         with self._changed:
             full = len(self._waiting) >= _MAX_WAITING or self._bytes + size > _MAX_WAITING_BYTES
             if not full:
@@ -93,7 +113,7 @@ class RequestLog:
             self._metrics.request_logs.labels(model, "RESOURCE_EXHAUSTED").inc()
 
     def close(self, grace_seconds: float) -> None:
-        """Writes what waits, as far as the grace suffices, and ends."""
+        """Writes the queued responses within `grace_seconds` and stops."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -101,14 +121,14 @@ class RequestLog:
 
     def _work(self) -> None:
         while (waiting := self._take()) is not None:
-            self._log_one(waiting)
+            self._log_response(waiting)
         for files in self._files.values():
             files.close()
 
     def _take(self) -> _Waiting | None:
-        """Waits for the next; None when the log is closed and all is written."""
+        """Waits for the next response. Returns None when the log is closed and the queue is empty."""
         if not self._waiting:
-            # Not under the lock, for which requests would wait.
+            # Without the lock, so that requests do not wait for the disk.
             for files in self._files.values():
                 files.flush()
         with self._changed:
@@ -119,17 +139,17 @@ class RequestLog:
             self._bytes -= waiting.size
             return waiting
 
-    def _log_one(self, waiting: _Waiting) -> None:
+    def _log_response(self, waiting: _Waiting) -> None:
         status = "OK"
         try:
             if not self._write(waiting):
                 return
             self._failing = False
-        except Exception as error:  # A full disk or a strange answer must not end the thread.
-            refusal = from_exception(error)
-            status = refusal.code.name
+        except Exception as error:  # A full disk or an unexpected response must not end the thread.
+            failure = request_error(error)
+            status = failure.code.name
             if not self._failing:
-                _log.warning("request not logged model=%s error=%s", waiting.spec.name, refusal.message)
+                _log.warning("request not logged model=%s error=%s", waiting.spec.name, failure.message)
             self._failing = True
         self._metrics.request_logs.labels(waiting.spec.name, status).inc()
 
@@ -139,10 +159,10 @@ class RequestLog:
         log.request.CopyFrom(waiting.request)
         log.response.CopyFrom(waiting.response)
         texts = logged_texts(full)
-        if not texts:  # Another signature's answer.
+        if not texts:  # The response is not a classification of texts.
             return False
-        with self._manager.use(waiting.spec) as (_, servable):
-            texts = _counted(servable, texts)
+        with self._manager.borrow(waiting.spec) as (_, servable):
+            texts = _with_token_counts(servable, texts)
         metadata = logging_pb2.LogMetadata(
             model_spec=waiting.spec, sampling_config=waiting.config.sampling_config, timestamp_secs=waiting.written
         )
@@ -152,14 +172,14 @@ class RequestLog:
         return True
 
 
-def _counted(servable: Servable, texts: list[LoggedText]) -> list[LoggedText]:
-    """The texts with their numbers of tokens, and without themselves; a model without preprocessing has no tokens."""
+def _with_token_counts(servable: Servable, texts: list[LoggedText]) -> list[LoggedText]:
+    """Removes the texts and adds their numbers of tokens, if the model has a preprocessing signature."""
     signature = servable.signatures.get(TRANSFORM_FEATURES)
     if signature is None or TOKEN_IDS not in signature.outputs or len(signature.inputs) != 1:
         return [replace(text, text=None) for text in texts]
-    [fed] = signature.inputs.values()
+    [model_input] = signature.inputs.values()
     examples = np.array([_example(*text.text) for text in texts if text.text is not None], object)
-    [ids] = servable.run_for((fed.tensor,), (signature.outputs[TOKEN_IDS][0],))([examples])
+    [ids] = servable.run_for((model_input.tensor,), (signature.outputs[TOKEN_IDS][0],))([examples])
     return [
         replace(text, text=None, tokens=int((row != PADDING_ID).sum()), unknown_tokens=int((row == OOV_ID).sum()))
         for text, row in zip(texts, ids, strict=True)
@@ -174,7 +194,7 @@ def _example(title: str, description: str) -> bytes:
 
 
 class _Files:
-    """The files of a prefix: a new one each hour and when one is large; readable by their owner alone."""
+    """Writes files with a common prefix, readable only by their owner. Starts a new file each hour and at 64 MiB."""
 
     def __init__(self, prefix: str, keep_days: float):
         self._prefix = Path(prefix)
@@ -183,38 +203,38 @@ class _Files:
         self._hour = self._bytes = 0
 
     def write(self, record: bytes, now: int) -> None:
-        """Adds a record, in a new file where that is due."""
+        """Appends a record, to a new file if one is due."""
         if self._writer is None or now // _HOUR != self._hour or self._bytes >= _MAX_FILE_BYTES:
-            self._begin(now)
+            self._start_file(now)
         assert self._writer is not None
         self._writer.write(record)
         self._bytes += len(record)
 
     def flush(self) -> None:
-        """Lets readers see what was written."""
+        """Makes the written records visible to readers."""
         if self._writer:
             self._writer.flush()
 
     def close(self) -> None:
-        """Ends the file."""
+        """Closes the current file."""
         if self._writer:
             self._writer.close()
             self._writer = None
 
-    def _begin(self, now: int) -> None:
+    def _start_file(self, now: int) -> None:
         self.close()
         make_directory(self._prefix.parent.parent)
         self._prefix.parent.mkdir(mode=0o700, exist_ok=True)
         for path in self._prefix.parent.glob(f"{glob.escape(self._prefix.name)}-*.tfrecord"):
-            # Another server with the same prefix may have been quicker.
+            # Another server with the same prefix may have deleted the file.
             with contextlib.suppress(FileNotFoundError):
                 if path.stat().st_mtime < now - self._keep_seconds:
                     path.unlink()
-        path = self._new_file(datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%S"))
+        path = self._create_file(datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%S"))
         self._writer = tf.io.TFRecordWriter(str(path))
         self._hour, self._bytes = now // _HOUR, 0
 
-    def _new_file(self, moment: str) -> Path:
+    def _create_file(self, moment: str) -> Path:
         number = 0
         while True:
             path = self._prefix.with_name(f"{self._prefix.name}-{moment}-{number:03d}.tfrecord")

@@ -1,4 +1,4 @@
-"""The REST side of the server: the routes and errors of tensorflow/serving, g3doc/api_rest.md."""
+"""The REST API, with the routes and errors of tensorflow/serving, g3doc/api_rest.md."""
 
 import asyncio
 import json
@@ -24,16 +24,16 @@ from tensorflow_serving.apis import (
 
 from serving.listening import listen
 from serving.server import rest_json
+from serving.server.errors import deadline_exceeded_error, invalid_argument_error, request_error
 from serving.server.metrics import Metrics
-from serving.server.service import Service
-from serving.server.status import deadline_exceeded, from_exception, invalid
+from serving.server.service import InferenceService
 
 _TARGET = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _POST = re.compile(_TARGET + r":(?P<verb>classify|regress|predict)", re.IGNORECASE)
 _GET = re.compile(_TARGET + r"(?P<metadata>/metadata)?", re.IGNORECASE)
-# By the number of the canonical code; others are the server's fault.
+# HTTP status by canonical code. Other codes are server errors (500).
 _HTTP_STATUS = {1: 499, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 503, 9: 412, 10: 409, 11: 416, 12: 501, 14: 503}
-_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]  # What is not served is an error in JSON.
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]  # Unsupported methods get an error in JSON.
 _INT64_MAX = (1 << 63) - 1
 
 
@@ -42,11 +42,15 @@ class _TooLarge(Exception):
 
 
 class RestApi:
-    """The routes, as an ASGI application in `app`."""
+    """The routes.
+
+    Attributes:
+        app: ASGI application.
+    """
 
     def __init__(
         self,
-        service: Service,
+        service: InferenceService,
         metrics: Metrics,
         *,
         threads: int,
@@ -55,15 +59,16 @@ class RestApi:
         metrics_path: str | None,
         cors: bool,
     ):
-        """
+        """Creates the application.
+
         Args:
-            service: what answers.
-            metrics: what `metrics_path` shows.
-            threads: requests that are worked on at once.
-            timeout_seconds: of a request, from its first byte to the answer.
-            max_bytes: of a request's body; larger ones are refused with 413.
-            metrics_path: URL path of the metrics; None shows none.
-            cors: whether pages of other origins may ask.
+            service: answers the requests.
+            metrics: metrics to publish at `metrics_path`.
+            threads: number of requests to process at once.
+            timeout_seconds: timeout of a request, from its first byte to the response.
+            max_bytes: maximum size of a request body. Larger requests are rejected with status 413.
+            metrics_path: URL path of the metrics, or None to disable them.
+            cors: whether to allow requests from web pages of other origins.
         """
         self._service = service
         self._timeout_seconds = timeout_seconds
@@ -87,19 +92,19 @@ class RestApi:
                 content = await loop.run_in_executor(self._pool, self._answer, request.method, path, body, deadline)
             return Response(content, media_type="application/json")
         except _TooLarge:
-            return _error(413, f"the request's body is larger than {self._max_bytes} bytes")
+            return _error(413, f"the request body is larger than {self._max_bytes} bytes")
         except (TimeoutError, ClientDisconnect):
-            error = deadline_exceeded()
-        except Exception as raised:  # A client's nonsense is an answer as well.
-            error = from_exception(raised)
+            error = deadline_exceeded_error()
+        except Exception as raised:  # Invalid requests can raise anything, and get an error response.
+            error = request_error(raised)
         return _error(_HTTP_STATUS.get(error.code.value[0], 500), error.message)
 
     def _answer(self, method: str, path: str, body: bytes, deadline: float) -> bytes:
-        """The JSON for a request; in a thread, since graphs take their time."""
+        """Returns the response as JSON. It runs in a thread, because graphs are slow."""
         pattern = {"GET": _GET, "POST": _POST}.get(method)
         match = pattern.fullmatch(path) if pattern else None
         if match is None:
-            raise invalid(f"Malformed request: {method} {path}")
+            raise invalid_argument_error(f"Malformed request: {method} {path}")
         spec = _spec(match)
         if method == "POST":
             return rest_json.encode(self._infer(match["verb"].lower(), spec, body, deadline))
@@ -115,7 +120,7 @@ class RestApi:
         sent = rest_json.parse(body)
         spec.signature_name = rest_json.signature_name(sent)
         if verb == "predict":
-            with self._service.manager.use(spec) as (_, servable):
+            with self._service.manager.borrow(spec) as (_, servable):
                 request, row_format = rest_json.predict_request(sent, spec, servable)
             response = self._service.answer("Predict", request, deadline, "REST")
             return rest_json.predict_result(response, row_format)
@@ -124,17 +129,22 @@ class RestApi:
 
 
 class RestServer:
-    """Serves the application in a thread of this process.
+    """An HTTP server in a thread of this process.
 
     Attributes:
-        port: where it listens.
+        port: port that the server listens on.
     """
 
     def __init__(self, api: RestApi, host: str, port: int):
-        """Binds; port 0 takes a free one.
+        """Binds the port.
+
+        Args:
+            api: the application to serve.
+            host: IPv4 or IPv6 address to listen on.
+            port: port to listen on. 0 selects a free port.
 
         Raises:
-            RunError: the address is taken or not one.
+            RunError: the address is invalid or in use.
         """
         self._socket = listen(host, port, "--host and --rest_api_port", backlog=1024)
         self.port: int = self._socket.getsockname()[1]
@@ -145,11 +155,11 @@ class RestServer:
         )
 
     def start(self) -> None:
-        """Begins to answer."""
+        """Starts to answer requests."""
         self._thread.start()
 
     def stop(self, grace_seconds: float) -> None:
-        """Refuses new requests and waits for those in flight, at most as long as the grace."""
+        """Rejects new requests and waits up to `grace_seconds` for those in flight."""
         self._server.config.timeout_graceful_shutdown = max(1, round(grace_seconds))
         self._server.should_exit = True
         self._thread.join(grace_seconds + 1)
@@ -169,23 +179,23 @@ def _spec(match: re.Match) -> model_pb2.ModelSpec:
     spec = model_pb2.ModelSpec(name=urllib.parse.unquote(match["name"]))
     if match["version"]:
         if len(match["version"]) > 19 or int(match["version"]) > _INT64_MAX:
-            raise invalid(f"Failed to convert version: {match['version'][:40]} to numeric.")
+            raise invalid_argument_error(f"Failed to convert version: {match['version'][:40]} to numeric.")
         spec.version.value = int(match["version"])
     if match["label"]:
         spec.version_label = urllib.parse.unquote(match["label"])
     return spec
 
 
-def _metadata(service: Service, spec: model_pb2.ModelSpec) -> bytes:
+def _metadata(service: InferenceService, spec: model_pb2.ModelSpec) -> bytes:
     request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
     response = service.metadata(request)
     signatures = get_model_metadata_pb2.SignatureDefMap()
     response.metadata["signature_def"].Unpack(signatures)
-    spec_shown, signatures_shown = (
-        json_format.MessageToDict(shown, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-        for shown in (response.model_spec, signatures)
+    spec_json, signatures_json = (
+        json_format.MessageToDict(proto, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        for proto in (response.model_spec, signatures)
     )
-    return json.dumps({"model_spec": spec_shown, "metadata": {"signature_def": signatures_shown}}, indent=1).encode()
+    return json.dumps({"model_spec": spec_json, "metadata": {"signature_def": signatures_json}}, indent=1).encode()
 
 
 def _error(status: int, message: str) -> Response:

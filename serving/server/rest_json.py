@@ -1,6 +1,6 @@
-"""JSON to requests and results to JSON.
+"""Converts JSON to requests and responses to JSON.
 
-Source of the rules: tensorflow/serving, g3doc/api_rest.md and util/json_tensor.cc.
+The rules are those of tensorflow/serving, g3doc/api_rest.md and util/json_tensor.cc.
 """
 
 import base64
@@ -15,8 +15,8 @@ from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import classification_pb2, model_pb2, predict_pb2, regression_pb2
 
 from schema.model_contract import SERVING_DEFAULT
+from serving.server.errors import invalid_argument_error
 from serving.server.servable import Servable
-from serving.server.status import invalid
 from serving.server.tensors import MAX_RANK, dtype_name, fill_proto, to_array
 
 _FLOATS = {types_pb2.DT_FLOAT: np.float32, types_pb2.DT_DOUBLE: np.float64}
@@ -35,38 +35,47 @@ _BYTES_SUFFIX = "_bytes"
 
 
 def parse(body: bytes) -> dict[str, Any]:
-    """The JSON object of a request's body; NaN and Infinity are numbers, as in TensorFlow Serving."""
+    """Parses the JSON object in a request body. As in TensorFlow Serving, NaN and Infinity are numbers."""
     try:
         sent = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise invalid(f"JSON Parse error: {error}") from error
+        raise invalid_argument_error(f"JSON Parse error: {error}") from error
     if not isinstance(sent, dict):
-        raise invalid("JSON Value: Is not object")
+        raise invalid_argument_error("JSON Value: Is not object")
     return sent
 
 
 def encode(value: dict[str, Any]) -> bytes:
-    """JSON in UTF-8."""
+    """Returns a value as JSON in UTF-8."""
     return json.dumps(value, ensure_ascii=False).encode(errors="replace")
 
 
 def signature_name(sent: dict[str, Any]) -> str:
-    """The signature asked for, empty for the default one."""
+    """Returns the requested signature name, or an empty string for the default signature."""
     name = sent.get("signature_name", "")
     if not isinstance(name, str):
-        raise invalid("'signature_name' key must be a string value.")
+        raise invalid_argument_error("'signature_name' key must be a string value.")
     return _utf8(name).decode()
 
 
 def predict_request(
     sent: dict[str, Any], spec: model_pb2.ModelSpec, servable: Servable
 ) -> tuple[predict_pb2.PredictRequest, bool]:
-    """The request of a JSON object, and whether it is in row format ("instances") or in columns ("inputs")."""
+    """Converts a JSON object to a PredictRequest.
+
+    Args:
+        sent: the JSON object, with "instances" (row format) or "inputs" (column format).
+        spec: model, version and signature of the request.
+        servable: the loaded version, which has the types of the inputs.
+
+    Returns:
+        The request, and whether it is in row format.
+    """
     signature = servable.signatures.get(spec.signature_name or SERVING_DEFAULT)
     if signature is None:
-        raise invalid(f'Serving signature name: "{spec.signature_name}" not found in signature def')
+        raise invalid_argument_error(f'Serving signature name: "{spec.signature_name}" not found in signature def')
     if ("instances" in sent) == ("inputs" in sent):
-        raise invalid("Not formatted correctly: expecting one of 'inputs' or 'instances' keys")
+        raise invalid_argument_error("Not formatted correctly: expecting one of 'inputs' or 'instances' keys")
     row_format = "instances" in sent
     names = list(signature.inputs)
     columns = _rows_to_columns(sent["instances"], names) if row_format else _columns(sent["inputs"], names)
@@ -76,25 +85,25 @@ def predict_request(
         try:
             fill_proto(request.inputs[name], _array(value, dtype), dtype)
         except (OverflowError, RecursionError) as error:
-            raise invalid(f"input {name}: {error}") from error
+            raise invalid_argument_error(f"input {name}: {error}") from error
     return request, row_format
 
 
 def _rows_to_columns(instances: Any, names: list[str]) -> dict[str, list]:
     if not isinstance(instances, list) or not instances:
-        raise invalid("Expecting 'instances' to be a list with at least one value")
+        raise invalid_argument_error("Expecting 'instances' to be a list with at least one value")
     if not _is_object(instances[0]):
         if len(names) != 1:
-            raise invalid(
+            raise invalid_argument_error(
                 "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
                 "tensorinfo_map"
             )
         if any(map(_is_object, instances)):
-            raise invalid("Expecting value/list but got object in 'instances' list")
+            raise invalid_argument_error("Expecting value/list but got object in 'instances' list")
         return {names[0]: instances}
     for number, row in enumerate(instances):
         if not _is_object(row) or sorted(row) != sorted(names):
-            raise invalid(
+            raise invalid_argument_error(
                 f"Failed to process element: {number} of 'instances' list. JSON object keys must be equal to: "
                 f"{','.join(sorted(names))}"
             )
@@ -104,14 +113,14 @@ def _rows_to_columns(instances: Any, names: list[str]) -> dict[str, list]:
 def _columns(inputs: Any, names: list[str]) -> dict[str, Any]:
     if not _is_object(inputs):
         if len(names) != 1:
-            raise invalid(
+            raise invalid_argument_error(
                 "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
                 "tensorinfo_map"
             )
         return {names[0]: inputs}
     for name in names:
         if name not in inputs:
-            raise invalid(f"Missing named input: {name} in 'inputs' object.")
+            raise invalid_argument_error(f"Missing named input: {name} in 'inputs' object.")
     return {name: inputs[name] for name in names}
 
 
@@ -126,7 +135,7 @@ def _array(value: Any, dtype: int) -> np.ndarray:
         shape.append(len(first))
         first = first[0] if first else None
         if len(shape) > MAX_RANK:
-            raise invalid(f"a tensor of more than {MAX_RANK} dimensions is not taken")
+            raise invalid_argument_error(f"a tensor can have at most {MAX_RANK} dimensions")
     leaves: list[Any] = []
     _collect(value, shape, dtype, leaves)
     kind = _FLOATS.get(dtype) or _INTEGERS.get(dtype) or (np.bool_ if dtype == types_pb2.DT_BOOL else object)
@@ -138,11 +147,13 @@ def _array(value: Any, dtype: int) -> np.ndarray:
 def _collect(value: Any, shape: list[int], dtype: int, leaves: list[Any]) -> None:
     if not isinstance(value, list):
         if shape:
-            raise invalid(f"JSON Value: {_shown(value)} found at incorrect level")
+            raise invalid_argument_error(f"JSON Value: {_preview(value)} found at incorrect level")
         leaves.append(_leaf(value, dtype))
         return
     if not shape or len(value) != shape[0]:
-        raise invalid(f"Encountered list at unexpected size or level: {len(value)} values, expected shape {shape}")
+        raise invalid_argument_error(
+            f"Encountered list at unexpected size or level: {len(value)} values, expected shape {shape}"
+        )
     for item in value:
         _collect(item, shape[1:], dtype, leaves)
 
@@ -153,13 +164,15 @@ def _leaf(value: Any, dtype: int) -> Any:
         return _bytes(value)
     if dtype in _FLOATS and number:
         if math.isfinite(value) and abs(value) > _LARGEST[dtype]:
-            raise invalid(f"Cannot convert JSON value: {_shown(value)} to {dtype_name(dtype)}: it is too large")
+            raise invalid_argument_error(
+                f"Cannot convert JSON value: {_preview(value)} to {dtype_name(dtype)}: it is too large"
+            )
         return float(value)
     if dtype in _INTEGERS and number and isinstance(value, int):
         return value
     if dtype == types_pb2.DT_BOOL and isinstance(value, bool):
         return value
-    raise invalid(f"JSON Value: {_shown(value)} is not of expected type: {dtype_name(dtype)}")
+    raise invalid_argument_error(f"JSON Value: {_preview(value)} is not of expected type: {dtype_name(dtype)}")
 
 
 def _bytes(value: str | dict) -> bytes:
@@ -167,44 +180,46 @@ def _bytes(value: str | dict) -> bytes:
         return _utf8(value)
     encoded = value.get("b64") if len(value) == 1 else None
     if not isinstance(encoded, str):
-        raise invalid(f"JSON Value: {_shown(value)} not formatted correctly for base64 data")
+        raise invalid_argument_error(f"JSON Value: {_preview(value)} not formatted correctly for base64 data")
     try:
         return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise invalid(f"Unable to base64 decode: {error}") from error
+        raise invalid_argument_error(f"Unable to base64 decode: {error}") from error
 
 
 def _utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise invalid(f"a string is not UTF-8: {error.reason}") from error
+        raise invalid_argument_error(f"a string is not UTF-8: {error.reason}") from error
 
 
-def _shown(value: Any) -> str:
+def _preview(value: Any) -> str:
     return repr(value)[:100]
 
 
 def predict_result(response: predict_pb2.PredictResponse, row_format: bool) -> dict[str, Any]:
-    """The JSON object of a response: one tensor stands without its name."""
-    columns = {name: _listed(name, to_array(proto)) for name, proto in response.outputs.items()}
+    """Converts a PredictResponse to a JSON object. As in TensorFlow Serving, a single output has no name."""
+    columns = {name: _to_list(name, to_array(proto)) for name, proto in response.outputs.items()}
     if not row_format:
         return {"outputs": columns if len(columns) > 1 else next(iter(columns.values()))}
     sizes = {len(column) if isinstance(column, list) else -1 for column in columns.values()}
     if len(sizes) != 1 or -1 in sizes:
-        raise invalid("the outputs differ in their first dimension: ask in column format, with 'inputs'")
+        raise invalid_argument_error(
+            "the outputs differ in their first dimension: use the column format, with 'inputs'"
+        )
     if len(columns) == 1:
         return {"predictions": next(iter(columns.values()))}
     rows = zip(*columns.values(), strict=True)
     return {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]}
 
 
-def _listed(name: str, array: np.ndarray) -> Any:
+def _to_list(name: str, array: np.ndarray) -> Any:
     if array.dtype == object:
         convert = _to_base64 if name.endswith(_BYTES_SUFFIX) else _to_text
         return np.frompyfunc(convert, 1, 1)(array).tolist() if array.ndim else convert(array.item())
     if array.dtype == np.float32:
-        # The shortest decimals that are the same float32; as float64 they would gain digits that mean nothing.
+        # Use the shortest decimals that round to the same float32. A float64 would have more digits without meaning.
         return array.astype(str).astype(np.float64).tolist()
     return array.tolist()
 
@@ -218,7 +233,13 @@ def _to_text(value: bytes) -> str:
 
 
 def examples_request(sent: dict[str, Any], spec: model_pb2.ModelSpec, verb: str):
-    """A ClassificationRequest or RegressionRequest of a JSON object with "examples" and maybe a "context"."""
+    """Converts a JSON object to a ClassificationRequest or a RegressionRequest.
+
+    Args:
+        sent: the JSON object, with "examples" and optionally "context".
+        spec: model, version and signature of the request.
+        verb: "classify" or "regress".
+    """
     request = (
         classification_pb2.ClassificationRequest(model_spec=spec)
         if verb == "classify"
@@ -226,7 +247,9 @@ def examples_request(sent: dict[str, Any], spec: model_pb2.ModelSpec, verb: str)
     )
     examples = sent.get("examples")
     if not isinstance(examples, list) or not examples:
-        raise invalid(f"When method is {verb}, key 'examples' is expected, a list with at least one value")
+        raise invalid_argument_error(
+            f"When method is {verb}, key 'examples' is expected, a list with at least one value"
+        )
     into = request.input.example_list
     if "context" in sent:
         into = request.input.example_list_with_context
@@ -237,7 +260,7 @@ def examples_request(sent: dict[str, Any], spec: model_pb2.ModelSpec, verb: str)
 
 def _example(value: Any) -> tf.train.Example:
     if not isinstance(value, dict):
-        raise invalid(f"Example must be JSON object but got JSON {_shown(value)}")
+        raise invalid_argument_error(f"Example must be JSON object but got JSON {_preview(value)}")
     features = {}
     for name, content in value.items():
         features[_utf8(name).decode()] = _feature(name, content if isinstance(content, list) else [content])
@@ -255,17 +278,17 @@ def _feature(name: str, values: list) -> tf.train.Feature:
         if all(isinstance(value, int) for value in values):
             return tf.train.Feature(int64_list=tf.train.Int64List(value=map(int, values)))
     except (ValueError, OverflowError) as error:
-        raise invalid(f"Feature: {name}: {error}") from error
-    raise invalid(f"Unexpected element type in feature: {name}, got {_shown(values)}")
+        raise invalid_argument_error(f"Feature: {name}: {error}") from error
+    raise invalid_argument_error(f"Unexpected element type in feature: {name}, got {_preview(values)}")
 
 
 def examples_result(response) -> dict[str, Any]:
-    """The JSON object of a ClassificationResponse or RegressionResponse."""
+    """Converts a ClassificationResponse or RegressionResponse to a JSON object."""
     if isinstance(response, regression_pb2.RegressionResponse):
         values = np.array([regression.value for regression in response.result.regressions], np.float32)
-        return {"results": _listed("", values)}
+        return {"results": _to_list("", values)}
     results = []
     for classifications in response.result.classifications:
-        scores = _listed("", np.array([entry.score for entry in classifications.classes], np.float32))
+        scores = _to_list("", np.array([entry.score for entry in classifications.classes], np.float32))
         results.append([[e.label, score] for e, score in zip(classifications.classes, scores, strict=True)])
     return {"results": results}

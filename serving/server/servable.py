@@ -1,4 +1,4 @@
-"""One loaded version: a SavedModel run in a session, as TensorFlow Serving runs it."""
+"""Loads a SavedModel and runs it in a TensorFlow session, as TensorFlow Serving does."""
 
 import ctypes
 import functools
@@ -18,12 +18,12 @@ _MAX_CACHED_RUNS = 64
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """How graphs are run.
+    """Options of a TensorFlow session.
 
     Attributes:
-        tags: of the graph in the SavedModel.
-        intra_op_threads: of one operation; 0 takes a thread a core.
-        inter_op_threads: of operations side by side; 0 takes a thread a core.
+        tags: tags of the graph to load from the SavedModel.
+        intra_op_threads: number of threads per operation. 0 uses one per core.
+        inter_op_threads: number of operations to run at once. 0 uses one per core.
     """
 
     tags: tuple[str, ...] = ("serve",)
@@ -32,8 +32,14 @@ class SessionOptions:
 
 
 @dataclass(frozen=True)
-class Input:
-    """An input of a signature. `dtype` is a number of tensorflow.DataType."""
+class InputTensor:
+    """An input of a signature.
+
+    Attributes:
+        tensor: name of the tensor in the graph.
+        dtype: number of its type in tensorflow.DataType.
+        shape: its static shape.
+    """
 
     tensor: str
     dtype: int
@@ -41,11 +47,17 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Signature:
-    """A signature, read once: its method, its inputs, and outputs as (tensor, dtype)."""
+class ModelSignature:
+    """A signature of a SavedModel.
+
+    Attributes:
+        method: its method name, such as "tensorflow/serving/predict".
+        inputs: inputs by alias.
+        outputs: tensor name and number of the type in tensorflow.DataType, by alias.
+    """
 
     method: str
-    inputs: dict[str, Input]
+    inputs: dict[str, InputTensor]
     outputs: dict[str, tuple[str, int]]
 
 
@@ -53,17 +65,17 @@ class Servable:
     """A SavedModel in memory.
 
     Attributes:
-        signature_defs: the signatures as the SavedModel has them.
-        signatures: the same, ready for use; the loader's own init signature is not among them.
+        signature_defs: signatures of the SavedModel by name, without the loader's own init signature.
+        signatures: the same signatures, converted for fast access.
         mlmd_uuid: content of `MLMD_UUID`, or None.
-        warmup_path: file of warm-up requests, or None.
+        warmup_path: path of the file with warm-up requests, or None.
     """
 
     def __init__(self, directory: str, options: SessionOptions):
         """Loads a SavedModel.
 
         Raises:
-            tf.errors.OpError, ValueError, OSError: it is incomplete, broken or unreadable.
+            tf.errors.OpError, ValueError, OSError: the SavedModel is incomplete, invalid or unreadable.
         """
         config = tf.compat.v1.ConfigProto(
             intra_op_parallelism_threads=options.intra_op_threads,
@@ -88,14 +100,14 @@ class Servable:
         self.run_for = functools.lru_cache(_MAX_CACHED_RUNS)(self._run_for)
 
     def _run_for(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Run:
-        # The public Session.make_callable resolves the names at each call: 0.3 ms of the 0.7 ms a short text takes.
+        # The public Session.make_callable resolves the names in each call: 0.3 of the 0.7 ms for a short text.
         options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
         call = self._session._make_callable_from_options(options)
         return lambda arrays: [_as_array(output) for output in call(*arrays)]
 
     def close(self) -> None:
-        """Frees the memory; nothing may run any more."""
-        # Graph and session refer to each other, and to the callables made of them.
+        """Frees the memory. The servable cannot be used afterwards."""
+        # Graph, session and callables refer to each other, so reference counting does not free them.
         self.__dict__.pop("run_for", None)
         self._session.close()
         del self._session
@@ -104,14 +116,17 @@ class Servable:
 
 
 def _as_array(output: object) -> np.ndarray:
-    # A scalar string comes as bytes, of which NumPy would make a type that loses trailing zeros.
+    # TensorFlow returns a scalar string as bytes. NumPy's own bytes type would remove trailing zero bytes.
     return np.asarray(output, object if isinstance(output, bytes) else None)
 
 
-def _signature(proto: meta_graph_pb2.SignatureDef) -> Signature:
-    return Signature(
+def _signature(proto: meta_graph_pb2.SignatureDef) -> ModelSignature:
+    return ModelSignature(
         proto.method_name,
-        {name: Input(info.name, info.dtype, tf.TensorShape(info.tensor_shape)) for name, info in proto.inputs.items()},
+        {
+            name: InputTensor(info.name, info.dtype, tf.TensorShape(info.tensor_shape))
+            for name, info in proto.inputs.items()
+        },
         {name: (info.name, info.dtype) for name, info in proto.outputs.items()},
     )
 
@@ -124,6 +139,6 @@ def _read_text(path: str) -> str | None:
 
 
 def _return_memory() -> None:
-    """Asks the C library to give freed pages back to the system: weights would otherwise stay in the process."""
+    """Returns freed memory to the operating system, which the C library would otherwise keep in the process."""
     if os.name == "posix" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
         library.malloc_trim(0)

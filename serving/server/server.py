@@ -1,4 +1,4 @@
-"""The server put together from its flags, started and stopped."""
+"""Builds the model server from its flags, starts it and stops it."""
 
 import gc
 import json
@@ -11,16 +11,16 @@ import click
 from schema.errors import RunError, SettingsError
 from serving.server import config, options
 from serving.server.batching import Batcher
+from serving.server.errors import RequestError
 from serving.server.flags import Flags
 from serving.server.grpc_service import GrpcServer
+from serving.server.inference import warm_up
 from serving.server.manager import Manager
 from serving.server.metrics import Metrics
 from serving.server.request_log import RequestLog
 from serving.server.rest import RestApi, RestServer
 from serving.server.servable import Servable
-from serving.server.service import Service
-from serving.server.status import RequestError
-from serving.server.warmup import warm_up
+from serving.server.service import InferenceService
 
 _log = logging.getLogger(__name__)
 
@@ -28,18 +28,18 @@ GRACE_SECONDS = 10.0
 
 
 class ModelServer:
-    """A model server in this process; a context manager that starts and stops it.
+    """A model server in this process. As a context manager, it starts on entry and stops on exit.
 
     Attributes:
-        grpc_port: where gRPC listens.
-        rest_port: where REST listens, or None.
+        grpc_port: port of gRPC.
+        rest_port: port of REST, or None if REST is disabled.
     """
 
     def __init__(self, flags: Flags):
-        """Reads the configuration files and begins to load the models.
+        """Reads the configuration files and starts to load the models in the background.
 
         Raises:
-            SettingsError: flags or files contradict each other or ask for what cannot be done.
+            SettingsError: a flag or a file has an invalid value, or two of them contradict each other.
         """
         self._flags = flags
         self._options = options.from_flags(flags)
@@ -49,7 +49,7 @@ class ModelServer:
         self._stopping = threading.Event()
         self._manager = Manager(self._load, self._options.manager, self._metrics.forget_version)
         self._request_log = RequestLog(self._manager, self._metrics, keep_days=flags.request_log_keep_days)
-        self._service = Service(
+        self._service = InferenceService(
             self._manager,
             self._batcher,
             self._metrics,
@@ -74,23 +74,23 @@ class ModelServer:
         return self._rest.port if self._rest else None
 
     def start(self) -> None:
-        """Waits until each model has a version that serves, then opens the ports.
+        """Waits until each model serves a version, then opens the ports.
 
         Raises:
-            RunError: a model cannot be loaded, or a port is taken.
+            RunError: a model cannot be loaded, or a port cannot be opened.
         """
         try:
             self._manager.wait_available()
             self._open_ports()
         except (RequestError, RunError, RuntimeError) as error:
-            # With the grace: a thread that still frees a model while the interpreter ends would abort the process.
+            # With the grace period, because a thread that frees a model during interpreter shutdown aborts the process.
             self.stop()
             raise RunError(f"the server did not start: {error}") from error
         if self._flags.model_config_file and self._flags.model_config_file_poll_wait_seconds > 0:
             threading.Thread(target=self._poll_config_file, name="config", daemon=True).start()
 
-    def described(self) -> dict[str, object]:
-        """Where it listens and what it serves: host, ports, versions by model."""
+    def describe(self) -> dict[str, object]:
+        """Returns the host, the ports and the served versions by model."""
         return {
             "event": "ready",
             "host": self._flags.host,
@@ -100,19 +100,19 @@ class ModelServer:
         }
 
     def failures(self) -> dict[str, dict[int, dict[str, str]]]:
-        """The versions that could not be loaded, with code and message, by model."""
+        """Returns code and message of each version that could not be loaded, by model and number."""
         return {
             model: {number: {"code": error.code.name, "message": error.message} for number, error in versions.items()}
             for model, versions in self._manager.failures().items()
         }
 
     def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
-        """Refuses new requests, waits for those in flight as long as the grace, and frees the models."""
+        """Rejects new requests, waits up to `grace_seconds` for those in flight, and unloads the models."""
         self._stopping.set()
         for listener in (self._rest, self._grpc):
             if listener:
                 listener.stop(grace_seconds)
-        # Before the models go: it asks them about the texts that still wait.
+        # Before the models are unloaded, because the log counts the tokens of queued texts with them.
         self._request_log.close(grace_seconds)
         self._manager.close(grace_seconds)
         if self._batcher:
@@ -175,7 +175,7 @@ class ModelServer:
         while not self._stopping.wait(self._flags.model_config_file_poll_wait_seconds):
             try:
                 read = config.read(path, config.ModelServerConfig)
-                # Compared with what is in effect, so that a reload over gRPC is overridden, as in the real server.
+                # A comparison with the configuration in effect also overrides a reload over gRPC, as TF Serving does.
                 if read != self._manager.config:
                     self._manager.apply(read, expect_versions=True)
                     _log.info("configuration reloaded file=%s", path)
@@ -184,24 +184,24 @@ class ModelServer:
 
 
 def run(flags: Flags) -> None:
-    """Serves until SIGTERM or SIGINT; one line of JSON on stdout says when, where and what it serves.
+    """Serves models until SIGTERM or SIGINT, and prints a line of JSON to stdout when the server is ready.
 
-    Where models could not be loaded, the line says which versions and why, and the server ends.
+    If models cannot be loaded, it prints a line of JSON with the failed versions and their errors instead.
 
     Raises:
-        AgNewsError: it cannot.
+        AgNewsError: the server cannot start.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    told_to_end = threading.Event()
+    stop_requested = threading.Event()
 
-    def end(*_: object) -> None:
-        told_to_end.set()  # Whatever runs just now may drop the exception.
+    def request_stop(*_: object) -> None:
+        stop_requested.set()  # The code that the signal interrupts may swallow the exception.
         raise SystemExit(0)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
-    # What was imported stays: an unload then looks through the model's objects alone, and stops requests for less.
+        signal.signal(number, request_stop)
+    # Exclude imported modules from garbage collection, so that the collection after an unload pauses requests briefly.
     gc.collect()
     gc.freeze()
     server = ModelServer(flags)
@@ -212,8 +212,8 @@ def run(flags: Flags) -> None:
             if failures := server.failures():
                 click.echo(json.dumps({"event": "failed", "models": failures}))
             raise
-        click.echo(json.dumps(server.described()))
-        told_to_end.wait()
+        click.echo(json.dumps(server.describe()))
+        stop_requested.wait()
     finally:
-        # A second signal does not wait for the requests in flight.
+        # A second signal interrupts the wait for requests in flight.
         server.stop()

@@ -1,7 +1,6 @@
-"""The server's answers, the same over gRPC and REST: finds the version, keeps the deadline, counts the outcome."""
+"""Answers requests from gRPC and REST: selects the version, enforces the deadline and records metrics."""
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 from google.protobuf import any_pb2, message
@@ -9,22 +8,15 @@ from tensorflow_serving.apis import get_model_metadata_pb2, model_management_pb2
 
 from serving.server import inference
 from serving.server.batching import Batcher
+from serving.server.errors import deadline_exceeded_error, invalid_argument_error, request_error
 from serving.server.manager import Manager
 from serving.server.metrics import Metrics
 from serving.server.request_log import RequestLog
-from serving.server.status import deadline_exceeded, from_exception, invalid
 from serving.server.tensors import Run
 
-_ANSWERS: dict[str, Callable] = {
-    "Predict": inference.predict,
-    "Classify": inference.classify,
-    "Regress": inference.regress,
-    "MultiInference": inference.multi_inference,
-}
 
-
-class Service:
-    """Answers requests; any thread may call it. Every method raises RequestError alone."""
+class InferenceService:
+    """Answers requests. It is thread-safe, and its methods raise only RequestError."""
 
     def __init__(
         self,
@@ -42,23 +34,26 @@ class Service:
         self._check_method = check_method
 
     def answer(self, api: str, request: message.Message, deadline: float, entrypoint: str) -> message.Message:
-        """The response to a Predict, Classify, Regress or MultiInference request.
+        """Runs an inference request.
 
         Args:
-            api: one of these names.
-            request: its message.
-            deadline: time.monotonic() after which nothing is run any more.
-            entrypoint: GRPC or REST, for the metrics.
+            api: "Predict", "Classify", "Regress" or "MultiInference".
+            request: request message of this API.
+            deadline: time.monotonic() after which the request is no longer run.
+            entrypoint: "GRPC" or "REST", a label of the metrics.
+
+        Returns:
+            The response message of the API.
         """
         started = time.monotonic()
         spec = _spec(request)
-        model = spec.name if self.manager.has_model(spec.name) else "unknown"  # Clients must not make series.
+        model = spec.name if self.manager.has_model(spec.name) else "unknown"  # Clients must not create time series.
         status = "OK"
         try:
             if started >= deadline:
-                raise deadline_exceeded()
-            with self.manager.use(spec) as (version, servable):
-                context = inference.Context(
+                raise deadline_exceeded_error()
+            with self.manager.borrow(spec) as (version, servable):
+                context = inference.RequestContext(
                     model,
                     version.number,
                     servable,
@@ -66,13 +61,13 @@ class Service:
                     lambda count: self._metrics.examples.labels(model).inc(count),
                     self._check_method,
                 )
-                response = _ANSWERS[api](context, request)
+                response = inference.APIS[api](context, request)
             self._request_log.offer(api, model, version.number, request, response)
             return response
-        except Exception as error:  # Whatever a graph raises is an answer, not the end of a thread.
-            refusal = from_exception(error)
-            status = refusal.code.name
-            raise refusal from error
+        except Exception as error:  # A graph may raise anything.
+            refused = request_error(error)
+            status = refused.code.name
+            raise refused from error
         finally:
             self._metrics.requests.labels(model, status).inc()
             if status == "OK":
@@ -80,16 +75,16 @@ class Service:
                 self._metrics.request_latency.labels(model, api, entrypoint).observe(micros)
 
     def metadata(self, request: get_model_metadata_pb2.GetModelMetadataRequest):
-        """The signatures of a version."""
+        """Returns the signatures of a version."""
         if not request.HasField("model_spec"):
-            raise invalid("Missing ModelSpec")
+            raise invalid_argument_error("Missing ModelSpec")
         if not request.metadata_field:
-            raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
+            raise invalid_argument_error("GetModelMetadataRequest must specify at least one metadata_field")
         for name in request.metadata_field:
             if name != "signature_def":
-                raise invalid(f"Metadata field {name} is not supported")
+                raise invalid_argument_error(f"Metadata field {name} is not supported")
         response = get_model_metadata_pb2.GetModelMetadataResponse()
-        with self.manager.use(request.model_spec) as (version, servable):
+        with self.manager.borrow(request.model_spec) as (version, servable):
             signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=servable.signature_defs)
             response.model_spec.name = version.model
             response.model_spec.version.value = version.number
@@ -99,13 +94,13 @@ class Service:
         return response
 
     def status(self, request):
-        """State of one or all versions of a model."""
+        """Returns the state of one or all versions of a model."""
         if not request.HasField("model_spec"):
-            raise invalid("Missing ModelSpec")
+            raise invalid_argument_error("Missing ModelSpec")
         return self.manager.status(request.model_spec)
 
     def reload(self, request: model_management_pb2.ReloadConfigRequest, deadline: float):
-        """Replaces the whole configuration and waits until each of its models serves what it asks for."""
+        """Replaces the whole configuration and waits until each of its models serves a version."""
         self.manager.apply(request.config, expect_versions=True)
         self.manager.wait_available(deadline)
         return model_management_pb2.ReloadConfigResponse(status={"error_code": 0})
@@ -122,5 +117,5 @@ def _spec(request: message.Message) -> model_pb2.ModelSpec:
     if tasks is None:
         return request.model_spec
     if not tasks:
-        raise invalid("Inference tasks should not be empty")
+        raise invalid_argument_error("Inference tasks should not be empty")
     return tasks[0].model_spec

@@ -1,4 +1,7 @@
-"""TensorProto to NumPy and back, without tf.make_ndarray where it is slow, and never larger than was sent."""
+"""Converts TensorProtos to NumPy arrays and back.
+
+It avoids tf.make_ndarray, which is slow for strings, and limits the memory that a small message can allocate.
+"""
 
 import math
 from collections.abc import Callable
@@ -7,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from serving.server.status import invalid
+from serving.server.errors import invalid_argument_error
 
-# Field that holds the values, and the type in which NumPy keeps them.
+# Field of the values in a TensorProto, and their NumPy type.
 _FIELDS: dict[int, tuple[str, type]] = {
     types_pb2.DT_STRING: ("string_val", object),
     types_pb2.DT_FLOAT: ("float_val", np.float32),
@@ -24,24 +27,24 @@ _FIELDS: dict[int, tuple[str, type]] = {
     types_pb2.DT_UINT64: ("uint64_val", np.uint64),
     types_pb2.DT_BOOL: ("bool_val", np.bool_),
 }
-# A tensor may be sent as one value and a shape to fill with it; a few bytes must not become gigabytes.
+# A tensor can be sent as one value and a shape to fill with it. A few bytes must not allocate gigabytes.
 _MAX_FILLED = 1 << 24
 _MAX_ELEMENTS = 1 << 31
 MAX_RANK = 64
-"""Dimensions that a NumPy array can have."""
+"""Maximum number of dimensions of a NumPy array."""
 
 
 def dtype_name(dtype: int) -> str:
-    """A type as TensorFlow Serving spells it in messages: string, float, int64; a number of no type is told as such."""
+    """Returns the name of a type as in TensorFlow Serving's messages, such as string, float or int64."""
     known = types_pb2.DataType.DESCRIPTOR.values_by_number.get(dtype)
     return known.name.removeprefix("DT_").lower() if known else f"unknown dtype enum ({dtype})"
 
 
 def to_array(proto: tensor_pb2.TensorProto) -> np.ndarray:
-    """The tensor as an array: object of bytes for strings.
+    """Converts a TensorProto to an array. Strings become an object array of bytes.
 
     Raises:
-        RequestError: INVALID_ARGUMENT when values and shape do not fit each other.
+        RequestError: INVALID_ARGUMENT if the values do not match the shape.
     """
     shape = _shape(proto)
     elements = math.prod(shape)
@@ -50,7 +53,9 @@ def to_array(proto: tensor_pb2.TensorProto) -> np.ndarray:
         return _uncommon_to_array(proto, elements)
     if proto.tensor_content and dtype is not object:
         if len(proto.tensor_content) != elements * np.dtype(dtype).itemsize:
-            raise invalid(f"a tensor of shape {list(shape)} has {len(proto.tensor_content)} bytes of content")
+            raise invalid_argument_error(
+                f"a tensor of shape {list(shape)} has {len(proto.tensor_content)} bytes of content"
+            )
         return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
     values = getattr(proto, field)
     if len(values) == elements:
@@ -58,7 +63,7 @@ def to_array(proto: tensor_pb2.TensorProto) -> np.ndarray:
         try:
             array[:] = values
         except OverflowError as error:
-            raise invalid(f"a value does not fit in {dtype_name(proto.dtype)}: {error}") from error
+            raise invalid_argument_error(f"a value does not fit in {dtype_name(proto.dtype)}: {error}") from error
         return array.reshape(shape)
     return _filled(values, elements, dtype).reshape(shape)
 
@@ -66,19 +71,19 @@ def to_array(proto: tensor_pb2.TensorProto) -> np.ndarray:
 def _shape(proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
-        raise invalid("a tensor of a request needs a known shape")
+        raise invalid_argument_error("the shape of a tensor in a request must be known")
     if len(shape) > MAX_RANK:
-        raise invalid(f"a tensor of {len(shape)} dimensions has too many, {MAX_RANK} are taken")
-    # Nothing times much is nothing, and yet no shape that an array can have.
+        raise invalid_argument_error(f"a tensor has {len(shape)} dimensions, at most {MAX_RANK} are allowed")
+    # NumPy also rejects large shapes in which one dimension is 0.
     if math.prod(max(size, 1) for size in shape) > _MAX_ELEMENTS:
-        raise invalid(f"a tensor of shape {list(shape)} is too large")
+        raise invalid_argument_error(f"a tensor of shape {list(shape)} is too large")
     return shape
 
 
 def _filled(values, elements: int, dtype: type) -> np.ndarray:
-    """Fewer values than elements: the last one fills the rest, as TensorFlow's own parser does."""
+    """Fills missing elements with the last value, as TensorFlow's own parser does."""
     if not 0 < len(values) < elements or elements > _MAX_FILLED:
-        raise invalid(f"a tensor of {elements} elements has {len(values)} values")
+        raise invalid_argument_error(f"a tensor of {elements} elements has {len(values)} values")
     array: np.ndarray = np.empty(elements, dtype)
     array[: len(values)] = values
     array[len(values) :] = values[-1]
@@ -86,22 +91,22 @@ def _filled(values, elements: int, dtype: type) -> np.ndarray:
 
 
 def _uncommon_to_array(proto: tensor_pb2.TensorProto, elements: int) -> np.ndarray:
-    """Half, bfloat16, complex and quantized types: TensorFlow's own conversion knows them."""
+    """Converts half, bfloat16, complex and quantized types with TensorFlow's own function."""
     if elements > _MAX_FILLED:
-        raise invalid(f"a tensor of {elements} elements is too large for {dtype_name(proto.dtype)}")
+        raise invalid_argument_error(f"a tensor of {elements} elements is too large for {dtype_name(proto.dtype)}")
     try:
         return tf.make_ndarray(proto)
     except (TypeError, ValueError, KeyError) as error:
-        raise invalid(f"not a tensor: {error}") from error
+        raise invalid_argument_error(f"not a tensor: {error}") from error
 
 
 def fill_proto(proto: tensor_pb2.TensorProto, array: np.ndarray, dtype: int) -> None:
-    """Writes an array into an empty TensorProto, values in their typed field as TensorFlow Serving sends them.
+    """Writes an array to an empty TensorProto, in the typed fields that TensorFlow Serving uses.
 
     Args:
-        proto: what to fill.
-        array: values.
-        dtype: the signature's type, a number of tensorflow.DataType.
+        proto: the empty TensorProto.
+        array: the values.
+        dtype: type in the signature, a number of tensorflow.DataType.
     """
     field, _ = _FIELDS.get(dtype, ("", object))
     if not field:
@@ -114,13 +119,13 @@ def fill_proto(proto: tensor_pb2.TensorProto, array: np.ndarray, dtype: int) -> 
 
 
 def fits(array_shape: tuple[int, ...], declared: tf.TensorShape) -> bool:
-    """Whether a tensor of this shape may be fed to an input that is declared so."""
+    """Whether a tensor of this shape is compatible with the declared shape of an input."""
     if declared.rank is None:
         return True
     return len(array_shape) == declared.rank and all(
-        wanted in (None, size) for size, wanted in zip(array_shape, declared.as_list(), strict=True)
+        expected in (None, size) for size, expected in zip(array_shape, declared.as_list(), strict=True)
     )
 
 
 Run = Callable[[list[np.ndarray]], list[np.ndarray]]
-"""Runs a graph's chosen inputs to its chosen outputs."""
+"""Computes outputs of a graph from its inputs."""

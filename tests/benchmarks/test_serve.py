@@ -1,7 +1,7 @@
 import pytest
 
 from benchmarks.processes import Endpoint
-from benchmarks.serve import ADDRESS, REAL, _address
+from benchmarks.serve import ADDRESS, REAL, _running_servers
 from schema.errors import SettingsError
 
 
@@ -15,11 +15,11 @@ from schema.errors import SettingsError
 )
 def test_the_address_of_a_server_names_its_ports(monkeypatch, given, grpc, rest):
     monkeypatch.setenv(ADDRESS, given)
-    assert _address() == {REAL: Endpoint(grpc, rest)}
+    assert _running_servers() == {REAL: Endpoint(grpc, rest)}
 
 
 @pytest.mark.parametrize("given", ["localhost", "::1:8500", "localhost:grpc", "a:1:2:3"])
 def test_an_address_that_is_none_is_refused(monkeypatch, given):
     monkeypatch.setenv(ADDRESS, given)
     with pytest.raises(SettingsError, match="expected HOST:GRPC_PORT"):
-        _address()
+        _running_servers()

@@ -3,12 +3,22 @@ import io
 import pytest
 from rich.console import Console
 
-from benchmarks.load import GRPC, IN_PROCESS, Outcome
-from benchmarks.serve_report import BATCHING, CROWD, LOCAL, SINGLE, Key, Measured, Swaps, print_requests, print_targets
+from benchmarks.load import GRPC, IN_PROCESS, LoadResult
+from benchmarks.serve_report import (
+    BATCHING,
+    CROWD,
+    LOCAL,
+    SINGLE,
+    Key,
+    LoadRounds,
+    Swaps,
+    print_requests,
+    print_targets,
+)
 
 
 def measured(*latencies, seconds=1.0, errors=None):
-    return Measured([Outcome(seconds, list(latencies), errors or {})], [100.0])
+    return LoadRounds([LoadResult(seconds, list(latencies), errors or {})], [100.0])
 
 
 def printed(show, *arguments):
@@ -24,9 +34,9 @@ def test_percentiles_are_latencies_that_were_measured():
 
 
 def test_figures_are_medians_of_the_rounds():
-    one = Measured()
+    one = LoadRounds()
     for latency in (0.001, 0.002, 0.9):
-        one.add(Outcome(1.0, [latency], {}), 100.0)
+        one.add(LoadResult(1.0, [latency], {}), 100.0)
 
     assert one.milliseconds(50) == pytest.approx(2)
 

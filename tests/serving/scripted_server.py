@@ -1,4 +1,4 @@
-"""A server of the official protos that answers by rule and fails by script, for the tests of clients."""
+"""A server with predictable answers and scripted failures, for tests of clients."""
 
 import contextlib
 import math
@@ -18,7 +18,7 @@ LABELS = {"stable": 1, "canary": 2}
 
 
 def probabilities(text):
-    """Softmax over how often each class's word stands in the text."""
+    """Returns the softmax of the number of occurrences of each class's word."""
     counts = dict.fromkeys(CLASS_NAMES, 0)
     for word in re.findall(r"\w+", text.lower()):
         if word in WORDS:
@@ -28,9 +28,14 @@ def probabilities(text):
 
 
 class ScriptedServer:
-    """`script` holds functions of (request, context), one a request, which may abort; then the rule answers.
+    """A server that classifies texts by their words.
 
-    `change_response` may spoil a response; `requests` are those received, `most_at_once` the most in one moment.
+    Attributes:
+        address: host:port of the server.
+        requests: received requests.
+        script: functions of (request, context), one per request, which may abort it.
+        change_response: function that can modify a response.
+        most_at_once: maximum number of concurrent requests.
     """
 
     def __init__(self):
@@ -83,13 +88,13 @@ class ScriptedServer:
 
 
 def fails(code, details="scripted"):
-    """A step of a script."""
+    """Returns a script function that aborts the request."""
     return lambda request, context: context.abort(code, details)
 
 
 @contextlib.contextmanager
 def serving(credentials=None, address="127.0.0.1:0"):
-    """A running ScriptedServer on a free port of the loopback interface."""
+    """Yields a running ScriptedServer on a free port of the loopback interface."""
     scripted = ScriptedServer()
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=16))
     handler = grpc.unary_unary_rpc_method_handler(

@@ -4,8 +4,8 @@ import pytest
 
 from schema.errors import AuditError
 from serving.audit import AuditLog, Entry, manifest
-from serving.promotion.versions import pushed_versions
 from serving.verify import check, named_versions
+from serving.versions import pushed_versions
 
 
 @pytest.fixture

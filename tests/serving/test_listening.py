@@ -8,15 +8,15 @@ from serving.listening import host_port, listen
     ("host", "shown"),
     [("127.0.0.1", "127.0.0.1:80"), ("::1", "[::1]:80"), ("[::1]", "[::1]:80"), ("localhost", "localhost:80")],
 )
-def test_an_ipv6_address_stands_in_brackets_before_a_port(host, shown):
+def test_an_ipv6_address_has_brackets_before_a_port(host, shown):
     assert host_port(host, 80) == shown
 
 
-def test_a_name_with_addresses_of_both_kinds_is_listened_at_by_ipv4():
+def test_a_name_with_both_kinds_of_addresses_listens_on_ipv4():
     with listen("localhost", 0, "--host") as listening:
         assert listening.getsockname()[0] == "127.0.0.1"
 
 
-def test_a_port_that_is_none_is_refused():
-    with pytest.raises(RunError, match=r"127.0.0.1:70000: .*; name another with --host"):
+def test_an_invalid_port_is_rejected():
+    with pytest.raises(RunError, match=r"127.0.0.1:70000: .*; choose another address with --host"):
         listen("127.0.0.1", 70_000, "--host")

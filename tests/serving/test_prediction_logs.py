@@ -1,4 +1,4 @@
-"""Records of TensorFlow Serving's form: what is read from those with texts, and what those without still say."""
+"""Tests records in TensorFlow Serving's format, with and without texts."""
 
 import numpy as np
 import pytest
@@ -24,10 +24,10 @@ def predict_log(texts, scores, **outputs):
 
 
 def example(title, description):
-    made = tf.train.Example()
+    result = tf.train.Example()
     for name, text in (("title", title), ("description", description)):
-        made.features.feature[name].bytes_list.value.append(text.encode())
-    return made
+        result.features.feature[name].bytes_list.value.append(text.encode())
+    return result
 
 
 def classify_log(texts, scores):
@@ -41,7 +41,7 @@ def classify_log(texts, scores):
 
 
 @pytest.mark.parametrize("make", [predict_log, classify_log])
-def test_texts_and_scores_of_a_predict_and_of_a_classify_record_are_the_same(make):
+def test_predict_and_classify_records_have_the_same_texts_and_scores(make):
     first, second = logged_texts(make([("Öl", "teuer"), ("", "b")], [[0.25, 0.75], [1.0, 0.0]]))
     assert first == LoggedText({"World": 0.25, "Sports": 0.75}, 7, ("Öl", "teuer"))
     assert second.text == ("", "b")
@@ -56,7 +56,7 @@ def test_serialized_examples_sent_to_predict_are_read():
     assert (text.text, text.text_length) == (("abc", "de"), 5)
 
 
-def test_an_answer_of_another_signature_is_no_classification():
+def test_records_of_other_signatures_are_ignored():
     log = predict_log([("a", "b")], [[0.5, 0.5]])
     log.predict_log.request.inputs["x"].CopyFrom(log.predict_log.request.inputs.pop("title"))
     assert logged_texts(log) == []
@@ -70,13 +70,13 @@ def test_an_answer_of_another_signature_is_no_classification():
         ([[0.5, 0.5]], {"classes": [NAMES[:1]]}, "scores of shape"),
     ],
 )
-def test_an_answer_that_does_not_fit_its_request_is_refused(scores, outputs, reason):
+def test_a_response_that_does_not_match_its_request_is_rejected(scores, outputs, reason):
     with pytest.raises(ValueError, match=reason):
         logged_texts(predict_log([("a", "b")], scores, **outputs))
 
 
 @given(st.text(max_size=30), st.text(max_size=30))
-def test_a_record_without_texts_says_the_same_but_for_the_text(title, description):
+def test_a_record_without_texts_keeps_scores_and_lengths(title, description):
     [text] = logged_texts(classify_log([(title, description)], [[0.25, 0.75]]))
     log = without_texts(logging_pb2.LogMetadata(timestamp_secs=7), [text])
     for words in filter(lambda words: len(words) > 12, (title, description)):
@@ -84,12 +84,12 @@ def test_a_record_without_texts_says_the_same_but_for_the_text(title, descriptio
     assert logged_texts(log) == [LoggedText(text.scores, len(title) + len(description))]
 
 
-def test_counts_of_tokens_survive_the_record(tmp_path):
+def test_a_record_keeps_the_numbers_of_tokens(tmp_path):
     [text] = logged_texts(without_texts(logging_pb2.LogMetadata(), [LoggedText({"World": 1.0}, 9, None, 3, 1)]))
     assert (text.tokens, text.unknown_tokens) == (3, 1)
 
 
-def test_a_file_that_was_cut_off_is_read_as_far_as_it_is_whole(tmp_path):
+def test_a_truncated_file_is_read_up_to_the_last_complete_record(tmp_path):
     path = tmp_path / "log.tfrecord"
     with tf.io.TFRecordWriter(str(path)) as writer:
         for number in range(3):

@@ -1,4 +1,4 @@
-"""The page in front of a server that answers by rule and fails by script."""
+"""The demo page in front of a scripted server."""
 
 import contextlib
 import socket
@@ -14,7 +14,7 @@ from serving.demo import Demo, make_app
 
 @pytest.fixture
 def serve_page(server, tmp_path):
-    """Serves the page, with tmp_path/VERSION.html as model cards; gives its URL."""
+    """Returns a context manager that serves the page and yields its URL. Model cards are tmp_path/VERSION.html."""
 
     def card(version):
         page = tmp_path / f"{version}.html"

@@ -25,7 +25,7 @@ def test_the_form_is_empty_at_first(web):
     assert "Answered by" not in page.text
 
 
-def test_an_item_is_answered_with_class_probabilities_and_version(web, server):
+def test_the_result_shows_class_probabilities_and_version(web, server):
     page = post(web, title="oil and goal", description="oil").text
     assert "<strong>Business</strong>" in page
     assert f"version 2, at {server.address}" in page
@@ -33,14 +33,14 @@ def test_an_item_is_answered_with_class_probabilities_and_version(web, server):
         assert share in page
 
 
-def test_words_for_and_against_the_class_are_marked_apart(web):
+def test_words_for_and_against_the_class_are_marked_differently(web):
     page = post(web, title="oil and goal", description="oil").text
     assert 'for s4" title="+41.3 points">oil<' in page
     assert 'against s1" title="−9.5 points">goal<' in page
     assert ">and</mark>" not in page
 
 
-def test_the_words_are_asked_about_in_one_request_of_the_version_that_answered(web, server):
+def test_occlusions_are_one_request_to_the_same_version(web, server):
     post(web, title="oil and goal", description="oil")
     first, second = server.requests
     assert not first.model_spec.HasField("version")
@@ -48,12 +48,12 @@ def test_the_words_are_asked_about_in_one_request_of_the_version_that_answered(w
     assert list(second.inputs["title"].string_val) == [b"  and goal", b"oil   goal", b"oil and  ", b"oil and goal"]
 
 
-def test_a_single_word_is_answered_though_nothing_is_left_without_it(web, server):
+def test_an_item_can_have_a_single_word(web, server):
     assert "<strong>Business</strong>" in post(web, title="oil").text
     assert len(server.requests) == 1
 
 
-def test_a_share_goes_to_the_canary_and_one_item_to_one_version(server, serve_page):
+def test_a_share_of_the_items_goes_to_the_canary(server, serve_page):
     with serve_page(Canary(0.5, random.Random(3))) as url, httpx.Client(base_url=url) as web:
         pages = [post(web, title="oil and goal").text for _ in range(12)]
     labels = ["canary" if "version 2, label canary" in page else "stable" for page in pages]
@@ -64,7 +64,7 @@ def test_a_share_goes_to_the_canary_and_one_item_to_one_version(server, serve_pa
     ]
 
 
-def test_a_model_card_is_linked_where_there_is_one(web, tmp_path):
+def test_the_model_card_is_linked_if_it_exists(web, tmp_path):
     assert "Model card" not in post(web, title="oil price").text
     (tmp_path / "2.html").write_text("<h1>The card</h1><script>alert(1)</script>")
     assert '<a href="/model-card/2">' in post(web, title="oil price").text
@@ -75,13 +75,13 @@ def test_a_model_card_is_linked_where_there_is_one(web, tmp_path):
 
 
 @pytest.mark.parametrize("version", ["..", "%2e%2e", "2%2f..%2f2", "-1", "2/../2"])
-def test_nothing_but_model_cards_is_served(web, tmp_path, version):
+def test_only_model_cards_are_served(web, tmp_path, version):
     for name in ("...html", "-1.html"):
         (tmp_path / name).write_text("not to be seen")
     assert "not to be seen" not in web.get(f"/model-card/{version}").text
 
 
-def test_an_empty_item_asks_nothing(web, server):
+def test_an_empty_item_sends_no_request(web, server):
     page = post(web, title=" ", description="")
     assert page.status_code == 422
     assert "title and description are empty" in page.text
@@ -95,7 +95,7 @@ def test_an_empty_item_asks_nothing(web, server):
         (grpc.StatusCode.DEADLINE_EXCEEDED, 504, "did not answer within 5 s"),
     ],
 )
-def test_a_failing_server_is_shown_with_the_text_kept(web, server, scripted_server, code, status, shown):
+def test_a_server_error_is_shown_and_the_text_is_kept(web, server, scripted_server, code, status, shown):
     server.script = [scripted_server.fails(code)]
     page = post(web, title="oil", description="rises again")
     assert page.status_code == status
@@ -104,14 +104,14 @@ def test_a_failing_server_is_shown_with_the_text_kept(web, server, scripted_serv
     assert "rises again" in page.text
 
 
-def test_what_is_pasted_is_shown_as_text(web):
+def test_html_in_an_item_is_escaped(web):
     page = post(web, title='oil "><script>alert(1)</script>', description="</textarea><b>x</b>").text
     assert "<script>alert" not in page
     assert "<b>x" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
-def test_no_script_runs_and_only_the_pages_own_style_holds(web):
+def test_the_policy_forbids_scripts_and_other_styles(web):
     first, second = (web.get("/") for _ in range(2))
     policy = first.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; ")
@@ -119,17 +119,17 @@ def test_no_script_runs_and_only_the_pages_own_style_holds(web):
     assert policy != second.headers["Content-Security-Policy"]
 
 
-def test_a_body_over_the_limit_is_refused(web, server):
+def test_a_body_over_the_limit_is_rejected(web, server):
     assert web.post("/", content=b"title=" + b"a" * 200_000).status_code == 413
     assert server.requests == []
 
 
 @pytest.mark.parametrize("body", [b"\xff\xfe", b"a=b&" * 20, b"title=%ff%fe", b"", b"%"])
-def test_a_body_that_is_no_form_of_ours_is_an_answer_all_the_same(web, body):
+def test_an_invalid_form_gets_a_response(web, body):
     assert web.post("/", content=body).status_code in (200, 400, 422)
 
 
-def test_a_long_text_is_cut_and_its_first_words_are_asked_about(web, server):
+def test_a_long_text_is_cut_and_its_first_words_are_explained(web, server):
     body = urlencode({"title": "oil", "description": "a " * 30_000})
     assert web.post("/", content=body).status_code == 200
     rows = [len(request.inputs["title"].string_val) for request in server.requests]

@@ -22,7 +22,7 @@ def compose():
 
 @pytest.fixture(scope="session")
 def manifests():
-    """Documents of kubernetes/base, by kind and name."""
+    """Documents in kubernetes/base by kind and name."""
     files = sorted((DEPLOY / "kubernetes/base").glob("*.yaml"))
     documents = [document for file in files for document in yaml.safe_load_all(file.read_text())]
     return {(d["kind"], d["metadata"]["name"]): d for d in documents if d["kind"] != "Kustomization"}
@@ -30,7 +30,7 @@ def manifests():
 
 @pytest.fixture(scope="session")
 def server_flags(compose, manifests):
-    """The flags of the server in Compose and in Kubernetes."""
+    """Flags of the server in Compose and in Kubernetes."""
     [pod] = manifests["Deployment", "tf-serving"]["spec"]["template"]["spec"]["containers"]
     in_compose = [re.sub(r"\$\{.*\}", "/models", flag) for flag in compose["services"]["tf-serving"]["command"]]
     return {"compose": in_compose, "kubernetes": pod["args"]}

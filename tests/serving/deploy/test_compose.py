@@ -10,7 +10,7 @@ import yaml
 
 
 def validate(path):
-    """Checks a file against the Compose specification's schema, as it is shipped with check-jsonschema."""
+    """Checks a file against the schema of the Compose specification, which check-jsonschema contains."""
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(path)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
@@ -20,7 +20,7 @@ def test_the_file_is_valid(deploy):
     assert ended.returncode == 0, ended.stdout
 
 
-def test_a_misspelt_key_would_be_found(deploy, tmp_path):
+def test_the_schema_finds_a_misspelt_key(deploy, tmp_path):
     text = (deploy / "compose.yaml").read_text()
     (tmp_path / "compose.yaml").write_text(text.replace("    restart:", "    restrat:"))
     assert "restrat" in validate(tmp_path / "compose.yaml").stdout
@@ -31,20 +31,20 @@ def test_every_image_has_a_version(compose):
         assert re.fullmatch(r"[\w/-]+:v?\d+\.\d+\.\d+", service["image"])
 
 
-def test_what_is_mounted_is_there(deploy, compose):
+def test_mounted_files_exist(deploy, compose):
     sources = [volume["source"] for service in compose["services"].values() for volume in service["volumes"]]
     files = [source for source in sources if source.startswith("./")]
     assert len(files) == 4
     assert [source for source in files if not (deploy / source).is_dir()] == []
 
 
-def test_the_models_are_mounted_read_only_and_under_their_own_path(compose):
+def test_the_models_are_mounted_read_only_at_the_same_path(compose):
     [models] = [v for v in compose["services"]["tf-serving"]["volumes"] if "AGNEWS_SERVING" in v["source"]]
     assert models["read_only"]
     assert models["source"] == models["target"]
 
 
-def test_no_port_is_open_to_others(compose):
+def test_ports_are_open_only_to_this_machine(compose):
     ports = [port for service in compose["services"].values() for port in service["ports"]]
     assert len(ports) == 4
     assert all(port.startswith("127.0.0.1:") for port in ports)
@@ -71,7 +71,7 @@ def answering(status):
 
 
 def health_check(compose, port):
-    """Runs the health check as the container would, but for the port."""
+    """Runs the health check of the container with another port."""
     kind, *command = compose["services"]["tf-serving"]["healthcheck"]["test"]
     assert kind == "CMD"
     command = [word.replace("$$", "$").replace("8501", str(port)) for word in command]
@@ -79,12 +79,12 @@ def health_check(compose, port):
 
 
 @pytest.mark.parametrize(("status", "healthy"), [(200, True), (404, False), (503, False)])
-def test_a_server_is_healthy_when_it_answers_metadata(compose, status, healthy):
+def test_a_server_that_answers_metadata_is_healthy(compose, status, healthy):
     with answering(status) as port:
         assert (health_check(compose, port) == 0) == healthy
 
 
-def test_no_server_is_not_healthy(compose):
+def test_a_missing_server_is_unhealthy(compose):
     with answering(200) as port:
         pass
     assert health_check(compose, port) != 0

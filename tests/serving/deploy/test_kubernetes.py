@@ -1,4 +1,4 @@
-"""The manifests against Kubernetes' own schemas, which the package kubernetes-validate ships."""
+"""Validates the manifests against the schemas of Kubernetes in the package kubernetes-validate."""
 
 import copy
 import shutil
@@ -16,7 +16,7 @@ def validate(document):
 
 
 def merged(document, patch):
-    """A strategic merge, of the kinds that the overlays use: maps by key, lists of named things by name."""
+    """Applies a strategic merge patch: merges maps by key and lists of named objects by name."""
     if isinstance(patch, dict):
         return document | {key: merged(document.get(key), value) for key, value in patch.items()}
     if isinstance(patch, list) and isinstance(document, list):
@@ -26,7 +26,7 @@ def merged(document, patch):
 
 
 def replaced(document, operations):
-    """A JSON patch (RFC 6902) of replacements."""
+    """Applies a JSON patch (RFC 6902) that only replaces values."""
     document = copy.deepcopy(document)
     for operation in operations:
         assert operation["op"] == "replace"
@@ -40,14 +40,14 @@ def replaced(document, operations):
 
 
 def patched(deploy, manifests, overlay, file):
-    """A base manifest with an overlay's patch."""
+    """Returns a base manifest with the patch of an overlay."""
     patch = yaml.safe_load((deploy / f"kubernetes/overlays/{overlay}/{file}").read_text())
     if isinstance(patch, list):
         return replaced(manifests["Deployment", "tf-serving"], patch)
     return merged(manifests[patch["kind"], patch["metadata"]["name"]], patch)
 
 
-def test_there_is_all_that_a_deployment_needs(manifests):
+def test_the_base_has_all_kinds_of_objects(manifests):
     kinds = {kind for kind, _ in manifests}
     wanted = {"Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "PersistentVolumeClaim"}
     assert kinds == wanted
@@ -55,7 +55,7 @@ def test_there_is_all_that_a_deployment_needs(manifests):
         validate(document)
 
 
-def test_a_misspelt_key_would_be_found(manifests):
+def test_the_schema_finds_a_misspelt_key(manifests):
     document = copy.deepcopy(manifests["Deployment", "tf-serving"])
     document["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError, match="readynessProbe"):
@@ -64,7 +64,7 @@ def test_a_misspelt_key_would_be_found(manifests):
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 @pytest.mark.parametrize("file", ["autoscaler.yaml", "deployment.yaml"])
-def test_a_patched_manifest_is_valid_and_another_one(deploy, manifests, overlay, file):
+def test_a_patched_manifest_is_valid_and_different(deploy, manifests, overlay, file):
     document = patched(deploy, manifests, overlay, file)
     validate(document)
     assert document != manifests[document["kind"], "tf-serving"]
@@ -81,7 +81,7 @@ def test_production_survives_a_drained_and_a_failed_node(deploy, manifests):
     ]
 
 
-def test_every_container_is_limited_locked_down_and_cannot_write_models(manifests):
+def test_containers_have_limits_and_cannot_write_models(manifests):
     pod = manifests["Deployment", "tf-serving"]["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsNonRoot"]
     for container in [*pod["containers"], *pod["initContainers"]]:
@@ -92,7 +92,7 @@ def test_every_container_is_limited_locked_down_and_cannot_write_models(manifest
         assert models["readOnly"]
 
 
-def test_a_pod_waits_for_requests_until_a_version_is_loaded_and_is_not_killed_for_being_slow(manifests):
+def test_probes_wait_for_a_version_and_do_not_kill_slow_pods(manifests):
     [container] = manifests["Deployment", "tf-serving"]["spec"]["template"]["spec"]["containers"]
     for probe in ("startupProbe", "readinessProbe"):
         assert container[probe]["httpGet"] == {"path": "/v1/models/agnews/metadata", "port": "rest"}
@@ -101,7 +101,7 @@ def test_a_pod_waits_for_requests_until_a_version_is_loaded_and_is_not_killed_fo
 
 @pytest.fixture(scope="module", params=OVERLAYS)
 def rendered(request, deploy):
-    """An overlay as kustomize makes it, where kubectl, which holds kustomize, is installed."""
+    """The output of kustomize for an overlay. Skipped if kubectl, which contains kustomize, is not installed."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("kubectl is not installed")
@@ -111,14 +111,14 @@ def rendered(request, deploy):
     return request.param, list(yaml.safe_load_all(ended.stdout))
 
 
-def test_kustomize_makes_valid_manifests_in_one_namespace(rendered):
+def test_kustomize_creates_valid_manifests_in_one_namespace(rendered):
     overlay, documents = rendered
     for document in documents:
         validate(document)
         assert document["metadata"]["namespace"] == f"agnews-{overlay}"
 
 
-def test_kustomizes_selectors_find_the_pods_and_its_pods_the_config(rendered):
+def test_selectors_match_the_pods_and_the_pods_use_the_config(rendered):
     _, documents = rendered
     by_kind = {document["kind"]: document for document in documents}
     pod = by_kind["Deployment"]["spec"]["template"]
@@ -135,7 +135,7 @@ def test_kustomizes_selectors_find_the_pods_and_its_pods_the_config(rendered):
     assert by_kind["ConfigMap"]["data"].keys() == {"batching_parameters.txt", "monitoring.config"}
 
 
-def test_kustomize_and_this_test_patch_alike(rendered, deploy, manifests):
+def test_kustomize_and_this_test_apply_patches_alike(rendered, deploy, manifests):
     overlay, documents = rendered
     for file in ("autoscaler.yaml", "deployment.yaml"):
         ours = patched(deploy, manifests, overlay, file)

@@ -8,7 +8,7 @@ import yaml
 
 from serving.server.metrics import Metrics
 
-# Of TensorFlow itself, which the local server does not run: tensorflow/cc/saved_model/loader.cc.
+# Metrics of TensorFlow itself, which the local server does not run: tensorflow/cc/saved_model/loader.cc.
 _OF_TENSORFLOW = {":tensorflow:cc:saved_model:load_attempt_count"}
 _NAME = re.compile(r":tensorflow:[\w:]+")
 _OF_HISTOGRAMS = re.compile(r"_(bucket|sum|count)$")
@@ -27,7 +27,7 @@ def dashboard(deploy):
 
 @pytest.fixture(scope="module")
 def known():
-    """Names and labels that a server has: the local server's are those of TensorFlow Serving."""
+    """Names of the metrics. The local server has those of TensorFlow Serving."""
     exposed = Metrics().exposition().decode()
     kinds = dict(re.findall(r"^# TYPE (\S+) (\w+)$", exposed, re.MULTILINE))
     suffixes = {"histogram": ("_bucket", "_sum", "_count")}
@@ -46,7 +46,7 @@ def test_the_metrics_in_alerts_and_dashboard_exist(rules, dashboard, known):
     assert used - known == set()
 
 
-def test_each_alert_says_what_is_wrong_and_what_to_do_and_has_its_place_in_the_documentation(rules, deploy):
+def test_each_alert_has_annotations_and_is_documented(rules, deploy):
     documented = (deploy.parents[1] / "docs/guides/tensorflow-serving.md").read_text()
     for rule in rules:
         assert rule["annotations"].keys() == {"summary", "description"}
@@ -54,20 +54,20 @@ def test_each_alert_says_what_is_wrong_and_what_to_do_and_has_its_place_in_the_d
         assert f"**{rule['alert']}**" in documented
 
 
-def test_what_clients_do_wrong_raises_no_alarm(rules):
+def test_client_errors_raise_no_alert(rules):
     [errors] = [rule["expr"] for rule in rules if rule["alert"] == "ErrorRatioHigh"]
     [pattern] = re.findall(r'status!~"([^"]+)"', errors)
     assert [re.fullmatch(pattern, status) is None for status in ("INVALID_ARGUMENT", "UNAVAILABLE")] == [False, True]
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
-def test_prometheus_takes_the_rules(deploy):
+def test_promtool_accepts_the_rules(deploy):
     command = ["promtool", "check", "rules", str(deploy / "prometheus/alerts.yml")]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0, ended.stderr
 
 
-def test_prometheus_scrapes_the_composes_server(deploy, compose):
+def test_prometheus_scrapes_the_server_of_compose(deploy, compose):
     config = yaml.safe_load((deploy / "prometheus/prometheus.yml").read_text())
     [job] = config["scrape_configs"]
     [target] = job["static_configs"][0]["targets"]
@@ -76,7 +76,7 @@ def test_prometheus_scrapes_the_composes_server(deploy, compose):
     assert [(deploy / "prometheus" / file).is_file() for file in config["rule_files"]] == [True]
 
 
-def test_panels_have_a_place_of_their_own_and_the_provisioned_data_source(dashboard, deploy):
+def test_panels_do_not_overlap_and_use_the_provisioned_source(dashboard, deploy):
     [source] = yaml.safe_load((deploy / "grafana/provisioning/datasources/prometheus.yaml").read_text())["datasources"]
     cells = set()
     for panel in dashboard["panels"]:

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's own files and flags, read by the official messages and by the local server, which knows them."""
+"""Checks the files and flags for TensorFlow Serving with the official messages and the local server."""
 
 import inspect
 from pathlib import Path
@@ -25,7 +25,7 @@ def batching(deploy):
     return read(str(deploy / "config/batching_parameters.txt"), BatchingParameters)
 
 
-def test_the_first_model_config_serves_the_newest_version_of_the_pipelines_model(deploy):
+def test_models_config_serves_the_newest_version(deploy):
     text = (deploy / "config/models.config").read_text()
     config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
     [model] = config.model_config_list.config
@@ -34,11 +34,11 @@ def test_the_first_model_config_serves_the_newest_version_of_the_pipelines_model
     assert served_of(config, model.name, [1, 2]) == Served(frozenset({2}), {})
 
 
-def test_a_client_that_sends_its_largest_batch_is_not_refused(batching):
+def test_the_largest_batch_of_a_client_fits(batching):
     assert batching.max_batch_size.value >= inspect.signature(Client.__init__).parameters["max_batch"].default
 
 
-def test_there_are_as_many_batch_threads_as_cores(batching, compose, manifests):
+def test_there_is_one_batch_thread_per_core(batching, compose, manifests):
     threads = batching.num_batch_threads.value
     [container] = manifests["Deployment", "tf-serving"]["spec"]["template"]["spec"]["containers"]
     assert threads == compose["services"]["tf-serving"]["cpus"] == int(container["resources"]["limits"]["cpu"])
@@ -46,27 +46,27 @@ def test_there_are_as_many_batch_threads_as_cores(batching, compose, manifests):
         assert f"--tensorflow_{flag}_op_parallelism={threads}" in container["args"]
 
 
-def test_a_misspelt_batching_parameter_would_be_found(tmp_path):
+def test_a_misspelt_batching_parameter_is_found(tmp_path):
     (tmp_path / "batching.txt").write_text("max_batchsize { value: 32 }")
     with pytest.raises(SettingsError, match="max_batchsize"):
         read(str(tmp_path / "batching.txt"), BatchingParameters)
 
 
-def test_metrics_are_on_where_prometheus_looks_for_them(deploy):
+def test_metrics_are_enabled_at_the_path_that_prometheus_scrapes(deploy):
     monitoring = read(str(deploy / "config/monitoring.config"), MonitoringConfig).prometheus_config
     assert monitoring.enable
     assert monitoring.path in (deploy / "prometheus/prometheus.yml").read_text()
 
 
 @pytest.mark.parametrize("place", ["compose", "kubernetes"])
-def test_every_flag_is_one_of_the_servers(server_flags, place):
+def test_the_server_accepts_all_flags(server_flags, place):
     read_flags = []
     command = click.command()(flags_of(read_flags.append))
     ended = CliRunner().invoke(command, server_flags[place])
     assert ended.exit_code == 0, ended.output
     [flags] = read_flags
     assert isinstance(flags, Flags)
-    # Without it a server that starts with a labelled config refuses it.
+    # Without this flag a server rejects a configuration with labels when it starts.
     assert flags.allow_version_labels_for_unavailable_models
     assert flags.enable_batching
     assert CliRunner().invoke(command, [*server_flags[place], "--enable_batchin=true"]).exit_code == 2
@@ -76,13 +76,13 @@ def test_compose_and_kubernetes_start_the_same_server(server_flags):
     assert server_flags["compose"] == server_flags["kubernetes"]
 
 
-def test_promotions_wait_longer_than_servers_do_between_two_looks(server_flags):
+def test_promotions_wait_longer_than_the_poll_interval(server_flags):
     [polled] = [flag for flag in server_flags["compose"] if flag.startswith("--model_config_file_poll_wait_seconds=")]
     [option] = [option for option in promote.params if option.name == "poll_seconds"]
     assert option.default > int(polled.partition("=")[2])
 
 
-def test_the_image_is_the_one_that_infra_validator_tries(compose, manifests):
+def test_the_image_is_that_of_infra_validator(compose, manifests):
     pod = manifests["Deployment", "tf-serving"]["spec"]["template"]["spec"]
     images = {container["image"] for container in [*pod["containers"], *pod["initContainers"]]}
     assert images == {compose["services"]["tf-serving"]["image"]} == {InfraValidatorSettings().serving_image}

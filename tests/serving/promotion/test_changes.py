@@ -124,7 +124,7 @@ def test_a_former_version_that_is_gone_is_not_replaced_by_a_guess(deployment, me
     [
         ((7, "stable"), "has no version 7; there are: 1, 2, 3, 4, 5"),
         ((4, "stable"), "4 cannot be served: it has no saved_model.pb; push the model again"),
-        ((5, "stable"), "5 cannot be served: its variables are not all there"),
+        ((5, "stable"), "5 cannot be served: its variables are incomplete"),
         ((3, "canary"), "first: agnews promote 3 --label stable"),
     ],
 )

@@ -11,7 +11,7 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from serving.promotion import Deployment, PromotionError, Signature, promote, prune, roll_back
-from serving.promotion.versions import whole
+from serving.versions import loadable
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ class ServedModel(RuleBasedStateMachine):
     @rule(keep=st.integers(1, 3))
     def prune(self, keep):
         assert self.attempt(prune, keep)
-        assert len(whole(self.deployment.versions())) >= 1
+        assert len(loadable(self.deployment.versions())) >= 1
 
     @rule(version=st.integers(1, 9), broken=st.booleans())
     def a_version_breaks_or_is_mended(self, version, broken):
@@ -78,7 +78,7 @@ class ServedModel(RuleBasedStateMachine):
         served = self.deployment.served()
         assert set(served.labels.values()) <= served.versions
         assert set(self.server.labels.values()) <= self.server.loaded
-        assert self.server.loaded <= set(whole(self.deployment.versions()))
+        assert self.server.loaded <= set(loadable(self.deployment.versions()))
         assert self.server.loaded
 
     @invariant()

@@ -1,4 +1,4 @@
-"""Servers in the test's own process, on free ports of the loopback interface, and the official stubs to ask them."""
+"""Servers in this process on free ports of the loopback interface, and the official stubs."""
 
 import contextlib
 import gc
@@ -16,12 +16,12 @@ from tensorflow_serving.apis import (
 
 from serving.server import Flags, ModelServer
 
-# Versions are looked for as often as a flag of whole seconds allows, and broken ones are not tried again.
+# Polls for versions as often as the flag in whole seconds allows, and does not retry broken versions.
 QUICK = {"port": 0, "rest_api_port": 0, "file_system_poll_wait_seconds": 1, "max_num_load_retries": 0}
 
 
 def stubs(target, options=()):
-    """The official Python stubs on a channel: .predictions, .models, .channel."""
+    """Returns the official Python stubs and their channel: .predictions, .models, .channel."""
     channel = grpc.insecure_channel(target, options)
     return SimpleNamespace(
         channel=channel,
@@ -31,7 +31,7 @@ def stubs(target, options=()):
 
 
 def text_request(titles, model="agnews", signature="", **spec):
-    """A PredictRequest of texts; `spec` may hold version= or label=."""
+    """Returns a PredictRequest of texts. `spec` can be version= or label=."""
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = model, signature
     if "version" in spec:
@@ -49,18 +49,18 @@ def label_of(response):
 
 @contextlib.contextmanager
 def serving(**flags):
-    """A running ModelServer with stubs: .server, .rest (URL), .predictions, .models."""
+    """Yields a running ModelServer with stubs: .server, .rest (URL), .predictions, .models."""
     with ModelServer(Flags(**(QUICK | flags))) as server:
-        asked = stubs(f"127.0.0.1:{server.grpc_port}")
+        client_stubs = stubs(f"127.0.0.1:{server.grpc_port}")
         try:
-            yield SimpleNamespace(server=server, rest=f"http://127.0.0.1:{server.rest_port}", **vars(asked))
+            yield SimpleNamespace(server=server, rest=f"http://127.0.0.1:{server.rest_port}", **vars(client_stubs))
         finally:
-            asked.channel.close()
+            client_stubs.channel.close()
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory, text_models, plain_model):
-    """One server for the tests that only ask: agnews versions 1 (World) and 2 (Sports), and plain version 7."""
+    """A server for tests that only send requests: agnews versions 1 (World) and 2 (Sports), and plain version 7."""
     root = tmp_path_factory.mktemp("served")
     for model, version, source in (
         ("agnews", 1, text_models["World"]),
@@ -83,8 +83,8 @@ def served(tmp_path_factory, text_models, plain_model):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _imports_are_not_searched():
-    """As in the server's own process: unloading a version then looks through its objects, not through TensorFlow's."""
+def _freeze_imports():
+    """Excludes imported modules from garbage collection, as the server process does."""
     gc.collect()
     gc.freeze()
     yield

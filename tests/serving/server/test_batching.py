@@ -1,4 +1,4 @@
-"""Which requests share a batch, with graphs that are Python functions and threads that the test holds."""
+"""Tests which requests share a batch, with Python functions as graphs that the tests can pause."""
 
 import gc
 import threading
@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from serving.server.batching import Batcher, BatchingOptions
+from serving.server.errors import RequestError
 from serving.server.metrics import Metrics
-from serving.server.status import RequestError
 
 PATIENCE_SECONDS = 60
 NEVER = float("inf")
 
 
 class Graph:
-    """Doubles its input, remembers the batches, and waits where told to."""
+    """Doubles its input and records the batches. It waits while `gate` is not set."""
 
     def __init__(self):
         self.batches = []
@@ -59,7 +59,7 @@ def pool():
 
 
 def hold(batcher, graph, pool):
-    """Occupies the only batch thread; what comes now waits."""
+    """Occupies the only batch thread, so that further requests wait in the queue."""
     graph.gate.clear()
     held = pool.submit(batcher.run, graph, [np.array([100.0])], NEVER)
     assert graph.started.acquire(timeout=PATIENCE_SECONDS)
@@ -67,30 +67,30 @@ def hold(batcher, graph, pool):
     return held
 
 
-def waiting(batcher, rows):
+def wait_for_rows(batcher, rows):
     deadline = time.monotonic() + PATIENCE_SECONDS
     while sum(queue.rows for queue in batcher._queues.values()) < rows:
         assert time.monotonic() < deadline
         time.sleep(0.001)
 
 
-def in_company(batcher, graph, pool):
-    """Has two requests run together: from then on the next one waits for others as long as the timeout allows."""
+def run_shared_batch(batcher, graph, pool):
+    """Runs two requests in one batch, so that the next request waits for others until the timeout."""
     held = hold(batcher, graph, pool)
     pair = [pool.submit(batcher.run, graph, [np.ones(1)], NEVER) for _ in range(2)]
-    waiting(batcher, 2)
+    wait_for_rows(batcher, 2)
     graph.gate.set()
     for answer in (held, *pair):
         answer.result()
     graph.batches.clear()
 
 
-def test_requests_that_wait_run_together_and_each_gets_its_rows(make_batcher, graph, pool):
+def test_queued_requests_share_a_batch_and_get_their_own_rows(make_batcher, graph, pool):
     batcher = make_batcher(max_batch_size=8)
     held = hold(batcher, graph, pool)
     sent = [np.arange(rows, dtype=np.float64) + 10 * rows for rows in (1, 3, 2)]
     running = [pool.submit(batcher.run, graph, [array], NEVER) for array in sent]
-    waiting(batcher, 6)
+    wait_for_rows(batcher, 6)
     graph.gate.set()
     for array, answer in zip(sent, running, strict=True):
         np.testing.assert_array_equal(answer.result()[0], array * 2)
@@ -98,17 +98,17 @@ def test_requests_that_wait_run_together_and_each_gets_its_rows(make_batcher, gr
     assert [sorted(batch[0]) for batch in graph.batches] == [[10.0, 20.0, 21.0, 30.0, 31.0, 32.0]]
 
 
-def test_a_batch_is_never_larger_than_allowed(make_batcher, graph, pool):
+def test_a_batch_is_not_larger_than_max_batch_size(make_batcher, graph, pool):
     batcher = make_batcher(max_batch_size=4)
     hold(batcher, graph, pool)
     running = [pool.submit(batcher.run, graph, [np.ones(3) * n], NEVER) for n in range(4)]
-    waiting(batcher, 12)
+    wait_for_rows(batcher, 12)
     graph.gate.set()
     assert sorted(answer.result()[0].tolist() for answer in running) == [[2.0 * n] * 3 for n in range(4)]
     assert [len(batch[0]) for batch in graph.batches] == [3, 3, 3, 3]
 
 
-def test_a_request_larger_than_a_batch_is_split_and_put_together_again(make_batcher, graph):
+def test_a_large_request_is_split_into_several_batches(make_batcher, graph):
     sent = np.arange(10.0)
     np.testing.assert_array_equal(make_batcher(max_batch_size=4).run(graph, [sent], NEVER)[0], sent * 2)
     assert [len(batch[0]) for batch in graph.batches] == [4, 4, 2]
@@ -119,21 +119,21 @@ def test_a_full_batch_does_not_wait_for_the_timeout(make_batcher, graph):
     assert batcher.run(graph, [np.ones(2)], NEVER)[0].tolist() == [2.0, 2.0]
 
 
-def test_a_request_that_comes_alone_does_not_wait_for_company(make_batcher, graph):
+def test_a_single_request_does_not_wait_for_others(make_batcher, graph):
     batcher = make_batcher(max_batch_size=2, batch_timeout_micros=3600 * 10**6)
     for number in (1.0, 2.0, 3.0):
         assert batcher.run(graph, [np.array([number])], NEVER)[0].tolist() == [2 * number]
     assert graph.batches == [[[1.0]], [[2.0]], [[3.0]]]
 
 
-def test_the_last_part_of_a_large_request_does_not_wait_for_company(make_batcher, graph):
+def test_the_rest_of_a_large_request_does_not_wait_for_others(make_batcher, graph):
     batcher = make_batcher(max_batch_size=4, batch_timeout_micros=3600 * 10**6)
     assert batcher.run(graph, [np.ones(6)], NEVER)[0].tolist() == [2.0] * 6
 
 
-def test_company_that_does_not_come_is_waited_for_once(make_batcher, graph, pool):
+def test_only_the_first_request_after_a_shared_batch_waits(make_batcher, graph, pool):
     batcher = make_batcher(max_batch_size=4, batch_timeout_micros=200_000)
-    in_company(batcher, graph, pool)
+    run_shared_batch(batcher, graph, pool)
     took = []
     for _ in range(2):
         began = time.monotonic()
@@ -142,18 +142,18 @@ def test_company_that_does_not_come_is_waited_for_once(make_batcher, graph, pool
     assert took[0] >= 0.2 > took[1]
 
 
-def test_a_thread_that_waits_keeps_no_graph_alive(make_batcher, graph, pool):
+def test_a_waiting_thread_does_not_keep_a_graph_in_memory(make_batcher, graph, pool):
     batcher = make_batcher(max_batch_size=2, batch_timeout_micros=3600 * 10**6, num_batch_threads=2)
-    batcher._company = True
+    batcher._last_batch_was_shared = True
     passing = Graph()
     alive = weakref.ref(passing)
     first = pool.submit(batcher.run, passing, [np.ones(1)], NEVER)
-    waiting(batcher, 1)
+    wait_for_rows(batcher, 1)
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while len(batcher._changed._waiters) < 2:  # One thread has seen it, and waits for company.
+    while len(batcher._changed._waiters) < 2:  # One thread has seen the request and waits for others.
         assert time.monotonic() < deadline
         time.sleep(0.001)
-    # The other one is woken, and takes both.
+    # This wakes the other thread, which takes both requests.
     batcher.run(passing, [np.ones(1)], NEVER)
     first.result()
     del passing
@@ -162,35 +162,35 @@ def test_a_thread_that_waits_keeps_no_graph_alive(make_batcher, graph, pool):
         gc.collect()
 
 
-def test_after_company_the_timeout_gathers_requests_while_a_thread_is_free(make_batcher, graph, pool):
+def test_after_a_shared_batch_requests_wait_for_others(make_batcher, graph, pool):
     batcher = make_batcher(max_batch_size=2, batch_timeout_micros=3600 * 10**6)
-    in_company(batcher, graph, pool)
+    run_shared_batch(batcher, graph, pool)
     running = [pool.submit(batcher.run, graph, [np.ones(1)], NEVER) for _ in range(2)]
     assert [answer.result()[0].tolist() for answer in running] == [[2.0], [2.0]]
     assert len(graph.batches) == 1
 
 
-def test_batches_are_padded_to_the_allowed_sizes_and_answers_are_not(make_batcher, graph):
+def test_batches_are_padded_to_allowed_sizes_and_outputs_are_not(make_batcher, graph):
     batcher = make_batcher(max_batch_size=8, allowed_batch_sizes=(4, 8))
     assert batcher.run(graph, [np.array([5.0, 6.0, 7.0])], NEVER)[0].tolist() == [10.0, 12.0, 14.0]
     assert graph.batches == [[[5.0, 6.0, 7.0, 5.0]]]
 
 
 @pytest.mark.parametrize(("pads", "batches"), [(True, 1), (False, 2)])
-def test_inputs_of_other_lengths_are_padded_or_run_apart(make_batcher, graph, pool, pads, batches):
+def test_inputs_of_different_lengths_are_padded_or_not_batched(make_batcher, graph, pool, pads, batches):
     batcher = make_batcher(max_batch_size=8, pad_variable_length_inputs=pads)
     hold(batcher, graph, pool)
     running = [pool.submit(batcher.run, graph, [np.ones((1, width))], NEVER) for width in (2, 3)]
-    waiting(batcher, 2)
+    wait_for_rows(batcher, 2)
     graph.gate.set()
     answers = [answer.result()[0] for answer in running]
     assert len(graph.batches) == batches
     assert [answer[0, :2].tolist() for answer in answers] == [[2.0, 2.0]] * 2
 
 
-def test_strings_are_padded_with_empty_ones(make_batcher, graph, pool):
+def test_strings_are_padded_with_empty_strings(make_batcher, graph, pool):
     batcher = make_batcher(max_batch_size=2, batch_timeout_micros=3600 * 10**6, pad_variable_length_inputs=True)
-    in_company(batcher, graph, pool)
+    run_shared_batch(batcher, graph, pool)
     sent = [np.array([row], object) for row in ([b"a"], [b"b", b"c"])]
     answers = [pool.submit(batcher.run, list, [array], NEVER) for array in sent]
     assert sorted(answer.result()[0].tolist() for answer in answers) == [[[b"a", b""]], [[b"b", b"c"]]]
@@ -200,7 +200,7 @@ def test_a_full_queue_is_unavailable(make_batcher, graph, pool):
     batcher = make_batcher(max_batch_size=2, max_enqueued_batches=1)
     hold(batcher, graph, pool)
     accepted = pool.submit(batcher.run, graph, [np.ones(2)], NEVER)
-    waiting(batcher, 2)
+    wait_for_rows(batcher, 2)
     with pytest.raises(RequestError, match="queue to which this task was submitted is full") as caught:
         batcher.run(graph, [np.ones(1)], NEVER)
     assert caught.value.code.name == "UNAVAILABLE"
@@ -208,14 +208,14 @@ def test_a_full_queue_is_unavailable(make_batcher, graph, pool):
     assert accepted.result()[0].tolist() == [2.0, 2.0]
 
 
-def test_what_expired_in_the_queue_is_not_run(make_batcher, graph, pool):
+def test_a_request_that_expired_in_the_queue_is_not_run(make_batcher, graph, pool):
     batcher = make_batcher(max_batch_size=8)
     hold(batcher, graph, pool)
     with pytest.raises(RequestError) as caught:
         batcher.run(graph, [np.array([7.0])], time.monotonic() + 0.01)
     assert caught.value.code.name == "DEADLINE_EXCEEDED"
     alive = pool.submit(batcher.run, graph, [np.array([8.0])], NEVER)
-    waiting(batcher, 2)
+    wait_for_rows(batcher, 2)
     graph.gate.set()
     assert alive.result()[0].tolist() == [16.0]
     assert graph.batches == [[[8.0]]]
@@ -229,18 +229,18 @@ def test_what_expired_in_the_queue_is_not_run(make_batcher, graph, pool):
         ([np.ones(2), np.ones(3)], "equal 0th-dimension size"),
     ],
 )
-def test_inputs_that_have_no_common_rows_are_refused(make_batcher, graph, arrays, reason):
+def test_inputs_with_different_numbers_of_rows_are_rejected(make_batcher, graph, arrays, reason):
     with pytest.raises(RequestError, match=reason):
         make_batcher().run(graph, arrays, NEVER)
 
 
-def test_an_output_without_the_batchs_rows_is_refused(make_batcher):
+def test_outputs_with_a_wrong_number_of_rows_are_rejected(make_batcher):
     with pytest.raises(RequestError, match="0th dimension") as caught:
         make_batcher().run(lambda arrays: [np.ones(5)], [np.ones(2)], NEVER)
     assert caught.value.code.name == "FAILED_PRECONDITION"
 
 
-def test_threads_outlive_a_graph_that_raises(make_batcher, graph):
+def test_threads_continue_after_a_graph_raises(make_batcher, graph):
     batcher = make_batcher()
 
     def broken(arrays):
@@ -251,5 +251,5 @@ def test_threads_outlive_a_graph_that_raises(make_batcher, graph):
     assert batcher.run(graph, [np.ones(1)], NEVER)[0].tolist() == [2.0]
 
 
-def test_no_rows_are_a_batch_as_well(make_batcher, graph):
+def test_a_batch_can_have_no_rows(make_batcher, graph):
     assert make_batcher(max_batch_size=8, allowed_batch_sizes=(8,)).run(graph, [np.ones(0)], NEVER)[0].tolist() == []

@@ -28,13 +28,13 @@ def test_a_file_in_text_format_is_read(written):
     )
 
 
-def test_a_mistake_in_a_file_is_told_with_its_line(written):
-    with pytest.raises(SettingsError, match=r"file\.config is not a BatchingParameters .* 2:1 : .*max_batch"):
+def test_a_parse_error_contains_file_and_line(written):
+    with pytest.raises(SettingsError, match=r"file\.config is not a valid BatchingParameters .* 2:1 : .*max_batch"):
         config.read(written("\nmax_batch: 3"), config.BatchingParameters)
 
 
 @pytest.mark.parametrize("path", ["gone.config", "."])
-def test_an_unreadable_file_is_told(path):
+def test_an_unreadable_file_is_an_error(path):
     with pytest.raises(SettingsError, match=f"cannot read {path}"):
         config.read(path, config.SSLConfig)
 
@@ -46,10 +46,10 @@ def test_an_unreadable_file_is_told(path):
         ("custom_model_config {}", "no model_config_list"),
         ('model_config_list { config { base_path: "/a" } }', "needs a name and a base_path"),
         (f"model_config_list {{ {ONE} {ONE} }}", "multiple times"),
-        (MODELS.replace('"tensorflow"', '"other"'), "'other' is not served here"),
+        (MODELS.replace('"tensorflow"', '"other"'), "platform 'other' is not supported"),
     ],
 )
-def test_a_configuration_that_cannot_be_served_is_refused(written, text, reason):
+def test_an_invalid_model_configuration_is_rejected(written, text, reason):
     with pytest.raises(ValueError, match=reason):
         config.check(config.read(written(text), config.ModelServerConfig))
 
@@ -59,7 +59,11 @@ def test_a_configuration_that_cannot_be_served_is_refused(written, text, reason)
     [
         ("batching_parameters_file", "max_batch_size { value: 0 }", "max_batch_size is 0"),
         ("batching_parameters_file", "num_batch_threads { value: -1 }", "num_batch_threads is -1"),
-        ("batching_parameters_file", "batch_timeout_micros { value: -1 }", "below 0"),
+        (
+            "batching_parameters_file",
+            "batch_timeout_micros { value: -1 }",
+            "batch_timeout_micros is -1, it must be at least 0",
+        ),
         (
             "batching_parameters_file",
             "max_batch_size { value: 8 } allowed_batch_sizes: [8, 4]",
@@ -74,18 +78,18 @@ def test_a_configuration_that_cannot_be_served_is_refused(written, text, reason)
         ("ssl_config_file", 'server_key: "k" server_cert: "c" client_verify: true', "custom_ca"),
     ],
 )
-def test_files_that_ask_for_the_impossible_are_refused(written, flag, text, reason):
+def test_invalid_values_in_files_are_rejected(written, flag, text, reason):
     with pytest.raises(SettingsError, match=reason):
         options.from_flags(Flags(model_base_path="/a", enable_batching=True, **{flag: written(text)}))
 
 
-def test_batching_parameters_without_batching_are_refused_as_by_the_real_server(written):
+def test_batching_parameters_without_enable_batching_are_rejected(written):
     with pytest.raises(SettingsError, match="set without --enable_batching"):
         options.from_flags(Flags(model_base_path="/a", batching_parameters_file=written("")))
 
 
-def test_nothing_to_serve_is_refused():
-    with pytest.raises(SettingsError, match="nothing to serve"):
+def test_flags_without_a_model_are_rejected():
+    with pytest.raises(SettingsError, match="no model to serve"):
         options.from_flags(Flags())
 
 
@@ -97,11 +101,11 @@ def test_nothing_to_serve_is_refused():
         ("prometheus_config { enable: false }", None),
     ],
 )
-def test_the_monitoring_file_says_where_the_metrics_are(written, text, path):
+def test_the_monitoring_file_sets_the_path_of_the_metrics(written, text, path):
     assert options.from_flags(Flags(model_base_path="/a", monitoring_config_file=written(text))).metrics_path == path
 
 
-def test_channel_arguments_are_numbers_or_words():
+def test_channel_arguments_are_numbers_or_strings():
     given = "grpc.max_receive_message_length=1000,grpc.primary_user_agent=me"
     read = options.from_flags(Flags(model_base_path="/a", grpc_channel_arguments=given))
     assert read.max_request_bytes == 1000
@@ -111,14 +115,14 @@ def test_channel_arguments_are_numbers_or_words():
 
 
 @pytest.mark.parametrize(("limit", "largest"), [("-1", sys.maxsize), ("7", 7)])
-def test_the_limit_of_grpc_is_that_of_rest_and_minus_one_is_none(limit, largest):
+def test_the_message_limit_of_grpc_also_applies_to_rest(limit, largest):
     given = f"grpc.max_receive_message_length={limit}"
     assert options.from_flags(Flags(model_base_path="/a", grpc_channel_arguments=given)).max_request_bytes == largest
 
 
-def test_a_limit_that_is_no_number_is_refused():
+def test_a_message_limit_must_be_a_number():
     given = "grpc.max_receive_message_length=all"
-    with pytest.raises(SettingsError, match="is a number of bytes, -1 without limit: 'all'"):
+    with pytest.raises(SettingsError, match="must be a number of bytes, or -1 for no limit, got 'all'"):
         options.from_flags(Flags(model_base_path="/a", grpc_channel_arguments=given))
 
 
@@ -132,13 +136,13 @@ def test_a_limit_that_is_no_number_is_refused():
         ("file_system_poll_wait_seconds", -1, "0 to 86,400"),
     ],
 )
-def test_a_number_that_cannot_be_is_refused(name, value, expected):
+def test_a_number_out_of_range_is_rejected(name, value, expected):
     with pytest.raises(SettingsError, match=f"--{name}={value}: expected {expected}"):
         options.from_flags(Flags(model_base_path="/a", **{name: value}))
 
 
 @pytest.mark.parametrize("place", ["/models [1]/agnews", "/models*/agnews", "/back\\\\slash"])
-def test_a_base_path_that_tensorflow_takes_for_a_pattern_is_refused(written, place):
+def test_a_base_path_with_wildcards_is_rejected(written, place):
     with pytest.raises(SettingsError, match=r"^--model_base_path "):
         options.from_flags(Flags(model_base_path=place))
     text = f'model_config_list {{ config {{ name: "a" base_path: "{place}" model_platform: "tensorflow" }} }}'

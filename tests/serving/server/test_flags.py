@@ -6,7 +6,7 @@ from serving.server import Flags, server_flags
 
 
 def parsed(*arguments):
-    """The Flags of a command line, and what it printed."""
+    """Returns the Flags of a command line, and its result."""
     seen = []
 
     @click.command()
@@ -33,11 +33,11 @@ def test_a_flag_takes_its_value_after_an_equals_sign_or_a_space(arguments):
         (["--enable_batching=false"], False),
     ],
 )
-def test_a_boolean_flag_stands_alone_or_has_a_value(arguments, batching):
+def test_a_boolean_flag_can_have_a_value(arguments, batching):
     assert parsed(*arguments)[0].enable_batching is batching
 
 
-def test_defaults_are_the_real_servers():
+def test_defaults_are_those_of_tensorflow_serving():
     flags = Flags()
     assert (flags.port, flags.model_name, flags.max_num_load_retries, flags.rest_api_timeout_in_ms) == (
         *(8500, "default"),
@@ -45,19 +45,19 @@ def test_defaults_are_the_real_servers():
     )
 
 
-def test_a_flag_that_makes_no_difference_here_is_accepted_with_a_warning():
+def test_an_ignored_flag_is_accepted_with_a_warning():
     flags, result = parsed("--num_load_threads=4", "--use_alts_credentials", "--port=9")
     assert flags.port == 9
-    assert "--num_load_threads makes no difference" in result.output
-    assert "--use_alts_credentials makes no difference" in result.output
+    assert "--num_load_threads has no effect" in result.output
+    assert "--use_alts_credentials has no effect" in result.output
 
 
-def test_a_misspelt_flag_is_refused_with_the_nearest():
+def test_a_misspelt_flag_is_rejected_with_a_suggestion():
     flags, result = parsed("--model_base_pth=/models")
     assert flags is None
     assert result.exit_code == 2
     assert "--model_base_path" in result.output
 
 
-def test_a_value_of_the_wrong_type_is_refused():
+def test_a_value_of_the_wrong_type_is_rejected():
     assert "'x' is not a valid integer" in parsed("--port=x")[1].output

@@ -1,6 +1,6 @@
-"""Malformed protos and JSON: each is answered with a code of the client's fault, and the server goes on.
+"""Sends 17,000 malformed protos and JSON bodies. Each gets a client error, and the server continues.
 
-Most go to the services and the ASGI application in this process, some over the wire; altogether 17,000.
+Most are passed to the service and the ASGI application in this process, and some are sent over the network.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from tensorflow_serving.apis import classification_pb2, inference_pb2, predict_pb2, regression_pb2
 
 from serving.server import rest_json
-from serving.server.status import RequestError
+from serving.server.errors import RequestError
 from tests.serving.server.conftest import label_of, text_request
 
-# The client's fault; anything else would be a fault of the server.
-CLIENTS_FAULT = {"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEMENTED", "OUT_OF_RANGE"}
+# Errors of the client. Any other code would be a bug of the server.
+CLIENT_ERRORS = {"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEMENTED", "OUT_OF_RANGE"}
 MUTATED_PROTOS = 6000
 CHANGED_PROTOS = 5000
 MUTATED_JSON = 4000
@@ -31,7 +31,7 @@ TENSORS = 1000
 
 
 def seeds():
-    """Good requests of each kind, by the API they are for."""
+    """Returns valid requests of each kind with the name of their API."""
     numbers = predict_pb2.PredictRequest()
     numbers.model_spec.name, numbers.model_spec.signature_name = "plain", "types"
     numbers.inputs["count"].CopyFrom(tf.make_tensor_proto(np.array([[1, 2]])))
@@ -58,7 +58,7 @@ def seeds():
 
 
 def mutated(data, generator, most=4):
-    """Bytes changed, cut, repeated or put in, at a few random places."""
+    """Changes, removes, repeats or inserts bytes at a few random positions."""
     data = bytearray(data)
     for _ in range(generator.randint(1, most)):
         place = generator.randrange(len(data) + 1)
@@ -75,7 +75,7 @@ def mutated(data, generator, most=4):
 
 
 def change_a_field(message, generator):
-    """A well-formed message with one field, anywhere in it, cleared, repeated or set to what its type allows."""
+    """Clears, repeats or sets a random field of a message or of its submessages."""
     descriptor, value = generator.choice(message.ListFields() or [(None, None)])
     if descriptor is None or generator.random() < 0.2:
         descriptor = generator.choice(message.DESCRIPTOR.fields)
@@ -101,7 +101,7 @@ def change_a_field(message, generator):
 
 
 def random_value(descriptor, generator):
-    """A value that the field's type allows, often an extreme one."""
+    """Returns a valid value for the type of a field, often an extreme one."""
     whole = {descriptor.CPPTYPE_INT32: 31, descriptor.CPPTYPE_INT64: 63, descriptor.CPPTYPE_ENUM: 31}
     if bits := whole.get(descriptor.cpp_type):
         return generator.choice([0, 1, 2, 7, 95, -1, -(2**bits), 2**bits - 1])
@@ -115,7 +115,7 @@ def random_value(descriptor, generator):
     return generator.choice([0.0, -1.5, float("inf"), float("nan")])
 
 
-def test_messages_of_wrong_fields_are_answered(served):
+def test_messages_with_wrong_fields_get_client_errors(served):
     generator = random.Random(25)
     outcomes = {}
     for number in range(CHANGED_PROTOS):
@@ -129,19 +129,19 @@ def test_messages_of_wrong_fields_are_answered(served):
             outcome = "OK"
         except RequestError as error:
             outcome = error.code.name
-            assert outcome in CLIENTS_FAULT, (request, error)
+            assert outcome in CLIENT_ERRORS, (request, error)
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
     assert min(outcomes[name] for name in ("OK", "INVALID_ARGUMENT", "NOT_FOUND")) > 200, outcomes
 
 
-def test_mutated_protos_are_answered(served):
+def test_mutated_protos_get_client_errors(served):
     generator = random.Random(20)
     service = served.server._service
     outcomes = {}
     for number in range(MUTATED_PROTOS):
         api, request = SEEDS[number % len(SEEDS)]
         try:
-            # In the same order in every process, so that what fails once fails again.
+            # Deterministic, so that failures can be reproduced.
             seed = request.SerializeToString(deterministic=True)
             parsed = type(request).FromString(mutated(seed, generator))
             service.answer(api, parsed, float("inf"), "GRPC")
@@ -150,9 +150,9 @@ def test_mutated_protos_are_answered(served):
             outcome = "not a message"
         except RequestError as error:
             outcome = error.code.name
-            assert outcome in CLIENTS_FAULT, (parsed, error)
+            assert outcome in CLIENT_ERRORS, (parsed, error)
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
-    # The mutations reach past the parser, into the services and into the graphs.
+    # Some mutations pass the parser and reach the service and the graphs.
     assert min(outcomes[name] for name in ("OK", "not a message", "INVALID_ARGUMENT", "NOT_FOUND")) > 20, outcomes
 
 
@@ -167,7 +167,7 @@ JSON_SEEDS = [
 ]
 
 
-def test_mutated_json_is_answered(served):
+def test_mutated_json_gets_client_errors(served):
     generator = random.Random(21)
 
     async def ask_all():
@@ -196,7 +196,7 @@ JSON_VALUES = st.recursive(
 
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=JSON_VALUES, key=st.sampled_from(["instances", "inputs", "examples"]), seed=st.sampled_from(JSON_SEEDS))
-def test_any_json_value_is_answered(served, value, key, seed):
+def test_any_json_value_gets_a_client_error(served, value, key, seed):
     path, body = seed
     sent = {k: v for k, v in body.items() if k == "signature_name"} | {key: value}
     try:
@@ -205,7 +205,7 @@ def test_any_json_value_is_answered(served, value, key, seed):
         spec = predict_pb2.PredictRequest().model_spec
         spec.name, spec.signature_name = name, rest_json.signature_name(parsed)
         if path.endswith("predict"):
-            with served.server._manager.use(spec) as (_, servable):
+            with served.server._manager.borrow(spec) as (_, servable):
                 request, _ = rest_json.predict_request(parsed, spec, servable)
             served.server._service.answer("Predict", request, float("inf"), "REST")
         else:
@@ -213,10 +213,10 @@ def test_any_json_value_is_answered(served, value, key, seed):
             request = rest_json.examples_request(parsed, spec, verb)
             served.server._service.answer(verb.capitalize(), request, float("inf"), "REST")
     except RequestError as error:
-        assert error.code.name in CLIENTS_FAULT, error
+        assert error.code.name in CLIENT_ERRORS, error
 
 
-def test_tensors_that_lie_about_themselves_are_refused(served):
+def test_inconsistent_tensors_get_client_errors(served):
     generator = random.Random(22)
     fields = ["string_val", "float_val", "int64_val", "int_val", "bool_val", "half_val", "tensor_content"]
     for _ in range(TENSORS):
@@ -236,10 +236,10 @@ def test_tensors_that_lie_about_themselves_are_refused(served):
         try:
             served.server._service.answer("Predict", request, float("inf"), "GRPC")
         except RequestError as error:
-            assert error.code.name in CLIENTS_FAULT, (proto, error)
+            assert error.code.name in CLIENT_ERRORS, (proto, error)
 
 
-def test_garbage_over_the_wire_leaves_the_server_answering(served):
+def test_the_server_survives_garbage_over_the_network(served):
     generator = random.Random(23)
     method = "/tensorflow.serving.PredictionService/Predict"
     raw = served.channel.unary_unary(method, request_serializer=None, response_deserializer=None)
@@ -248,8 +248,8 @@ def test_garbage_over_the_wire_leaves_the_server_answering(served):
         try:
             raw(mutated(seed, generator), timeout=30)
         except grpc.RpcError as error:
-            # What is no message at all fails before any service sees it: gRPC calls that INTERNAL.
-            assert error.code().name in CLIENTS_FAULT | {"INTERNAL"}, error
+            # gRPC itself rejects data that is not a message, with INTERNAL.
+            assert error.code().name in CLIENT_ERRORS | {"INTERNAL"}, error
     with httpx.Client(base_url=served.rest) as client:
         for number in range(OVER_THE_WIRE):
             path, body = JSON_SEEDS[number % len(JSON_SEEDS)]
@@ -258,7 +258,7 @@ def test_garbage_over_the_wire_leaves_the_server_answering(served):
     assert label_of(served.predictions.Predict(text_request(["a"]))) == "Sports"
 
 
-def test_what_is_no_http_at_all_leaves_the_server_answering(served):
+def test_the_server_survives_data_that_is_not_http(served):
     import socket
 
     generator = random.Random(24)
@@ -271,7 +271,7 @@ def test_what_is_no_http_at_all_leaves_the_server_answering(served):
 
 
 @pytest.mark.parametrize("name", ["title", "description"])
-def test_a_few_bytes_do_not_become_gigabytes(served, name):
+def test_a_small_message_cannot_allocate_gigabytes(served, name):
     request = text_request(["a"])
     request.inputs[name].tensor_shape.dim[0].size = 2**40
     with pytest.raises(grpc.RpcError) as caught:

@@ -1,4 +1,4 @@
-"""The gRPC surface, asked by the official stubs."""
+"""Tests the gRPC API with the official stubs."""
 
 import grpc
 import numpy as np
@@ -23,22 +23,22 @@ CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 
 
 def example(**features):
-    made = tf.train.Example()
+    result = tf.train.Example()
     for name, value in features.items():
         if isinstance(value, str):
-            made.features.feature[name].bytes_list.value.append(value.encode())
+            result.features.feature[name].bytes_list.value.append(value.encode())
         else:
-            made.features.feature[name].float_list.value.append(value)
-    return made
+            result.features.feature[name].float_list.value.append(value)
+    return result
 
 
-def refused(call, request, **named):
+def error_of(call, request, **named):
     with pytest.raises(grpc.RpcError) as caught:
         call(request, **named)
     return caught.value.code().name, caught.value.details()
 
 
-def test_predict_answers_with_all_outputs_and_the_effective_model(served):
+def test_predict_returns_all_outputs_and_the_effective_model(served):
     response = served.predictions.Predict(text_request(["Oil prices", "", "東京 🏈"]))
     spec = response.model_spec
     assert (spec.name, spec.version.value, spec.signature_name) == ("agnews", 2, "serving_default")
@@ -58,18 +58,18 @@ def test_predict_answers_with_all_outputs_and_the_effective_model(served):
         ({"label": "canary"}, "Sports", 2),
     ],
 )
-def test_a_version_is_asked_by_number_or_label_or_is_the_latest(served, spec, label, version):
+def test_a_request_selects_a_version_by_number_or_label(served, spec, label, version):
     response = served.predictions.Predict(text_request(["a"], **spec))
     assert (label_of(response), response.model_spec.version.value) == (label, version)
 
 
-def test_values_come_in_their_typed_field_as_from_the_real_server(served):
+def test_values_are_in_the_typed_fields_of_tensorflow_serving(served):
     response = served.predictions.Predict(text_request(["a"]))
     assert len(response.outputs["probabilities"].float_val) == 4
     assert response.outputs["probabilities"].dtype == tf.float32.as_datatype_enum
 
 
-def test_the_output_filter_leaves_out_the_rest(served):
+def test_the_output_filter_selects_outputs(served):
     request = text_request(["a"])
     request.output_filter.append("label")
     assert list(served.predictions.Predict(request).outputs) == ["label"]
@@ -125,8 +125,8 @@ def alter(change):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_cannot_be_answered_is_refused_with_the_real_servers_code(served, request_, code, message):
-    got, text = refused(served.predictions.Predict, request_)
+def test_invalid_requests_get_tensorflow_servings_errors(served, request_, code, message):
+    got, text = error_of(served.predictions.Predict, request_)
     assert (got, message in text) == (code, True), text
 
 
@@ -137,7 +137,7 @@ def test_an_expired_request_is_not_run(served):
     assert caught.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
 
 
-def test_classify_gives_classes_and_scores_of_examples(served):
+def test_classify_returns_classes_and_scores(served):
     request = classification_pb2.ClassificationRequest()
     request.model_spec.name, request.model_spec.signature_name = "agnews", "serve_examples"
     request.input.example_list.examples.extend([example(title="a", description="b"), example()])
@@ -149,16 +149,16 @@ def test_classify_gives_classes_and_scores_of_examples(served):
 
 
 def test_a_context_is_part_of_each_example(served):
-    asked = classification_pb2.ClassificationRequest()
-    asked.model_spec.name, asked.model_spec.signature_name = "plain", "classify"
-    asked.input.example_list_with_context.context.CopyFrom(example(x=6.0))
-    asked.input.example_list_with_context.examples.extend([example(), example(x=2.0)])
-    response = served.predictions.Classify(asked)
+    request = classification_pb2.ClassificationRequest()
+    request.model_spec.name, request.model_spec.signature_name = "plain", "classify"
+    request.input.example_list_with_context.context.CopyFrom(example(x=6.0))
+    request.input.example_list_with_context.examples.extend([example(), example(x=2.0)])
+    response = served.predictions.Classify(request)
     scores = [[entry.score for entry in row.classes] for row in response.result.classifications]
     assert scores == [[5.0, -5.0], [3.0, -3.0]]
 
 
-def test_regress_gives_a_value_for_each_example(served):
+def test_regress_returns_a_value_for_each_example(served):
     request = regression_pb2.RegressionRequest()
     request.model_spec.name, request.model_spec.signature_name = "plain", "regress"
     request.input.example_list.examples.extend([example(x=1.0), example(x=4.0)])
@@ -174,10 +174,10 @@ def test_regress_gives_a_value_for_each_example(served):
         ("classify", "INVALID_ARGUMENT", "Input is empty"),
     ],
 )
-def test_classify_wants_a_signature_of_its_method_and_examples(served, signature, code, message):
+def test_classify_requires_its_own_method_and_examples(served, signature, code, message):
     request = classification_pb2.ClassificationRequest()
     request.model_spec.name, request.model_spec.signature_name = "plain", signature
-    got, text = refused(served.predictions.Classify, request)
+    got, text = error_of(served.predictions.Classify, request)
     assert (got, message in text) == (code, True), text
 
 
@@ -190,8 +190,8 @@ def multi_request(*tasks):
     return request
 
 
-def test_multi_inference_answers_each_task_of_the_same_examples(served):
-    # Each of the model's signatures has its own input tensor, so one request may name one of them.
+def test_multi_inference_runs_each_task(served):
+    # Each signature of this model has its own input tensor, so a request can use only one of them.
     response = served.predictions.MultiInference(multi_request(("plain", "regress", REGRESS)))
     assert [entry.value for entry in response.results[0].regression_result.regressions] == [2.5, 4.0]
     assert response.results[0].model_spec.version.value == 7
@@ -207,12 +207,12 @@ def test_multi_inference_answers_each_task_of_the_same_examples(served):
         ([("plain", "regress", "x")], "UNIMPLEMENTED", "Unsupported signature method_name: x"),
     ],
 )
-def test_multi_inference_refuses_tasks_that_do_not_go_together(served, tasks, code, message):
-    got, text = refused(served.predictions.MultiInference, multi_request(*tasks))
+def test_multi_inference_rejects_incompatible_tasks(served, tasks, code, message):
+    got, text = error_of(served.predictions.MultiInference, multi_request(*tasks))
     assert (got, message in text) == (code, True), text
 
 
-def test_metadata_are_the_signatures(served):
+def test_metadata_contains_the_signatures(served):
     request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
     request.model_spec.name = "agnews"
     response = served.predictions.GetModelMetadata(request)
@@ -222,26 +222,26 @@ def test_metadata_are_the_signatures(served):
     assert sorted(signatures.signature_def["serving_default"].inputs) == ["description", "title"]
     assert response.model_spec.version.value == 2
     request.metadata_field[:] = ["x"]
-    assert refused(served.predictions.GetModelMetadata, request)[0] == "INVALID_ARGUMENT"
+    assert error_of(served.predictions.GetModelMetadata, request)[0] == "INVALID_ARGUMENT"
 
 
-def test_status_tells_each_versions_state(served):
+def test_status_contains_the_state_of_each_version(served):
     request = get_model_status_pb2.GetModelStatusRequest()
-    assert refused(served.models.GetModelStatus, request) == ("INVALID_ARGUMENT", "Missing ModelSpec")
+    assert error_of(served.models.GetModelStatus, request) == ("INVALID_ARGUMENT", "Missing ModelSpec")
     request.model_spec.name = "agnews"
     status = served.models.GetModelStatus(request).model_version_status
     assert [(entry.version, entry.state, entry.status.error_code) for entry in status] == [(2, 30, 0), (1, 30, 0)]
     request.model_spec.version.value = 5
-    assert refused(served.models.GetModelStatus, request) == ("NOT_FOUND", "Could not find version 5 of model agnews")
+    assert error_of(served.models.GetModelStatus, request) == ("NOT_FOUND", "Could not find version 5 of model agnews")
 
 
-def test_a_refused_reload_is_an_error_and_changes_nothing(served, tmp_path):
+def test_a_rejected_reload_changes_nothing(served, tmp_path):
     request = model_management_pb2.ReloadConfigRequest(config=config.single_model("x", str(tmp_path / "gone")))
-    assert refused(served.models.HandleReloadConfigRequest, request)[0] == "NOT_FOUND"
+    assert error_of(served.models.HandleReloadConfigRequest, request)[0] == "NOT_FOUND"
     assert label_of(served.predictions.Predict(text_request(["a"]))) == "Sports"
 
 
-def test_tensors_of_other_types_come_and_go(served):
+def test_tensors_of_other_types_are_supported(served):
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = "plain", "types"
     request.inputs["count"].CopyFrom(tf.make_tensor_proto(np.array([[1, 2], [3, -(2**40)]])))
@@ -256,7 +256,7 @@ def test_tensors_of_other_types_come_and_go(served):
     }
 
 
-def test_a_scalar_is_a_tensor_as_well(served):
+def test_scalars_are_supported(served):
     request = predict_pb2.PredictRequest()
     request.model_spec.name = "plain"
     request.inputs["x"].CopyFrom(tf.make_tensor_proto(3.0))
@@ -268,10 +268,10 @@ def test_health_and_reflection_are_served(served):
     for service in ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"):
         assert health.Check(health_pb2.HealthCheckRequest(service=service)).status == 1
     stub = reflection_pb2_grpc.ServerReflectionStub(served.channel)
-    asked = [
+    requests = [
         reflection_pb2.ServerReflectionRequest(list_services=""),
         reflection_pb2.ServerReflectionRequest(file_containing_symbol="tensorflow.serving.PredictionService"),
     ]
-    listed, described = stub.ServerReflectionInfo(iter(asked))
+    listed, described = stub.ServerReflectionInfo(iter(requests))
     assert "tensorflow.serving.ModelService" in {s.name for s in listed.list_services_response.service}
     assert described.file_descriptor_response.file_descriptor_proto

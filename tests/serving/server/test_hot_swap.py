@@ -1,4 +1,4 @@
-"""Real versions swapped, broken and replaced while clients ask."""
+"""Swaps, breaks and replaces real versions while clients send requests."""
 
 import os
 import shutil
@@ -22,11 +22,11 @@ def state_of(running, number):
 
 
 def available(running):
-    return running.server.described()["models"]["agnews"]
+    return running.server.describe()["models"]["agnews"]
 
 
 class Clients:
-    """Ask without a pause in threads of their own; a context manager."""
+    """Clients that continuously send requests in threads, as a context manager."""
 
     def __init__(self, running):
         self._running = running
@@ -67,10 +67,10 @@ def test_no_request_fails_while_versions_are_swapped(push, text_models, batching
         until(lambda: clients.answers)
         for number in range(2, SWAPS + 2):
             push(text_models[label(number)], number)
-            running.server._manager._look.set()
+            running.server._manager._poll_now.set()
             until(lambda number=number: clients.errors or (number, label(number)) in clients.answers)
     assert clients.errors == []
-    # Each answer is that of the version which it says it is from.
+    # Each response has the label of the version that it names.
     assert clients.answers == {(number, label(number)) for number in range(1, SWAPS + 2)}
 
 
@@ -116,7 +116,7 @@ def of_other_tags(version):
 
 def with_a_bad_warmup(version):
     (version / "assets.extra").mkdir()
-    (version / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"no TFRecord at all")
+    (version / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"not a TFRecord")
 
 
 def a_link_to_itself(version):
@@ -142,11 +142,11 @@ BREAKAGES = [
     *(corrupt, half_copied, without_weights, without_variables, empty),
     *(a_file, a_link_to_nowhere, of_other_tags, with_a_bad_warmup),
     *(a_link_to_itself, of_which_no_byte_can_be_read, with_a_name_that_is_no_text),
-    *([unreadable] if os.geteuid() else []),  # Root reads everything: test_process has a server that is not root.
+    *([unreadable] if os.geteuid() else []),  # Root can read everything. test_process runs a server without privileges.
 ]
 
 
-def test_broken_versions_are_told_and_the_good_one_answers(push, text_models, tmp_path):
+def test_a_good_version_serves_while_broken_ones_are_reported(push, text_models, tmp_path):
     base = push(text_models["World"], 1)
     with serving(model_name="agnews", model_base_path=str(base)) as running:
         for number, breakage in enumerate(BREAKAGES, start=2):
@@ -154,28 +154,28 @@ def test_broken_versions_are_told_and_the_good_one_answers(push, text_models, tm
             shutil.copytree(text_models["Sports"], broken)
             breakage(broken)
             broken.rename(base / str(number))
-            running.server._manager._look.set()
+            running.server._manager._poll_now.set()
             until(lambda number=number: state_of(running, number) == 50)
             error = running.server._manager._models["agnews"].versions[number].error
             assert error is not None, breakage.__name__
             assert error.message, breakage.__name__
             assert label_of(running.predictions.Predict(text_request(["a"]))) == "World", breakage.__name__
-        # Mended in place, as when a slow copy ends, it is served after all.
+        # A version that is repaired in place, as at the end of a slow copy, is served.
         shutil.rmtree(base / "6")
         shutil.copytree(text_models["Business"], base / "6")
-        running.server._manager._look.set()
+        running.server._manager._poll_now.set()
         until(lambda: available(running) == [6])
         assert label_of(running.predictions.Predict(text_request(["a"]))) == "Business"
 
 
-def test_a_server_with_nothing_but_a_broken_version_does_not_start(push, text_models):
+def test_a_server_with_only_a_broken_version_does_not_start(push, text_models):
     base = push(text_models["World"], 1)
     corrupt(base / "1")
     with pytest.raises(RunError, match="version 1: "), serving(model_name="agnews", model_base_path=str(base)):
         pass
 
 
-def test_memory_is_given_back_when_a_version_is_unloaded(push, tmp_path):
+def test_memory_is_returned_when_a_version_is_unloaded(push, tmp_path):
     import tensorflow as tf
 
     class Heavy(tf.Module):
@@ -195,8 +195,8 @@ def test_memory_is_given_back_when_a_version_is_unloaded(push, tmp_path):
         resident = []
         for number in range(2, 12):
             push(tmp_path / "heavy", number)
-            running.server._manager._look.set()
+            running.server._manager._poll_now.set()
             until(lambda number=number: available(running) == [number] and state_of(running, number - 1) == 50)
             resident.append(psutil.Process().memory_info().rss / 2**20)
-    # Nine swaps of 32 MiB: the first few may still grow the allocator's pools.
+    # Nine swaps of 32 MiB. During the first few, the pools of the allocator may still grow.
     assert resident[-1] - resident[3] < 32, resident

@@ -1,4 +1,4 @@
-"""The server as a process: its command line, its end, its configuration file, slow and oversized clients."""
+"""Tests the server process: command line, shutdown, configuration file, slow clients and large requests."""
 
 import json
 import os
@@ -33,9 +33,8 @@ def command(*arguments):
     return [sys.executable, "-m", "serving.server", "--port=0", *map(str, arguments)]
 
 
-# Root reads everything. Imported first, since another user may not read the environment.
-# Without capabilities root, too, reads only what permissions allow (capget(2), _LINUX_CAPABILITY_VERSION_3). As another
-# user a process could not read an interpreter in root's home.
+# Drops all capabilities, so that file permissions apply to root as well (capget(2), _LINUX_CAPABILITY_VERSION_3). A
+# process of another user could not read an interpreter in root's home directory.
 UNPRIVILEGED = """
 import ctypes, sys
 from serving.server.__main__ import main
@@ -56,7 +55,7 @@ def _said(log):
 
 @contextmanager
 def process(*arguments, unprivileged=False):
-    """A server process that is ready: the process, what its first line says, and stubs."""
+    """Yields a server process that is ready, the JSON of its first line, and stubs."""
     log = tempfile.TemporaryFile()  # noqa: SIM115 - closed below.
     started = subprocess.Popen(
         [sys.executable, "-c", UNPRIVILEGED, *command(*arguments)[3:]] if unprivileged else command(*arguments),
@@ -69,11 +68,11 @@ def process(*arguments, unprivileged=False):
     timer.start()
     try:
         line = started.stdout.readline()
-        assert line, f"it did not start:\n{_said(log)}"
+        assert line, f"the server did not start:\n{_said(log)}"
         ready = json.loads(line)
-        asked = stubs(f"127.0.0.1:{ready['grpc_port']}", [("grpc.max_send_message_length", -1)])
-        with asked.channel:
-            yield started, ready, asked
+        clients = stubs(f"127.0.0.1:{ready['grpc_port']}", [("grpc.max_send_message_length", -1)])
+        with clients.channel:
+            yield started, ready, clients
     finally:
         timer.cancel()
         started.kill()
@@ -84,7 +83,7 @@ def process(*arguments, unprivileged=False):
 
 @pytest.fixture
 def warmed(push, text_models):
-    """A base path with one version that has warm-up requests of two kinds and an ML Metadata identifier."""
+    """A base path with one version that has warm-up requests of two kinds and an ML Metadata id."""
     base = push(text_models["World"], 1)
     extra = base / "1" / "assets.extra"
     extra.mkdir()
@@ -100,32 +99,32 @@ def warmed(push, text_models):
     return base
 
 
-def test_a_server_says_when_it_is_ready_survives_bad_clients_and_ends_in_order(warmed):
+def test_a_server_reports_ready_survives_bad_clients_and_exits_cleanly(warmed):
     arguments = ["--model_name=agnews", f"--model_base_path={warmed}", "--rest_api_port=0"]
     arguments += [f"--grpc_channel_arguments=grpc.max_receive_message_length={LIMIT}", "--rest_api_timeout_in_ms=2000"]
-    with process(*arguments) as (started, ready, asked):
+    with process(*arguments) as (started, ready, clients):
         assert (ready["event"], ready["models"]) == ("ready", {"agnews": [1]})
         rest = f"http://127.0.0.1:{ready['rest_api_port']}"
         metrics = httpx.get(f"{rest}/monitoring/prometheus/metrics").text
         assert 'mlmd_map{mlmd_uuid="42",model_name="agnews",version="1"} 1.0' in metrics
         assert f':model_warmup_latency_count{{model_path="{warmed}/1",status="OK"}} 1.0' in metrics
 
-        # Oversized: refused over both, and the server goes on.
+        # Requests that are too large are rejected over gRPC and REST, and the server continues.
         with pytest.raises(grpc.RpcError) as caught:
-            asked.predictions.Predict(text_request(["a" * LIMIT]))
+            clients.predictions.Predict(text_request(["a" * LIMIT]))
         assert caught.value.code().name == "RESOURCE_EXHAUSTED"
-        refused = httpx.post(f"{rest}/v1/models/agnews:predict", content=b" " * (LIMIT + 1))
-        assert (refused.status_code, "larger than" in refused.json()["error"]) == (413, True)
+        response = httpx.post(f"{rest}/v1/models/agnews:predict", content=b" " * (LIMIT + 1))
+        assert (response.status_code, "larger than" in response.json()["error"]) == (413, True)
 
-        # Slow: more clients than threads hold half a request each; others are answered all the same.
+        # More slow clients than threads have each sent half a request. Other clients still get responses.
         slow = [socket.create_connection(("127.0.0.1", ready["rest_api_port"])) for _ in range(100)]
         for number, connection in enumerate(slow):
             head = b"POST /v1/models/agnews:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n"
             connection.sendall(head + (b'\r\n{"inst' if number % 2 else b""))
         idle = [socket.create_connection(("127.0.0.1", ready["grpc_port"])) for _ in range(100)]
         assert httpx.get(f"{rest}/v1/models/agnews").status_code == 200
-        assert label_of(asked.predictions.Predict(text_request(["a"]), timeout=30)) == "World"
-        assert b" 504 " in slow[1].recv(1000), "a body that does not come is not waited for for ever"
+        assert label_of(clients.predictions.Predict(text_request(["a"]), timeout=30)) == "World"
+        assert b" 504 " in slow[1].recv(1000), "the server must not wait forever for a body"
         for connection in [*slow, *idle]:
             connection.close()
 
@@ -133,7 +132,7 @@ def test_a_server_says_when_it_is_ready_survives_bad_clients_and_ends_in_order(w
         assert started.wait(PATIENCE_SECONDS) == 0
 
 
-DROPS = """
+SWALLOWS_EXIT = """
 import time
 from serving.server import server
 
@@ -145,14 +144,14 @@ def start(self):
         pass
 
 server.ModelServer.start = start
-server.ModelServer.described = lambda self: {}
+server.ModelServer.describe = lambda self: {}
 server.run(server.Flags(model_name="agnews", model_base_path="models"))
 """
 
 
-def test_a_signal_that_is_dropped_while_models_load_ends_the_server():
+def test_a_server_ends_if_loading_code_swallows_the_signal():
     with subprocess.Popen(
-        [sys.executable, "-c", DROPS], stdout=subprocess.PIPE, text=True, env=environment()
+        [sys.executable, "-c", SWALLOWS_EXIT], stdout=subprocess.PIPE, text=True, env=environment()
     ) as started:
         try:
             assert started.stdout.readline() == "starting\n"
@@ -162,23 +161,23 @@ def test_a_signal_that_is_dropped_while_models_load_ends_the_server():
             started.kill()
 
 
-def test_a_killed_server_starts_again_on_the_same_port_and_models(warmed):
+def test_a_killed_server_can_restart_on_the_same_port(warmed):
     arguments = ["--model_name=agnews", f"--model_base_path={warmed}"]
-    with process(*arguments) as (started, ready, asked):
-        assert label_of(asked.predictions.Predict(text_request(["a"]))) == "World"
-        refused = subprocess.run(
+    with process(*arguments) as (started, ready, clients):
+        assert label_of(clients.predictions.Predict(text_request(["a"]))) == "World"
+        second = subprocess.run(
             command(*arguments, f"--port={ready['grpc_port']}"), capture_output=True, text=True, env=environment()
         )
-        # In order: no thread of TensorFlow's is cut off.
-        assert (refused.returncode, "Address already in use" in refused.stderr) == (RunError.exit_code, True)
+        # The process exits cleanly, without an abort in a TensorFlow thread.
+        assert (second.returncode, "Address already in use" in second.stderr) == (RunError.exit_code, True)
         started.send_signal(signal.SIGKILL)
         started.wait(PATIENCE_SECONDS)
-    with process(*arguments, f"--port={ready['grpc_port']}") as (_, again, asked):
+    with process(*arguments, f"--port={ready['grpc_port']}") as (_, again, clients):
         assert again["grpc_port"] == ready["grpc_port"]
-        assert label_of(asked.predictions.Predict(text_request(["a"]))) == "World"
+        assert label_of(clients.predictions.Predict(text_request(["a"]))) == "World"
 
 
-def test_versions_that_may_not_be_read_never_take_the_place_of_a_good_one(text_models):
+def test_unreadable_versions_do_not_replace_the_served_one(text_models):
     with tempfile.TemporaryDirectory() as base:
         base = Path(base)
         base.chmod(0o755)
@@ -189,26 +188,26 @@ def test_versions_that_may_not_be_read_never_take_the_place_of_a_good_one(text_m
             change(incoming)
             incoming.rename(base / str(number))
 
-        def state(asked, number):
+        def state(clients, number):
             request = get_model_status_pb2.GetModelStatusRequest()
             request.model_spec.name = "agnews"
-            response = asked.models.GetModelStatus(request, timeout=30)
-            return {one.version: (one.state, one.status.error_code) for one in response.model_version_status}.get(
-                number
-            )
+            response = clients.models.GetModelStatus(request, timeout=30)
+            return {
+                status.version: (status.state, status.status.error_code) for status in response.model_version_status
+            }.get(number)
 
         add(1)
         arguments = ["--model_name=agnews", f"--model_base_path={base}", "--max_num_load_retries=0"]
-        with process(*arguments, unprivileged=True) as (_, _, asked):
+        with process(*arguments, unprivileged=True) as (_, _, clients):
             for number, part in enumerate([".", "variables", "saved_model.pb"], start=2):
                 add(number, lambda version, part=part: (version / part).chmod(0))
-                until(lambda number=number: (found := state(asked, number)) and found[0] == 50 and found[1] != 0)
-                assert label_of(asked.predictions.Predict(text_request(["a"]))) == "World"
+                until(lambda number=number: (found := state(clients, number)) and found[0] == 50 and found[1] != 0)
+                assert label_of(clients.predictions.Predict(text_request(["a"]))) == "World"
             add(5)
-            until(lambda: label_of(asked.predictions.Predict(text_request(["a"]))) == "Sports")
+            until(lambda: label_of(clients.predictions.Predict(text_request(["a"]))) == "Sports")
 
 
-def test_the_configuration_is_polled_and_replaced_over_grpc(push, text_models, tmp_path):
+def test_the_configuration_file_is_polled_and_can_be_replaced_over_grpc(push, text_models, tmp_path):
     base = push(text_models["World"], 1)
     push(text_models["Sports"], 2)
     file = tmp_path / "models.config"
@@ -219,29 +218,29 @@ def test_the_configuration_is_polled_and_replaced_over_grpc(push, text_models, t
         file.write_text(str(models))
         return models
 
-    def answering(asked):
-        return label_of(asked.predictions.Predict(text_request(["a"])))
+    def answering(clients):
+        return label_of(clients.predictions.Predict(text_request(["a"])))
 
     write(1)
     arguments = [f"--model_config_file={file}", "--model_config_file_poll_wait_seconds=1"]
-    with process(*arguments) as (_, _, asked):
-        assert answering(asked) == "World"
+    with process(*arguments) as (_, _, clients):
+        assert answering(clients) == "World"
         file.write_text("not a configuration")
         pinned = write(2)
-        until(lambda: answering(asked) == "Sports")
+        until(lambda: answering(clients) == "Sports")
         pinned.model_config_list.config[0].name = "renamed"
-        asked.models.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest(config=pinned), timeout=60)
-        assert label_of(asked.predictions.Predict(text_request(["a"], model="renamed"))) == "Sports"
+        clients.models.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest(config=pinned), timeout=60)
+        assert label_of(clients.predictions.Predict(text_request(["a"], model="renamed"))) == "Sports"
 
 
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        ([], 2, "nothing to serve"),
+        ([], 2, "no model to serve"),
         (["--model_base_pth=x"], 2, "--model_base_path"),
     ],
 )
-def test_a_mistake_is_one_message_and_a_status_without_a_trace(arguments, status, message):
+def test_an_invalid_command_line_is_reported_without_a_traceback(arguments, status, message):
     ended = subprocess.run(command(*arguments), capture_output=True, text=True, env=environment(), check=False)
     assert ended.returncode == status
     assert message in ended.stderr
@@ -257,7 +256,7 @@ def test_agnews_serve_has_the_same_flags():
     assert "--model_config_file_poll_wait_seconds" in result.output
 
 
-def test_a_server_that_cannot_load_its_models_says_which_and_why_as_json(tmp_path):
+def test_a_server_that_cannot_load_its_models_prints_the_errors_as_json(tmp_path):
     (tmp_path / "models/7").mkdir(parents=True)
     (tmp_path / "models/7/saved_model.pb").write_bytes(b"no graph")
     arguments = ["--model_name=agnews", f"--model_base_path={tmp_path}/models", "--max_num_load_retries=0"]

@@ -1,4 +1,4 @@
-"""What a running server logs, what it never logs, and that requests do not notice."""
+"""Tests what a running server logs and that logging does not affect requests."""
 
 import os
 import threading
@@ -28,7 +28,7 @@ LOGGING = (
 
 @pytest.fixture
 def config(push, text_models, tmp_path):
-    """Writes models.config: config(rate=, prefix=, type=), or without logging when rate is None."""
+    """Returns a function that writes models.config. With rate=None it has no logging_config."""
     base = push(text_models["World"], 1)
 
     def write(rate=1.0, prefix=tmp_path / "logs/agnews", type="tfrecord_features"):
@@ -52,7 +52,7 @@ def test_without_logging_config_nothing_is_logged(config, tmp_path):
     assert b"request_log_count{" not in metrics
 
 
-def test_predict_and_classify_are_logged_with_version_time_and_scores_and_without_the_texts(config, tmp_path):
+def test_predict_and_classify_are_logged_without_texts(config, tmp_path):
     began = int(time.time())
     classify = classification_pb2.ClassificationRequest()
     classify.model_spec.name, classify.model_spec.signature_name = "agnews", "serve_examples"
@@ -69,14 +69,14 @@ def test_predict_and_classify_are_logged_with_version_time_and_scores_and_withou
     assert began <= metadata.timestamp_secs <= time.time()
     assert metadata.sampling_config.sampling_rate == 1.0
     first = logged_texts(logs[0])[0]
-    # The same text stands in title and description.
+    # Title and description contain the same text.
     assert first.text_length == 2 * len("Another private sentence")
     assert list(first.scores.values()) == pytest.approx(tf.make_ndarray(answer.outputs["probabilities"])[0].tolist())
     written = b"".join(path.read_bytes() for path in (tmp_path / "logs").iterdir())
     assert b"private" not in written
 
 
-def test_the_owner_alone_can_read_the_files_under_any_umask(umask, config, tmp_path):
+def test_only_the_owner_can_read_the_files_with_any_umask(umask, config, tmp_path):
     with serving(model_config_file=config(prefix=tmp_path / "logs/private/agnews")) as running:
         running.predictions.Predict(text_request([b"Oil"]))
     modes = [oct(path.stat().st_mode & 0o777) for path in sorted((tmp_path / "logs").rglob("*"))]
@@ -84,7 +84,7 @@ def test_the_owner_alone_can_read_the_files_under_any_umask(umask, config, tmp_p
     assert oct((tmp_path / "logs").stat().st_mode & 0o777) == "0o755"
 
 
-def test_old_files_of_this_log_are_removed_and_others_left(config, tmp_path):
+def test_old_files_of_the_log_are_deleted_and_others_are_kept(config, tmp_path):
     directory = tmp_path / "logs"
     directory.mkdir()
     for name, days in (("agnews-old.tfrecord", 3), ("agnews-new.tfrecord", 1), ("other.tfrecord", 3)):
@@ -97,7 +97,7 @@ def test_old_files_of_this_log_are_removed_and_others_left(config, tmp_path):
     assert "agnews-old.tfrecord" not in names
 
 
-def test_a_prefix_may_hold_what_a_shell_would_take_for_a_pattern(config, tmp_path):
+def test_a_prefix_may_contain_wildcards(config, tmp_path):
     directory = tmp_path / "logs"
     directory.mkdir()
     for name in ("a-old.tfrecord", "[a]-old.tfrecord"):
@@ -110,15 +110,15 @@ def test_a_prefix_may_hold_what_a_shell_would_take_for_a_pattern(config, tmp_pat
     assert names[0].startswith("[a]-2")
 
 
-def test_about_the_configured_share_is_logged(config, tmp_path):
+def test_requests_are_sampled_with_the_configured_rate(config, tmp_path):
     with serving(model_config_file=config(rate=0.25)) as running:
         for _ in range(400):
             running.predictions.Predict(text_request([b"Oil"]))
-    # Within five standard deviations.
+    # Five standard deviations around the mean.
     assert 55 <= len(logs_of(tmp_path / "logs")) <= 145
 
 
-def test_a_log_that_cannot_be_written_fails_no_request_and_is_counted(config, tmp_path):
+def test_log_write_errors_are_counted_and_do_not_fail_requests(config, tmp_path):
     (tmp_path / "file").write_text("")
     with serving(model_config_file=config(prefix=tmp_path / "file/agnews")) as running:
         for _ in range(2):
@@ -131,17 +131,17 @@ def test_a_log_that_cannot_be_written_fails_no_request_and_is_counted(config, tm
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"type": "file"}, "no log collector of the type 'file'"),
-        ({"prefix": "gs://bucket/logs"}, "local filename_prefix"),
+        ({"type": "file"}, "log collector type 'file' is not supported"),
+        ({"prefix": "gs://bucket/logs"}, "filename_prefix of log_collector_config must be a local path"),
         ({"rate": 1.5}, "not between 0 and 1"),
     ],
 )
-def test_logging_that_cannot_be_done_is_refused_at_the_start(config, changes, reason):
+def test_an_invalid_logging_config_is_rejected_at_startup(config, changes, reason):
     with pytest.raises(SettingsError, match=reason):
         ModelServer(Flags(port=0, model_config_file=config(**changes)))
 
 
-def test_a_reload_begins_and_ends_the_logging(config, tmp_path):
+def test_a_reload_can_enable_and_disable_logging(config, tmp_path):
     from google.protobuf import text_format
     from tensorflow_serving.apis import model_management_pb2
 
@@ -160,7 +160,7 @@ def test_a_reload_begins_and_ends_the_logging(config, tmp_path):
 
 @pytest.fixture
 def stuck(tmp_path):
-    """A log whose writer waits, as for a slow disk, until `.go` is set; `.offer()` is an answer's end."""
+    """A log whose writer blocks, as on a slow disk. `.offer()` queues a response."""
     go, metrics = threading.Event(), Metrics()
     manager = Manager(lambda *_: None, ManagerOptions())
     manager.config.model_config_list.config.add(name="agnews").logging_config.sampling_config.sampling_rate = 1.0
@@ -181,16 +181,16 @@ def dropped(metrics):
     return metrics.request_logs.labels("agnews", "RESOURCE_EXHAUSTED")._value.get()
 
 
-def test_a_slow_disk_holds_up_no_request_and_what_is_dropped_is_counted(stuck):
+def test_a_slow_disk_does_not_block_requests_and_drops_are_counted(stuck):
     began = time.monotonic()
     for _ in range(_MAX_WAITING + 51):
         stuck.offer()
     assert time.monotonic() - began < 5
-    assert dropped(stuck.metrics) in (50, 51)  # One may be with the writer.
+    assert dropped(stuck.metrics) in (50, 51)  # The writer may have taken one.
 
 
 @pytest.mark.parametrize("part", ["request", "response"])
-def test_large_requests_and_answers_do_not_fill_the_memory(stuck, part):
+def test_large_requests_and_responses_do_not_fill_the_memory(stuck, part):
     tensor = tf.make_tensor_proto(np.array([b"x" * (5 << 20)], object))
     large = {
         "request": predict_pb2.PredictRequest(inputs={"title": tensor}),

@@ -1,4 +1,4 @@
-"""The REST surface, over the wire."""
+"""Tests the REST API over HTTP."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ def post(served, path, body):
 TEXT = {"title": "Oil prices", "description": "rise"}
 
 
-def test_rows_are_answered_by_rows(served):
+def test_row_format(served):
     answer = post(served, "agnews:predict", {"instances": [TEXT, TEXT | {"title": "longer than that"}]})
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
@@ -25,7 +25,7 @@ def test_rows_are_answered_by_rows(served):
     assert first["probabilities"] != second["probabilities"]
 
 
-def test_columns_are_answered_by_columns(served):
+def test_column_format(served):
     columns = {"title": ["a", "b"], "description": ["", ""]}
     outputs = post(served, "agnews:predict", {"inputs": columns}).json()["outputs"]
     assert sorted(outputs) == ["classes", "label", "probabilities"]
@@ -42,23 +42,23 @@ def test_columns_are_answered_by_columns(served):
         ({"signature_name": "serving_default", "instances": [{"x": 1.0}]}, {"predictions": [2.5]}),
     ],
 )
-def test_one_tensor_stands_without_its_name(served, body, answer):
+def test_a_single_output_has_no_name(served, body, answer):
     assert post(served, "plain:predict", body).json() == answer
 
 
-def test_not_a_number_and_infinity_come_and_go(served):
+def test_nan_and_infinity_are_supported(served):
     answer = post(served, "plain:predict", b'{"instances": [NaN, Infinity, -Infinity]}')
     assert answer.text == '{"predictions": [NaN, Infinity, -Infinity]}'
 
 
-def test_bytes_are_base64_where_the_name_says_so(served):
+def test_outputs_with_the_suffix_bytes_are_base64(served):
     raw = {"b64": base64.b64encode(b"\x00\xff").decode()}
     row = {"count": [1, 2], "flag": True, "raw_bytes": raw}
     answer = post(served, "plain:predict", {"signature_name": "types", "instances": [row]}).json()
     assert answer == {"predictions": [{"total": 3, "negated": False, "raw_bytes": raw, "double": [1.0, 2.0]}]}
 
 
-def test_text_may_be_base64_too(served):
+def test_texts_can_be_base64(served):
     encoded = TEXT | {"title": {"b64": base64.b64encode(b"Oil prices").decode()}}
     plain, same = (post(served, "agnews:predict", {"instances": [row]}).json() for row in (TEXT, encoded))
     assert plain == same
@@ -68,17 +68,17 @@ def test_text_may_be_base64_too(served):
     ("path", "label"),
     [("agnews", "Sports"), ("agnews/versions/1", "World"), ("agnews/labels/stable", "World"), ("%61gnews", "Sports")],
 )
-def test_a_version_is_asked_by_number_or_label(served, path, label):
+def test_the_path_selects_a_version_by_number_or_label(served, path, label):
     assert post(served, f"{path}:predict", {"instances": [TEXT]}).json()["predictions"][0]["label"] == label
 
 
-def test_classify_and_regress_take_examples(served):
-    asked = {"signature_name": "serve_examples", "examples": [TEXT, {}]}
-    results = post(served, "agnews:classify", asked).json()["results"]
+def test_classify_and_regress(served):
+    request = {"signature_name": "serve_examples", "examples": [TEXT, {}]}
+    results = post(served, "agnews:classify", request).json()["results"]
     assert max(results[0], key=lambda pair: pair[1])[0] == "Sports"
     assert len(results) == 2
-    asked = {"signature_name": "regress", "context": {"x": 6.0}, "examples": [{"x": 1.0}, {}]}
-    assert post(served, "plain:regress", asked).json() == {"results": [2.5, 5.0]}
+    request = {"signature_name": "regress", "context": {"x": 6.0}, "examples": [{"x": 1.0}, {}]}
+    assert post(served, "plain:regress", request).json() == {"results": [2.5, 5.0]}
 
 
 @pytest.mark.parametrize(
@@ -112,13 +112,13 @@ def test_classify_and_regress_take_examples(served):
         ("agnews:predict", b'{"instances": [{"title": "\\ud800", "description": ""}]}', 400, "not UTF-8"),
         ("plain:predict", {"signature_name": "types", "inputs": {"count": [[2**63]], "flag": [], "raw_bytes": []}},
          400, "input count"),
-        ("plain:predict", b'{"instances": ' + b"[" * 70 + b"1.0" + b"]" * 70 + b"}", 400, "more than 64 dimensions"),
+        ("plain:predict", b'{"instances": ' + b"[" * 70 + b"1.0" + b"]" * 70 + b"}", 400, "at most 64 dimensions"),
         ("plain:classify", {"examples": []}, 400, "key 'examples' is expected"),
         ("plain:classify", {"examples": [3]}, 400, "Example must be JSON object"),
         ("plain:regress", {"signature_name": "regress", "examples": [{"x": [1, "a"]}]}, 400, "feature: x"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_answered_is_an_error_in_json(served, path, body, status, message):
+def test_invalid_requests_get_errors_in_json(served, path, body, status, message):
     answer = post(served, path, body)
     assert (answer.status_code, message in answer.json()["error"]) == (status, True), answer.text
 
@@ -146,7 +146,7 @@ def test_status_and_metadata(served):
     assert (missing.status_code, missing.json()["error"]) == (404, "Could not find any versions of model nope")
 
 
-def test_metrics_have_the_real_servers_names(served):
+def test_metrics_have_the_names_of_tensorflow_serving(served):
     post(served, "plain:predict", {"instances": [1.0]})
     post(served, "plain:predict", {})
     for name in ("x1", "x2"):
@@ -158,4 +158,4 @@ def test_metrics_have_the_real_servers_names(served):
     assert counts[':tensorflow:serving:request_count{model_name="plain",status="OK"}'] >= 1
     latency = ':tensorflow:serving:request_latency_count{API="Predict",entrypoint="REST",model_name="plain"}'
     assert counts[latency] >= 1
-    assert not any("x1" in line or "x2" in line for line in lines), "clients make no series"
+    assert not any("x1" in line or "x2" in line for line in lines), "clients must not create time series"

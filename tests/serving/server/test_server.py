@@ -1,4 +1,4 @@
-"""The server as a whole, in the test's own process: where it listens, and what it shows of the versions it has."""
+"""Tests addresses and metrics of a server in this process."""
 
 import socket
 
@@ -16,7 +16,7 @@ needs_ipv6 = pytest.mark.skipif(not socket.has_ipv6, reason="this Python has no 
 
 @needs_ipv6
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
-def test_it_listens_at_an_ipv6_address_over_grpc_and_rest(push, text_models, host):
+def test_grpc_and_rest_listen_on_ipv6(push, text_models, host):
     base = push(text_models["World"], 1)
     with serving(model_name="agnews", model_base_path=str(base), host=host) as running:
         with Client(f"[::1]:{running.server.grpc_port}") as client:
@@ -25,19 +25,19 @@ def test_it_listens_at_an_ipv6_address_over_grpc_and_rest(push, text_models, hos
 
 
 @pytest.mark.parametrize(("taken", "options"), [("port", "--port"), ("rest_api_port", "--rest_api_port")])
-def test_a_second_server_on_the_same_port_is_refused(push, text_models, taken, options):
+def test_a_second_server_on_the_same_port_fails(push, text_models, taken, options):
     base = push(text_models["World"], 1)
     with serving(model_name="agnews", model_base_path=str(base)) as running:
         ports = {"port": running.server.grpc_port, "rest_api_port": running.server.rest_port}
         flags = QUICK | {"model_name": "agnews", "model_base_path": str(base), taken: ports[taken]}
-        message = f"127.0.0.1:{ports[taken]}: Address already in use; name another with --host and {options}$"
+        message = f"127.0.0.1:{ports[taken]}: Address already in use; choose another address with --host and {options}$"
         with pytest.raises(RunError, match=message):
             ModelServer(Flags(**flags)).start()
-        # The first one goes on.
+        # The first server continues.
         assert running.predictions.Predict(text_request(["a"])).model_spec.version.value == 1
 
 
-def test_an_address_that_is_not_of_this_machine_is_refused(push, text_models):
+def test_an_address_of_another_machine_is_rejected(push, text_models):
     base = push(text_models["World"], 1)
     with (
         pytest.raises(RunError, match=r"198\.51\.100\.7:0: Cannot assign requested address"),
@@ -46,20 +46,22 @@ def test_an_address_that_is_not_of_this_machine_is_refused(push, text_models):
         pass
 
 
-def test_a_version_that_leaves_takes_its_metrics_along(push, text_models):
+def test_unloading_a_version_removes_its_metrics(push, text_models):
     base = push(text_models["World"], 1)
     _describe(base / "1", uuid="41")
     with serving(model_name="agnews", model_base_path=str(base)) as running:
 
         def series_of(number):
             lines = httpx.get(f"{running.rest}/monitoring/prometheus/metrics").text.splitlines()
-            shown = (f'version="{number}"', f'model_path="{base}/{number}"')
-            return {line.partition("{")[0].rpartition(":")[2] for line in lines if any(one in line for one in shown)}
+            labels = (f'version="{number}"', f'model_path="{base}/{number}"')
+            return {
+                line.partition("{")[0].rpartition(":")[2] for line in lines if any(label in line for label in labels)
+            }
 
-        mine = {"mlmd_map", "load_attempt_count", "model_warmup_latency_count"}
-        assert series_of(1) >= mine
+        expected = {"mlmd_map", "load_attempt_count", "model_warmup_latency_count"}
+        assert series_of(1) >= expected
         push(text_models["Sports"], 2)
-        running.server._manager._look.set()
+        running.server._manager._poll_now.set()
         until(lambda: series_of(1) == set())
         assert series_of(2) >= {"load_attempt_count"}
 

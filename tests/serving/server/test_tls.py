@@ -1,4 +1,4 @@
-"""TLS and mutual TLS over gRPC, with certificates made for the test."""
+"""Tests TLS and mutual TLS over gRPC with generated certificates."""
 
 import datetime
 import ipaddress
@@ -17,7 +17,7 @@ from tests.serving.server.conftest import QUICK, label_of, text_request
 
 
 class Authority:
-    """Signs certificates; `pem` is its own."""
+    """A certificate authority. `pem` is its own certificate."""
 
     def __init__(self, name):
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -25,7 +25,7 @@ class Authority:
         self.pem = _pem(self._sign(self._name, self._key.public_key(), authority=True))
 
     def issue(self, name):
-        """Key and certificate in PEM, good for 127.0.0.1."""
+        """Returns key and certificate for 127.0.0.1 in PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         secret = key.private_bytes(
@@ -57,7 +57,7 @@ def authority():
 
 @pytest.fixture(scope="module", params=[False, True], ids=["tls", "mutual"])
 def secured(request, authority, tmp_path_factory, text_models):
-    """Port of a server, and whether it wants clients' certificates."""
+    """Port of a server, and whether it requires client certificates."""
     root = tmp_path_factory.mktemp("tls")
     (root / "models").mkdir()
     (root / "models" / "1").symlink_to(text_models["World"])
@@ -84,46 +84,46 @@ def ask(port, credentials):
         return label_of(stub.Predict(text_request(["a"]), timeout=10))
 
 
-def refused(port, credentials):
+def is_rejected(port, credentials):
     with pytest.raises(grpc.RpcError) as caught:
         ask(port, credentials)
     return caught.value.code().name == "UNAVAILABLE"
 
 
-def test_the_right_certificates_are_served(secured, authority):
+def test_valid_certificates_are_accepted(secured, authority):
     port, _ = secured
     assert ask(port, grpc.ssl_channel_credentials(authority.pem, *authority.issue("client"))) == "World"
 
 
-def test_a_client_without_a_certificate_is_refused_where_one_is_wanted(secured, authority):
+def test_mutual_tls_rejects_clients_without_certificate(secured, authority):
     port, mutual = secured
     credentials = grpc.ssl_channel_credentials(authority.pem)
     if mutual:
-        assert refused(port, credentials)
+        assert is_rejected(port, credentials)
     else:
         assert ask(port, credentials) == "World"
 
 
-def test_a_client_certificate_of_another_authority_is_refused_where_one_is_wanted(secured, authority):
+def test_mutual_tls_rejects_certificates_of_another_ca(secured, authority):
     port, mutual = secured
     credentials = grpc.ssl_channel_credentials(authority.pem, *Authority("other").issue("client"))
     if mutual:
-        assert refused(port, credentials)
+        assert is_rejected(port, credentials)
     else:
         assert ask(port, credentials) == "World"
 
 
-def test_a_client_that_trusts_another_authority_refuses_the_server(secured):
-    assert refused(secured[0], grpc.ssl_channel_credentials(Authority("other").pem))
+def test_a_client_that_trusts_another_ca_rejects_the_server(secured):
+    assert is_rejected(secured[0], grpc.ssl_channel_credentials(Authority("other").pem))
 
 
-def test_plain_text_is_refused(secured):
-    assert refused(secured[0], None)
+def test_plain_text_is_rejected(secured):
+    assert is_rejected(secured[0], None)
 
 
-def test_a_key_that_is_none_is_said(push, text_models, tmp_path):
+def test_an_invalid_key_is_an_error(push, text_models, tmp_path):
     (tmp_path / "ssl.config").write_text('server_key: "none" server_cert: "none"')
     base = push(text_models["World"], 1)
     flags = Flags(**QUICK, model_name="agnews", model_base_path=str(base), ssl_config_file=str(tmp_path / "ssl.config"))
-    with pytest.raises(RunError, match="does not take the key and certificates of --ssl_config_file"):
+    with pytest.raises(RunError, match="the key and certificates of --ssl_config_file are invalid"):
         ModelServer(flags).start()

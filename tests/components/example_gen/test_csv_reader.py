@@ -122,7 +122,7 @@ def test_a_quoted_field_may_have_hundreds_of_lines(read):
 
 @pytest.mark.parametrize("names", ["label,text,text", "Label,Title,label,Description", "title,class,description,Title"])
 def test_a_repeated_column_is_refused_by_name(read, names):
-    with pytest.raises(DataError, match=r"train\.csv has more than one column (text|label|title); keep one"):
+    with pytest.raises(DataError, match=r"train\.csv has more than one column (text|label|title); keep only one"):
         read(f"{names}\n" + "1,a,b,c\n")
 
 

@@ -166,9 +166,9 @@ def test_a_file_in_another_format_is_named_by_every_reader(tmp_path, name, data,
 def test_rows_and_rejected_rows_cover_any_file(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("csv") / "train.csv"
     path.write_bytes(b'"1","Vote","Today"\r' + data)
-    rows = list(read_rows(str(path)))
-    assert all(isinstance(row, RawRow | RejectedRow) for row in rows)
-    assert sum(row.lines for row in rows) == record_count.count_lines(str(path))
+    assert all(isinstance(row, RawRow | RejectedRow) for row in read_rows(str(path)))
+    # Lines of blanks are not rows, but they are covered.
+    assert sum(row.lines for row in csv_reader.read_csv(str(path))) == record_count.count_lines(str(path))
 
 
 @pytest.mark.parametrize("header", ["", "\nlabel,title,description\n", '"label\n",title,description\n'])

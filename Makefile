@@ -1,18 +1,23 @@
 # Two commands do everything on a fresh machine: `make run` and `make test`. Both make .venv themselves.
 SHELL := bash
 .DEFAULT_GOAL := help
-# Where this is set, TensorFlow Extended is compiled anew at every start: 40 s instead of 10.
+# If this is set, Python compiles TensorFlow Extended again at every start: 40 s instead of 10.
 export PYTHONDONTWRITEBYTECODE :=
 AGNEWS := .venv/bin/agnews
-# What takes minutes more, or needs a server, has a target of its own.
+# Tests that take minutes more, or need a server, have targets of their own.
 IN_TIME := not (real or continuous or interrupts or airflow or postgres or flink or spark or container)
 SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
+# Paths whose spelling and words `make lint` checks. Still to come: pipeline, components, schema, serving and tests, and
+# the three reference pages that are generated from them.
+GENERATED := $(addprefix docs/reference/,commands.md exit-codes.md settings.md)
+PROSE := $(filter-out $(GENERATED),$(wildcard *.md docs/*.md docs/*/*.md docs/*/*/*.md docs/*/*.yaml)) Makefile Dockerfile \
+	.pre-commit-config.yaml pyproject.toml setup.py benchmarks scripts tests/test_docs.py tests/e2e/test_tutorial.py
 
 .PHONY: help run test test-real test-continuous test-interrupts test-airflow test-postgres test-kubeflow test-container test-flink test-spark \
 	airflow airflow-stop job-server-flink job-server-spark bench-train bench-stages bench-serve bench-review bench-scale \
 	lint types format picture reference lock clean default dev
 
-help:  ## Say what there is.
+help:  ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
 
 run: default  ## Run the whole pipeline; ARGS="--profile sample" passes options to `agnews run`.
@@ -21,13 +26,13 @@ run: default  ## Run the whole pipeline; ARGS="--profile sample" passes options 
 test: dev lint types  ## Check style and types, then run the tests, one of them the whole pipeline on synthetic rows.
 	.venv/bin/python -m pytest -m "$(IN_TIME)"
 
-test-continuous: dev  ## Feed ten days to the pipeline, good and bad ones, and check what is trained and pushed.
+test-continuous: dev  ## Feed ten days to the pipeline, good and bad ones, and check the trained and pushed models.
 	.venv/bin/python -m pytest -m continuous
 
 test-interrupts: dev  ## Send runs SIGTERM and SIGINT at random moments of every stage, and check that each stops.
 	.venv/bin/python -m pytest -m interrupts
 
-test-real: dev  ## Run the pipeline on the data in AG_NEWS_DIR and check what it reaches.
+test-real: dev  ## Run the pipeline on the data in AG_NEWS_DIR and check its accuracy.
 	.venv/bin/python -m pytest -m "real and not flink and not spark" -s
 
 airflow:  ## Start a local Airflow with the DAG loaded; `make airflow-stop` ends it.
@@ -44,19 +49,19 @@ test-airflow: dev  ## Run the DAG in a real Airflow, for two days and after a ki
 test-postgres: dev  ## Run the pipeline with its metadata in a real PostgreSQL server.
 	.venv/bin/python -m pytest -m postgres
 
-test-kubeflow: dev  ## Compile for Kubeflow and run what each pod runs, through to a push.
+test-kubeflow: dev  ## Compile for Kubeflow and run the command of each pod, through to a push.
 	.venv/bin/python -m pytest tests/pipeline/runners/kubeflow tests/test_dockerfile.py
 
 test-container: dev  ## Build the image with Docker and run it; DOCKER_BUILD_ARGS="--network host" adds options.
 	.venv/bin/python -m pytest -m container -s
 
-bench-train: default  ## Train in the seed notebook's way and in ours, in turns; ARGS="--rounds 3".
+bench-train: default  ## Train with the seed notebook's code and with ours, in turns; ARGS="--rounds 3".
 	@PYTHONPATH=. .venv/bin/python -m benchmarks.train $(ARGS)
 
-bench-stages: default  ## Run the pipeline on 7,500 to 120,000 rows and plot what each stage costs.
+bench-stages: default  ## Run the pipeline on 7,500 to 120,000 rows and plot the time of each stage.
 	@PYTHONPATH=. .venv/bin/python -m benchmarks.stages $(ARGS)
 
-bench-serve: default  ## Load the local server, and TensorFlow Serving where TF_SERVING_BINARY is set, against the model itself.
+bench-serve: default  ## Load-test the local server, TensorFlow Serving if TF_SERVING_BINARY is set, and the model in-process.
 	@PYTHONPATH=. .venv/bin/python -m benchmarks.serve $(ARGS)
 
 bench-review: default  ## Time the review site's pages over 2,000 simulated runs; ARGS="--runs 500".
@@ -65,9 +70,9 @@ bench-review: default  ## Time the review site's pages over 2,000 simulated runs
 bench-scale: default  ## Run the data stages on 120,000 to 12 million rows on each engine; time and memory, plotted.
 	@PYTHONPATH=. .venv/bin/python -m benchmarks.scale $(ARGS)
 
-job-server-flink: .job_servers/flink/job-server.jar  ## Build what Beam needs to run on Flink, with Maven.
+job-server-flink: .job_servers/flink/job-server.jar  ## Build Beam's job server for Flink, with Maven.
 
-job-server-spark: .job_servers/spark/job-server.jar  ## Build what Beam needs to run on Spark, with Maven.
+job-server-spark: .job_servers/spark/job-server.jar  ## Build Beam's job server for Spark, with Maven.
 
 .job_servers/%/job-server.jar: scripts/job_server.xml
 	@command -v mvn >/dev/null && command -v java >/dev/null || \
@@ -85,18 +90,19 @@ lint: dev
 	@.venv/bin/ruff check $(SOURCES)
 	@.venv/bin/ruff format --check $(SOURCES)
 	@.venv/bin/lint-imports
+	@.venv/bin/codespell $(PROSE)
 
 types: dev
 	@.venv/bin/mypy
 
-format: dev  ## Bring the code into the project's form.
+format: dev  ## Format the code.
 	@.venv/bin/ruff check --fix-only $(SOURCES)
 	@.venv/bin/ruff format $(SOURCES)
 
-picture: dev  ## Draw docs/dag.svg from the pipeline.
-	@PYTHONPATH=. .venv/bin/python scripts/draw_dag.py docs/dag.svg 2>/dev/null
+picture: dev  ## Draw docs/images/dag.svg from the pipeline.
+	@PYTHONPATH=. .venv/bin/python scripts/draw_dag.py docs/images/dag.svg 2>/dev/null
 
-reference: dev  ## Write docs/reference from settings, commands and errors.
+reference: dev  ## Write docs/reference/ from settings, commands and errors.
 	@PYTHONPATH=. .venv/bin/python scripts/write_reference.py
 
 lock: dev  ## Write requirements/*.txt from pyproject.toml; ARGS=--upgrade takes newer versions.

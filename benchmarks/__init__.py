@@ -1,1 +1,1 @@
-"""One script a benchmark; each runs the peer and this project side by side. `make bench-…` runs them."""
+"""One script per benchmark, run by `make bench-…`."""

@@ -1,4 +1,4 @@
-"""What a machine can do, and how much of it is used."""
+"""Measures the peak of a machine, and how much of it a training uses."""
 
 import statistics
 import time
@@ -14,7 +14,7 @@ _REPEATS = 10
 
 
 def matmul_peak() -> float:
-    """Floating point operations a second of TensorFlow's product of two large float32 matrices, median of ten."""
+    """Returns the median FLOP/s of ten products of two large float32 matrices in TensorFlow."""
     matrix = tf.random.normal([_MATRIX, _MATRIX])
     product = tf.function(lambda: tf.reduce_sum(tf.matmul(matrix, matrix)))
     product()
@@ -22,29 +22,29 @@ def matmul_peak() -> float:
 
 
 def peak_memory() -> float:
-    """The largest resident memory that this process has had so far, MB.
+    """Returns the peak resident memory of this process so far, in MB.
 
-    From /proc: what getrusage gives a new process begins with its parent's.
+    It is read from /proc, since getrusage of a new process starts with its parent's value.
     """
     [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
     return int(line.split()[1]) * 1024 / 1e6
 
 
 def flops_a_token(layers: Iterable[keras.layers.Layer]) -> int:
-    """Multiplications and additions of a token's forward and backward pass in LSTM layers; backward is twice forward.
+    """Returns the operations per token of a forward and backward pass in LSTM layers; backward is twice forward.
 
-    Products of matrices alone are counted: gates are a few percent of them.
+    Only matrix products count; gates are a few percent of them.
     """
     weights = (weight for layer in layers for weight in layer.trainable_weights if len(weight.shape) == 2)
     return sum(3 * 2 * weight.shape[0] * weight.shape[1] for weight in weights)
 
 
 def seconds_in(layers: list[keras.layers.Layer], batches: Iterable[tuple[tf.Tensor, tf.Tensor]]) -> float:
-    """Time that layers on top of each other take, forward and backward, on batches.
+    """Returns the seconds of stacked layers, forward and backward, on batches.
 
     Args:
-        layers: recurrent layers.
-        batches: of (vectors float32 [batch, time, width], mask bool [batch, time]).
+        layers: recurrent layers, in order.
+        batches: pairs of (vectors float32 [batch, time, width], mask bool [batch, time]).
     """
 
     @tf.function(reduce_retracing=True)

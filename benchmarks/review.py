@@ -1,4 +1,4 @@
-"""`make bench-review`: how long the review site's pages take over a store of thousands of simulated runs."""
+"""`make bench-review`: measures the review site's response times with thousands of simulated runs."""
 
 import re
 import subprocess
@@ -30,11 +30,11 @@ _SERVED = 20
 @click.option("--runs", type=click.IntRange(min=20), default=2_000, show_default=True, help="Simulated runs.")
 @click.option("--requests", type=click.IntRange(min=2), default=20, show_default=True, help="Requests to each page.")
 def review(runs: int, requests: int) -> None:
-    """Make a store of RUNS runs, serve it with `agnews review`, and ask for each page in turns.
+    """Simulate RUNS runs, serve them with `agnews review`, and request all pages in turn.
 
-    Each request is for another run, model or artifact, spread over the whole store. A run is added in the middle, so
-    that reading what changed is among what is measured. The CPU time is the server's: other work beside it makes pages
-    slow, but does not change that. Exits with 1 when a page's 95th percentile is over 300 ms.
+    Each request is for another run, model or artifact, spread over the whole store. One run is added halfway, so the
+    times include reading changes. The CPU time is the server's, so other load on the machine does not affect it. Exits
+    with status 1 if the 95th percentile of a page exceeds 300 ms.
     """
     console = Console(width=110)
     with TemporaryDirectory() as place:
@@ -57,7 +57,7 @@ def review(runs: int, requests: int) -> None:
                     times[name].append(1000 * (time.perf_counter() - began))
                     busy[name] += 1000 * (_cpu_seconds(server) - before)
     table = Table("page", box=None, pad_edge=False)
-    for column in ("p50, ms", "p95, ms", "most, ms", "CPU in the mean, ms"):
+    for column in ("p50, ms", "p95, ms", "max, ms", "mean CPU, ms"):
         table.add_column(column, justify="right")
     slow = [name for name, found in times.items() if np.percentile(found, 95) > _LIMIT_MILLISECONDS]
     for name, found in times.items():
@@ -69,7 +69,7 @@ def review(runs: int, requests: int) -> None:
 
 
 def _addresses(simulated: SimulatedStore, requests: int) -> dict[str, list[str]]:
-    """Of each page the addresses to ask for, by the page's name."""
+    """Returns the URLs to request for each page, by the page's name."""
     snapshot = StoreReader(simulated.connection).snapshot()
 
     def spread(numbers: list[int]) -> list[int]:
@@ -108,7 +108,7 @@ def _cpu_seconds(process: psutil.Process) -> float:
 
 @contextmanager
 def _site(root: Path, console: Console) -> Iterator[tuple[httpx.Client, psutil.Process]]:
-    """The site as a user starts it: a client and the server's process."""
+    """Starts the site as a user does and yields a client and the server's process."""
     settings = [f"pipeline.root={root}", f"pusher.destination={root}/serving_model"]
     command = [sys.executable, "-m", "pipeline", "review", "--port", "0"]
     command += [word for setting in settings for word in ("--set", setting)]
@@ -120,7 +120,7 @@ def _site(root: Path, console: Console) -> Iterator[tuple[httpx.Client, psutil.P
         if address is None:
             raise click.ClickException(f"agnews review did not start: {' '.join(command)}")
         seconds, busy = time.perf_counter() - began, _cpu_seconds(psutil.Process(process.pid))
-        console.print(f"started in {seconds:.1f} s, TensorFlow Extended's import among them; {busy:.1f} s of CPU")
+        console.print(f"started in {seconds:.1f} s, including the import of TensorFlow Extended; {busy:.1f} s CPU time")
         with httpx.Client(
             base_url=address.group(), timeout=_START_SECONDS, mounts=proxy_mounts(address.group())
         ) as client:

@@ -1,4 +1,4 @@
-"""The files of a simulated run that the review site reads: examples, statistics, anomalies, and a card."""
+"""Writes the files of a simulated run that the review site reads."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ _LENGTHS = tuple(range(100, 1_000, 90))
 
 
 def write_data_files(directory: Path, generator: random.Random, test_rows: int) -> None:
-    """Writes `examples`, `statistics` and `anomalies` below the directory, as the components leave them."""
+    """Writes `examples`, `statistics` and `anomalies` to a directory, in the components' formats."""
     for split in SPLITS:
         rows = test_rows if split == TEST else 950
         for name in ("statistics", "anomalies"):
@@ -48,7 +48,7 @@ def _example(number: int) -> tf.train.Example:
 
 
 def row_id(number: int) -> str:
-    """The id of a simulated test row."""
+    """Returns the id of a simulated test row."""
     return hashlib.sha256(str(number).encode()).hexdigest()[:16]
 
 
@@ -81,13 +81,13 @@ def _statistics(generator: random.Random, rows: int) -> statistics_pb2.DatasetFe
 def write_card_files(
     directory: Path, generator: random.Random, made: dict[str, int], baseline: int | None, run: int, data: Path
 ) -> None:
-    """Writes a card's page, its evidence and its predictions.
+    """Writes the HTML, evidence and predictions of a model card.
 
     Args:
-        directory: is made.
-        generator: of the figures.
+        directory: directory to create.
+        generator: source of the random figures.
         made: ids of the run's artifacts by role.
-        baseline: the model that it was compared with.
+        baseline: id of the baseline model; None if there is none.
         run: number of the run.
         data: directory of the run's data files.
     """
@@ -108,7 +108,7 @@ def write_card_files(
     write_predictions(predictions, str(directory))
     evidence = _evidence(labels, answers, predictions.buckets, made, baseline, run)
     (directory / "evidence.json").write_text(json.dumps(evidence), encoding="utf-8")
-    # A card has no script; should one ever get in, the site must not run it.
+    # Cards contain no scripts; this one tests that the site would not run them.
     page = f"<!doctype html><title>Card</title><h1>Card of model {made['model']}</h1>"
     page += "<script>document.title = 'ran'</script>"
     (directory / "model_card.html").write_text(page, encoding="utf-8")
@@ -117,7 +117,7 @@ def write_card_files(
 def _evidence(
     labels: np.ndarray, answers: np.ndarray, buckets: np.ndarray, made: dict[str, int], baseline: int | None, run: int
 ) -> dict[str, Any]:
-    """The part of a card's evidence that the site reads."""
+    """Returns the part of a card's evidence that the site reads."""
     right = labels == answers
     masks = {"all": np.full(len(labels), True)}
     masks |= {f"{LABEL}={name}": labels == label for label, name in enumerate(CLASS_NAMES)}

@@ -1,8 +1,8 @@
-"""A metadata store as many runs leave it, with the files that the review site reads, made within a minute.
+"""Simulates a metadata store with thousands of runs and the files that the review site reads, within a minute.
 
-Components, artifacts, events and contexts are those of `pipeline.dag` with the approval gate; the figures are drawn at
-random. Of ten runs five train, are approved and pushed, one is taken from the cache, one is not blessed, one fails on
-its data, one waits for an approval and one is rejected; each ten have a span of their own.
+Components, artifacts, events and contexts are those of `pipeline.dag` with the approval gate; metrics are random. Of
+every ten runs five are trained, approved and pushed, one is cached, one is not blessed, one fails on its data, one is
+waiting for approval and one is rejected. Every ten runs have a span of their own.
 """
 
 import hashlib
@@ -19,11 +19,11 @@ from schema.features import CLASS_NAMES
 from schema.model_contract import MLMD_UUID, SAVED_MODEL
 from serving.audit import AUDIT_FILE, AuditLog, Entry, fingerprint, manifest
 
-_RUNS_A_WRITE = 50
+_RUNS_PER_WRITE = 50
 AUTHOR, APPROVER = "ann@example.com", "bob@example.com"
 
 _DATA = ("AgNewsExampleGen", "ImportSchemaGen", "StatisticsGen", "ExampleValidator", "ValidationGate", "Transform")
-# Component's id, what it reads by role, and what it makes by role and type.
+# Component id, inputs by role, and output types by role.
 _NODES: tuple[tuple[str, dict[str, str], dict[str, str]], ...] = (
     ("AgNewsExampleGen", {}, {"examples": "Examples"}),
     ("ImportSchemaGen", {}, {"schema": "Schema"}),
@@ -66,7 +66,7 @@ _NODES: tuple[tuple[str, dict[str, str], dict[str, str]], ...] = (
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What becomes of a run."""
+    """The outcome of a run."""
 
     data: bool = False
     trains: bool = True
@@ -87,15 +87,15 @@ _OUTCOMES = (
 
 
 class SimulatedStore:
-    """A store in a file, and what is written to it.
+    """A simulated metadata store.
 
     Args:
-        root: gets `metadata.sqlite` and the artifacts' files.
-        files: how many different sets of files there are; later runs share those of earlier ones.
-        test_rows: of each set.
-        exports: whether the models' files are written, too.
-        connection: an empty store; None makes one in a file.
-        seed: of all figures.
+        root: directory for `metadata.sqlite` and the artifacts' files.
+        files: number of different sets of files; later runs share those of earlier ones.
+        test_rows: number of test rows in each set.
+        exports: whether to write the models' files too.
+        connection: an empty store; None creates one in a file.
+        seed: random seed of all figures.
     """
 
     def __init__(
@@ -124,15 +124,15 @@ class SimulatedStore:
         self._begin()
 
     def add_runs(self, count: int) -> None:
-        """Adds runs; the outcomes go on where the last ones ended."""
-        for start in range(0, count, _RUNS_A_WRITE):
+        """Adds runs, continuing the sequence of outcomes."""
+        for start in range(0, count, _RUNS_PER_WRITE):
             self._begin()
-            for _ in range(min(_RUNS_A_WRITE, count - start)):
+            for _ in range(min(_RUNS_PER_WRITE, count - start)):
                 self._add_run()
             self._write()
 
     def serve(self, destination: Path, count: int) -> list[int]:
-        """Writes the last pushed versions and their audit log as they lie in a serving directory; gives the numbers."""
+        """Writes the latest pushed versions and their audit log to a serving directory; returns their numbers."""
         log = AuditLog(destination / AUDIT_FILE)
         shown = self.pushed[-count:]
         for version, model in shown:
@@ -150,7 +150,7 @@ class SimulatedStore:
         self._associations: list[mlmd.Association] = []
 
     def _write(self) -> None:
-        """The ids in the events were foretold: this is the only writer."""
+        """Writes collected records; their ids were predicted, which works because this is the only writer."""
         store = self.store
         artifacts, executions = store.put_artifacts(self._new_artifacts), store.put_executions(self._new_executions)
         assert (artifacts[-1], executions[-1]) == (self._artifacts, self._executions)
@@ -186,7 +186,7 @@ class SimulatedStore:
             self._baseline = made["model"]
 
     def _described(self, role: str, run: int, outcome: _Outcome, made: dict[str, int]) -> tuple[str, dict[str, Any]]:
-        """Where an artifact lies, and its properties."""
+        """Returns the URI and the properties of an artifact."""
         uri, digest = str(self.root / f"artifacts/{role}/{run}"), _fingerprint(run)
         if role in ("examples", "statistics", "anomalies"):
             files = self.root / f"data-{run // len(_OUTCOMES) % self._files}"

@@ -1,4 +1,4 @@
-"""`make bench-scale`: time and memory of the data stages on each of Beam's engines, at growing numbers of rows."""
+"""`make bench-scale`: measures time and memory of the data stages on each Beam engine for growing numbers of rows."""
 
 import csv
 import itertools
@@ -25,7 +25,7 @@ from pipeline.settings.sources import Loaded
 from schema.features import TEST, TRAIN
 
 SIZES = (120_000, 1_200_000, 12_000_000)
-# Sections of the settings.
+# Settings of each engine, by section.
 ENGINES: dict[str, dict[str, dict[str, Any]]] = {
     "direct": {"beam": {"runner": "direct"}},
     "direct, estimates": {"beam": {"runner": "direct"}, "data": {"exact_statistics": False}},
@@ -38,23 +38,23 @@ ENGINES: dict[str, dict[str, dict[str, Any]]] = {
 }
 _GIB = 2**30
 _SAMPLE_SECONDS = 1.0
-# A file is read by one worker.
+# One worker reads one file.
 _FILES = 4
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One run.
+    """The figures of one run.
 
     Attributes:
-        engine: a key of `ENGINES`.
-        rows: training rows.
+        engine: key of `ENGINES`.
+        rows: number of training rows.
         stages: seconds of each stage that ended.
-        peaks: of each stage that began, the largest sum of the processes' memory in GiB, pages that they share counted
-            once (PSS), sampled each second.
-        seconds: of the whole run, start of all processes included.
-        load: the machine's mean load (5 minutes) when it ended.
-        stopped: why the run was stopped, or None.
+        peaks: peak memory of all processes during each stage that began, GiB, sampled each second; shared pages count
+            once (PSS).
+        seconds: duration of the whole run, including the start of all processes.
+        load: mean load of the machine over 5 minutes at the end.
+        stopped: reason why the run was stopped, or None.
     """
 
     engine: str
@@ -71,15 +71,31 @@ class Measurement:
 
 
 @click.command(epilog="Example:  make bench-scale ARGS='--data ~/ag_news --rows 1200000 --engine flink'")
-@click.option("--rows", "sizes", type=int, multiple=True, default=SIZES, show_default=True, help="May be repeated.")
 @click.option(
-    "--engine", "engines", type=click.Choice(list(ENGINES)), multiple=True, help="May be repeated; unset: all."
+    "--rows",
+    "sizes",
+    type=int,
+    multiple=True,
+    default=SIZES,
+    show_default=True,
+    help="Number of training rows; may be repeated.",
 )
-@click.option("--max-gib", type=float, default=16.0, show_default=True, help="Memory at which a run is stopped.")
-@click.option("--max-minutes", type=float, default=120.0, show_default=True, help="Time after which a run is stopped.")
-@click.option("--to", "directory", type=click.Path(path_type=Path), default=Path("docs"), show_default=True)
 @click.option(
-    "--results", type=click.Path(path_type=Path), help="JSON Lines to add to, and to plot with what they hold."
+    "--engine",
+    "engines",
+    type=click.Choice(list(ENGINES)),
+    multiple=True,
+    help="Engine to measure; may be repeated.  [default: all]",
+)
+@click.option("--max-gib", type=float, default=16.0, show_default=True, help="Memory in GiB at which a run is stopped.")
+@click.option(
+    "--max-minutes", type=float, default=120.0, show_default=True, help="Minutes after which a run is stopped."
+)
+@click.option("--to", "directory", type=click.Path(path_type=Path), default=Path("docs/images"), show_default=True)
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    help="JSON Lines file with earlier results, to which results are appended.",
 )
 @settings_options
 def bench_scale(
@@ -93,7 +109,7 @@ def bench_scale(
 ) -> None:
     """Run ExampleGen to Transform on each engine; print and plot seconds and memory against rows.
 
-    More rows than there are come from reading them again with their words in another order.
+    If there are not enough rows, they are read again with their words in another order.
     """
     from pipeline.cli.data import resolve_source
 
@@ -119,9 +135,9 @@ def bench_scale(
 
 
 def write_repeated(source, size: int, directory: Path) -> None:
-    """Writes `size` training rows in several files, and the test rows as they are; holds no more than one row.
+    """Writes `size` training rows to several files, and the test rows unchanged; holds one row in memory.
 
-    From the second reading on the words of a description are shuffled: the same words, another text.
+    From the second pass on, the words of a description are shuffled: the same words, another text.
     """
     directory.mkdir()
     noise = random.Random(size)
@@ -156,7 +172,7 @@ def write_repeated(source, size: int, directory: Path) -> None:
 
 
 def measure(engine: str, rows: int, data: Path, *, max_gib: float, max_minutes: float) -> Measurement:
-    """Runs the stages in a process of its own and watches it and its children."""
+    """Runs the stages in a separate process, and measures it and its children."""
     with TemporaryDirectory() as temporary:
         place = Path(temporary)
         (place / "data").symlink_to(data)
@@ -175,7 +191,7 @@ def measure(engine: str, rows: int, data: Path, *, max_gib: float, max_minutes: 
 
 
 def _progress(place: Path) -> tuple[str, dict[str, float]]:
-    """The stage that is running, and the seconds of those that have ended."""
+    """Returns the running stage and the seconds of the finished ones."""
     try:
         progress = json.loads((place / "progress.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -186,7 +202,7 @@ def _progress(place: Path) -> tuple[str, dict[str, float]]:
 def watch(
     process: psutil.Popen, stage: Callable[[], str], max_bytes: float, deadline: float
 ) -> tuple[dict[str, int], str | None]:
-    """The peak of the process tree's memory in bytes at each stage, and why it was stopped where it was."""
+    """Returns the peak memory of the process tree in bytes per stage, and why it was stopped, if it was."""
     peaks: dict[str, int] = {}
     while process.poll() is None:
         tree = [process, *process.children(recursive=True)]
@@ -205,7 +221,7 @@ def watch(
 def _memory(process: psutil.Process) -> int:
     try:
         return process.memory_full_info().pss
-    except psutil.Error:  # It has just ended.
+    except psutil.Error:  # The process has just ended.
         return 0
 
 
@@ -225,7 +241,7 @@ def _print(console: Console, found: list[Measurement]) -> None:
 
 
 def _stages(found: list[Measurement]) -> list[str]:
-    """The stages that take a second or more somewhere, in their order."""
+    """Returns the stages that take a second or more in any run, in order."""
     slow = {stage for one in found for stage, seconds in one.stages.items() if seconds >= 1.0}
     return [stage for stage in dict.fromkeys(stage for one in found for stage in one.stages) if stage in slow]
 

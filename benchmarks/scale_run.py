@@ -1,4 +1,4 @@
-"""One measurement of `benchmarks.scale`, in a process of its own: the data stages, until Transform."""
+"""Runs the data stages up to Transform in a separate process, for one measurement of `benchmarks.scale`."""
 
 import json
 import sys
@@ -9,12 +9,12 @@ from schema.files import replace_file
 
 
 def main(directory: str, rows: str, sections: str) -> None:
-    """Runs the stages on `directory`/data; `directory`/progress.json has the seconds of each that has ended.
+    """Runs the stages on `directory`/data, and writes the seconds of each to `directory`/progress.json.
 
     Args:
-        directory: where data lies and artifacts go.
-        rows: training rows, for the record.
-        sections: of the settings, JSON.
+        directory: directory of data and artifacts.
+        rows: number of training rows, for the record.
+        sections: sections of the settings, as JSON.
     """
     from rich.console import Console
 
@@ -29,7 +29,7 @@ def main(directory: str, rows: str, sections: str) -> None:
     class Progress(StageTimes):
         def component_changed(self, event: ComponentEvent) -> None:
             super().component_changed(event)
-            # Whoever reads it at any moment finds it whole.
+            # Readers find a complete file at any time.
             progress = {"stage": event.component, "seconds": self.seconds}
             replace_file(place / "progress.json", json.dumps(progress).encode())
 

@@ -1,4 +1,4 @@
-"""`make bench-stages`: what each stage of the pipeline costs at growing numbers of rows, measured and plotted."""
+"""`make bench-stages`: measures and plots the time of each stage for growing numbers of rows."""
 
 import csv
 import itertools
@@ -19,12 +19,12 @@ from pipeline.settings.sources import Loaded
 from schema.features import TEST, TRAIN
 
 SIZES = (7_500, 15_000, 30_000, 60_000, 120_000)
-# What takes less than this in every run is not plotted.
+# Stages that take less than this in every run are not plotted.
 _NEGLIGIBLE_SECONDS = 1.0
 
 
 class StageTimes(PlainDisplay):
-    """Shows a run and keeps the seconds of each stage."""
+    """Displays a run and records the seconds of each stage."""
 
     def __init__(self, console: Console):
         super().__init__(console)
@@ -37,13 +37,21 @@ class StageTimes(PlainDisplay):
 
 
 @click.command(epilog="Example:  make bench-stages ARGS='--data ~/ag_news --set trainer.epochs=1'")
-@click.option("--rows", "sizes", type=int, multiple=True, default=SIZES, show_default=True, help="May be repeated.")
-@click.option("--to", "directory", type=click.Path(path_type=Path), default=Path("docs"), show_default=True)
+@click.option(
+    "--rows",
+    "sizes",
+    type=int,
+    multiple=True,
+    default=SIZES,
+    show_default=True,
+    help="Number of training rows; may be repeated.",
+)
+@click.option("--to", "directory", type=click.Path(path_type=Path), default=Path("docs/images"), show_default=True)
 @settings_options
 def bench_stages(loaded: Loaded, sizes: tuple[int, ...], directory: Path) -> None:
-    """Run the whole pipeline on samples of the training rows; print and plot seconds a stage against rows.
+    """Run the whole pipeline on samples of the training rows; print and plot the seconds of each stage against rows.
 
-    More rows than there are come from reading them again; the test rows are all there, always.
+    If there are not enough rows, they are read again; every run uses all test rows.
     """
     console = Console(width=None if sys.stdout.isatty() else 120)
     times = {size: _run(loaded, size, console) for size in sorted(sizes)}
@@ -107,7 +115,7 @@ def _print(console: Console, times: dict[int, dict[str, float]]) -> None:
 
 
 def _exponent(times: dict[int, dict[str, float]], stage: str) -> str:
-    """Between the two largest sizes; 1 is linear."""
+    """Returns the exponent of growth between the two largest sizes; 1 is linear."""
     *_, smaller, larger = sorted(times)
     seconds, more = times[smaller][stage], times[larger][stage]
     if more < _NEGLIGIBLE_SECONDS:

@@ -1,10 +1,11 @@
 """How sure a share is, and whether one classifier is better than another on the same rows."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, chi2_contingency, fisher_exact, ks_2samp, norm
 
 
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -67,3 +68,49 @@ def change_interval(first: np.ndarray, second: np.ndarray, confidence: float = 0
 
 def _differing(first: np.ndarray, second: np.ndarray) -> tuple[int, int]:
     return int((first & ~second).sum()), int((~first & second).sum())
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Returns p-values corrected for their number, in the order given (Holm 1979)."""
+    corrected, lowest = [1.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        lowest = max(lowest, min(1.0, p_values[index] * (len(p_values) - rank)))
+        corrected[index] = lowest
+    return corrected
+
+
+def class_counts_p_value(counts: Sequence[int], reference: Sequence[int]) -> float:
+    """Tests whether two samples have the same class distribution.
+
+    Uses Fisher's exact test of each class against all others and multiplies the smallest p-value by the number of
+    classes (Bonferroni). The chi-square approximation is not used: with few texts it reports a third text of a rare
+    class as highly significant.
+
+    Args:
+        counts: number of items of each class.
+        reference: the same classes' counts in the reference sample.
+    """
+    rows, reference_rows = sum(counts), sum(reference)
+    p_values = [
+        fisher_exact([[count, rows - count], [before, reference_rows - before]]).pvalue
+        for count, before in zip(counts, reference, strict=True)
+    ]
+    return min(1.0, len(p_values) * float(min(p_values)))
+
+
+def sample_p_value(values: np.ndarray, reference: np.ndarray) -> float:
+    """Tests whether two samples have the same distribution (Kolmogorov-Smirnov); ties make it conservative."""
+    return float(ks_2samp(values, reference, method="asymp").pvalue)
+
+
+def histogram_p_value(values: np.ndarray, bounds: Sequence[float], counts: Sequence[float]) -> float:
+    """Tests whether a sample fits a histogram (chi-square test of the bucket counts).
+
+    Args:
+        values: the sample.
+        bounds: inner bounds of the buckets in ascending order; a bucket includes its lower bound.
+        counts: bucket counts of the histogram; one more than `bounds`.
+    """
+    observed = np.bincount(np.searchsorted(bounds, values, side="right"), minlength=len(counts))
+    table = np.array([observed, counts])
+    return float(chi2_contingency(table[:, table.sum(axis=0) > 0]).pvalue)

@@ -1,6 +1,6 @@
-"""Tells people what they need to know of a run or a served model: in the log, by a webhook, by e-mail.
+"""Sends alerts about a run or a served model to the log, a webhook and e-mail.
 
-Any orchestrator calls `notify`; nothing of TensorFlow Extended is imported.
+Every orchestrator calls `notify`, so this module does not import TensorFlow Extended.
 """
 
 import logging
@@ -25,7 +25,7 @@ _TOO_MANY_REQUESTS = 429
 
 
 class Kind(StrEnum):
-    """What happened; the values are those of the setting `alerts.events`."""
+    """Kind of event; the values are those of the setting `alerts.events`."""
 
     FAILED = "failed"
     DRIFT = "drift"
@@ -35,25 +35,25 @@ class Kind(StrEnum):
     SHIFT = "shift"
 
 
-_IN_WORDS = {
+_DESCRIPTIONS = {
     Kind.FAILED: "the run failed",
-    Kind.DRIFT: "the data drifted and was refused",
+    Kind.DRIFT: "the data drifted and was rejected",
     Kind.NOT_BLESSED: "the model was not blessed",
-    Kind.WAITING: "a model waits for approval",
+    Kind.WAITING: "a model is waiting for approval",
     Kind.LATE: "a model is late",
-    Kind.SHIFT: "what a served model is asked or answers has changed",
+    Kind.SHIFT: "the requests or predictions of a served model changed",
 }
 
 
 @dataclass(frozen=True)
 class Event:
-    """What people are told.
+    """An event to send as an alert.
 
     Attributes:
-        kind: what happened.
+        kind: kind of event.
         run: name of the run, or the served version.
-        message: why, and what to do next.
-        log: where to read more; of a shift the report.
+        message: the reason and the next step.
+        log: path of the run's log, or of the monitoring report for `Kind.SHIFT`.
     """
 
     kind: Kind
@@ -63,23 +63,23 @@ class Event:
 
     @classmethod
     def of_error(cls, error: Exception, run: str, log: str) -> "Event":
-        """The event of a run that ended with an error."""
+        """Creates the event of a run that ended with an error."""
         kinds: dict[type[Exception], Kind] = {DriftError: Kind.DRIFT, ApprovalPending: Kind.WAITING}
         return cls(kinds.get(type(error), Kind.FAILED), run, str(error), log)
 
 
 def notify(settings: Settings, event: Event) -> list[str]:
-    """Sends an event by every channel that is set up, if its kind is wanted.
+    """Sends an event through every configured channel, if `alerts.events` contains its kind.
 
-    It raises nothing: a run's outcome does not depend on whether somebody could be told of it.
+    Never raises: a run must not fail because an alert could not be sent.
 
     Returns:
-        Of each channel that failed a sentence that says so; it holds no secret.
+        One message for each channel that failed; the messages contain no secrets.
     """
     alerts = settings.alerts
     if event.kind not in alerts.events:
         return []
-    subject = f"{settings.pipeline.name}: {_IN_WORDS[event.kind]} ({event.run})"
+    subject = f"{settings.pipeline.name}: {_DESCRIPTIONS[event.kind]} ({event.run})"
     logger.warning("alert: %s", subject, extra={"fields": asdict(event)})
     channels: dict[str, Callable[[AlertSettings, str, str], None]] = {}
     if alerts.webhook_url or alerts.webhook_url_file:
@@ -98,27 +98,27 @@ def notify(settings: Settings, event: Event) -> list[str]:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, httpx.HTTPStatusError):  # Its own message quotes the URL, which is a secret.
+    if isinstance(error, httpx.HTTPStatusError):  # httpx's message contains the URL, which is a secret.
         return f"the server answered {error.response.status_code} {error.response.reason_phrase}"
     return f"{type(error).__name__}: {error}"
 
 
-def _worth_another_attempt(error: BaseException) -> bool:
+def _is_retryable(error: BaseException) -> bool:
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code == _TOO_MANY_REQUESTS or error.response.is_server_error
     return isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol)
 
 
 @tenacity.retry(
-    retry=tenacity.retry_if_exception(_worth_another_attempt),
+    retry=tenacity.retry_if_exception(_is_retryable),
     stop=tenacity.stop_after_attempt(_ATTEMPTS),
     wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
     reraise=True,
 )
 def _post(alerts: AlertSettings, subject: str, body: str) -> None:
-    """Posts the form that Slack's incoming webhooks take, and Mattermost's and others' after them."""
+    """Posts the JSON of Slack's incoming webhooks, which Mattermost and others accept too."""
     url = alerts.read_webhook_url()
-    # It logs each URL.
+    # httpx logs every URL, and this one is a secret.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     with httpx.Client(timeout=alerts.timeout_seconds, mounts=proxy_mounts(url)) as client:
         client.post(url, json={"text": f"{subject}\n{body}"}).raise_for_status()

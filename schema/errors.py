@@ -10,7 +10,8 @@ errors are ordinary exceptions.
     │   └── DriftError
     ├── NothingToTrain      0
     ├── RunError            5
-    │   └── StoreError
+    │   ├── StoreError
+    │   └── NotMeasuredError
     ├── ApprovalPending     8
     ├── ApprovalError       9
     ├── AuditError         10
@@ -72,7 +73,7 @@ class StoreError(RunError):
 
 
 class NotMeasuredError(RunError):
-    """The machine, not the model, kept a verdict from being reached: the model was neither blessed nor refused."""
+    """A fault of the machine prevented a verdict on the model, which was neither blessed nor rejected."""
 
     may_pass = True
 

@@ -1,9 +1,9 @@
-"""Ends the process when a signal tells it to, whatever code is running.
+"""Ends the process on a signal, whatever code is running.
 
 A signal handler can stop the main thread only by raising an exception wherever that thread happens to be. Beam wraps
 such an exception, TensorFlow drops it, and the work continues. So the signal is remembered as well: the functions here
-raise the exception again between two steps and before a step that others can see, and a thread ends the process when
-it has not ended after `GRACE_SECONDS`. The module is in the lowest package, so that components can use it.
+raise the exception again between two steps and before a step with visible effects, and a thread ends the process if
+it is still running after `GRACE_SECONDS`. The module is in the lowest package, so that components can use it.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ _SHOW_CURSOR = "\x1b[?25h"
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal told the process to end."""
+    """The process received a signal to end."""
 
 
 class _State:
@@ -42,30 +42,30 @@ _state = _State()
 
 
 def is_interrupted() -> bool:
-    """Whether a signal told the process to end."""
+    """Returns whether the process received a signal to end."""
     return _state.signal is not None
 
 
 def raise_if_interrupted() -> None:
-    """Raises Interrupted if a signal told the process to end, even if that was raised before and somebody caught it."""
+    """Raises Interrupted if the process received a signal to end, even if an earlier Interrupted was caught."""
     if is_interrupted():
         raise Interrupted
 
 
 def interrupt(number: int) -> None:
-    """Remembers a signal, for a process whose signals another program handles."""
+    """Records a signal, for a process whose signals another program handles."""
     if _state.signal is None:
         _state.signal = number
 
 
 def set_advice(text: str) -> None:
-    """Sets what the user reads after "Interrupted" when the process ends: what to do next, and where the log is."""
+    """Sets the text after "Interrupted" when the process ends: what to do next, and where the log is."""
     _state.advice = text
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raises Interrupted at the end of the block, in place of its result or error, if a signal has come."""
+    """Raises Interrupted at the end of the block, instead of its result or error, if a signal arrived."""
     try:
         yield
     finally:
@@ -74,13 +74,13 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def uninterruptible(*, also_after_signal: bool = False) -> Iterator[None]:
-    """Runs a short block as a whole or not at all; only a second signal ends the process in the middle of it.
+    """Runs a short block completely or not at all; only a second signal ends the process within it.
 
     Args:
-        also_after_signal: run the block even if a signal has come before it, for instance to undo something.
+        also_after_signal: run the block even if a signal arrived before it, for instance to undo something.
 
     Raises:
-        Interrupted: a signal has come before the block, which then does not run, or during it, after its end.
+        Interrupted: a signal arrived before the block, which then does not run, or during the block.
     """
     with _state.uninterruptible:
         if not also_after_signal:
@@ -91,18 +91,18 @@ def uninterruptible(*, also_after_signal: bool = False) -> Iterator[None]:
 
 @contextmanager
 def end_on_signals() -> Iterator[None]:
-    """Ends the process with the status 128 + N if the signal N comes during the block: SIGINT, SIGTERM or SIGHUP.
+    """Ends the process with status 128 + N if signal N (SIGINT, SIGTERM or SIGHUP) arrives during the block.
 
-    The first signal ends the child processes and raises Interrupted in the main thread. The process ends when the
-    block is left, in whatever way, or after `GRACE_SECONDS`, or at a second signal. A signal that was ignored before,
-    as under nohup, stays ignored; one for which somebody else has installed a handler during the block, as uvicorn
-    does, is left to that handler. Outside the main thread the block runs as it is.
+    The first signal kills the child processes and raises Interrupted in the main thread. The process ends at the end of
+    the block, after `GRACE_SECONDS`, or at a second signal. Signals that were ignored before, as under nohup, stay
+    ignored. Handlers installed during the block, for instance by uvicorn, are respected. Outside the main thread, this
+    function has no effect.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     handled = [number for number in _WORDS if signal.getsignal(number) is not signal.SIG_IGN]
-    # What a command redirects later is not where the last message goes.
+    # The last message goes to the original stderr, even if a command redirects it later.
     terminal = os.dup(sys.__stderr__.fileno()) if sys.__stderr__ else os.open(os.devnull, os.O_WRONLY)
     read_end, write_end = socket.socketpair()
     write_end.setblocking(False)
@@ -114,7 +114,7 @@ def end_on_signals() -> Iterator[None]:
         try:
             yield
         finally:
-            # The exception is raised once; if that is on this line, the outer block is left as usual.
+            # The exception is raised once; if it is raised on this line, the outer block ends as usual.
             _state.raised = True
     finally:
         if not is_interrupted():
@@ -133,7 +133,7 @@ def end_on_signals() -> Iterator[None]:
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    """Runs in the main thread, when Python gets to it."""
+    """Handles a signal in the main thread, between two of Python's instructions."""
     interrupt(number)
     if not _state.raised and not _state.uninterruptible.locked():
         _state.raised = True
@@ -141,12 +141,12 @@ def _handle(number: int, frame: FrameType | None) -> None:
 
 
 def _watch(signals: socket.socket, terminal: int) -> None:
-    """Runs in a thread, which learns of a signal even while the main thread is in native code."""
+    """Waits for signals in a thread, which receives them even while the main thread runs native code."""
     with signals:
         number = 0
         while number == 0 or signal.getsignal(number) is not _handle:
             received = signals.recv(1)
-            if not received:  # The block has been left.
+            if not received:  # The block has ended.
                 return
             number = received[0]
         interrupt(number)
@@ -163,7 +163,7 @@ def _watch(signals: socket.socket, terminal: int) -> None:
 
 
 def _kill_children() -> None:
-    """Kills all child processes: Beam waits for its workers, and nobody else would end them or a server."""
+    """Kills all child processes: Beam waits for its workers, and nothing else would end them or a server."""
     import psutil
 
     for child in psutil.Process().children(recursive=True):
@@ -180,14 +180,14 @@ def _end(terminal: int) -> NoReturn:
     with contextlib.suppress(OSError):
         if os.isatty(terminal):  # A live table may have hidden it.
             message = _SHOW_CURSOR + message
-        # A terminal or pipe that takes nothing must not hold the process.
+        # A terminal or pipe that accepts no data must not block the process.
         if select.select([], [terminal], [], 0)[1]:
             os.write(terminal, message.encode(errors="replace"))
     os._exit(128 + _state.signal)
 
 
 def _forget_in_child() -> None:
-    """A forked process has the handlers, but not the thread; what it is sent must not end its parent."""
+    """Resets the handlers in a forked process, which lacks the thread; its signals must not end the parent."""
     if any(signal.getsignal(number) is _handle for number in _WORDS):
         signal.set_wakeup_fd(-1)
         for number in _WORDS:

@@ -1,4 +1,4 @@
-"""Draws docs/dag.svg from the pipeline itself: `make picture`."""
+"""Draws docs/images/dag.svg from the pipeline itself: `make picture`."""
 
 import re
 import sys
@@ -20,7 +20,7 @@ _WIDTH, _HEIGHT = 1.9, 0.5
 
 
 def main(path: str) -> None:
-    """Draws components from left to right, each one column after the last of those it waits for."""
+    """Draws components from left to right, each one column after its last dependency."""
     with tempfile.TemporaryDirectory() as root:
         settings = Settings.model_validate({"pipeline": {"root": root}})
         ir = Compiler().compile(create_pipeline(settings, DataSource("/data", "train.csv", "test.csv", "path")))

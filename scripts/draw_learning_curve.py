@@ -1,6 +1,6 @@
-"""Draws docs/learning_curve.svg from accuracies of `agnews compare --fraction`, and prints the power law through them.
+"""Fits a power law to accuracies of `agnews compare --fraction`, prints it, and draws docs/images/learning_curve.svg.
 
-scripts/draw_learning_curve.py docs/learning_curve.svg 114000 7642:88.83,88.93,88.93 19104:90.38,90.63,90.21 …
+scripts/draw_learning_curve.py docs/images/learning_curve.svg 114000 7642:88.83,88.93,88.93 19104:90.38,90.63,90.21 …
 """
 
 import sys
@@ -15,17 +15,17 @@ def main(path: str, expected_rows: str, *points: str) -> None:
     """Fits error = a · rows^b to the means by least squares of the logarithms.
 
     Args:
-        path: where the picture goes.
-        expected_rows: training rows for which the law's accuracy is wanted.
-        points: training rows and, after a colon, the accuracy of each seed in percent.
+        path: file of the picture.
+        expected_rows: number of training rows to predict the accuracy for.
+        points: number of training rows and, after a colon, the accuracy of each seed in percent.
     """
     accuracies = {int(rows): list(map(float, values.split(","))) for rows, values in (p.split(":") for p in points)}
     rows, wanted = np.array(list(accuracies)), int(expected_rows)
     errors = 100 - np.array([np.mean(values) for values in accuracies.values()])
     exponent, constant = np.polyfit(np.log(rows), np.log(errors), 1)
 
-    def law(of):
-        return np.exp(constant) * np.asarray(of) ** exponent
+    def law(rows):
+        return np.exp(constant) * np.asarray(rows) ** exponent
 
     for number, accuracy in zip([*rows, wanted], 100 - law([*rows, wanted]), strict=True):
         print(f"{number:>9,} rows: {accuracy:.2f} %")  # noqa: T201

@@ -1,7 +1,7 @@
-"""A real Airflow on this machine, reachable from this machine alone: `make airflow` and `make airflow-stop`.
+"""Runs a real Airflow that is reachable only from this machine: `make airflow` and `make airflow-stop`.
 
-All that it keeps (database, logs, password, the plans of the pipeline) lies in `.airflow`, or where AIRFLOW_HOME says.
-The settings are those of `agnews run` in this directory: `./agnews.yaml` and the environment.
+All its files (database, logs, password, plans of the pipeline) are in `.airflow`, or in the directory AIRFLOW_HOME. The
+settings are those of `agnews run` in this directory: `./agnews.yaml` and the environment.
 """
 
 import os
@@ -28,18 +28,18 @@ ENVIRONMENT = {
     "AIRFLOW_HOME": str(HOME),
     "AIRFLOW__CORE__DAGS_FOLDER": str(HOME / "dags"),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-    # Enough for the plan's first making, seconds.
+    # Seconds, enough to make the plan for the first time.
     "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",
     # The scheduler starts its tasks by the name `airflow`.
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    # Children write no code in bytes where this is set, and the import of TFX takes four times as long.
+    # If this is set, child processes write no bytecode, and the import of TFX takes four times as long.
     "PYTHONDONTWRITEBYTECODE": "",
     "PYTHONWARNINGS": "ignore",
 }
 
 
 def start() -> None:
-    """Starts what does not run yet, and says where it is."""
+    """Starts the parts that do not run yet, and prints their address."""
     if all(_process(part) for part in PARTS):
         _say("Airflow already runs")
         return
@@ -51,7 +51,7 @@ def start() -> None:
         if subprocess.run([sys.executable, __file__, "prepare"], cwd=ROOT, stdout=log, stderr=log).returncode:
             sys.exit(f"Airflow cannot be prepared; see {log.name}")
     port = _free_port()
-    # Not --daemon, which closes the output. Logs are not served: that would be on all interfaces.
+    # Not --daemon, which closes the output. Logs are not served, since that would open a port on all interfaces.
     _spawn("scheduler", "--skip-serve-logs")
     _spawn("webserver", "--hostname", "127.0.0.1", "--port", str(port), "--workers", "1")
     ADDRESS.write_text(f"http://127.0.0.1:{port}\n")
@@ -60,7 +60,7 @@ def start() -> None:
 
 
 def stop(quietly: bool = False) -> None:
-    """Ends what runs, tasks included; a task that was running is tried again after the next start."""
+    """Stops all parts and running tasks; those tasks are retried after the next start."""
     running = {part: process for part in PARTS if (process := _process(part))}
     processes = [one for process in running.values() for one in (process, *process.children(recursive=True))]
     for process in running.values():
@@ -77,7 +77,7 @@ def stop(quietly: bool = False) -> None:
 
 
 def prepare() -> None:
-    """Makes the database, an administrator, and the DAG in it; Airflow writes much while it does."""
+    """Creates the database, an administrator and the DAG; hides Airflow's verbose output."""
     from airflow.models import DagBag
     from airflow.utils.db import upgradedb
 
@@ -94,7 +94,7 @@ def prepare() -> None:
 
 
 def make_admin() -> None:
-    """Makes the administrator, with the password in the file; one that is there with another keeps it: no file then."""
+    """Creates the administrator with the password in the file; an existing one keeps its password, without a file."""
     from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
     from werkzeug.security import check_password_hash
 
@@ -104,7 +104,7 @@ def make_admin() -> None:
         admin = manager.find_user("admin")
         if admin is None:
             password = password or secrets.token_urlsafe(12)
-            # First the file: an interrupt between the two leaves nobody whose password is not known.
+            # The file comes first, so that an interrupt between the two leaves no user with an unknown password.
             PASSWORD.touch(mode=0o600)
             PASSWORD.write_text(password + "\n")
             if not manager.add_user("admin", "Local", "Admin", "admin@localhost", manager.find_role("Admin"), password):
@@ -143,7 +143,7 @@ def _wait_until_healthy() -> None:
 
 
 def _process(part: str) -> psutil.Process | None:
-    """The running process; a pid that another program has meanwhile does not count."""
+    """Returns the running process, or None if another program now has its pid."""
     try:
         process = psutil.Process(int(_pid_file(part).read_text()))
         return process if part in process.cmdline() else None
@@ -152,7 +152,7 @@ def _process(part: str) -> psutil.Process | None:
 
 
 def _lives(process: psutil.Process) -> bool:
-    """Whether it runs: in a container whose first process collects no orphans, those that ended stay as zombies."""
+    """Returns whether the process runs; zombies, which remain in containers without an init process, do not count."""
     try:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -168,7 +168,7 @@ def _address() -> str:
 
 
 def _free_port() -> int:
-    """8080, or any other where that is taken."""
+    """Returns port 8080, or a free one if that is taken."""
     for port in (8080, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""Writes the pages of docs/reference that follow from the code: `make reference`."""
+"""Writes the generated pages of docs/reference: `make reference`."""
 
 import ast
 import json
@@ -24,28 +24,28 @@ _SETTINGS = f"""\
 
 {_NOTE}
 
-Set a value in a settings file, by its environment variable, or with `--set KEY=VALUE`;
-[Running it](../operations.md#settings) says which source wins. `agnews config show` prints the values in effect. Where
-a profile changes a default, the table names the profile and its value.
+Set a value in a settings file, by its environment variable, or with `--set KEY=VALUE`; [Change
+settings](../guides/configure.md) says which source overrides which. `agnews config show` prints the values in effect.
+If a profile changes a default, the table names the profile and its value.
 
-Four more variables are not settings: `AG_NEWS_DIR` (directory of the data), `AGNEWS_IDENTITY` (who acts: entered in the
-audit log, and the default of `--by`), `AGNEWS_REVIEW_TOKEN` (token of `agnews review`), and `AGNEWS_SERVING` (directory
-that `serving/deploy/compose.yaml` mounts).
+Four more variables are not settings: `AG_NEWS_DIR` (directory of the data), `AGNEWS_IDENTITY` (the acting person for
+the audit log, and the default of `--by`), `AGNEWS_REVIEW_TOKEN` (token of `agnews review`), and `AGNEWS_SERVING` (the
+directory that `serving/deploy/compose.yaml` mounts).
 """
 _COMMANDS = f"""\
 # Commands
 
 {_NOTE}
 
-What `--help` prints. [Exit statuses](exit-codes.md) are the same for all commands.
+The output of `--help`. [Exit statuses](exit-codes.md) are the same for all commands.
 """
 _EXIT_CODES = f"""\
 # Exit statuses
 
 {_NOTE}
 
-[When a run stops](../operations.md#when-a-run-stops) says what to do about each. A temporary error may be gone when the
-same command is repeated: Airflow tries such a task again, and fails it at once for any other error listed here.
+[When a run stops](../guides/when-a-run-stops.md) says what to do about each. A temporary error may be gone when the
+same command is repeated: Airflow retries such a task, and fails it at once for any other error in this table.
 """
 
 
@@ -90,8 +90,8 @@ def exit_codes_page() -> str:
     errors = sorted(find_errors(), key=lambda error: (error.exit_code, error.name))
     rows = [(error.exit_code, f"`{error.name}`", error.meaning, "yes" if error.may_pass else "") for error in errors]
     rows += [
-        (0, "", "The command did what it was asked to.", ""),
-        (1, "", "A mistake in the program, printed with its stack trace.", ""),
+        (0, "", "The command succeeded.", ""),
+        (1, "", "A bug in the program, printed with its stack trace.", ""),
         (130, "", "Ctrl-C (SIGINT) interrupted the command.", ""),
         (143, "", "SIGTERM ended the command.", ""),
     ]
@@ -115,7 +115,7 @@ class ErrorClass:
 
 
 def find_errors() -> list[ErrorClass]:
-    """Returns every error that a user can meet; the packages are read, not imported."""
+    """Returns every error that a user can meet, by parsing the packages without importing them."""
     classes: dict[str, ast.ClassDef] = {}
     for package in ("schema", "components", "pipeline", "serving"):
         for path in sorted((ROOT / package).rglob("*.py")):
@@ -183,7 +183,7 @@ def _row(cells: list[str]) -> str:
 
 
 def main() -> None:
-    """Writes each page in its place."""
+    """Writes each page to docs/reference."""
     for name, text in pages().items():
         (REFERENCE / name).write_text(text, encoding="utf-8")
 

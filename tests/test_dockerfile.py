@@ -211,5 +211,5 @@ def test_images_are_named_with_the_version_of_the_project(pyproject):
     texts |= {"Dockerfile": (ROOT / "Dockerfile").read_text(), "settings": KubeflowSettings().image}
     named = {name: set(re.findall(r"agnews-pipeline:(\d+\.\d+\.\d+)", text)) for name, text in texts.items()}
     named = {name: versions for name, versions in named.items() if versions}
-    assert named.keys() >= {"Dockerfile", "operations.md", "settings"}
+    assert named.keys() >= {"Dockerfile", "container.md", "settings"}
     assert {name: versions for name, versions in named.items() if versions != {pyproject["project"]["version"]}} == {}

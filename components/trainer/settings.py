@@ -74,7 +74,7 @@ ARCHITECTURES = {
     "simple_rnn_titles": Architecture(64, 16, "simple_rnn", masking=False, titles_only=True),
     "simple_rnn": Architecture(64, 16, "simple_rnn"),
     "lstm": Architecture(64, 8),
-    # Pooling over time: the last state alone forgets the start of a text; docs/benchmarks.md has the difference.
+    # Pooling over time: the last state alone forgets the start of a text. Measured in docs/explanation/measurements.md.
     "stacked_bilstm": Architecture(
         *(128, 64),
         depth=2,

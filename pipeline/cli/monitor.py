@@ -42,18 +42,18 @@ def monitor(loaded: Loaded, logs: tuple[Path, ...], model: str | None, version: 
     with quiet():
         from pipeline.metadata.connection import existing_store
         from pipeline.monitoring import monitor as look
-        from pipeline.monitoring.kept import HTML_FILE, kept_reports, place_of, remove_oldest, reports_directory
+        from pipeline.monitoring.archive import HTML_FILE, prune, report_path, reports_directory, stored_reports
         from pipeline.monitoring.page import write_report
 
         directory = reports_directory(settings)
         report = look(settings, logs, existing_store(settings), version=version, now=datetime.now(UTC))
-    last = next((found for kept in reversed(kept_reports(directory, report.version)) if (found := kept.read())), None)
+    last = next((found for kept in reversed(stored_reports(directory, report.version)) if (found := kept.read())), None)
     known = {alert.key for alert in last.alerts} if last else set()
-    place = place_of(directory, report)
+    place = report_path(directory, report)
     _print(report)
     with writing("monitoring.directory", directory):
         write_report(report, place)
-        remove_oldest(directory, settings.monitoring.kept_reports)
+        prune(directory, settings.monitoring.kept_reports)
     click.echo(f"report: {place / HTML_FILE}")
     if new := [str(alert) for alert in report.alerts if alert.key not in known]:
         event = Event(Kind.SHIFT, f"version {report.version}", "\n".join(new), str(place / HTML_FILE))

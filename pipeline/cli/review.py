@@ -61,7 +61,7 @@ def _serve(settings: "Settings", tokens: "Tokens", listening: socket.socket, nam
         from pipeline.review.site import Site
 
     site = Site(settings, tokens)
-    runs = len(site.registry().runs)
+    runs = len(site.index().runs)
     if not runs:
         click.echo("There are no runs yet; agnews run makes one, and the site then shows it.")
     host, port = names[0], listening.getsockname()[1]

@@ -1,8 +1,7 @@
-"""Watches a pushed model by its request logs: has what is asked or answered changed?
+"""Detects drift and skew in a served model's request logs.
 
-`observations` reads the logs, `reference` finds what the model was trained and tested on, `distances` measures with
-TensorFlow Data Validation, `significance` asks whether a distance may be chance, `judgement` decides, `report` is the
-outcome, `page` and `plots` show it, `kept` finds it again.
+`monitor()` reads the logs (`observations`), finds the model's training data (`reference`), compares both and each time
+window with earlier ones (`detection`), and returns a `Report`. `page` writes a report, `archive` finds stored ones.
 """
 
 from pipeline.monitoring.monitor import monitor

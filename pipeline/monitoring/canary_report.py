@@ -1,4 +1,4 @@
-"""What the answers of stable and canary say: how often they agree, which is better, and which is quicker."""
+"""Compares the predictions of the stable and the canary version: agreement, accuracy and latency."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,21 +16,21 @@ PERCENTILES = (50, 95, 99)
 
 @dataclass(frozen=True)
 class CanaryReport:
-    """Both labels on the same items.
+    """A comparison of both labels on the same items.
 
     Attributes:
-        versions: that answered, by label; more than one where a label moved meanwhile.
-        asked: items.
-        failures: reasons of the requests that failed, by label.
-        compared: items that both answered.
-        agreement: share of these with the same class.
-        agreement_interval: Wilson's, 95 %.
+        versions: versions that answered, by label; several if a label moved during the comparison.
+        asked: number of items sent.
+        failures: reasons of failed requests, by label.
+        compared: number of items that both labels classified.
+        agreement: share of compared items with the same predicted class.
+        agreement_interval: 95 % Wilson interval of `agreement`.
         largest_shift: largest difference of any class's probability.
-        changed: pairs of other classes.
-        labelled: compared items whose true class is known.
-        accuracy: on these, by label; empty without them.
-        test: McNemar's, stable first; None without them.
-        milliseconds: percentiles of the latency, by label.
+        changed: pairs with different predicted classes.
+        labelled: number of compared items with a known true class.
+        accuracy: accuracy on labelled items, by label; empty if there are none.
+        test: McNemar's test on labelled items, stable first; None if there are none.
+        milliseconds: latency percentiles, by label.
     """
 
     versions: Mapping[str, Sequence[int]]
@@ -47,16 +47,16 @@ class CanaryReport:
     milliseconds: Mapping[str, Mapping[int, float]]
 
     def moves(self) -> list[tuple[str, str, int]]:
-        """Pairs of classes, stable's first, with the number of items that went from one to the other; most first."""
+        """Returns (stable's class, canary's class, number of items) of all changed pairs, most frequent first."""
         counts = Counter(tuple(_class(pair, label) for label in LABELS) for pair in self.changed)
         return [(before, after, count) for (before, after), count in counts.most_common()]
 
 
 def evaluate(answers: Answers) -> CanaryReport:
-    """Evaluates what was answered; at least one item must have been answered by both.
+    """Computes the report from all answers.
 
     Raises:
-        ValueError: none was.
+        ValueError: no item was classified by both labels.
     """
     pairs = [pair for pair in answers.pairs if all(pair.answers.values())]
     if not pairs:

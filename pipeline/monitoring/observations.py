@@ -1,4 +1,4 @@
-"""From request logs to rows: when, what was answered, how surely, how long the text and how many words unknown."""
+"""Reads request logs into one row per text: time, predicted class, confidence, text length and unknown words."""
 
 import math
 import os
@@ -22,13 +22,20 @@ from serving.prediction_logs import LoggedText, logged_texts, read_log
 
 TIME = "time"
 _REQUESTS = ("predict_log", "classify_log")
-# The end of the year 9999: no calendar here goes on.
+# The end of the year 9999, the last moment that datetime can represent.
 _END_OF_TIME = 253_402_300_800
 
 
 @dataclass(frozen=True)
-class Record:
-    """A logged request to one version of a model. `time` is POSIX seconds."""
+class LoggedRequest:
+    """A logged request to one version of a model.
+
+    Attributes:
+        time: POSIX seconds.
+        version: version that answered.
+        sampling_rate: share of requests that the server logged.
+        texts: texts of the request with their predictions.
+    """
 
     time: int
     version: int
@@ -37,46 +44,51 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Records:
-    """What the files hold of a model; `skipped` counts the rest by reason."""
+class RequestLog:
+    """A model's requests in a set of log files.
 
-    used: Sequence[Record]
+    Attributes:
+        used: usable requests.
+        skipped: number of the other records by reason.
+    """
+
+    used: Sequence[LoggedRequest]
     skipped: Counter[str]
 
-    def newest_version(self) -> int:
-        """The version that answered last."""
+    def latest_version(self) -> int:
+        """Returns the version of the most recent request."""
         return max(self.used, key=lambda record: record.time).version
 
 
 def log_files(paths: Sequence[Path]) -> list[Path]:
-    """The files, with those in a directory in its place.
+    """Lists log files, replacing each directory by the files in it.
 
     Raises:
-        DataError: there are none.
+        DataError: there are no files.
     """
     files: list[Path] = []
     for path in paths:
         files += map(Path, list_files(str(path), "*.tfrecord*")) if path.is_dir() else [path]
     if not files:
-        raise DataError(f"no logs: {', '.join(map(str, paths))} holds no *.tfrecord file")
+        raise DataError(f"no logs: there is no *.tfrecord file in {', '.join(map(str, paths))}")
     return files
 
 
-def read_records(files: Sequence[Path], model: str) -> Records:
-    """Reads logs in TensorFlow Serving's form.
+def read_log_files(files: Sequence[Path], model: str) -> RequestLog:
+    """Reads logs in TensorFlow Serving's format.
 
     Args:
-        files: of TFRecords of PredictionLog.
-        model: name of the model; other models' records are left out.
+        files: TFRecord files of PredictionLog.
+        model: name of the model; other models' records are skipped.
 
     Raises:
-        DataError: a file cannot be read, or there is nothing of the model.
+        DataError: a file cannot be read, or no record belongs to the model.
     """
-    used: list[Record] = []
+    used: list[LoggedRequest] = []
     skipped: Counter[str] = Counter()
     for path in files:
         try:
-            # Opened here as well: what TensorFlow says of a file that may not be read is for its own developers.
+            # Opened here first because TensorFlow's error for an unreadable file is not meant for users.
             with open(path, "rb") as opened:
                 written = int(os.fstat(opened.fileno()).st_mtime)
             file = read_log(path)
@@ -92,50 +104,51 @@ def read_records(files: Sequence[Path], model: str) -> Records:
                 used.append(outcome)
     if not used:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in (+skipped).items())
-        raise DataError(f"no answers of model {model!r} in {len(files)} files ({reasons or 'no records'})")
-    return Records(used, +skipped)
+        raise DataError(f"no predictions of model {model!r} in {len(files)} files ({reasons or 'no records'})")
+    return RequestLog(used, +skipped)
 
 
-def _record(log: prediction_log_pb2.PredictionLog, model: str, written: int) -> Record | str:
+def _record(log: prediction_log_pb2.PredictionLog, model: str, written: int) -> LoggedRequest | str:
+    """Returns the request, or the reason why it is skipped."""
     kind = log.WhichOneof("log_type")
     if kind not in _REQUESTS:
-        return "no classification"
+        return "not a classification"
     call, metadata = getattr(log, kind), log.log_metadata
     if model not in (metadata.model_spec.name, call.request.model_spec.name):
         return "another model"
     try:
         texts = logged_texts(log)
-    except Exception as error:  # Whatever a foreign record holds, the others are read.
+    except Exception as error:  # A record of unknown content must not prevent reading the others.
         return f"unreadable: {type(error).__name__}"
     if not texts:
-        return "no classification"
+        return "not a classification"
     if any(set(text.scores) != set(CLASS_NAMES) for text in texts):
         return "other classes"
-    # A model that is broken answers so; nothing can be compared with it, and no report could hold it.
+    # A broken model returns NaN; JSON cannot represent it and no statistic can use it.
     if not all(math.isfinite(score) for text in texts for score in text.scores.values()):
-        return "scores are no numbers"
-    # The response names the version that answered; the request need not.
+        return "scores are not finite"
+    # The response always names the version; the request may not.
     version = call.response.model_spec.version.value or metadata.model_spec.version.value
-    # Older servers write no time: their files have one.
+    # Older servers write no time, so the time of the file is used.
     time, rate = metadata.timestamp_secs or written, metadata.sampling_config.sampling_rate
     if not 0 <= time < _END_OF_TIME:
-        return "no such time"
+        return "invalid time"
     if not math.isfinite(rate):
-        return "sampling rate is no number"
-    return Record(time, version, rate, texts)
+        return "sampling rate is not finite"
+    return LoggedRequest(time, version, rate, texts)
 
 
-def to_rows(records: Sequence[Record], model: ExportedModel | None) -> pd.DataFrame:
-    """A row a text, in the order of time.
+def to_rows(records: Sequence[LoggedRequest], model: ExportedModel | None) -> pd.DataFrame:
+    """Converts requests to a table with one row per text, ordered by time.
 
     Args:
-        records: of one version.
-        model: that version, which is asked for the unknown words of texts whose record does not say; None leaves
-            them open.
+        records: requests to one version.
+        model: that version; it counts unknown words for records that contain texts but no counts. None leaves these
+            counts unknown.
 
     Returns:
-        The columns `time` (POSIX seconds), `label` (of the likeliest class), `confidence`, `text_length` and
-        `unknown_share` (NaN where it is not known).
+        The columns `time` (int, POSIX seconds), `label` (int, index of the most probable class), `confidence` (float,
+        its probability), `text_length` (int, characters) and `unknown_share` (float, NaN where unknown).
     """
     texts = [text for record in records for text in record.texts]
     scores = np.array([[text.scores[name] for name in CLASS_NAMES] for text in texts])
@@ -152,19 +165,25 @@ def to_rows(records: Sequence[Record], model: ExportedModel | None) -> pd.DataFr
 
 
 def confidence(scores: np.ndarray) -> np.ndarray:
-    """The likeliest class's probability, float64 [texts], of scores [texts, classes], in thousandths.
+    """Returns the highest probability of each text, rounded to three decimals.
 
-    A text in a batch and the same text alone differ in the last digits, which for a test of ranks is a difference.
+    The last digits of a text's probability depend on the batch it is in, and a test of ranks would see a difference.
+
+    Args:
+        scores: float64 [texts, classes].
+
+    Returns:
+        float64 [texts].
     """
     return scores.max(axis=1).round(3)
 
 
 def _unknown_shares(texts: Sequence[LoggedText], model: ExportedModel | None) -> Iterator[float]:
-    asked = [text.text for text in texts if text.tokens is None and text.text is not None] if model else []
+    uncounted = [text.text for text in texts if text.tokens is None and text.text is not None] if model else []
     counted: Iterator[tuple[int, int]] = iter(())
-    if asked:
+    if uncounted:
         assert model is not None
-        tokens, unknown = model.unknown_words(Texts(*map(list, zip(*asked, strict=True))))
+        tokens, unknown = model.unknown_words(Texts(*map(list, zip(*uncounted, strict=True))))
         counted = iter(list(zip(tokens.tolist(), unknown.tolist(), strict=True)))
     for text in texts:
         if text.tokens is not None and text.unknown_tokens is not None:

@@ -1,4 +1,4 @@
-"""Writes a report where people and programs find it: JSON, a page that needs nothing else, and a picture."""
+"""Writes a monitoring report as JSON, as a self-contained HTML page and as a picture."""
 
 import io
 from collections.abc import Mapping
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from pipeline.monitoring.kept import HTML_FILE
-from pipeline.monitoring.plots import Series, lines
+from components.model_card.document import Plot
+from pipeline.charts import Series, line_chart
+from pipeline.monitoring.archive import HTML_FILE
 from pipeline.monitoring.report import (
     CONFIDENCE,
     JSON_FILE,
@@ -28,7 +28,7 @@ PICTURE_FILE = "monitoring.png"
 
 @dataclass(frozen=True)
 class _Panel:
-    """A signal over the windows; `changed` numbers those with an alert."""
+    """A signal over all windows; `changed` contains the indexes of windows with an alert."""
 
     signal: str
     title: str
@@ -37,11 +37,11 @@ class _Panel:
 
 
 def write_report(report: Report, directory: Path) -> None:
-    """Writes `monitoring.json`, `monitoring.html` and `monitoring.png`; each is replaced in one step.
+    """Writes `monitoring.json`, `monitoring.html` and `monitoring.png`; each file is replaced atomically.
 
     Args:
-        report: what is written.
-        directory: is made.
+        report: report to write.
+        directory: created if it does not exist.
     """
     directory.mkdir(parents=True, exist_ok=True)
     panels = _panels(report)
@@ -49,7 +49,7 @@ def write_report(report: Report, directory: Path) -> None:
     picture = io.BytesIO()
     _picture(report, panels).savefig(picture, format="png", dpi=110)
     replace_file(directory / PICTURE_FILE, picture.getvalue())
-    # Last: whoever finds it finds the others.
+    # Written last: a report counts as complete once its JSON exists.
     replace_file(directory / JSON_FILE, report.to_json().encode())
 
 
@@ -67,9 +67,9 @@ def _panels(report: Report) -> list[_Panel]:
         UNKNOWN_SHARE: "Mean share of unknown words",
     }
     return [
-        _Panel(signal, titles[signal], lines_of, _changed(report, signal))
-        for signal, lines_of in series.items()
-        if any(value is not None for values in lines_of.values() for value in values)
+        _Panel(signal, titles[signal], lines, _changed(report, signal))
+        for signal, lines in series.items()
+        if any(value is not None for values in lines.values() for value in values)
     ]
 
 
@@ -83,7 +83,7 @@ def _changed(report: Report, signal: str) -> tuple[int, ...]:
 
 def _page(report: Report, panels: list[_Panel]) -> str:
     environment = jinja2.Environment(
-        # The style sheet is the model card's.
+        # The page includes the model card's style sheet.
         loader=jinja2.ChoiceLoader(
             [jinja2.PackageLoader("pipeline.monitoring"), jinja2.PackageLoader("components.model_card")]
         ),
@@ -95,11 +95,33 @@ def _page(report: Report, panels: list[_Panel]) -> str:
     )
     environment.filters["p"] = readable_p
     environment.filters["moment"] = readable_moment
-    starts = [window.start for window in report.windows]
-    plots: dict[str, Markup] = {
-        panel.title: lines(panel.signal, panel.title, starts, panel.series, panel.changed) for panel in panels
-    }
+    plots = [_plot(report, panel) for panel in panels]
     return environment.get_template("monitoring.html.j2").render(report=report, plots=plots, signals=SIGNALS)
+
+
+def _plot(report: Report, panel: _Panel) -> Plot:
+    labels = [_short_moment(window.start) for window in report.windows]
+    description = _description(report, panel)
+    return line_chart(
+        panel.signal, panel.title, labels, panel.series, description, height=200, highlighted=panel.changed
+    )
+
+
+def _description(report: Report, panel: _Panel) -> str:
+    parts = []
+    for label, values in panel.series.items():
+        known = [value for value in values if value is not None]
+        if known:
+            parts.append(f"{label} between {min(known):.4g} and {max(known):.4g}, {known[-1]:.4g} at the end")
+    starts = [window.start for window in report.windows]
+    changed = "no change detected"
+    if panel.changed:
+        changed = f"changed in {len(panel.changed)} windows, the first at {starts[panel.changed[0]]}"
+    return f"{len(starts)} windows from {starts[0]} to {starts[-1]}: {'; '.join(parts)}; {changed}."
+
+
+def _short_moment(moment: str) -> str:
+    return moment[5:16].replace("T", " ")
 
 
 def _picture(report: Report, panels: list[_Panel]) -> Figure:
@@ -115,6 +137,6 @@ def _picture(report: Report, panels: list[_Panel]) -> Figure:
             axes.legend(ncols=4, fontsize=8, loc="upper left")
     step = max(1, -(-len(report.windows) // 8))
     shown = range(0, len(report.windows), step)
-    axes.set_xticks(list(shown), [report.windows[number].start[5:16].replace("T", " ") for number in shown])
-    figure.suptitle(f"{report.model}, version {report.version}: red where a change was found")
+    axes.set_xticks(list(shown), [_short_moment(report.windows[number].start) for number in shown])
+    figure.suptitle(f"{report.model}, version {report.version}: red marks detected changes")
     return figure

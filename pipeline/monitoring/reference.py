@@ -1,4 +1,4 @@
-"""What a served model was trained on and how it answered before it was pushed, found by its lineage."""
+"""Finds a served model's training data and test rows through its lineage, for comparison with its request log."""
 
 import os
 from dataclasses import dataclass, field
@@ -20,86 +20,89 @@ from schema.features import CLASS_NAMES, LABEL, TEST, TEXT_LENGTH, TRAIN
 from schema.paths import list_files
 
 Histogram = tuple[list[float], list[float]]
-"""Inner bounds of the buckets, and the count of each bucket: one more."""
+"""Inner bounds of the buckets, and the bucket counts (one more than bounds)."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What the log is compared with; what is not there is None, and `notes` says why.
+    """The data that a request log is compared with.
 
     Attributes:
-        training: StatisticsGen's statistics of the training rows.
-        answers: the model's own answers to rows of the test split: `label`, `confidence` and `unknown_share`.
-        notes: for the report.
+        training: StatisticsGen's statistics of the training rows; None if not available.
+        predictions: the model's predictions for rows of the test split, with the columns `label`, `confidence` and
+            `unknown_share`; None if not available.
+        notes: reasons why data is not available.
     """
 
     training: statistics_pb2.DatasetFeatureStatisticsList | None = None
-    answers: pd.DataFrame | None = None
+    predictions: pd.DataFrame | None = None
     notes: list[str] = field(default_factory=list)
 
     def class_counts(self) -> list[int]:
-        """Training rows of each class."""
-        counts = {bucket.label: bucket.sample_count for bucket in self._of(LABEL).string_stats.rank_histogram.buckets}
+        """Returns the number of training rows of each class."""
+        counts = {
+            bucket.label: bucket.sample_count for bucket in self._feature(LABEL).string_stats.rank_histogram.buckets
+        }
         return [round(counts.get(str(label), 0)) for label in range(len(CLASS_NAMES))]
 
     def lengths(self) -> Histogram:
-        """Text lengths of the training rows, in the statistics' quantiles."""
-        histograms = self._of(TEXT_LENGTH).num_stats.histograms
+        """Returns the histogram of the training rows' text lengths, by the quantiles of the statistics."""
+        histograms = self._feature(TEXT_LENGTH).num_stats.histograms
         [buckets] = [one.buckets for one in histograms if one.type == one.QUANTILES]
         bounds: list[float] = []
         counts: list[float] = []
         carried = 0.0
         for bucket in buckets:
             carried += bucket.sample_count
-            # Where more than a tenth of the rows are of one length, a bucket has no width.
+            # A bucket has no width if more than a tenth of the rows have the same length.
             if bucket.high_value > bucket.low_value:
                 bounds.append(bucket.high_value)
                 counts.append(carried)
                 carried = 0.0
         return bounds[:-1], [*counts[:-1], counts[-1] + carried] if counts else [carried]
 
-    def _of(self, name: str):
+    def _feature(self, name: str):
         assert self.training is not None
         return next(one for one in self.training.datasets[0].features if one.path.step[0] == name)
 
 
 def find_reference(store: MetadataStore, model_id: int, model: ExportedModel | None, rows: int) -> Reference:
-    """Follows the lineage of a model.
+    """Loads the reference data of a model.
 
     Args:
         store: the metadata store.
-        model_id: of the model.
-        model: the served version, which answers the test rows; None leaves them out.
-        rows: the most test rows that are asked.
+        model_id: id of the model's artifact.
+        model: the served version, which classifies the test rows; None skips them.
+        rows: maximum number of test rows to classify.
     """
     notes: list[str] = []
     try:
         origin = origin_of(store, model_id)
     except DataError as error:
-        return Reference(notes=[f"nothing is known of what model {model_id} was trained on: {error}"])
+        return Reference(notes=[f"the training data of model {model_id} is unknown: {error}"])
     training = None
     paths = [os.path.join(one.uri, f"Split-{TRAIN}", "FeatureStats.pb") for one in origin.statistics]
     if len(paths) < len(origin.ingested):
-        notes.append("no statistics of the training rows in the metadata store")
+        notes.append("the metadata store has no statistics of the training rows")
     else:
         try:
             training = pooled([tfdv.load_stats_binary(path) for path in paths])
-        except Exception:  # TensorFlow's file systems raise their own; where they lay is what helps.
+        except Exception:  # TensorFlow's file systems raise errors of their own; the paths help most.
             notes.append(f"the statistics of the training rows are no longer at {', '.join(paths)}")
-    answers = None
+    predictions = None
     if model is not None:
-        answers = _answers(os.path.join(origin.examples.uri, f"Split-{TEST}"), model, rows)
-        if answers is None:
+        predictions = _predict(os.path.join(origin.examples.uri, f"Split-{TEST}"), model, rows)
+        if predictions is None:
             notes.append(f"the test rows are no longer at {origin.examples.uri}")
-    return Reference(training, answers, notes)
+    return Reference(training, predictions, notes)
 
 
-def _answers(directory: str, model: ExportedModel, most: int) -> pd.DataFrame | None:
+def _predict(directory: str, model: ExportedModel, max_rows: int) -> pd.DataFrame | None:
     if not list_files(directory, "*"):
         return None
     rows = read_test_rows(directory)
-    # Ids are hashes: their order is chance, and the same each time.
-    chosen = sorted(range(len(rows.ids)), key=rows.ids.__getitem__)[:most]
+    # Ids are hashes, so their order is random but reproducible.
+    chosen = sorted(range(len(rows.ids)), key=rows.ids.__getitem__)[:max_rows]
     texts = Texts([rows.texts.titles[row] for row in chosen], [rows.texts.descriptions[row] for row in chosen])
     tokens, unknown = model.unknown_words(texts)
     scores = model.probabilities(texts)

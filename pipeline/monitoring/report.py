@@ -1,4 +1,4 @@
-"""The outcome of monitoring: what was seen, how far it is from what was before, and what is worth an alert."""
+"""The data classes of a monitoring report; their field names are the keys of `monitoring.json`."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ SIGNALS = {
     TEXT_LENGTH: "text length",
     UNKNOWN_SHARE: "unknown words",
 }
-"""What is watched: the name of the column, and that for people."""
+"""The monitored signals: column names with display names."""
 
 SKEW, DRIFT = "skew", "drift"
 JSON_FILE = "monitoring.json"
@@ -20,19 +20,19 @@ JSON_FILE = "monitoring.json"
 
 @dataclass(frozen=True)
 class Comparison:
-    """One signal against what it was before.
+    """A comparison of one signal with reference data.
 
     Attributes:
         signal: a key of `SIGNALS`.
-        against: what it was compared with, in words.
-        rows: texts of the log.
-        reference_rows: texts or rows compared with.
-        distance: of the predicted class the largest change of a class's share (L-infinity); of the others the
-            Jensen-Shannon divergence, base 2. Both from 0 to 1, by TensorFlow Data Validation. None in a window in
-            which no test speaks: it is not measured there.
-        threshold: distance over which a change matters.
-        p_value: probability of such a difference were nothing changed.
-        alert: whether the change matters and is no chance.
+        against: description of the reference data.
+        rows: number of texts in the log.
+        reference_rows: number of rows in the reference data.
+        distance: for the predicted class the largest change of a class's share (L-infinity), for other signals the
+            Jensen-Shannon divergence (base 2); 0 to 1, measured by TensorFlow Data Validation. None for windows in
+            which no test is significant, because it is not measured there.
+        threshold: distance above which a change matters.
+        p_value: probability of a difference this large if nothing has changed.
+        alert: whether the change exceeds the threshold and is significant.
     """
 
     signal: str
@@ -47,16 +47,16 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Window:
-    """The texts of some hours; times are UTC, ISO 8601.
+    """A time window of the log.
 
     Attributes:
-        start: its first moment.
-        rows: texts.
-        classes: share of each predicted class by its name.
-        confidence: mean of the likeliest class's probability.
-        text_length: mean, in characters.
-        unknown_share: mean share of a text's tokens that the vocabulary lacks; None where the log does not say.
-        drift: comparisons with the windows before; none where there are too few texts.
+        start: UTC, ISO 8601.
+        rows: number of texts.
+        classes: share of each predicted class by class name.
+        confidence: mean probability of the predicted class.
+        text_length: mean number of characters.
+        unknown_share: mean share of tokens that are not in the vocabulary; None if the log does not contain it.
+        drift: comparisons with earlier windows; empty if the window has too few texts.
     """
 
     start: str
@@ -69,28 +69,28 @@ class Window:
 
 
 def readable_moment(moment: str) -> str:
-    """A moment in ISO 8601, to the minute."""
+    """Shortens an ISO 8601 time to minutes."""
     return moment[:16].replace("T", " ")
 
 
 def readable_p(value: float) -> str:
-    """A p-value, which can be smaller than a float holds."""
+    """Formats a p-value, which can be too small for a float."""
     return f"{value:.1e}" if value > 1e-99 else "below 1e-99"
 
 
 @dataclass(frozen=True)
 class Alert:
-    """A change that somebody should know of.
+    """A detected change.
 
     Attributes:
-        kind: skew, of the whole log against training; or drift, of windows against those before.
+        kind: "skew" (the whole log against training data) or "drift" (windows against earlier windows).
         signal: a key of `SIGNALS`.
-        since: start of the first window, UTC, ISO 8601; of skew, of the log.
-        until: start of the last window.
-        windows: in how many it was found.
-        distance: the largest; see Comparison.
+        since: start of the first changed window, UTC, ISO 8601; for skew, start of the log.
+        until: start of the last changed window.
+        windows: number of changed windows.
+        distance: largest distance; see Comparison.
         threshold: see Comparison.
-        p_value: the smallest.
+        p_value: smallest p-value; see Comparison.
     """
 
     kind: str
@@ -104,39 +104,39 @@ class Alert:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """The same for the same change in a later report on a longer log; a skew is one change for good."""
+        """Identifies the change across reports on the same log as it grows; skew of a signal is always one change."""
         return self.kind, self.signal, self.since if self.kind == DRIFT else ""
 
     def __str__(self) -> str:
-        hours = (
+        period = (
             "over the whole log"
             if self.kind == SKEW
             else f"from {readable_moment(self.since)} to {readable_moment(self.until)} UTC, in {self.windows} windows"
         )
         return (
-            f"{self.kind} of {SIGNALS[self.signal]} {hours}: distance {self.distance:.3f} over {self.threshold:g}, "
+            f"{self.kind} of {SIGNALS[self.signal]} {period}: distance {self.distance:.3f} over {self.threshold:g}, "
             f"p {readable_p(self.p_value)}"
         )
 
 
 @dataclass(frozen=True)
 class Report:
-    """What monitoring found.
+    """The result of monitoring one model version.
 
     Attributes:
-        model: name that it is served by.
-        version: the one version whose answers were looked at.
-        model_id: in the metadata store; None when that is not known.
-        made: when, UTC, ISO 8601.
+        model: name of the served model.
+        version: the examined version.
+        model_id: id of the model in the metadata store; None if unknown.
+        made: creation time, UTC, ISO 8601.
         window_hours: length of a window.
-        records: records of that version that were read.
-        skipped: records that were not used, by reason.
-        rows: texts.
-        sampling_rates: shares of the requests that were logged.
-        skew: the whole log against training.
-        windows: in order.
-        alerts: in order; a change that lasts is one.
-        notes: what could not be compared, and why.
+        records: number of the version's logged requests.
+        skipped: number of unused records by reason.
+        rows: number of texts.
+        sampling_rates: shares of requests that the servers logged.
+        skew: comparisons of the whole log with training data.
+        windows: all windows in order.
+        alerts: detected changes in order; a lasting change is one alert.
+        notes: comparisons that were not possible, with the reason.
     """
 
     model: str
@@ -154,5 +154,5 @@ class Report:
     notes: tuple[str, ...]
 
     def to_json(self) -> str:
-        """All of it; the fields are those of these classes."""
+        """Returns the report as JSON with the field names of these classes."""
         return json.dumps(asdict(self), ensure_ascii=False, indent=1, allow_nan=False) + "\n"

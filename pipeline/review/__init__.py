@@ -1,1 +1,1 @@
-"""The review site: the evidence on every run and model in a browser, over the metadata store."""
+"""The review site: shows the evidence on every run and model of the metadata store in a browser."""

@@ -1,6 +1,7 @@
-"""The review site's addresses. To add a page: a function in `pages/`, a template, and a line in ROUTES.
+"""The application and its routes.
 
-A line in NAVIGATION puts it at the head of every page.
+To add a page, write a function in `pages/` and a template, and add a route to ROUTES. An entry in NAVIGATION links the
+page from the header of every page.
 """
 
 from collections.abc import Collection
@@ -13,14 +14,14 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from pipeline.review.evidence import NotThere
-from pipeline.review.pages import compare, decide, lineage, models, monitoring, runs, served, spans, trends
-from pipeline.review.security import Guard
+from pipeline.review.evidence import FileUnavailable
+from pipeline.review.pages import approvals, compare, data, lineage, models, monitoring, production, runs
+from pipeline.review.security import HostAndOriginMiddleware
 from pipeline.review.site import STYLE_SHEET, Site, render
 from schema.errors import AgNewsError
 
 NAVIGATION = (
-    ("/served", "In service"),
+    ("/served", "In production"),
     ("/models", "Models"),
     ("/runs", "Runs"),
     ("/approvals", "Approvals"),
@@ -32,46 +33,53 @@ NAVIGATION = (
 ROUTES = (
     Route("/", lambda request: RedirectResponse("/served", 307)),
     Route("/style.css", lambda request: FileResponse(STYLE_SHEET, headers={"Cache-Control": "no-cache"})),
-    Route("/served", served.in_service),
-    Route("/models", models.all_models),
-    Route("/models/{id:int}", models.one_model),
+    Route("/served", production.production_page),
+    Route("/models", models.list_models),
+    Route("/models/{id:int}", models.model_page),
     Route("/models/{id:int}/card", models.card),
-    Route("/models/{id:int}/decision", decide.decide, methods=["POST"]),
-    Route("/approvals", decide.approvals),
-    Route("/compare", compare.two_models),
-    Route("/runs", runs.all_runs),
-    Route("/runs/{id:int}", runs.one_run),
-    Route("/runs/{id:int}/data", runs.data),
-    Route("/lineage/{id:int}", lineage.of_artifact),
-    Route("/spans", spans.all_spans),
-    Route("/spans/{span:int}", spans.one_span),
-    Route("/trends", trends.over_models),
-    Route("/monitoring", monitoring.all_reports),
-    Route("/monitoring/{version:int}/{moment}", monitoring.one_report),
+    Route("/models/{id:int}/decision", approvals.decide, methods=["POST"]),
+    Route("/approvals", approvals.list_approvals),
+    Route("/compare", compare.compare_models),
+    Route("/runs", runs.list_runs),
+    Route("/runs/{id:int}", runs.run_page),
+    Route("/runs/{id:int}/data", data.run_data_page),
+    Route("/lineage/{id:int}", lineage.artifact_page),
+    Route("/spans", data.list_spans),
+    Route("/spans/{span:int}", data.span_page),
+    Route("/trends", models.show_trends),
+    Route("/monitoring", monitoring.list_reports),
+    Route("/monitoring/{version:int}/{moment}", monitoring.report_page),
 )
 
 
 def make_app(site: Site, names: Collection[str] = ()) -> Starlette:
-    """The web application.
+    """Creates the web application.
 
     Args:
-        site: what it shows.
-        names: under which it is served, beside this machine's own.
+        site: the site's data.
+        names: accepted host names in addition to this machine's own.
     """
-    handlers = {HTTPException: _refused, NotThere: _not_there, AgNewsError: _not_now, StatusError: _not_now}
-    app = Starlette(routes=ROUTES, middleware=[Middleware(Guard, names=names)], exception_handlers=handlers)
+    handlers = {
+        HTTPException: _http_error,
+        FileUnavailable: _not_found,
+        AgNewsError: _unavailable,
+        StatusError: _unavailable,
+    }
+    app = Starlette(
+        routes=ROUTES, middleware=[Middleware(HostAndOriginMiddleware, names=names)], exception_handlers=handlers
+    )
     app.state.site, app.state.navigation = site, NAVIGATION
     return app
 
 
-def _refused(request: Request, error: Exception) -> Response:
+def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return render(request, "message.html", error.status_code, title=str(error.status_code), message=error.detail)
 
 
-def _not_now(request: Request, error: Exception) -> Response:
-    return render(request, "message.html", 503, title="Not now", message=str(error))
+def _unavailable(request: Request, error: Exception) -> Response:
+    return render(request, "message.html", 503, title="Unavailable", message=str(error))
 
 
-def _not_there(request: Request, error: Exception) -> Response:
-    return render(request, "message.html", 404, title="Not there", message=str(error))
+def _not_found(request: Request, error: Exception) -> Response:
+    return render(request, "message.html", 404, title="Not found", message=str(error))

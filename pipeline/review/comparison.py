@@ -1,4 +1,4 @@
-"""Two models side by side: metrics with paired tests, what else differs, and the rows that they answer otherwise."""
+"""Compares two models: accuracy with paired tests, changed settings, code and data, and changed predictions."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 
 from components.model_card.predictions import Predictions
 from components.model_card.rows import SLICES
-from components.statistics import PairedTest, change_interval, mcnemar
+from components.statistics import PairedTest, change_interval, holm, mcnemar
 from pipeline.review.evidence import Evidence, predictions_of
 from schema.features import LABEL
 
@@ -18,17 +18,17 @@ _LEVEL = 0.05
 
 @dataclass(frozen=True)
 class SliceComparison:
-    """Both models on the same rows of a slice.
+    """The accuracy of both models on the same rows of a slice.
 
     Attributes:
-        name: of the slice.
-        rows: that both answered.
+        name: name of the slice.
+        rows: number of rows that both models classified.
         first: accuracy of the first model.
-        second: accuracy of the second.
+        second: accuracy of the second model.
         low: lower bound of the change's 95 % interval.
-        high: upper bound.
+        high: upper bound of that interval.
         test: McNemar's exact test.
-        p_value: of that test, corrected for the number of slices (Holm 1979).
+        p_value: p-value of that test, corrected for the number of slices (Holm 1979).
     """
 
     name: str
@@ -42,25 +42,25 @@ class SliceComparison:
 
     @property
     def change(self) -> float:
-        """Of the accuracy, from the first model to the second."""
+        """Change of the accuracy from the first model to the second."""
         return self.second - self.first
 
     @property
     def significant(self) -> bool:
-        """Whether chance explains the change in less than 5 of 100 such comparisons, all slices together."""
+        """Whether the corrected p-value is below 0.05."""
         return self.p_value < _LEVEL
 
 
 @dataclass(frozen=True)
-class ChangedAnswer:
-    """A row that the two answer otherwise.
+class ChangedPrediction:
+    """A row for which the two models predict different classes.
 
     Attributes:
-        id: of the row.
-        label: its true class.
-        first: the first model's answer.
-        second: the second's.
-        probabilities: of both answers.
+        id: id of the row.
+        label: true class.
+        first: the first model's prediction.
+        second: the second model's prediction.
+        probabilities: probabilities of both predictions.
     """
 
     id: str
@@ -71,65 +71,67 @@ class ChangedAnswer:
 
     @property
     def outcome(self) -> str:
-        """What the change did."""
+        """Effect of the change: one of OUTCOMES."""
         if self.second == self.label:
-            return "mended"
+            return "fixed"
         return "broken" if self.first == self.label else "both wrong"
 
 
-OUTCOMES = ("broken", "mended", "both wrong")
+OUTCOMES = ("broken", "fixed", "both wrong")
 
 
 @dataclass(frozen=True)
-class PairedAnswers:
-    """The answers of two models to the rows that both were asked about.
+class PairedPredictions:
+    """The predictions of two models for the same rows.
 
     Attributes:
-        slices: all rows first.
-        changed: rows answered otherwise; the surest second answers first.
-        only_first: test rows that the first model alone was asked about.
-        only_second: the same of the second.
+        slices: comparison by slice, all rows first.
+        changed: rows with different predictions, by the second model's probability in descending order.
+        only_first: number of test rows that only the first model classified.
+        only_second: number of test rows that only the second model classified.
     """
 
     slices: tuple[SliceComparison, ...]
-    changed: tuple[ChangedAnswer, ...]
+    changed: tuple[ChangedPrediction, ...]
     only_first: int
     only_second: int
 
 
 @lru_cache(maxsize=16)
-def compare_cards(first: str, second: str) -> PairedAnswers:
-    """Pairs the answers that two cards kept; they do not change.
+def compare_cards(first: str, second: str) -> PairedPredictions:
+    """Compares the predictions stored with two model cards; the result is cached.
 
     Args:
         first: directory of the first model's ModelCard.
-        second: of the second's.
+        second: directory of the second model's ModelCard.
 
     Raises:
-        NotThere: one has none.
+        FileUnavailable: a card has no predictions.
     """
-    return compare_answers(predictions_of(first), predictions_of(second))
+    return compare_predictions(predictions_of(first), predictions_of(second))
 
 
-def compare_answers(first: Predictions, second: Predictions) -> PairedAnswers:
-    """Pairs the answers by the rows' ids; rows with the same text have the same id and count once."""
+def compare_predictions(first: Predictions, second: Predictions) -> PairedPredictions:
+    """Compares predictions paired by row id; rows with the same text have the same id and count once."""
     ids, ours, theirs = np.intersect1d(first.ids.astype(str), second.ids.astype(str), return_indices=True)
     labels = first.labels[ours]
     right = first.answers[ours] == labels, second.answers[theirs] == second.labels[theirs]
     slices = _slices(labels, first.buckets[ours], *right) if len(ids) else ()
     differing = np.flatnonzero(first.answers[ours] != second.answers[theirs])
-    surest = differing[np.argsort(-second.probabilities[theirs][differing], kind="stable")]
+    by_probability = differing[np.argsort(-second.probabilities[theirs][differing], kind="stable")]
     changed = tuple(
-        ChangedAnswer(
+        ChangedPrediction(
             str(ids[row]),
             labels[row],
             first.answers[ours[row]],
             second.answers[theirs[row]],
             (float(first.probabilities[ours[row]]), float(second.probabilities[theirs[row]])),
         )
-        for row in surest
+        for row in by_probability
     )
-    return PairedAnswers(slices, changed, len(np.unique(first.ids)) - len(ids), len(np.unique(second.ids)) - len(ids))
+    return PairedPredictions(
+        slices, changed, len(np.unique(first.ids)) - len(ids), len(np.unique(second.ids)) - len(ids)
+    )
 
 
 def _slices(
@@ -141,7 +143,7 @@ def _slices(
         mask = np.full(len(labels), True) if not value else (labels if column == LABEL else buckets) == value
         if mask.any():
             found.append((name, first[mask], second[mask], mcnemar(first[mask], second[mask])))
-    corrected = _holm([test.p_value for *_, test in found])
+    corrected = holm([test.p_value for *_, test in found])
     return tuple(
         SliceComparison(
             name,
@@ -156,36 +158,33 @@ def _slices(
     )
 
 
-def _holm(p_values: list[float]) -> list[float]:
-    """Each times the number of those not smaller, never below the one before it (Holm 1979)."""
-    corrected, least = [1.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        least = max(least, min(1.0, p_values[index] * (len(p_values) - rank)))
-        corrected[index] = least
-    return corrected
-
-
 @dataclass(frozen=True)
-class Difference:
-    """A value that is not the same in both; a text each, None where there is none."""
+class ChangedValue:
+    """A value that differs between two models.
+
+    Attributes:
+        name: name of the value.
+        first: the first model's value; None if it has none.
+        second: the second model's value; None if it has none.
+    """
 
     name: str
     first: str | None
     second: str | None
 
 
-def changed_settings(first: Evidence, second: Evidence) -> list[Difference]:
-    """Hyperparameters, preparation of the data, and thresholds that differ."""
+def changed_settings(first: Evidence, second: Evidence) -> list[ChangedValue]:
+    """Returns hyperparameters, data preparation settings and thresholds that differ."""
     return _differences(_settings(first), _settings(second))
 
 
-def changed_code(first: Evidence, second: Evidence) -> list[Difference]:
-    """Revision, source of the stages and versions of packages that differ."""
+def changed_code(first: Evidence, second: Evidence) -> list[ChangedValue]:
+    """Returns the revision, stage sources and package versions that differ."""
     return _differences(_code(first), _code(second))
 
 
-def changed_data(first: Evidence, second: Evidence) -> list[Difference]:
-    """Source, span, counts, class balance, vocabulary and fingerprints that differ."""
+def changed_data(first: Evidence, second: Evidence) -> list[ChangedValue]:
+    """Returns the source, spans, counts, class balance, vocabulary and fingerprints that differ."""
     return _differences(_data(first), _data(second))
 
 
@@ -204,8 +203,8 @@ def _code(evidence: Evidence) -> dict[str, Any]:
     revision = environment["revision"]
     stages = {f"source of {stage}": digest for stage, digest in evidence["lineage"]["code"].items()}
     return {
-        "revision": revision.get("commit", "not known"),
-        "uncommitted changes": revision.get("dirty", "not known"),
+        "revision": revision.get("commit", "unknown"),
+        "uncommitted changes": revision.get("dirty", "unknown"),
         **stages,
         **environment["versions"],
     }
@@ -231,15 +230,15 @@ def _data(evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Difference]:
+def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[ChangedValue]:
     return list(_differing(first, second))
 
 
-def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Difference]:
+def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[ChangedValue]:
     for name in dict.fromkeys([*first, *second]):
         ours, theirs = (values.get(name) for values in (first, second))
         if ours != theirs:
-            yield Difference(name.replace("_", " "), _text(ours), _text(theirs))
+            yield ChangedValue(name.replace("_", " "), _text(ours), _text(theirs))
 
 
 def _text(value: Any) -> str | None:

@@ -1,6 +1,6 @@
-"""Reads what the components left in files: a card's evidence and predictions, the texts of test rows, statistics.
+"""Reads artifacts' files: a model card's evidence and predictions, texts of test rows, statistics and anomalies.
 
-Places come from the metadata store alone. What was read is kept, since an artifact does not change.
+All paths come from the metadata store. Results are cached because artifacts do not change.
 """
 
 import gzip
@@ -25,48 +25,48 @@ Evidence = Mapping[str, Any]
 """evidence.json: the sections of `components.model_card.card.Card`."""
 
 
-class NotThere(Exception):
-    """A file is gone, or was never written; the message says which, and why that may be."""
+class FileUnavailable(Exception):
+    """A file was deleted or never written; the message names it and the likely reason."""
 
 
 @lru_cache(maxsize=64)
 def read_evidence(card: str) -> Evidence:
-    """The evidence of a card.
+    """Reads the evidence of a model card.
 
     Args:
-        card: the ModelCard artifact's directory.
+        card: directory of the ModelCard artifact.
 
     Raises:
-        NotThere: it cannot be read.
+        FileUnavailable: the file cannot be read.
     """
     return json.loads(read_file(os.path.join(card, EVIDENCE)))
 
 
 def read_page(card: str) -> bytes:
-    """The card as HTML; raises `NotThere`."""
+    """Reads a model card's HTML; raises `FileUnavailable`."""
     return read_file(os.path.join(card, HTML))
 
 
 @lru_cache(maxsize=8)
 def predictions_of(card: str) -> Predictions:
-    """The model's answers to the test rows; raises `NotThere`."""
+    """Reads the model's predictions for the test rows; raises `FileUnavailable`."""
     try:
         return read_predictions(card)
     except _MISSING as error:
-        raise NotThere(
-            f"there are no predictions beside the card in {card}: it was written before they were"
+        raise FileUnavailable(
+            f"the model card in {card} contains no predictions; an earlier release wrote it"
         ) from error
 
 
 @lru_cache(maxsize=4)
 def texts_of(examples: str) -> Mapping[str, tuple[str, str]]:
-    """Title and description of each test row by its id.
+    """Reads the title and description of each test row, by the row's id.
 
     Args:
         examples: directory of the Examples artifact.
 
     Raises:
-        NotThere: it cannot be read.
+        FileUnavailable: a file cannot be read.
     """
     found = {}
     for file in _files(os.path.join(examples, f"Split-{TEST}")):
@@ -79,14 +79,14 @@ def texts_of(examples: str) -> Mapping[str, tuple[str, str]]:
 
 @lru_cache(maxsize=64)
 def statistics_of(statistics: str, split: str) -> statistics_pb2.DatasetFeatureStatistics:
-    """A split's statistics; raises `NotThere`."""
+    """Reads the statistics of a split; raises `FileUnavailable`."""
     content = read_file(os.path.join(statistics, f"Split-{split}", "FeatureStats.pb"))
     return statistics_pb2.DatasetFeatureStatisticsList.FromString(content).datasets[0]
 
 
 @lru_cache(maxsize=64)
 def anomalies_of(anomalies: str, split: str) -> anomalies_pb2.Anomalies:
-    """What ExampleValidator found in a split; raises `NotThere`."""
+    """Reads ExampleValidator's anomalies of a split; raises `FileUnavailable`."""
     return anomalies_pb2.Anomalies.FromString(read_file(os.path.join(anomalies, f"Split-{split}", "SchemaDiff.pb")))
 
 
@@ -94,13 +94,13 @@ def _files(directory: str) -> list[str]:
     try:
         return sorted(os.path.join(directory, name) for name in fileio.listdir(directory))
     except _MISSING as error:
-        raise NotThere(f"{directory} cannot be read; it may have been deleted") from error
+        raise FileUnavailable(f"{directory} cannot be read; it may have been deleted") from error
 
 
 def read_file(path: str) -> bytes:
-    """A file; raises `NotThere`."""
+    """Reads a file; raises `FileUnavailable`."""
     try:
         with fileio.open(path, "rb") as file:
             return file.read()
     except _MISSING as error:
-        raise NotThere(f"{path} cannot be read; it may have been deleted") from error
+        raise FileUnavailable(f"{path} cannot be read; it may have been deleted") from error

@@ -1,4 +1,4 @@
-"""Draws a directed graph without cycles as SVG: layers from top to bottom (Sugiyama, Tagawa and Toda 1981)."""
+"""Draws a directed acyclic graph as SVG, in layers from top to bottom (Sugiyama, Tagawa and Toda 1981)."""
 
 import itertools
 from collections.abc import Collection, Sequence
@@ -15,14 +15,14 @@ _SWEEPS = 8
 
 @dataclass(frozen=True)
 class Node:
-    """A box.
+    """A node, drawn as a box.
 
     Attributes:
-        name: by which arrows refer to it.
-        title: first line.
-        detail: second line.
-        style: class of the box in the style sheet.
-        link: where it leads to; empty for nowhere.
+        name: name that arrows refer to.
+        title: first line of the box.
+        detail: second line of the box.
+        style: CSS class of the box.
+        link: URL that the box links to; empty for no link.
     """
 
     name: str
@@ -33,19 +33,19 @@ class Node:
 
 
 def draw(title: str, description: str, nodes: Sequence[Node], arrows: Collection[tuple[str, str]]) -> Markup:
-    """The picture; boxes are links in the order of the layers.
+    """Draws a graph; the boxes appear in the order of the layers, which is also the tab order.
 
     Args:
-        title: what it shows.
-        description: the same in words, for who does not see it.
-        nodes: at least one.
-        arrows: from the first node's name to the second's.
+        title: title of the picture.
+        description: the content in words, for readers who cannot see it.
+        nodes: at least one node.
+        arrows: pairs of node names (start, end).
     """
     layers, chains = _layers([node.name for node in nodes], arrows)
     _order(layers, chains)
     places = _places(layers, chains)
-    left = min(x - _half(name) for name, (x, _) in places.items())
-    width = max(x + _half(name) for name, (x, _) in places.items()) - left + 4
+    left = min(x - _half_width(name) for name, (x, _) in places.items())
+    width = max(x + _half_width(name) for name, (x, _) in places.items()) - left + 4
     height = len(layers) * (_HEIGHT + _LAYER_GAP) - _LAYER_GAP + 4
     body = Markup("").join(_path([places[name] for name in chain]) for chain in chains)
     of_name = {node.name: node for node in nodes}
@@ -58,8 +58,8 @@ def draw(title: str, description: str, nodes: Sequence[Node], arrows: Collection
     ).format(title=title, description=description, width=width, height=height, left=left - 2, body=body)
 
 
-def direct(arrows: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
-    """The arrows without those that a way over other nodes implies."""
+def remove_implied_arrows(arrows: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+    """Removes arrows that a longer path implies (transitive reduction)."""
     before: dict[str, set[str]] = {}
     for start, end in arrows:
         before.setdefault(end, set()).add(start)
@@ -79,7 +79,7 @@ def direct(arrows: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
 
 
 def _layers(names: Sequence[str], arrows: Collection[tuple[str, str]]) -> tuple[list[list[str]], list[list[str]]]:
-    """Each node one layer below the last that it follows. Arrows over several layers bend in each between."""
+    """Places each node one layer below its lowest predecessor; long arrows get a bend in each layer between."""
     before: dict[str, list[str]] = {name: [] for name in names}
     after: dict[str, list[str]] = {name: [] for name in names}
     for start, end in sorted(arrows):
@@ -95,7 +95,7 @@ def _layers(names: Sequence[str], arrows: Collection[tuple[str, str]]) -> tuple[
             open_arrows[other] -= 1
             if not open_arrows[other]:
                 waiting.append(other)
-    # What follows nothing stands close to what follows it.
+    # Nodes without predecessors move next to their successors.
     for name in names:
         if not before[name] and after[name]:
             depth[name] = min(depth[other] for other in after[name]) - 1
@@ -122,7 +122,7 @@ def _neighbours(chains: list[list[str]]) -> tuple[dict[str, list[str]], dict[str
 
 
 def _order(layers: list[list[str]], chains: list[list[str]]) -> None:
-    """Fewer crossings: each node goes where its neighbours are in the mean, layer by layer, down and up."""
+    """Reduces crossings: orders each layer by the mean position of the neighbours, alternately down and up."""
     above, below = _neighbours(chains)
     for sweep in range(_SWEEPS):
         neighbours, order = (above, layers) if sweep % 2 == 0 else (below, layers[::-1])
@@ -137,7 +137,7 @@ def _order(layers: list[list[str]], chains: list[list[str]]) -> None:
 
 
 def _places(layers: list[list[str]], chains: list[list[str]]) -> dict[str, tuple[float, float]]:
-    """The boxes' centres: near the mean of their neighbours', without overlap."""
+    """Returns the centre of each box, near the mean of its neighbours and without overlap."""
     above, below = _neighbours(chains)
     x: dict[str, float] = {}
     for layer in layers:
@@ -157,17 +157,17 @@ def _places(layers: list[list[str]], chains: list[list[str]]) -> dict[str, tuple
 
 
 def _spread(layer: list[str], wanted: dict[str, float], x: dict[str, float]) -> None:
-    """As near to the wanted places as the widths allow; together they are moved by what they are off in the mean."""
+    """Sets positions near the wanted ones without overlap, then shifts the layer by its mean deviation."""
     edge = float("-inf")
     for name in layer:
-        x[name] = max(wanted[name], edge + _half(name))
-        edge = x[name] + _half(name) + _GAP
-    off = fmean(x[name] - wanted[name] for name in layer)
+        x[name] = max(wanted[name], edge + _half_width(name))
+        edge = x[name] + _half_width(name) + _GAP
+    deviation = fmean(x[name] - wanted[name] for name in layer)
     for name in layer:
-        x[name] -= off
+        x[name] -= deviation
 
 
-def _half(name: str) -> float:
+def _half_width(name: str) -> float:
     return (_BEND if ">" in name else _WIDTH) / 2
 
 
@@ -199,11 +199,11 @@ def _box(node: Node, x: float, y: float) -> Markup:
         x=x,
         first=y - 4,
         second=y + 14,
-        title=_short(node.title),
-        detail=_short(node.detail),
+        title=_truncate(node.title),
+        detail=_truncate(node.detail),
     )
     return Markup('<a href="{}">{}</a>').format(node.link, box) if node.link else box
 
 
-def _short(text: str, most: int = 26) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def _truncate(text: str, length: int = 26) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -1,25 +1,25 @@
-"""Where an artifact comes from and what became of it: the part of the store's graph that a picture shows."""
+"""Selects the lineage of an artifact: its ancestors or descendants in the store's graph."""
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from pipeline.review.snapshot import Artifact, Execution, Snapshot
 
-# What a model was compared with is no part of it: else each would descend from all before it.
+# Baselines are not ancestors; otherwise each model would descend from all earlier models.
 _COMPARED = "baseline_model"
-# For the sake of these one asks what became of data.
+# Descendants of data are shown as far as they lead to one of these.
 _ENDS = ("Model", "PushedModel")
 
 
 @dataclass(frozen=True)
-class Lineage:
-    """A part of the graph.
+class LineageGraph:
+    """A part of the store's graph.
 
     Attributes:
-        artifacts: by node's name, "a<id>".
-        executions: by node's name, "e<id>".
-        arrows: between them, from what was read to who read it and from who made it to what was made.
-        runs_left_out: how many earlier runs have a part in it that is not shown.
+        artifacts: artifacts by node name, "a<id>".
+        executions: executions by node name, "e<id>".
+        arrows: pairs of node names, from input to execution and from execution to output.
+        runs_left_out: number of earlier runs with descendants that are not included.
     """
 
     artifacts: dict[str, Artifact]
@@ -28,8 +28,8 @@ class Lineage:
     runs_left_out: int
 
 
-def upstream(snapshot: Snapshot, artifact: int) -> Lineage:
-    """All that an artifact was made of."""
+def upstream(snapshot: Snapshot, artifact: int) -> LineageGraph:
+    """Returns all ancestors of an artifact."""
 
     def makers(one: int) -> list[int]:
         maker = snapshot.maker(one)
@@ -38,13 +38,15 @@ def upstream(snapshot: Snapshot, artifact: int) -> Lineage:
     return _lineage(snapshot, artifact, _reached(artifact, makers, lambda one: _read(snapshot, one)), 0)
 
 
-def downstream(snapshot: Snapshot, artifact: int, most_runs: int) -> Lineage:
-    """What was made of an artifact, in the latest runs that trained a model or pushed one, or in the latest of all.
+def downstream(snapshot: Snapshot, artifact: int, max_runs: int) -> LineageGraph:
+    """Returns the descendants of an artifact from the latest runs.
+
+    Prefers runs that trained or pushed a model; if there are none, uses the latest runs of any kind.
 
     Args:
         snapshot: the store's content.
-        artifact: its id.
-        most_runs: how many of them.
+        artifact: id of the artifact.
+        max_runs: maximum number of runs.
     """
     executions = _reached(
         artifact,
@@ -53,9 +55,9 @@ def downstream(snapshot: Snapshot, artifact: int, most_runs: int) -> Lineage:
     )
     ending = {one for one in executions if _ends(snapshot, one)} or executions
     runs = sorted({run for one in ending if (run := snapshot.executions[one].run) is not None})
-    shown = set(runs[-most_runs:])
+    shown = set(runs[-max_runs:])
     kept: set[int] = set()
-    # From the last ones up, so that the way from the artifact to each is whole.
+    # Walks backwards from the last executions to keep every path from the artifact complete.
     needed: set[int] = set()
     for one in sorted(executions, reverse=True):
         made = {link.artifact for link in snapshot.outputs(one)}
@@ -65,14 +67,14 @@ def downstream(snapshot: Snapshot, artifact: int, most_runs: int) -> Lineage:
     return _lineage(snapshot, artifact, kept, len(runs) - len(shown))
 
 
-def main_line(lineage: Lineage, artifact: int, *, up: bool) -> Lineage:
-    """The part that a picture shows.
+def main_line(lineage: LineageGraph, artifact: int, *, up: bool) -> LineageGraph:
+    """Returns the part of a lineage that a picture shows.
 
     Args:
-        lineage: all of it.
-        artifact: that it is the lineage of.
-        up: whether it says what the artifact was made of: then what led to it is shown. Else what led to models and
-            pushed versions is, and all where there are none.
+        lineage: the complete lineage.
+        artifact: id of the artifact.
+        up: if true, keeps the paths to the artifact; if false, keeps the paths to models and pushed versions, or
+            everything if there are none.
     """
     ends = [name for name, one in lineage.artifacts.items() if (one.id == artifact if up else one.type in _ENDS)]
     if not ends:
@@ -86,7 +88,7 @@ def main_line(lineage: Lineage, artifact: int, *, up: bool) -> Lineage:
             if name not in kept:
                 kept.add(name)
                 waiting.append(name)
-    return Lineage(
+    return LineageGraph(
         {name: one for name, one in lineage.artifacts.items() if name in kept},
         {name: one for name, one in lineage.executions.items() if name in kept},
         frozenset((start, end) for start, end in lineage.arrows if start in kept and end in kept),
@@ -97,7 +99,7 @@ def main_line(lineage: Lineage, artifact: int, *, up: bool) -> Lineage:
 def _reached(
     artifact: int, executions_of: Callable[[int], Iterable[int]], artifacts_of: Callable[[int], Iterable[int]]
 ) -> set[int]:
-    """The executions on all ways from an artifact."""
+    """Returns the executions on all paths from an artifact."""
     seen, executions, waiting = {artifact}, set(), [artifact]
     while waiting:
         for execution in executions_of(waiting.pop()):
@@ -117,8 +119,8 @@ def _read(snapshot: Snapshot, execution: int) -> list[int]:
     return [link.artifact for link in snapshot.inputs(execution) if link.role != _COMPARED]
 
 
-def _lineage(snapshot: Snapshot, artifact: int, executions: Collection[int], left_out: int) -> Lineage:
-    """The executions with what they made and with those of their inputs that the others made."""
+def _lineage(snapshot: Snapshot, artifact: int, executions: Collection[int], left_out: int) -> LineageGraph:
+    """Returns the graph of executions, their outputs, and inputs that other executions of the graph produced."""
     artifacts = {artifact: snapshot.artifacts[artifact]}
     for one in executions:
         artifacts |= {link.artifact: snapshot.artifacts[link.artifact] for link in snapshot.outputs(one)}
@@ -130,7 +132,7 @@ def _lineage(snapshot: Snapshot, artifact: int, executions: Collection[int], lef
             *((f"a{read}", f"e{one}") for read in _read(snapshot, one) if read in artifacts),
         )
     }
-    return Lineage(
+    return LineageGraph(
         {f"a{number}": one for number, one in sorted(artifacts.items())},
         {f"e{number}": snapshot.executions[number] for number in sorted(executions)},
         frozenset(arrows),

@@ -1,4 +1,8 @@
-"""Who may see the site and who may decide on it: names of hosts, origins, tokens and headers."""
+"""Protects the review site: host names, origins, security headers, and the tokens of approvers.
+
+Starlette's `TrustedHostMiddleware` is not used because it needs a list of all host names, while every IP address of
+this machine is valid here.
+"""
 
 import hmac
 import ipaddress
@@ -14,33 +18,33 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schema.errors import SettingsError
 
-# Pages run no script at all; a page that does sends a policy of its own, with a nonce.
+# No page contains a script.
 POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
-# A card, or a report, is one document with its styles in it; whatever it holds, it runs nothing here.
+# Model cards and reports are documents with inline styles; the sandbox keeps any script in them from running.
 DOCUMENT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'none'"
 _HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
-    # Not "no-referrer", with which browsers send "Origin: null".
+    # With "no-referrer", browsers send "Origin: null".
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-_LEAST_LENGTH = 16
+_MIN_LENGTH = 16
 
 
-class Guard:
-    """Answers requests that name this machine, and adds the headers that keep a page to itself.
+class HostAndOriginMiddleware:
+    """Rejects requests for other hosts and forms from other origins, and adds security headers.
 
-    A page of somebody else can have its own name point to this machine and then read the site as if it were its own
-    (DNS rebinding). It cannot choose the Host header: that holds its name.
+    A foreign site can point its own host name to this machine and then read the site's pages (DNS rebinding). The Host
+    header reveals this, because it contains the foreign name.
 
     Args:
-        app: the site.
-        names: under which the site is served, beside this machine's own.
+        app: the application to protect.
+        names: accepted host names in addition to this machine's name, localhost and all IP addresses.
     """
 
     def __init__(self, app: ASGIApp, names: Collection[str]):
@@ -52,7 +56,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
-        async def send_guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
@@ -60,16 +64,16 @@ class Guard:
             await send(message)
 
         headers = Headers(scope=scope)
-        if not self._is_ours(headers.get("host", "")):
-            answer = PlainTextResponse("This site is not served under that name.", 421)
-            await answer(scope, receive, send_guarded)
+        if not self._is_accepted_host(headers.get("host", "")):
+            response = PlainTextResponse("This site is not served under that name.", 421)
+            await response(scope, receive, send_with_headers)
         elif scope["method"] == "POST" and not _same_origin(headers):
-            answer = PlainTextResponse("This form was sent from another site; nothing was done.", 403)
-            await answer(scope, receive, send_guarded)
+            response = PlainTextResponse("Rejected: the form was sent from another site.", 403)
+            await response(scope, receive, send_with_headers)
         else:
-            await self._app(scope, receive, send_guarded)
+            await self._app(scope, receive, send_with_headers)
 
-    def _is_ours(self, host: str) -> bool:
+    def _is_accepted_host(self, host: str) -> bool:
         try:
             name = (urlsplit(f"//{host}").hostname or "").lower()
         except ValueError:
@@ -78,7 +82,7 @@ class Guard:
 
 
 def _is_address(name: str) -> bool:
-    """An address is nobody's name: no page can have it point elsewhere."""
+    """Returns whether the host is an IP address, which DNS rebinding cannot use."""
     try:
         ipaddress.ip_address(name)
     except ValueError:
@@ -87,7 +91,7 @@ def _is_address(name: str) -> bool:
 
 
 def _same_origin(headers: Headers) -> bool:
-    """Browsers send an Origin with every form that is posted; other clients need the token all the same."""
+    """Checks the origin of a form; browsers always send one, and other clients need the token anyway."""
     origin = headers.get("origin")
     if origin is not None:
         return urlsplit(origin).netloc == headers.get("host")
@@ -96,11 +100,11 @@ def _same_origin(headers: Headers) -> bool:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Who may decide.
+    """The tokens that authorize decisions.
 
     Attributes:
-        shared: whoever knows it gives a name; None where there is no such token.
-        personal: tokens by the name of the person that each stands for.
+        shared: token of all approvers, who enter their own name; None if there is none.
+        personal: token of each person, by the person's name.
     """
 
     shared: str | None
@@ -110,61 +114,65 @@ class Tokens:
         return self.shared is not None or bool(self.personal)
 
     def person(self, token: str, given: str) -> str | None:
-        """Who decides, None when the token is wrong. All are compared, each in the same time, right or wrong.
+        """Returns the name of the approver, or None if the token is wrong.
+
+        The token is compared with all known tokens in constant time.
 
         Args:
-            token: as it was sent.
-            given: the name that was sent with it; a personal token has its own.
+            token: token in the form.
+            given: name in the form; a personal token's own name takes precedence.
         """
         found = None
-        if self.shared is not None and _same(token, self.shared):
+        if self.shared is not None and _is_equal(token, self.shared):
             found = given
         for name, own in self.personal.items():
-            if _same(token, own):
+            if _is_equal(token, own):
                 found = name
         return found
 
 
-def _same(first: str, second: str) -> bool:
+def _is_equal(first: str, second: str) -> bool:
     return hmac.compare_digest(first.encode("utf-8", "surrogatepass"), second.encode())
 
 
 def read_tokens(shared: str | None, file: Path | None) -> Tokens:
-    """Takes the tokens that were given to the command.
+    """Reads the tokens given on the command line.
 
     Args:
-        shared: a token for everybody, or None.
-        file: a line a person, "NAME TOKEN", or None; lines that begin with "#" are comments.
+        shared: token of all approvers, or None.
+        file: file with one line "NAME TOKEN" per person, or None; lines that start with "#" are comments.
 
     Raises:
-        SettingsError: the file cannot be read, a line is no such pair, or a token is too short or used twice.
+        SettingsError: the file cannot be read, a line is malformed, or a token is too short or used twice.
     """
     personal: dict[str, str] = {}
     if file is not None:
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError) as error:
-            raise SettingsError(f"--token-file {file}: {error}; name a file that can be read") from error
+            raise SettingsError(f"--token-file {file}: {error}; name a readable file") from error
         for number, line in enumerate(lines, 1):
             if not line.strip() or line.startswith("#"):
                 continue
             name, _, token = line.strip().rpartition(" ")
             if not name.strip():
                 raise SettingsError(f"{file}, line {number}: expected a name and a token, for instance: ann 0123…")
-            _require_long(token, f"{file}, line {number}")
+            _check_length(token, f"{file}, line {number}")
             if name.strip() in personal or token in personal.values():
-                raise SettingsError(f"{file}, line {number}: a name or token that stands above; give each its own")
+                raise SettingsError(
+                    f"{file}, line {number}: the name or token is already used above; each must be unique"
+                )
             personal[name.strip()] = token
         if not personal:
-            raise SettingsError(f"{file}: holds no token; write a line a person: NAME TOKEN")
+            raise SettingsError(f"{file}: contains no token; write one line per person: NAME TOKEN")
     if shared is not None:
-        _require_long(shared, "the token")
+        _check_length(shared, "the token")
     return Tokens(shared, personal)
 
 
-def _require_long(token: str, where: str) -> None:
-    if len(token) < _LEAST_LENGTH:
+def _check_length(token: str, where: str) -> None:
+    if len(token) < _MIN_LENGTH:
         raise SettingsError(
-            f"{where} has {len(token)} characters, at least {_LEAST_LENGTH} are needed, so that it cannot be guessed; "
-            "openssl rand -hex 16 makes one"
+            f"{where} has {len(token)} characters but needs at least {_MIN_LENGTH}; "
+            "create a token with openssl rand -hex 16"
         )

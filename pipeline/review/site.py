@@ -1,4 +1,4 @@
-"""What the pages share: the store's latest content, what is in service, and how a page is written."""
+"""Shared state of the pages: current content of the metadata store and serving directory, and page rendering."""
 
 import threading
 import time
@@ -14,70 +14,70 @@ from starlette.templating import Jinja2Templates
 from pipeline.governance.approvals import rules_of
 from pipeline.metadata.connection import connection_config
 from pipeline.monitoring.report import readable_moment
-from pipeline.review.registry import Registry
+from pipeline.review.review_index import ReviewIndex
 from pipeline.review.security import Tokens
-from pipeline.review.service import Service, read_service
+from pipeline.review.serving_state import ServingState, read_serving_state
 from pipeline.review.snapshot import Snapshot
 from pipeline.review.store import StoreReader
 from pipeline.settings import Settings
 
-_KEPT_SECONDS = 2.0
+_MAX_AGE_SECONDS = 2.0
 _DIRECTORY = Path(__file__).with_name("templates")
 _TEMPLATES = Jinja2Templates(_DIRECTORY)
 STYLE_SHEET = _DIRECTORY / "style.css"
 
 
 class Site:
-    """The site of one pipeline.
+    """The data behind the site of one pipeline.
 
     Args:
-        settings: which store, which serving directory, which rules.
-        tokens: who may approve and reject.
-        now: gives the time, with a time zone.
+        settings: settings with the metadata store, serving directory and approval rules.
+        tokens: tokens of approvers.
+        now: returns the current time with a time zone.
     """
 
     def __init__(self, settings: Settings, tokens: Tokens, now: Callable[[], datetime] = lambda: datetime.now(UTC)):
         self.settings, self.tokens, self.now = settings, tokens, now
-        self.store = StoreReader(connection_config(settings), max_age=_KEPT_SECONDS)
+        self.store = StoreReader(connection_config(settings), max_age=_MAX_AGE_SECONDS)
         self._lock = threading.Lock()
-        self._registry: tuple[Snapshot, float, Registry] | None = None
-        self._service: tuple[Registry, float, Service] | None = None
+        self._index: tuple[Snapshot, float, ReviewIndex] | None = None
+        self._serving: tuple[ReviewIndex, float, ServingState] | None = None
 
-    def registry(self) -> Registry:
-        """The runs and models as they are now."""
+    def index(self) -> ReviewIndex:
+        """Returns the current runs and models."""
         snapshot = self.store.snapshot()
         with self._lock:
-            # Approvals expire by the minute, not by the second.
-            if self._registry is None or self._registry[0] is not snapshot or time.monotonic() - self._registry[1] > 60:
-                self._registry = snapshot, time.monotonic(), Registry(snapshot, rules_of(self.settings), self.now())
-            return self._registry[2]
+            # Approvals expire, so the index is rebuilt every minute even if the store did not change.
+            if self._index is None or self._index[0] is not snapshot or time.monotonic() - self._index[1] > 60:
+                self._index = snapshot, time.monotonic(), ReviewIndex(snapshot, rules_of(self.settings), self.now())
+            return self._index[2]
 
-    def service(self, registry: Registry) -> Service:
-        """What is in service now."""
+    def serving(self, index: ReviewIndex) -> ServingState:
+        """Returns the current pushed versions and the production version."""
         with self._lock:
-            kept = self._service
-            if kept is None or kept[0] is not registry or time.monotonic() - kept[1] > _KEPT_SECONDS:
+            cached = self._serving
+            if cached is None or cached[0] is not index or time.monotonic() - cached[1] > _MAX_AGE_SECONDS:
                 pusher = self.settings.pusher
-                found = self.store.ask(
-                    lambda store: read_service(pusher.destination, pusher.model_name, store, registry)
+                state = self.store.query(
+                    lambda store: read_serving_state(pusher.destination, pusher.model_name, store, index)
                 )
-                self._service = kept = registry, time.monotonic(), found
-            return kept[2]
+                self._serving = cached = index, time.monotonic(), state
+            return cached[2]
 
 
 def site_of(request: Request) -> Site:
-    """The site that a request is for."""
+    """Returns the site of a request."""
     return request.app.state.site
 
 
 def render(request: Request, template: str, status: int = 200, /, **context: Any) -> Response:
-    """A page.
+    """Renders a page.
 
     Args:
-        request: that is answered.
-        template: its name in `templates/`.
-        status: of the answer.
-        **context: what the template shows.
+        request: the request to answer.
+        template: file name in `templates/`.
+        status: HTTP status code.
+        **context: variables of the template.
     """
     site = site_of(request)
     common = {"path": request.url.path, "navigation": request.app.state.navigation, "name": site.settings.pipeline.name}
@@ -89,7 +89,7 @@ def _moment(seconds: float) -> str:
 
 
 def _compact(moment: str) -> str:
-    """20260112T0304… as people write it."""
+    """Formats a compact time such as 20260112T0304… as 2026-01-12 03:04."""
     return f"{moment[:4]}-{moment[4:6]}-{moment[6:8]} {moment[9:11]}:{moment[11:13]}"
 
 
@@ -101,7 +101,7 @@ def _duration(seconds: float) -> str:
 
 
 def _points(change: float) -> str:
-    """A change of a share in percentage points, with its sign."""
+    """Formats a change of a share in percentage points with its sign."""
     return f"{100 * change:+.2f}".replace("-", "−")
 
 

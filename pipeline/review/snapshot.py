@@ -1,7 +1,7 @@
-"""What the metadata store holds, in memory: runs, executions, artifacts, and who made or read what.
+"""Holds the metadata store's content in memory: runs, executions, artifacts and the links between them.
 
-ML Metadata answers for one run or one artifact at a time and sorts by nothing that a reader would sort by; a list of
-thousands of runs would ask it thousands of times. So all is read once, and then only what changed.
+ML Metadata answers queries for one run or one artifact at a time and cannot sort by status or accuracy, so a list of
+thousands of runs would need thousands of queries. The site therefore reads everything once, and then only changes.
 """
 
 from collections import defaultdict
@@ -18,14 +18,20 @@ _KINDS = {
     _EVENT.DECLARED_INPUT: "read",
     _EVENT.OUTPUT: "made",
     _EVENT.DECLARED_OUTPUT: "made",
-    # What a resolver found among all there is.
+    # Artifacts that a resolver selected.
     _EVENT.INTERNAL_OUTPUT: "found",
 }
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run of the pipeline: its id and name in the store, and when it began (UTC, seconds since the epoch)."""
+    """A run of the pipeline.
+
+    Attributes:
+        id: id in the store.
+        name: name of the run.
+        began: UTC, seconds since the epoch.
+    """
 
     id: int
     name: str
@@ -34,15 +40,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Execution:
-    """A component's work in a run, or a person's decision.
+    """The execution of a component in a run, or an approval decision.
 
     Attributes:
-        id: in the store.
-        type: its class, without the module.
-        state: as ML Metadata names it: COMPLETE, CACHED, FAILED, CANCELED, RUNNING or NEW.
+        id: id in the store.
+        type: class name of the component, without the module.
+        state: state in ML Metadata: COMPLETE, CACHED, FAILED, CANCELED, RUNNING or NEW.
         began: UTC, seconds since the epoch.
-        changed: the same; of an execution that has ended, when it did.
-        run: the run's id; None outside of runs.
+        changed: time of the last change, in the same unit; the end time of a finished execution.
+        run: id of the run; None outside runs.
     """
 
     id: int
@@ -55,14 +61,14 @@ class Execution:
 
 @dataclass(frozen=True)
 class Artifact:
-    """Something that was made.
+    """An artifact.
 
     Attributes:
-        id: in the store.
-        type: for instance Examples or Model.
-        uri: where its files lie.
-        made: UTC, seconds since the epoch.
-        properties: what its maker noted.
+        id: id in the store.
+        type: type name, for instance Examples or Model.
+        uri: URI of its files.
+        made: creation time, UTC, seconds since the epoch.
+        properties: properties and custom properties by name.
         removed: whether it was marked as deleted: its files are gone, or it does not count any more.
     """
 
@@ -76,7 +82,14 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Link:
-    """What an execution did with an artifact: `kind` is "read", "made" or "found", `role` what it was to it."""
+    """A link between an execution and an artifact.
+
+    Attributes:
+        execution: id of the execution.
+        artifact: id of the artifact.
+        role: name of the component's input or output.
+        kind: "read" (input), "made" (output) or "found" (selected by a resolver).
+    """
 
     execution: int
     artifact: int
@@ -86,13 +99,13 @@ class Link:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The store's content at one moment. It does not change: a newer one takes its place.
+    """The immutable content of the store at one moment.
 
     Attributes:
-        runs: by id.
-        executions: by id.
-        artifacts: by id; what was never finished is left out.
-        links: of each execution.
+        runs: runs by id.
+        executions: executions by id.
+        artifacts: artifacts by id, without unfinished ones.
+        links: links by execution id.
     """
 
     runs: Mapping[int, Run] = field(default_factory=dict)
@@ -101,38 +114,38 @@ class Snapshot:
     links: Mapping[int, tuple[Link, ...]] = field(default_factory=dict)
 
     def inputs(self, execution: int) -> list[Link]:
-        """What an execution read."""
+        """Returns the inputs of an execution."""
         return [link for link in self.links.get(execution, ()) if link.kind == "read"]
 
     def outputs(self, execution: int) -> list[Link]:
-        """What an execution made, or took from the cache."""
+        """Returns the outputs of an execution, including those taken from the cache."""
         return [link for link in self.links.get(execution, ()) if link.kind == "made"]
 
     def found(self, execution: int) -> list[Link]:
-        """What a resolver found."""
+        """Returns the artifacts that a resolver selected."""
         return [link for link in self.links.get(execution, ()) if link.kind == "found"]
 
     def maker(self, artifact: int) -> Execution | None:
-        """The execution that made an artifact; those that took it from the cache did not."""
+        """Returns the execution that produced an artifact, not one that took it from the cache."""
         made = [link.execution for link in self._links_of_artifacts.get(artifact, ()) if link.kind == "made"]
         return self.executions[min(made)] if made else None
 
     def readers(self, artifact: int) -> list[Link]:
-        """Who read an artifact in order, without those whose outputs were then taken from the cache."""
+        """Returns links to the executions that read an artifact, in order, without cached executions."""
         links = [link for link in self._links_of_artifacts.get(artifact, ()) if link.kind == "read"]
         read = [link for link in links if self.executions[link.execution].state != "CACHED"]
         return sorted(read, key=lambda link: link.execution)
 
     def of_type(self, name: str) -> list[Artifact]:
-        """All artifacts of a type, oldest first."""
+        """Returns all artifacts of a type, oldest first."""
         return self._by_type.get(name, [])
 
     def executions_of(self, run: int) -> list[Execution]:
-        """A run's executions in the order in which they began."""
+        """Returns the executions of a run in the order of their start."""
         return self._by_run.get(run, [])
 
     def runs_using(self, artifact: int) -> list[Run]:
-        """The runs that made an artifact, took it from the cache or read it, oldest first."""
+        """Returns the runs that produced an artifact, took it from the cache or read it, oldest first."""
         found = {self.executions[link.execution].run for link in self._links_of_artifacts.get(artifact, ())}
         return [self.runs[run] for run in sorted(run for run in found if run is not None)]
 
@@ -166,13 +179,13 @@ class Snapshot:
         artifacts: Iterable[mlmd.Artifact],
         events: Iterable[mlmd.Event],
     ) -> "Snapshot":
-        """A snapshot with these read anew.
+        """Returns a new snapshot that includes changed content.
 
         Args:
             runs: contexts of runs.
-            executions: each with its run's id.
-            artifacts: all of the events.
-            events: all of the executions.
+            executions: changed executions, each with its run's id.
+            artifacts: all artifacts of the events.
+            events: all events of the executions.
         """
         read = {execution.id: _execution(execution, run) for execution, run in executions}
         known = dict(self.artifacts)

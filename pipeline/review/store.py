@@ -1,4 +1,4 @@
-"""Reads the metadata store: all of it once, then what changed."""
+"""Reads the metadata store into a snapshot: completely once, then only the changes."""
 
 import logging
 import threading
@@ -18,19 +18,19 @@ logger = logging.getLogger(__name__)
 
 _RUN_CONTEXT, _NODE_CONTEXT = "pipeline_run", "node"
 _OUTSIDE_RUNS = ("agnews.ApprovalDecision", "agnews.Promotion")
-_IDS_A_CALL = 500
+_IDS_PER_CALL = 500
 _FIRST_PAGE = 100
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 class StoreReader:
-    """The latest snapshot of a metadata store, read again when it is older than `max_age`.
+    """Keeps a snapshot of a metadata store and refreshes it when it is older than `max_age`.
 
     Args:
-        connection: the store. A file is opened to be read only, and may not be there yet.
-        max_age: seconds.
-        clock: seconds from any moment on.
+        connection: the store. A file is opened read-only and does not need to exist yet.
+        max_age: maximum age of the snapshot in seconds.
+        clock: monotonic clock in seconds.
     """
 
     def __init__(
@@ -52,38 +52,41 @@ class StoreReader:
         self._stale = False
 
     def snapshot(self) -> Snapshot:
-        """What the store holds; what it held before, when it cannot be read now.
+        """Returns the store's content; the last snapshot if the store cannot be read now.
 
         Raises:
-            RunError: it could not be read yet.
+            RunError: the store cannot be read and there is no snapshot yet.
         """
         with self._lock:
             if self._read_at is None or self._stale or self._clock() - self._read_at > self._max_age:
                 try:
                     self._refresh()
                 except (errors.StatusError, RuntimeError) as error:
-                    # For instance since a run writes, and its transaction holds the file; a RuntimeError is the
-                    # client's word for a store that it cannot open.
+                    # For instance, a run's transaction locks the file. The client raises RuntimeError for a store
+                    # that it cannot open.
                     if self._read_at is None:
                         raise RunError(
-                            f"the metadata store cannot be read: {error}; see the settings metadata.…, and try again"
+                            f"the metadata store cannot be read: {error}; check the settings metadata.… and try again"
                         ) from error
                     logger.warning("the metadata store cannot be read now", extra={"fields": {"error": str(error)}})
                 self._read_at, self._stale = self._clock(), False
             return self._snapshot
 
-    def forget_age(self) -> None:
-        """The next snapshot is read anew: something was just written."""
+    def invalidate(self) -> None:
+        """Makes the next call of `snapshot` read the store, because something was just written."""
         with self._lock:
             self._stale = True
 
-    def ask(self, question: Callable[[MetadataStore | None], Answer]) -> Answer:
-        """Asks the store itself, None when it is not there yet: one question at a time, since it is no thread's own."""
+    def query(self, function: Callable[[MetadataStore | None], Result]) -> Result:
+        """Calls a function with the store, or with None if it does not exist yet.
+
+        Only one call runs at a time, because the store is not thread-safe.
+        """
         with self._lock:
-            return question(self._open())
+            return function(self._open())
 
     def node_names(self, executions: Sequence[int]) -> dict[int, str]:
-        """The ids that executions' components have in the pipeline, by the execution's id."""
+        """Returns the component id in the pipeline of each execution, by the execution's id."""
 
         def names(store: MetadataStore | None) -> dict[int, str]:
             return {
@@ -93,7 +96,7 @@ class StoreReader:
                 if context.type == _NODE_CONTEXT
             }
 
-        return self.ask(names)
+        return self.query(names)
 
     def _open(self) -> MetadataStore | None:
         if self._store is None:
@@ -112,12 +115,12 @@ class StoreReader:
             return
         events = [
             event
-            for ids in _in_parts([execution.id for execution, _ in executions])
+            for ids in _batches([execution.id for execution, _ in executions])
             for event in store.get_events_by_execution_ids(ids)
         ]
         artifacts = [
             artifact
-            for ids in _in_parts(sorted({event.artifact_id for event in events}))
+            for ids in _batches(sorted({event.artifact_id for event in events}))
             for artifact in store.get_artifacts_by_id(ids)
         ]
         self._snapshot = known.updated(runs, executions, artifacts, events)
@@ -149,9 +152,9 @@ def _changed(store: MetadataStore, known: Snapshot) -> tuple[list[mlmd.Context],
 
 
 def _unknown(store: MetadataStore, known: Snapshot) -> list[mlmd.Execution]:
-    """Executions that are new, or changed since.
+    """Returns new and changed executions.
 
-    New ones are found by their id, whatever the clock of the host that wrote them says.
+    New executions are found by their ids, so a host's wrong clock cannot hide them.
     """
     found: dict[int, mlmd.Execution] = {}
     for order in (OrderByField.ID, OrderByField.UPDATE_TIME):
@@ -160,7 +163,7 @@ def _unknown(store: MetadataStore, known: Snapshot) -> list[mlmd.Execution]:
             latest = store.get_executions(ListOptions(limit=limit, order_by=order, is_asc=False))
             unknown = {execution.id: execution for execution in latest if not _is_known(execution, known)}
             found |= unknown
-            # The client gives no page after the first, so more are asked for until the last ones are known.
+            # The client cannot request a second page, so the limit grows until the oldest returned execution is known.
             if len(latest) < limit or latest[-1].id not in unknown:
                 break
             limit *= 4
@@ -179,6 +182,6 @@ def _contexts(store: MetadataStore, execution: int) -> list[mlmd.Context]:
         return []
 
 
-def _in_parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(ids), _IDS_A_CALL):
-        yield ids[start : start + _IDS_A_CALL]
+def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(ids), _IDS_PER_CALL):
+        yield ids[start : start + _IDS_PER_CALL]

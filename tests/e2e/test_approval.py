@@ -90,11 +90,11 @@ def test_the_review_site_answers_a_reviewers_five_questions(story):
     assert f"transform {code_version('transform')}" in said
     assert f"accuracy {evidence['quality']['repeated_accuracy']:.4f}, 95 % interval" in said
     assert "blessed : 5 of 5 thresholds passed" in said
-    assert "approved ; trained by ann@here" in said
+    assert "approved ; author: ann@here" in said
     assert re.search(r"approved by bob@here, 20\d\d-[-\d :]+ UTC: good enough", said)
-    assert "What changed since the last one? Nothing: it is the first model in service." in said
+    assert "What changed since the previous version? This is the first production version." in said
     assert f"push {version} ann@here approved by bob@here: good enough complete" in said
-    assert "the log is as it was written" in story.first.model
+    assert "the log is unchanged" in story.first.model
 
 
 def test_of_the_next_model_in_service_the_site_tells_what_changed(story):
@@ -103,12 +103,12 @@ def test_of_the_next_model_in_service_the_site_tells_what_changed(story):
     said = story.later.served
     assert f"Version {second_version} , pushed" in said
     assert f"It is model {second.id}" in said
-    assert f"Before it, version {first_version} answered: model {story.model} ." in said
-    assert f"Changed settings what model {story.model} model {second.id} epochs 3 4 " in said
+    assert f"The previous version was {first_version}: model {story.model} ." in said
+    assert f"Changed settings name model {story.model} model {second.id} epochs 3 4 " in said
     assert "source of trainer" not in said  # The revision may change while this runs; the stages' source does not.
     assert "Changed data: none." in said
     assert re.search(r"all 500 0\.\d{4} 0\.\d{4} [+−]\d+\.\d\d [+−]\d", said)
-    assert "Nobody was asked to approve this model: promotion.require_approval was off." in said
+    assert "No approval was requested: promotion.require_approval was false." in said
     assert f"push {second_version} ann@here blessed; no approval was asked for complete" in said
     assert f"{first_version}: not loaded" in story.later.model
 

@@ -349,6 +349,6 @@ def test_people_are_told_of_what_needs_them_and_of_nothing_else(story):
     told = [json.loads(body)["text"].splitlines()[0] for body in story.webhook.bodies]
     assert told == [
         f"agnews: the run failed ({story.corrupt.run})",
-        f"agnews: the data drifted and was refused ({story.drifting.run})",
+        f"agnews: the data drifted and was rejected ({story.drifting.run})",
         f"agnews: the model was not blessed ({story.not_blessed.run})",
     ]

@@ -21,7 +21,7 @@ def settings(**alerts):
 
 @pytest.fixture
 def smtp():
-    """A local SMTP server that keeps the messages; `user` may log in with `password` where it is made so."""
+    """Starts a local SMTP server that records messages; with `login` it requires user `user` and `password`."""
     from email import message_from_bytes, policy
 
     from aiosmtpd.controller import Controller
@@ -36,7 +36,7 @@ def smtp():
 
     class OnAnyPort(Controller):
         def _trigger_server(self):
-            # It connects to itself to see whether it is up, which port 0 does not let it.
+            # The controller connects to itself to check that it is up, which is not possible with port 0.
             self.port = self.server.sockets[0].getsockname()[1]
             super()._trigger_server()
 
@@ -58,16 +58,16 @@ def smtp():
 MAIL = {"smtp_host": "127.0.0.1", "smtp_security": "none", "mail_from": "a@example.com", "mail_to": ["b@example.com"]}
 
 
-def test_a_webhook_gets_the_event_in_slacks_form(http_sink):
+def test_a_webhook_receives_slack_json(http_sink):
     with http_sink() as sink:
         assert notify(settings(webhook_url=sink.url), EVENT) == []
     [body] = sink.bodies
     lines = json.loads(body)["text"].splitlines()
-    assert lines[0] == "agnews: the data drifted and was refused (local-1)"
+    assert lines[0] == "agnews: the data drifted and was rejected (local-1)"
     assert lines[1:] == [*EVENT.message.splitlines(), "log: /runs/logs/local-1.log"]
 
 
-def test_the_address_may_stand_in_a_file(http_sink, tmp_path):
+def test_the_webhook_url_can_be_read_from_a_file(http_sink, tmp_path):
     with http_sink() as sink:
         (tmp_path / "webhook").write_text(f"{sink.url}\n")
         assert notify(settings(webhook_url_file=tmp_path / "webhook"), EVENT) == []
@@ -75,13 +75,13 @@ def test_the_address_may_stand_in_a_file(http_sink, tmp_path):
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_server_that_is_busy_is_asked_again(http_sink, status):
+def test_a_busy_server_is_retried(http_sink, status):
     with http_sink(status) as sink:
         assert notify(settings(webhook_url=sink.url), EVENT) == []
     assert len(sink.bodies) == 2
 
 
-def test_a_server_that_refuses_is_asked_once_and_the_failure_is_told_and_logged(http_sink, caplog):
+def test_a_refusal_is_not_retried_but_returned_and_logged(http_sink, caplog):
     with http_sink(404) as sink, caplog.at_level(logging.INFO):
         problems = notify(settings(webhook_url=sink.url), EVENT)
     assert problems == ["the alert could not be sent by webhook: the server answered 404 Not Found"]
@@ -89,7 +89,7 @@ def test_a_server_that_refuses_is_asked_once_and_the_failure_is_told_and_logged(
     assert len(sink.bodies) == 1
 
 
-def test_a_server_that_stays_down_does_not_hold_the_run_up_for_ever(http_sink):
+def test_retries_are_limited(http_sink):
     with http_sink(*[503] * 9) as sink:
         [problem] = notify(settings(webhook_url=sink.url), EVENT)
     assert "503" in problem
@@ -97,7 +97,7 @@ def test_a_server_that_stays_down_does_not_hold_the_run_up_for_ever(http_sink):
 
 
 @pytest.mark.parametrize("answer", [200, 404, 503])
-def test_the_address_is_in_no_log_and_no_message(http_sink, caplog, answer):
+def test_the_webhook_url_is_never_logged_or_returned(http_sink, caplog, answer):
     with http_sink(*[answer] * 3) as sink, caplog.at_level(logging.DEBUG):
         problems = notify(settings(webhook_url=sink.url), EVENT)
     assert "secret-part" not in caplog.text + "".join(problems)
@@ -106,28 +106,28 @@ def test_the_address_is_in_no_log_and_no_message(http_sink, caplog, answer):
 @pytest.mark.parametrize(
     "alerts",
     [
-        {"webhook_url": "no address"},
+        {"webhook_url": "not a URL"},
         {"webhook_url_file": "gone"},
         {**MAIL, "smtp_port": 9},
         {**MAIL, "mail_from": "a\nSubject: another"},
     ],
-    ids=["no address", "no file", "no mail server", "a header within a header"],
+    ids=["not a URL", "missing file", "no mail server", "a header within a header"],
 )
-def test_nothing_that_goes_wrong_with_an_alert_is_raised(alerts):
+def test_notify_never_raises(alerts):
     [problem] = notify(settings(**alerts), EVENT)
     assert "could not be sent" in problem
 
 
-def test_an_e_mail_goes_to_its_recipients(smtp):
+def test_an_e_mail_is_sent_to_all_recipients(smtp):
     server = smtp()
     assert notify(settings(**server.settings | {"mail_to": ["b@example.com", "c@example.com"]}), EVENT) == []
     [message] = server.messages
-    assert message["Subject"] == "agnews: the data drifted and was refused (local-1)"
+    assert message["Subject"] == "agnews: the data drifted and was rejected (local-1)"
     assert (message["From"], message["To"]) == ("a@example.com", "b@example.com, c@example.com")
     assert EVENT.message.splitlines()[0] in message.get_content()
 
 
-def test_a_mail_server_that_wants_a_password_gets_it_from_its_file(smtp, tmp_path):
+def test_the_smtp_password_can_be_read_from_a_file(smtp, tmp_path):
     server = smtp(login=True)
     (tmp_path / "password").write_text("password\n")
     login = {"smtp_user": "user", "smtp_password_file": tmp_path / "password"}
@@ -135,35 +135,35 @@ def test_a_mail_server_that_wants_a_password_gets_it_from_its_file(smtp, tmp_pat
     assert len(server.messages) == 1
 
 
-def test_a_wrong_password_is_a_failure_that_does_not_show_it(smtp):
+def test_a_wrong_password_is_not_shown(smtp):
     login = {"smtp_user": "user", "smtp_password": "wrong"}
     [problem] = notify(settings(**smtp(login=True).settings | login), EVENT)
     assert "535" in problem
     assert "wrong" not in problem
 
 
-def test_a_mail_server_without_encryption_is_not_talked_to_where_it_is_asked_for(smtp):
+def test_mail_is_not_sent_unencrypted_if_starttls_is_required(smtp):
     server = smtp()
     [problem] = notify(settings(**server.settings | {"smtp_security": "starttls"}), EVENT)
     assert "STARTTLS" in problem
     assert server.messages == []
 
 
-def test_one_channel_that_fails_does_not_stop_the_other(smtp, http_sink):
+def test_a_failing_channel_does_not_stop_the_other(smtp, http_sink):
     server = smtp()
     with http_sink(404) as sink:
         problems = notify(settings(webhook_url=sink.url, **server.settings), EVENT)
     assert len(problems) == len(server.messages) == 1
 
 
-def test_what_is_not_wanted_is_not_told(http_sink, caplog):
+def test_events_that_are_not_enabled_are_not_sent(http_sink, caplog):
     with http_sink() as sink, caplog.at_level(logging.INFO):
         assert notify(settings(webhook_url=sink.url, events=["failed"]), EVENT) == []
     assert sink.bodies == []
     assert caplog.text == ""
 
 
-def test_without_a_channel_the_log_is_told(caplog):
+def test_without_a_channel_the_alert_is_only_logged(caplog):
     assert notify(settings(), EVENT) == []
     assert [record.fields["kind"] for record in caplog.records] == ["drift"]
 
@@ -172,23 +172,23 @@ def test_without_a_channel_the_log_is_told(caplog):
     ("error", "kind"),
     [(DriftError("x"), Kind.DRIFT), (ApprovalPending("x"), Kind.WAITING), (DataError("x"), Kind.FAILED)],
 )
-def test_an_error_is_an_event(error, kind):
+def test_an_error_determines_the_event_kind(error, kind):
     assert Event.of_error(error, "local-1", "log") == Event(kind, "local-1", "x", "log")
 
 
-def test_every_kind_can_be_asked_for():
+def test_all_kinds_are_enabled_by_default():
     assert list(settings().alerts.events) == [kind.value for kind in Kind]
 
 
-def test_nothing_of_tensorflow_is_needed():
+def test_alerts_do_not_import_tensorflow():
     code = "import sys, pipeline.alerts; sys.exit(bool({'tensorflow', 'tfx', 'ml_metadata'} & sys.modules.keys()))"
     assert (
         subprocess.run([sys.executable, "-c", code], timeout=60, env={"PYTHONPATH": ":".join(sys.path)}).returncode == 0
     )
 
 
-def test_the_events_may_stand_in_a_settings_file(tmp_path):
-    # A key like "on" would be YAML's word for true.
+def test_events_can_be_set_in_a_settings_file(tmp_path):
+    # The setting is not called "on", because YAML reads that as true.
     (tmp_path / "settings.yaml").write_text("alerts:\n  events: [drift]\n  mail_to: [a@example.com, b@example.com]\n")
     alerts = load(config_file=tmp_path / "settings.yaml", environ={}).settings.alerts
     assert (alerts.events, alerts.mail_to) == (("drift",), ("a@example.com", "b@example.com"))

@@ -22,7 +22,7 @@ def answers(pairs, failures=()):
     )
 
 
-def test_agreement_comes_with_its_interval():
+def test_agreement_has_a_wilson_interval():
     report = evaluate(answers([pair("World", "World")] * 90 + [pair("World", "Sports")] * 10))
     assert (report.compared, report.agreement, len(report.changed)) == (100, 0.9, 10)
     # Wilson 1927: 0.8256 to 0.9448 for 90 of 100.
@@ -30,12 +30,12 @@ def test_agreement_comes_with_its_interval():
     assert report.versions == {"stable": [1], "canary": [2]}
 
 
-def test_changes_are_counted_by_classes_the_most_frequent_first():
+def test_changes_are_counted_by_classes_most_frequent_first():
     pairs = [pair("World", "Sports"), pair("Business", "World"), pair("World", "Sports"), pair("World", "World")]
     assert evaluate(answers(pairs)).moves() == [("World", "Sports", 2), ("Business", "World", 1)]
 
 
-def test_known_classes_give_accuracies_and_mcnemars_test():
+def test_true_classes_give_accuracy_and_mcnemar_test():
     pairs = [pair("World", "Sports", "Sports")] * 15 + [pair("World", "Sports", "World")] * 5
     report = evaluate(answers([*pairs, pair("World", "World")]))
     assert report.labelled == 20
@@ -44,7 +44,7 @@ def test_known_classes_give_accuracies_and_mcnemars_test():
     assert report.test.p_value == pytest.approx(0.0414, abs=1e-4)
 
 
-def test_without_classes_there_is_no_test():
+def test_without_true_classes_there_is_no_test():
     report = evaluate(answers([pair("World", "World")]))
     assert (report.accuracy, report.test) == ({}, None)
 
@@ -56,16 +56,16 @@ def test_latencies_are_percentiles_in_milliseconds():
     assert milliseconds["canary"] == pytest.approx({50: 2.0, 95: 2.0, 99: 2.0})
 
 
-def test_what_one_label_did_not_answer_is_left_out_and_counted():
+def test_items_that_one_label_did_not_answer_are_counted():
     report = evaluate(answers([pair("World", "World"), pair("World", None)], failures=["no"]))
     assert (report.asked, report.compared, report.failures["canary"]) == (2, 1, ["no"])
 
 
-def test_the_largest_shift_is_of_any_class():
+def test_the_largest_shift_considers_all_classes():
     both = {"stable": answer("World", 1, 0.75), "canary": answer("World", 2, 0.5)}
     assert evaluate(answers([Pair(NewsItem("text"), None, both)])).largest_shift == pytest.approx(0.25)
 
 
-def test_nothing_answered_is_no_report():
+def test_no_common_answers_is_an_error():
     with pytest.raises(ValueError, match="no item was answered"):
         evaluate(answers([pair("World", None)]))

@@ -1,1 +1,1 @@
-"""The pages: one module a subject, each function answers one address."""
+"""The pages: one module per subject, one function per route."""

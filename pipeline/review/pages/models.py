@@ -1,14 +1,16 @@
-"""The list of models, one model with all that is known of it, and its card."""
+"""Pages about models: the list, one model with its evidence and audit trail, its model card, and trends."""
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from components.model_card.document import Plot
+from pipeline.charts import Series, line_chart
 from pipeline.review import evidence
-from pipeline.review.audit_view import entries_about
-from pipeline.review.listing import listing
-from pipeline.review.pages.monitoring import last_report
-from pipeline.review.registry import ACCURACY, Model, Registry
+from pipeline.review.audit_trail import find_audit_trail
+from pipeline.review.pages.monitoring import latest_report
+from pipeline.review.pagination import paginate
+from pipeline.review.review_index import ACCURACY, RECALLS, ReviewedModel, ReviewIndex
 from pipeline.review.security import DOCUMENT_POLICY
 from pipeline.review.site import render, site_of
 
@@ -21,69 +23,71 @@ _KEYS = {
     "span": lambda model: model.examples.properties.get("span") if model.examples else None,
     "version": lambda model: model.versions[-1] if model.versions else None,
 }
+_MODELS_PER_TREND = 200
+_ROWS = {"rows read": "rows_read", "training rows": "rows_train"}
 
 
-def weakest_class(model: Model) -> tuple[str, float | None]:
-    """The class that the model finds least of, and its recall."""
+def weakest_class(model: ReviewedModel) -> tuple[str, float | None]:
+    """Returns the class with the lowest recall, and that recall."""
     recalls = {name: value for name, value in model.figures.items() if name != ACCURACY}
     name = min(recalls, key=recalls.__getitem__, default="")
     return name.removeprefix("recall_"), recalls.get(name)
 
 
-def all_models(request: Request) -> Response:
-    """`/models`: sorted by `sort`, `order` and `page`."""
+def list_models(request: Request) -> Response:
+    """`/models`: all models; `sort`, `order` and `page` select the part shown."""
     site = site_of(request)
-    registry = site.registry()
-    table = listing(request.query_params, list(registry.models.values()), _KEYS, sort="model")
-    return render(request, "models.html", table=table, service=site.service(registry), weakest=weakest_class)
+    index = site.index()
+    table = paginate(request.query_params, list(index.models.values()), _KEYS, sort="model")
+    return render(request, "models.html", table=table, serving=site.serving(index), weakest=weakest_class)
 
 
-def one_model(request: Request) -> Response:
-    """`/models/ID`: where it comes from, how good it is, who decided what, where it went."""
-    model = model_of(site_of(request).registry(), request.path_params["id"])
+def model_page(request: Request) -> Response:
+    """`/models/ID`: a model's origin, quality, decisions and versions."""
+    model = find_model(site_of(request).index(), request.path_params["id"])
     return render_model(request, model)
 
 
-def render_model(request: Request, model: Model, status: int = 200, **form: str) -> Response:
-    """A model's page.
+def render_model(request: Request, model: ReviewedModel, status: int = 200, **form: str) -> Response:
+    """Renders the page of a model.
 
     Args:
-        request: that is answered.
+        request: the request to answer.
         model: the model.
-        status: of the answer.
-        **form: what was sent in the form of a decision, and the `error` that came of it.
+        status: HTTP status code.
+        **form: fields of a rejected decision form, and the message `error`.
     """
     site = site_of(request)
-    registry = site.registry()
-    service = site.service(registry)
-    found, flaw = None, "no card was written of it"
+    index = site.index()
+    serving = site.serving(index)
+    found, problem = None, "the model has no model card"
     if model.card:
         try:
             found = evidence.read_evidence(model.card.uri)
-        except evidence.NotThere as error:
-            flaw = str(error)
-    others = {"in service": service.live.model if service.live else None}
+        except evidence.FileUnavailable as error:
+            problem = str(error)
+    others = {"in production": serving.production.model if serving.production else None}
     if found and "model" in found["baseline"]:
-        others["its baseline"] = registry.models.get(found["baseline"]["model"])
-    others["trained before"] = _before(registry, model)
+        others["its baseline"] = index.models.get(found["baseline"]["model"])
+    others["trained before it"] = _predecessor(index, model)
     return render(
         request,
         "model.html",
         status,
         model=model,
         evidence=found,
-        flaw=flaw,
+        problem=problem,
         refusals=refusals_of_model(model, found or {}),
-        service=service,
+        serving=serving,
         others={other.id: name for name, other in reversed(others.items()) if other and other.id != model.id},
-        trail=entries_about(site.settings, registry, model),
-        monitored=last_report(site, model.versions[-1] if model.versions else None),
+        trail=find_audit_trail(site.settings, index, model),
+        monitored=latest_report(site, model.versions[-1] if model.versions else None),
         tokens=site.tokens,
         form=form,
     )
 
 
-def refusals_of_model(model: Model, found: evidence.Evidence) -> list[str]:
+def refusals_of_model(model: ReviewedModel, found: evidence.Evidence) -> list[str]:
     """Why the model was refused, at least one sentence for each verdict against it."""
     verdicts = found.get("verdicts", {})
     reasons = []
@@ -97,31 +101,67 @@ def refusals_of_model(model: Model, found: evidence.Evidence) -> list[str]:
     return reasons
 
 
-def _run_of(model: Model) -> str:
+def _run_of(model: ReviewedModel) -> str:
     return model.run.name if model.run else "that trained it"
 
 
 def card(request: Request) -> Response:
-    """`/models/ID/card`: the card as it was written."""
-    model = model_of(site_of(request).registry(), request.path_params["id"])
+    """`/models/ID/card`: the model card's HTML."""
+    model = find_model(site_of(request).index(), request.path_params["id"])
     if model.card is None:
-        raise HTTPException(404, f"no card was written of model {model.id}")
+        raise HTTPException(404, f"model {model.id} has no model card")
     page = evidence.read_page(model.card.uri)
     return Response(page, media_type="text/html", headers={"Content-Security-Policy": DOCUMENT_POLICY})
 
 
-def model_of(registry: Registry, number: int) -> Model:
-    """The model with an id.
+def show_trends(request: Request) -> Response:
+    """`/trends`: accuracy, recall and row counts of evaluated models in the order of their training; `page`."""
+    index = site_of(request).index()
+    evaluated = [model for model in index.models.values() if ACCURACY in model.figures]
+    keys = {"model": lambda model: model.id}
+    table = paginate(request.query_params, evaluated, keys, sort="model", rows_per_page=_MODELS_PER_TREND)
+    models = sorted(table.rows, key=lambda model: model.id)
+    accuracy: Series = {"accuracy": [model.figures[ACCURACY] for model in models]}
+    recalls: Series = {name.removeprefix("recall_"): [model.figures.get(name) for model in models] for name in RECALLS}
+    rows: Series = {label: [_row_count(model, name) for model in models] for label, name in _ROWS.items()}
+    plots = []
+    if len(models) > 1:
+        plots.append(_trend("accuracy", "Accuracy on the test rows", models, accuracy))
+        plots.append(_trend("recall", "Recall of each class on the test rows", models, recalls))
+        if any(value is not None for values in rows.values() for value in values):
+            plots.append(_trend("rows", "Ingested rows", models, rows))
+    return render(request, "trends.html", table=table, models=models, plots=plots, recalls=RECALLS, rows_of=_row_count)
+
+
+def find_model(index: ReviewIndex, number: int) -> ReviewedModel:
+    """Returns the model with an id.
 
     Raises:
-        HTTPException: there is none.
+        HTTPException: the metadata store has no such model.
     """
-    model = registry.models.get(number)
+    model = index.models.get(number)
     if model is None:
-        raise HTTPException(404, f"there is no model {number} in the metadata store")
+        raise HTTPException(404, f"model {number} is not in the metadata store")
     return model
 
 
-def _before(registry: Registry, model: Model) -> Model | None:
-    earlier = [number for number in registry.models if number < model.id]
-    return registry.models[earlier[-1]] if earlier else None
+def _predecessor(index: ReviewIndex, model: ReviewedModel) -> ReviewedModel | None:
+    earlier = [number for number in index.models if number < model.id]
+    return index.models[earlier[-1]] if earlier else None
+
+
+def _row_count(model: ReviewedModel, name: str) -> float | None:
+    return model.rows(name) if model.ingested else None
+
+
+def _trend(name: str, title: str, models: list[ReviewedModel], series: Series) -> Plot:
+    parts = []
+    for label, line in series.items():
+        known = [value for value in line if value is not None]
+        if known:
+            lowest, highest = min(known), max(known)
+            ends = f"{label} from {known[0]:.4g} to {known[-1]:.4g}"
+            parts.append(f"{ends}, lowest {lowest:.4g}, highest {highest:.4g}")
+    description = f"Models {models[0].id} to {models[-1].id}: {'; '.join(parts)}. The table contains all values."
+    labels, links = [f"model {model.id}" for model in models], [f"/models/{model.id}" for model in models]
+    return line_chart(name, title, labels, series, description, links=links)

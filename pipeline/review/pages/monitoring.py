@@ -1,49 +1,50 @@
-"""What `agnews monitor` found of the served model: the list of its reports, and each report as it was written."""
+"""Pages about monitoring: the list of `agnews monitor` reports, and one report."""
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pipeline.monitoring.kept import HTML_FILE, KeptReport, kept_reports, reports_directory
+from pipeline.monitoring.archive import HTML_FILE, StoredReport, reports_directory, stored_reports
 from pipeline.review import evidence
-from pipeline.review.listing import listing
+from pipeline.review.pagination import paginate
 from pipeline.review.security import DOCUMENT_POLICY
 from pipeline.review.site import Site, render, site_of
 from schema.errors import SettingsError
 
-_KEYS = {"made": lambda kept: kept.moment, "version": lambda kept: (kept.version, kept.moment)}
+_KEYS = {"made": lambda report: report.moment, "version": lambda report: (report.version, report.moment)}
 
 
-def all_reports(request: Request) -> Response:
-    """`/monitoring`: the reports that are kept; sorted by `sort`, `order` and `page`."""
+def list_reports(request: Request) -> Response:
+    """`/monitoring`: all stored reports; `sort`, `order` and `page` select the part shown."""
     site = site_of(request)
-    registry = site.registry()
-    kept, flaw = _kept(site)
-    table = listing(request.query_params, kept, _KEYS, sort="made")
-    service = site.service(registry)
-    return render(request, "monitoring.html", table=table, flaw=flaw, service=service, models=registry.by_version)
+    index = site.index()
+    reports, problem = _find_reports(site)
+    table = paginate(request.query_params, reports, _KEYS, sort="made")
+    serving = site.serving(index)
+    return render(request, "monitoring.html", table=table, problem=problem, serving=serving, models=index.by_version)
 
 
-def one_report(request: Request) -> Response:
-    """`/monitoring/VERSION/MOMENT`: a report's page."""
-    asked = request.path_params["version"], request.path_params["moment"]
-    # Looked up among what is there: an address cannot lead to another file.
-    kept = next((one for one in _kept(site_of(request), asked[0])[0] if one.moment == asked[1]), None)
-    if kept is None:
-        raise HTTPException(404, f"no report of {asked[1]} on version {asked[0]} is kept")
-    page = evidence.read_file(str(kept.directory / HTML_FILE))
+def report_page(request: Request) -> Response:
+    """`/monitoring/VERSION/MOMENT`: a report's HTML."""
+    version, moment = request.path_params["version"], request.path_params["moment"]
+    # The moment is only compared with stored reports, so a URL cannot lead to another file.
+    reports, _ = _find_reports(site_of(request), version)
+    report = next((report for report in reports if report.moment == moment), None)
+    if report is None:
+        raise HTTPException(404, f"there is no report of {moment} on version {version}")
+    page = evidence.read_file(str(report.directory / HTML_FILE))
     return Response(page, media_type="text/html", headers={"Content-Security-Policy": DOCUMENT_POLICY})
 
 
-def last_report(site: Site, version: int | None) -> KeptReport | None:
-    """The last report on a version that is served; None where there is none."""
-    kept, _ = _kept(site, version) if version is not None else ([], "")
-    return kept[-1] if kept else None
+def latest_report(site: Site, version: int | None) -> StoredReport | None:
+    """Returns the latest report on a version; None if there is none."""
+    reports, _ = _find_reports(site, version) if version is not None else ([], "")
+    return reports[-1] if reports else None
 
 
-def _kept(site: Site, version: int | None = None) -> tuple[list[KeptReport], str]:
-    """The reports on the model, or on a version of it, and why it is not known where they are."""
+def _find_reports(site: Site, version: int | None = None) -> tuple[list[StoredReport], str]:
+    """Returns the stored reports on the model or one of its versions, and the reason if they cannot be found."""
     try:
-        return kept_reports(reports_directory(site.settings), version), ""
+        return stored_reports(reports_directory(site.settings), version), ""
     except SettingsError as error:
         return [], str(error)

@@ -1,4 +1,4 @@
-"""The list of runs, one run with its components and artifacts, and the data that came in with it."""
+"""Pages about runs: the list of runs, and one run with its components and artifacts."""
 
 from collections.abc import Mapping
 
@@ -7,14 +7,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pipeline.review import evidence
-from pipeline.review.data_view import features_of, listed
-from pipeline.review.graph import Node, direct, draw
-from pipeline.review.listing import listing
-from pipeline.review.registry import ACCURACY, Registry, RunRow, RunStatus
+from pipeline.review.graph import Node, draw, remove_implied_arrows
+from pipeline.review.pagination import paginate
+from pipeline.review.review_index import ACCURACY, ReviewIndex, RunListItem, RunStatus
 from pipeline.review.site import render, site_of
 from pipeline.review.snapshot import Artifact, Execution, Link, Snapshot
-from schema.features import SPLITS
 
 _KEYS = {
     "run": lambda row: row.run.id,
@@ -28,21 +25,21 @@ _KEYS = {
 }
 
 
-def all_runs(request: Request) -> Response:
-    """`/runs`: sorted and filtered by `sort`, `order`, `status` and `page`."""
-    registry = site_of(request).registry()
+def list_runs(request: Request) -> Response:
+    """`/runs`: all runs; `status` filters, `sort`, `order` and `page` select the part shown."""
+    index = site_of(request).index()
     status = request.query_params.get("status", "")
-    rows = [row for row in registry.runs.values() if not status or row.status == status]
-    table = listing(request.query_params, rows, _KEYS, sort="run")
-    return render(request, "runs.html", table=table, statuses=list(RunStatus), status=status, any=bool(registry.runs))
+    rows = [row for row in index.runs.values() if not status or row.status == status]
+    table = paginate(request.query_params, rows, _KEYS, sort="run")
+    return render(request, "runs.html", table=table, statuses=list(RunStatus), status=status, any=bool(index.runs))
 
 
-def one_run(request: Request) -> Response:
-    """`/runs/ID`: what its components did, as a picture and as a table."""
+def run_page(request: Request) -> Response:
+    """`/runs/ID`: the components of a run with their states and artifacts, as a graph and as a table."""
     site = site_of(request)
-    registry = site.registry()
-    row = _row(registry, request)
-    executions = registry.snapshot.executions_of(row.run.id)
+    index = site.index()
+    row = find_run(index, request)
+    executions = index.snapshot.executions_of(row.run.id)
     names = site.store.node_names([execution.id for execution in executions])
     names = {execution.id: names.get(execution.id, execution.type) for execution in executions}
     return render(
@@ -51,58 +48,30 @@ def one_run(request: Request) -> Response:
         row=row,
         names=names,
         executions=executions,
-        inputs={one.id: _artifacts(registry.snapshot, registry.snapshot.inputs(one.id)) for one in executions},
-        outputs={one.id: _artifacts(registry.snapshot, registry.snapshot.outputs(one.id)) for one in executions},
-        picture=_picture(registry.snapshot, executions, names) if executions else "",
+        inputs={one.id: artifacts_of(index.snapshot, index.snapshot.inputs(one.id)) for one in executions},
+        outputs={one.id: artifacts_of(index.snapshot, index.snapshot.outputs(one.id)) for one in executions},
+        picture=_picture(index.snapshot, executions, names) if executions else "",
     )
 
 
-def data(request: Request) -> Response:
-    """`/runs/ID/data`: statistics and anomalies of what came in, a split at a time (`split`)."""
-    registry = site_of(request).registry()
-    row = _row(registry, request)
-    outputs = {
-        artifact.type: artifact
-        for execution in registry.snapshot.executions_of(row.run.id)
-        for artifact in _artifacts(registry.snapshot, registry.snapshot.outputs(execution.id))
-        # Transform's Examples have no source.
-        if artifact.type != "Examples" or "source" in artifact.properties
-    }
-    split = request.query_params.get("split", SPLITS[0])
-    if split not in SPLITS:
-        raise HTTPException(404, f"there is no split {split!r}; there are: {', '.join(SPLITS)}")
-    examples, statistics, anomalies = (
-        outputs.get(kind) for kind in ("Examples", "ExampleStatistics", "ExampleAnomalies")
-    )
-    found = None
-    if anomalies:
-        found = [one for name in SPLITS for one in listed(evidence.anomalies_of(anomalies.uri, name), name)]
-    return render(
-        request,
-        "data.html",
-        row=row,
-        examples=examples,
-        statistics=statistics,
-        anomalies=found,
-        splits=SPLITS,
-        split=split,
-        features=features_of(evidence.statistics_of(statistics.uri, split), split) if statistics else [],
-    )
+def find_run(index: ReviewIndex, request: Request) -> RunListItem:
+    """Returns the run of a request's path.
 
-
-def _row(registry: Registry, request: Request) -> RunRow:
-    row = registry.runs.get(request.path_params["id"])
+    Raises:
+        HTTPException: the metadata store has no such run.
+    """
+    row = index.runs.get(request.path_params["id"])
     if row is None:
-        raise HTTPException(404, f"there is no run {request.path_params['id']} in the metadata store")
+        raise HTTPException(404, f"run {request.path_params['id']} is not in the metadata store")
     return row
 
 
-def _artifacts(snapshot: Snapshot, links: list[Link]) -> list[Artifact]:
+def artifacts_of(snapshot: Snapshot, links: list[Link]) -> list[Artifact]:
+    """Returns the distinct artifacts of links, in order."""
     return [snapshot.artifacts[number] for number in dict.fromkeys(link.artifact for link in links)]
 
 
 def _picture(snapshot: Snapshot, executions: list[Execution], names: Mapping[int, str]) -> Markup:
-    """Components and what each had from which."""
     nodes = [
         Node(
             str(one.id),
@@ -114,17 +83,17 @@ def _picture(snapshot: Snapshot, executions: list[Execution], names: Mapping[int
         for one in executions
     ]
     states = "; ".join(f"{node.title} {node.detail}" for node in nodes)
-    title, arrows = "The run's components, from top to bottom", direct(_arrows(snapshot, executions))
-    return draw(title, f"The table below has the same. {states}", nodes, arrows)
+    description = f"The table below contains the same. {states}"
+    return draw("The run's components", description, nodes, remove_implied_arrows(_arrows(snapshot, executions)))
 
 
 def _arrows(snapshot: Snapshot, executions: list[Execution]) -> set[tuple[str, str]]:
-    """From each component to those that had an input from it. A resolver was given artifacts and found others."""
-    had_from: dict[int, str] = {}
+    """Returns an arrow from each component to the components that read or, as a resolver, selected its outputs."""
+    sources: dict[int, str] = {}
     arrows = set()
     for execution in executions:
         links = [*snapshot.inputs(execution.id), *snapshot.found(execution.id)]
-        arrows |= {(had_from[link.artifact], str(execution.id)) for link in links if link.artifact in had_from}
+        arrows |= {(sources[link.artifact], str(execution.id)) for link in links if link.artifact in sources}
         for link in (*snapshot.outputs(execution.id), *snapshot.found(execution.id)):
-            had_from.setdefault(link.artifact, str(execution.id))
+            sources.setdefault(link.artifact, str(execution.id))
     return arrows

@@ -165,7 +165,7 @@ def test_every_exit_status_stands_once_in_the_operators_table():
     def kinds(of=AgNewsError):
         return {of}.union(*(kinds(kind) for kind in of.__subclasses__()))
 
-    listed = re.findall(r"^\| (\d+) \|", Path(ROOT, "docs/operations.md").read_text(), re.MULTILINE)
+    listed = re.findall(r"^\| (\d+) \|", Path(ROOT, "docs/guides/when-a-run-stops.md").read_text(), re.MULTILINE)
     assert len(listed) == len(set(listed))
     assert {kind.exit_code for kind in kinds()} | {129, 130, 143} == {int(status) for status in listed}
 
@@ -204,7 +204,7 @@ def test_a_command_that_is_told_to_end_ends_with_the_signals_status(tmp_path, nu
 
 
 def test_the_operators_page_lists_the_profiles():
-    assert f"`--profile {'|'.join(profile_names())}`" in Path(ROOT, "docs/operations.md").read_text()
+    assert f"`--profile {'|'.join(profile_names())}`" in Path(ROOT, "docs/guides/configure.md").read_text()
 
 
 def test_config_show_says_where_each_value_comes_from():

@@ -1,4 +1,4 @@
-"""Settings and simulated request logs."""
+"""Fixtures: settings and simulated request logs."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -24,7 +24,7 @@ def settings(tmp_path):
 
 @pytest.fixture
 def watch(settings, pool, tmp_path):
-    """Simulates logs and monitors them: watch(hours=, seed=, …) -> Report."""
+    """Returns a function that simulates logs and monitors them: watch(hours=, seed=, …) -> Report."""
     from pipeline.monitoring import monitor
     from tests.pipeline.monitoring.simulated_traffic import write_logs
 
@@ -37,7 +37,7 @@ def watch(settings, pool, tmp_path):
 
 @pytest.fixture
 def hour_of():
-    """The hour of the simulation that a time of a report is."""
+    """Returns a function that converts a report's time to the hour of the simulation."""
     from tests.pipeline.monitoring.simulated_traffic import START
 
     start = datetime.fromtimestamp(START, UTC)

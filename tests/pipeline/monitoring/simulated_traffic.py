@@ -1,4 +1,4 @@
-"""Request logs of a model that answers as a good one does, with a shift from an hour on where one is asked for."""
+"""Writes request logs of a simulated model, optionally with a shift at a given hour."""
 
 import csv
 
@@ -17,9 +17,9 @@ _TEXTS_A_REQUEST = 4
 
 
 class Pool:
-    """Texts of the synthetic generator, by class: their length, tokens and unknown ones.
+    """Text lengths, token counts and unknown token counts of synthetic texts, by class.
 
-    The generator's names of places, one a text, stand for the words that a vocabulary lacks.
+    The generated place names, one per text, represent words that are not in the vocabulary.
     """
 
     def __init__(self, directory):
@@ -34,12 +34,12 @@ class Pool:
 
 
 def write_logs(pool, directory, *, hours, seed, texts_an_hour=60, shift=None, at=None, lasting=3):
-    """Writes a file a day.
+    """Writes one log file per day.
 
     Args:
-        shift: "classes", "vocabulary" or "lengths"; None for none.
-        at: its first hour.
-        lasting: its hours.
+        shift: "classes", "vocabulary" or "lengths"; None for no shift.
+        at: first hour of the shift.
+        lasting: length of the shift in hours.
     """
     directory.mkdir()
     generator = np.random.default_rng(seed)
@@ -70,7 +70,7 @@ def _answered(pool, generator, label, shift):
         length, tokens, unknown = 3 * length, 3 * tokens, 3 * unknown
     if shift == "vocabulary":
         unknown += int(generator.binomial(tokens - unknown, 0.3))
-    # A tenth of the answers is wrong, and those are less sure.
+    # One tenth of the predictions is wrong, with lower confidence.
     right = generator.random() < 0.9
     predicted = label if right else (label + int(generator.integers(1, 4))) % 4
     confidence = 0.3 + 0.7 * generator.beta(6 if right else 2, 1.2)

@@ -1,4 +1,4 @@
-"""The true way: a trained model, served, asked, logged, and compared with what its lineage leads to."""
+"""Monitoring of a trained model that is served by a real server with request logging."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from tests.pipeline.monitoring.conftest import NOW
 
 @pytest.fixture
 def served(recorded, tmp_path):
-    """Pushes the recorded model and asks a logging server: served(texts)."""
+    """Pushes the recorded model; returns a function that sends texts to a server that logs them."""
     version = tmp_path / "place/serving/agnews/1795578266"
     shutil.copytree(recorded.model, version)
     (version / "assets.extra/mlmd_uuid").write_text(str(recorded.model_id))
@@ -31,7 +31,7 @@ def served(recorded, tmp_path):
           sampling_config {{ sampling_rate: 1 }} }} }} }}"""
     )
 
-    def ask(texts):
+    def send(texts):
         with (
             ModelServer(Flags(port=0, model_config_file=str(config))) as server,
             Client(f"127.0.0.1:{server.grpc_port}") as client,
@@ -39,10 +39,10 @@ def served(recorded, tmp_path):
             for title, description in texts:
                 client.classify([NewsItem(title, description)])
 
-    return ask
+    return send
 
 
-def test_traffic_like_the_test_rows_is_as_before_and_other_texts_are_a_skew_that_is_told_once(
+def test_only_different_traffic_is_reported_as_skew_and_alerted_once(
     recorded, served, tmp_path, monkeypatch, http_sink
 ):
     monkeypatch.setenv("AGNEWS_PIPELINE__ROOT", recorded.settings.pipeline.root)
@@ -58,9 +58,9 @@ def test_traffic_like_the_test_rows_is_as_before_and_other_texts_are_a_skew_that
     assert (report.version, report.model_id, report.rows) == (1795578266, recorded.model_id, 120)
     assert {(one.signal, one.against, one.reference_rows) for one in report.skew} == {
         ("text_length", "training rows", 200),
-        ("label", "its answers to test rows", 200),
-        ("confidence", "its answers to test rows", 200),
-        ("unknown_share", "its answers to test rows", 200),
+        ("label", "its predictions for test rows", 200),
+        ("confidence", "its predictions for test rows", 200),
+        ("unknown_share", "its predictions for test rows", 200),
     }
     assert {one.distance for one in report.skew if one.signal != "text_length"} == {0.0}
     assert report.notes == ()
@@ -76,7 +76,7 @@ def test_traffic_like_the_test_rows_is_as_before_and_other_texts_are_a_skew_that
     assert "skew of unknown words" in str(ended.exception)
     assert "told before" not in str(ended.exception)
     [message] = [json.loads(body)["text"].splitlines() for body in sink.bodies]
-    assert message[0] == "agnews: what a served model is asked or answers has changed (version 1795578266)"
+    assert message[0] == "agnews: the requests or predictions of a served model changed (version 1795578266)"
     assert any(line.startswith("skew of unknown words over the whole log: distance") for line in message)
     [report] = re.findall(r"^report: (.*)$", ended.output, re.MULTILINE)
     assert message[-1] == f"report: {report}"
@@ -86,7 +86,7 @@ def test_traffic_like_the_test_rows_is_as_before_and_other_texts_are_a_skew_that
     assert "(told before)" in str(again.exception)
 
 
-def test_an_alert_that_cannot_be_sent_is_said(recorded, served, tmp_path, monkeypatch, http_sink):
+def test_an_alert_that_cannot_be_sent_is_reported(recorded, served, tmp_path, monkeypatch, http_sink):
     monkeypatch.setenv("AGNEWS_PIPELINE__ROOT", recorded.settings.pipeline.root)
     monkeypatch.setenv("AGNEWS_PUSHER__DESTINATION", recorded.settings.pusher.destination)
     served([("unheard words " * 9, "of things that nobody knows")] * 60)
@@ -98,13 +98,13 @@ def test_an_alert_that_cannot_be_sent_is_said(recorded, served, tmp_path, monkey
     assert "secret-part" not in ended.output + str(ended.exception)
 
 
-def test_an_answered_text_of_another_version_is_asked_for_in_vain(recorded, served, tmp_path):
+def test_a_version_without_predictions_is_rejected(recorded, served, tmp_path):
     served(TEXTS[:1])
-    with pytest.raises(DataError, match="no answer of version 5 of agnews; they hold: 1795578266"):
+    with pytest.raises(DataError, match="no prediction of version 5 of agnews, only of: 1795578266"):
         monitor(recorded.settings, [tmp_path / "logs"], None, version=5, now=NOW)
 
 
-def test_what_is_gone_is_named_and_the_rest_compared(recorded, served, tmp_path):
+def test_missing_test_rows_are_noted_and_the_rest_is_compared(recorded, served, tmp_path):
     served(TEXTS * 6)
     shutil.rmtree(recorded.examples)
     report = monitor(recorded.settings, [tmp_path / "logs"], recorded.store(), version=None, now=NOW)

@@ -1,4 +1,4 @@
-"""What is read of logs, ours and TensorFlow Serving's."""
+"""Tests of reading request logs, written by this project's server and by TensorFlow Serving."""
 
 import os
 
@@ -10,7 +10,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from components.model_card.exported_model import ExportedModel
 from pipeline.monitoring import monitor
-from pipeline.monitoring.observations import log_files, read_records, to_rows
+from pipeline.monitoring.observations import log_files, read_log_files, to_rows
 from pipeline.monitoring.page import write_report
 from schema.errors import DataError
 from schema.features import CLASS_NAMES
@@ -18,7 +18,7 @@ from tests.pipeline.monitoring.conftest import NOW
 
 
 def served_log(texts, *, seconds=0, model="agnews", version=7, names=CLASS_NAMES, score=0.7, rate=0.0):
-    """What TensorFlow Serving would log of a Predict request: the texts are in it."""
+    """Returns a Predict log entry as TensorFlow Serving writes it, including the texts."""
     log = prediction_log_pb2.PredictionLog()
     log.log_metadata.timestamp_secs = seconds
     log.log_metadata.sampling_config.sampling_rate = rate
@@ -40,9 +40,9 @@ def write(path, logs):
     return path
 
 
-def test_texts_of_tensorflow_servings_log_are_counted_by_the_served_model(exported, tmp_path):
+def test_served_model_counts_words_of_tensorflow_serving_logs(exported, tmp_path):
     log = served_log([("oil prices rise", "the market was calm"), ("zzz", "qqq market")], seconds=1000)
-    records = read_records([write(tmp_path / "log.tfrecord", [log])], "agnews")
+    records = read_log_files([write(tmp_path / "log.tfrecord", [log])], "agnews")
     rows = to_rows(records.used, ExportedModel(str(exported)))
     expected = {"time": [1000, 1000], "label": [0, 0], "text_length": [34, 13]}
     pd.testing.assert_frame_equal(rows[list(expected)], pd.DataFrame(expected))
@@ -51,13 +51,13 @@ def test_texts_of_tensorflow_servings_log_are_counted_by_the_served_model(export
     assert to_rows(records.used, None)["unknown_share"].isna().all()
 
 
-def test_records_without_a_time_have_that_of_their_file(tmp_path):
+def test_records_without_a_time_use_the_file_time(tmp_path):
     path = write(tmp_path / "log.tfrecord", [served_log([("a", "b")])])
     os.utime(path, (0, 5000))
-    assert read_records([path], "agnews").used[0].time == 5000
+    assert read_log_files([path], "agnews").used[0].time == 5000
 
 
-def test_what_is_left_out_is_counted_by_reason(tmp_path):
+def test_skipped_records_are_counted_by_reason(tmp_path):
     broken = served_log([("a", "b")])
     broken.predict_log.response.outputs["probabilities"].CopyFrom(tf.make_tensor_proto([0.5]))
     logs = [
@@ -71,14 +71,14 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path):
     path = write(tmp_path / "log.tfrecord", logs)
     with open(path, "ab") as file:
         file.write(b"cut off within a record")
-    records = read_records([path], "agnews")
+    records = read_log_files([path], "agnews")
     assert [record.version for record in records.used] == [8, 9]
-    assert records.newest_version() == 8
+    assert records.latest_version() == 8
     assert records.skipped == {
         "another model": 1,
         "other classes": 1,
         "unreadable: ValueError": 1,
-        "no classification": 1,
+        "not a classification": 1,
         "file ends within a record": 1,
     }
 
@@ -89,17 +89,17 @@ LAST = 253_402_300_799
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"score": float("nan")}, "scores are no numbers"),
-        ({"score": float("inf")}, "scores are no numbers"),
-        ({"seconds": LAST + 1}, "no such time"),
-        ({"seconds": 2**63 - 1}, "no such time"),
-        ({"seconds": -1}, "no such time"),
-        ({"seconds": -(2**63)}, "no such time"),
-        ({"rate": float("nan")}, "sampling rate is no number"),
+        ({"score": float("nan")}, "scores are not finite"),
+        ({"score": float("inf")}, "scores are not finite"),
+        ({"seconds": LAST + 1}, "invalid time"),
+        ({"seconds": 2**63 - 1}, "invalid time"),
+        ({"seconds": -1}, "invalid time"),
+        ({"seconds": -(2**63)}, "invalid time"),
+        ({"rate": float("nan")}, "sampling rate is not finite"),
     ],
     ids=str,
 )
-def test_what_no_report_can_hold_is_left_out_and_the_rest_is_compared(settings, tmp_path, options, reason):
+def test_records_that_json_cannot_represent_are_skipped(settings, tmp_path, options, reason):
     good = [served_log([("a", "b")], seconds=seconds) for seconds in (1, 1000, LAST)]
     path = write(tmp_path / "log.tfrecord", [*good, served_log([("a", "b")], **options)])
     report = monitor(settings, [path], None, version=None, now=NOW)
@@ -108,36 +108,36 @@ def test_what_no_report_can_hold_is_left_out_and_the_rest_is_compared(settings, 
     assert "NaN" not in (tmp_path / "report/monitoring.json").read_text()
 
 
-def test_logs_without_an_answer_of_the_model_are_refused_with_what_they_hold(tmp_path):
+def test_logs_without_the_model_are_rejected_with_their_content(tmp_path):
     path = write(tmp_path / "log.tfrecord", [served_log([("a", "b")], model="other")])
-    with pytest.raises(DataError, match=r"no answers of model 'agnews' in 1 files .*another model: 1"):
-        read_records([path], "agnews")
+    with pytest.raises(DataError, match=r"no predictions of model 'agnews' in 1 files .*another model: 1"):
+        read_log_files([path], "agnews")
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+def test_an_unreadable_file_is_named(tmp_path, monkeypatch):
     directory = tmp_path / "a.tfrecord"
     directory.mkdir()
     with pytest.raises(DataError, match=r"a\.tfrecord: Is a directory; name the files of the request log"):
-        read_records([directory], "agnews")
+        read_log_files([directory], "agnews")
 
     def failing(path):
         raise tf.errors.UnavailableError(None, None, "the disk")
 
     monkeypatch.setattr("pipeline.monitoring.observations.read_log", failing)
     with pytest.raises(DataError, match=r"b\.tfrecord: UnavailableError; name the files"):
-        read_records([write(tmp_path / "b.tfrecord", [])], "agnews")
+        read_log_files([write(tmp_path / "b.tfrecord", [])], "agnews")
 
 
-def test_a_directory_stands_for_its_logs(tmp_path):
+def test_a_directory_is_replaced_by_its_logs(tmp_path):
     for name in ("b.tfrecord", "a.tfrecord.gz", "note.txt"):
         (tmp_path / name).touch()
     assert [path.name for path in log_files([tmp_path])] == ["a.tfrecord.gz", "b.tfrecord"]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"holds no \*\.tfrecord"):
+    with pytest.raises(DataError, match=r"there is no \*\.tfrecord file in"):
         log_files([tmp_path / "empty"])
 
 
-def test_hidden_files_are_no_logs_and_a_directory_is_taken_literally(tmp_path):
+def test_hidden_files_are_ignored_and_names_are_not_glob_patterns(tmp_path):
     for name in ("logs [1]/a.tfrecord", "logs [1]/._a.tfrecord", "logs [1]/.a.tfrecord.swp", "logs 1/b.tfrecord"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")

@@ -1,4 +1,4 @@
-"""A store of twelve simulated runs, two of whose models are served, and the site over it."""
+"""Fixtures: a metadata store of twelve simulated runs, two of whose models are served, and its site."""
 
 import contextlib
 import html
@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 
 from benchmarks.review_store import SimulatedStore
-from pipeline.monitoring.kept import place_of, reports_directory
+from pipeline.monitoring.archive import report_path, reports_directory
 from pipeline.monitoring.page import write_report
 from pipeline.monitoring.report import Alert, Report, Window
 from pipeline.review.app import make_app
@@ -21,19 +21,19 @@ from pipeline.review.store import StoreReader
 from pipeline.settings import Settings
 from schema.features import CLASS_NAMES
 
-TOKEN = "a token of many signs"
+TOKEN = "a token of many characters"
 RUNS = 12
 
 
 @pytest.fixture(scope="session")
 def simulated(tmp_path_factory):
-    """The runs: 0 to 4 are pushed, 5 is cached, 6 not blessed, 7 failed, 8 waits, 9 is rejected, 10 and 11 pushed."""
+    """Runs 0 to 4, 10 and 11 are pushed, 5 cached, 6 not blessed, 7 failed, 8 waiting, 9 rejected."""
     made = SimulatedStore(tmp_path_factory.mktemp("simulated"), files=RUNS, test_rows=120, exports=True)
     made.add_runs(RUNS)
     made.versions = made.serve(made.root / "serving_model", 2)
     for day, alerts in ((1, ()), (2, (ALERT,))):
         report = report_on(made.versions[-1], f"2026-01-0{day}T06:00:00+00:00", alerts)
-        write_report(report, place_of(reports_directory(settings_of(made.root)), report))
+        write_report(report, report_path(reports_directory(settings_of(made.root)), report))
     return made
 
 
@@ -41,7 +41,7 @@ ALERT = Alert("drift", "label", "2026-01-02T03:00+00:00", "2026-01-02T05:00+00:0
 
 
 def report_on(version, made, alerts=()):
-    """A monitoring report on one hour."""
+    """Returns a monitoring report on one hour."""
     windows = (Window(f"{made[:10]}T05:00+00:00", 60, dict.fromkeys(CLASS_NAMES, 0.25), 0.8, 200.0, 0.02, ()),)
     return Report("agnews", version, None, made, 1, 60, {}, 60, (0.1,), (), windows, alerts, ())
 
@@ -56,26 +56,26 @@ def settings(simulated):
     return settings_of(simulated.root)
 
 
-def settings_of(place, root="."):
-    """Settings of a pipeline with its store in `place / root` and its serving directory in `place`."""
+def settings_of(directory, root="."):
+    """Returns settings with the metadata store in `directory / root` and the serving directory in `directory`."""
     return Settings.model_validate(
         {
-            "pipeline": {"root": str(place / root)},
-            "pusher": {"destination": str(place / "serving_model")},
-            # The simulated decisions are old.
+            "pipeline": {"root": str(directory / root)},
+            "pusher": {"destination": str(directory / "serving_model")},
+            # The simulated decisions are old and must not expire.
             "promotion": {"expires_hours": 87_600},
         }
     )
 
 
 def text(response):
-    """What a page says, without its tags."""
+    """Returns the text of a page without its tags."""
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", response.text)).split())
 
 
 @contextlib.contextmanager
-def serving(settings, tokens=Tokens(TOKEN, {})):  # noqa: B008 - it does not change
-    """Serves the site; gives a client of it."""
+def serving(settings, tokens=Tokens(TOKEN, {})):  # noqa: B008 - immutable
+    """Serves the site and yields a client."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         web = uvicorn.Server(uvicorn.Config(make_app(Site(settings, tokens)), log_level="warning"))
         thread = threading.Thread(target=web.run, kwargs={"sockets": [listening]})
@@ -92,13 +92,13 @@ def serving(settings, tokens=Tokens(TOKEN, {})):  # noqa: B008 - it does not cha
 
 @pytest.fixture(scope="session")
 def site(settings):
-    """A client of the site over the simulated store; what tests decide there goes to copies of it."""
+    """A client of the simulated store's site; tests that record decisions use `decidable` instead."""
     with serving(settings) as client:
         yield client
 
 
 def waiting_store(root):
-    """Makes a store whose ninth run waits for an approval; gives its settings and that run's model."""
+    """Creates a store whose ninth run waits for approval; returns its settings and that run's model id."""
     made = SimulatedStore(root, files=1, test_rows=8, exports=True)
     made.add_runs(9)
     [request] = made.store.get_artifacts_by_type("AgNewsApprovalRequest")[-1:]
@@ -107,5 +107,5 @@ def waiting_store(root):
 
 @pytest.fixture
 def decidable(tmp_path):
-    """A store of its own, in which a decision can be made."""
+    """A separate store for tests that record a decision."""
     return waiting_store(tmp_path / "place")

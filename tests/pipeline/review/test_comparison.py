@@ -1,4 +1,4 @@
-"""Two models on the same rows."""
+"""Tests of comparing two models on the same rows."""
 
 from dataclasses import fields
 
@@ -10,11 +10,11 @@ from components.model_card.data import Data
 from components.model_card.predictions import Predictions
 from components.statistics import mcnemar
 from pipeline.review.comparison import (
-    Difference,
+    ChangedValue,
     changed_code,
     changed_data,
     changed_settings,
-    compare_answers,
+    compare_predictions,
 )
 from pipeline.review.evidence import read_evidence
 from schema.features import CLASS_NAMES
@@ -33,11 +33,11 @@ def predictions(answers, ids=None, labels=None, probability=0.9):
     )
 
 
-def test_each_slice_has_the_test_of_its_rows():
+def test_each_slice_is_tested_on_its_rows():
     labels = [WORLD] * 30 + [SPORTS] * 10
     first = predictions([WORLD] * 40, labels=labels)
     second = predictions([SPORTS] * 40, labels=labels)
-    found = {row.name: row for row in compare_answers(first, second).slices}
+    found = {row.name: row for row in compare_predictions(first, second).slices}
     assert found.keys() == {"all", f"label={WORLD}", f"label={SPORTS}", "length_bucket=short"}
     assert (found["all"].first, found["all"].second, found["all"].change) == (0.75, 0.25, -0.5)
     world = found[f"label={WORLD}"]
@@ -47,60 +47,60 @@ def test_each_slice_has_the_test_of_its_rows():
 
 
 def test_p_values_are_corrected_for_the_number_of_slices():
-    # Six rows, all broken: p = 2 / 2^6 alone, four slices hold the same rows but one.
+    # All six rows are broken, so p = 2 / 2^6 in each slice before the correction.
     second = predictions([SPORTS] * 6)
-    rows = compare_answers(predictions([WORLD] * 6), second).slices
+    rows = compare_predictions(predictions([WORLD] * 6), second).slices
     assert rows[0].test.p_value == pytest.approx(2 / 64)
     assert all(row.p_value == pytest.approx(len(rows) * 2 / 64) for row in rows)
     assert not rows[0].significant
 
 
-def test_equal_models_differ_in_nothing():
-    found = compare_answers(predictions([WORLD] * 5), predictions([WORLD] * 5))
+def test_equal_models_have_no_changes():
+    found = compare_predictions(predictions([WORLD] * 5), predictions([WORLD] * 5))
     assert found.changed == ()
     assert not any(row.significant for row in found.slices)
 
 
-def test_rows_are_paired_by_id_and_the_others_counted():
+def test_rows_are_paired_by_id_and_unpaired_rows_are_counted():
     first = predictions([WORLD, WORLD, SPORTS], ids=["c", "a", "b"])
     second = predictions([SPORTS, WORLD, WORLD], ids=["b", "c", "x"])
-    found = compare_answers(first, second)
+    found = compare_predictions(first, second)
     assert found.slices[0].rows == 2
     assert (found.only_first, found.only_second) == (1, 1)
     assert found.changed == ()
 
 
-def test_texts_that_stand_twice_count_once():
+def test_duplicate_texts_count_once():
     first = predictions([WORLD, WORLD], ids=["a", "a"])
-    found = compare_answers(first, predictions([SPORTS], ids=["a"]))
+    found = compare_predictions(first, predictions([SPORTS], ids=["a"]))
     assert (found.slices[0].rows, found.only_first, len(found.changed)) == (1, 0, 1)
 
 
 def test_models_without_a_common_row_have_no_slices():
-    found = compare_answers(predictions([WORLD], ids=["a"]), predictions([WORLD], ids=["b"]))
+    found = compare_predictions(predictions([WORLD], ids=["a"]), predictions([WORLD], ids=["b"]))
     assert (found.slices, found.changed, found.only_first, found.only_second) == ((), (), 1, 1)
 
 
-def test_a_changed_answer_was_broken_mended_or_wrong_before_and_after():
+def test_a_changed_prediction_is_broken_fixed_or_both_wrong():
     first = predictions([WORLD, SPORTS, SPORTS])
     second = predictions([SPORTS, WORLD, CLASS_NAMES[2]])
-    assert {row.id: row.outcome for row in compare_answers(first, second).changed} == {
+    assert {row.id: row.outcome for row in compare_predictions(first, second).changed} == {
         "id0": "broken",
-        "id1": "mended",
+        "id1": "fixed",
         "id2": "both wrong",
     }
 
 
-def test_the_simulated_evidence_has_the_fields_of_real_cards(simulated):
+def test_simulated_evidence_has_the_fields_of_real_cards(simulated):
     evidence = read_evidence(str(simulated.root / "card-1"))
     assert evidence.keys() <= {field.name for field in fields(Card)}
     assert evidence["data"].keys() == {field.name for field in fields(Data)}
 
 
-def test_settings_code_and_data_that_differ_are_named_with_both_values(simulated):
+def test_changed_settings_code_and_data_are_listed(simulated):
     first, last = read_evidence(str(simulated.root / "card-1")), read_evidence(str(simulated.root / "card-10"))
     settings = changed_settings(first, last)
-    assert Difference("epochs", "3", "4") in settings
+    assert ChangedValue("epochs", "3", "4") in settings
     assert {one.name for one in settings} == {"epochs"}
     assert {one.name for one in changed_data(first, last)} == {
         "spans",
@@ -113,7 +113,7 @@ def test_settings_code_and_data_that_differ_are_named_with_both_values(simulated
     assert changed_code(first, last) == []
 
 
-def test_what_one_of_two_lacks_is_a_difference_too(simulated):
+def test_a_value_that_one_model_lacks_is_a_change(simulated):
     first = read_evidence(str(simulated.root / "card-1"))
     other = {**first, "training": {"not_available": "the export has no training.json"}}
-    assert Difference("seed", "42", None) in changed_settings(first, other)
+    assert ChangedValue("seed", "42", None) in changed_settings(first, other)

@@ -1,4 +1,4 @@
-"""The site in Chromium: finding one's way, sorting, the graph, a comparison, an approval."""
+"""Tests of the site in Chromium: navigation, sorting, graphs, comparison and approval."""
 
 import re
 
@@ -18,30 +18,30 @@ def browser():
 
 @pytest.fixture(params=["light", "dark"])
 def page(browser, site, request):
-    """A page in each colour scheme, that complains about nothing in its console."""
+    """A page in each colour scheme; the test fails if the console has messages."""
     with opened(browser, site, color_scheme=request.param) as page:
         yield page
 
 
 def eventually(locator):
-    """What a locator is to have, when the page that a click asked for is there."""
+    """Returns an expectation that waits for the page that a click loads."""
     from playwright.sync_api import expect
 
     return expect(locator)
 
 
 class opened:
-    """A page on a site; at the end nothing stands in its console."""
+    """Opens a page of the site and checks at the end that its console is empty."""
 
     def __init__(self, browser, client, **options):
         size = {"width": 1200, "height": 800}
         self.context = browser.new_context(base_url=str(client.base_url), viewport=size, **options)
-        self.complaints = []
+        self.console = []
 
     def __enter__(self):
         page = self.context.new_page()
-        page.on("console", lambda message: self.complaints.append(message.text))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", lambda message: self.console.append(message.text))
+        page.on("pageerror", lambda error: self.console.append(str(error)))
         page.set_default_timeout(20_000)
         page.goto("/")
         return page
@@ -49,14 +49,20 @@ class opened:
     def __exit__(self, *raised):
         self.context.close()
         if raised[0] is None:
-            assert self.complaints == []
+            assert self.console == []
 
 
-def test_the_first_page_has_the_five_questions_and_leads_to_what_changed(page):
-    assert page.get_by_role("heading", level=1).inner_text() == "In service"
-    for question in ("What data?", "What code?", "What evidence?", "Who approved?", "What changed since the last one?"):
+def test_the_first_page_has_five_questions_and_links_to_a_comparison(page):
+    assert page.get_by_role("heading", level=1).inner_text() == "In production"
+    for question in (
+        "What data?",
+        "What code?",
+        "What evidence?",
+        "Who approved?",
+        "What changed since the previous version?",
+    ):
         assert page.get_by_role("heading", name=question).is_visible()
-    page.get_by_role("link", name="All that differs, with examples").click()
+    page.get_by_role("link", name="Full comparison with examples").click()
     eventually(page.get_by_role("heading", level=1)).to_have_text(re.compile(r"Models \d+ and \d+"))
 
 
@@ -66,10 +72,10 @@ def test_a_script_in_a_card_does_not_run(browser, site):
         page.get_by_role("link", name="Model card").click()
         eventually(page.get_by_role("heading")).to_have_text(re.compile("Card of model"))
         assert page.title() == "Card"
-        assert "Blocked script execution" in opening.complaints.pop()
+        assert "Blocked script execution" in opening.console.pop()
 
 
-def test_a_heading_sorts_and_sorts_the_other_way_round(page):
+def test_clicking_a_heading_sorts_and_reverses(page):
     page.get_by_role("link", name="Runs", exact=True).click()
     column = page.locator("tbody tr th")
     eventually(column.first).to_have_text("local-000011")
@@ -79,15 +85,15 @@ def test_a_heading_sorts_and_sorts_the_other_way_round(page):
     eventually(column).to_have_text(["local-000007"])
 
 
-def test_the_graph_leads_from_a_version_to_its_span_and_to_the_models_that_saw_it(page):
-    page.get_by_role("link", name="All that it was made of").click()
+def test_the_graph_links_a_version_to_its_span_and_models(page):
+    page.get_by_role("link", name="Ancestors").click()
     eventually(page.locator("svg.graph a")).to_have_count(9)
     page.locator("svg.graph a", has_text="span 1").click()
-    page.get_by_role("link", name="which served models saw this span?").click()
+    page.get_by_role("link", name="which pushed models were trained on this span?").click()
     eventually(page.get_by_role("row", name="in production")).to_have_count(1)
 
 
-def test_a_box_of_a_run_leads_to_its_line(page):
+def test_a_box_links_to_its_table_row(page):
     page.get_by_role("link", name="Runs", exact=True).click()
     page.get_by_role("link", name="local-000011").click()
     page.locator("svg.graph a", has_text="Evaluator").click()
@@ -102,18 +108,18 @@ def test_a_monitoring_report_opens_with_its_plots_and_styles(page):
     assert page.evaluate("getComputedStyle(document.body).maxWidth") != "none"
 
 
-def test_two_models_are_chosen_and_compared(page):
+def test_two_models_are_selected_and_compared(page):
     page.get_by_role("link", name="Models", exact=True).click()
     page.get_by_role("radio", name="as the first").last.check()
-    page.get_by_role("button", name="Compare the two").click()
-    page.get_by_role("link", name="mended").click()
-    page.wait_for_url("**outcome=mended**")
-    assert set(page.locator("#answers ~ .scroll tbody td.nowrap").all_inner_texts()) == {"mended"}
+    page.get_by_role("button", name="Compare").click()
+    page.get_by_role("link", name="fixed").click()
+    page.wait_for_url("**outcome=fixed**")
+    assert set(page.locator("#predictions ~ .scroll tbody td.nowrap").all_inner_texts()) == {"fixed"}
 
 
-def test_the_keyboard_is_enough_to_move(page):
+def test_pages_can_be_navigated_by_keyboard(page):
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "To the content"
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
     for _ in range(4):
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
@@ -121,15 +127,15 @@ def test_the_keyboard_is_enough_to_move(page):
 
 
 @pytest.mark.parametrize("address", ["/served", "/runs", "/models", "/trends", "/approvals", "/spans/0", "/monitoring"])
-def test_text_stands_out_from_what_is_behind_it(page, address):
-    """WCAG 2.2, success criterion 1.4.3."""
+def test_text_has_sufficient_contrast(page, address):
+    """Requires a contrast of 4.5:1 (WCAG 2.2, success criterion 1.4.3)."""
     page.goto(address)
     ratios = page.evaluate(CONTRAST)
     assert len(ratios) > 10
     assert [entry for entry in ratios if entry[1] < 4.5] == []
 
 
-def test_every_page_fits_on_a_telephone_and_has_its_landmarks(browser, site, snapshot):
+def test_every_page_fits_on_a_phone_and_has_landmarks(browser, site, snapshot):
     first, *_, last = [model.id for model in snapshot.of_type("Model")]
     run = next(iter(snapshot.runs))
     with opened(browser, site) as page:
@@ -146,7 +152,7 @@ def test_every_page_fits_on_a_telephone_and_has_its_landmarks(browser, site, sna
             assert page.evaluate(unnamed) == 0, address
 
 
-def test_a_model_is_approved_and_a_refusal_is_announced(browser, decidable):
+def test_a_model_is_approved_after_a_rejected_attempt(browser, decidable):
     settings, model = decidable
     with serving(settings) as client:
         page_of = opened(browser, client)
@@ -158,10 +164,10 @@ def test_a_model_is_approved_and_a_refusal_is_announced(browser, decidable):
             page.get_by_label("Token").fill(TOKEN)
             page.get_by_role("button", name="Approve").click()
             eventually(page.get_by_role("alert")).to_contain_text("trained it")
-            # What was written stays, but for the token.
+            # The form keeps the input except for the token.
             assert page.get_by_label("Reason").input_value() == "recall of World is up"
             page.get_by_label("Your name").fill("bob")
             page.get_by_label("Token").fill(TOKEN)
             page.get_by_role("button", name="Approve").click()
             page.get_by_role("table", name="Decisions").get_by_role("row", name="bob").wait_for()
-            page_of.complaints = [text for text in page_of.complaints if "409" not in text]
+            page_of.console = [text for text in page_of.console if "409" not in text]

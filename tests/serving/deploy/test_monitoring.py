@@ -47,7 +47,7 @@ def test_the_metrics_in_alerts_and_dashboard_exist(rules, dashboard, known):
 
 
 def test_each_alert_has_annotations_and_is_documented(rules, deploy):
-    documented = (deploy.parents[1] / "docs/serving.md").read_text()
+    documented = (deploy.parents[1] / "docs/guides/tensorflow-serving.md").read_text()
     for rule in rules:
         assert rule["annotations"].keys() == {"summary", "description"}
         assert rule["labels"]["severity"] in ("page", "ticket")

@@ -5,7 +5,7 @@ from pathlib import Path
 import kubernetes_validate
 import yaml
 
-MANIFEST = Path(__file__).parents[4] / "docs/approvals_pod.yaml"
+MANIFEST = Path(__file__).parents[4] / "docs/guides/approvals_pod.yaml"
 
 
 def test_it_is_a_pod_that_mounts_the_volume_of_the_pipelines_pods(settings_at):

@@ -1,0 +1,107 @@
+"""Draws line charts and histograms as SVG for the review site and monitoring reports.
+
+The axes are those of the model card's plots. Colours come from the page's style sheet; every chart has a title and a
+description in words.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from markupsafe import Markup
+
+from components.model_card.document import Plot
+from components.model_card.plots import BOTTOM, LEFT, RIGHT, TOP, Scale, svg_grid, svg_line, svg_plot, svg_text
+
+Series = Mapping[str, Sequence[float | None]]
+"""Values of each line by its label; None leaves a gap."""
+
+_WIDTH = 720
+_LEGEND_WIDTH = 160
+_MAX_LABELS = 6
+_MAX_DOTS = 60
+
+
+def line_chart(
+    name: str,
+    title: str,
+    labels: Sequence[str],
+    series: Series,
+    description: str,
+    *,
+    height: int = 240,
+    links: Sequence[str] = (),
+    highlighted: Collection[int] = (),
+) -> Plot:
+    """Draws lines over a sequence of models or windows.
+
+    Args:
+        name: id of the chart, unique on the page.
+        title: title of the chart.
+        labels: labels of the positions on the x-axis.
+        series: at most four lines; at least one value is not None.
+        description: the content in words, for readers who cannot see the chart.
+        height: height in pixels.
+        links: URL of each position; each dot links to it. Empty draws no dots.
+        highlighted: positions with a coloured band behind the lines.
+    """
+    values = [value for line in series.values() for value in line if value is not None]
+    y = Scale(min(values), max(values), height - BOTTOM, TOP)
+    step = (_WIDTH - LEFT - RIGHT) / max(len(labels) - 1, 1)
+
+    def x(position: float) -> float:
+        return LEFT + step * position
+
+    body = Markup("")
+    for position in highlighted:
+        body += Markup('<rect class="changed" x="{:.1f}" y="{}" width="{:.1f}" height="{}"/>').format(
+            x(position - 0.5), TOP, max(step, 2), height - TOP - BOTTOM
+        )
+    body += svg_grid(y, _WIDTH)
+    for position in _label_positions(len(labels)):
+        anchor = "tick end" if position == len(labels) - 1 else "tick middle"
+        body += svg_text(x(position), height - BOTTOM + 16, labels[position], anchor)
+    for index, (label, line) in enumerate(series.items()):
+        known = [(position, value) for position, value in enumerate(line) if value is not None]
+        points = " ".join(f"{x(position):.1f},{y(value):.1f}" for position, value in known)
+        body += Markup('<polyline class="line c{}" points="{}"/>').format(index, points)
+        if links and len(known) <= _MAX_DOTS:
+            for position, value in known:
+                text = f"{labels[position]}: {value:.4g}"
+                body += _linked_dot(x(position), y(value), index, links[position], text)
+        if len(series) > 1:
+            start = LEFT + _LEGEND_WIDTH * index
+            body += svg_line(f"line c{index}", start, height - 8, start + 28, height - 8)
+            body += svg_text(start + 34, height - 4, label, f"legend c{index}")
+    return svg_plot(name, title, description, body, _WIDTH, height)
+
+
+def _label_positions(count: int) -> list[int]:
+    return sorted({round(index * (count - 1) / (_MAX_LABELS - 1)) for index in range(_MAX_LABELS)})
+
+
+def _linked_dot(x: float, y: float, index: int, link: str, text: str) -> Markup:
+    return Markup(
+        '<a href="{}" tabindex="-1"><circle class="dot c{}" cx="{:.1f}" cy="{:.1f}" r="3.5">'
+        "<title>{}</title></circle></a>"
+    ).format(link, index, x, y, text)
+
+
+def histogram(name: str, title: str, buckets: Sequence[tuple[float, float, float]]) -> Plot:
+    """Draws the bars of a histogram.
+
+    Args:
+        name: id of the chart, unique on the page.
+        title: title of the chart.
+        buckets: lower bound, upper bound and count of each bucket.
+    """
+    width, height = 420, 220
+    x = Scale(buckets[0][0], buckets[-1][1], LEFT, width - RIGHT)
+    y = Scale(0, max(1.0, *(count for _, _, count in buckets)), height - BOTTOM, TOP)
+    words = [f"{low:g} to {high:g}: {count:,.0f}" for low, high, count in buckets]
+    body = svg_grid(y, width)
+    for (low, high, count), text in zip(buckets, words, strict=True):
+        body += Markup(
+            '<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}</title></rect>'
+        ).format(x(low), y(count), max(1.0, x(high) - x(low) - 1), y(0) - y(count), text)
+    for tick in x.ticks:
+        body += svg_text(x(tick), height - BOTTOM + 16, f"{tick:,.4g}", "tick middle")
+    return svg_plot(name, title, f"Rows by value: {'; '.join(words)}.", body, width, height)

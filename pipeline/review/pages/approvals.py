@@ -1,0 +1,86 @@
+"""The page of models that need approval, and the form that approves or rejects one.
+
+The form is parsed with the standard library. Starlette's `Request.form` needs python-multipart and does not limit the
+size of an URL-encoded form, so the body would still have to be read here.
+"""
+
+from urllib.parse import parse_qs
+
+from anyio import to_thread
+from ml_metadata.metadata_store import MetadataStore
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from components.approval import Status
+from pipeline.governance.audit_check import audit_log
+from pipeline.governance.stored_approvals import StoredApprovals
+from pipeline.metadata.connection import connection_config, open_store
+from pipeline.review.pages.models import find_model, render_model
+from pipeline.review.pagination import paginate
+from pipeline.review.review_index import ACCURACY
+from pipeline.review.site import Site, render, site_of
+from schema.errors import AgNewsError
+
+_MAX_FORM_BYTES = 20_000
+_FIELDS = ("token", "by", "reason", "decision")
+_KEYS = {
+    "model": lambda model: model.id,
+    "status": lambda model: str(model.approval.status),
+    "author": lambda model: model.approval.author or None,
+    "accuracy": lambda model: model.figures.get(ACCURACY),
+}
+
+
+def list_approvals(request: Request) -> Response:
+    """`/approvals`: models with an approval request; `status` filters, `sort`, `order` and `page` select the part."""
+    index = site_of(request).index()
+    status = request.query_params.get("status", "")
+    requested = [model for model in index.models.values() if model.approval]
+    rows = [model for model in requested if model.approval and status in ("", model.approval.status)]
+    table = paginate(request.query_params, rows, _KEYS, sort="model")
+    return render(request, "approvals.html", table=table, statuses=list(Status), status=status, any=bool(requested))
+
+
+async def decide(request: Request) -> Response:
+    """POST `/models/ID/decision` with the fields `token`, `by`, `reason` and `decision` ("approve" or "reject")."""
+    form = await _read_form(request)
+    return await to_thread.run_sync(_decide, request, form)
+
+
+def _decide(request: Request, form: dict[str, str]) -> Response:
+    site = site_of(request)
+    model = find_model(site.index(), request.path_params["id"])
+    token = form.pop("token")
+    if not site.tokens:
+        raise HTTPException(403, "this site is read-only; start it with agnews review --token-file to allow decisions")
+    approver = site.tokens.person(token, form["by"])
+    if approver is None:
+        return render_model(request, model, 403, **form, error="The token is wrong; no decision was recorded.")
+    if form["decision"] not in ("approve", "reject"):
+        raise HTTPException(400, "decision must be approve or reject")
+    try:
+        approvals = StoredApprovals(_writable_store(site), site.settings, audit_log(site.settings))
+        approved = form["decision"] == "approve"
+        approvals.decide(str(model.id), approved=approved, who=approver, why=form["reason"], now=site.now())
+    except AgNewsError as error:
+        return render_model(request, model, 409, **form, error=f"No decision was recorded: {error}.")
+    site.store.invalidate()
+    return RedirectResponse(f"/models/{model.id}#approval", 303)
+
+
+def _writable_store(site: Site) -> MetadataStore:
+    return open_store(connection_config(site.settings))
+
+
+async def _read_form(request: Request) -> dict[str, str]:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MAX_FORM_BYTES:
+            raise HTTPException(413, "the form is too long")
+    try:
+        fields = parse_qs(body.decode("ascii"), max_num_fields=10)
+    except ValueError as error:
+        raise HTTPException(400, "expected an URL-encoded form") from error
+    return {name: fields.get(name, [""])[0] for name in _FIELDS}

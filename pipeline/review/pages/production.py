@@ -1,0 +1,59 @@
+"""The first page: the production version, with its data, code, evidence, approval and changes."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pipeline.review import evidence
+from pipeline.review.audit_trail import find_audit_trail, served_differences
+from pipeline.review.comparison import changed_code, changed_data, changed_settings, compare_cards
+from pipeline.review.pages.monitoring import latest_report
+from pipeline.review.review_index import ReviewedModel
+from pipeline.review.site import render, site_of
+
+
+def production_page(request: Request) -> Response:
+    """`/served`: data, code, evidence, approval and changes of the model in production."""
+    site = site_of(request)
+    index = site.index()
+    serving = site.serving(index)
+    version = serving.production
+    model = version.model if version else None
+    previous = index.by_version.get(serving.previous) if serving.previous else None
+    return render(
+        request,
+        "production.html",
+        serving=serving,
+        version=version,
+        model=model,
+        previous=previous,
+        evidence=_evidence(model),
+        changes=_changes(previous, model),
+        trail=find_audit_trail(site.settings, index, model) if model else None,
+        monitored=latest_report(site, version.number if version else None),
+        file_differences=served_differences(site.settings, version.number) if version else (),
+        any=bool(index.runs),
+    )
+
+
+def _evidence(model: ReviewedModel | None) -> evidence.Evidence | None:
+    try:
+        return evidence.read_evidence(model.card.uri) if model and model.card else None
+    except evidence.FileUnavailable:
+        return None
+
+
+def _changes(previous: ReviewedModel | None, model: ReviewedModel | None) -> dict | None:
+    """Returns the changes since the previous production model; None if a model card is not available."""
+    first, second = _evidence(previous), _evidence(model)
+    if first is None or second is None or previous is None or model is None or not (previous.card and model.card):
+        return None
+    changes = {
+        "settings": changed_settings(first, second),
+        "code": changed_code(first, second),
+        "data": changed_data(first, second),
+    }
+    try:
+        predictions = compare_cards(previous.card.uri, model.card.uri)
+    except evidence.FileUnavailable:
+        return changes
+    return changes | {"predictions": predictions}

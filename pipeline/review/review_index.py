@@ -1,0 +1,310 @@
+"""Indexes a snapshot's runs and models: their status, metrics, verdicts, approvals and pushed versions."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from urllib.parse import unquote
+
+from components.approval import Decision, Rules, Status, judge
+from pipeline.review.snapshot import Artifact, Execution, Run, Snapshot
+from schema.features import CLASS_NAMES
+
+ACCURACY = "accuracy"
+RECALLS = tuple(f"recall_{name}" for name in CLASS_NAMES)
+"""Metrics in the properties of a ModelCard artifact, see `components.model_card.card.headlines`."""
+
+# The Trainer's input for a warm start.
+_BASE_MODEL = "base_model"
+_GATE, _PUSHER = "ApprovalGate", "Pusher"
+_ENDED = ("COMPLETE", "CACHED")
+
+
+class RunStatus(StrEnum):
+    """Status of a run."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    WAITING = "waiting for approval"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class ApprovalState:
+    """The approval state of a model.
+
+    Attributes:
+        author: author of the model; empty if unknown.
+        decisions: decisions on the model, oldest first.
+        status: status that follows from the decisions.
+    """
+
+    author: str
+    decisions: tuple[Decision, ...]
+    status: Status
+
+    @property
+    def approvers(self) -> str:
+        """Names of the approvers, separated by commas."""
+        return ", ".join(dict.fromkeys(one.who for one in self.decisions if one.approved))
+
+
+@dataclass(frozen=True)
+class ReviewedModel:
+    """A trained model with its evaluation, approval and versions; missing information is None.
+
+    Attributes:
+        artifact: the Model artifact.
+        run: run that trained the model.
+        ingested: ingested rows that it was trained on, one artifact per span, newest last.
+        inherited: ingested rows that only its base models were trained on (warm start).
+        card: ModelCard artifact.
+        evaluation: ModelEvaluation artifact.
+        figures: accuracy and recalls on the test rows.
+        blessed: verdict of the Evaluator.
+        servable: verdict of the InfraValidator.
+        fingerprint: SHA-256 of the export; empty if unknown.
+        approval: approval state; None if no approval was requested.
+        versions: version numbers that it was pushed as, oldest first.
+    """
+
+    artifact: Artifact
+    run: Run | None
+    ingested: tuple[Artifact, ...]
+    inherited: tuple[Artifact, ...]
+    card: Artifact | None
+    evaluation: Artifact | None
+    figures: Mapping[str, float]
+    blessed: bool | None
+    servable: bool | None
+    fingerprint: str
+    approval: ApprovalState | None
+    versions: tuple[int, ...]
+
+    @property
+    def id(self) -> int:
+        """Id of the Model artifact."""
+        return self.artifact.id
+
+    @property
+    def examples(self) -> Artifact | None:
+        """Newest ingested rows; their test split evaluated the model."""
+        return self.ingested[-1] if self.ingested else None
+
+    def rows(self, name: str) -> int:
+        """Sums a row count, for instance `rows_read`, over all ingested artifacts."""
+        return sum(int(one.properties.get(name, 0)) for one in self.ingested)
+
+
+@dataclass(frozen=True)
+class RunListItem:
+    """A run with its status and outcome.
+
+    Attributes:
+        run: the run.
+        status: status of the run.
+        at: component that is running, waiting or failed; empty for a complete run.
+        ended: time of the last change, UTC, seconds since the epoch.
+        model: model of the run; None if there is none.
+        trained: whether the run trained the model; false if it came from the cache.
+        version: version that the run pushed; None if it pushed none.
+    """
+
+    run: Run
+    status: RunStatus
+    at: str
+    ended: float
+    model: ReviewedModel | None
+    trained: bool
+    version: int | None
+
+
+class ReviewIndex:
+    """Indexes the runs and models of a snapshot.
+
+    Args:
+        snapshot: the store's content.
+        rules: rules of the approval gate.
+        now: current time with a time zone; it determines which approvals have expired.
+    """
+
+    def __init__(self, snapshot: Snapshot, rules: Rules, now: datetime):
+        self.snapshot = snapshot
+        self._rules, self._now = rules, now
+
+    @cached_property
+    def models(self) -> dict[int, ReviewedModel]:
+        """Models by id, oldest first."""
+        return {artifact.id: self._model(artifact) for artifact in self.snapshot.of_type("Model")}
+
+    @cached_property
+    def runs(self) -> dict[int, RunListItem]:
+        """Runs by id, oldest first."""
+        return {run.id: self._run(run) for run in sorted(self.snapshot.runs.values(), key=lambda one: one.id)}
+
+    @cached_property
+    def by_version(self) -> dict[int, ReviewedModel]:
+        """Pushed models by version."""
+        return {version: model for model in self.models.values() for version in model.versions}
+
+    @cached_property
+    def spans(self) -> dict[int, list[Artifact]]:
+        """Ingested rows by span, in ascending order."""
+        found: dict[int, list[Artifact]] = {}
+        # Transform writes Examples too, but without the property source.
+        for artifact in self.snapshot.of_type("Examples"):
+            if "source" in artifact.properties:
+                found.setdefault(int(artifact.properties.get("span", 0)), []).append(artifact)
+        return dict(sorted(found.items()))
+
+    def trained_on(self, examples: int) -> list[ReviewedModel]:
+        """Returns the models trained on ingested rows, directly or through a base model, oldest first."""
+        return self._by_examples.get(examples, [])
+
+    @cached_property
+    def _by_examples(self) -> dict[int, list[ReviewedModel]]:
+        found: dict[int, list[ReviewedModel]] = {}
+        for model in self.models.values():
+            for examples in (*model.ingested, *model.inherited):
+                found.setdefault(examples.id, []).append(model)
+        return found
+
+    def _model(self, artifact: Artifact) -> ReviewedModel:
+        found = self._latest_outputs(artifact.id)
+        card, request = found.get("agnews.ModelCard"), found.get("AgNewsApprovalRequest")
+        trainer = self.snapshot.maker(artifact.id)
+        ingested, inherited = self._ingested(trainer, ()), self._ingested(trainer, (_BASE_MODEL,))
+        digest = (card.properties.get("model_sha256") if card else None) or (
+            request.properties.get("fingerprint") if request else ""
+        )
+        return ReviewedModel(
+            artifact=artifact,
+            run=self.snapshot.runs.get(trainer.run or 0) if trainer else None,
+            ingested=ingested,
+            inherited=tuple(one for one in inherited if one not in ingested),
+            card=card,
+            evaluation=found.get("ModelEvaluation"),
+            figures={name: card.properties[name] for name in (ACCURACY, *RECALLS) if name in card.properties}
+            if card
+            else {},
+            blessed=_flag(found.get("ModelBlessing"), "blessed"),
+            servable=_flag(found.get("InfraBlessing"), "blessed"),
+            fingerprint=str(digest),
+            approval=self._approval(request) if request and not request.removed else None,
+            versions=self._versions(artifact.id),
+        )
+
+    def _latest_outputs(self, model: int) -> dict[str, Artifact]:
+        """Returns the latest artifact of each type that components produced from the model (not as a baseline)."""
+        found = {}
+        for link in self.snapshot.readers(model):
+            if link.role == "model":
+                for made in self.snapshot.outputs(link.execution):
+                    artifact = self.snapshot.artifacts[made.artifact]
+                    found[artifact.type] = artifact
+        return found
+
+    def _versions(self, model: int) -> tuple[int, ...]:
+        pushed = [
+            self.snapshot.artifacts[made.artifact].properties
+            for link in self.snapshot.readers(model)
+            if link.role == "model"
+            for made in self.snapshot.outputs(link.execution)
+            if self.snapshot.artifacts[made.artifact].type == "PushedModel"
+        ]
+        numbers = [str(one.get("pushed_version", "")) for one in pushed if one.get("pushed") == 1]
+        return tuple(dict.fromkeys(int(number) for number in numbers if number.isdecimal()))
+
+    def _ingested(self, trainer: Execution | None, through: Collection[str]) -> tuple[Artifact, ...]:
+        """Returns the ingested rows that a training used, in the order of their spans.
+
+        Args:
+            trainer: execution that trained the model.
+            through: roles of input models whose own training rows are included too.
+        """
+        waiting, seen, found = [trainer] if trainer else [], set(), {}
+        while waiting:
+            for link in self.snapshot.inputs(waiting.pop().id):
+                artifact = self.snapshot.artifacts[link.artifact]
+                maker = self.snapshot.maker(artifact.id)
+                if "source" in artifact.properties:
+                    found[artifact.id] = artifact
+                elif maker and maker.id not in seen and (artifact.type != "Model" or link.role in through):
+                    seen.add(maker.id)
+                    waiting.append(maker)
+        return tuple(sorted(found.values(), key=lambda one: (one.properties.get("span", 0), one.id)))
+
+    def _approval(self, request: Artifact) -> ApprovalState | None:
+        if not request.properties.get("wanted"):
+            return None
+        author = unquote(str(request.properties.get("author", "")))
+        made = tuple(self._decisions.get(str(request.properties["fingerprint"]), ()))
+        status = judge(made, author, self._rules, self._now)
+        if status is Status.EXPIRED and self._was_used(request.id):
+            status = Status.APPROVED
+        return ApprovalState(author, made, status)
+
+    def _was_used(self, request: int) -> bool:
+        """Returns whether the approval gate has passed the model; a used approval does not expire."""
+        return any(
+            self.snapshot.artifacts[made.artifact].properties.get("approved") == 1
+            for link in self.snapshot.readers(request)
+            for made in self.snapshot.outputs(link.execution)
+        )
+
+    @cached_property
+    def _decisions(self) -> dict[str, list[Decision]]:
+        found: dict[str, list[Decision]] = {}
+        for artifact in self.snapshot.of_type("AgNewsApprovalDecision"):
+            if artifact.removed:
+                continue
+            noted = artifact.properties
+            decision = Decision(
+                fingerprint=noted["fingerprint"],
+                approved=noted["approved"] == 1,
+                who=unquote(noted["who"]),
+                when=noted["when"],
+                why=unquote(noted["why"]),
+            )
+            found.setdefault(decision.fingerprint, []).append(decision)
+        return found
+
+    def _run(self, run: Run) -> RunListItem:
+        executions = self.snapshot.executions_of(run.id)
+        made = {
+            self.snapshot.artifacts[link.artifact].type: (execution, self.snapshot.artifacts[link.artifact])
+            for execution in executions
+            for link in self.snapshot.outputs(execution.id)
+        }
+        status, at = _status(executions)
+        trainer, model = made.get("Model", (None, None))
+        pushed = made["PushedModel"][1].properties if "PushedModel" in made else {}
+        version = str(pushed.get("pushed_version", "")) if pushed.get("pushed") == 1 else ""
+        return RunListItem(
+            run,
+            status,
+            at,
+            max((execution.changed for execution in executions), default=run.began),
+            self.models.get(model.id) if model else None,
+            trainer is not None and trainer.state == "COMPLETE",
+            int(version) if version.isdecimal() else None,
+        )
+
+
+def _status(executions: Sequence[Execution]) -> tuple[RunStatus, str]:
+    """Uses the last attempt of each component, because an orchestrator may have retried it."""
+    last = {execution.type: execution for execution in executions}.values()
+    states = {execution.state: execution.type for execution in last}
+    if at := states.get("RUNNING") or states.get("NEW"):
+        return RunStatus.RUNNING, at
+    if at := states.get("FAILED"):
+        return (RunStatus.WAITING if at == _GATE else RunStatus.FAILED), at
+    if any(execution.type.endswith(_PUSHER) and execution.state in _ENDED for execution in last):
+        return RunStatus.COMPLETE, ""
+    return RunStatus.STOPPED, states.get("CANCELED") or (executions[-1].type if executions else "")
+
+
+def _flag(artifact: Artifact | None, name: str) -> bool | None:
+    return artifact.properties.get(name) == 1 if artifact else None

@@ -1,0 +1,120 @@
+"""Reads the serving directory: pushed versions, the production version and its predecessor."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_metadata.metadata_store import MetadataStore
+
+from pipeline.review.review_index import ReviewedModel, ReviewIndex
+from serving.promotion import Deployment, PromotionError, PushedVersion, Record
+from serving.promotion.plan import live_before
+from serving.promotion.record import COMPLETE
+
+
+@dataclass(frozen=True)
+class ServedVersion:
+    """A version in the serving directory.
+
+    Attributes:
+        number: version number.
+        labels: labels of the version.
+        in_production: whether it has the label stable or, if no version has it, is the default version.
+        loaded: whether a server that follows models.config loads it.
+        problem: reason why servers cannot load it; None if it is loadable.
+        pushed_at: UTC, seconds since the epoch.
+        model: model that was pushed as this version; None if the metadata store does not contain the push.
+    """
+
+    number: int
+    labels: tuple[str, ...]
+    in_production: bool
+    loaded: bool
+    problem: str | None
+    pushed_at: float
+    model: ReviewedModel | None
+
+
+@dataclass(frozen=True)
+class ServingState:
+    """The state of the serving directory.
+
+    Attributes:
+        versions: all versions, newest first.
+        previous: number of the production version before the current one; None if there was none.
+        records: promotions, roll-backs and prunings, oldest first.
+        problem: reason why the directory could not be read; empty if it was read.
+        note: warning that models.config loads the model from another directory; empty if it does not.
+    """
+
+    versions: tuple[ServedVersion, ...] = ()
+    previous: int | None = None
+    records: tuple[Record, ...] = ()
+    problem: str = ""
+    note: str = ""
+
+    @property
+    def production(self) -> ServedVersion | None:
+        """The production version; None if there is none."""
+        return next((version for version in self.versions if version.in_production), None)
+
+    def state_of(self, number: int) -> str:
+        """Describes how a version is served, for instance "in production, stable"."""
+        for version in self.versions:
+            if version.number == number:
+                state = "in production" if version.in_production else "loaded" if version.loaded else "not loaded"
+                return ", ".join([state, *version.labels])
+        return "deleted" if not self.problem else "unknown"
+
+
+def read_serving_state(
+    destination: str, model_name: str, store: MetadataStore | None, index: ReviewIndex
+) -> ServingState:
+    """Reads the serving directory and models.config.
+
+    Args:
+        destination: the serving directory.
+        model_name: the model's name in TensorFlow Serving.
+        store: metadata store with the promotion records; None if it does not exist yet.
+        index: index of pushed models.
+    """
+    if "://" in destination:
+        return ServingState(
+            problem=f"the serving directory {destination} is an object store; its labels cannot be read"
+        )
+    if store is None:
+        return ServingState(problem="there is no metadata store yet")
+    deployment = Deployment(Path(destination), model_name, store)
+    try:
+        served, pushed, note = deployment.served(), deployment.versions(), deployment.other_place()
+    except (PromotionError, OSError) as error:
+        return ServingState(problem=str(error))
+    records = tuple(deployment.records.all())
+    versions = tuple(
+        ServedVersion(
+            number=number,
+            labels=tuple(label for label, labelled in served.labels.items() if labelled == number),
+            in_production=number == served.live,
+            loaded=number in served.versions,
+            problem=version.problem,
+            pushed_at=version.pushed_at,
+            model=_model(index, version),
+        )
+        for number, version in reversed(pushed.items())
+    )
+    return ServingState(versions, _previous(records, served.live, index), records, note=note)
+
+
+def _model(index: ReviewIndex, version: PushedVersion) -> ReviewedModel | None:
+    """Returns the version's model if this store recorded the push; the id may be from another store."""
+    model = index.by_version.get(version.number)
+    return model if model is not None and model.id == version.model_id else None
+
+
+def _previous(records: tuple[Record, ...], live: int | None, index: ReviewIndex) -> int | None:
+    """Uses the promotion records; without them servers load the highest version, so the previous is the next lower."""
+    if live is None:
+        return None
+    recorded = live_before(records, live)
+    if recorded is not None or any(record.state == COMPLETE for record in records):
+        return recorded
+    return max((number for number in index.by_version if number < live), default=None)

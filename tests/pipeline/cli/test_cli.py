@@ -221,7 +221,7 @@ def test_config_show_as_yaml_is_a_file_that_config_check_accepts(tmp_path):
 
 
 def test_config_keys_lists_every_key_with_its_meaning():
-    assert "passes over train at most" in run("config", "keys").output
+    assert "maximum number of passes over train" in run("config", "keys").output
 
 
 def test_a_sample_can_be_written_and_described(tmp_path):

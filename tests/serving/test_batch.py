@@ -162,7 +162,7 @@ def test_a_file_without_good_rows_leaves_a_summary_and_a_quarantine(score, tmp_p
 def test_a_broken_file_leaves_no_output(score, tmp_path):
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"title\n" + b"goal\n" * 5_000)[:-20])
     with pytest.raises(
-        DataError, match=r"a\.csv\.gz cannot be read after line \d+: .*whole, readable file in its place$"
+        DataError, match=r"a\.csv\.gz cannot be read after line \d+: .*replace it with a complete, readable file$"
     ):
         score(tmp_path / "a.csv.gz", output=tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv.gz"]

@@ -207,7 +207,10 @@ def test_a_damaged_gzip_file_is_reported_by_name(data):
     whole[len(whole) // 2 :: 2] = bytes(len(whole[len(whole) // 2 :: 2]))
     (data / "train.csv").unlink()
     (data / "train.csv.gz").write_bytes(whole)
-    with pytest.raises(DataError, match=r"/train\.csv\.gz cannot be read after line \d+: .*complete, readable file$"):
+    with pytest.raises(
+        DataError,
+        match=r"/train\.csv\.gz cannot be read after line \d+: .*; replace it with a complete, readable file$",
+    ):
         ingest(data, patterns=PATTERNS | {"train": "train.csv.gz"})
 
 

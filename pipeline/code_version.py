@@ -32,7 +32,7 @@ _PACKAGES = ("components", "pipeline", "schema", "serving")
 # Parameters of TFX's components that name a function of ours.
 _USER_FUNCTIONS = ("preprocessing_fn", "run_fn", "trainer_fn", "tuner_fn")
 _PREFIXES = tuple(f"{package}." for package in _PACKAGES)
-# What the code takes from schema.pbtxt. CuratedSchemaGen and ModelCardGen add the whole files of `schema` to their keys.
+# What the code takes from schema.pbtxt. CuratedSchemaGen and ModelCardGen have the files of `schema` in their keys.
 _SCHEMA = repr((CLASS_NAMES, LENGTH_BUCKETS, LENGTH_BUCKET_BOUNDS))
 
 

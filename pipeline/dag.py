@@ -126,7 +126,8 @@ def _add_data_stages(components: list[BaseNode], settings: Settings, source: Dat
     if not window:
         return _Rows(examples, statistics, examples, schema, gate)
     window[0].add_upstream_node(gate)
-    return _Rows(*(window[0].outputs[name] for name in ("examples", "statistics", "newest")), schema, gate)
+    latest = window[0].outputs
+    return _Rows(latest["examples"], latest["statistics"], latest["newest"], schema, gate)
 
 
 @dataclass(frozen=True)

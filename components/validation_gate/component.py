@@ -15,6 +15,7 @@ from tfx.utils import io_utils
 
 from components.validation_gate.statistics_pool import pooled
 from schema.errors import DriftError, ValidationError
+from schema.metadata import VALIDATION_BLESSING
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class ValidationBlessing(Artifact):
     The properties `examples_id` and `statistics_id` say which data.
     """
 
-    TYPE_NAME = "agnews.ValidationBlessing"
+    TYPE_NAME = VALIDATION_BLESSING
 
 
 @dataclass(frozen=True)

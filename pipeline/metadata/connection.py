@@ -94,28 +94,6 @@ def refusal(error: StatusError) -> str:
     return f"{str(error).strip()}; mend it, or the settings metadata.*"
 
 
-def artifacts_of(store: MetadataStore, pipeline: str, kind: str) -> list[metadata_store_pb2.Artifact]:
-    """The artifacts of a type that a pipeline's resolvers find: put out by its executions, and live; oldest first.
-
-    Args:
-        store: the metadata store; others' pipelines may be in it, too.
-        pipeline: its name.
-        kind: the type's name.
-    """
-    context = store.get_context_by_type_and_name("pipeline", pipeline)
-    found = {one.id: one for one in store.get_artifacts_by_type(kind) if one.state == metadata_store_pb2.Artifact.LIVE}
-    if context is None or not found:
-        return []
-    made: set[int] = set()
-    for event in store.get_events_by_artifact_ids(list(found)):
-        if event.type != metadata_store_pb2.Event.OUTPUT or event.artifact_id in made:
-            continue
-        # Not all executions of the context at once, of which 2,000 runs have 30,000.
-        if any(one.id == context.id for one in store.get_contexts_by_execution(event.execution_id)):
-            made.add(event.artifact_id)
-    return [found[id_] for id_ in sorted(made)]
-
-
 def _place(connection: metadata_store_pb2.ConnectionConfig) -> str:
     kind = connection.WhichOneof("config")
     config = getattr(connection, kind)

@@ -9,8 +9,10 @@ from ml_metadata.proto import metadata_store_pb2
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from pipeline.metadata.connection import open_store
+from pipeline.metadata.graph import live_artifacts
 from schema.errors import RunError
 from schema.features import TRAIN, load_schema
+from schema.metadata import STATISTICS
 
 
 def infer_from_latest_statistics(connection: metadata_store_pb2.ConnectionConfig) -> tuple[str, int, list[str]]:
@@ -25,11 +27,10 @@ def infer_from_latest_statistics(connection: metadata_store_pb2.ConnectionConfig
     Raises:
         RunError: there are no statistics yet.
     """
-    store = open_store(connection)
-    live = [a for a in store.get_artifacts_by_type("ExampleStatistics") if a.state == metadata_store_pb2.Artifact.LIVE]
-    if not live:
-        raise RunError("there are no statistics yet: `agnews run` makes them")
-    latest = max(live, key=lambda artifact: artifact.id)
+    statistics_of_runs = live_artifacts(open_store(connection), STATISTICS)
+    if not statistics_of_runs:
+        raise RunError("there are no statistics yet: `agnews run` computes them")
+    latest = statistics_of_runs[-1]
     statistics = tfdv.load_stats_binary(os.path.join(latest.uri, f"Split-{TRAIN}", "FeatureStats.pb"))
     inferred = tfdv.infer_schema(statistics)
     before, after = (_lines_by_feature(schema) for schema in (load_schema(), inferred))

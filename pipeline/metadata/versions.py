@@ -8,10 +8,9 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.metadata.evaluation_metrics import overall_metrics
+from pipeline.metadata.graph import find_producer, find_run, run_artifacts
+from schema.metadata import EVALUATION, EXAMPLES
 from serving.promotion import Deployment, PushedVersion, Record
-
-# TFX's name of the context that a run's executions share.
-_RUN_CONTEXT = "pipeline_run"
 
 
 @dataclass(frozen=True)
@@ -78,23 +77,14 @@ def overview(deployment: Deployment, store: MetadataStore) -> list[VersionOvervi
 
 def _pushing_run(store: MetadataStore, deployment: Deployment, version: PushedVersion) -> mlmd.Context | None:
     pushed = dict(deployment.records.lineage(version)).get("pushed_model")
-    if pushed is None:
-        return None
-    events = store.get_events_by_artifact_ids([pushed.id])
-    # Runs that took the push from the cache have it as an output, too; they came later.
-    pusher = min(event.execution_id for event in events if event.type == mlmd.Event.OUTPUT)
-    contexts = store.get_contexts_by_execution(pusher)
-    return next((context for context in contexts if context.type == _RUN_CONTEXT), None)
+    producer = find_producer(store, pushed.id) if pushed else None
+    return find_run(store, producer) if producer else None
 
 
 def _source_and_metrics(store: MetadataStore, run: mlmd.Context) -> tuple[str | None, Mapping[str, float]]:
-    executions = [execution.id for execution in store.get_executions_by_context(run.id)]
-    events = store.get_events_by_execution_ids(executions)
-    outputs = store.get_artifacts_by_id([event.artifact_id for event in events if event.type == mlmd.Event.OUTPUT])
+    artifacts = run_artifacts(store, run)
     # Transform writes Examples as well, which have no source.
-    examples = [
-        artifact for artifact in outputs if artifact.type == "Examples" and "source" in artifact.custom_properties
-    ]
-    evaluations = [artifact for artifact in outputs if artifact.type == "ModelEvaluation"]
+    examples = [one for one in artifacts if one.type == EXAMPLES and "source" in one.custom_properties]
+    evaluations = [one for one in artifacts if one.type == EVALUATION]
     source = examples[0].custom_properties["source"].string_value if examples else None
     return source, overall_metrics(Path(evaluations[0].uri)) if evaluations else {}

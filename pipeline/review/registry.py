@@ -224,9 +224,7 @@ class Registry:
             return None
         author = unquote(str(request.properties.get("author", "")))
         made = tuple(self._decisions.get(str(request.properties["fingerprint"]), ()))
-        status = judge(made, author, self._rules, self._now)
-        if status is Status.EXPIRED and self._passed(request.id):
-            status = Status.APPROVED
+        status = judge(made, author, self._rules, self._now, was_used=self._passed(request.id))
         return Approval(author, made, status)
 
     def _passed(self, request: int) -> bool:

@@ -2,12 +2,12 @@
 
 import pytest
 
-from pipeline.metadata.lineage import find_model, origin_of
+from pipeline.metadata.lineage import find_model, model_lineage
 from schema.errors import DataError
 
 
 def test_a_model_leads_back_to_its_rows_statistics_and_settings(recorded):
-    origin = origin_of(recorded.store(), recorded.model_id)
+    origin = model_lineage(recorded.store(), recorded.model_id)
     assert origin.examples.uri == str(recorded.examples)
     assert [one.uri for one in origin.statistics] == [f"{recorded.examples.parent}/statistics"]
     assert origin.training.input("examples").uri == str(recorded.transformed)
@@ -27,7 +27,7 @@ def test_a_model_of_a_window_leads_back_to_the_rows_of_each_span(recorded):
     trained = write.artifact("Model", "/model")
     write.execution("Transform", {"examples": list(spans.values())}, {"transform_graph": graph, "examples": prepared})
     write.execution("Trainer", {"transform_graph": graph, "examples": prepared}, {"model": trained})
-    origin = origin_of(recorded.store(), trained.id)
+    origin = model_lineage(recorded.store(), trained.id)
     assert [rows.uri for rows in origin.ingested] == ["/span-7", "/span-8"]
     assert [one.uri for one in origin.statistics] == ["/of-7", "/of-8"]
     assert origin.examples.uri == "/span-8"
@@ -39,7 +39,7 @@ def test_what_took_a_model_from_the_cache_is_not_what_made_it(recorded):
     recorded.write.execution(
         "ModelCardGen", {"model": recorded.trained}, {"model_card": recorded.write.artifact("agnews.ModelCard", "/c")}
     )
-    origin = origin_of(recorded.store(), recorded.model_id)
+    origin = model_lineage(recorded.store(), recorded.model_id)
     assert origin.training.parameters["custom_config"] != "another"
     assert origin.card.uri == "/c"
 
@@ -52,13 +52,13 @@ def test_the_card_of_a_model_that_was_compared_with_this_one_is_not_its_card(rec
 
     card("/mine", model=recorded.trained)
     card("/next", model=recorded.write.artifact("Model", "/n"), baseline_model=recorded.trained)
-    assert origin_of(recorded.store(), recorded.model_id).card.uri == "/mine"
+    assert model_lineage(recorded.store(), recorded.model_id).card.uri == "/mine"
 
 
 @pytest.mark.parametrize("model_id", [1, 4711])
 def test_an_id_of_no_model_is_refused_with_those_that_there_are(recorded, model_id):
     with pytest.raises(DataError, match=f"no model {model_id}; its models: {recorded.model_id}"):
-        origin_of(recorded.store(), model_id)
+        model_lineage(recorded.store(), model_id)
 
 
 def test_a_pushed_version_names_its_model(recorded, tmp_path):

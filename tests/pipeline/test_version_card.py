@@ -4,7 +4,7 @@ import pytest
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.metadata.version_card import PAGE, card_page
+from pipeline.metadata.lineage import PAGE, find_card_page
 from pipeline.settings import Settings
 
 
@@ -50,17 +50,17 @@ def _event(kind, name):
 
 
 def test_a_version_leads_to_the_page_of_its_models_card(store, settings):
-    assert card_page(settings, store, 7).read_text() == "the card"
+    assert find_card_page(settings, store, 7).read_text() == "the card"
 
 
 def test_a_version_that_this_store_did_not_push_has_no_card_here(store, settings):
-    assert card_page(settings, store, 8) is None
-    assert card_page(settings, store, 9) is None
+    assert find_card_page(settings, store, 8) is None
+    assert find_card_page(settings, store, 9) is None
 
 
 def test_a_card_whose_file_is_elsewhere_is_none(store, settings, tmp_path):
     (tmp_path / "card" / PAGE).unlink()
-    assert card_page(settings, store, 7) is None
+    assert find_card_page(settings, store, 7) is None
 
 
 def test_the_page_has_the_name_under_which_it_is_written():

@@ -1,4 +1,4 @@
-"""The rows that all entrants of a comparison are given: the pipeline's own, as its Transform stage left them."""
+"""The rows that all candidates of a comparison are given: the pipeline's own, as its Transform stage left them."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from components.trainer.input_pipeline import TokenizedRows, read_rows
 from components.transform.preprocessing import TITLE_TOKENS, TOKEN_IDS, VOCABULARY, clean
 from pipeline.dag import create_pipeline
 from pipeline.metadata.connection import connection_config, open_store
-from pipeline.metadata.runs import run_outputs
+from pipeline.metadata.graph import run_outputs
 from pipeline.runners import local
 from pipeline.runners.events import Watcher
 from pipeline.runners.run_id import new_run_id
@@ -60,9 +60,9 @@ def prepare(settings: Settings, source: DataSource, watcher: Watcher) -> Compari
     pipeline = create_pipeline(settings, source, until="Transform")
     local.run(pipeline, run_id, settings.pipeline.make_root(), watcher)
     outputs = run_outputs(open_store(connection_config(settings)), run_id)
-    transform_output = tft.TFTransformOutput(outputs["Transform", "transform_graph"])
-    examples = outputs["AgNewsExampleGen", "examples"]
-    transformed = outputs["Transform", "transformed_examples"]
+    transform_output = tft.TFTransformOutput(outputs["Transform", "transform_graph"].uri)
+    examples = outputs["AgNewsExampleGen", "examples"].uri
+    transformed = outputs["Transform", "transformed_examples"].uri
     tokens = {split: read_rows([f"{transformed}/Split-{split}/*"]) for split in (TRAIN, VAL)}
     texts = {split: _read_texts(f"{examples}/Split-{split}", transform_output) for split in (TRAIN, VAL)}
     tokens[TEST], texts[TEST] = _read_test(f"{examples}/Split-{TEST}", transform_output)

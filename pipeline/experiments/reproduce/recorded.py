@@ -13,7 +13,7 @@ from components.model_card.environment import Revision, code_revision
 from components.model_card.render import EVIDENCE
 from components.trainer.report import FACTS_FILE
 from pipeline.code_version import code_version
-from pipeline.metadata.lineage import Origin
+from pipeline.metadata.lineage import ModelLineage
 from schema.errors import ReproductionError
 
 INGESTION, TRANSFORM, TRAINER = "example_gen", "transform", "trainer"
@@ -33,7 +33,7 @@ class Recorded:
         versions: of the packages, by name, likewise; empty without a card.
     """
 
-    origin: Origin
+    origin: ModelLineage
     export: Path
     facts: dict[str, Any]
     config: dict[str, Any]
@@ -56,7 +56,7 @@ class Recorded:
         return {name: (self.versions[name], here) for name, here in now.items() if here != self.versions[name]}
 
 
-def recorded(origin: Origin, pushed: Path | None) -> Recorded:
+def recorded(origin: ModelLineage, pushed: Path | None) -> Recorded:
     """Reads what a training left.
 
     Args:
@@ -104,7 +104,7 @@ def require_code(training: Recorded, *, preparing: bool) -> None:
         )
 
 
-def ingestion_options(origin: Origin) -> dict[str, Any]:
+def ingestion_options(origin: ModelLineage) -> dict[str, Any]:
     """The options of our ExampleGen."""
     return json.loads(str(origin.ingestion.parameters["custom_config"]))["custom_config"]["value"]
 
@@ -118,7 +118,7 @@ def _advice(then: Revision | None) -> str:
     return f"check out {then.commit}{changes}{here}"
 
 
-def _environment(origin: Origin) -> tuple[Revision | None, dict[str, str]]:
+def _environment(origin: ModelLineage) -> tuple[Revision | None, dict[str, str]]:
     if origin.card is None:
         return None, {}
     try:

@@ -23,7 +23,7 @@ from pipeline.experiments.reproduce.comparison import (
 )
 from pipeline.experiments.reproduce.recorded import Recorded, recorded, require_code
 from pipeline.experiments.reproduce.rows import Prepared, ingest_anew, recorded_rows
-from pipeline.metadata.lineage import find_model, origin_of
+from pipeline.metadata.lineage import find_model, model_lineage
 from pipeline.runners.events import Watcher
 from pipeline.runners.local import reports_to
 from pipeline.settings import Settings
@@ -94,7 +94,7 @@ def reproduce(
         ReproductionError: code, data or export of then are not there.
     """
     model_id, pushed = find_model(settings, given)
-    training = recorded(origin_of(store, model_id), pushed)
+    training = recorded(model_lineage(store, model_id), pushed)
     prepared = recorded_rows(training)
     if not any_code:
         require_code(training, preparing=prepared is None)

@@ -15,8 +15,8 @@ from components.trainer.streaming import open_rows
 from pipeline.dag import create_pipeline
 from pipeline.experiments.reproduce.recorded import Recorded, ingestion_options
 from pipeline.metadata.connection import connection_config, open_store
-from pipeline.metadata.lineage import Origin
-from pipeline.metadata.runs import run_outputs
+from pipeline.metadata.graph import run_outputs
+from pipeline.metadata.lineage import ModelLineage
 from pipeline.runners import local
 from pipeline.runners.events import Watcher
 from pipeline.runners.run_id import new_run_id
@@ -81,7 +81,7 @@ def ingest_anew(training: Recorded, directory: Path, watcher: Watcher) -> Prepar
     pipeline, run_id = create_pipeline(settings, source, until="Transform"), new_run_id()
     local.run(pipeline, run_id, directory, watcher)
     outputs = run_outputs(open_store(connection_config(settings)), run_id)
-    examples, graph = (outputs["Transform", name] for name in ("transformed_examples", "transform_graph"))
+    examples, graph = (outputs["Transform", name].uri for name in ("transformed_examples", "transform_graph"))
     prepared = _prepared([examples], graph, f"ingested anew from {source.base}", training)
     assert prepared is not None
     if prepared.same is False:
@@ -105,7 +105,7 @@ def _prepared(examples: Sequence[str], graph: str, how: str, training: Recorded)
     return Prepared(files, graph, how, None if known is None else found == known)
 
 
-def _source(origin: Origin) -> DataSource:
+def _source(origin: ModelLineage) -> DataSource:
     patterns = {
         split["name"]: split["pattern"]
         for split in json.loads(str(origin.ingestion.parameters["input_config"]))["splits"]
@@ -114,7 +114,7 @@ def _source(origin: Origin) -> DataSource:
     return DataSource(str(origin.ingestion.parameters["input_base"]), patterns[TRAIN], patterns[TEST], found_by)
 
 
-def _settings(origin: Origin, directory: Path) -> Settings:
+def _settings(origin: ModelLineage, directory: Path) -> Settings:
     """Those that decide which rows there are and what becomes of them."""
     options, source = ingestion_options(origin), _source(origin)
     data = {name: options[name] for name in ("val_fraction", "max_bad_fraction", "max_chars")}

@@ -8,8 +8,8 @@ import pytest
 from tfx.types import standard_artifacts
 
 from components.approval import Approval, Rules
-from components.approval.entries import requests_in
 from components.approval.logged import LoggedApprovalGate
+from components.approval.rules import logged_requests
 from components.model_card.component import ModelCard
 from schema.errors import ApprovalPending, AuditError
 from serving.audit import AuditLog, Entry
@@ -47,7 +47,7 @@ class Gate:
 
     @property
     def asked(self):
-        *_, latest = requests_in(self.log.lines())
+        *_, latest = logged_requests(self.log.lines())
         return latest
 
     def _artifact(self, kind, files, **properties):
@@ -134,7 +134,7 @@ def test_a_changed_model_asks_anew(gate):
     gate.weights = "two"
     with pytest.raises(ApprovalPending):
         gate.run()
-    assert len(requests_in(gate.log.lines())) == 2
+    assert len(logged_requests(gate.log.lines())) == 2
 
 
 class LaterClock(datetime):
@@ -147,7 +147,7 @@ def test_an_approval_that_is_too_old_is_asked_for_again(gate, monkeypatch):
     with pytest.raises(ApprovalPending):
         gate.run()
     gate.decide("bob@here")
-    monkeypatch.setattr("components.approval.verdict.datetime", LaterClock)
+    monkeypatch.setattr("components.approval.component.datetime", LaterClock)
     with pytest.raises(ApprovalPending, match="has expired"):
         gate.run()
 

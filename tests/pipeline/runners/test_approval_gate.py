@@ -16,8 +16,8 @@ from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing
 from components.approval import Rules, Status
 from components.model_card.component import ModelCard
 from components.pusher.component import AgNewsPusher
+from pipeline.governance.approvals import StoredApprovals
 from pipeline.governance.audit_check import audit_log, recorded_lines
-from pipeline.governance.stored_approvals import StoredApprovals
 from pipeline.history import MetadataHistory
 from pipeline.metadata.runs import summarize
 from pipeline.runners import local
@@ -198,7 +198,7 @@ def test_files_that_changed_under_a_request_can_be_neither_approved_nor_pushed(p
     graph.write_text("one")
     place.decide("bob@here")
     graph.write_text("other weights")
-    with pytest.raises(Exception, match="not those that were approved"):
+    with pytest.raises(Exception, match="not the approved ones"):
         place.run()
     assert place.versions == []
 
@@ -242,7 +242,9 @@ def test_an_approval_that_is_dated_in_the_future_pushes_nothing_and_is_told(plac
     place.run()
     place.decide("bob@here", when=datetime.now(UTC) + timedelta(days=365))
     assert place.status() == [Status.PENDING]
-    assert re.search(r"waiting for approval; that of bob@here is dated 20\S+, in the future, and", place.run()[1])
+    assert re.search(
+        r"waiting for approval; the approval by bob@here is dated 20\S+, in the future, and", place.run()[1]
+    )
     place.decide("bob@here")
     assert place.run()[1] is None
 
@@ -276,7 +278,7 @@ def test_an_approval_that_was_used_stays_good_but_not_for_another_push_when_it_i
     place.run()
     place.decide("bob@here")
     place.run()
-    monkeypatch.setattr("components.approval.verdict.datetime", LaterClock)
+    monkeypatch.setattr("components.approval.component.datetime", LaterClock)
     states, waiting = place.run()
     assert (waiting, states["ApprovalGate"], states["AgNewsPusher"]) == (None, State.CACHED, State.CACHED)
     later = datetime.now(UTC) + timedelta(hours=100)

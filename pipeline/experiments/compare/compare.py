@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.experiments.compare import entrants
+from pipeline.experiments.compare import candidates
+from pipeline.experiments.compare.baselines import BASELINES
+from pipeline.experiments.compare.candidates import Outcome, Results, result_key
 from pipeline.experiments.compare.data import ComparisonData
-from pipeline.experiments.compare.entrants import Outcome, Results, result_key
-from pipeline.experiments.compare.peers import PEERS
 from pipeline.experiments.compare.table import Line
 from pipeline.experiments.compare.variants import named_recipes
 from pipeline.runners.events import Watcher
@@ -27,14 +27,14 @@ def compare(
     networks: Sequence[str],
     variants: Sequence[str],
     seeds: int,
-    peers: bool,
+    baselines: bool,
     seed_notebook: bool,
     fraction: float,
     results: Path,
     report: Callable[[str], None],
     watcher: Watcher,
 ) -> list[Line]:
-    """Trains all entrants.
+    """Trains all candidates.
 
     Args:
         data: the rows.
@@ -74,18 +74,21 @@ def compare(
         outcomes = []
         for seed in range(recipe.seed, recipe.seed + seeds):
             seeded = dataclasses.replace(recipe, seed=seed)
-            train = partial(entrants.network, name, seeded, reduced, results.parent / "checkpoints")
+            train = partial(candidates.train_network, name, seeded, reduced, results.parent / "checkpoints")
             outcomes.append(outcome(name, vars(seeded), reduced, seed, train))
         lines.append(Line(name, outcomes))
     # These have no recipe: their code says what they are.
-    if peers:
-        code = inspect.getsource(entrants.peers)
-        lines += [Line(name, [outcome(name, code, data, 0, partial(entrants.peer, name, data))]) for name in PEERS]
+    if baselines:
+        code = inspect.getsource(candidates.baselines)
+        lines += [
+            Line(name, [outcome(name, code, data, 0, partial(candidates.train_baseline, name, data))])
+            for name in BASELINES
+        ]
     if seed_notebook:
-        code = inspect.getsource(entrants.seed_notebook)
+        code = inspect.getsource(candidates.seed_notebook)
         for architecture in networks:
             name = f"notebook's {architecture}"
-            train = partial(entrants.seed_network, name, architecture, data, settings.seed)
+            train = partial(candidates.train_notebook_network, name, architecture, data, settings.seed)
             lines.append(Line(name, [outcome(name, code, data, settings.seed, train)]))
     return lines
 

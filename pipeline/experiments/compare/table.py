@@ -11,20 +11,20 @@ from rich.markup import escape
 from rich.table import Table
 
 from components.statistics import mcnemar, wilson_interval
-from pipeline.experiments.compare.entrants import Outcome
+from pipeline.experiments.compare.candidates import Outcome
 
 _COLUMNS = (
-    *("entrant", "seeds", "accuracy %", "95 % interval", "p against the best", "ECE", "parameters"),
+    *("candidate", "seeds", "accuracy %", "95 % interval", "p against the best", "ECE", "parameters"),
     *("rows/s", "s an epoch", "training s", "size MB"),
 )
 
 
 @dataclass(frozen=True)
 class Line:
-    """An entrant's outcomes over its seeds.
+    """A candidate's outcomes over its seeds.
 
     Attributes:
-        name: the entrant.
+        name: the candidate.
         outcomes: one a seed.
     """
 
@@ -48,7 +48,7 @@ class Line:
 
 
 def cells(lines: Sequence[Line]) -> list[list[str]]:
-    """The table's cells, best entrant first."""
+    """The table's cells, best candidate first."""
     ranked = sorted(lines, key=lambda line: -line.accuracy)
     best = ranked[0]
     return [[line.name, *_cells(line, best)] for line in ranked]
@@ -94,7 +94,7 @@ def write_plot(lines: Sequence[Line], path: Path) -> None:
     """Draws accuracy with its interval, and accuracy against training time.
 
     Args:
-        lines: the entrants.
+        lines: the candidates.
         path: file whose suffix, such as .png or .svg, says in which format.
     """
     from matplotlib.figure import Figure

@@ -35,7 +35,7 @@ def prepared(monkeypatch, tmp_path):
     """A comparison whose data and trainings cost nothing; the arguments of each step."""
     from pipeline.cli import data as cli_data
     from pipeline.experiments.compare import compare, data
-    from pipeline.experiments.compare.entrants import Outcome
+    from pipeline.experiments.compare.candidates import Outcome
     from pipeline.experiments.compare.table import Line
 
     calls = {}
@@ -63,7 +63,7 @@ def test_table_and_plots_are_left(prepared, tmp_path, capfd):
     assert (tmp_path / "to" / "comparison.md").read_text().splitlines()[2].startswith("| lstm | 1 | 50.00 |")
     assert all((tmp_path / "to" / f"comparison.{suffix}").stat().st_size > 1_000 for suffix in ("png", "svg"))
     given = prepared["compare"]
-    assert (given["rows"], given["networks"], given["seeds"], given["peers"]) == ("rows", ("lstm",), 2, False)
+    assert (given["rows"], given["networks"], given["seeds"], given["baselines"]) == ("rows", ("lstm",), 2, False)
     assert "training [red]" in capfd.readouterr().out
 
 

@@ -1,11 +1,11 @@
-"""A few rows of which a class is a word, in both forms that the entrants of a comparison are given."""
+"""A few rows of which a class is a word, in both forms that the candidates of a comparison are given."""
 
 import numpy as np
 import pytest
 
 from components.trainer.input_pipeline import TokenizedRows
+from pipeline.experiments.compare.candidates import Outcome
 from pipeline.experiments.compare.data import ComparisonData, Texts
-from pipeline.experiments.compare.entrants import Outcome
 from schema.features import TEST, TRAIN, VAL
 
 CLASS_WORDS = ("vote", "goal", "market", "chip")

@@ -1,4 +1,4 @@
-"""The rows of a comparison: the same in both forms, whichever entrant reads them."""
+"""The rows of a comparison: the same in both forms, whichever candidate reads them."""
 
 import io
 

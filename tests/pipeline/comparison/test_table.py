@@ -57,7 +57,7 @@ def test_what_nobody_measured_is_empty(lines):
 
 def test_markdown_has_a_head_and_a_line_for_each(lines):
     head, rule, *body = markdown(lines).splitlines()
-    assert head.startswith("| entrant | seeds | accuracy % |")
+    assert head.startswith("| candidate | seeds | accuracy % |")
     assert set(rule) == set("| -")
     assert [line.split(" | ")[0] for line in body] == ["| best", "| middle", "| worse"]
     assert {line.count("|") for line in (head, rule, *body)} == {12}
@@ -67,7 +67,7 @@ def test_the_terminal_shows_names_as_they_are(outcome):
     output = StringIO()
     print_table(Console(file=output, width=200), [Line("lstm, buckets [red]", [outcome()])])
     head, shown = output.getvalue().splitlines()
-    assert head.split()[:3] == ["entrant", "seeds", "accuracy"]
+    assert head.split()[:3] == ["candidate", "seeds", "accuracy"]
     assert shown.startswith("lstm, buckets [red]")
 
 

@@ -19,7 +19,7 @@ from components.trainer.recipe import Recipe
 from components.trainer.training import build, predict_logits, train
 from components.transform.preprocessing import RESERVED_IDS
 from pipeline.code_version import code_version
-from pipeline.experiments.compare import peers, seed_notebook
+from pipeline.experiments.compare import baselines, seed_notebook
 from pipeline.experiments.compare.data import ComparisonData
 from schema.features import TEST, TRAIN, VAL
 from schema.files import replace_file
@@ -29,10 +29,10 @@ _TEST_BATCH = 64
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one entrant reached with one seed.
+    """What one candidate reached with one seed.
 
     Attributes:
-        name: the entrant.
+        name: the candidate.
         seed: of its training.
         correct: for each test row whether it was classified right.
         seconds: the whole training, with what it learns beforehand.
@@ -81,13 +81,13 @@ class Results:
 
 
 def result_key(kind: str, definition: object, data: ComparisonData, seed: int) -> str:
-    """Names what determines an outcome: the entrant, its definition, rows, seed, and the trainer's code."""
+    """Names what determines an outcome: the candidate, its definition, rows, seed, and the trainer's code."""
     rows = [data.tokens[split].fingerprint() for split in (TRAIN, VAL, TEST)]
     determined_by = json.dumps([kind, definition, rows, seed, code_version("trainer")], default=str)
     return hashlib.sha256(determined_by.encode()).hexdigest()[:16]
 
 
-def network(name: str, recipe: Recipe, data: ComparisonData, checkpoints: Path) -> Outcome:
+def train_network(name: str, recipe: Recipe, data: ComparisonData, checkpoints: Path) -> Outcome:
     """Trains one of this project's networks."""
     trained = train(
         data.tokens[TRAIN],
@@ -125,7 +125,7 @@ def network(name: str, recipe: Recipe, data: ComparisonData, checkpoints: Path) 
     )
 
 
-def seed_network(name: str, architecture: str, data: ComparisonData, seed: int) -> Outcome:
+def train_notebook_network(name: str, architecture: str, data: ComparisonData, seed: int) -> Outcome:
     """Trains one of the seed notebook's networks in its own way."""
     keras.utils.set_random_seed(seed)
     titles_only = architecture == "simple_rnn_titles"
@@ -155,11 +155,11 @@ def seed_network(name: str, architecture: str, data: ComparisonData, seed: int) 
     )
 
 
-def peer(name: str, data: ComparisonData) -> Outcome:
+def train_baseline(name: str, data: ComparisonData) -> Outcome:
     """Trains a peer, which chooses nothing on val and so learns from its rows as well."""
     texts = data.texts[TRAIN].texts + data.texts[VAL].texts
     labels = np.concatenate([data.texts[TRAIN].labels, data.texts[VAL].labels])
-    result = peers.PEERS[name](texts, labels, data.texts[TEST].texts)
+    result = baselines.BASELINES[name](texts, labels, data.texts[TEST].texts)
     correct = (result.predicted == data.texts[TEST].labels).tolist()
     return Outcome(name, 0, correct, result.seconds, size=result.bytes)
 

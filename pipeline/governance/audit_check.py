@@ -249,5 +249,5 @@ def find_changed_cards(lines: Iterable[Line]) -> tuple[list[str], list[str]]:
         if not found:
             gone.append(f"{what} no longer exists")
         elif different := differences(card.files, found):
-            changed.append(f"{what} has changed: {', '.join(different)}")
+            changed.append(f"{what} has changed ({', '.join(different)})")
     return changed, gone

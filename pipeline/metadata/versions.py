@@ -1,4 +1,4 @@
-"""What is known of each pushed version: files, labels, the run that pushed it, its metrics, and who changed what."""
+"""Lists the pushed versions with their labels, server states, runs, metrics and promotions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ from serving.promotion import Deployment, PushedVersion, Record
 
 @dataclass(frozen=True)
 class VersionOverview:
-    """A version and what the metadata store, models.config and a server say of it.
+    """A version, with what the metadata store, models.config and a server know about it.
 
     Attributes:
-        version: what lies in the directory.
+        version: the version's files.
         labels: its labels.
-        in_production: whether it is the version labelled stable or, without that label, the default; no version is
-            where there is no models.config.
-        loaded: whether models.config has it loaded.
-        is_default: whether it answers requests that name neither version nor label; without models.config, of a
-            server that was started on the model's directory.
-        state: what the server says, None without a server; "unknown" when the server does not know it.
-        pushed_by: the run that pushed it, None when this metadata store does not know.
-        source: where that run's rows came from.
-        metrics: of the test split, for instance "accuracy"; empty when they are not known.
-        records: promotions, roll-backs and prunings of it, oldest first.
+        in_production: whether it is the version labelled stable or, without that label, the default version. Always
+            false without models.config.
+        loaded: whether models.config loads it.
+        is_default: whether it answers requests that name neither a version nor a label. Without models.config: on a
+            server that was started with the model's directory.
+        state: the server's state of it; None without a server, "unknown" if the server does not know the version.
+        pushed_by: name of the run that pushed it; None if this metadata store does not know it.
+        source: source of that run's rows.
+        metrics: metrics on the test split, for instance "accuracy"; empty if unknown.
+        records: its promotions, roll-backs and prunings, oldest first.
     """
 
     version: PushedVersion
@@ -45,7 +45,7 @@ class VersionOverview:
 
 
 def overview(deployment: Deployment, store: MetadataStore) -> list[VersionOverview]:
-    """All pushed versions, lowest first.
+    """Returns all pushed versions, the lowest first.
 
     Args:
         deployment: the serving directory.

@@ -54,13 +54,13 @@ def copied(exported, tmp_path):
 
 
 def test_a_directory_without_a_saved_model_is_named(tmp_path):
-    with pytest.raises(DataError, match=rf"^{tmp_path / 'gone'}: there is no SavedModel; .*agnews run"):
+    with pytest.raises(DataError, match=rf"^{tmp_path / 'gone'}: no SavedModel there; .*agnews run"):
         describe_model(tmp_path / "gone", "", "")
 
 
 def test_a_saved_model_of_others_is_named(copied):
     (copied / "assets.extra" / "training.json").unlink()
-    with pytest.raises(DataError, match=rf"^{copied}: no export of this pipeline.*training\.json; .*agnews run"):
+    with pytest.raises(DataError, match=rf"^{copied}: not an export of this pipeline.*training\.json; .*agnews run"):
         describe_model(copied, "", "")
 
 
@@ -72,7 +72,7 @@ def test_facts_that_are_no_json_are_named(copied):
 
 def test_a_broken_saved_model_is_named(copied):
     (copied / "saved_model.pb").write_bytes(b"no protocol buffer")
-    with pytest.raises(DataError, match=rf"^{copied}: the SavedModel cannot be loaded"):
+    with pytest.raises(DataError, match=rf"^{copied}: cannot load the SavedModel"):
         describe_model(copied, "", "")
 
 

@@ -192,7 +192,7 @@ def test_files_that_changed_under_a_request_can_be_neither_approved_nor_pushed(p
     place.run()
     [graph] = tmp_path.glob("test/Train/model/*/Format-Serving/saved_model.pb")
     graph.write_text("other weights")
-    with pytest.raises(ApprovalError, match="changed since approval was asked for"):
+    with pytest.raises(ApprovalError, match="changed after the request"):
         place.decide("bob@here")
 
     graph.write_text("one")
@@ -215,7 +215,7 @@ def test_the_author_cannot_approve_unless_that_is_allowed(place):
 
 def test_of_a_model_that_names_no_author_nobody_can_say_that_they_are_not(place):
     place.run(author="")
-    with pytest.raises(ApprovalError, match="does not say who trained it"):
+    with pytest.raises(ApprovalError, match="its author is unknown"):
         place.decide("bob@here")
 
 
@@ -298,7 +298,7 @@ def test_a_model_that_was_not_blessed_asks_nobody(place):
 
 def test_a_decision_without_a_request_is_refused(place):
     place.run()
-    with pytest.raises(ApprovalError, match=r"no request for model 99; there are: \d"):
+    with pytest.raises(ApprovalError, match=r"no request for model 99; models with a request: \d"):
         place.decide("bob@here", model="99")
 
 

@@ -44,7 +44,7 @@ def infer(tmp_path):
 
 
 def test_before_the_first_run_there_is_nothing_to_infer_from(infer):
-    with pytest.raises(RunError, match="`agnews run` makes them"):
+    with pytest.raises(RunError, match="`agnews run` computes them"):
         infer_from_latest_statistics(infer.config)
 
 

@@ -1,4 +1,4 @@
-"""The peers of the network: linear classifiers on n-grams, trained on the same rows, with their usual settings."""
+"""The baselines: linear classifiers on n-grams, trained on the same rows with their usual settings."""
 
 import re
 import time
@@ -12,12 +12,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class BaselineResult:
-    """What a peer reached.
+    """The result of a baseline.
 
     Attributes:
-        predicted: int64 [test rows], class indices.
-        seconds: time of the training.
-        bytes: size of the trained model as it is stored.
+        predicted: class indices, int64 [test rows].
+        seconds: training time.
+        bytes: size of the stored model.
     """
 
     predicted: np.ndarray
@@ -26,14 +26,14 @@ class BaselineResult:
 
 
 def tfidf_linear_svc(texts: Sequence[str], labels: np.ndarray, test_texts: Sequence[str]) -> BaselineResult:
-    """TF-IDF of words and word pairs, and a linear support vector machine (scikit-learn)."""
+    """Trains a linear support vector machine (scikit-learn) on TF-IDF of words and word pairs."""
     from sklearn.svm import LinearSVC
 
     return _tfidf(LinearSVC(C=0.5), texts, labels, test_texts)
 
 
 def tfidf_logistic_regression(texts: Sequence[str], labels: np.ndarray, test_texts: Sequence[str]) -> BaselineResult:
-    """TF-IDF of words and word pairs, and logistic regression (scikit-learn)."""
+    """Trains a logistic regression (scikit-learn) on TF-IDF of words and word pairs."""
     from sklearn.linear_model import LogisticRegression
 
     return _tfidf(LogisticRegression(C=10.0, max_iter=300), texts, labels, test_texts)
@@ -53,9 +53,9 @@ def _tfidf(classifier, texts: Sequence[str], labels: np.ndarray, test_texts: Seq
 
 
 def fasttext_bigrams(texts: Sequence[str], labels: np.ndarray, test_texts: Sequence[str]) -> BaselineResult:
-    """fastText with word pairs (Joulin et al. 2016): its own package, the paper's size, the best rate of three on val.
+    """Trains fastText with word pairs (Joulin et al. 2016), with the paper's size and the best of three rates on val.
 
-    As in the paper's preparation of the data, words are in lower case and apart from punctuation.
+    As in the paper's data, words are in lower case and separated from punctuation.
     """
     import fasttext
 
@@ -81,4 +81,4 @@ BASELINES: dict[str, Callable[[Sequence[str], np.ndarray, Sequence[str]], Baseli
     "TF-IDF(1,2) + logistic regression": tfidf_logistic_regression,
     "fastText, bigrams": fasttext_bigrams,
 }
-"""The peers by the name under which a table shows them."""
+"""The functions that train the baselines, by the name that the table shows."""

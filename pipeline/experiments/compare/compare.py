@@ -1,4 +1,4 @@
-"""Who is compared, in which order; what has been trained before is not trained again."""
+"""Compares the candidates, and trains only those without a stored outcome."""
 
 import dataclasses
 import inspect
@@ -12,7 +12,7 @@ from pipeline.experiments.compare import candidates
 from pipeline.experiments.compare.baselines import BASELINES
 from pipeline.experiments.compare.candidates import Outcome, Results, result_key
 from pipeline.experiments.compare.data import ComparisonData
-from pipeline.experiments.compare.table import Line
+from pipeline.experiments.compare.table import ComparisonRow
 from pipeline.experiments.compare.variants import named_recipes
 from pipeline.runners.events import Watcher
 from pipeline.runners.local import reports_to
@@ -33,24 +33,27 @@ def compare(
     results: Path,
     report: Callable[[str], None],
     watcher: Watcher,
-) -> list[Line]:
+) -> list[ComparisonRow]:
     """Trains all candidates.
 
     Args:
         data: the rows.
-        settings: the trainer's, from which each network's recipe comes.
+        settings: trainer settings, the base of each network's recipe.
         networks: names of architectures.
-        variants: "name:key=value;key=value" with other settings of the trainer.
-        seeds: trainings of each network, with consecutive seeds.
-        peers: whether the linear peers are trained.
-        seed_notebook: whether the notebook's own code is run.
-        fraction: share of the training rows that the networks learn from; peers and notebook learn from all.
+        variants: "name:key=value;key=value" with other trainer settings.
+        seeds: number of trainings of each network, with consecutive seeds.
+        baselines: whether to train the linear baselines.
+        seed_notebook: whether to run the notebook's own code.
+        fraction: share of the training rows that the networks learn from; baselines and notebook learn from all.
         results: directory of finished outcomes.
-        report: is told a line about each.
-        watcher: is told of the progress of each training.
+        report: called with one line per training and per outcome.
+        watcher: receives the progress of each training.
+
+    Returns:
+        One line per candidate, in the order of training.
 
     Raises:
-        SettingsError: a variant has no name or that of another one, or holds no good setting.
+        SettingsError: a variant has no name, the name of another variant, or an invalid setting.
     """
     recipes = named_recipes(settings, networks, variants)
     reduced = _reduced(data, fraction, settings.seed)
@@ -76,12 +79,12 @@ def compare(
             seeded = dataclasses.replace(recipe, seed=seed)
             train = partial(candidates.train_network, name, seeded, reduced, results.parent / "checkpoints")
             outcomes.append(outcome(name, vars(seeded), reduced, seed, train))
-        lines.append(Line(name, outcomes))
-    # These have no recipe: their code says what they are.
+        lines.append(ComparisonRow(name, outcomes))
+    # These have no recipe, so their code defines them.
     if baselines:
         code = inspect.getsource(candidates.baselines)
         lines += [
-            Line(name, [outcome(name, code, data, 0, partial(candidates.train_baseline, name, data))])
+            ComparisonRow(name, [outcome(name, code, data, 0, partial(candidates.train_baseline, name, data))])
             for name in BASELINES
         ]
     if seed_notebook:
@@ -89,7 +92,7 @@ def compare(
         for architecture in networks:
             name = f"notebook's {architecture}"
             train = partial(candidates.train_notebook_network, name, architecture, data, settings.seed)
-            lines.append(Line(name, [outcome(name, code, data, settings.seed, train)]))
+            lines.append(ComparisonRow(name, [outcome(name, code, data, settings.seed, train)]))
     return lines
 
 

@@ -159,7 +159,7 @@ def test_a_rejection_lets_the_run_end_without_a_push_and_says_why(gate):
     gate.decide("cem@here", "reject")
     approval = gate.run()
     assert approval.get_int_custom_property("approved") == 0
-    assert approval.get_string_custom_property("reason") == "cem@here%3A seen"
+    assert approval.get_string_custom_property("reason") == "cem@here: seen"
 
 
 def test_a_model_that_was_not_blessed_asks_nobody(gate):

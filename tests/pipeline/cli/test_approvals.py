@@ -199,8 +199,8 @@ def test_verify_finds_a_decision_whose_time_was_changed_in_the_metadata_store(pl
         agnews("audit", "verify")
     assert str(raised.value).splitlines()[1:] == [
         f"  artifact {decision.id} of the metadata store: no entry of the log says that bob@here did approve it then",
-        "  line 1: the decision of bob@here to approve model 1 does not count: the metadata store does not have it like "
-        "that; decide again",
+        "  line 1: the decision of bob@here to approve model 1 does not count: the metadata store does not have it "
+        "like that; decide again",
     ]
 
 
@@ -355,7 +355,7 @@ class TestOnKubeflow:
     def test_where_the_volume_is_not_mounted_the_message_says_so(self, volume, monkeypatch, arguments):
         monkeypatch.setenv("AGNEWS_PUSHER__DESTINATION", "/nowhere/serving_model")
         with pytest.raises(
-            AuditError, match="no audit log there. Run this command where the volume agnews is mounted at /agnews"
+            AuditError, match=r"no audit log there\. Run this command where the volume agnews is mounted at /agnews"
         ):
             agnews(*arguments)
 

@@ -36,7 +36,7 @@ def prepared(monkeypatch, tmp_path):
     from pipeline.cli import data as cli_data
     from pipeline.experiments.compare import compare, data
     from pipeline.experiments.compare.candidates import Outcome
-    from pipeline.experiments.compare.table import Line
+    from pipeline.experiments.compare.table import ComparisonRow
 
     calls = {}
 
@@ -47,7 +47,7 @@ def prepared(monkeypatch, tmp_path):
     def run(rows, settings, *, report, **options):
         calls["compare"] = {"rows": rows, **options}
         report("training [red]")
-        return [Line(name, [Outcome(name, 1, [True, False], 2.0)]) for name in options["networks"]]
+        return [ComparisonRow(name, [Outcome(name, 1, [True, False], 2.0)]) for name in options["networks"]]
 
     monkeypatch.setattr(cli_data, "resolve_source", lambda settings: "source")
     monkeypatch.setattr(data, "prepare", prepare)

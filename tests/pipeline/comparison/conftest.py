@@ -5,7 +5,7 @@ import pytest
 
 from components.trainer.input_pipeline import TokenizedRows
 from pipeline.experiments.compare.candidates import Outcome
-from pipeline.experiments.compare.data import ComparisonData, Texts
+from pipeline.experiments.compare.data import CandidateTexts, ComparisonData
 from schema.features import TEST, TRAIN, VAL
 
 CLASS_WORDS = ("vote", "goal", "market", "chip")
@@ -23,7 +23,7 @@ def tokenized(count):
 def texts(count):
     labels = np.arange(count) % 4
     titles = [CLASS_WORDS[label] for label in labels]
-    return Texts(titles, [f"{title} today again" for title in titles], labels)
+    return CandidateTexts(titles, [f"{title} today again" for title in titles], labels)
 
 
 @pytest.fixture

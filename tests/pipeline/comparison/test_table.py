@@ -4,7 +4,7 @@ import pytest
 from matplotlib.image import imread
 from rich.console import Console
 
-from pipeline.experiments.compare.table import Line, cells, markdown, print_table, write_plot
+from pipeline.experiments.compare.table import ComparisonRow, cells, markdown, print_table, write_plot
 
 
 @pytest.fixture
@@ -17,9 +17,9 @@ def lines(outcome):
         "ece": (0.05, 0.012),
     }
     return [
-        Line("worse", [outcome(80)]),
-        Line("best", [outcome(90, **measured), outcome(94, **measured), outcome(92, **measured)]),
-        Line("middle", [outcome(85, seconds=20.0)]),
+        ComparisonRow("worse", [outcome(80)]),
+        ComparisonRow("best", [outcome(90, **measured), outcome(94, **measured), outcome(92, **measured)]),
+        ComparisonRow("middle", [outcome(85, seconds=20.0)]),
     ]
 
 
@@ -65,7 +65,7 @@ def test_markdown_has_a_head_and_a_line_for_each(lines):
 
 def test_the_terminal_shows_names_as_they_are(outcome):
     output = StringIO()
-    print_table(Console(file=output, width=200), [Line("lstm, buckets [red]", [outcome()])])
+    print_table(Console(file=output, width=200), [ComparisonRow("lstm, buckets [red]", [outcome()])])
     head, shown = output.getvalue().splitlines()
     assert head.split()[:3] == ["candidate", "seeds", "accuracy"]
     assert shown.startswith("lstm, buckets [red]")

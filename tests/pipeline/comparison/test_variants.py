@@ -33,8 +33,8 @@ def test_a_variant_changes_its_settings_alone():
         (":masking=false", "expected NAME:KEY=VALUE"),
         ("less:epochs=-1", r"--variant less: trainer.epochs: .*greater than 0 \(received -1\)"),
         ("falling:bucket_boundaries=[8, 4]", "--variant falling: trainer.*bucket_boundaries must rise"),
-        ("open:bucket_boundaries=[8", r"bucket_boundaries: '\[8' is no YAML"),
-        ("again:epochs=2", "another one of this name"),
+        ("open:bucket_boundaries=[8", r"bucket_boundaries: '\[8' is not valid YAML"),
+        ("again:epochs=2", "another variant has this name"),
     ],
 )
 def test_a_wrong_variant_is_named(variant, message):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.experiments import reproduce as reproduction
-from pipeline.experiments.reproduce.comparison import Weights, compare_facts, compare_weights
+from pipeline.experiments.reproduce.comparison import WeightComparison, compare_facts, compare_weights
 from schema.errors import ReproductionError
 from tests.pipeline.conftest import TEXTS
 from tests.pipeline.recorded_run import record
@@ -68,7 +68,7 @@ def test_other_code_is_refused_with_the_revision_to_check_out(recorded, tmp_path
     written = recorded.write.artifact("agnews.ModelCard", card)
     recorded.write.execution("ModelCardGen", {"model": recorded.trained}, {"model_card": written})
     monkeypatch.setattr("pipeline.experiments.reproduce.recorded.code_version", lambda stage: "other")
-    with pytest.raises(ReproductionError, match=r"check out abc123, which had changes .*--any-code"):
+    with pytest.raises(ReproductionError, match=r"Check out abc123, which had uncommitted changes.*--any-code"):
         reproduce(recorded, tmp_path / "scratch")
     assert not (tmp_path / "scratch").exists()
 
@@ -117,7 +117,7 @@ def test_a_changed_weight_is_found_with_its_size(recorded, tmp_path):
             str(tmp_path / name / "variables/variables")
         )
         paths.append(tmp_path / name)
-    assert compare_weights(*paths) == Weights(tensors=2, identical=1, largest=0.25, only_one=())
+    assert compare_weights(*paths) == WeightComparison(tensors=2, identical=1, largest=0.25, only_one=())
     assert compare_weights(*paths).within(0.25)
     assert not compare_weights(*paths).within(0.2)
-    assert not Weights(0, 0, 0.0, ()).within(1.0)
+    assert not WeightComparison(0, 0, 0.0, ()).within(1.0)

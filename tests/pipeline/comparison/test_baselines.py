@@ -12,7 +12,7 @@ def rows(count):
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_a_peer_learns_classes_that_a_word_tells_apart(name):
+def test_a_baseline_learns_classes_that_one_word_separates(name):
     texts, labels = rows(400)
     unseen, expected = rows(41)
     result = BASELINES[name](texts, labels, unseen[1:])
@@ -22,6 +22,6 @@ def test_a_peer_learns_classes_that_a_word_tells_apart(name):
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_a_peer_has_an_answer_for_a_text_without_words(name):
+def test_a_baseline_classifies_a_text_without_words(name):
     texts, labels = rows(40)
     assert BASELINES[name](texts, labels, ["", "\n"]).predicted.shape == (2,)

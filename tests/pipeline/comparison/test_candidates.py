@@ -16,24 +16,24 @@ def results(tmp_path):
     return Results(tmp_path / "results")
 
 
-def test_an_outcome_is_kept_as_it_was(results, outcome):
+def test_an_outcome_is_stored_unchanged(results, outcome):
     kept = outcome(parameters=7, rows_per_second=1.5, seconds_per_epoch=2.5, size=9, ece=(0.2, 0.1))
     results.put("key", kept)
     assert results.get("key") == kept
 
 
-def test_an_outcome_without_measurements_is_kept_as_it_was(results, outcome):
+def test_an_outcome_without_measurements_is_stored_unchanged(results, outcome):
     results.put("key", outcome())
     assert results.get("key") == outcome()
 
 
-def test_there_is_no_outcome_before_the_first(results, outcome):
+def test_an_unknown_key_has_no_outcome(results, outcome):
     assert results.get("key") is None
     results.put("other", outcome())
     assert results.get("key") is None
 
 
-def test_a_half_written_outcome_is_none(results, outcome, tmp_path, monkeypatch):
+def test_a_partly_written_outcome_is_not_read(results, outcome, tmp_path, monkeypatch):
     def killed(*paths):
         raise KeyboardInterrupt
 
@@ -43,7 +43,7 @@ def test_a_half_written_outcome_is_none(results, outcome, tmp_path, monkeypatch)
     assert results.get("key") is None
 
 
-def test_the_key_is_the_same_for_the_same(data):
+def test_the_key_is_stable(data):
     assert result_key("lstm", {"units": 8}, data, 1) == result_key("lstm", {"units": 8}, data, 1)
 
 
@@ -81,7 +81,7 @@ def test_a_network_is_trained_exported_and_measured(data, transform_output, tiny
     assert list((tmp_path / "checkpoints").iterdir()) == []
 
 
-def test_the_notebooks_network_is_trained_in_its_own_way(data, monkeypatch):
+def test_the_notebooks_network_is_trained_as_in_the_notebook(data, monkeypatch):
     fitted = []
     fit = keras.Model.fit
 
@@ -98,7 +98,7 @@ def test_the_notebooks_network_is_trained_in_its_own_way(data, monkeypatch):
     assert outcome.size > 1_000_000
 
 
-def test_a_peer_learns_from_train_and_val_and_is_asked_about_test(data, monkeypatch):
+def test_a_baseline_learns_from_train_and_val_and_predicts_test(data, monkeypatch):
     asked = {}
 
     def fake(texts, labels, test_texts):

@@ -16,7 +16,7 @@ SETTINGS = TrainerSettings(seed=5)
 
 @pytest.fixture
 def trained(monkeypatch, outcome):
-    """The calls of candidates that cost nothing: by kind, in order, their arguments."""
+    """Replaces the trainings by fakes, and holds the arguments of their calls by function, in order."""
     calls = {"train_network": [], "train_baseline": [], "train_notebook_network": []}
 
     def train_network(name, recipe, data, checkpoints):
@@ -38,7 +38,7 @@ def trained(monkeypatch, outcome):
 
 @pytest.fixture
 def compared(data, tmp_path):
-    """A function from what is changed to the lines of a comparison."""
+    """A function that runs a comparison with changed options and returns its rows."""
 
     def run(settings=SETTINGS, **changes):
         options = {"networks": ["lstm"], "variants": [], "seeds": 1, "baselines": False, "seed_notebook": False}
@@ -53,7 +53,7 @@ def compared(data, tmp_path):
     return run
 
 
-def test_everyone_has_a_line_in_order(trained, compared):
+def test_every_candidate_has_a_row_in_order(trained, compared):
     lines = compared(
         networks=["lstm", "simple_rnn"], variants=["no mask:masking=false"], baselines=True, seed_notebook=True
     )
@@ -64,12 +64,12 @@ def test_everyone_has_a_line_in_order(trained, compared):
     ]
 
 
-def test_peers_and_notebook_can_be_left_out(trained, compared):
+def test_baselines_and_notebook_can_be_left_out(trained, compared):
     assert [line.name for line in compared()] == ["lstm"]
     assert trained["train_baseline"] == trained["train_notebook_network"] == []
 
 
-def test_what_has_been_trained_is_not_trained_again(trained, compared):
+def test_stored_outcomes_are_not_trained_again(trained, compared):
     first = compared(seeds=2, baselines=True, seed_notebook=True)
     before = {kind: len(calls) for kind, calls in trained.items()}
     second = compared(seeds=2, baselines=True, seed_notebook=True)
@@ -78,13 +78,13 @@ def test_what_has_been_trained_is_not_trained_again(trained, compared):
     assert second == first
 
 
-def test_another_seed_alone_is_trained(trained, compared):
+def test_only_new_seeds_are_trained(trained, compared):
     compared(seeds=1)
     compared(seeds=3)
     assert [recipe.seed for _, recipe, _ in trained["train_network"]] == [5, 6, 7]
 
 
-def test_an_interrupted_comparison_goes_on_where_it_was(trained, compared, monkeypatch):
+def test_an_interrupted_comparison_continues(trained, compared, monkeypatch):
     def killed(name, data):
         raise KeyboardInterrupt
 
@@ -96,7 +96,7 @@ def test_an_interrupted_comparison_goes_on_where_it_was(trained, compared, monke
     assert len(trained["train_network"]) == 1
 
 
-def test_other_settings_are_trained_anew(trained, compared):
+def test_other_settings_are_trained_again(trained, compared):
     compared(TrainerSettings(epochs=1))
     compared(TrainerSettings(epochs=2))
     assert [recipe.epochs for _, recipe, _ in trained["train_network"]] == [1, 2]
@@ -127,7 +127,7 @@ def test_a_wrong_variant_stops_the_comparison_before_any_training(trained, compa
     assert trained["train_network"] == []
 
 
-def test_a_fraction_leaves_out_training_rows_alone(trained, compared, data):
+def test_a_fraction_leaves_out_only_training_rows(trained, compared, data):
     compared(fraction=0.25, baselines=True, seed_notebook=True)
     [(_, _, given)] = trained["train_network"]
     assert len(given.tokens[TRAIN]) == 10
@@ -145,7 +145,7 @@ def test_a_fraction_takes_the_same_rows_each_time(trained, compared, tmp_path):
     assert first == second
 
 
-def test_a_fraction_does_not_train_the_peers_anew(trained, compared):
+def test_a_fraction_does_not_train_the_baselines_again(trained, compared):
     compared(baselines=True, seed_notebook=True)
     compared(baselines=True, seed_notebook=True, fraction=0.5)
     assert (len(trained["train_network"]), len(trained["train_baseline"]), len(trained["train_notebook_network"])) == (
@@ -155,7 +155,7 @@ def test_a_fraction_does_not_train_the_peers_anew(trained, compared):
     )
 
 
-def test_other_rows_are_trained_anew(trained, compared, data):
+def test_other_rows_are_trained_again(trained, compared, data):
     fewer = data.tokens | {TEST: data.tokens[VAL]}
     compared(baselines=True, seed_notebook=True)
     compared(baselines=True, seed_notebook=True, data=dataclasses.replace(data, tokens=fewer))
@@ -166,15 +166,15 @@ def test_other_rows_are_trained_anew(trained, compared, data):
     )
 
 
-def test_what_is_trained_and_what_it_reached_is_reported(trained, compared):
-    told = []
-    compared(report=told.append)
-    compared(report=told.append)
+def test_trainings_and_accuracies_are_reported(trained, compared):
+    reported = []
+    compared(report=reported.append)
+    compared(report=reported.append)
     reached = "lstm: accuracy 0.9000, training 2 s"
-    assert told == ["training lstm, seed 5", reached, reached]
+    assert reported == ["training lstm, seed 5", reached, reached]
 
 
-def test_the_progress_of_a_training_reaches_the_watcher(monkeypatch, compared, outcome, caplog):
+def test_the_watcher_receives_the_progress_of_a_training(monkeypatch, compared, outcome, caplog):
     caplog.set_level(logging.INFO, logger="components")
 
     def train_network(name, recipe, data, checkpoints):

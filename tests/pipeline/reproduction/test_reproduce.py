@@ -33,9 +33,7 @@ def content(directory):
     return {path: hashlib.sha256(path.read_bytes()).digest() for path in directory.rglob("*") if path.is_file()}
 
 
-def test_the_same_rows_settings_and_code_give_the_same_metrics_weights_and_answers_and_the_root_is_left_alone(
-    recorded, tmp_path
-):
+def test_an_unchanged_training_is_reproduced_exactly(recorded, tmp_path):
     before = content(tmp_path / "place")
     outcome = reproduce(recorded, tmp_path / "scratch")
     assert outcome.same
@@ -48,9 +46,7 @@ def test_the_same_rows_settings_and_code_give_the_same_metrics_weights_and_answe
     assert json.loads(outcome.to_json())["model"] == recorded.model_id
 
 
-def test_another_seed_than_the_recorded_one_comes_out_different_by_a_number(
-    exported, transform_output, tiny_settings, tmp_path
-):
+def test_a_different_seed_gives_measured_differences(exported, transform_output, tiny_settings, tmp_path):
     wrong = record(exported, transform_output, tiny_settings.model_copy(update={"seed": 7}), TEXTS, tmp_path / "place")
     outcome = reproduce(wrong, tmp_path / "scratch")
     assert not outcome.same
@@ -60,7 +56,7 @@ def test_another_seed_than_the_recorded_one_comes_out_different_by_a_number(
     assert outcome.answers.largest > 0
 
 
-def test_other_code_is_refused_with_the_revision_to_check_out(recorded, tmp_path, monkeypatch):
+def test_changed_code_is_refused_with_the_revision_to_check_out(recorded, tmp_path, monkeypatch):
     card = tmp_path / "card"
     card.mkdir()
     environment = {"revision": {"commit": "abc123", "dirty": True}, "versions": {"keras": "0.1"}}
@@ -73,26 +69,26 @@ def test_other_code_is_refused_with_the_revision_to_check_out(recorded, tmp_path
     assert not (tmp_path / "scratch").exists()
 
 
-def test_without_rows_and_without_what_they_were_made_of_nothing_can_be_repeated(recorded, tmp_path):
+def test_missing_rows_and_source_files_are_an_error(recorded, tmp_path):
     shutil.rmtree(recorded.transformed)
     with pytest.raises(ReproductionError, match="put the data back"):
         reproduce(recorded, tmp_path / "scratch")
 
 
-def test_rows_that_were_changed_are_not_taken(recorded, tmp_path):
+def test_changed_rows_are_not_used(recorded, tmp_path):
     [rows] = (recorded.transformed / "Split-train").iterdir()
     shutil.copy(next((recorded.transformed / "Split-val").iterdir()), rows)
     with pytest.raises(ReproductionError, match="put the data back"):
         reproduce(recorded, tmp_path / "scratch")
 
 
-def test_without_the_export_of_then_there_is_nothing_to_compare_with(recorded, tmp_path):
+def test_a_missing_export_is_an_error(recorded, tmp_path):
     shutil.rmtree(recorded.model)
     with pytest.raises(ReproductionError, match="nothing to compare with"):
         reproduce(recorded, tmp_path / "scratch")
 
 
-def test_what_a_clock_measured_is_not_compared_and_a_missing_epoch_is_a_difference():
+def test_times_are_not_compared_and_a_missing_epoch_is_a_difference():
     then = {"history": {"loss": [0.5, 0.25], "seconds": [1.0, 1.0]}, "best_epoch": 1, "calibration": {"t": 1.0}}
     now = {"history": {"loss": [0.5], "seconds": [2.0]}, "best_epoch": 2, "calibration": {"t": 1.5}}
     differences = compare_facts(then, now)
@@ -103,7 +99,7 @@ def test_what_a_clock_measured_is_not_compared_and_a_missing_epoch_is_a_differen
     }
 
 
-def test_a_changed_weight_is_found_with_its_size(recorded, tmp_path):
+def test_a_changed_weight_is_reported_with_its_difference(recorded, tmp_path):
     import tensorflow as tf
 
     class Holder(tf.Module):

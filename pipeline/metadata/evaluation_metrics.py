@@ -15,7 +15,7 @@ from google.protobuf import wrappers_pb2
 
 _PACKAGE = "tensorflow_model_analysis"
 _MESSAGE = "proto/metrics_for_slice_pb2"
-# Names of the candidate: next to a baseline, and alone.
+# Names of the candidate: with a baseline, and without one.
 _CANDIDATE = ("candidate", "")
 _LENGTH, _CHECKSUM_BYTES = struct.Struct("<Q"), 4
 

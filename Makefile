@@ -5,10 +5,10 @@ SHELL := bash
 export PYTHONDONTWRITEBYTECODE :=
 AGNEWS := .venv/bin/agnews
 # What takes minutes more, or needs a server, has a target of its own.
-IN_TIME := not (real or continuous or airflow or postgres or flink or spark or container)
+IN_TIME := not (real or continuous or interrupts or airflow or postgres or flink or spark or container)
 SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
 
-.PHONY: help run test test-real test-continuous test-airflow test-postgres test-kubeflow test-container test-flink test-spark \
+.PHONY: help run test test-real test-continuous test-interrupts test-airflow test-postgres test-kubeflow test-container test-flink test-spark \
 	airflow airflow-stop job-server-flink job-server-spark bench-train bench-stages bench-serve bench-review bench-scale \
 	lint types format picture reference lock clean default dev
 
@@ -23,6 +23,9 @@ test: dev lint types  ## Check style and types, then run the tests, one of them 
 
 test-continuous: dev  ## Feed ten days to the pipeline, good and bad ones, and check what is trained and pushed.
 	.venv/bin/python -m pytest -m continuous
+
+test-interrupts: dev  ## Send runs SIGTERM and SIGINT at random moments of every stage, and check that each stops.
+	.venv/bin/python -m pytest -m interrupts
 
 test-real: dev  ## Run the pipeline on the data in AG_NEWS_DIR and check what it reaches.
 	.venv/bin/python -m pytest -m "real and not flink and not spark" -s

@@ -9,7 +9,8 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from components.trainer.architectures import architecture, build_network
+from components.trainer.architectures import build_network
+from components.trainer.settings import architecture
 from schema.features import CLASS_NAMES
 
 _BATCH_SIZES = (1, 4, 8, 16, 32, 64, 128)

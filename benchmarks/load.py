@@ -23,7 +23,9 @@ from pathlib import Path
 import grpc
 
 from schema.features import DESCRIPTION, TITLE
+from schema.model_contract import SERVING_DEFAULT
 from serving.client.protos import DT_STRING, PredictionServiceStub, PredictRequest, TensorProto
+from serving.this_machine import proxy_options
 
 GRPC, REST, IN_PROCESS = "gRPC", "REST", "in-process"
 _TIMEOUT_SECONDS = 30.0
@@ -143,7 +145,7 @@ def _connect(load: Load, batches: list[list[Item]], stack: contextlib.ExitStack)
 
 
 def _grpc(load: Load, batches: list[list[Item]], stack: contextlib.ExitStack) -> list[Send]:
-    stub = PredictionServiceStub(stack.enter_context(grpc.insecure_channel(load.target)))
+    stub = PredictionServiceStub(stack.enter_context(grpc.insecure_channel(load.target, proxy_options(load.target))))
     requests = []
     for batch in batches:
         request = PredictRequest()
@@ -196,7 +198,7 @@ def _in_process(load: Load, batches: list[list[Item]]) -> Send:
     import numpy as np
 
     servable = _loaded(load.target)
-    signature = servable.signatures["serving_default"]
+    signature = servable.signatures[SERVING_DEFAULT]
     fetches = [tensor for tensor, _ in signature.outputs.values()]
     run = servable.run_for(tuple(given.tensor for given in signature.inputs.values()), tuple(fetches))
     columns = (TITLE, DESCRIPTION)

@@ -13,6 +13,8 @@ from pathlib import Path
 import click
 import psutil
 
+from schema.model_contract import SERVING_DEFAULT
+
 _SETTLED = 10  # Loads after which the allocator's pools have grown.
 
 
@@ -22,7 +24,7 @@ def _tensorflow(directory: str) -> None:
     # As short as the documentation of SavedModel has it.
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
         graph = tf.compat.v1.saved_model.load(session, ["serve"], directory)
-        signature = graph.signature_def["serving_default"]
+        signature = graph.signature_def[SERVING_DEFAULT]
         feed = {info.name: [b"Oil prices rise"] for info in signature.inputs.values()}
         session.run([info.name for info in signature.outputs.values()], feed)
 
@@ -31,7 +33,7 @@ def _tensorflow_2(directory: str) -> None:
     import tensorflow as tf
 
     model = tf.saved_model.load(directory)
-    signature = model.signatures["serving_default"]
+    signature = model.signatures[SERVING_DEFAULT]
     text = tf.constant([b"Oil prices rise"])
     signature(**dict.fromkeys(signature.structured_input_signature[1], text))
 
@@ -42,7 +44,7 @@ def _servable(directory: str) -> None:
     from serving.server.servable import Servable, SessionOptions
 
     servable = Servable(directory, SessionOptions())
-    signature = servable.signatures["serving_default"]
+    signature = servable.signatures[SERVING_DEFAULT]
     feeds = tuple(declared.tensor for declared in signature.inputs.values())
     run = servable.run_for(feeds, tuple(tensor for tensor, _ in signature.outputs.values()))
     run([np.array([b"Oil prices rise"], object)] * len(feeds))

@@ -18,6 +18,7 @@ import psutil
 from benchmarks.load import Load, Outcome
 from schema.errors import RunError
 from serving.client.protos import GetModelStatusRequest, ModelServiceStub, ModelVersionStatus
+from serving.this_machine import proxy_options
 
 HOST = "127.0.0.1"
 LOCAL_SERVER = (sys.executable, "-m", "serving.server")
@@ -153,7 +154,7 @@ def _served(endpoint: Endpoint, model: str) -> set[str]:
     request = GetModelStatusRequest()
     request.model_spec.name = model
     try:
-        with grpc.insecure_channel(endpoint.grpc) as channel:
+        with grpc.insecure_channel(endpoint.grpc, proxy_options(endpoint.grpc)) as channel:
             response = ModelServiceStub(channel).GetModelStatus(request, timeout=5)
     except grpc.RpcError:
         return set()

@@ -19,6 +19,7 @@ from rich.table import Table
 from benchmarks.review_store import SimulatedStore
 from pipeline.cli import main
 from pipeline.review.store import StoreReader
+from serving.this_machine import proxy_mounts
 
 _LIMIT_MILLISECONDS = 300.0
 _START_SECONDS = 300.0
@@ -120,7 +121,9 @@ def _site(root: Path, console: Console) -> Iterator[tuple[httpx.Client, psutil.P
             raise click.ClickException(f"agnews review did not start: {' '.join(command)}")
         seconds, busy = time.perf_counter() - began, _cpu_seconds(psutil.Process(process.pid))
         console.print(f"started in {seconds:.1f} s, TensorFlow Extended's import among them; {busy:.1f} s of CPU")
-        with httpx.Client(base_url=address.group(), timeout=_START_SECONDS) as client:
+        with httpx.Client(
+            base_url=address.group(), timeout=_START_SECONDS, mounts=proxy_mounts(address.group())
+        ) as client:
             yield client, psutil.Process(process.pid)
     finally:
         process.terminate()

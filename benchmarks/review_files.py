@@ -152,11 +152,12 @@ def _evidence(
                 }
             ],
             "blessed": True,
+            "reasons": (),
             "infra_blessed": True,
             "infra_reason": "",
         },
         "quality": {"slices": slices, "classes": classes, "overall": {}, "repeated_accuracy": float(right.mean())},
-        "baseline": {"model": baseline} if baseline else {"not_available": "no other model has been blessed yet"},
+        "baseline": {"model": baseline} if baseline else {"not_available": "no other blessed model is there"},
         "calibration": {"error": 0.01 + run % 7 / 1000},
         "data": {
             "source": "simulated rows",

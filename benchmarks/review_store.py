@@ -16,6 +16,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from benchmarks.review_files import write_card_files, write_data_files
 from schema.features import CLASS_NAMES
+from schema.model_contract import MLMD_UUID, SAVED_MODEL
 from serving.audit import AUDIT_FILE, AuditLog, Entry, fingerprint, manifest
 
 _RUNS_A_WRITE = 50
@@ -136,9 +137,9 @@ class SimulatedStore:
         shown = self.pushed[-count:]
         for version, model in shown:
             export = destination / "agnews" / str(version)
-            (export / "assets.extra").mkdir(parents=True)
-            (export / "saved_model.pb").write_bytes(b"graph")
-            (export / "assets.extra/mlmd_uuid").write_text(str(model))
+            (export / MLMD_UUID).parent.mkdir(parents=True)
+            (export / SAVED_MODEL).write_bytes(b"graph")
+            (export / MLMD_UUID).write_text(str(model))
             log.append(Entry("push", "agnews", version, by=AUTHOR, details={"files": manifest(export)}))
         return [version for version, _ in shown]
 
@@ -200,7 +201,7 @@ class SimulatedStore:
         if role == "model" and self._exports:
             export = Path(uri) / "Format-Serving"
             export.mkdir(parents=True)
-            (export / _FILE).write_bytes(_content(run))
+            (export / SAVED_MODEL).write_bytes(_content(run))
         if role == "blessing":
             return uri, {"blessed": int(outcome.blessed), "current_model_id": made["model"]}
         if role == "infra_blessing":
@@ -280,12 +281,9 @@ def _file(path: Path) -> mlmd.ConnectionConfig:
     return connection
 
 
-_FILE = "saved_model.pb"
-
-
 def _content(run: int) -> bytes:
     return b"graph %d" % run
 
 
 def _fingerprint(run: int) -> str:
-    return fingerprint({_FILE: hashlib.sha256(_content(run)).hexdigest()})
+    return fingerprint({SAVED_MODEL: hashlib.sha256(_content(run)).hexdigest()})

@@ -137,12 +137,13 @@ def _newest(directory: Path) -> Path:
 def _items(settings) -> list[tuple[str, str]]:
     """Titles and descriptions of test rows."""
     from components.example_gen.readers import read_rows
-    from components.example_gen.rows import Row, checked
+    from components.example_gen.rows import LabelledItem, validate_row
     from pipeline.cli.data import resolve_source
 
     source = resolve_source(settings)
     rows = (row for file in source.files(source.test_pattern) for row in read_rows(file))
-    good = (row for row in (checked(row, max_chars=settings.data.max_chars) for row in rows) if isinstance(row, Row))
+    validated = (validate_row(row, max_chars=settings.data.max_chars) for row in rows)
+    good = (row for row in validated if isinstance(row, LabelledItem))
     return [(row.title, row.description) for row in itertools.islice(good, _MAX_ITEMS)]
 
 

@@ -1,8 +1,8 @@
-"""`make bench-train`: the seed notebook's training and this project's, on the same rows and machine, in turns.
+"""`make bench-train`: compares the seed notebook's training with this project's on the same rows and machine.
 
-Each training is a process of its own, so that its peak memory is its own. The notebook's takes one epoch, as it does;
-this project's begins its whole recipe, is asked every few steps whether it has reached the notebook's accuracy on val,
-with the clock stopped, and ends with its first epoch in which texts have twins.
+The two alternate, each in a new process with its own peak memory. The notebook trains for one epoch. This project's
+recipe is checked every few steps, with the clock stopped, until it reaches the notebook's accuracy on val; it ends with
+its first epoch with perturbed copies.
 """
 
 import json
@@ -27,11 +27,11 @@ NOTEBOOK, OURS = "the notebook's way", "this project"
 
 
 @click.command(epilog="Example:  make bench-train ARGS='--data ~/ag_news --rounds 3'")
-@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Trainings of each.")
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Trainings per method.")
 @click.option("--rows", type=click.IntRange(min=1000), help="Rows to train on  [default: all]")
 @settings_options
 def bench_train(loaded: Loaded, rounds: int, rows: int | None) -> None:
-    """Train the stacked BiLSTM in the seed notebook's way and in this project's; compare speed, time and memory."""
+    """Train the stacked BiLSTM like the seed notebook and with this project's recipe; compare speed and memory."""
     console = Console(width=None if sys.stdout.isatty() else 140)
     with TemporaryDirectory() as directory:
         _prepare(loaded, rows, Path(directory), console)
@@ -52,7 +52,7 @@ def bench_train(loaded: Loaded, rounds: int, rows: int | None) -> None:
 
 
 def _prepare(loaded: Loaded, rows: int | None, directory: Path, console: Console) -> None:
-    """Writes what each way reads, in files of their own, so that neither holds the other's in memory."""
+    """Writes the input of each method to a file of its own, so that neither loads the other's into memory."""
     import numpy as np
 
     from pipeline.cli.data import resolve_source
@@ -68,7 +68,7 @@ def _prepare(loaded: Loaded, rows: int | None, directory: Path, console: Console
         data = prepare(settings, resolve_source(settings), display)
     chosen = np.sort(np.random.default_rng(1).permutation(len(data.tokens[TRAIN]))[:rows])
     texts = data.texts[TRAIN]
-    # Texts stand in the order of the files, token ids in one of their own: with --rows the two ways get other rows.
+    # Texts are in the order of the files, token ids are sorted: with --rows, the methods get different rows.
     notebook = (
         [texts.titles[index] for index in chosen],
         [texts.texts[index] for index in chosen],
@@ -84,7 +84,13 @@ def _prepare(loaded: Loaded, rows: int | None, directory: Path, console: Console
 
 
 def _run(module: str, *arguments: str, **variables: str):
-    """What a module prints last, from a process that has TensorFlow's own number of threads unless told otherwise."""
+    """Runs a module with TensorFlow's default number of threads and returns the JSON in its last line.
+
+    Args:
+        module: name of the module.
+        *arguments: its arguments.
+        **variables: additional environment variables.
+    """
     environment = {name: value for name, value in os.environ.items() if name != INTRA_OP_THREADS} | variables
     command = [sys.executable, "-m", module, *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -108,7 +114,7 @@ def _print(console: Console, results: dict[str, list[dict]]) -> None:
         table.add_row(name, form.format(theirs), form.format(ours), f"{ratio:.2f}")
 
     add("rows/s", "rows_per_second", "{:,.0f}")
-    add("rows/s in an epoch with twins", "rows_per_second_with_twins", "{:,.0f}")
+    add("rows/s in an epoch with copies", "rows_per_second_with_copies", "{:,.0f}")
     add("seconds to the notebook's val accuracy", "seconds_to_target", "{:,.1f}", inverted=True)
     add("val accuracy at the end of the first epoch", "val_accuracy", "{:.4f}")
     add("peak memory, MB", "peak_mb", "{:,.0f}")

@@ -1,4 +1,4 @@
-"""One training of the seed notebook's stacked BiLSTM in its way: `python -m benchmarks.train_notebook FILE PEAK`."""
+"""Trains the stacked BiLSTM like the seed notebook: `python -m benchmarks.train_notebook FILE PEAK`."""
 
 import itertools
 import json
@@ -16,9 +16,11 @@ _MEASURED_BATCHES = 100
 
 
 def main(path: str, peak: float) -> dict:
-    """Trains one epoch on what `benchmarks.train` has written; returns its figures.
+    """Trains one epoch and returns the measurements.
 
-    `peak` is what the machine can do, floating point operations a second.
+    Args:
+        path: file that `benchmarks.train` wrote.
+        peak: peak performance of the machine in floating-point operations per second.
     """
     with open(path, "rb") as file:
         titles, texts, labels, val_texts, val_labels = pickle.load(file)
@@ -42,7 +44,7 @@ def main(path: str, peak: float) -> dict:
     rows_per_second = len(texts) / seconds
     return {
         "rows_per_second": rows_per_second,
-        "rows_per_second_with_twins": None,
+        "rows_per_second_with_copies": None,
         "seconds_to_target": seconds,
         "val_accuracy": accuracy,
         "peak_mb": peak_mb,

@@ -1,4 +1,4 @@
-"""One training by this project's recipe: `python -m benchmarks.train_ours FILE PEAK TARGET`."""
+"""Trains with this project's recipe: `python -m benchmarks.train_ours FILE PEAK TARGET`."""
 
 import itertools
 import json
@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from benchmarks.measure import flops_a_token, peak_memory, seconds_in
 from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_batches
-from components.trainer.recipe import Recipe
+from components.trainer.settings import Recipe
 from components.trainer.training import predict_logits, train
 
 _MEASURED_BATCHES = 40
@@ -21,7 +21,7 @@ _ASK_EVERY = 25
 
 
 class FirstEpochs(keras.callbacks.Callback):
-    """Ends training early; notes when val accuracy reaches a target, with the clock stopped to ask."""
+    """Ends training early, and records when val accuracy reaches a target; the clock stops during the checks."""
 
     def __init__(self, epochs: int, val_rows: TokenizedRows, buckets: Buckets, target: float):
         super().__init__()
@@ -53,28 +53,31 @@ class FirstEpochs(keras.callbacks.Callback):
 
 
 def main(path: str, peak: float, target: float) -> dict:
-    """Trains on what `benchmarks.train` has written, until the first epoch with twins ends; returns its figures.
+    """Trains until the first epoch with perturbed copies ends, and returns the measurements.
 
-    `peak` is what the machine can do, floating point operations a second.
+    Args:
+        path: file that `benchmarks.train` wrote.
+        peak: peak performance of the machine in floating-point operations per second.
+        target: accuracy on val for which the time is measured.
     """
     with open(path, "rb") as file:
         rows, val_rows, words, config = pickle.load(file)
     recipe = Recipe.from_config(config)
     with TemporaryDirectory() as directory:
-        watch = FirstEpochs(recipe.plain_epochs + 1, val_rows, recipe.buckets(20_000), target)
+        watch = FirstEpochs(recipe.plain_epochs + 1, val_rows, Buckets(recipe.bucket_boundaries, 20_000), target)
         trained = train(rows, val_rows, words, recipe, checkpoint_root=directory, callbacks=[watch])
     peak_mb = peak_memory()
     recurrent = [layer for layer in trained.network.layers if layer.name.startswith("recurrent_")]
     embedding = trained.network.get_layer("embedding")
-    buckets = recipe.buckets(trained.facts["batch_tokens"])
+    buckets = Buckets(recipe.bucket_boundaries, trained.facts["batch_tokens"])
     batches = bucketed_batches(rows, buckets, seed=1).take(_MEASURED_BATCHES)
     measured = [ids for ids, _ in itertools.islice(batches, _MEASURED_BATCHES)]
     in_layers = seconds_in(recurrent, [(tf.convert_to_tensor(embedding(ids)), ids != 0) for ids in measured])
     flops = flops_a_token(recurrent)
-    rows_per_second, rows_per_second_with_twins = (len(rows) / watch.epoch_seconds[index] for index in (0, -1))
+    rows_per_second, rows_per_second_with_copies = (len(rows) / watch.epoch_seconds[index] for index in (0, -1))
     return {
         "rows_per_second": rows_per_second,
-        "rows_per_second_with_twins": rows_per_second_with_twins,
+        "rows_per_second_with_copies": rows_per_second_with_copies,
         "seconds_to_target": watch.seconds_to_target,
         "val_accuracy": trained.facts["history"]["val_accuracy"][0],
         "peak_mb": peak_mb,

@@ -1,1 +1,1 @@
-"""One module or folder a stage, named as TFX names the stage."""
+"""The stages of the pipeline: one folder per TFX stage, and modules that several stages use."""

@@ -14,9 +14,10 @@ import uuid
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
-from tfx.types import Artifact, standard_artifacts
+from tfx.types import Artifact, artifact_utils, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
+from components.artifact_files import first_missing
 from components.exports import pushed_versions, same_export
 from components.validation_gate.component import ValidationBlessing
 
@@ -68,7 +69,12 @@ def KeptStatistics(
     """
     kept, span = _place(directory, examples), _span(examples)
     names = [name.rstrip("/") for name in fileio.listdir(kept)] if fileio.exists(kept) else []
-    spans = sorted(int(name) for name in names if name.isdecimal() and int(name) <= span)
+    wanted = [f"Split-{split}/FeatureStats.pb" for split in artifact_utils.decode_split_names(current.split_names)]
+    spans = sorted(
+        int(name)
+        for name in names
+        if name.isdecimal() and int(name) <= span and first_missing(os.path.join(kept, name), wanted) is None
+    )
     earlier = [other for other in spans if other < span] or spans
     if not earlier:
         _absent(statistics, f"no statistics of this source are kept in {directory}")

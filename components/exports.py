@@ -10,13 +10,9 @@ from pathlib import Path
 from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
+from components.artifact_files import first_missing
+from schema.model_contract import FINGERPRINT, SAVED_MODEL_FILES, TRAINING_FACTS
 from serving.audit import manifest
-
-# The Trainer writes its facts into the export.
-_FACTS = "assets.extra/training.json"
-# SavedModel's own fingerprint contains a random id of the export, so no two exports have the same.
-_FINGERPRINT = "fingerprint.pb"
-SAVED_MODEL = "saved_model.pb"
 
 
 def files_of(export: str) -> dict[str, str]:
@@ -36,7 +32,7 @@ def author_of(export: str) -> str:
         export: path or URI of the directory.
     """
     with _local(export) as directory:
-        facts = directory / _FACTS
+        facts = directory / TRAINING_FACTS
         return str(json.loads(facts.read_text(encoding="utf-8")).get("trained_by", "")) if facts.exists() else ""
 
 
@@ -52,13 +48,14 @@ def pushed_versions(directory: str) -> Iterator[str]:
     """Yields the directories of the complete versions, the newest first."""
     for number in reversed(version_numbers(directory)):
         version = os.path.join(directory, str(number))
-        if fileio.exists(os.path.join(version, SAVED_MODEL)):
+        if first_missing(version, SAVED_MODEL_FILES) is None:
             yield version
 
 
 def same_export(one: str, other: str) -> bool:
     """Returns whether two directories hold the same SavedModel."""
-    paths = [os.path.join(directory, _FINGERPRINT) for directory in (one, other)]
+    # SavedModel's own fingerprint contains a random id of the export, so no two exports have the same.
+    paths = [os.path.join(directory, FINGERPRINT) for directory in (one, other)]
     if not all(fileio.exists(path) for path in paths):
         return False
     ours, theirs = (io_utils.read_bytes_file(path) for path in paths)

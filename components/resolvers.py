@@ -1,17 +1,25 @@
 """Which artifacts of earlier runs a run is compared with.
 
 TFX's own strategies take the latest artifact there is, which in a run taken from the cache is the run's own: the
-comparison would change although nothing has. These leave the run's own artifact out.
+comparison would change although nothing has. These leave the run's own artifact out. They also leave out artifacts
+whose files were deleted, and report them; the store would go on offering them, and every further run would fail.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.components.common.resolver import ResolverStrategy
 from tfx.types import Artifact
 
+from components.artifact_files import missing_file
+
+logger = logging.getLogger(__name__)
+
 Artifacts = dict[str, list[Artifact]]
+Order = tuple[int, int, int]
+"""Span, version and id of an artifact."""
 
 
 class LatestOtherBlessedModel(ResolverStrategy):
@@ -22,13 +30,9 @@ class LatestOtherBlessedModel(ResolverStrategy):
 
     def resolve_artifacts(self, store: mlmd.MetadataStore, input_dict: Artifacts) -> Artifacts:
         candidates = {artifact.id for artifact in input_dict["candidate"]}
-        models = {artifact.id: artifact for artifact in input_dict["model"]}
-        blessings = sorted(input_dict["model_blessing"], key=lambda artifact: artifact.id, reverse=True)
-        for blessing in blessings:
-            model_id = blessing.get_int_custom_property("current_model_id")
-            if blessing.get_int_custom_property("blessed") == 1 and model_id in models.keys() - candidates:
-                return {**input_dict, "model": [models[model_id]], "model_blessing": [blessing]}
-        return {**input_dict, "model": [], "model_blessing": []}
+        others = (pair for pair in _blessed_models(input_dict) if pair[0].id not in candidates)
+        chosen = _latest_with_files(store, others, instead="comparing with {}", otherwise="there is no baseline")
+        return {**input_dict, **chosen}
 
 
 class LatestBlessedModelBefore(ResolverStrategy):
@@ -42,15 +46,14 @@ class LatestBlessedModelBefore(ResolverStrategy):
 
     def resolve_artifacts(self, store: mlmd.MetadataStore, input_dict: Artifacts) -> Artifacts:
         [graph] = input_dict["graph"]
-        models = {artifact.id: artifact for artifact in input_dict["model"]}
-        blessings = sorted(input_dict["model_blessing"], key=lambda artifact: artifact.id, reverse=True)
-        for blessing in blessings:
-            model = models.get(blessing.get_int_custom_property("current_model_id"))
-            if blessing.get_int_custom_property("blessed") == 1 and model is not None:
-                graphs = [artifact.id for artifact in _made_of(store, model) if artifact.type == graph.type_name]
-                if all(number < graph.id for number in graphs):
-                    return {**input_dict, "model": [model], "model_blessing": [blessing]}
-        return {**input_dict, "model": [], "model_blessing": []}
+
+        def is_of_earlier_graph(model: Artifact) -> bool:
+            graphs = [artifact.id for artifact in _made_of(store, model) if artifact.type == graph.type_name]
+            return all(number < graph.id for number in graphs)
+
+        earlier = (pair for pair in _blessed_models(input_dict) if is_of_earlier_graph(pair[0]))
+        chosen = _latest_with_files(store, earlier, instead="beginning with {}", otherwise="beginning without one")
+        return {**input_dict, **chosen}
 
 
 class PreviousStatistics(ResolverStrategy):
@@ -79,7 +82,12 @@ class PreviousStatistics(ResolverStrategy):
                     earlier[its_span, version, artifact.id] = artifact
         # Another ingestion of the current span is no previous span, unless spans are not used at all.
         other_spans = {order: artifact for order, artifact in earlier.items() if order[0] != span}
-        return {**input_dict, "statistics": _newest(other_spans or earlier, self._spans)}
+        chosen, gone = _newest(other_spans or earlier, self._spans, _has_files)
+        numbers = ", ".join(str(artifact.id) for artifact in chosen.values())
+        _report_gone(
+            store, gone, f"comparing with statistics {numbers} instead" if chosen else "comparing with nothing"
+        )
+        return {**input_dict, "statistics": list(chosen.values())}
 
 
 class LatestSpans(ResolverStrategy):
@@ -118,8 +126,19 @@ class LatestSpans(ResolverStrategy):
             and artifact.get_string_custom_property("source") == source
             and _order(artifact)[0] != _order(current)[0]
         }
-        window = _newest({**accepted, _order(current): current}, self._spans)
         statistics_of[current.id] = current_statistics
+        gone: list[Artifact] = []
+
+        def has_files(examples: Artifact) -> bool:
+            needed = (examples, statistics_of[examples.id])
+            lacking = [one for one in needed if one is not None and not _has_files(one)]
+            gone.extend(lacking)
+            return not lacking or examples is current
+
+        chosen, _ = _newest({**accepted, _order(current): current}, self._spans, has_files)
+        taken = " and ".join(f"examples {chosen[span].id} of span {span}" for span in sorted(chosen))
+        _report_gone(store, gone, f"the window is {taken}")
+        window = list(chosen.values())
         return {
             **input_dict,
             "examples": window,
@@ -129,7 +148,7 @@ class LatestSpans(ResolverStrategy):
         }
 
 
-def _order(examples: Artifact) -> tuple[int, int, int]:
+def _order(examples: Artifact) -> Order:
     span, version = (examples.get_int_custom_property(name) for name in ("span", "version"))
     return span, version, examples.id
 
@@ -152,7 +171,85 @@ def _origin(store: mlmd.MetadataStore, statistics: Artifact) -> tuple[str | None
     return None, 0, 0
 
 
-def _newest(by_order: Mapping[tuple[int, int, int], Artifact], count: int) -> list[Artifact]:
-    """Of artifacts by (span, version, id) one of each span, the last, and of these the last `count`; newest first."""
-    of_span = {order[0]: by_order[order] for order in sorted(by_order)}
-    return [of_span[span] for span in sorted(of_span, reverse=True)[:count]]
+def _newest(
+    by_order: Mapping[Order, Artifact], count: int, has_files: Callable[[Artifact], bool]
+) -> tuple[dict[int, Artifact], list[Artifact]]:
+    """Chooses the last artifact of each of the latest spans, leaving out those whose files are gone.
+
+    Args:
+        by_order: the artifacts.
+        count: number of spans, at most.
+        has_files: says whether the files of an artifact are there.
+
+    Returns:
+        The artifacts by span, the newest first; and those that would have been chosen and have no files.
+    """
+    chosen: dict[int, Artifact] = {}
+    gone = []
+    for order in sorted(by_order, reverse=True):
+        span, artifact = order[0], by_order[order]
+        if span in chosen:
+            continue
+        if len(chosen) == count:
+            break
+        if has_files(artifact):
+            chosen[span] = artifact
+        else:
+            gone.append(artifact)
+    return chosen, gone
+
+
+def _blessed_models(inputs: Artifacts) -> Iterator[tuple[Artifact, Artifact]]:
+    """Yields blessed models with their blessings, the last blessing first."""
+    models = {artifact.id: artifact for artifact in inputs["model"]}
+    for blessing in sorted(inputs["model_blessing"], key=lambda artifact: artifact.id, reverse=True):
+        model = models.get(blessing.get_int_custom_property("current_model_id"))
+        if blessing.get_int_custom_property("blessed") == 1 and model is not None:
+            yield model, blessing
+
+
+def _latest_with_files(
+    store: mlmd.MetadataStore, blessed: Iterable[tuple[Artifact, Artifact]], *, instead: str, otherwise: str
+) -> Artifacts:
+    """Returns the first model whose files are there, with its blessing; reports those before it.
+
+    Args:
+        store: the metadata store.
+        blessed: models and blessings, the preferred first.
+        instead: what happens with the chosen model, for people.
+        otherwise: what happens without one.
+    """
+    gone: dict[int, Artifact] = {}
+    for model, blessing in blessed:
+        if _has_files(model):
+            _report_gone(store, list(gone.values()), f"{instead.format(f'model {model.id}')} instead")
+            return {"model": [model], "model_blessing": [blessing]}
+        gone[model.id] = model
+    _report_gone(store, list(gone.values()), otherwise)
+    return {"model": [], "model_blessing": []}
+
+
+def _has_files(artifact: Artifact) -> bool:
+    return missing_file(artifact) is None
+
+
+def _report_gone(store: mlmd.MetadataStore, gone: Sequence[Artifact], consequence: str) -> None:
+    """Tells people, on the display and in the log, which artifact has no files any more and what that leads to."""
+    if not gone:
+        return
+    first, others = gone[0], len(gone) - 1
+    name = {"ExampleStatistics": "statistics"}.get(first.type_name, first.type_name.lower())
+    more = f" (and {others} earlier one{'s' * (others > 1)})" if others else ""
+    logger.warning(
+        f"{name} {first.id} of {_run_of(store, first)} is gone from {first.uri}{more}; {consequence}. "
+        "To stop looking for what was deleted: agnews artifacts check --mark-deleted",
+        extra={"fields": {}},
+    )
+
+
+def _run_of(store: mlmd.MetadataStore, artifact: Artifact) -> str:
+    """Names the run that made an artifact; those that took it from the cache came later."""
+    events = store.get_events_by_artifact_ids([artifact.id])
+    made_by = min(event.execution_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT)
+    runs = [one.name for one in store.get_contexts_by_execution(made_by) if one.type == "pipeline_run"]
+    return f"run {runs[0]}" if runs else "an unknown run"

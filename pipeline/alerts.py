@@ -16,6 +16,7 @@ import tenacity
 
 from pipeline.settings import AlertSettings, Settings
 from schema.errors import ApprovalPending, DriftError
+from serving.this_machine import proxy_mounts
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +120,8 @@ def _post(alerts: AlertSettings, subject: str, body: str) -> None:
     url = alerts.read_webhook_url()
     # It logs each URL.
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    httpx.post(url, json={"text": f"{subject}\n{body}"}, timeout=alerts.timeout_seconds).raise_for_status()
+    with httpx.Client(timeout=alerts.timeout_seconds, mounts=proxy_mounts(url)) as client:
+        client.post(url, json={"text": f"{subject}\n{body}"}).raise_for_status()
 
 
 def _mail(alerts: AlertSettings, subject: str, body: str) -> None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import tensorflow_data_validation as tfdv
 from tfx.components import ExampleValidator, StatisticsGen, Trainer, Transform, Tuner
-from tfx.components import InfraValidator as ContainerInfraValidator
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.orchestration.pipeline import Pipeline
@@ -17,6 +16,7 @@ from components.evaluator.config import eval_config
 from components.example_gen.component import AgNewsExampleGen
 from components.example_gen.sources import DataSource
 from components.infra_validator.component import AgNewsInfraValidator
+from components.infra_validator.container import ContainerInfraValidator
 from components.model_card.component import ModelCardGen
 from components.pusher.component import AgNewsPusher
 from components.schema_gen.component import CuratedSchemaGen
@@ -29,6 +29,7 @@ from pipeline.history import History, MetadataHistory
 from pipeline.metadata.connection import check_storable_in_postgresql
 from pipeline.settings import InfraValidatorSettings, Settings
 from schema.features import SCHEMA_PATH, TEST, TRAIN, VAL
+from schema.model_contract import SERVE_EXAMPLES
 
 
 def create_pipeline(
@@ -258,7 +259,9 @@ def _infra_validator(settings: InfraValidatorSettings, model: Channel, examples:
     """Returns this project's InfraValidator, which needs no container, or TFX's, which serves in one."""
     if settings.platform == "process":
         return AgNewsInfraValidator(
-            model=model, examples=examples, **settings.model_dump(exclude={"platform", "serving_image"})
+            model=model,
+            examples=examples,
+            **settings.model_dump(exclude={"platform", "serving_image"}),
         )
     image, _, tag = settings.serving_image.partition(":")
     serving = infra_validator_pb2.TensorFlowServing(image_name=image, tags=[tag or "latest"])
@@ -269,7 +272,7 @@ def _infra_validator(settings: InfraValidatorSettings, model: Channel, examples:
         examples=examples,
         serving_spec=serving_spec,
         request_spec=infra_validator_pb2.RequestSpec(
-            tensorflow_serving=infra_validator_pb2.TensorFlowServingRequestSpec(signature_names=["serve_examples"]),
+            tensorflow_serving=infra_validator_pb2.TensorFlowServingRequestSpec(signature_names=[SERVE_EXAMPLES]),
             split_name=TEST,
             num_examples=settings.rows,
         ),

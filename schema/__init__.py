@@ -1,1 +1,1 @@
-"""The contract every other package shares: the curated schema, the names in it, and the errors."""
+"""The contract that all packages share: the curated schema, names and ids of an exported model, news items, errors."""

@@ -1,37 +1,29 @@
-"""Splits lines into CSV records (RFC 4180) with Python's own parser, so that each line belongs to exactly one record.
+"""Splits lines into CSV records (RFC 4180) with Python's parser, so that each line belongs to exactly one record.
 
-A quoted field ends where its closing quote is, after any number of lines. Only where it does not end properly is the
-quote taken for a forgotten one: its line alone is bad, and the lines after it are read again.
+A quoted field may span any number of lines. If it does not end properly, its opening quote is treated as a mistake:
+only its line is rejected, and the lines after it are read again.
 """
 
 import csv
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from enum import StrEnum
 from typing import NamedTuple
 
 from schema.errors import DataError
+from schema.news_items import RejectReason
 from schema.text_files import MAX_LINE_BYTES
 
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _SHOWN = 40
 
 
-class Problem(StrEnum):
-    """Why lines are no record."""
-
-    MALFORMED_QUOTES = "malformed_quotes"
-    UNCLOSED_QUOTE = "unclosed_quote"
-    TOO_LONG = "too_long"
-
-
 class Record(NamedTuple):
     """One record.
 
     Attributes:
-        number: the line it begins in, from 1.
-        lines: how many lines it has, empty ones not counted.
-        fields: may hold lone surrogates, which stand for bytes that are not UTF-8 (PEP 383).
+        number: its first line, from 1.
+        lines: its number of non-empty lines.
+        fields: its fields; lone surrogates stand for bytes that are not UTF-8 (PEP 383).
     """
 
     number: int
@@ -40,25 +32,25 @@ class Record(NamedTuple):
 
 
 class BadRecord(NamedTuple):
-    """A line that is no record, and why."""
+    """A line that is not a record: its number from 1, the reason, and a detail for people."""
 
     number: int
-    problem: Problem
+    reason: RejectReason
     detail: str
 
 
 class _TooLong(Exception):
-    """Stops the parser at a record of `MAX_LINE_BYTES` or more."""
+    """A record has `MAX_LINE_BYTES` or more; stops the parser."""
 
 
 def read_records(lines: Iterable[bytes]) -> Iterator[Record | BadRecord]:
-    """Reads the records of a CSV file, in time that grows with the file's size and in bounded memory.
+    """Reads the records of a CSV file in linear time and bounded memory.
 
-    A record has less than `MAX_LINE_BYTES`, a field at most `csv.field_size_limit()` characters (131,072). Empty lines
-    between records are left out.
+    A record has less than `MAX_LINE_BYTES`, and a field at most `csv.field_size_limit()` characters (131,072). Empty
+    lines between records are skipped.
 
     Args:
-        lines: the lines of the file with their ends.
+        lines: lines of the file with their line ends.
     """
     ahead = iter(lines)
     again: list[bytes] = []
@@ -78,10 +70,10 @@ def read_records(lines: Iterable[bytes]) -> Iterator[Record | BadRecord]:
         except (csv.Error, _TooLong) as error:
             first, *others = taken
             taken.clear()
-            yield BadRecord(number, *(_unclosed(first) if others else _problem(error, first)))
-            # The line of the error may begin a record. Those before it need no look at what follows them: the parser
-            # was in the quoted field at each line's end, so a quote that one of them leaves open fails at the same
-            # place. That way no line is parsed more than three times.
+            yield BadRecord(number, *(_unclosed(first) if others else _reject_reason(error, first)))
+            # The line of the error may begin a record. The lines before it can be read alone: the parser was within the
+            # quoted field at the end of each, so a quote that one of them leaves open fails at the same place. This way
+            # no line is parsed more than three times.
             again = [] if "unexpected end of data" in str(error) else others[-1:]
             alone = others[:-1] if again else others
             for offset, line in enumerate(alone, start=1):
@@ -90,7 +82,7 @@ def read_records(lines: Iterable[bytes]) -> Iterator[Record | BadRecord]:
 
 
 def _decode(lines: Iterable[bytes], taken: list[bytes]) -> Iterator[str]:
-    """Text of the lines, each of which is added to those `taken` for the record at hand.
+    """Yields the lines as text, and appends each to `taken`, the lines of the current record.
 
     Raises:
         _TooLong: the record is too long.
@@ -105,37 +97,38 @@ def _decode(lines: Iterable[bytes], taken: list[bytes]) -> Iterator[str]:
 
 
 def _read_alone(line: bytes, number: int) -> Iterator[Record | BadRecord]:
-    """What a line holds when none follows it."""
+    """Reads a line as if no line followed it."""
     for found in read_records([line]):
         yield found._replace(number=number)
 
 
-def _problem(error: Exception, line: bytes) -> tuple[Problem, str]:
+def _reject_reason(error: Exception, line: bytes) -> tuple[RejectReason, str]:
     message = str(error)
     if "unexpected end of data" in message:
         return _unclosed(line)
     if isinstance(error, _TooLong) or "field larger than field limit" in message:
-        return Problem.TOO_LONG, message
-    return Problem.MALFORMED_QUOTES, message
+        return RejectReason.TOO_LONG, message
+    return RejectReason.MALFORMED_QUOTES, message
 
 
-def _unclosed(line: bytes) -> tuple[Problem, str]:
+def _unclosed(line: bytes) -> tuple[RejectReason, str]:
     shown = line[:_SHOWN].decode("utf-8", "surrogateescape")
-    return Problem.UNCLOSED_QUOTE, f"a quoted field that does not end: {shown!r}…"
+    return RejectReason.UNCLOSED_QUOTE, f"a quoted field that does not end: {shown!r}…"
 
 
 def refuse_repeated_columns(names: Sequence[str], known: Iterable[str], file: str) -> None:
-    """
+    """Refuses a file that repeats a column.
+
     Args:
-        names: columns of a file.
-        known: those that are read from it.
-        file: its name, for the message.
+        names: columns of the file.
+        known: columns that are read.
+        file: name of the file, for the message.
 
     Raises:
-        DataError: a column that is read is there more than once.
+        DataError: the file has a column that is read more than once.
     """
     if repeated := sorted(name for name in known if names.count(name) > 1):
-        raise DataError(f"{file} has more than one column {', '.join(repeated)}; keep one of each")
+        raise DataError(f"{file} has more than one column {', '.join(repeated)}; keep only one")
 
 
 def refuse_other_separator(first_line: bytes, is_expected: Callable[[list[str]], bool], file: str) -> None:
@@ -143,11 +136,11 @@ def refuse_other_separator(first_line: bytes, is_expected: Callable[[list[str]],
 
     Args:
         first_line: the first line that is not blank.
-        is_expected: whether fields are a header or a row as the file should have it.
-        file: its name, for the message.
+        is_expected: function that returns whether fields are a header or a row of the expected format.
+        file: name of the file, for the message.
 
     Raises:
-        DataError: the first line is as expected when another separator is taken, and not with commas.
+        DataError: the first line has the expected fields with another separator, but not with commas.
     """
     text = first_line.decode("utf-8", "surrogateescape")
     for separator, name in _SEPARATORS.items():

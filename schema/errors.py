@@ -1,14 +1,30 @@
-"""The errors a user can meet, by what can be done about them.
+"""Errors that a user can resolve, and their exit statuses.
 
-Each message says what happened, where, and what to do next; the command line prints it without a trace.
-Programming mistakes stay ordinary exceptions. The module lies in the lowest package, so that all may raise them.
+Each message says what happened, where, and what to do next; the command line prints it without a traceback. Programming
+errors are ordinary exceptions.
+
+    AgNewsError             1
+    ├── SettingsError       2
+    ├── DataError           3
+    ├── ValidationError     4
+    │   └── DriftError
+    ├── NothingToTrain      0
+    ├── RunError            5
+    │   └── StoreError
+    ├── ApprovalPending     8
+    ├── ApprovalError       9
+    ├── AuditError         10
+    ├── MonitoringAlert    11
+    └── ReproductionError  12
 """
 
 
 class AgNewsError(Exception):
-    """Base of every error that is the user's to resolve.
+    """Base of all errors that a user can resolve.
 
-    `exit_code` is the command's exit status; `may_pass` says whether the same again may succeed with nothing mended.
+    Attributes:
+        exit_code: exit status of the command.
+        may_pass: whether the same command may succeed later although nothing was fixed.
     """
 
     exit_code = 1
@@ -16,7 +32,7 @@ class AgNewsError(Exception):
 
 
 class SettingsError(AgNewsError):
-    """A setting or option is unknown, of the wrong type, cannot go with another one, or names what cannot be used."""
+    """A setting or option is unknown, has a wrong type, conflicts with another one, or names something unusable."""
 
     exit_code = 2
 
@@ -28,59 +44,65 @@ class DataError(AgNewsError):
 
 
 class ValidationError(AgNewsError):
-    """The data breaks the schema or drifted from the previous span: the run was stopped before training."""
+    """The data violates the schema or has drifted from the previous span; the run stopped before training."""
 
     exit_code = 4
 
 
 class DriftError(ValidationError):
-    """The data is as the schema says, but drifted from what was accepted before."""
+    """The data conforms to the schema, but has drifted from previously accepted data."""
 
 
 class NothingToTrain(AgNewsError):
-    """The span holds no rows: the run ends before training, and that is no failure."""
+    """The span has no rows; the run ends before training, which is not a failure."""
 
     exit_code = 0
 
 
 class RunError(AgNewsError):
-    """A component failed, another run holds the pipeline, or what a command needs is not there or does not answer."""
+    """A component failed, another run is using the pipeline, or a required file or service is not available."""
 
     exit_code = 5
 
 
 class StoreError(RunError):
-    """The metadata store cannot be reached, or refuses."""
+    """The metadata store cannot be reached, or refused the request."""
+
+    may_pass = True
+
+
+class NotMeasuredError(RunError):
+    """The machine, not the model, kept a verdict from being reached: the model was neither blessed nor refused."""
 
     may_pass = True
 
 
 class ApprovalPending(AgNewsError):
-    """The run is good so far and waits for people: its model may be pushed when enough of them approve."""
+    """The run succeeded so far and waits for approval before its model may be pushed."""
 
     exit_code = 8
 
 
 class ApprovalError(AgNewsError):
-    """An approval or rejection was refused: by the rules, or since there is nothing to decide."""
+    """An approval or rejection was refused, by the rules or because there is nothing to decide."""
 
     exit_code = 9
 
 
 class AuditError(AgNewsError):
-    """The audit log cannot be written or read, or what is served or logged is not what was recorded."""
+    """The audit log cannot be written or read, or a served model or a log entry differs from the record."""
 
     exit_code = 10
-    may_pass = True  # A volume may be away for a moment. What was changed is found by commands that nobody repeats.
+    may_pass = True  # A volume may be temporarily unavailable. Commands that find tampering are not retried.
 
 
 class MonitoringAlert(AgNewsError):
-    """What a served model is asked or answers has changed."""
+    """The requests to a served model, or its responses, have changed."""
 
     exit_code = 11
 
 
 class ReproductionError(AgNewsError):
-    """A training cannot be repeated as it was recorded, or had another outcome."""
+    """A training cannot be repeated as recorded, or its result differs."""
 
     exit_code = 12

@@ -1,4 +1,4 @@
-"""Feature names and label classes, read from the curated schema so that they stand in one place."""
+"""Names of features, classes and splits; features and classes are read from the curated schema."""
 
 from functools import cache
 from pathlib import Path
@@ -11,15 +11,15 @@ SCHEMA_PATH = Path(__file__).with_name("schema.pbtxt")
 
 @cache
 def load_schema() -> schema_pb2.Schema:
-    """The curated schema, parsed. Shared by all callers: copy it before changing it."""
+    """Returns the parsed curated schema. All callers share it, so copy it before changing it."""
     return text_format.Parse(SCHEMA_PATH.read_text(encoding="utf-8"), schema_pb2.Schema())
 
 
 def feature(name: str) -> schema_pb2.Feature:
-    """The schema's entry for `name`.
+    """Returns the schema's entry for a feature.
 
     Raises:
-        KeyError: the schema has no such feature; it names the file and the features there are.
+        KeyError: the schema has no such feature; the message lists the features.
     """
     for entry in load_schema().feature:
         if entry.name == name:
@@ -36,7 +36,7 @@ TEXT_LENGTH = feature("text_length").name
 LENGTH_BUCKET = feature("length_bucket").name
 
 TRAIN, VAL, TEST = SPLITS = ("train", "val", "test")
-"""The splits: train and val are the training rows, parted by a hash of the id; test is the official test."""
+"""Names of the splits: a hash of the id splits the training rows into train and val; test is the official test set."""
 
 CLASS_NAMES: tuple[str, ...] = tuple(feature(LABEL).annotation.tag)
 """Class names in the order of the label values 0 to 3."""
@@ -45,9 +45,9 @@ LENGTH_BUCKETS: tuple[str, ...] = tuple(feature(LENGTH_BUCKET).string_domain.val
 """Names of the text-length buckets, shortest first."""
 
 LENGTH_BUCKET_BOUNDS: tuple[int, ...] = (210, 255)
-"""Characters at which the next bucket begins: the terciles of AG News' training rows."""
+"""Text lengths in characters at which the next bucket begins: the terciles of AG News' training rows."""
 
 
 def length_bucket(text_length: int) -> str:
-    """The bucket of a text of `text_length` characters (title and description together)."""
+    """Returns the bucket of a text length, the number of characters in title and description together."""
     return LENGTH_BUCKETS[sum(text_length >= bound for bound in LENGTH_BUCKET_BOUNDS)]

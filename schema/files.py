@@ -1,8 +1,8 @@
-"""Makes files and directories whose modes are set, not left to the umask.
+"""Creates files and directories with explicit modes, whatever the umask.
 
-Servers and approvers are other users than the pipeline, whose umask may be anything: 077 on a strict machine, 000 in
-Argo's pods. The owner may write what is made here, and so may the group if it may write to the directory above: a team
-shares a directory that way. No other user may.
+Servers and approvers are other users than the pipeline, whose umask can be anything: 077 on a strict machine, 000 in
+Argo's pods. The owner may write to the files and directories created here, and the group may if it can write to the
+parent directory, which is how a team shares a directory. Other users may not write.
 """
 
 import os
@@ -20,10 +20,10 @@ _DIRECTORY = 0o755
 
 
 def make_directory(directory: Path) -> None:
-    """Makes a directory and its missing parents, which every user may read; one that exists stays as it is.
+    """Creates a directory and its missing parents, readable by every user; an existing one stays unchanged.
 
     Raises:
-        OSError: the directory cannot be made, or a file is in its place.
+        OSError: the directory cannot be created, or a file with this name exists.
     """
     directory = directory.absolute()
     if directory.is_dir():
@@ -32,7 +32,7 @@ def make_directory(directory: Path) -> None:
     try:
         directory.mkdir(_DIRECTORY)
     except FileExistsError:
-        # Another process may have been quicker.
+        # Another process may have created it first.
         if not directory.is_dir():
             raise
     else:
@@ -40,7 +40,7 @@ def make_directory(directory: Path) -> None:
 
 
 def make_readable(directory: Path) -> None:
-    """Lets every user read a directory with all its files, and flushes it to disk."""
+    """Makes a directory and all its files readable by every user, and flushes them to disk."""
     for folder, _, names in os.walk(directory):
         for name in names:
             with open(os.path.join(folder, name), "rb") as file:
@@ -51,21 +51,21 @@ def make_readable(directory: Path) -> None:
 
 
 def create_file(path: Path, mode: int) -> None:
-    """Creates an empty file; one that exists stays as it is, with its mode."""
+    """Creates an empty file; an existing file stays unchanged, including its mode."""
     with suppress(FileExistsError), open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)) as file:
         os.fchmod(file.fileno(), _shared(path, mode))
 
 
 def replace_file(path: Path, content: bytes, mode: int | None = None) -> None:
-    """Replaces a file in one step: a reader finds the old content or the new content, also after a loss of power.
+    """Replaces a file atomically: readers see the old or the new content, even after a power failure.
 
-    One writer at a time: the new content has a fixed name until it replaces the old one, so a killed writer leaves
-    one file at most, which the next writer takes over.
+    Only one process may write at a time. The new content has a fixed name until it replaces the old one, so a killed
+    writer leaves at most one file, which the next writer overwrites.
 
     Args:
         path: the file.
-        content: all of its new content.
-        mode: FOR_ALL or FOR_GROUP; None leaves it to the umask.
+        content: the whole new content.
+        mode: FOR_ALL or FOR_GROUP; None applies the umask.
     """
     incoming = path.with_name(f".{path.name}.incoming")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
@@ -80,7 +80,7 @@ def replace_file(path: Path, content: bytes, mode: int | None = None) -> None:
 
 
 def flush_directory(directory: Path) -> None:
-    """Flushes a directory's entries to disk, so that a rename in it survives a loss of power."""
+    """Flushes a directory's entries to disk, so that a rename in it survives a power failure."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -89,24 +89,24 @@ def flush_directory(directory: Path) -> None:
 
 
 def file_lock(path: Path, timeout: float = -1) -> filelock.FileLock:
-    """Returns a lock for those who may write to the file's directory.
+    """Returns a lock that every user who may write to the file's directory can acquire.
 
     Args:
-        path: the lock's file, made when the lock is acquired.
-        timeout: seconds to wait for another holder; negative waits for as long as it takes.
+        path: the lock file, created when the lock is acquired.
+        timeout: seconds to wait for another holder; a negative number waits forever.
     """
     return filelock.FileLock(path, timeout=timeout, mode=_shared(path, FOR_GROUP))
 
 
 def deny_others_writing() -> None:
-    """Takes from other users, for the rest of this process, the right to write files that it makes.
+    """Changes the umask of this process so that other users cannot write to files that libraries create.
 
-    This is for files that libraries make. Argo starts the containers of Kubeflow's pods with umask 000.
+    Argo starts the containers of Kubeflow's pods with umask 000.
     """
     os.umask(os.umask(stat.S_IWOTH) | stat.S_IWOTH)
 
 
 def _shared(path: Path, mode: int) -> int:
-    """The mode with the group's right to write where the parent directory gives it, and a directory's setgid bit."""
+    """Returns the mode, plus group write and, for directories, setgid if the parent directory has them."""
     parent = path.parent.stat().st_mode
     return mode | parent & stat.S_IWGRP | (parent & stat.S_ISGID if mode == _DIRECTORY else 0)

@@ -1,7 +1,7 @@
-"""Places that users name: files by pattern, the home directory, and what TensorFlow and Beam read as a pattern.
+"""Handles paths and URIs that users enter: patterns of files, `~`, and characters that TensorFlow and Beam expand.
 
-Beam's `FileSystems.match`, TFX's `fileio.glob` and TensorFlow's file systems take a whole path as a pattern, and Beam
-has no way to escape one: a directory "ag [1]" is then read as "ag 1". So every module lists files with `list_files`.
+Beam's `FileSystems.match`, TFX's `fileio.glob` and TensorFlow's file systems treat a whole path as a pattern, and Beam
+cannot escape one: it reads a directory "ag [1]" as "ag 1". Therefore every module lists files with `list_files`.
 """
 
 import fnmatch
@@ -11,19 +11,19 @@ import re
 
 from schema.errors import SettingsError
 
-# A wildcard at the beginning of a name matches no hidden file: ".DS_Store", "._train.csv", "_SUCCESS", "_temporary".
+# A leading wildcard does not match hidden files: ".DS_Store", "._train.csv", "_SUCCESS", "_temporary".
 _VISIBLE = r"(?!(?<=/)[._])"
 _TOKEN = re.compile(r"(?<![^/])\*\*/|/+|\*+|\?|\[!?\]?[^]/]*\]|.", re.DOTALL)
 _WILDCARDS = "*?[\\"
 
 
 def list_files(base: str, pattern: str) -> list[str]:
-    """Returns the files under a directory that a pattern matches, sorted.
+    """Returns the sorted files under a directory that match a pattern.
 
     Args:
-        base: directory or URI; taken literally, whatever characters it holds.
-        pattern: `*`, `?` and `[…]` match within a name, `**/` matches any number of directories. Names that begin with
-            `.` or `_` are left out, unless the pattern spells that character out.
+        base: directory or URI, taken literally.
+        pattern: `*`, `?` and `[…]` match within a name, and `**/` matches any number of directories. Names that begin
+            with `.` or `_` match only if the pattern contains that character.
     """
     place = os.path.join(base, pattern)
     literal = place.removesuffix(pattern)
@@ -39,7 +39,7 @@ def list_files(base: str, pattern: str) -> list[str]:
 
 
 def expression(pattern: str) -> str:
-    """Returns the regular expression of a pattern, or of a piece of one, as `list_files` takes it."""
+    """Returns the regular expression of a pattern of `list_files`, or of a part of one."""
     return _TOKEN.sub(_translate, pattern)
 
 
@@ -57,15 +57,15 @@ def _translate(match: re.Match[str]) -> str:
 
 
 def is_remote(place: str) -> bool:
-    """Whether a place is a URI, of an object store for instance."""
+    """Returns whether a path is a URI, for instance of an object store."""
     return "://" in place
 
 
 def expand_home(place: str) -> str:
-    """Returns a local place with a leading `~` or `~user` replaced; a URI as it is.
+    """Replaces a leading `~` or `~user` of a local path; a URI stays unchanged.
 
     Raises:
-        ValueError: nothing says where the home directory is.
+        ValueError: the home directory is unknown.
     """
     expanded = place if is_remote(place) else os.path.expanduser(place)
     if expanded.partition("/")[0] == "~":
@@ -74,18 +74,18 @@ def expand_home(place: str) -> str:
 
 
 def refuse_wildcards(name: str, place: str) -> None:
-    r"""Refuses a place that TensorFlow or Beam would read as a pattern when they write to it or read a model from it.
+    r"""Refuses a directory that TensorFlow or Beam would expand as a pattern.
 
     Args:
-        name: the setting or option, for the message.
+        name: setting or option, for the message.
         place: directory or URI.
 
     Raises:
-        SettingsError: the place holds `*`, `?`, `[` or `\`.
+        SettingsError: the directory contains `*`, `?`, `[` or `\`.
     """
     if found := sorted({character for character in place if character in _WILDCARDS}):
         raise SettingsError(
-            f"{name} {place}: TensorFlow and Beam take {' '.join(found)} in this path for a pattern and would read and "
-            "write other directories; name a directory without these characters (a relative one counts with the "
-            "working directory)"
+            f"{name} {place}: TensorFlow and Beam expand {' '.join(found)} in this path as a pattern and would read "
+            "and write other directories; name a directory without these characters (for a relative path, the working "
+            "directory counts too)"
         )

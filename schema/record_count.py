@@ -1,20 +1,20 @@
-"""Counts what files hold without reading rows, to check that a reader left nothing over."""
+"""Counts the lines, rows or records of files without parsing them, to check that a reader read everything."""
 
 import gzip
 import os
 from typing import IO
 
-# Both line ends are "\n" and any other byte is "x": a line that is not empty begins at each "\nx".
+# Maps both line ends to "\n" and any other byte to "x", so a non-empty line begins at each "\nx".
 _SHAPE = bytes(ord("\n") if byte in b"\r\n" else ord("x") for byte in range(256))
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CHUNK_BYTES = 1 << 20
 _TFRECORD_LENGTH_BYTES = 8
-# The length and the data of a TFRecord are followed by a checksum each.
+# A checksum follows the length of a TFRecord, and another one its data.
 _TFRECORD_CHECKSUM_BYTES = 4
 
 
 def count_lines(file: str) -> int:
-    """Lines of a text file that are not empty, whatever their ends; gzipped when its name ends in `.gz`."""
+    """Counts the non-empty lines of a text file with any line ends; a file whose name ends in `.gz` is gzipped."""
     with gzip.open(file) if file.endswith(".gz") else open(file, "rb") as opened:
         count, before = 0, b"\n"
         chunk = opened.read(_CHUNK_BYTES).removeprefix(_BYTE_ORDER_MARK)
@@ -27,14 +27,14 @@ def count_lines(file: str) -> int:
 
 
 def count_parquet_rows(file: str) -> int:
-    """Rows of a Parquet file, as its footer says."""
+    """Returns the number of rows in the footer of a Parquet file."""
     import pyarrow.parquet as pq
 
     return pq.read_metadata(file).num_rows
 
 
 def count_tfrecords(opened: IO[bytes]) -> int:
-    """Records of a TFRecord file, by their lengths. A cut one counts, which TensorFlow's reader takes for the end."""
+    """Counts the records of a TFRecord file, including a truncated one, which TensorFlow's reader ignores."""
     count = 0
     while length := opened.read(_TFRECORD_LENGTH_BYTES):
         opened.seek(int.from_bytes(length, "little") + 2 * _TFRECORD_CHECKSUM_BYTES, os.SEEK_CUR)

@@ -1,6 +1,6 @@
-"""Reads the lines of text files: plain or gzipped, with any line ends, in bounded memory.
+"""Reads the lines of plain or gzipped text files with any line ends, in bounded memory.
 
-A file that holds something else altogether, such as UTF-16 or a web page, is refused as a whole.
+A file in another format, such as UTF-16 or a web page, is refused.
 """
 
 import gzip
@@ -11,47 +11,47 @@ from typing import IO
 
 from schema.errors import DataError
 
-# No news item is longer, and a file without line ends must not fill the memory.
+# News items are shorter, and a file without line ends must not fill the memory.
 MAX_LINE_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 18
-# Enough for the first bytes and, nearly always, the first line.
+# Enough for the signature and, nearly always, the first line.
 _HEAD_BYTES = 1 << 12
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _FIRST_LINE = re.compile(rb"\s*([^\r\n]*)")
 _WHOLE_FIRST_LINE = re.compile(rb"\s*\S[^\r\n]*[\r\n]")
 
-# How a file of each form begins, what it is called, and what to do with it.
+# How a file of each format begins, the name of the format, and what to do with the file.
 _FORMS = [
     (re.compile(begins), form, remedy)
     for begins, form, remedy in (
         (rb"\xff\xfe\0\0|\0\0\xfe\xff", "UTF-32 text", "save it as UTF-8"),
         (rb"\xff\xfe|\xfe\xff|([^\0]\0){4}|(\0[^\0]){4}", "UTF-16 text", "save it as UTF-8"),
-        (rb"\x1f\x8b", "gzip data", "unpack it, or give it a name that ends in .gz if it is gzipped once"),
+        (rb"\x1f\x8b", "gzip data", "unpack it, or rename it to end in .gz if it is gzipped once"),
         (rb"BZh\d|\xfd7zXZ|\x28\xb5\x2f\xfd", "compressed, but not by gzip", "unpack it"),
         (rb"PK\x03\x04", "a ZIP archive or a spreadsheet", "unpack it, or save the table as CSV"),
-        (rb"PAR1", "a Parquet file", "give it a name that ends in .parquet where the command reads Parquet"),
-        (rb"version https://git-lfs", "a Git LFS pointer, not the file it stands for", "fetch the file: git lfs pull"),
+        (rb"PAR1", "a Parquet file", "rename it to end in .parquet if the command reads Parquet"),
+        (rb"version https://git-lfs", "a Git LFS pointer, not the file itself", "fetch the file: git lfs pull"),
         (
             rb"\s*<(?i:!doctype|html|head|\?xml|!--)",
             "an HTML or XML page",
-            "download the file again and look for a log-in or an error page in its place",
+            "download the file again; this may be a log-in or error page",
         ),
-        (rb"\s*\[\s*[\[{]", "a JSON array", "write each of its objects as a row"),
-        (rb"\s*\{\s*[\r\n]", "a JSON document of many lines", "write each object as a row"),
+        (rb"\s*\[\s*[\[{]", "a JSON array", "write each object of the array on a line of its own"),
+        (rb"\s*\{\s*[\r\n]", "a JSON document of many lines", "write each object on one line"),
     )
 ]
 
 
 def refuse_other_form(head: bytes, file: str, expected: str) -> None:
-    """Refuses a file whose first bytes show that it is no text file of rows.
+    """Refuses a file whose first bytes show that it is not a text file with rows.
 
     Args:
-        head: the first bytes of the file.
-        file: its name, for the message.
-        expected: what the file should be.
+        head: first bytes of the file.
+        file: name of the file, for the message.
+        expected: expected format, for the message.
 
     Raises:
-        DataError: the file has another form; the message names it.
+        DataError: the file has another format, which the message names.
     """
     for begins, form, remedy in _FORMS:
         if begins.match(head.removeprefix(_BYTE_ORDER_MARK)):
@@ -59,50 +59,52 @@ def refuse_other_form(head: bytes, file: str, expected: str) -> None:
 
 
 class TextFile:
-    """An open file, as an iterable of its lines with their ends: LF, CR or CRLF. It can be read once.
+    """Iterates once over the lines of an open file, with their ends: LF, CR or CRLF.
 
-    A line of more than `MAX_LINE_BYTES` is cut after them. A byte order mark of UTF-8 is left out.
+    A line is cut after `MAX_LINE_BYTES`. A byte order mark of UTF-8 is skipped.
 
     Attributes:
-        first_line: the first line that is not blank, or its beginning, without its end.
+        first_line: the first line that is not blank, without its line end; may be cut.
     """
 
     def __init__(self, opened: IO[bytes], file: str, expected: str):
-        """
+        """Reads the start of a file.
+
         Args:
-            opened: the file.
-            file: its name, for messages; one that ends in `.gz` is decompressed.
-            expected: what the file should be, for messages.
+            opened: the open file.
+            file: name of the file, for messages; a file whose name ends in `.gz` is decompressed.
+            expected: expected format, for messages.
 
         Raises:
-            DataError: the file cannot be read, or is of another form.
+            DataError: the file cannot be read, or has another format.
         """
         self._file = file
         self._lines_read = 0
         zipped = gzip.GzipFile(fileobj=opened) if file.endswith(".gz") else None
         source = zipped or opened
-        # A pipe's rows are read as they come: read1() does not wait for a whole chunk.
+        # read1() does not wait for a whole chunk, so the rows of a pipe are read as they arrive.
         self._read: Callable[[int], bytes] = getattr(source, "read1", source.read)
         head = b""
         while len(head) < _HEAD_BYTES and not _WHOLE_FIRST_LINE.match(head) and (chunk := self._read_chunk()):
             head += chunk
         if zipped is not None and zipped.mtime is None:
-            raise DataError(f"{file} is empty, which no gzip file is; put a whole file in its place")
+            raise DataError(f"{file} is empty, so it is not a gzip file; replace it with a complete file")
         refuse_other_form(head, file, expected)
         self._head = head.removeprefix(_BYTE_ORDER_MARK)
         found = _FIRST_LINE.match(self._head)
         self.first_line = found[1] if found else b""
 
     def __iter__(self) -> Iterator[bytes]:
-        """
+        """Yields the lines.
+
         Raises:
-            DataError: the file cannot be read to its end; it names the last line that could be read.
+            DataError: the file cannot be read to its end; the message names the last line that was read.
         """
         data, unfinished = self._head, b""
         while data:
             lines = (unfinished + data).splitlines(keepends=True)
             # A CR at the end of a chunk may be the first half of CRLF.
-            unfinished = b"" if data.endswith(b"\n") else _cut(lines.pop())
+            unfinished = b"" if data.endswith(b"\n") else _cut_line(lines.pop())
             self._lines_read += len(lines)
             yield from lines
             data = self._read_chunk()
@@ -115,10 +117,10 @@ class TextFile:
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(
                 f"{self._file} cannot be read after line {self._lines_read}: {error}; "
-                "put a whole, readable file in its place"
+                "replace it with a complete, readable file"
             ) from error
 
 
-def _cut(line: bytes) -> bytes:
-    """An unfinished line, cut where it is too long. Its last byte stays, since it may be a CR."""
+def _cut_line(line: bytes) -> bytes:
+    """Cuts an unfinished line that is too long, but keeps its last byte, which may be a CR."""
     return line if len(line) <= MAX_LINE_BYTES else line[:MAX_LINE_BYTES] + line[-1:]

@@ -133,7 +133,7 @@ def _wait_until_healthy() -> None:
             if _process(part) is None:
                 sys.exit(f"the {part} ended; see {HOME / f'{part}.log'}")
         try:
-            health = httpx.get(f"{_address()}/health").json()
+            health = httpx.get(f"{_address()}/health", trust_env=False).json()
             if health["scheduler"]["status"] == health["metadatabase"]["status"] == "healthy":
                 return
         except (httpx.HTTPError, ValueError):

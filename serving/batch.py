@@ -25,15 +25,16 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from schema.errors import DataError
 from schema.features import DESCRIPTION, ID, TITLE
+from schema.interruption import uninterruptible
+from schema.model_contract import CLASSES, PROBABILITIES, SAVED_MODEL, SERVING_DEFAULT
+from schema.news_items import Classification, NewsItem
 from schema.paths import is_remote, list_files, refuse_wildcards
 from schema.record_count import count_tfrecords
-from serving.item_files import BadRow, Row, checked_row, read_items
-from serving.items import Classification, NewsItem
+from serving.item_files import BadRow, ItemRow, read_items, validate_item
 
 PREDICTIONS = "predictions"
 QUARANTINE = "quarantine"
 SUMMARY = "summary.json"
-_SIGNATURE = "serving_default"
 # A batch of Beam's is parted into texts of about the same length, which need the least padding.
 _BATCH_ROWS = 1024
 _STEP_ROWS = 64
@@ -77,13 +78,14 @@ def score_files(
 
     Raises:
         DataError: no file, no model, an output that exists, or a file that cannot be read to its end.
+        Interrupted: a signal told the process to end; no output appears after it.
         SettingsError: TensorFlow or Beam would take the model's or the output's directory for a pattern.
     """
     files = _matched(patterns)
     model, output = _absolute(model), _absolute(output)
     refuse_wildcards("the model", model)
     refuse_wildcards("the output directory", output)
-    if not FileSystems.exists(os.path.join(model, "saved_model.pb")):
+    if not FileSystems.exists(os.path.join(model, SAVED_MODEL)):
         raise DataError(f"{model}: no SavedModel there; name the directory of a version")
     if FileSystems.exists(output):
         raise DataError(f"{output} is there already; name a directory to be made")
@@ -95,10 +97,11 @@ def score_files(
             _score(pipeline, files, model, writing)
         scored, quarantined = (_counted(pipeline.result, name) for name in (PREDICTIONS, QUARANTINE))
         summary = BatchSummary(model, tuple(files), scored, quarantined, clock().isoformat())
-        with FileSystems.create(f"{writing}/{SUMMARY}", compression_type=CompressionTypes.UNCOMPRESSED) as file:
-            file.write(json.dumps(asdict(summary), indent=2).encode())
-        if local:
-            os.rename(writing, final)
+        with uninterruptible():
+            with FileSystems.create(f"{writing}/{SUMMARY}", compression_type=CompressionTypes.UNCOMPRESSED) as file:
+                file.write(json.dumps(asdict(summary), indent=2).encode())
+            if local:
+                os.rename(writing, final)
     except DataError as error:
         # Beam adds the name of its transform, which tells a user nothing.
         raise DataError(str(error).partition(" [while running ")[0]) from error
@@ -144,7 +147,7 @@ def _score(pipeline: beam.Pipeline, files: list[str], model: str, directory: str
         lines | f"Write[{name}]" >> beam.io.WriteToText(f"{directory}/{name}", ".jsonl", skip_if_empty=True)
 
 
-def read_file(file: str) -> Iterator[Row | BadRow]:
+def read_file(file: str) -> Iterator[ItemRow | BadRow]:
     """Rows of one file of any format that `score_files` takes."""
     if "tfrecord" in os.path.basename(file):
         yield from _read_examples(file)
@@ -153,7 +156,7 @@ def read_file(file: str) -> Iterator[Row | BadRow]:
             yield from read_items(opened, file)
 
 
-def _read_examples(file: str) -> Iterator[Row | BadRow]:
+def _read_examples(file: str) -> Iterator[ItemRow | BadRow]:
     import tensorflow as tf
     from google.protobuf.message import DecodeError
 
@@ -171,7 +174,7 @@ def _read_examples(file: str) -> Iterator[Row | BadRow]:
                 yield BadRow(file, number, f"{', '.join(repeated)} has more than one value")
                 continue
             texts = {name: b"".join(found).decode("utf-8", "surrogateescape") for name, found in values.items()}
-            yield checked_row(file, number, NewsItem(texts[TITLE], texts[DESCRIPTION]), texts[ID] or None)
+            yield validate_item(file, number, NewsItem(texts[TITLE], texts[DESCRIPTION]), texts[ID] or None)
         # TensorFlow takes a cut record for the end of the file.
         with FileSystems.open(file, compression_type=CompressionTypes.UNCOMPRESSED) as opened:
             held = count_tfrecords(cast(IO[bytes], gzip.GzipFile(fileobj=opened)) if file.endswith(".gz") else opened)
@@ -187,7 +190,7 @@ class _Part(beam.DoFn):
     def __init__(self) -> None:
         self._scored, self._bad = (Metrics.counter(__name__, name) for name in (PREDICTIONS, QUARANTINE))
 
-    def process(self, row: Row | BadRow) -> Iterator[Any]:
+    def process(self, row: ItemRow | BadRow) -> Iterator[Any]:
         if isinstance(row, BadRow):
             self._bad.inc()
             yield beam.pvalue.TaggedOutput(QUARANTINE, row)
@@ -201,8 +204,8 @@ def _counted(result: Any, name: str) -> int:
     return sum(counter.result for counter in counters["counters"])
 
 
-class SignatureHandler(ModelHandler[Row, tuple[Row, Classification], Any]):
-    """Runs the signature `serving_default` of a SavedModel; Beam's own handler loads Keras models alone."""
+class SignatureHandler(ModelHandler[ItemRow, tuple[ItemRow, Classification], Any]):
+    """Runs the signature `SERVING_DEFAULT` of a SavedModel; Beam's own handler loads Keras models alone."""
 
     def __init__(self, model: str):
         super().__init__(min_batch_size=_STEP_ROWS, max_batch_size=_BATCH_ROWS)
@@ -217,19 +220,19 @@ class SignatureHandler(ModelHandler[Row, tuple[Row, Classification], Any]):
         import tensorflow as tf
 
         loaded = tf.saved_model.load(self._model)
-        signature = loaded.signatures.get(_SIGNATURE)
+        signature = loaded.signatures.get(SERVING_DEFAULT)
         found = sorted([*signature.structured_input_signature[1], *signature.structured_outputs]) if signature else []
-        if missing := {TITLE, DESCRIPTION, "classes", "probabilities"} - set(found):
+        if missing := {TITLE, DESCRIPTION, CLASSES, PROBABILITIES} - set(found):
             raise DataError(
-                f"{self._model}: its signature {_SIGNATURE} lacks {', '.join(sorted(missing))}; "
+                f"{self._model}: its signature {SERVING_DEFAULT} lacks {', '.join(sorted(missing))}; "
                 "name a model that this pipeline exported"
             )
         signature.keep = loaded  # A signature holds its variables weakly.
         return signature
 
     def run_inference(
-        self, batch: Sequence[Row], model: Any, inference_args: Mapping[str, Any] | None = None
-    ) -> Iterable[tuple[Row, Classification]]:
+        self, batch: Sequence[ItemRow], model: Any, inference_args: Mapping[str, Any] | None = None
+    ) -> Iterable[tuple[ItemRow, Classification]]:
         """Scores a batch, shortest texts first."""
         import tensorflow as tf
 
@@ -242,16 +245,16 @@ class SignatureHandler(ModelHandler[Row, tuple[Row, Classification], Any]):
                     DESCRIPTION: tf.constant([row.item.description for row in rows]),
                 }
             )
-            names, probabilities = outputs["classes"].numpy(), outputs["probabilities"].numpy()
+            names, probabilities = outputs[CLASSES].numpy(), outputs[PROBABILITIES].numpy()
             for row, row_names, values in zip(rows, names, probabilities.tolist(), strict=True):
                 yield row, Classification.of([name.decode() for name in row_names], values, self._version)
 
-    def get_num_bytes(self, batch: Sequence[Row]) -> int:
+    def get_num_bytes(self, batch: Sequence[ItemRow]) -> int:
         """Characters of the batch; a metric of Beam's, for which it would pickle each batch."""
         return sum(len(text) for row in batch for text in (row.item.title, row.item.description))
 
 
-def _prediction_line(scored: tuple[Row, Classification]) -> str:
+def _prediction_line(scored: tuple[ItemRow, Classification]) -> str:
     row, answer = scored
     return json.dumps({"file": row.file, "row": row.number, "id": row.id, **vars(answer)})
 

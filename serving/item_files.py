@@ -1,8 +1,8 @@
-"""Reads news items from CSV and JSON Lines, row by row; a bad row is reported with its place and hides no other.
+"""Reads news items from CSV and JSON Lines files; a bad row is reported with its line and does not affect others.
 
-CSV (RFC 4180) has a header that names its columns: `title` and `description`, or `text`, which counts as a title, and
+CSV (RFC 4180) has a header with the columns `title` and `description`, or `text`, which is read as the title, and
 optionally `id`; other columns are ignored. JSON Lines has one object per line with the same names. The first line
-tells the two apart.
+determines the format.
 """
 
 import json
@@ -12,20 +12,20 @@ from typing import IO, Any
 
 from schema.csv_records import BadRecord, read_records, refuse_other_separator, refuse_repeated_columns
 from schema.errors import DataError
+from schema.news_items import NewsItem, validate
 from schema.text_files import MAX_LINE_BYTES, TextFile
-from serving.items import NewsItem
 
 _TEXTS = ("title", "description", "text")
 _COLUMNS = ("id", *_TEXTS)
 _EXPECTED = "CSV in UTF-8 with a header that names title, description or text, or JSON Lines with these names"
 
 Key = str | int | float | None
-"""What a file may call its rows by."""
+"""Type of the optional `id` of a row."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """A good row: `number` is its line, from 1; `id` is what the file calls it, for whoever joins."""
+class ItemRow:
+    """A valid row: its file, its line from 1, its item, and the `id` from the file, for joining the results."""
 
     file: str
     number: int
@@ -35,7 +35,7 @@ class Row:
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that cannot be classified, and why."""
+    """A row that cannot be classified: its file, its line from 1, and the reason."""
 
     file: str
     number: int
@@ -45,22 +45,22 @@ class BadRow:
         return f"{self.file}:{self.number}: {self.reason}"
 
 
-def read_items(opened: IO[bytes], file: str) -> Iterator[Row | BadRow]:
-    """Rows of a file, in bounded memory.
+def read_items(opened: IO[bytes], file: str) -> Iterator[ItemRow | BadRow]:
+    """Reads the rows of a file in bounded memory.
 
     Args:
-        opened: the file.
-        file: its name, for messages; one that ends in `.gz` is decompressed.
+        opened: the open file.
+        file: name of the file, for messages; a file whose name ends in `.gz` is decompressed.
 
     Raises:
-        DataError: a CSV file has no header with the columns that are needed or names one twice, the file has another
-            form, or it cannot be read to its end.
+        DataError: the header of a CSV file lacks or repeats a column, the file has another format, or it cannot be read
+            to its end.
     """
     text = TextFile(opened, file, _EXPECTED)
     yield from (_json_rows if text.first_line.startswith(b"{") else _csv_rows)(text, file)
 
 
-def _json_rows(text: TextFile, file: str) -> Iterator[Row | BadRow]:
+def _json_rows(text: TextFile, file: str) -> Iterator[ItemRow | BadRow]:
     for number, line in enumerate(text, start=1):
         if line.isspace():
             continue
@@ -70,7 +70,7 @@ def _json_rows(text: TextFile, file: str) -> Iterator[Row | BadRow]:
         try:
             fields = json.loads(line.decode("utf-8", "surrogateescape"), object_pairs_hook=_JsonObject)
         except (ValueError, RecursionError) as error:
-            yield BadRow(file, number, f"no JSON: {error}")
+            yield BadRow(file, number, f"invalid JSON: {error}")
             continue
         if not isinstance(fields, _JsonObject):
             yield BadRow(file, number, "expected a JSON object with title and description")
@@ -81,7 +81,7 @@ def _json_rows(text: TextFile, file: str) -> Iterator[Row | BadRow]:
 
 
 class _JsonObject(dict):
-    """A JSON object; `repeated` are those of its names that are read and stand in it more than once."""
+    """A JSON object; `repeated` has the names that are read and occur in it more than once."""
 
     def __init__(self, pairs: list[tuple[str, Any]]):
         super().__init__(pairs)
@@ -89,14 +89,14 @@ class _JsonObject(dict):
         self.repeated = [name for name in _COLUMNS if names.count(name) > 1]
 
 
-def _csv_rows(text: TextFile, file: str) -> Iterator[Row | BadRow]:
+def _csv_rows(text: TextFile, file: str) -> Iterator[ItemRow | BadRow]:
     refuse_other_separator(text.first_line, lambda fields: bool(_texts(fields)), file)
     header: list[str] | None = None
     for record in read_records(text):
         if header is None:
             header = _header([] if isinstance(record, BadRecord) else record.fields, file)
         elif isinstance(record, BadRecord):
-            yield BadRow(file, record.number, f"{record.problem.replace('_', ' ')}: {record.detail}")
+            yield BadRow(file, record.number, f"{record.reason.replace('_', ' ')}: {record.detail}")
         elif len(record.fields) != len(header):
             yield BadRow(file, record.number, f"{len(record.fields)} fields, the header has {len(header)}")
         else:
@@ -104,7 +104,7 @@ def _csv_rows(text: TextFile, file: str) -> Iterator[Row | BadRow]:
 
 
 def _texts(header: list[str]) -> set[str]:
-    """The columns of texts that a header names."""
+    """Returns the text columns in a header."""
     return set(_TEXTS) & {name.strip().lower() for name in header}
 
 
@@ -112,28 +112,28 @@ def _header(fields: list[str], file: str) -> list[str]:
     names = [name.strip().lower() for name in fields]
     if not _texts(names):
         raise DataError(
-            f"{file}: the first line names no column title, description or text (it reads {', '.join(names)!r:.200}); "
-            f"expected {_EXPECTED}. Next: put a header with these names before the rows"
+            f"{file}: the first line has no column title, description or text (it is {', '.join(names)!r:.200}); "
+            f"expected {_EXPECTED}. Next: add a header with these names"
         )
     refuse_repeated_columns(names, _COLUMNS, file)
     return names
 
 
-def _row(file: str, number: int, fields: dict[str, Any]) -> Row | BadRow:
+def _row(file: str, number: int, fields: dict[str, Any]) -> ItemRow | BadRow:
     texts = {name: fields.get(name) or "" for name in _TEXTS}
     for name, text in texts.items():
         if not isinstance(text, str):
-            return BadRow(file, number, f"{name} is no text but {type(text).__name__}")
+            return BadRow(file, number, f"{name} is not a text but {type(text).__name__}")
     key = fields.get("id")
     if not isinstance(key, str | int | float | None) or _unwritable(key):
         return BadRow(file, number, "id is neither a text nor a number")
-    return checked_row(file, number, NewsItem(texts["title"] or texts["text"], texts["description"]), key)
+    return validate_item(file, number, NewsItem(texts["title"] or texts["text"], texts["description"]), key)
 
 
-def checked_row(file: str, number: int, item: NewsItem, key: Key = None) -> Row | BadRow:
-    """A good row, or a bad one where the item has a flaw."""
-    flaw = item.flaw()
-    return BadRow(file, number, flaw) if flaw else Row(file, number, item, key)
+def validate_item(file: str, number: int, item: NewsItem, key: Key = None) -> ItemRow | BadRow:
+    """Returns the row of a valid item, otherwise the bad row; the arguments are the attributes of `ItemRow`."""
+    rejection = validate(item)
+    return BadRow(file, number, rejection.detail) if rejection else ItemRow(file, number, item, key)
 
 
 def _unwritable(key: Key) -> bool:

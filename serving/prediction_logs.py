@@ -15,6 +15,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import logging_pb2, predict_pb2, prediction_log_pb2
 
 from schema.features import DESCRIPTION, TEXT_LENGTH, TITLE
+from schema.model_contract import CLASSES, PROBABILITIES, SCORES
 from serving.server.tensors import to_array
 
 TOKENS, UNKNOWN_TOKENS = "tokens", "unknown_tokens"
@@ -149,10 +150,10 @@ def _classifications(log: prediction_log_pb2.ClassifyLog) -> list[dict[str, floa
 
 def _predicted(response: predict_pb2.PredictResponse) -> list[dict[str, float]]:
     outputs = response.outputs
-    scores = next((outputs[name] for name in ("probabilities", "scores") if name in outputs), None)
-    if scores is None or "classes" not in outputs:
+    scores = next((outputs[name] for name in (PROBABILITIES, SCORES) if name in outputs), None)
+    if scores is None or CLASSES not in outputs:
         return []
-    names, values = to_array(outputs["classes"]), to_array(scores)
+    names, values = to_array(outputs[CLASSES]), to_array(scores)
     if names.shape != values.shape or names.ndim != 2:
         raise ValueError(f"classes of shape {names.shape} have scores of shape {values.shape}")
     return [

@@ -67,6 +67,22 @@ def server(scripted_server):
         yield running
 
 
+@pytest.fixture
+def dead_proxy(monkeypatch):
+    """An environment whose proxy variables name a port where nothing listens; gives the proxy's address."""
+    import socket
+
+    for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        proxy = f"127.0.0.1:{reserved.getsockname()[1]}"
+        for name in ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy"):
+            monkeypatch.setenv(name, f"http://{proxy}")
+            monkeypatch.setenv(name.upper(), f"http://{proxy}")
+        yield proxy
+
+
 @pytest.fixture(scope="session")
 def postgresql():
     """A running PostgreSQL server of our own; the module of that name."""
@@ -146,3 +162,14 @@ def key_files(tmp_path):
         return private, public
 
     return write
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """A function that leaves this process as a signal to end does whose exception somebody has dropped."""
+    import signal
+
+    from schema import interruption
+
+    monkeypatch.setattr(interruption, "_state", interruption._State())
+    return lambda *_, **__: interruption.interrupt(signal.SIGTERM)

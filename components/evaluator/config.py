@@ -5,6 +5,7 @@ import json
 from tensorflow_model_analysis.proto import config_pb2
 
 from schema.features import CLASS_NAMES, LABEL, LENGTH_BUCKET
+from schema.model_contract import SCORES, SERVE_EXAMPLES
 
 ACCURACY = "accuracy"
 CONFUSION_MATRIX = "confusion_matrix"
@@ -50,7 +51,7 @@ def eval_config(
     ]
     ranking = [_metric("AUC", name="auc"), _metric("Calibration", name="calibration")]
     return config_pb2.EvalConfig(
-        model_specs=[config_pb2.ModelSpec(signature_name="serve_examples", label_key=LABEL, prediction_key="scores")],
+        model_specs=[config_pb2.ModelSpec(signature_name=SERVE_EXAMPLES, label_key=LABEL, prediction_key=SCORES)],
         slicing_specs=[overall, per_label, per_length],
         metrics_specs=[
             config_pb2.MetricsSpec(

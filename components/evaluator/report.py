@@ -1,9 +1,14 @@
 """Reads back what the Evaluator found: metrics per slice, and which thresholds were missed by how much."""
 
+import json
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import tensorflow_model_analysis as tfma
-from tensorflow_model_analysis.proto import validation_result_pb2
+from google.protobuf import text_format
+from google.protobuf.message import Message
+from tensorflow_model_analysis.proto import config_pb2, validation_result_pb2
 from tensorflow_model_analysis.slicer import slicer_lib
 
 from components.evaluator.config import CONFUSION_MATRIX
@@ -14,15 +19,27 @@ OVERALL = "all"
 
 @dataclass(frozen=True)
 class ThresholdFailure:
-    """A threshold that was missed. `change` tells a threshold against the baseline from an absolute one."""
+    """A threshold that was missed.
+
+    Attributes:
+        slice: its name.
+        metric: its name.
+        value: what was reached; None where nothing could be measured, `flaw` then says why.
+        bound: least value or change.
+        change: whether the bound is for the change against the baseline.
+    """
 
     slice: str
     metric: str
-    value: float
+    value: float | None
     bound: float
     change: bool
+    flaw: str = ""
 
     def __str__(self) -> str:
+        if self.value is None:
+            allowed = f"allowed is a change of {self.bound:+.4f}" if self.change else f"required is {self.bound:.4f}"
+            return f"{self.metric} on {self.slice} has no value: {self.flaw}; {allowed}"
         if self.change:
             return (
                 f"{self.metric} on {self.slice} changed by {self.value:+.4f} against the baseline, "
@@ -43,12 +60,19 @@ class EvaluationReport:
         baseline: the same of the baseline; empty when there was none.
         confusion: test rows by true class, then by answered class.
         failures: the missed thresholds.
+        other_refusals: reasons for not blessing the model that are no missed threshold.
     """
 
     metrics: dict[str, dict[str, float]]
     baseline: dict[str, dict[str, float]]
     confusion: list[list[int]]
     failures: list[ThresholdFailure]
+    other_refusals: tuple[str, ...] = ()
+
+    @property
+    def refusals(self) -> list[str]:
+        """Why the model was not blessed: at least one reason where it was not, none where it was."""
+        return [*map(str, self.failures), *self.other_refusals]
 
 
 def read_report(evaluation_uri: str) -> EvaluationReport:
@@ -63,16 +87,80 @@ def read_report(evaluation_uri: str) -> EvaluationReport:
     if len(candidate.config.model_specs) > 1:
         candidate = tfma.load_eval_result(evaluation_uri, model_name=tfma.CANDIDATE_KEY)
         baseline = tfma.load_eval_result(evaluation_uri, model_name=tfma.BASELINE_KEY)
+    failures, others = refusals_of(validation, candidate.config)
     return EvaluationReport(
         metrics=_metrics(candidate),
         baseline=_metrics(baseline) if baseline else {},
         confusion=_confusion(candidate),
-        failures=[
-            _failure(_slice_name(slicer_lib.deserialize_slice_key(per_slice.slice_key)), failure)
-            for per_slice in validation.metric_validations_per_slice
-            for failure in per_slice.failures
-        ],
+        failures=failures,
+        other_refusals=tuple(others),
     )
+
+
+def thresholds_of(config: config_pb2.EvalConfig) -> Iterator[tuple[str, str, bool, float]]:
+    """Slice, metric, whether it is for the change against the baseline, and bound of each threshold."""
+    for metric in (metric for specs in config.metrics_specs for metric in specs.metrics):
+        for per_slice in metric.per_slice_thresholds:
+            name = json.loads(metric.config)["name"]
+            absolute, change = per_slice.threshold.value_threshold, per_slice.threshold.change_threshold
+            for spec in per_slice.slicing_specs:
+                if absolute.HasField("lower_bound"):
+                    yield _spec_name(spec), name, False, absolute.lower_bound.value
+                if change.HasField("absolute"):
+                    yield _spec_name(spec), name, True, change.absolute.value
+
+
+def refusals_of(
+    validation: validation_result_pb2.ValidationResult, config: config_pb2.EvalConfig
+) -> tuple[list[ThresholdFailure], list[str]]:
+    """Why a model was not blessed: missed thresholds, and all other reasons as sentences.
+
+    TensorFlow Model Analysis names a slice without rows, and a metric without a value, apart from missed thresholds.
+
+    Args:
+        validation: the verdict.
+        config: what was asked for.
+    """
+    failures: list[ThresholdFailure] = []
+    others: list[str] = ["no threshold is set"] if validation.missing_thresholds else []
+    for per_slice in validation.metric_validations_per_slice:
+        if per_slice.HasField("cross_slice_key"):
+            name = _one_line(per_slice.cross_slice_key)
+        else:
+            name = _slice_name(slicer_lib.deserialize_slice_key(per_slice.slice_key))
+        for failure in per_slice.failures:
+            threshold = failure.metric_threshold
+            if threshold.value_threshold.HasField("lower_bound") or threshold.change_threshold.HasField("absolute"):
+                failures.append(_failure(name, failure))
+            else:
+                value = failure.metric_value.double_value.value
+                others.append(
+                    f"{failure.metric_key.name} on {name} is {value:.4f}, which misses {_one_line(threshold)}"
+                )
+    absolute = {of_slice: (metric, bound) for of_slice, metric, change, bound in thresholds_of(config) if not change}
+    for spec in validation.missing_slices:
+        name = _spec_name(spec)
+        if name in absolute:
+            metric, bound = absolute[name]
+            flaw = "no test row belongs to this slice"
+            failures.append(ThresholdFailure(name, metric, None, bound, change=False, flaw=flaw))
+        else:
+            others.append(f"no test row belongs to the slice {name}, for which a threshold is set")
+    others += [
+        f"no test row belongs to the compared slices: {_one_line(spec)}" for spec in validation.missing_cross_slices
+    ]
+    if not (validation.validation_ok or failures or others):
+        others.append("TensorFlow Model Analysis refused the model and gave no reason: see the log")
+    return failures, others
+
+
+def _one_line(message: Message) -> str:
+    return text_format.MessageToString(message, as_one_line=True)
+
+
+def _spec_name(spec: config_pb2.SlicingSpec) -> str:
+    values = {key: CLASS_NAMES[int(value)] if key == LABEL else value for key, value in spec.feature_values.items()}
+    return ", ".join(f"{key}={value}" for key, value in values.items()) or OVERALL
 
 
 def _confusion(result: tfma.EvalResult) -> list[list[int]]:
@@ -121,10 +209,11 @@ def _failure(slice_name: str, failure: validation_result_pb2.ValidationFailure) 
     threshold = failure.metric_threshold
     change = threshold.HasField("change_threshold")
     bound = threshold.change_threshold.absolute if change else threshold.value_threshold.lower_bound
+    value = failure.metric_value.double_value.value if failure.HasField("metric_value") else None
+    if value is None or math.isnan(value):
+        value, flaw = None, failure.message.strip() or "it is not a number"
+    else:
+        flaw = ""
     return ThresholdFailure(
-        slice=slice_name,
-        metric=failure.metric_key.name,
-        value=failure.metric_value.double_value.value,
-        bound=bound.value,
-        change=change,
+        slice=slice_name, metric=failure.metric_key.name, value=value, bound=bound.value, change=change, flaw=flaw
     )

@@ -1,5 +1,5 @@
-"""ExampleGen: finds the data files, reads their formats, and writes one tf.Example a good row.
+"""ExampleGen: finds the data files, reads their formats, and writes one tf.Example per valid row.
 
-`component.AgNewsExampleGen` is the stage, `sources.resolve` finds its files. Nothing is imported here: finding and
-reading files needs no TensorFlow.
+`component.AgNewsExampleGen` is the stage, and `sources.resolve` finds its files. This module imports nothing, so that
+files can be found and read without TensorFlow.
 """

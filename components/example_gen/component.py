@@ -1,4 +1,4 @@
-"""The ExampleGen component: TFX's file-based ExampleGen with a driver and an executor of our own."""
+"""The ExampleGen component: TFX's file-based ExampleGen with the project's own driver and executor."""
 
 from google.protobuf import struct_pb2
 from tfx.components.example_gen.component import FileBasedExampleGen
@@ -6,7 +6,7 @@ from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2, range_config_pb2
 
 from components.example_gen.driver import Driver
-from components.example_gen.executor import Executor
+from components.example_gen.executor import ExampleGenExecutor
 from components.example_gen.sources import DataSource
 from schema.features import TEST, TRAIN
 
@@ -14,12 +14,12 @@ from schema.features import TEST, TRAIN
 class AgNewsExampleGen(FileBasedExampleGen):
     """Ingests AG News into the splits train, val and test.
 
-    The output `examples` carries as custom properties the rows read, written and quarantined, duplicates, the rows
-    that stand in both train and test, the source, and the span.
+    The output `examples` has custom properties with the numbers of rows read, written and quarantined, of duplicates,
+    and of texts in both train and test, and with the source and the span.
     """
 
     DRIVER_CLASS = Driver
-    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(ExampleGenExecutor)
 
     def __init__(
         self,
@@ -31,14 +31,15 @@ class AgNewsExampleGen(FileBasedExampleGen):
         code: str,
         span: int | None = None,
     ):
-        """
+        """Creates the component.
+
         Args:
             source: the data files.
             val_fraction: share of the training rows that go to `val`.
-            max_bad_fraction: share of quarantined rows over which the run stops.
-            max_chars: characters of title and description over which a row is bad.
-            code: fingerprint of the reading code, so that the cache notices its changes.
-            span: the span to ingest; None takes the latest.
+            max_bad_fraction: share of quarantined rows above which the run stops.
+            max_chars: maximum number of characters in title and description together.
+            code: fingerprint of the stage's code, which makes the cache notice changes.
+            span: the span to ingest; None for the latest.
         """
         options = struct_pb2.Struct()
         options.update(

@@ -1,18 +1,19 @@
-"""Reads AG News CSV files row by row and survives every byte that may stand in one.
+"""Reads AG News CSV files row by row, and accepts any bytes in them.
 
-The official files have no header and three quoted fields: class 1 to 4, title, description; a quote within a field
-is doubled (RFC 4180). Files with a header may have their columns in any order.
+The official files have no header and three quoted fields: class (1 to 4), title and description. A quote within a
+field is doubled (RFC 4180). Files with a header may have their columns in any order.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from components.example_gen.rows import NoRow, RawRow, Reason, RejectedRow, parse_label
+from components.example_gen.rows import NoRow, RawRow, RejectedRow, parse_label
 from schema.csv_records import BadRecord, read_records, refuse_other_separator, refuse_repeated_columns
 from schema.errors import DataError
+from schema.news_items import RejectReason
 from schema.text_files import TextFile
 
-# Column names of the class, each with the number of its first class.
+# Names of the class column, each with the number of the first class.
 _CLASS_COLUMNS = {"class index": 1, "class_index": 1, "class": 1, "label": 0}
 _TEXT_COLUMNS = ("title", "description", "text")
 EXPECTED = (
@@ -23,7 +24,7 @@ EXPECTED = (
 
 @dataclass(frozen=True)
 class _Layout:
-    """Which column holds what: indices from 0. `title` is None in files that have one text column."""
+    """Indices of the columns, from 0; `title` is None in files with a single text column."""
 
     width: int
     class_: int
@@ -36,23 +37,26 @@ _OFFICIAL = _Layout(width=3, class_=0, title=1, description=2, first_class=1)
 
 
 def read_csv(file: str) -> Iterator[RawRow | RejectedRow | NoRow]:
-    """Reads the rows of a CSV file, gzipped when its name ends in `.gz`. Blank lines between rows are left out.
+    """Reads the rows of a CSV file, which is gzipped if its name ends in `.gz`.
 
     Args:
         file: local path.
 
+    Yields:
+        Rows and rejected rows, and `NoRow` for the header and blank lines.
+
     Raises:
-        DataError: the file cannot be read, has another form, or its header lacks a column or has one twice.
+        DataError: the file cannot be read or is not CSV, or its header lacks or repeats a column.
     """
     try:
         with open(file, "rb") as opened:
             text = TextFile(opened, file, EXPECTED)
             if text.first_line.startswith(b"{"):
-                raise DataError(f"{file} is JSON; expected {EXPECTED}. Next: write it as CSV")
+                raise DataError(f"{file} is JSON; expected {EXPECTED}. Next: convert it to CSV")
             refuse_other_separator(text.first_line, lambda fields: _is_official(fields) or _is_header(fields), file)
             yield from _rows(text, file)
     except OSError as error:
-        raise DataError(f"{file}: {error.strerror}; put a readable file in its place") from error
+        raise DataError(f"{file}: {error.strerror}; replace it with a readable file") from error
 
 
 def _rows(text: TextFile, file: str) -> Iterator[RawRow | RejectedRow | NoRow]:
@@ -60,7 +64,7 @@ def _rows(text: TextFile, file: str) -> Iterator[RawRow | RejectedRow | NoRow]:
     began = False
     for record in read_records(text):
         if isinstance(record, BadRecord):
-            yield RejectedRow(file, record.number, Reason(record.problem), record.detail)
+            yield RejectedRow(file, record.number, record.reason, record.detail)
         elif not began and _is_header(record.fields):
             layout = _layout(record.fields, file)
             yield NoRow(record.lines)
@@ -71,7 +75,7 @@ def _rows(text: TextFile, file: str) -> Iterator[RawRow | RejectedRow | NoRow]:
                 continue
             if len(fields) != layout.width:
                 detail = f"{len(fields)} fields, expected {layout.width}"
-                yield RejectedRow(file, number, Reason.WRONG_FIELD_COUNT, detail, lines)
+                yield RejectedRow(file, number, RejectReason.WRONG_FIELD_COUNT, detail, lines)
             else:
                 title = "" if layout.title is None else fields[layout.title]
                 class_as_read = fields[layout.class_]
@@ -81,12 +85,12 @@ def _rows(text: TextFile, file: str) -> Iterator[RawRow | RejectedRow | NoRow]:
 
 
 def _is_official(fields: list[str]) -> bool:
-    """Whether fields are a row of a file without a header."""
+    """Returns whether the fields are a row of a file without a header."""
     return len(fields) == _OFFICIAL.width and parse_label(fields[0], first=_OFFICIAL.first_class) is not None
 
 
 def _is_header(fields: list[str]) -> bool:
-    """Whether fields are names of columns: one of them is known, and none is a class number."""
+    """Returns whether the fields are column names: at least one is known, and none is a number."""
     names = _names(fields)
     known = any(name in _CLASS_COLUMNS or name in _TEXT_COLUMNS for name in names)
     return known and not any(name.isdecimal() for name in names) and not _is_official(fields)
@@ -97,9 +101,10 @@ def _names(fields: list[str]) -> list[str]:
 
 
 def _layout(header: list[str], file: str) -> _Layout:
-    """
+    """Returns the layout that a header describes.
+
     Raises:
-        DataError: the header lacks a column, or has one twice.
+        DataError: the header lacks or repeats a column.
     """
     names = _names(header)
     refuse_repeated_columns(names, (*_CLASS_COLUMNS, *_TEXT_COLUMNS), file)

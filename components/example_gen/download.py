@@ -1,4 +1,4 @@
-"""Downloads the public AG News files: resumable, checked, nothing half-written under a final name."""
+"""Downloads the public AG News files: resumes broken transfers, verifies checksums, and renames complete files."""
 
 import functools
 import hashlib
@@ -19,35 +19,35 @@ BASE_URL = "https://raw.githubusercontent.com/mhjabreel/CharCnn_Keras/master/dat
 MD5 = {"train.csv": "b1a00f826fdfbd249f79597b59e1dc12", "test.csv": "d52ea96a97a2d943681189a97654912d"}
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with the file's name, bytes so far, and bytes in all where the server says so."""
+"""Function called with the file name, the bytes so far, and the total bytes if the server reports them."""
 
 
 _UNREACHABLE = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 
 
 class Offline(DataError):
-    """No server answered: there is no network, or no way to that host."""
+    """The server could not be reached: the network or the route to the host is down."""
 
 
 class BrokenDownload(DataError):
-    """The transfer broke off, the server has trouble, or what arrived is damaged: the next try may succeed."""
+    """The transfer was interrupted, the server failed, or the file is damaged; the next attempt may succeed."""
 
     may_pass = True
 
 
 def download(directory: Path, progress: Progress, *, base_url: str = BASE_URL, md5: dict[str, str] = MD5) -> None:
-    """Downloads what is not there yet.
+    """Downloads the files that are missing.
 
     Args:
-        directory: where the files go.
-        progress: is told of each piece.
-        base_url: address that the file names are appended to.
-        md5: checksum of each file by its name.
+        directory: directory of the files, created if needed.
+        progress: function called after each chunk.
+        base_url: URL to which file names are appended.
+        md5: MD5 checksum of each file by name.
 
     Raises:
         Offline: the host could not be reached.
-        BrokenDownload: it broke off, had trouble of its own, or sent other bytes than expected.
-        DataError: it refused.
+        BrokenDownload: the transfer was interrupted, the server failed, or the checksum differs.
+        DataError: the server refused the request.
     """
     directory.mkdir(parents=True, exist_ok=True)
     timeout = httpx.Timeout(30.0, connect=5.0)
@@ -65,14 +65,14 @@ def download(directory: Path, progress: Progress, *, base_url: str = BASE_URL, m
                 response = error.response
                 passes = response.is_server_error or response.status_code == httpx.codes.TOO_MANY_REQUESTS
                 kind = BrokenDownload if passes else DataError
-                raise kind(f"{url}: the server says {response.status_code} {response.reason_phrase}") from error
+                raise kind(f"{url}: the server answered {response.status_code} {response.reason_phrase}") from error
             except httpx.TransportError as error:
                 reason = f"{type(error).__name__} {error}"
-                raise BrokenDownload(f"{url}: {reason}; run again, it goes on where it stopped") from error
+                raise BrokenDownload(f"{url}: {reason}; run again to resume the download") from error
             _accept(part, directory / name, checksum)
 
 
-# A broken transfer goes on where it stopped; a host that cannot be reached at all is given up at once.
+# Resumes a broken transfer, but does not retry a host that cannot be reached.
 @tenacity.retry(
     retry=tenacity.retry_if_exception_type(httpx.TransportError) & tenacity.retry_if_not_exception_type(_UNREACHABLE),
     wait=tenacity.wait_exponential_jitter(initial=0.5, max=8),
@@ -81,11 +81,11 @@ def download(directory: Path, progress: Progress, *, base_url: str = BASE_URL, m
 )
 def _fetch(client: httpx.Client, url: str, part: Path, progress: Callable[[int, int | None], None]) -> None:
     have = part.stat().st_size if part.exists() else 0
-    # Byte ranges count the bytes as sent, so nothing may be compressed on the way.
+    # Byte ranges count the bytes as sent, so the transfer must not be compressed.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with client.stream("GET", url, headers=headers) as response:
         if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return  # All of it is there; the checksum decides.
+            return  # The file is complete; the checksum decides.
         response.raise_for_status()
         if response.status_code != httpx.codes.PARTIAL_CONTENT:
             have = 0
@@ -105,6 +105,6 @@ def _accept(part: Path, final: Path, checksum: str) -> None:
     if found != checksum:
         part.unlink()
         raise BrokenDownload(
-            f"{final.name}: the download has MD5 {found}, expected {checksum}; it was removed, run again"
+            f"{final.name}: the download has MD5 {found}, expected {checksum}, and was removed; run again"
         )
     os.replace(part, final)

@@ -1,7 +1,7 @@
-"""TFX's driver of file-based ExampleGens (spans, versions, fingerprints), with this project's way of listing files.
+"""TFX's driver of file-based ExampleGens (spans, versions, fingerprints) with this project's listing of files.
 
-TFX's own takes the directory as a part of the pattern, so it looks into other directories where that holds `[1]`, and
-it counts hidden files.
+TFX's driver treats the directory as part of the pattern, so it searches other directories if the name contains `[1]`,
+and it includes hidden files.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,13 +18,13 @@ _NANOSECONDS = 10**9
 
 
 class InputProcessor(FileBasedInputProcessor):
-    """Finds the span and version to ingest, and the fingerprint of their files."""
+    """Finds the span and version to ingest, and computes the fingerprint of their files."""
 
     def resolve_span_and_version(self) -> tuple[int, int | None]:
-        """Returns the span, 0 where the patterns hold none, and the version if they have one.
+        """Returns the span, or 0 if the patterns have no spans, and the version if they have versions.
 
         Raises:
-            DataError: the span is not there as a whole.
+            DataError: the span is incomplete.
         """
         patterns = {f"data.{split.name}_pattern": split.pattern for split in self._splits}
         if not all(map(is_dated, patterns.values())):
@@ -33,7 +33,7 @@ class InputProcessor(FileBasedInputProcessor):
         return find_span(self._input_base_uri, patterns, fixed)
 
     def get_input_fingerprint(self, span: int, version: int | None) -> str:
-        """Returns number, size and times of each split's files, in the form of TFX."""
+        """Returns number, size and times of each split's files, in TFX's format."""
         patterns = {
             split.name: self.get_pattern_for_span_version(split.pattern, span, version) for split in self._splits
         }
@@ -43,7 +43,7 @@ class InputProcessor(FileBasedInputProcessor):
 
 
 def _fingerprint(split: str, files: Sequence[str]) -> str:
-    """As in tfx/utils/io_utils.py, so that the cache of former runs holds."""
+    """Returns a fingerprint as tfx/utils/io_utils.py does, so that the cache of earlier runs stays valid."""
     checksum = 0
     stats = [fileio.stat(file) for file in files]
     times = [int(stat.mtime_nsec / _NANOSECONDS) for stat in stats]
@@ -56,7 +56,7 @@ def _fingerprint(split: str, files: Sequence[str]) -> str:
 
 
 class Driver(FileBasedDriver):
-    """TFX's driver with the input processor above."""
+    """TFX's driver with this module's input processor."""
 
     def get_input_processor(
         self,
@@ -64,5 +64,5 @@ class Driver(FileBasedDriver):
         range_config: range_config_pb2.RangeConfig | None = None,
         input_base_uri: str | None = None,
     ) -> InputProcessor:
-        """Returns the processor of a directory or URI."""
+        """Returns the input processor for a directory or URI."""
         return InputProcessor(input_base_uri, splits, range_config)

@@ -1,4 +1,4 @@
-"""Reads, checks, splits and counts the rows as one Beam pipeline."""
+"""The executor of ExampleGen: one Beam pipeline that reads, validates, splits and counts the rows."""
 
 import hashlib
 import logging
@@ -18,7 +18,7 @@ from tfx.utils import proto_utils
 
 from components.example_gen.ingestion_report import QUARANTINE_FILE, IngestionReport, write_counts
 from components.example_gen.readers import read_rows
-from components.example_gen.rows import RawRow, RejectedRow, Row, checked
+from components.example_gen.rows import LabelledItem, RawRow, RejectedRow, validate_row
 from schema.errors import DataError, NothingToTrain
 from schema.features import (
     DESCRIPTION,
@@ -38,27 +38,27 @@ from schema.paths import list_files
 logger = logging.getLogger(__name__)
 
 _REPORT_DIRECTORY = "report_directory"
-# An option that an orchestrator adds: the directory of all quarantines.
+# An orchestrator adds this option: the directory of all quarantines.
 QUARANTINE_ROOT = "quarantine_root"
 _FILE_FORMAT = write_split.to_file_format_str(example_gen_pb2.FORMAT_TFRECORDS_GZIP)
 
 
-class Executor(BaseExampleGenExecutor):
-    """Turns the files of the input splits train and test into the output splits train, val and test."""
+class ExampleGenExecutor(BaseExampleGenExecutor):
+    """Writes the output splits train, val and test from the files of the input splits train and test."""
 
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict[str, Any]) -> None:
-        """Writes the splits, and the quarantine file beside them.
+        """Writes the splits and the quarantine file.
 
         Raises:
-            DataError: a file is unreadable, there are no rows, or too many are bad.
+            DataError: a file is unreadable, a split has no rows, or too many rows are bad.
             NothingToTrain: the span is empty.
         """
         options = _options(exec_properties)
         examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
-        directory = _quarantine(examples.uri, options.get(QUARANTINE_ROOT))
-        # TFX's own Do can only write the splits it reads; ours differ.
+        directory = _quarantine_directory(examples.uri, options.get(QUARANTINE_ROOT))
+        # TFX's Do writes the splits that it reads; here they differ.
         self._log_startup(input_dict, output_dict, exec_properties)
-        # TFX's driver leaves the property empty that StatisticsGen hands on.
+        # TFX's driver does not set the property that StatisticsGen passes on.
         examples.span = examples.get_int_custom_property("span")
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
         try:
@@ -67,14 +67,14 @@ class Executor(BaseExampleGenExecutor):
                 for name, rows in splits.items():
                     rows | f"Write[{name}]" >> _write(artifact_utils.get_split_uri([examples], name))
         except DataError as error:
-            # Beam adds the name of its transform, which tells a user nothing.
+            # Beam appends the name of its transform, which does not help a user.
             raise DataError(str(error).partition(" [while running ")[0]) from error
         examples_utils.set_payload_format(examples, exec_properties[standard_component_specs.OUTPUT_DATA_FORMAT_KEY])
         examples_utils.set_file_format(examples, _FILE_FORMAT)
         report = IngestionReport.read(directory)
         counts = report.properties()
         if options["dated"] and not (counts["rows_train"] or counts["rows_val"] or counts["rows_quarantined"]):
-            raise NothingToTrain(f"the span is empty: {_training_files(exec_properties)} hold no rows")
+            raise NothingToTrain(f"the span is empty: {_training_files(exec_properties)} contain no rows")
         report.check(options["max_bad_fraction"])
         for name, value in counts.items():
             _set_property(examples, name, value)
@@ -86,7 +86,7 @@ class Executor(BaseExampleGenExecutor):
         logger.info("ingested", extra={"fields": {name: counts[name] for name in shown}})
 
     def GenerateExamplesByBeam(self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]) -> dict[str, Any]:
-        """The output splits, as collections of tf.Examples by name."""
+        """Returns the output splits as collections of tf.Examples, by name."""
         options = _options(exec_properties)
         directory = exec_properties[_REPORT_DIRECTORY]
         input_config = _input_config(exec_properties)
@@ -95,7 +95,7 @@ class Executor(BaseExampleGenExecutor):
             split.name: pipeline | f"Read[{split.name}]" >> read(exec_properties, split.pattern)
             for split in input_config.splits
         }
-        check_rows = beam.ParDo(_Check(int(options["max_chars"]))).with_outputs("rejected", main="good")
+        check_rows = beam.ParDo(_ValidateRows(int(options["max_chars"]))).with_outputs("rejected", main="good")
         outcomes = {name: collection | f"Check[{name}]" >> check_rows for name, collection in rows.items()}
         rejected = [outcome.rejected for outcome in outcomes.values()] | "Rejected" >> beam.Flatten()
         (
@@ -104,13 +104,13 @@ class Executor(BaseExampleGenExecutor):
             | "Quarantine"
             >> beam.io.WriteToText(f"{directory}/{QUARANTINE_FILE}", num_shards=1, shard_name_template="")
         )
-        train, val = outcomes[TRAIN].good | "Split" >> beam.Partition(_partition, 2, options["val_fraction"])
+        train, val = outcomes[TRAIN].good | "Split" >> beam.Partition(_is_validation, 2, options["val_fraction"])
         splits = {TRAIN: train, VAL: val, TEST: outcomes[TEST].good}
         write_counts(rows, splits, rejected, directory)
-        return {name: good | f"ToExample[{name}]" >> beam.Map(_example) for name, good in splits.items()}
+        return {name: good | f"ToExample[{name}]" >> beam.Map(_to_example) for name, good in splits.items()}
 
     def GetInputSourceToExamplePTransform(self) -> beam.PTransform:
-        """Reads the files of one pattern: each row as RawRow, or as RejectedRow where it could not be parsed."""
+        """Returns a transform that reads the files of a pattern, as `RawRow` or as `RejectedRow` if parsing failed."""
         return _read_files
 
 
@@ -119,34 +119,34 @@ def _read_files(pipeline: beam.Pipeline, exec_properties: dict[str, Any], split_
     base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
     files = list_files(base, split_pattern)
     if not files:
-        raise DataError(f"{split_pattern} matches no file under {base}; put the file there, or correct the pattern")
-    # Else an engine fuses the list with the reading, and one worker reads all files.
+        raise DataError(f"{split_pattern} matches no file under {base}; add the file, or correct the pattern")
+    # Without it, an engine fuses the list with the reading, and one worker reads all files.
     return pipeline | beam.Create(files) | beam.Reshuffle() | beam.FlatMap(read_rows)
 
 
 @beam.ptransform_fn
 def _write(examples: beam.PCollection, directory: str) -> beam.PCollection:
-    """Writes tf.Examples where and as TFX's WriteSplit does, but without its shuffle, for which rows are held."""
+    """Writes tf.Examples like TFX's WriteSplit, but without its shuffle, which holds rows in memory."""
     place = os.path.join(directory, write_split.DEFAULT_TF_RECORD_FILE_NAME)
     rows = examples | beam.Map(lambda example: example.SerializeToString(deterministic=True))
     return rows | beam.io.WriteToTFRecord(place, file_name_suffix=".gz")
 
 
-class _Check(beam.DoFn):
+class _ValidateRows(beam.DoFn):
     def __init__(self, max_chars: int):
         self._max_chars = max_chars
 
     def process(self, row: RawRow | RejectedRow) -> Iterator[Any]:
-        outcome = checked(row, max_chars=self._max_chars)
+        outcome = validate_row(row, max_chars=self._max_chars)
         yield beam.pvalue.TaggedOutput("rejected", outcome) if isinstance(outcome, RejectedRow) else outcome
 
 
-def _partition(row: Row, _: int, val_fraction: float) -> int:
+def _is_validation(row: LabelledItem, _: int, val_fraction: float) -> int:
     return int(row.is_validation(val_fraction))
 
 
-def _example(row: Row) -> tf.train.Example:
-    """The tf.Example of a row, with the features of the curated schema."""
+def _to_example(row: LabelledItem) -> tf.train.Example:
+    """Returns the tf.Example of a row, with the features of the curated schema."""
 
     def text(value: str) -> tf.train.Feature:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
@@ -186,10 +186,11 @@ def _options(exec_properties: dict[str, Any]) -> dict[str, Any]:
     return dict(options)
 
 
-def _quarantine(examples_uri: str, root: str | None) -> str:
-    """…/AgNewsExampleGen/examples/7 to …/AgNewsExampleGen/quarantine/7: kept when a failed run's outputs go.
+def _quarantine_directory(examples_uri: str, root: str | None) -> str:
+    """Returns the quarantine directory of an output, which stays when the outputs of a failed run are removed.
 
-    Where what lies beside an output is lost, as on a pod's disk, there is a root.
+    It is …/AgNewsExampleGen/quarantine/7 for …/AgNewsExampleGen/examples/7, unless an orchestrator sets a root because
+    files next to an output are lost, as on a pod's disk.
     """
     if root:
         return f"{root}/{hashlib.sha256(examples_uri.encode()).hexdigest()[:16]}"

@@ -1,4 +1,4 @@
-"""What came in: counted within the Beam pipeline, read back by the component."""
+"""The report of an ingestion: counted within the Beam pipeline, and read by the executor afterwards."""
 
 import json
 from collections import defaultdict
@@ -13,16 +13,17 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from components.example_gen.csv_reader import EXPECTED
-from components.example_gen.rows import Reason, Row
+from components.example_gen.rows import LabelledItem
 from schema.errors import DataError
 from schema.features import SPLITS, TEST, TRAIN, VAL
+from schema.news_items import RejectReason
 
 QUARANTINE_FILE = "quarantine.jsonl"
 _COUNTS_FILE = "counts.json"
 _SHOWN = 3
-# A file in another form is bad row by row. More bad rows than this share are no matter of a limit.
+# A file in another format has almost only bad rows; above this share, a higher limit would not help.
 _BAD_AS_A_WHOLE = 0.1
-# Of ids in one element.
+# Bytes of ids packed into one element.
 _PACKED_BYTES = 8 * 1024
 
 
@@ -32,20 +33,20 @@ def write_counts(
     rejected: beam.PCollection,
     directory: str,
 ) -> None:
-    """Adds transforms that count rows, reasons and repeated texts, and write them as one JSON object.
+    """Adds transforms that count rows, reject reasons and repeated texts, and write them as one JSON object.
 
-    Beam's direct runner holds in memory what is flattened or grouped. So rows are counted before that, and of their
-    texts nothing is grouped but the ids, many packed into one element.
+    Beam's direct runner holds flattened and grouped elements in memory. Rows are therefore counted before that, and
+    only their ids are grouped, with many of them packed into one element.
 
     Args:
-        read: every row as read, by input split.
-        splits: good rows (`Row`) by split.
-        rejected: bad rows (`RejectedRow`).
-        directory: where counts.json goes.
+        read: all rows as read, by input split.
+        splits: valid rows (`LabelledItem`) by split.
+        rejected: rejected rows (`RejectedRow`).
+        directory: directory of counts.json.
     """
     counts = [_count(rows, f"CountRead[{name}]", "rows_read") for name, rows in read.items()]
     counts += [_count(rows, f"Count[{name}]", f"rows_{name}") for name, rows in splits.items()]
-    # A record whose quotes swallowed others weighs as many rows as it may have swallowed.
+    # A record whose quotes may have swallowed other rows counts as that many rows.
     counts.append(rejected | "CountRejectedLines" >> beam.Map(lambda row: ("lines_quarantined", row.lines)))
     reasons = rejected | beam.Map(lambda row: f"quarantined_{row.reason}") | beam.combiners.Count.PerElement()
     ids = [rows | f"PackIds[{name}]" >> beam.ParDo(_PackIds(is_test=name == TEST)) for name, rows in splits.items()]
@@ -65,7 +66,7 @@ def _count(rows: beam.PCollection, label: str, key: str) -> beam.PCollection:
 
 
 class _PackIds(beam.DoFn):
-    """Ids as 8 bytes each, by their first byte: elements of the key and (whether they are of test rows, ids)."""
+    """Packs ids as 8 bytes each, into elements of (first byte, (whether the rows are test rows, ids))."""
 
     def __init__(self, *, is_test: bool):
         self._is_test = is_test
@@ -73,7 +74,7 @@ class _PackIds(beam.DoFn):
     def start_bundle(self) -> None:
         self._packed: dict[int, bytearray] = defaultdict(bytearray)
 
-    def process(self, row: Row) -> Iterator[tuple[int, tuple[bool, bytes]]]:
+    def process(self, row: LabelledItem) -> Iterator[tuple[int, tuple[bool, bytes]]]:
         digest = bytes.fromhex(row.id)
         ids = self._packed[digest[0]]
         ids += digest
@@ -86,7 +87,7 @@ class _PackIds(beam.DoFn):
 
 
 def _repeats(element: tuple[int, Iterable[tuple[bool, bytes]]]) -> Iterator[tuple[str, int]]:
-    """How often a text stands once more in the training files or in the test files, and test rows also trained on."""
+    """Counts repeated texts within the training files and within the test files, and test rows also in the training."""
     packed = list(element[1])
     train, test = (
         np.frombuffer(b"".join(ids for is_test, ids in packed if is_test == side), np.uint64) for side in (False, True)
@@ -98,7 +99,7 @@ def _repeats(element: tuple[int, Iterable[tuple[bool, bytes]]]) -> Iterator[tupl
 
 @dataclass(frozen=True)
 class IngestionReport:
-    """Counts of an ingestion, and where its quarantined rows are."""
+    """Counts of an ingestion, the URI of its quarantine file, and the first quarantined rows."""
 
     counts: dict[str, int]
     quarantine: str
@@ -106,7 +107,7 @@ class IngestionReport:
 
     @classmethod
     def read(cls, directory: str) -> "IngestionReport":
-        """Reads what the pipeline wrote to `directory`."""
+        """Reads the report that the Beam pipeline wrote to a directory."""
         quarantine = f"{directory}/{QUARANTINE_FILE}"
         with FileSystems.open(f"{directory}/{_COUNTS_FILE}") as file:
             counts = json.loads(file.read())
@@ -115,9 +116,9 @@ class IngestionReport:
         return cls(counts, quarantine, examples)
 
     def properties(self) -> dict[str, int | str]:
-        """The counts as properties of the Examples artifact; every count is there, zero or not."""
+        """Returns all counts, including zeros, as properties of the Examples artifact."""
         rows = {name: self.counts.get(f"rows_{name}", 0) for name in ("read", *SPLITS)}
-        bad = {f"quarantined_{reason}": self.counts.get(f"quarantined_{reason}", 0) for reason in Reason}
+        bad = {f"quarantined_{reason}": self.counts.get(f"quarantined_{reason}", 0) for reason in RejectReason}
         return {
             **{f"rows_{name}": count for name, count in rows.items()},
             "rows_written": sum(rows[name] for name in SPLITS),
@@ -129,10 +130,13 @@ class IngestionReport:
         }
 
     def check(self, max_bad_fraction: float) -> None:
-        """Stops the run when too many rows are bad, or a split is empty. A bad row of many lines weighs as many rows.
+        """Stops the run if too many rows are bad or a split is empty. A bad row of n lines counts as n rows.
+
+        Args:
+            max_bad_fraction: maximum share of bad rows.
 
         Raises:
-            DataError: it names the reasons with their counts, some rows, and the quarantine file.
+            DataError: the message names the reasons with their counts, some rows, and the quarantine file.
         """
         found = self.properties()
         read, bad = int(found["rows_read"]), int(found["rows_quarantined"])
@@ -144,7 +148,9 @@ class IngestionReport:
         share = lines / max(read - bad + lines, 1)
         if share > max_bad_fraction:
             reasons = ", ".join(
-                f"{reason} {found[f'quarantined_{reason}']}" for reason in Reason if found[f"quarantined_{reason}"]
+                f"{reason} {found[f'quarantined_{reason}']}"
+                for reason in RejectReason
+                if found[f"quarantined_{reason}"]
             )
             shown = "\n".join(
                 f"  {row['file']}, row {row['number']}: {row['reason']}: {row['detail']}"
@@ -152,18 +158,18 @@ class IngestionReport:
             )
             raise DataError(
                 f"{bad} of {read} rows are bad{f', of {lines} lines' if lines > bad else ''} ({share:.2%}), "
-                f"allowed are {max_bad_fraction:.2%}: {reasons}\n{shown}\n"
-                f"All of them are in {self.quarantine}. {self._advice(share)}"
+                f"the limit is {max_bad_fraction:.2%}: {reasons}\n{shown}\n"
+                f"All bad rows are in {self.quarantine}. {self._advice(share)}"
             )
         for split in SPLITS:
             if not found[f"rows_{split}"]:
                 raise DataError(
-                    f"of {read} rows none is left for the split {split}: give more rows, or change data.val_fraction"
+                    f"the split {split} has no rows, of {read} rows read: add rows, or change data.val_fraction"
                 )
 
     def _advice(self, bad_share: float) -> str:
-        """What to do about too many bad rows."""
+        """Returns what to do about too many bad rows."""
         rows = {split: self.counts.get(f"rows_{split}", 0) for split in SPLITS}
         if bad_share > _BAD_AS_A_WHOLE or not rows[TEST] or not rows[TRAIN] + rows[VAL]:
-            return f"A file seems to have another form as a whole: look at its first rows. Expected is {EXPECTED}"
+            return f"A file seems to have another format: check its first rows. Expected: {EXPECTED}"
         return "Correct the files, or raise data.max_bad_fraction"

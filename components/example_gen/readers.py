@@ -1,13 +1,14 @@
-"""One reader per format; `read_rows` chooses by the file's name and checks that no part of the file is left over."""
+"""Reads the training data in any format, and checks that every part of a file was read."""
 
 import os
 from collections.abc import Callable, Iterator
 
 from components.example_gen.csv_reader import read_csv
-from components.example_gen.rows import NoRow, RawRow, Reason, RejectedRow, parse_label
+from components.example_gen.rows import NoRow, RawRow, RejectedRow, parse_label
 from schema import record_count
 from schema.csv_records import refuse_repeated_columns
 from schema.errors import DataError
+from schema.news_items import RejectReason
 from schema.text_files import refuse_other_form
 
 FORMATS = ".csv, .csv.gz, .parquet and TFRecord files of TFDS (…tfrecord…)"
@@ -15,16 +16,16 @@ _EXPECTED_COLUMNS = "label and either title and description, or text"
 
 
 def read_rows(file: str) -> Iterator[RawRow | RejectedRow]:
-    """Reads a file in any format of the training data.
+    """Reads a file in any format of the training data; the file name determines the format.
 
-    Every line that is not empty (CSV) and every record (other formats) belongs to exactly one row, rejected row or
-    header, or holds blanks alone. At the end that is checked against a count that is made without the reader.
+    Every non-empty line of a CSV file and every record of other formats belongs to exactly one row, rejected row or
+    header, or is blank. After the last row, the number of lines or records is compared with an independent count.
 
     Args:
         file: local path.
 
     Raises:
-        DataError: the format is unknown, the file is broken as a whole, or a part of it was left over.
+        DataError: the format is unknown, the file is broken, or a part of it was not read.
     """
     name = os.path.basename(file)
     if name.endswith((".csv", ".csv.gz")):
@@ -33,7 +34,7 @@ def read_rows(file: str) -> Iterator[RawRow | RejectedRow]:
         return _read_all(file, _read_parquet, record_count.count_parquet_rows, "rows")
     if "tfrecord" in name:
         return _read_all(file, _read_tfds, _count_tfrecords, "records")
-    raise DataError(f"{file}: unknown format; read are {FORMATS}")
+    raise DataError(f"{file}: unknown format; supported formats: {FORMATS}")
 
 
 def _read_all(
@@ -50,11 +51,11 @@ def _read_all(
     try:
         held = count(file)
     except (OSError, EOFError) as error:
-        raise DataError(f"{file} changed while it was read: {error}; run again when it stays as it is") from error
+        raise DataError(f"{file} changed while it was read: {error}; run again when it no longer changes") from error
     if covered != held:
         raise DataError(
-            f"{file} holds {held:,} {unit}, but what was read from it covers {covered:,}. Either the file changed "
-            "meanwhile, or the reader has a fault: run again, and report the file if the message stays"
+            f"{file} has {held:,} {unit}, but the reader covered {covered:,}. Either the file changed meanwhile, or "
+            "the reader has a bug: run again, and report the file if the message persists"
         )
 
 
@@ -72,19 +73,19 @@ def _read_parquet(file: str) -> Iterator[RawRow]:
         if missing := {"label", *texts} - set(names):
             raise DataError(
                 f"{file}: no column {' or '.join(sorted(missing))} among {', '.join(sorted(names))}; "
-                f"needed are {_EXPECTED_COLUMNS}"
+                f"required: {_EXPECTED_COLUMNS}"
             )
         number = 0
         for batch in table.iter_batches(columns=["label", *texts]):
             labels = batch.column("label").to_pylist()
-            # As bytes: a string column may hold what is no UTF-8, and one such row must not fail the others.
+            # As bytes: a string column may contain invalid UTF-8, and one such row must not fail the others.
             columns = [batch.column(name).cast(pa.binary()).to_pylist() for name in texts]
             for label, *values in zip(labels, *columns, strict=True):
                 number += 1
-                title, description = [""] * (2 - len(values)) + [_decoded(value) for value in values]
+                title, description = [""] * (2 - len(values)) + [_decode(value) for value in values]
                 yield RawRow(file, number, parse_label(label, first=0), title, description, str(label))
-    except (pa.ArrowException, OSError, UnicodeError) as error:  # Names of columns are decoded as UTF-8.
-        raise DataError(f"{file}: not a readable Parquet file: {error}; put a whole file in its place") from error
+    except (pa.ArrowException, OSError, UnicodeError) as error:  # Column names are decoded as UTF-8.
+        raise DataError(f"{file}: not a readable Parquet file: {error}; replace it with a complete file") from error
 
 
 def _read_tfds(file: str) -> Iterator[RawRow | RejectedRow]:
@@ -100,15 +101,15 @@ def _read_tfds(file: str) -> Iterator[RawRow | RejectedRow]:
             texts = [features[name].bytes_list.value for name in ("title", "description")]
             if repeated := [len(values) for values in (labels, *texts) if len(values) > 1]:
                 detail = f"{repeated[0]} values of one feature, expected 1"
-                yield RejectedRow(file, number, Reason.WRONG_FIELD_COUNT, detail)
+                yield RejectedRow(file, number, RejectReason.WRONG_FIELD_COUNT, detail)
                 continue
-            title, description = (_decoded(text[0] if text else None) for text in texts)
+            title, description = (_decode(text[0] if text else None) for text in texts)
             label = labels[0] if labels else None
             yield RawRow(file, number, parse_label(label, first=0), title, description, str(label))
     except (tf.errors.OpError, DecodeError) as error:
         if not number and os.path.exists(file):
             _refuse_other_form(file, "TFRecords")
-        raise DataError(f"{file}: broken after record {number}: {error}; put a whole file in its place") from error
+        raise DataError(f"{file}: broken after record {number}: {error}; replace it with a complete file") from error
 
 
 def _count_tfrecords(file: str) -> int:
@@ -123,5 +124,5 @@ def _refuse_other_form(file: str, expected: str) -> None:
         refuse_other_form(head, file, expected)
 
 
-def _decoded(value: bytes | None) -> str:
+def _decode(value: bytes | None) -> str:
     return (value or b"").decode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""Where the rows come from: a path, AG_NEWS_DIR, the public download, or else the synthetic sample."""
+"""Finds the data: a path, AG_NEWS_DIR, the public download, or the synthetic sample."""
 
 import os
 import shlex
@@ -15,7 +15,7 @@ from schema.features import TEST, TRAIN
 from schema.paths import is_remote, list_files
 
 ENVIRONMENT = "AG_NEWS_DIR"
-# Names of a split's files, the first kind that exists counts: official CSV, the same in shards (Hugging Face, Beam),
+# Patterns of a split's files, of which the first that matches is used: official CSV, sharded CSV (Hugging Face, Beam),
 # Hugging Face's Parquet, TFDS.
 _NAMES = (
     *("{split}.csv", "{split}.csv.gz", "{split}-*-of-*.csv", "{split}-*-of-*.csv.gz"),
@@ -25,14 +25,14 @@ _NAMES = (
 
 @dataclass(frozen=True)
 class DataSource:
-    """The data files of one run, and how they were found.
+    """The data files of a run, and how they were found.
 
     Attributes:
-        base: directory that the patterns are relative to.
-        train_pattern: glob of the training files; may hold {SPAN} and {VERSION}.
-        test_pattern: glob of the test files, likewise.
+        base: directory to which the patterns are relative.
+        train_pattern: glob of the training files; may contain {SPAN} and {VERSION}.
+        test_pattern: glob of the test files, like `train_pattern`.
         found_by: "path", "AG_NEWS_DIR", "download" or "synthetic".
-        offline: of synthetic rows, why the public files could not be downloaded.
+        offline: why the public files could not be downloaded, if the rows are synthetic.
     """
 
     base: str
@@ -43,11 +43,11 @@ class DataSource:
 
     @property
     def synthetic(self) -> bool:
-        """Whether the rows were made by this project."""
+        """Whether the rows are the project's synthetic sample."""
         return self.found_by == "synthetic"
 
     def describe(self) -> str:
-        """One line for people."""
+        """Returns a one-line description for people."""
         if self.synthetic:
             return f"SYNTHETIC rows made by this project, not AG News ({self.base})"
         how = {"path": "data.path", "download": "the public download"}.get(self.found_by, self.found_by)
@@ -55,21 +55,21 @@ class DataSource:
 
     @property
     def dated(self) -> bool:
-        """Whether the rows come span by span."""
+        """Whether the files are split into spans."""
         return is_dated(self.train_pattern)
 
     def files(self, pattern: str) -> list[str]:
-        """The files that one of the patterns matches, in order; {SPAN} and {VERSION} stand for anything."""
+        """Returns the sorted files that one of the patterns matches; {SPAN} and {VERSION} match anything."""
         return matching_files(self.base, pattern)
 
     def check_span(self, span: int | None) -> None:
-        """Sees to it that the span which a run would ingest is there as a whole.
+        """Checks that the span which a run would ingest is complete. A remote directory is not checked.
 
         Args:
-            span: its number; None for the latest that any file belongs to.
+            span: number of the span; None for the latest span that any file belongs to.
 
         Raises:
-            DataError: a split has no files of that span, or not of the same version. A remote place is not looked at.
+            DataError: a split has no files of the span, or files of another version.
         """
         if self.dated and not is_remote(self.base):
             patterns = {"data.train_pattern": self.train_pattern, "data.test_pattern": self.test_pattern}
@@ -87,20 +87,20 @@ def resolve(
     download: Callable[[Path], None],
     environ: Mapping[str, str] = os.environ,
 ) -> DataSource:
-    """Finds the data files, in this order: `path`, AG_NEWS_DIR, an earlier or a new download, the synthetic sample.
+    """Finds the data files in this order: `path`, AG_NEWS_DIR, an earlier or a new download, the synthetic sample.
 
     Args:
         path: directory with the data, or None.
         train_pattern: glob under `path`, or None to find the files by name.
         test_pattern: like `train_pattern`.
         cache: directory for downloaded and synthetic rows.
-        synthetic_rows: training rows of the synthetic sample; it has a quarter as many test rows.
-        synthetic_seed: seed of its grammar.
-        download: downloads into a directory; raises `Offline` where there is no network.
-        environ: the environment.
+        synthetic_rows: number of training rows of the synthetic sample, which has a quarter as many test rows.
+        synthetic_seed: seed of the synthetic sample.
+        download: function that downloads into a directory; raises `Offline` if there is no network.
+        environ: environment variables.
 
     Raises:
-        DataError: a named directory holds no data, or the download failed for another reason than the network.
+        DataError: a named directory has no data, or the download failed although the network is up.
     """
     if path is not None:
         if train_pattern is not None and test_pattern is not None:
@@ -122,7 +122,7 @@ def resolve(
 def _with_patterns(path: str, train_pattern: str, test_pattern: str) -> DataSource:
     source = DataSource(_base(path, "data.path"), train_pattern, test_pattern, "path")
     for key, pattern in (("data.train_pattern", train_pattern), ("data.test_pattern", test_pattern)):
-        # A remote place is left to the driver, which has the file systems for it.
+        # The driver checks a remote directory; it has the file systems for it.
         if not is_remote(path) and not source.files(pattern):
             raise DataError(f"{key} {pattern!r} matches no file under data.path {path}; correct one of the two")
     return source
@@ -133,7 +133,7 @@ def _base(path: str, setting: str) -> str:
         path.encode()
     except UnicodeEncodeError as error:
         raise DataError(
-            f"{setting} {path}: the name is not UTF-8, and TFX cannot record it; rename the directory"
+            f"{setting} {path}: the name is not UTF-8, so TFX cannot record it; rename the directory"
         ) from error
     return path if is_remote(path) else os.path.abspath(path)
 
@@ -154,7 +154,7 @@ def _named(base: str, split: str, setting: str) -> str:
             return pattern
     looked_for = ", ".join(name.format(split=split) for name in _NAMES)
     raise DataError(
-        f"{setting} {base} holds no {split} files: looked for {looked_for}. Name other files with "
+        f"{setting} {base} has no {split} files; searched for {looked_for}. Name other files with "
         f"--data {shlex.quote(base)} --set data.train_pattern=… --set data.test_pattern=…, for instance 'part-*.csv'; "
-        f"read are {FORMATS}"
+        f"supported formats: {FORMATS}"
     )

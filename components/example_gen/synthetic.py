@@ -1,7 +1,8 @@
-"""The synthetic sample: news-like rows from a small seeded grammar, for machines without the data or a network.
+"""Writes the synthetic sample: news-like rows from a small seeded grammar, for machines without data or network.
 
-A row draws most of its words from lists that all topics share, some from its own topic's list and some from another
-topic's, so that no single word decides. It shows that a pipeline works; it says nothing about AG News.
+A row has most of its words from lists that all topics share, some from its own topic's list and some from another
+topic's list, so that no single word determines the class. The sample shows that a pipeline works; results on it say
+nothing about AG News.
 """
 
 import csv
@@ -84,18 +85,18 @@ _PLACES = ["Oslo", "Lima", "Cairo", "Osaka", "Quebec", "Lisbon", "Nairobi", "Per
 _DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 _LINKS = ["after a", "before the", "despite the", "while the", "as a", "because of the"]
 _ADJECTIVES = ["new", "early", "late", "strong", "weak", "final", "major", "second", "quiet", "global"]
-# Shares of a slot's words: the row's own topic, another topic; the rest is shared by all.
+# Shares of the words from the row's own topic and from another topic; all topics share the other words.
 _OWN, _OTHER = 0.30, 0.10
 
 
 def write_synthetic(directory: Path, *, train_rows: int, test_rows: int, seed: int) -> None:
-    """Writes train.csv and test.csv in the official format; all of the directory appears at once.
+    """Writes train.csv and test.csv in the official format. The directory appears when both are complete.
 
     Args:
-        directory: is made; left as it is when it exists.
-        train_rows: rows of train.csv.
-        test_rows: rows of test.csv.
-        seed: the same seed gives the same rows.
+        directory: directory to create; an existing one stays unchanged.
+        train_rows: number of rows in train.csv.
+        test_rows: number of rows in test.csv.
+        seed: seed of the rows; the same seed gives the same rows.
     """
     if directory.exists():
         return
@@ -112,7 +113,7 @@ def write_synthetic(directory: Path, *, train_rows: int, test_rows: int, seed: i
         incoming.chmod(0o755)
         os.replace(incoming, directory)
     except OSError:
-        # Another run was quicker: its rows are the same.
+        # Another run created the directory first; its rows are the same.
         if not directory.exists():
             raise
     finally:
@@ -137,7 +138,7 @@ def _item(generator: random.Random, topic: str) -> tuple[str, str]:
         return f"the {choose(_ADJECTIVES)} {noun()} {word(_TOPIC_VERBS, _SHARED_VERBS)} {choose(_LINKS)} {noun()}"
 
     title = f"{choose(_ADJECTIVES)} {noun()} {word(_TOPIC_VERBS, _SHARED_VERBS)} {noun()}".capitalize()
-    # One row in eight carries the corpus's own markup, so that the cleaning has something to do.
+    # One row in eight has the corpus' markup, so that the sample exercises the cleaning.
     possessive = " #39;s" if generator.random() < 0.125 else "'s"
     sentences = [clause() for _ in range(generator.randint(1, 6))]
     opening = f"{choose(_PLACES).upper()} - On {choose(_DAYS)} the {noun()}{possessive} {noun()}"

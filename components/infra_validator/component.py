@@ -38,6 +38,9 @@ def AgNewsInfraValidator(
         timeout_seconds: limit for loading and answering together.
         max_memory_mb: limit of the process's resident memory, MiB.
         tolerance: allowed difference of any probability from the model in this process.
+
+    Raises:
+        NotMeasuredError: the machine did not allow a verdict. A failed component is not cached.
     """
     saved_model = path_utils.serving_model_path(model.uri)
     limits = Limits(timeout_seconds, max_memory_mb, tolerance)

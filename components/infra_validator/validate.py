@@ -1,17 +1,24 @@
-"""Asks a served export real questions and compares its answers with those of the model in this process."""
+"""Asks a served export real questions and compares its answers with those of the model in this process.
+
+Two outcomes are kept apart. `Refused` is a verdict on the model: its files do not load, it fails on a request, its
+answers differ, or its process takes more memory than allowed, which no other program influences. NotMeasuredError says
+that the machine did not allow a verdict: no process, no connection, no time, no memory, or a signal from outside.
+"""
 
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import grpc
 import numpy as np
@@ -25,13 +32,19 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from schema.errors import NotMeasuredError
 from schema.features import DESCRIPTION, TITLE
+from schema.model_contract import CLASSES, SERVE_EXAMPLES, SERVING_DEFAULT
+from serving.this_machine import proxy_options
 
 # A text of a megabyte, in a batch, is more than gRPC's own 4 MiB.
 _MESSAGE_LIMITS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20)]
 _MODEL = "candidate"
 _BATCH = 8
 _POLL_SECONDS = 0.2
+# Codes of failures that say something about the machine. All others are the model's.
+OF_MACHINE = ("ABORTED", "CANCELLED", "DEADLINE_EXCEEDED", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "UNAVAILABLE")
+_AGAIN = "run again when the machine is less busy, or raise infra_validator.timeout_seconds"
 # What clients send sooner or later: nothing, a novel, and what is not English.
 ODD_TEXTS = (("", ""), ("word " * 200_000, ""), ("Żółć 東京 🏈", "naïve\u0000 ‮text"), ("#39;", "&lt;&gt;\\\\"))
 
@@ -64,8 +77,11 @@ def validate(saved_model: str, serialized_examples: Sequence[bytes], limits: Lim
         limits: what the process may take.
 
     Raises:
-        Refused: it did not load, broke a limit, did not answer, or answered otherwise than in this process.
+        Refused: it did not load, took too much memory, did not answer, or answered otherwise than in this process.
+        NotMeasuredError: the machine did not allow a verdict.
     """
+    if not os.path.isdir(saved_model):
+        raise not_tried(f"the export {saved_model} is not there", "run again with --no-cache")
     deadline = time.monotonic() + limits.timeout_seconds
     with _serving(saved_model, limits, deadline) as predict:
         here = tf.saved_model.load(saved_model)
@@ -78,14 +94,14 @@ def validate(saved_model: str, serialized_examples: Sequence[bytes], limits: Lim
 def _requests(serialized_examples: Sequence[bytes]) -> Iterator[tuple[str, dict[str, list[bytes]]]]:
     for start in range(0, len(serialized_examples), _BATCH):
         batch = serialized_examples[start : start + _BATCH]
-        yield "serve_examples", {"inputs": list(batch)}
+        yield SERVE_EXAMPLES, {"inputs": list(batch)}
         features = [tf.train.Example.FromString(example).features.feature for example in batch]
         yield (
-            "serving_default",
+            SERVING_DEFAULT,
             {name: [row[name].bytes_list.value[0] for row in features] for name in (TITLE, DESCRIPTION)},
         )
     for title, description in ODD_TEXTS:
-        yield "serving_default", {TITLE: [title.encode()], DESCRIPTION: [description.encode()]}
+        yield SERVING_DEFAULT, {TITLE: [title.encode()], DESCRIPTION: [description.encode()]}
 
 
 def _compare(signature: str, served: dict, expected: dict, tolerance: float) -> None:
@@ -102,7 +118,7 @@ def _compare(signature: str, served: dict, expected: dict, tolerance: float) -> 
                 raise Refused(
                     f"{signature}: {name} differs by {difference:.2g} over the wire, allowed is {tolerance:.2g}"
                 )
-        elif name == "classes" and not np.array_equal(served[name], value):
+        elif name == CLASSES and not np.array_equal(served[name], value):
             raise Refused(f"{signature}: {name} are {served[name][0]} over the wire, {value[0]} in this process")
 
 
@@ -115,63 +131,120 @@ def _serving(saved_model: str, limits: Limits, deadline: float) -> Iterator[Call
         "CUDA_VISIBLE_DEVICES": "-1",
         "PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
-    with tempfile.TemporaryFile("w+") as errors, tempfile.TemporaryDirectory() as base:
-        Path(base, "1").symlink_to(Path(saved_model).absolute())
-        # The project's own server, which runs a session as TensorFlow Serving does: what does not load is final here.
-        options = {"port": 0, "model_name": _MODEL, "model_base_path": base, "max_num_load_retries": 0}
-        command = [sys.executable, "-m", "serving.server", *(f"--{name}={value}" for name, value in options.items())]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
+    with ExitStack() as stack:
         try:
-            with _MemoryGuard(process, limits.max_memory_mb) as guard:
-                port = _wait_for_port(process, guard, errors, deadline)
-                with grpc.insecure_channel(f"127.0.0.1:{port}", _MESSAGE_LIMITS) as channel:
-                    _check_available(channel, deadline)
-                    yield lambda signature, inputs: _predict(channel, signature, inputs, guard, deadline)
-        finally:
-            process.kill()
-            process.wait()
+            errors = stack.enter_context(tempfile.TemporaryFile("w+"))
+            base = stack.enter_context(tempfile.TemporaryDirectory())
+            Path(base, "1").symlink_to(Path(saved_model).absolute())
+            # The project's own server runs a session as TensorFlow Serving does: what does not load is final here.
+            options = {"port": 0, "model_name": _MODEL, "model_base_path": base, "max_num_load_retries": 0}
+            command = [
+                sys.executable,
+                "-m",
+                "serving.server",
+                *(f"--{name}={value}" for name, value in options.items()),
+            ]
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
+        except OSError as error:
+            raise not_tried(
+                f"no serving process can be started: {error}", "free what it lacks, then run again"
+            ) from error
+        stack.callback(process.wait)
+        stack.callback(process.kill)
+        guard = stack.enter_context(_MemoryGuard(process, limits.max_memory_mb))
+        address = f"127.0.0.1:{_wait_for_port(process, guard, errors, deadline, limits)}"
+        channel = stack.enter_context(grpc.insecure_channel(address, [*_MESSAGE_LIMITS, *proxy_options(address)]))
+        server = _Server(process, channel, guard, deadline)
+        server.check_available()
+        yield server.predict
 
 
-def _wait_for_port(process: subprocess.Popen, guard: "_MemoryGuard", errors, deadline: float) -> int:
+def not_tried(what: str, remedy: str) -> NotMeasuredError:
+    """The error for what kept a verdict from being reached, with what to do."""
+    return NotMeasuredError(f"{what}; the model was neither blessed nor refused: {remedy}")
+
+
+def _wait_for_port(
+    process: subprocess.Popen, guard: "_MemoryGuard", errors: IO[str], deadline: float, limits: Limits
+) -> int:
     lines: queue.Queue[str] = queue.Queue()
     assert process.stdout is not None
     threading.Thread(target=lambda stream: lines.put(stream.readline()), args=[process.stdout], daemon=True).start()
     try:
         line = lines.get(timeout=max(0.0, deadline - time.monotonic()))
     except queue.Empty:
-        raise Refused("the export did not load within the time limit") from None
-    if line:
-        return json.loads(line)["grpc_port"]
-    guard.check()
-    errors.seek(0)
-    last = [text for text in errors.read().splitlines() if text.strip()][-1:]
-    raise Refused(f"the serving process ended while it loaded the export: {''.join(last) or 'no message'}")
-
-
-def _check_available(channel: grpc.Channel, deadline: float) -> None:
-    request = get_model_status_pb2.GetModelStatusRequest(model_spec=model_pb2.ModelSpec(name=_MODEL))
-    stub = model_service_pb2_grpc.ModelServiceStub(channel)
-    try:
-        status = stub.GetModelStatus(request, timeout=max(0.1, deadline - time.monotonic()))
-    except grpc.RpcError as error:
-        raise Refused(f"GetModelStatus failed: {error.code().name}: {error.details()}") from error
-    if status.model_version_status[0].state != get_model_status_pb2.ModelVersionStatus.AVAILABLE:
-        raise Refused("the model did not become AVAILABLE")
-
-
-def _predict(channel: grpc.Channel, signature: str, inputs: dict, guard: "_MemoryGuard", deadline: float) -> dict:
-    request = predict_pb2.PredictRequest(model_spec=model_pb2.ModelSpec(name=_MODEL, signature_name=signature))
-    for name, value in inputs.items():
-        request.inputs[name].CopyFrom(tf.make_tensor_proto(value, dtype=tf.string))
-    try:
-        response = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(
-            request, timeout=max(0.1, deadline - time.monotonic())
-        )
-    except grpc.RpcError as error:
+        raise not_tried(f"the export did not load within {limits.timeout_seconds:g} s", _AGAIN) from None
+    if not line:
         guard.check()
-        size, reason = len(request.SerializeToString()), " ".join(error.details().split())
-        raise Refused(f"{signature} failed on a request of {size} bytes: {error.code().name}: {reason}") from error
-    return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
+        errors.seek(0)
+        last = [text for text in errors.read().splitlines() if text.strip()][-1:] or ["no message"]
+        raise not_tried(
+            f"the serving process ended{_signal_of(process)} while it loaded the export: {last[0]}",
+            "see the log, and whether the machine lacks memory or disk space",
+        )
+    event = json.loads(line)
+    if event["event"] == "failed":
+        [failure] = event["models"][_MODEL].values()
+        if failure["code"] in OF_MACHINE:
+            raise not_tried(f"the export could not be loaded: {failure['code']}: {failure['message']}", "run again")
+        raise Refused(f"the export does not load: {failure['message']}")
+    return event["grpc_port"]
+
+
+def _signal_of(process: subprocess.Popen) -> str:
+    """The words "by SIGKILL" with a blank before them where a signal ended the process, otherwise nothing."""
+    with suppress(subprocess.TimeoutExpired):  # Its connections end a moment before it does.
+        if (status := process.wait(timeout=1)) < 0:
+            return f" by {signal.Signals(-status).name}"
+    return ""
+
+
+@dataclass(frozen=True)
+class _Server:
+    """The serving process, and how it is asked."""
+
+    process: subprocess.Popen
+    channel: grpc.Channel
+    guard: "_MemoryGuard"
+    deadline: float
+
+    def check_available(self) -> None:
+        request = get_model_status_pb2.GetModelStatusRequest(model_spec=model_pb2.ModelSpec(name=_MODEL))
+        stub = model_service_pb2_grpc.ModelServiceStub(self.channel)
+        try:
+            status = stub.GetModelStatus(request, timeout=self._seconds_left())
+        except grpc.RpcError as error:
+            self.guard.check()
+            raise self._no_answer("GetModelStatus", error) from error
+        if status.model_version_status[0].state != get_model_status_pb2.ModelVersionStatus.AVAILABLE:
+            raise not_tried("the model was loaded, but is not AVAILABLE", "run again")
+
+    def predict(self, signature: str, inputs: dict) -> dict:
+        request = predict_pb2.PredictRequest(model_spec=model_pb2.ModelSpec(name=_MODEL, signature_name=signature))
+        for name, value in inputs.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(value, dtype=tf.string))
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
+        try:
+            response = stub.Predict(request, timeout=self._seconds_left())
+        except grpc.RpcError as error:
+            self.guard.check()
+            what = f"{signature} failed on a request of {len(request.SerializeToString())} bytes"
+            if error.code().name in OF_MACHINE:
+                raise self._no_answer(what, error) from error
+            raise Refused(f"{what}: {error.code().name}: {one_line(error)}") from error
+        return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
+
+    def _seconds_left(self) -> float:
+        return max(0.1, self.deadline - time.monotonic())
+
+    def _no_answer(self, what: str, error: grpc.RpcError) -> NotMeasuredError:
+        ended = f" (the serving process was ended{by})" if (by := _signal_of(self.process)) else ""
+        return not_tried(f"{what}: {error.code().name}: {one_line(error)}{ended}", _AGAIN)
+
+
+def one_line(error: grpc.RpcError) -> str:
+    """The details of a failed call without line ends."""
+    return " ".join((error.details() or "").split())
 
 
 class _MemoryGuard:

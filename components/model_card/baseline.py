@@ -52,7 +52,7 @@ def compare_with_baseline(
         load: gives the model of a directory.
     """
     if not baseline:
-        return Missing("no other model has been blessed yet")
+        return Missing("no other blessed model is there")
     [artifact] = baseline
     try:
         model = load(path_utils.serving_model_path(artifact.uri))

@@ -15,8 +15,8 @@ from components.model_card.exported_model import ExportedModel
 from components.model_card.lineage import Fingerprint, fingerprint
 from components.model_card.rows import TestRows
 from components.trainer.input_pipeline import read_rows
-from components.transform.preprocessing import OOV_ID, VOCABULARY
 from schema.features import CLASS_NAMES, LABEL, LENGTH_BUCKET, LENGTH_BUCKETS, SPLITS, TEST, TRAIN, VAL
+from schema.model_contract import OOV_ID, VOCABULARY
 
 _QUARANTINED = "quarantined_"
 

@@ -7,9 +7,17 @@ import numpy as np
 import tensorflow as tf
 
 from components.model_card.rows import Texts
-from components.trainer.export import SERVING_DEFAULT, TRANSFORM_FEATURES, text_example
-from components.transform.preprocessing import OOV_ID, PADDING_ID, TOKEN_IDS
+from components.trainer.export import text_example
 from schema.features import CLASS_NAMES
+from schema.model_contract import (
+    CLASSES,
+    OOV_ID,
+    PADDING_ID,
+    PROBABILITIES,
+    SERVING_DEFAULT,
+    TOKEN_IDS,
+    TRANSFORM_FEATURES,
+)
 
 _BATCH = 256
 _WARM_UP = 10
@@ -65,10 +73,10 @@ class ExportedModel:
                 title=tf.constant([texts.titles[row] for row in rows]),
                 description=tf.constant([texts.descriptions[row] for row in rows]),
             )
-            classes = [name.decode() for name in answer["classes"].numpy()[0]]
+            classes = [name.decode() for name in answer[CLASSES].numpy()[0]]
             if tuple(classes) != CLASS_NAMES:
                 raise ValueError(f"the model's classes are {classes}, the schema's {list(CLASS_NAMES)}")
-            answers[rows] = answer["probabilities"].numpy()
+            answers[rows] = answer[PROBABILITIES].numpy()
         return answers / answers.sum(axis=1, keepdims=True)
 
     def unknown_words(self, texts: Texts) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +96,7 @@ class ExportedModel:
             row = turn % len(texts)
             title, description = tf.constant([texts.titles[row]]), tf.constant([texts.descriptions[row]])
             began = time.perf_counter()
-            self._classify(title=title, description=description)["probabilities"].numpy()
+            self._classify(title=title, description=description)[PROBABILITIES].numpy()
             seconds.append(time.perf_counter() - began)
         timed = 1000 * np.array(seconds[_WARM_UP:])
         sample = Texts(texts.titles[:_TIMED_ROWS], texts.descriptions[:_TIMED_ROWS])

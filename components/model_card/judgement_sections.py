@@ -49,6 +49,8 @@ def _verdict(card: Card) -> Iterator[Block]:
         else f"It could not be served: {verdicts.infra_reason or 'the validator gave no reason'}"
     )
     yield Paragraph(f"{blessed}. {servable}.", warning=not (verdicts.blessed and verdicts.infra_blessed))
+    if verdicts.reasons:
+        yield Items("Why it was not blessed", verdicts.reasons)
     rows = [
         [
             threshold.slice,

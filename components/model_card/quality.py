@@ -1,6 +1,5 @@
 """The sections about how good the model is: the Evaluator's metrics with intervals, its verdicts, and the errors."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,10 +9,10 @@ from tensorflow_model_analysis.proto import config_pb2
 from tfx.types import Artifact
 
 from components.evaluator.config import ACCURACY
-from components.evaluator.report import OVERALL, EvaluationReport
+from components.evaluator.report import OVERALL, EvaluationReport, thresholds_of
 from components.model_card.evidence import Share
 from components.model_card.rows import SLICES, TestRows
-from schema.features import CLASS_NAMES, LABEL
+from schema.features import CLASS_NAMES
 
 _OF_SLICES = (ACCURACY, "example_count")
 _BLESSED, _REASON = "blessed", "reason"
@@ -85,12 +84,14 @@ class Verdicts:
     Attributes:
         thresholds: all that were checked.
         blessed: the Evaluator's verdict.
+        reasons: why the Evaluator did not bless the model.
         infra_blessed: the InfraValidator's verdict.
         infra_reason: why it refused; empty where it did not say.
     """
 
     thresholds: tuple[Threshold, ...]
     blessed: bool
+    reasons: tuple[str, ...]
     infra_blessed: bool
     infra_reason: str
 
@@ -151,6 +152,7 @@ def describe_verdicts(
             for key, bound, value in _bounds(tfma.load_eval_result(evaluation_uri).config, report)
         ),
         blessed=blessing.get_int_custom_property(_BLESSED) == 1,
+        reasons=tuple(report.refusals),
         infra_blessed=infra_blessing.get_int_custom_property(_BLESSED) == 1,
         infra_reason=infra_blessing.get_string_custom_property(_REASON),
     )
@@ -160,25 +162,11 @@ def _bounds(
     config: config_pb2.EvalConfig, report: EvaluationReport
 ) -> Iterator[tuple[tuple[str, str, bool], float, float]]:
     """Of each threshold slice, metric and whether it is for the change; its bound; and what was reached."""
-    for metric in (metric for specs in config.metrics_specs for metric in specs.metrics):
-        for per_slice in metric.per_slice_thresholds:
-            name = json.loads(metric.config)["name"]
-            absolute, change = per_slice.threshold.value_threshold, per_slice.threshold.change_threshold
-            for spec in per_slice.slicing_specs:
-                of_slice = _slice_name(spec)
-                if of_slice not in report.metrics:  # No test row falls in this slice.
-                    continue
-                value = report.metrics[of_slice][name]
-                if absolute.HasField("lower_bound"):
-                    yield (of_slice, name, False), absolute.lower_bound.value, value
-                # Without a baseline the Evaluator drops them.
-                if change.HasField("absolute") and of_slice in report.baseline:
-                    yield (of_slice, name, True), change.absolute.value, value - report.baseline[of_slice][name]
-
-
-def _slice_name(spec: config_pb2.SlicingSpec) -> str:
-    values = {key: CLASS_NAMES[int(value)] if key == LABEL else value for key, value in spec.feature_values.items()}
-    return ", ".join(f"{key}={value}" for key, value in values.items()) or OVERALL
+    for of_slice, name, change, bound in thresholds_of(config):
+        # Without a test row in the slice there is no value; without a baseline the Evaluator drops the change.
+        if of_slice in report.metrics and not (change and of_slice not in report.baseline):
+            value = report.metrics[of_slice][name]
+            yield (of_slice, name, change), bound, value - report.baseline[of_slice][name] if change else value
 
 
 def worst_errors(rows: TestRows, probabilities: np.ndarray, count: int) -> tuple[WrongAnswer, ...]:

@@ -19,6 +19,7 @@ from components.model_card.card import Card
 from components.model_card.evidence import Missing, Share
 from components.model_card.training import Training
 from schema.features import CLASS_NAMES, DESCRIPTION, TITLE
+from schema.model_contract import CLASSES, PROBABILITIES
 
 SCHEMA_VERSION = "0.0.2"
 _SCHEMA_FILE = Path(__file__).with_name("model_card.schema.json")
@@ -83,8 +84,8 @@ def to_standard(card: Card, documentation: str) -> dict[str, Any]:
             "output_format": "the likeliest class, and a probability of each",
             "output_format_map": [
                 {"key": "label", "value": "string"},
-                {"key": "classes", "value": ", ".join(CLASS_NAMES)},
-                {"key": "probabilities", "value": "float32, in the order of classes"},
+                {"key": CLASSES, "value": ", ".join(CLASS_NAMES)},
+                {"key": PROBABILITIES, "value": "float32, in the order of classes"},
             ],
         },
         "quantitative_analysis": {"performance_metrics": list(_metrics(card))},

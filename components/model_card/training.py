@@ -11,8 +11,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tfx.dsl.io import fileio
 
 from components.model_card.evidence import Missing
-from components.trainer.architectures import Architecture, architecture
-from components.trainer.report import FACTS_FILE
+from components.trainer.settings import architecture_of
+from schema.model_contract import SAVED_MODEL, TRAINING_FACTS
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class Training:
 
 def describe_training(export_dir: str) -> Training | Missing:
     """Reads the facts of an export; one without them was not written by this pipeline's Trainer."""
-    path = os.path.join(export_dir, FACTS_FILE)
+    path = os.path.join(export_dir, TRAINING_FACTS)
     if not fileio.exists(path):
-        return Missing(f"the export has no {FACTS_FILE}")
+        return Missing(f"the export has no {TRAINING_FACTS}")
     with fileio.open(path) as file:
         facts = json.load(file)
     replicas, calibration = facts["replicas"], facts["calibration"]
@@ -82,12 +82,10 @@ def describe_training(export_dir: str) -> Training | Missing:
 
 
 def _resolved(recipe: dict[str, Any]) -> dict[str, Any]:
-    of_network = {field.name for field in dataclasses.fields(Architecture)} & recipe.keys()
-    network = architecture(recipe["architecture"], **{name: recipe[name] for name in of_network})
-    return {**recipe, **dataclasses.asdict(network)}
+    return {**recipe, **dataclasses.asdict(architecture_of(recipe))}
 
 
 def _written_by(export_dir: str) -> str:
-    with tf.io.gfile.GFile(os.path.join(export_dir, "saved_model.pb"), "rb") as file:
+    with tf.io.gfile.GFile(os.path.join(export_dir, SAVED_MODEL), "rb") as file:
         saved_model = saved_model_pb2.SavedModel.FromString(file.read())
     return saved_model.meta_graphs[0].meta_info_def.tensorflow_version

@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 import uuid
+from contextlib import ExitStack
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,14 +18,14 @@ from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.utils import io_utils, proto_utils
 
 from components.approval import Approval, Decision, Rules, require_approval
-from components.exports import SAVED_MODEL, files_of, same_export, version_numbers
+from components.exports import files_of, same_export, version_numbers
 from schema.errors import RunError
 from schema.files import file_lock, flush_directory, make_directory, make_readable
+from schema.interruption import uninterruptible
+from schema.model_contract import MLMD_UUID, SAVED_MODEL
 from serving.audit import AuditLog, Entry, differences, fingerprint, identity
 from serving.audit.signature import SIGNATURE, read_signing_key, sign
 
-# TensorFlow Serving publishes its content as the metric mlmd_map{model_name, version}: served version to lineage.
-MLMD_UUID = "assets.extra/mlmd_uuid"
 APPROVAL, APPROVAL_RULES, AUDIT_LOG, SIGNING_KEY = "approval", "approval_rules", "audit_log", "signing_key"
 _INCOMING = ".incoming-"
 _LOCK = ".push.lock"
@@ -41,6 +42,7 @@ class Executor(executor.Executor):
             AuditError: the audit log cannot be written.
             SettingsError: the signing key cannot be used.
             RunError: the files are not those that were approved, or not those that arrived.
+            Interrupted: a signal told the process to end; no version appears after it.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed_model = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
@@ -65,8 +67,11 @@ class Executor(executor.Executor):
         # Read before anything changes: what cannot be signed is not pushed.
         key = read_signing_key(Path(file)) if (file := exec_properties.get(SIGNING_KEY)) else None
         push = _push_remote if "://" in destination else push_local
-        version_directory = push(saved_model, destination, mlmd_uuid=str(model.id), files=files)
-        receipt = log.append(_entry(model, files, version_directory, decisions, key))
+        with ExitStack() as until_recorded:
+            version_directory = push(
+                saved_model, destination, mlmd_uuid=str(model.id), files=files, until_recorded=until_recorded
+            )
+            receipt = log.append(_entry(model, files, version_directory, decisions, key))
         io_utils.copy_dir(saved_model, pushed_model.uri)
         self._MarkPushed(pushed_model, version_directory, os.path.basename(version_directory))
         pushed_model.set_string_custom_property("fingerprint", fingerprint(files))
@@ -164,7 +169,13 @@ class AgNewsPusher(base_component.BaseComponent):
 
 
 def push_local(
-    saved_model: str, destination: str, *, mlmd_uuid: str, files: dict[str, str], now: float | None = None
+    saved_model: str,
+    destination: str,
+    *,
+    mlmd_uuid: str,
+    files: dict[str, str],
+    now: float | None = None,
+    until_recorded: ExitStack | None = None,
 ) -> str:
     """Copies an export to a new version directory, which appears in one step.
 
@@ -178,6 +189,7 @@ def push_local(
         mlmd_uuid: metadata id of the model, written to assets.extra.
         files: SHA-256 of each file that must arrive, for it is these that were approved.
         now: seconds since the epoch, the version's number unless a version as high is there; None takes the clock.
+        until_recorded: a signal to end that comes after the version has appeared waits until this is closed.
 
     Returns:
         The version directory. If the newest one is this very export, pushed by a run that was killed before it
@@ -185,6 +197,7 @@ def push_local(
 
     Raises:
         RunError: other files arrived; no version appears.
+        Interrupted: a signal told the process to end; no version appears after it.
     """
     base = Path(destination)
     make_directory(base)
@@ -200,12 +213,21 @@ def push_local(
         _require_same(files, str(incoming))
         make_readable(incoming)
         final = base / str(_next_version(versions, now))
-        incoming.rename(final)
-        flush_directory(base)
+        with ExitStack() as appearing:
+            (until_recorded or appearing).enter_context(uninterruptible())
+            incoming.rename(final)
+            flush_directory(base)
         return str(final)
 
 
-def _push_remote(saved_model: str, destination: str, *, mlmd_uuid: str, files: dict[str, str]) -> str:
+def _push_remote(
+    saved_model: str,
+    destination: str,
+    *,
+    mlmd_uuid: str,
+    files: dict[str, str],
+    until_recorded: ExitStack | None = None,
+) -> str:
     """An object store renames nothing: the file that makes a directory a SavedModel goes last."""
     fileio.makedirs(destination)
     versions = version_numbers(destination)
@@ -215,7 +237,9 @@ def _push_remote(saved_model: str, destination: str, *, mlmd_uuid: str, files: d
     io_utils.copy_dir(saved_model, final, deny_regex_patterns=[SAVED_MODEL.replace(".", r"\.")])
     _stamp(final, mlmd_uuid)
     _require_same({name: digest for name, digest in files.items() if name != SAVED_MODEL}, final)
-    io_utils.copy_file(f"{saved_model}/{SAVED_MODEL}", f"{final}/{SAVED_MODEL}")
+    with ExitStack() as appearing:
+        (until_recorded or appearing).enter_context(uninterruptible())
+        io_utils.copy_file(f"{saved_model}/{SAVED_MODEL}", f"{final}/{SAVED_MODEL}")
     return final
 
 

@@ -1,4 +1,5 @@
-"""The Trainer: networks, their input, their recipe and their export.
+"""The Trainer: networks, their input, their training and their export.
 
-`run_fn.run_fn` is what the Trainer component calls; nothing is imported here, so that naming it stays light.
+The Trainer component calls `run_fn.run_fn`, and the Tuner component `tuner.tuner_fn`. This module imports nothing, so
+that `components.trainer.settings` can be imported without TensorFlow.
 """

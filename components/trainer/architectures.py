@@ -1,87 +1,27 @@
-"""The recurrent networks of the seed notebook, as Keras models from token ids [batch, time] to logits."""
-
-from dataclasses import dataclass, replace
-from typing import Any
+"""The recurrent networks of the seed notebook as Keras models from token ids [batch, time] to logits."""
 
 import keras
+import tensorflow as tf
 from keras import layers, ops
 
-from components.trainer.fused_lstm import FusedLSTM
-from components.trainer.twin import TwinNetwork
-from components.transform.preprocessing import OOV_ID, PADDING_ID
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """What sets one network apart from another.
-
-    Attributes:
-        embedding_dim: width of the word vectors.
-        units: hidden units of each direction of each layer.
-        cell: "simple_rnn" or "lstm".
-        depth: recurrent layers on top of each other.
-        bidirectional: whether each layer also reads backwards.
-        pooling: "last" state of the last layer, or "max_mean" of its states over time.
-        masking: whether padding is left out of the recurrence.
-        titles_only: whether the network reads titles alone.
-        word_dropout: share of tokens replaced by the out-of-vocabulary id while training.
-        embedding_dropout: share of word-vector channels dropped, whole channels of a text.
-        feature_dropout: share of the features before the last layer dropped.
-        consistency: weight of the divergence between the predictions for a text and for its twin.
-        perturbation: move of the twin's word vectors, as a share of their norm.
-    """
-
-    embedding_dim: int
-    units: int
-    cell: str = "lstm"
-    depth: int = 1
-    bidirectional: bool = False
-    pooling: str = "last"
-    masking: bool = True
-    titles_only: bool = False
-    word_dropout: float = 0.0
-    embedding_dropout: float = 0.1
-    feature_dropout: float = 0.0
-    consistency: float = 0.0
-    perturbation: float = 0.0
-
-
-ARCHITECTURES = {
-    # The notebook shows its first network without a mask, for contrast with the second.
-    "simple_rnn_titles": Architecture(64, 16, "simple_rnn", masking=False, titles_only=True),
-    "simple_rnn": Architecture(64, 16, "simple_rnn"),
-    "lstm": Architecture(64, 8),
-    # Pooled over time: the last state alone forgets; docs/benchmarks.md has the difference.
-    "stacked_bilstm": Architecture(
-        *(128, 64),
-        depth=2,
-        bidirectional=True,
-        pooling="max_mean",
-        # The small ones above have little to spare.
-        word_dropout=0.1,
-        embedding_dropout=0.3,
-        feature_dropout=0.5,
-        consistency=2.0,
-        perturbation=0.05,
-    ),
-}
-"""The networks by name, with the seed notebook's sizes (AI-For-Beginners, lessons/5-NLP/16-RNN/RNNTF.ipynb)."""
-
-
-def architecture(name: str, **changes: Any) -> Architecture:
-    """The named architecture with its own sizes and dropouts, but for the `changes` that are not None.
-
-    Raises:
-        KeyError: there is no such name.
-    """
-    return replace(ARCHITECTURES[name], **{key: value for key, value in changes.items() if value is not None})
+from components.trainer.adversarial import ConsistencyModel
+from components.trainer.settings import Architecture
+from schema.model_contract import OOV_ID, PADDING_ID
 
 
 @keras.saving.register_keras_serializable("agnews")
 class TokenDropout(layers.Layer):
-    """Replaces a share of the tokens by the out-of-vocabulary id while training (Iyyer et al. 2015, word dropout).
+    """Replaces a share of the tokens by the out-of-vocabulary id during training (word dropout, Iyyer et al. 2015).
 
-    Call arguments: integer ids [batch, time]; padding stays padding, so the mask does not change.
+    Padding stays padding, so the mask does not change.
+
+    Args:
+        rate: share of the tokens.
+        seed: seed of the draws.
+
+    Call arguments:
+        token_ids: integer tensor [batch, time].
+        training: whether to replace tokens; otherwise the ids are returned unchanged.
     """
 
     def __init__(self, rate: float, seed: int, **kwargs):
@@ -102,7 +42,7 @@ class TokenDropout(layers.Layer):
 
 @keras.saving.register_keras_serializable("agnews")
 class PaddingMask(layers.Layer):
-    """Which tokens are no padding: integer ids [batch, time] to bool [batch, time]."""
+    """Maps integer token ids [batch, time] to a bool mask [batch, time] that is False for padding."""
 
     def call(self, token_ids):
         return ops.not_equal(token_ids, PADDING_ID)
@@ -110,7 +50,7 @@ class PaddingMask(layers.Layer):
 
 @keras.saving.register_keras_serializable("agnews")
 class MaskedPooling(layers.Layer):
-    """Maximum and mean over time: [batch, time, features] to [batch, 2 * features]. Masked steps do not count."""
+    """Concatenates maximum and mean over the unmasked steps: [batch, time, features] to [batch, 2 * features]."""
 
     supports_masking = True
 
@@ -118,7 +58,7 @@ class MaskedPooling(layers.Layer):
         if mask is None:
             return ops.concatenate([ops.max(states, axis=1), ops.mean(states, axis=1)], axis=-1)
         present = ops.cast(mask, states.dtype)[:, :, None]
-        # A value that float16 has, too.
+        # 1e4 also fits into float16.
         maximum = ops.max(states + (present - 1) * 1e4, axis=1)
         mean = ops.sum(states * present, axis=1) / ops.sum(present, axis=1)
         return ops.concatenate([maximum, mean], axis=-1)
@@ -130,6 +70,68 @@ class MaskedPooling(layers.Layer):
         return (states_shape[0], 2 * states_shape[-1])
 
 
+@keras.saving.register_keras_serializable("agnews")
+class FusedLSTM(layers.LSTM):
+    """A `keras.layers.LSTM` with the same weights and outputs whose loop over time is TensorFlow's BlockLSTM operation.
+
+    Without cuDNN, Keras runs a loop of about twenty small operations per step. As with cuDNN, masks must be
+    right-padded: the recurrence also runs over the padding, where its outputs are meaningless and masked, and backwards
+    it starts at each text's last token. Activations, biases and dropouts must be the defaults. Source of the operation:
+    tensorflow/core/kernels/rnn/lstm_ops.cc. BlockLSTMV2, which has Keras' order of gates, has a wrong gradient:
+    tensorflow/python/ops/rnn_grad.py registers that of the first version, which has another order.
+    """
+
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        on_gpu = self.use_cudnn and tf.config.list_physical_devices("GPU")
+        if on_gpu or self.compute_dtype not in ("float32", "float16"):
+            return super().inner_loop(sequences, initial_state, mask=mask, training=training)
+        by_time = tf.transpose(sequences, [1, 0, 2])
+        steps, batch = tf.unstack(tf.shape(by_time)[:2])
+        counts = tf.fill([batch], steps) if mask is None else tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
+        if self.go_backwards:
+            by_time = _reverse_texts(by_time, counts)
+        states, cells = self._run(by_time, steps, *initial_state)
+        ends = tf.stack([counts - 1, tf.range(batch)], axis=1)
+        last, last_cell = tf.gather_nd(states, ends), tf.gather_nd(cells, ends)
+        if self.go_backwards:
+            # Keras returns the states in the order of the steps, in which the padding comes first.
+            states = tf.reverse(_reverse_texts(states, counts), axis=[0])
+        return last, tf.transpose(states, [1, 0, 2]), [last, last_cell]
+
+    def _run(self, by_time, steps, hidden, cell):
+        kernel, recurrent_kernel, bias = (
+            _reorder_gates(tf.cast(weight, by_time.dtype))
+            for weight in (self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)
+        )
+        unused = tf.zeros([self.units], by_time.dtype)
+        run = tf.raw_ops.BlockLSTM(
+            seq_len_max=tf.cast(steps, tf.int64),
+            x=by_time,
+            cs_prev=cell,
+            h_prev=hidden,
+            w=tf.concat([kernel, recurrent_kernel], axis=0),
+            wci=unused,
+            wcf=unused,
+            wco=unused,
+            b=bias,
+            forget_bias=0.0,
+            cell_clip=0.0,
+            use_peephole=False,
+        )
+        return run.h, run.cs
+
+
+def _reverse_texts(by_time, counts):
+    """Reverses the steps of each text and leaves its padding in place."""
+    return tf.reverse_sequence(by_time, counts, seq_axis=0, batch_axis=1)
+
+
+def _reorder_gates(weight):
+    """Reorders gates from Keras' input, forget, cell, output to the operation's input, cell, forget, output."""
+    input_gate, forget_gate, cell_gate, output_gate = tf.split(weight, 4, axis=-1)
+    return tf.concat([input_gate, cell_gate, forget_gate, output_gate], axis=-1)
+
+
 def build_network(
     architecture: Architecture,
     *,
@@ -138,24 +140,24 @@ def build_network(
     seed: int = 0,
     embedding_trainable: bool = True,
     use_cudnn: bool | str = "auto",
-) -> TwinNetwork:
-    """Builds a network; its layers are named `embedding`, `recurrent_1`, `recurrent_2`, … and `logits`.
+) -> ConsistencyModel:
+    """Builds a network with the layers `embedding`, `recurrent_1`, `recurrent_2`, … and `logits`.
 
     Args:
-        architecture: its shape and dropouts.
-        vocabulary_size: number of ids, padding and out of vocabulary included.
+        architecture: shape and dropouts.
+        vocabulary_size: number of token ids, including those of padding and of unknown words.
         classes: number of classes.
         seed: seed of the dropouts.
         embedding_trainable: False freezes the word vectors.
-        use_cudnn: "auto" uses cuDNN where there is a GPU; False builds the same layers from portable operations.
+        use_cudnn: "auto" uses cuDNN on a GPU; False builds the same layers from portable operations.
 
     Returns:
-        A model from integer token ids [batch, time], right-padded with 0 and no row all padding, to float32 logits
-        [batch, classes].
+        A model from integer token ids [batch, time] to float32 logits [batch, classes]. Rows must be right-padded with
+        0 and hold at least one token.
     """
     token_ids = keras.Input([None], dtype="int32", name="token_ids")
-    # Handed to each layer that reads it: Keras' own, which tensors carry with them, gets lost on the way to a second
-    # layer in some versions (keras PR 23235).
+    # Passed to each layer explicitly: some Keras versions lose the mask that a tensor carries before the second layer
+    # (keras PR 23235).
     mask = PaddingMask(name="mask")(token_ids)
     masked = {"mask": mask} if architecture.masking else {}
     x = TokenDropout(architecture.word_dropout, seed=seed, name="word_dropout")(token_ids)
@@ -173,8 +175,8 @@ def build_network(
     if pooled:
         x = MaskedPooling(name="pooling")(x, **masked)
     x = layers.Dropout(architecture.feature_dropout, seed=seed + 2, name="feature_dropout")(x)
-    # Whatever the precision of the rest, the loss is taken in float32.
-    return TwinNetwork(token_ids, layers.Dense(classes, dtype="float32", name="logits")(x))
+    # The loss is computed in float32, whatever the precision of the other layers.
+    return ConsistencyModel(token_ids, layers.Dense(classes, dtype="float32", name="logits")(x))
 
 
 def _recurrent(architecture: Architecture, sequences: bool, use_cudnn: bool | str, name: str) -> layers.Layer:

@@ -1,4 +1,4 @@
-"""Whether a probability of 0.9 is right nine times in ten, and the temperature that makes it so."""
+"""Calibration of probabilities: the expected calibration error, and the temperature that reduces it."""
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -9,7 +9,7 @@ _TEMPERATURES = (0.05, 20.0)
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The mean distance of confidence and accuracy over 15 bins of equal width (Guo et al. 2017, arXiv 1706.04599).
+    """Returns the mean distance between confidence and accuracy over 15 bins (Guo et al. 2017, arXiv 1706.04599).
 
     Args:
         probabilities: float [rows, classes].
@@ -23,10 +23,10 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) ->
 
 
 def learn_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature whose probabilities, softmax(logits / temperature), make the labels likeliest (Guo et al. 2017).
+    """Finds the temperature for which softmax(logits / temperature) has the highest likelihood (Guo et al. 2017).
 
     Args:
-        logits: float [rows, classes], of rows that the network was not trained on.
+        logits: float [rows, classes] for rows that the network was not trained on.
         labels: int [rows].
     """
     rows = np.arange(len(labels))
@@ -38,7 +38,7 @@ def learn_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def calibration(logits: np.ndarray, labels: np.ndarray, temperature: float) -> dict[str, float]:
-    """The error before and after the temperature, as `ece_before`, `ece_after`, beside `temperature`."""
+    """Returns `temperature` and the calibration error without and with it, `ece_before` and `ece_after`."""
     return {
         "temperature": temperature,
         "ece_before": expected_calibration_error(softmax(logits, axis=1), labels),

@@ -1,4 +1,4 @@
-"""What the training runs on: GPUs or CPU, and whether cuDNN's recurrent kernels are used."""
+"""Chooses the devices of a training: GPUs, CPU or several workers, the batch size, and whether cuDNN is used."""
 
 import contextlib
 import functools
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import keras
 import tensorflow as tf
 
-from components.trainer.architectures import Architecture
+from components.trainer.settings import Architecture
 
 logger = logging.getLogger(__name__)
 
@@ -18,31 +18,31 @@ _WORTH_DOUBLING = 1.1
 
 
 def grow_gpu_memory() -> int:
-    """Lets TensorFlow take GPU memory as it needs it instead of all at once. Returns the number of GPUs."""
+    """Lets TensorFlow allocate GPU memory on demand instead of all at once; returns the number of GPUs."""
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         try:
             tf.config.experimental.set_memory_growth(gpu, True)
-        except RuntimeError as error:  # An earlier stage in this process has initialised the device.
+        except RuntimeError as error:  # An earlier stage in this process initialised the device.
             logger.warning("GPU memory growth could not be set", extra={"fields": {"gpu": gpu.name, "reason": error}})
     return len(gpus)
 
 
 def strategy(gpus: int) -> tf.distribute.Strategy:
-    """The workers of TF_CONFIG in step where there are several, else all GPUs where there are, else the one device."""
+    """Returns a strategy for the workers of TF_CONFIG if there are several, otherwise for this machine's devices."""
     if worker_count() > 1:
         return join_workers()
     return tf.distribute.MirroredStrategy() if gpus > 1 else tf.distribute.get_strategy()
 
 
 def worker_count() -> int:
-    """Processes that train together, as TF_CONFIG says (tensorflow.org/guide/distributed_training); 1 without it."""
+    """Returns the number of workers in TF_CONFIG (tensorflow.org/guide/distributed_training); 1 without TF_CONFIG."""
     tasks = _cluster().cluster_spec().as_dict()
     return max(1, sum(len(tasks.get(kind, ())) for kind in ("chief", "worker")))
 
 
-def worker() -> int:
-    """This process' number among them; 0 is the chief, which alone exports."""
+def worker_index() -> int:
+    """Returns this process' index among the workers; 0 is the chief, the only one that exports."""
     cluster = _cluster()
     chiefs = len(cluster.cluster_spec().as_dict().get("chief", ()))
     return (cluster.task_id or 0) + (chiefs if cluster.task_type == "worker" else 0)
@@ -50,36 +50,36 @@ def worker() -> int:
 
 @functools.cache
 def join_workers() -> tf.distribute.Strategy:
-    """Waits for the other workers of TF_CONFIG; must come before TensorFlow runs anything, and once a process."""
-    return _InStep()
+    """Waits for the other workers of TF_CONFIG; call it before TensorFlow runs anything."""
+    return _WorkersStrategy()
 
 
 def wait_for_workers() -> None:
-    """Waits until all workers are here: one that ended before would look as if it had crashed."""
+    """Waits until all workers get here: a worker that ended earlier would look as if it had crashed."""
 
-    def one_of_each():
+    def sum_ones():
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.constant(1.0))
 
-    join_workers().run(tf.function(one_of_each))
+    join_workers().run(tf.function(sum_ones))
 
 
 def _cluster() -> tf.distribute.cluster_resolver.ClusterResolver:
     return tf.distribute.cluster_resolver.TFConfigClusterResolver()
 
 
-class _InStep(tf.distribute.MultiWorkerMirroredStrategy):
-    """TensorFlow's own, with which Keras 3.15 fails: it asks for the mean of numbers along an axis they do not have."""
+class _WorkersStrategy(tf.distribute.MultiWorkerMirroredStrategy):
+    """Works around Keras 3.15, which averages scalars along an axis that they do not have."""
 
     def reduce(self, reduce_op, value, axis):
-        of_one = self.experimental_local_results(value)[0]
-        return super().reduce(reduce_op, value, axis if of_one.shape.rank else None)
+        local = self.experimental_local_results(value)[0]
+        return super().reduce(reduce_op, value, axis if local.shape.rank else None)
 
 
 def why_not_cudnn(architecture: Architecture, *, gpus: int, built_with_cuda: bool) -> str | None:
-    """The condition of cuDNN's recurrent kernels that does not hold, or None where they are used.
+    """Returns why cuDNN's recurrent kernels are not used, or None if they are.
 
-    Activations, biases and right-padded masks, which cuDNN also asks for, are as it wants them in every architecture;
-    keras/src/backend/tensorflow/rnn.py has the whole list.
+    Every architecture meets cuDNN's conditions on activations, biases and right-padded masks;
+    keras/src/backend/tensorflow/rnn.py lists all conditions.
     """
     if architecture.cell != "lstm":
         return f"cuDNN has no kernel for Keras' {architecture.cell}"
@@ -91,12 +91,12 @@ def why_not_cudnn(architecture: Architecture, *, gpus: int, built_with_cuda: boo
 
 
 def choose_batch_tokens(rows_per_second: Callable[[int], float], candidates: Sequence[int]) -> int:
-    """The first batch size that the next larger one does not beat by a tenth: larger ones only learn slower.
+    """Returns the first batch size that the next larger one does not beat by 10%; larger batches learn more slowly.
 
     Args:
-        rows_per_second: measures the training's speed at a number of tokens a batch; raises
-            tf.errors.ResourceExhaustedError where it does not fit.
-        candidates: numbers of tokens, rising.
+        rows_per_second: function that measures the training speed for a number of tokens per batch; it raises
+            tf.errors.ResourceExhaustedError if a batch does not fit into memory.
+        candidates: numbers of tokens per batch, in ascending order.
     """
     best, best_speed = candidates[0], 0.0
     for tokens in candidates:
@@ -113,7 +113,11 @@ def choose_batch_tokens(rows_per_second: Callable[[int], float], candidates: Seq
 
 @contextlib.contextmanager
 def precision(name: str) -> Iterator[None]:
-    """Layers built within compute in float32, mixed_float16 or mixed_bfloat16."""
+    """Sets the dtype policy of layers that are built within the context.
+
+    Args:
+        name: float32, mixed_float16 or mixed_bfloat16.
+    """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:

@@ -1,29 +1,40 @@
-"""The exported SavedModel: preprocessing, network and signatures in one, for any TensorFlow Serving host."""
+"""Exports a SavedModel with preprocessing, network and signatures, and describes the training in it."""
 
+import json
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 import tensorflow_transform as tft
+from matplotlib.figure import Figure
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import classification_pb2, model_pb2, predict_pb2, prediction_log_pb2
 
-from components.transform.preprocessing import TITLE_TOKENS, TOKEN_IDS
-from schema.features import CLASS_NAMES, DESCRIPTION, TITLE
+from schema.features import CLASS_NAMES, DESCRIPTION, TITLE, TRAIN, VAL
+from schema.model_contract import (
+    CLASSES,
+    PROBABILITIES,
+    SAVED_MODEL,
+    SCORES,
+    SERVE_EXAMPLES,
+    SERVING_DEFAULT,
+    TITLE_TOKENS,
+    TOKEN_IDS,
+    TRAINING_FACTS,
+    TRANSFORM_FEATURES,
+    WARMUP_REQUESTS,
+)
 
-SERVING_DEFAULT = "serving_default"
-SERVE_EXAMPLES = "serve_examples"
-TRANSFORM_FEATURES = "transform_features"
-
-WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 _CLASSIFY = "tensorflow/serving/classify"
 _WARMUP_WORDS = (8, 24, 48, 96)
 _WARMUP_BATCHES = (1, 8)
+_CURVES = "curves"
 
 
 class _Endpoints:
-    """The functions behind the signatures: preprocessing and network in one."""
+    """Functions of the signatures, which include preprocessing and network."""
 
     def __init__(
         self, network: keras.Model, transform: tft.TransformFeaturesLayer, temperature: float, titles_only: bool
@@ -50,7 +61,7 @@ class _Endpoints:
 
     @staticmethod
     def _parse(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # An example without one of the two is still a text.
+        # An example may lack one of the two texts.
         text = tf.io.FixedLenFeature([], tf.string, default_value="")
         example = tf.io.parse_example(serialized, {TITLE: text, DESCRIPTION: text})
         return example[TITLE], example[DESCRIPTION]
@@ -59,24 +70,24 @@ class _Endpoints:
         """Classifies `title` and `description`, string [batch].
 
         Returns:
-            `label` string [batch], the likeliest class; `classes` string [batch, 4], all names in the order of
-            `probabilities` float32 [batch, 4].
+            `label`, the most likely class, string [batch]; `classes`, the class names in the order of the
+            probabilities, string [batch, 4]; `probabilities`, float32 [batch, 4].
         """
         classes, probabilities = self._classify(title, description)
         label = tf.gather(tf.constant(CLASS_NAMES), tf.argmax(probabilities, axis=1))
-        return {"label": label, "classes": classes, "probabilities": probabilities}
+        return {"label": label, CLASSES: classes, PROBABILITIES: probabilities}
 
     def serve_examples(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Classifies serialized tf.Examples, string [batch], in the form of TensorFlow Serving's Classify.
+        """Classifies serialized tf.Examples, string [batch], for TensorFlow Serving's Classify API.
 
         Returns:
             `classes` string [batch, 4] and `scores` float32 [batch, 4].
         """
         classes, probabilities = self._classify(*self._parse(inputs))
-        return {"classes": classes, "scores": probabilities}
+        return {CLASSES: classes, SCORES: probabilities}
 
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Token ids of serialized tf.Examples, string [batch]: int64 [batch, time], right-padded with 0."""
+        """Maps serialized tf.Examples, string [batch], to token ids int64 [batch, time], right-padded with 0."""
         return {TOKEN_IDS: self._token_ids(*self._parse(examples))}
 
 
@@ -88,17 +99,18 @@ def export_saved_model(
     temperature: float = 1.0,
     titles_only: bool = False,
 ) -> None:
-    """Writes the SavedModel of a portable network (built with `use_cudnn=False`).
+    """Writes a SavedModel that any TensorFlow Serving host can load.
 
     Args:
-        network: token ids [batch, time] to logits float32 [batch, 4].
-        transform_output: the transform graph and vocabulary.
+        network: portable network, built with `use_cudnn=False`, that maps token ids [batch, time] to logits float32
+            [batch, 4].
+        transform_output: transform graph and vocabulary.
         export_dir: an empty or missing directory.
-        temperature: divides the logits before softmax makes probabilities of them.
-        titles_only: whether the network is given the titles' tokens alone.
+        temperature: divisor of the logits before the softmax.
+        titles_only: whether the network reads only the tokens of titles.
 
     Raises:
-        RuntimeError: the graph holds operations that exist on a GPU alone.
+        RuntimeError: the graph contains operations that run only on a GPU.
     """
     transform = transform_output.transform_features_layer()
     endpoints = _Endpoints(network, transform, temperature, titles_only)
@@ -106,8 +118,8 @@ def export_saved_model(
     def texts(*names: str) -> list[tf.TensorSpec]:
         return [tf.TensorSpec([None], tf.string, name) for name in names]
 
-    # Not tf.saved_model.save: a Keras 3 model attached to a tf.Module is restored into variables of other names than
-    # the graph reads, which TensorFlow 2 mends when it loads and a session, so TensorFlow Serving, does not.
+    # Not tf.saved_model.save: a Keras 3 model in a tf.Module is restored into variables with other names than the graph
+    # reads. TensorFlow 2 corrects that when it loads the model, but a session, and so TensorFlow Serving, does not.
     archive = keras.export.ExportArchive()
     archive.track(network)
     archive.track(transform)  # Keeps its vocabulary table initialised.
@@ -115,34 +127,34 @@ def export_saved_model(
     archive.add_endpoint(SERVE_EXAMPLES, endpoints.serve_examples, texts("inputs"))
     archive.add_endpoint(TRANSFORM_FEATURES, endpoints.transform_features, texts("examples"))
     archive.write_out(export_dir, verbose=False)
-    # TensorFlow 2 marks every signature as Predict; TF Serving's Classify wants its own method name.
+    # TensorFlow 2 marks every signature as Predict; TensorFlow Serving's Classify needs its own method name.
     updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(export_dir)
     updater.replace_method_name(signature_key=SERVE_EXAMPLES, method_name=_CLASSIFY)
     updater.save()
     if gpu_only := gpu_only_operations(export_dir):
-        raise RuntimeError(f"the export in {export_dir} would not load on a CPU server: it holds {sorted(gpu_only)}")
+        raise RuntimeError(f"the export in {export_dir} would not load on a CPU server: it contains {sorted(gpu_only)}")
 
 
 def gpu_only_operations(export_dir: str) -> set[str]:
-    """The cuDNN operations that a SavedModel holds: none in one that loads everywhere."""
-    with tf.io.gfile.GFile(os.path.join(export_dir, "saved_model.pb"), "rb") as file:
+    """Returns the cuDNN operations in a SavedModel; a portable one has none."""
+    with tf.io.gfile.GFile(os.path.join(export_dir, SAVED_MODEL), "rb") as file:
         graph = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs[0].graph_def
     nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
     return {node.op for node in nodes if "cudnn" in node.op.lower()}
 
 
 def write_warmup_requests(words: Sequence[str], export_dir: str, model_name: str, requests: int) -> None:
-    """Writes TensorFlow Serving's warm-up file: texts of several lengths, one alone and in batches.
+    """Writes TensorFlow Serving's warm-up file with texts of several lengths, single and in batches.
 
     Source of the format: tensorflow/serving, g3doc/saved_model_warmup.md.
 
     Args:
-        words: words of the vocabulary, of which the texts are made.
-        export_dir: the SavedModel's directory.
-        model_name: the name the server will know the model by.
+        words: words of the vocabulary, from which texts are made.
+        export_dir: directory of the SavedModel.
+        model_name: name of the model on the server.
         requests: number of requests, half of them Predict and half Classify.
     """
-    path = os.path.join(export_dir, WARMUP_FILE)
+    path = os.path.join(export_dir, WARMUP_REQUESTS)
     tf.io.gfile.makedirs(os.path.dirname(path))
     shapes = [(batch, length) for batch in _WARMUP_BATCHES for length in _WARMUP_WORDS]
     with tf.io.TFRecordWriter(path) as writer:
@@ -171,9 +183,66 @@ def _classify_log(text: str, batch: int, model_name: str) -> prediction_log_pb2.
 
 
 def text_example(title: str, description: str) -> tf.train.Example:
-    """A tf.Example as `serve_examples` takes it."""
+    """Returns a tf.Example for the signature `serve_examples`."""
 
     def text(value: str) -> tf.train.Feature:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
 
     return tf.train.Example(features=tf.train.Features(feature={TITLE: text(title), DESCRIPTION: text(description)}))
+
+
+def layer_facts(network: keras.Model) -> list[dict[str, Any]]:
+    """Returns the name, kind, output shape and number of parameters of each layer; "batch" and "time" vary."""
+    return [
+        {
+            "name": layer.name,
+            "kind": _kind(layer),
+            "shape": _shape(layer.output.shape),
+            "parameters": layer.count_params(),
+        }
+        for layer in network.layers
+    ]
+
+
+def _kind(layer: keras.layers.Layer) -> str:
+    kind = type(layer).__name__
+    return f"{kind}({_kind(layer.forward_layer)})" if isinstance(layer, keras.layers.Bidirectional) else kind
+
+
+def _shape(shape: tuple[int | None, ...]) -> list[int | str]:
+    names = ("batch", "time")
+    return [names[axis] if size is None else size for axis, size in enumerate(shape)]
+
+
+def write_facts(facts: dict[str, Any], export_dir: str) -> None:
+    """Writes a description of the training into a SavedModel's directory, so that every copy contains it."""
+    path = os.path.join(export_dir, TRAINING_FACTS)
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    with tf.io.gfile.GFile(path, "w") as file:
+        json.dump(facts, file, indent=1)
+
+
+def write_curves(history: dict[str, list[float]], best_epoch: int, directory: str) -> None:
+    """Plots loss and accuracy of both splits and the learning rate by epoch, as `curves.png` and `curves.svg`.
+
+    Args:
+        history: values of each metric, by epoch.
+        best_epoch: number of the epoch whose weights are used, from 1.
+        directory: directory of the plots, created if needed.
+    """
+    tf.io.gfile.makedirs(directory)
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    epochs = range(1, len(history["loss"]) + 1)
+    for axes, metric in zip(figure.subplots(1, 3), ("loss", "accuracy", "learning_rate"), strict=True):
+        for name, label in ((metric, TRAIN), (f"val_{metric}", VAL)):
+            if name in history:
+                axes.plot(epochs, history[name], marker="o", label=label)
+        axes.set(title=metric.replace("_", " "), xlabel="epoch", xticks=epochs)
+        axes.axvline(best_epoch, color="grey", linestyle=":", label=f"kept: epoch {best_epoch}")
+        axes.grid(alpha=0.3)
+    figure.axes[0].legend()
+    figure.axes[1].legend()
+    figure.axes[2].set_title("learning rate at the end of the epoch")
+    for suffix in ("png", "svg"):
+        with tf.io.gfile.GFile(os.path.join(directory, f"{_CURVES}.{suffix}"), "wb") as file:
+            figure.savefig(file, format=suffix, dpi=120)

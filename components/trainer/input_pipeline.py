@@ -1,39 +1,37 @@
-"""From transformed examples to length-bucketed batches.
+"""Reads transformed examples and makes length-bucketed batches of them.
 
-All token ids are held in memory (76,416 rows take 13 MB): an epoch's order is a true permutation, and the
-number of batches is known before. `components.trainer.streaming` has rows that do not fit.
+Rows that fit into memory are held there as token ids (76,416 rows take 13 MB): an epoch's order is a true permutation,
+and the number of batches is known in advance. More rows than that are streamed in each pass, in windows.
 """
 
 import hashlib
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from components.transform.preprocessing import PADDING_ID, TITLE_TOKENS, TOKEN_IDS
 from schema.features import LABEL
+from schema.model_contract import PADDING_ID, TITLE_TOKENS, TOKEN_IDS
 from schema.paths import list_files
-
-if TYPE_CHECKING:
-    from components.trainer.streaming import StreamedRows
 
 _NUMBER = tf.io.FixedLenFeature([], tf.int64)
 _FEATURES = {TOKEN_IDS: tf.io.RaggedFeature(tf.int64), TITLE_TOKENS: _NUMBER, LABEL: _NUMBER}
-READ_BATCH = 4096
+_READ_BATCH = 4096
+_FILES_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
 class TokenizedRows:
-    """Texts of different lengths, one after the other.
+    """Token ids of texts of different lengths, concatenated in one array.
 
     Attributes:
         token_ids: int32 [tokens of all rows].
         offsets: int64 [rows + 1]; row i is `token_ids[offsets[i] : offsets[i + 1]]`.
-        title_counts: int64 [rows], how many tokens of each row, from its first on, are the title's.
+        title_counts: int64 [rows], number of leading tokens of each row that belong to its title.
         labels: int64 [rows].
     """
 
@@ -47,125 +45,204 @@ class TokenizedRows:
 
     @property
     def token_counts(self) -> np.ndarray:
-        """Tokens of each row, int64 [rows]."""
+        """Number of tokens per row, int64 [rows]."""
         return np.diff(self.offsets)
 
     def windows(self) -> Iterator["TokenizedRows"]:
-        """What is in memory at once: all rows. `StreamedRows` has several windows."""
+        """Yields all rows at once; `StreamedRows` yields them in several windows."""
         yield self
 
     def sample(self) -> "TokenizedRows":
-        """Rows enough to measure or learn something from: all."""
+        """Returns the rows that are large enough a sample for measurements: here, all rows."""
         return self
 
     def select(self, indices: np.ndarray) -> "TokenizedRows":
-        """The rows of these indices, in their order."""
+        """Returns the rows with the given indices, in that order."""
         texts = [self.token_ids[self.offsets[index] : self.offsets[index + 1]] for index in indices]
-        return _joined(texts, self.title_counts[indices], self.labels[indices])
+        return _join(texts, self.title_counts[indices], self.labels[indices])
 
     def titles(self) -> "TokenizedRows":
-        """The same rows without their descriptions."""
+        """Returns the same rows without their descriptions."""
         texts = [
             self.token_ids[start : start + count]
             for start, count in zip(self.offsets[:-1], self.title_counts, strict=True)
         ]
-        return _joined(texts, self.title_counts, self.labels)
+        return _join(texts, self.title_counts, self.labels)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the rows, hexadecimal."""
+        """Returns the SHA-256 of the rows, hexadecimal."""
         digest = hashlib.sha256()
         for array in (self.token_ids, self.offsets, self.title_counts, self.labels):
             digest.update(array.tobytes())
         return digest.hexdigest()
 
 
-def _joined(texts: Sequence[np.ndarray], title_counts: np.ndarray, labels: np.ndarray) -> TokenizedRows:
-    offsets = np.cumsum([0, *map(len, texts)])
-    return TokenizedRows(np.concatenate([np.zeros(0, np.int32), *texts]), offsets, title_counts, labels)
+@dataclass(frozen=True)
+class StreamedRows:
+    """Rows that stay in their files, with the interface that `TokenizedRows` has for a training.
+
+    A window takes one row of each file in turn. Each pass shuffles within the windows, whose rows stay the same, so the
+    number of batches stays the same too. At most two windows are in memory: the one in use and the one being read.
+
+    Attributes:
+        files: gzipped TFRecord files of transformed examples.
+        window: number of rows per window.
+        count: total number of rows.
+        digest: SHA-256 of the rows in the order of the files, hexadecimal.
+        titles_only: whether to omit descriptions.
+    """
+
+    files: tuple[str, ...]
+    window: int
+    count: int
+    digest: str
+    titles_only: bool = False
+
+    def __len__(self) -> int:
+        return self.count
+
+    def windows(self) -> Iterator[TokenizedRows]:
+        """Yields each row once, in windows."""
+        for window in _read_windows(list(self.files), self.window):
+            yield window.titles() if self.titles_only else window
+
+    def sample(self) -> TokenizedRows:
+        """Returns the first window, whose rows come from many files."""
+        return next(self.windows())
+
+    def titles(self) -> "StreamedRows":
+        """Returns the same rows without their descriptions."""
+        return replace(self, titles_only=True)
+
+    def fingerprint(self) -> str:
+        """Returns the SHA-256 of the rows, hexadecimal."""
+        return f"{self.digest}{' titles' if self.titles_only else ''}"
+
+
+def open_rows(file_patterns: Sequence[str], *, max_memory_rows: int) -> TokenizedRows | StreamedRows:
+    """Opens training rows: in memory if they fit, otherwise streamed.
+
+    Args:
+        file_patterns: patterns of gzipped TFRecord files of transformed examples.
+        max_memory_rows: maximum number of rows in memory at once.
+    """
+    files = list_matching_files(file_patterns)
+    # Counting first keeps at most `max_memory_rows` in memory; reading first could hold twice as many.
+    if _read_records(files).take(max_memory_rows + 1).reduce(0, lambda count, _: count + 1) <= max_memory_rows:
+        return read_rows(file_patterns)
+    window = max(1, max_memory_rows // 2)
+    count, digest = 0, hashlib.sha256()
+    for rows in _read_windows(files, window):
+        count += len(rows)
+        digest.update(rows.fingerprint().encode())
+    return StreamedRows(tuple(files), window, count, digest.hexdigest())
 
 
 def read_rows(file_patterns: Sequence[str]) -> TokenizedRows:
     """Reads transformed examples from gzipped TFRecord files.
 
-    Beam writes the same examples in another order each time, so they are sorted: the same data and seed give the same
-    training, whichever run made the files.
+    Beam writes the same examples in a different order each time, so the rows are sorted: the same data and seed give
+    the same training, whichever run wrote the files.
     """
-    records = tf.data.TFRecordDataset(files_of(file_patterns), compression_type="GZIP")
-    return in_canonical_order(decoded(parsed(records, READ_BATCH)))
+    records = tf.data.TFRecordDataset(list_matching_files(file_patterns), compression_type="GZIP")
+    return sort_rows(decode_rows(parse_examples(records, _READ_BATCH)))
 
 
-def files_of(patterns: Sequence[str]) -> list[str]:
-    """Returns the files that the patterns match, sorted; only a pattern's last part may hold wildcards."""
+def list_matching_files(patterns: Sequence[str]) -> list[str]:
+    """Returns the sorted files that the patterns match; only the last part of a pattern may hold wildcards."""
     return sorted(name for pattern in patterns for name in list_files(*os.path.split(pattern)))
 
 
-def parsed(records: tf.data.Dataset, batch: int) -> tf.data.Dataset:
-    """Serialized examples to batches of their features."""
+def parse_examples(records: tf.data.Dataset, batch: int) -> tf.data.Dataset:
+    """Maps serialized examples to batches of their features."""
     return records.batch(batch).map(lambda serialized: tf.io.parse_example(serialized, _FEATURES))
 
 
-def decoded(batches: Iterable[Mapping[str, Any]]) -> TokenizedRows:
-    """The rows of parsed batches, in their order."""
+def decode_rows(batches: Iterable[Mapping[str, Any]]) -> TokenizedRows:
+    """Returns the rows of parsed batches, in the same order."""
     texts, numbers = [], [np.zeros((0, 2), np.int64)]
     for examples in batches:
         ids = examples[TOKEN_IDS].flat_values.numpy().astype(np.int32)
         texts += np.split(ids, examples[TOKEN_IDS].row_limits().numpy()[:-1])
         numbers.append(np.stack([examples[TITLE_TOKENS], examples[LABEL]], axis=1))
     title_counts, labels = np.concatenate(numbers).T
-    return _joined(texts, title_counts, labels)
+    return _join(texts, title_counts, labels)
 
 
-def in_canonical_order(rows: TokenizedRows) -> TokenizedRows:
-    """The same rows sorted by their content."""
+def sort_rows(rows: TokenizedRows) -> TokenizedRows:
+    """Returns the same rows, sorted by content."""
     texts = np.split(rows.token_ids, rows.offsets[1:-1]) if len(rows) else []
     order = sorted(range(len(rows)), key=lambda row: (texts[row].tobytes(), rows.title_counts[row], rows.labels[row]))
     return rows.select(np.array(order, np.int64))
 
 
+def _read_windows(files: list[str], size: int) -> Iterator[TokenizedRows]:
+    batch = min(_READ_BATCH, size)
+    batches = iter(parse_examples(_read_records(files), batch))
+    while len(rows := decode_rows(itertools.islice(batches, size // batch))):
+        yield rows
+
+
+def _read_records(files: list[str]) -> tf.data.Dataset:
+    """Returns serialized examples, taking one from each file in turn."""
+    return tf.data.Dataset.from_tensor_slices(files).interleave(
+        lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP"),
+        cycle_length=min(_FILES_AT_ONCE, max(1, len(files))),
+        num_parallel_calls=1,
+        deterministic=True,
+    )
+
+
+def _join(texts: Sequence[np.ndarray], title_counts: np.ndarray, labels: np.ndarray) -> TokenizedRows:
+    offsets = np.cumsum([0, *map(len, texts)])
+    return TokenizedRows(np.concatenate([np.zeros(0, np.int32), *texts]), offsets, title_counts, labels)
+
+
 @dataclass(frozen=True)
 class Buckets:
-    """How rows are parted by length into batches of about the same number of tokens.
+    """Splits rows by length into batches of about the same number of tokens.
 
     Attributes:
         boundaries: token counts at which the next bucket begins; () for one bucket.
-        batch_tokens: tokens of a batch, padding included; a bucket's batches have as many rows as fit, however long
-            its rows are. A shorter text makes a larger batch, so each step has about the same work.
+        batch_tokens: tokens per batch, padding included. Batches of shorter texts have more rows, so each step does
+            about the same work.
     """
 
     boundaries: tuple[int, ...]
     batch_tokens: int
 
-    def parts(self, rows: TokenizedRows) -> list[tuple[np.ndarray, int]]:
-        """Of each bucket that has rows: their indices in order, and the rows of a batch."""
+    def split(self, rows: TokenizedRows) -> list[tuple[np.ndarray, int]]:
+        """Returns the indices of the rows of each non-empty bucket, in order, and its number of rows per batch."""
         counts = rows.token_counts
         bucket_of_row = np.digitize(counts, self.boundaries)
         buckets = [np.flatnonzero(bucket_of_row == bucket) for bucket in range(len(self.boundaries) + 1)]
         return [(bucket, max(1, self.batch_tokens // int(counts[bucket].max()))) for bucket in buckets if len(bucket)]
 
-    def batch_count(self, rows: "TokenizedRows | StreamedRows") -> int:
-        """How many batches the rows make."""
-        return sum(-(-len(bucket) // size) for window in rows.windows() for bucket, size in self.parts(window))
+    def batch_count(self, rows: TokenizedRows | StreamedRows) -> int:
+        """Returns the number of batches that the rows fill."""
+        return sum(-(-len(bucket) // size) for window in rows.windows() for bucket, size in self.split(window))
 
 
 def bucketed_batches(
-    rows: "TokenizedRows | StreamedRows",
+    rows: TokenizedRows | StreamedRows,
     buckets: Buckets,
     *,
     seed: int | None = None,
     first_pass: int = 0,
     count: int | None = None,
 ) -> tf.data.Dataset:
-    """Batches of texts of similar length, so that little of a batch is padding.
+    """Makes batches of texts of similar length, which need little padding.
 
     Args:
         rows: the texts.
-        buckets: how they are parted.
-        seed: shuffles rows and batches, in each pass anew; None keeps their order.
-        first_pass: the number of the first pass, whose order is that of a dataset's pass of this number.
-        count: the number of batches, where it is known: to count those of streamed rows takes a pass.
+        buckets: how to split them by length.
+        seed: seed that shuffles rows and batches differently in each pass; None keeps their order.
+        first_pass: number of the first pass; pass n always has the same order for the same seed.
+        count: number of batches if known; counting the batches of streamed rows takes a pass over the files.
 
     Returns:
-        Dataset of (token ids int32 [batch, time] right-padded with 0, label int64 [batch]); a pass holds each row once.
+        Dataset of (token ids int32 [batch, time] right-padded with 0, label int64 [batch]); a pass yields each row
+        once.
     """
     passes = itertools.count(first_pass)
 
@@ -173,11 +250,11 @@ def bucketed_batches(
         generator = None if seed is None else np.random.default_rng((seed, next(passes)))
         for window in rows.windows():
             batches = []
-            for bucket, size in buckets.parts(window):
+            for bucket, size in buckets.split(window):
                 order = bucket if generator is None else generator.permutation(bucket)
                 batches += [order[start : start + size] for start in range(0, len(order), size)]
             for index in range(len(batches)) if generator is None else generator.permutation(len(batches)):
-                yield _padded(window, batches[index]), window.labels[batches[index]]
+                yield _pad(window, batches[index]), window.labels[batches[index]]
 
     signature = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int64)
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
@@ -185,7 +262,7 @@ def bucketed_batches(
     return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(tf.data.AUTOTUNE)
 
 
-def _padded(rows: TokenizedRows, indices: np.ndarray) -> np.ndarray:
+def _pad(rows: TokenizedRows, indices: np.ndarray) -> np.ndarray:
     counts = rows.offsets[indices + 1] - rows.offsets[indices]
     batch = np.full((len(indices), counts.max()), PADDING_ID, np.int32)
     for position, index in enumerate(indices):

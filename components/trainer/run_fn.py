@@ -1,4 +1,4 @@
-"""What the Trainer component runs: transformed examples in, a blessed-to-be SavedModel out."""
+"""The user function of the Trainer component: trains on transformed examples and exports a SavedModel."""
 
 import os
 from typing import Any
@@ -7,20 +7,22 @@ import keras_tuner
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components.trainer import devices, export, input_pipeline, report, streaming
-from components.trainer.recipe import Recipe
+from components.trainer import devices, export, input_pipeline
+from components.trainer.settings import Recipe
 from components.trainer.training import Trained, build, train
 from components.trainer.warm_start import read_base_model
-from components.transform.preprocessing import RESERVED_IDS, VOCABULARY
+from schema.model_contract import RESERVED_IDS, VOCABULARY
 from serving.audit import identity
 
 
 def run_fn(fn_args: FnArgs) -> None:
-    """Trains on `fn_args.train_files`, stops on `fn_args.eval_files`, exports to `fn_args.serving_model_dir`.
+    """Trains a model and exports it. With several workers in TF_CONFIG, each runs this and only the chief exports.
 
-    `fn_args.custom_config` holds the trainer's settings by name, `model_name`, `checkpoint_root` and `code`; what
-    `fn_args.hyperparameters`, the Tuner's choice, holds as well goes before them. `fn_args.base_model` is the export of
-    the model to begin with, if any. Where TF_CONFIG names several workers, each runs this, and the chief alone exports.
+    Args:
+        fn_args: uses these attributes: `train_files` and `eval_files`, the rows of train and val;
+            `serving_model_dir`, the directory of the export; `custom_config`, the trainer's settings by name,
+            `model_name`, `checkpoint_root` and `code`; `hyperparameters`, the Tuner's result, which overrides the
+            settings; `base_model`, the export to start from, if any.
     """
     if devices.worker_count() > 1:
         devices.join_workers()
@@ -31,7 +33,7 @@ def run_fn(fn_args: FnArgs) -> None:
     transform_output = tft.TFTransformOutput(fn_args.transform_output)
     words = [word.decode() for word in transform_output.vocabulary_by_name(VOCABULARY)]
     trained = train(
-        streaming.open_rows(fn_args.train_files, max_memory_rows=config["max_memory_rows"]),
+        input_pipeline.open_rows(fn_args.train_files, max_memory_rows=config["max_memory_rows"]),
         input_pipeline.read_rows(fn_args.eval_files),
         words,
         recipe,
@@ -40,11 +42,11 @@ def run_fn(fn_args: FnArgs) -> None:
         log_dir=fn_args.model_run_dir,
         base=read_base_model(fn_args.base_model) if fn_args.base_model else None,
     )
-    if devices.worker() == 0:
+    if devices.worker_index() == 0:
         _export(trained, recipe, words, transform_output, fn_args.serving_model_dir, config)
-        # Beside the export, in the model's artifact.
+        # Next to the export, in the model's artifact.
         curves = os.path.join(os.path.dirname(fn_args.serving_model_dir), "training")
-        report.write_curves(trained.facts["history"], trained.facts["best_epoch"], curves)
+        export.write_curves(trained.facts["history"], trained.facts["best_epoch"], curves)
     if devices.worker_count() > 1:
         devices.wait_for_workers()
     trained.checkpoint.remove()
@@ -58,7 +60,7 @@ def _export(
     export_dir: str,
     config: dict[str, Any],
 ) -> None:
-    # Traced beside a GPU the layers become cuDNN operations, which a CPU server cannot load (keras#18504).
+    # On a machine with a GPU, layers are traced as cuDNN operations, which a CPU server cannot load (keras#18504).
     portable = build(recipe, vocabulary_size=len(words) + RESERVED_IDS, use_cudnn=False)
     portable.set_weights(trained.network.get_weights())
     export.export_saved_model(
@@ -71,8 +73,8 @@ def _export(
     export.write_warmup_requests(words, export_dir, config["model_name"], config["warmup_requests"])
     described = {
         "architecture": recipe.architecture,
-        "layers": report.layer_facts(portable),
-        "recipe": vars(recipe),
+        "layers": export.layer_facts(portable),
+        "recipe": recipe.model_dump(),
         "trained_by": identity(),
     }
-    report.write_facts(described | trained.facts, export_dir)
+    export.write_facts(described | trained.facts, export_dir)

@@ -1,6 +1,5 @@
-"""A training, from tokenized rows to a network that is ready for export."""
+"""Trains a network on tokenized rows until it is ready for export."""
 
-import dataclasses
 import hashlib
 import itertools
 import json
@@ -17,14 +16,15 @@ import numpy as np
 import tensorflow as tf
 
 from components.trainer import calibration, devices, word_vectors
+from components.trainer.adversarial import StartConsistencyAfter
 from components.trainer.architectures import build_network
-from components.trainer.checkpoints import Checkpoint
-from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_batches
-from components.trainer.recipe import EpochSeeds, ProgressLog, Recipe, StopOnNonFiniteLoss, TwinsAfter, compile_model
-from components.trainer.streaming import StreamedRows
+from components.trainer.callbacks import Checkpoint, EpochSeeds, ProgressLog, StopOnNonFiniteLoss
+from components.trainer.input_pipeline import Buckets, StreamedRows, TokenizedRows, bucketed_batches
+from components.trainer.optimizer import compile_model
+from components.trainer.settings import LEARNED, RANDOM, Recipe
 from components.trainer.warm_start import BaseModel, Overlap
-from components.transform.preprocessing import RESERVED_IDS
 from schema.features import CLASS_NAMES, TRAIN, VAL
+from schema.model_contract import RESERVED_IDS
 
 logger = logging.getLogger(__name__)
 
@@ -34,13 +34,13 @@ _SWEEP_STEPS = 10
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training leaves.
+    """The result of a training.
 
     Attributes:
-        network: token ids [batch, time] to logits [batch, classes], with the best epoch's weights.
-        checkpoint: the files of the training, to be removed when the network is safe elsewhere.
-        facts: what a reader wants to know of it: `history` by metric and epoch, `best_epoch`, sizes, device,
-            calibration, time, and `rows_sha256`, the fingerprint of each split's rows.
+        network: maps token ids [batch, time] to logits [batch, classes]; has the weights of the best epoch.
+        checkpoint: the training's checkpoint; remove it once the network is exported.
+        facts: description of the training: `history` by metric and epoch, `best_epoch`, sizes, device, calibration,
+            seconds, and `rows_sha256`, the fingerprint of each split's rows.
     """
 
     network: keras.Model
@@ -60,22 +60,22 @@ def train(
     base: BaseModel | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Trained:
-    """Trains, or goes on with a training of the same rows and recipe that was killed.
+    """Trains a network, or resumes a killed training of the same rows and recipe.
 
     Args:
-        train_rows: rows to learn from; from streamed ones a window teaches the word vectors.
-        val_rows: rows that choose the best epoch and the temperature.
-        words: words of the ids from 2 on.
-        recipe: how.
-        checkpoint_root: directory under which the training keeps its own, named by what determines it.
-        code: version of the code, of which a checkpoint is only good for the same.
-        log_dir: where TensorBoard's logs go; None writes none.
-        base: the model to begin with; None begins anew.
-        callbacks: are told as well.
+        train_rows: rows to learn from. Word vectors are learned from one window of streamed rows.
+        val_rows: rows that determine the best epoch and the temperature.
+        words: words of the vocabulary, in the order of their ids from 2 on.
+        recipe: the recipe.
+        checkpoint_root: directory for checkpoints; each training has a folder named by a hash of its inputs.
+        code: version of the code; a checkpoint is used only by the same version.
+        log_dir: directory for TensorBoard logs; None writes no logs.
+        base: model to start from; None starts from initial weights.
+        callbacks: additional Keras callbacks.
 
     Raises:
         SettingsError: the file of word vectors does not fit.
-        RunError: the loss is not a number.
+        RunError: the loss became NaN or infinite.
     """
     began = time.monotonic()
     keras.utils.set_random_seed(recipe.seed)
@@ -87,17 +87,17 @@ def train(
     if architecture.titles_only:
         train_rows, val_rows = train_rows.titles(), val_rows.titles()
     why_not_cudnn = devices.why_not_cudnn(architecture, gpus=gpus, built_with_cuda=tf.test.is_built_with_cuda())
-    batch_tokens = recipe.batch_tokens or _batch_tokens(train_rows.sample(), words, recipe, gpus)
-    buckets = recipe.buckets(batch_tokens)
+    batch_tokens = recipe.batch_tokens or _choose_batch_tokens(train_rows.sample(), words, recipe, gpus)
+    buckets = Buckets(recipe.bucket_boundaries, batch_tokens)
     steps = buckets.batch_count(train_rows)
 
     strategy = devices.strategy(gpus)
     with strategy.scope(), devices.precision(recipe.precision):
-        network = _compiled(recipe, words, steps=steps)
-    # Each worker of several keeps its own.
-    suffix = f"-worker-{devices.worker()}" if devices.worker() else ""
+        network = _build_compiled(recipe, words, steps=steps)
+    # With several workers, each one has its own checkpoint.
+    suffix = f"-worker-{devices.worker_index()}" if devices.worker_index() else ""
     checkpoint = Checkpoint(
-        os.path.join(checkpoint_root, _key(train_rows, val_rows, recipe, batch_tokens, code, base) + suffix),
+        os.path.join(checkpoint_root, _checkpoint_key(train_rows, val_rows, recipe, batch_tokens, code, base) + suffix),
         monitor=_MONITOR,
         patience=recipe.patience,
     )
@@ -118,12 +118,12 @@ def train(
     epochs_done = checkpoint.restore(network)
     seconds_before = sum(checkpoint.state.history.get("seconds", []))
     if epochs_done:
-        logger.info("training goes on from a checkpoint", extra={"fields": {"epochs_done": epochs_done}})
+        logger.info("training resumes from a checkpoint", extra={"fields": {"epochs_done": epochs_done}})
     else:
         _set_word_vectors(network, train_rows.sample(), words, recipe)
         if base and overlap:
-            overlap.take_over(network, base)
-    if not checkpoint.finished(recipe.epochs):
+            overlap.copy_weights(network, base)
+    if not checkpoint.is_finished(recipe.epochs):
         _fit(network, train_rows, val_rows, recipe, buckets, steps, checkpoint, log_dir, callbacks)
     checkpoint.load_best(network)
 
@@ -140,10 +140,10 @@ def train(
 
 
 def predict_logits(network: keras.Model, rows: TokenizedRows, buckets: Buckets) -> np.ndarray:
-    """The network's logits, float32 [rows, classes], in the order of the rows."""
-    order = np.concatenate([bucket for bucket, _ in buckets.parts(rows)])
+    """Returns the network's logits, float32 [rows, classes], in the order of the rows."""
+    order = np.concatenate([bucket for bucket, _ in buckets.split(rows)])
     batches = bucketed_batches(rows, buckets)
-    if devices.worker_count() > 1:  # Keras would give each worker a part, and put the parts in another order.
+    if devices.worker_count() > 1:  # Keras would split the batches among the workers and return them in another order.
         in_buckets = np.concatenate([network(token_ids, training=False).numpy() for token_ids, _ in batches])
     else:
         in_buckets = network.predict(batches, verbose=0)
@@ -152,14 +152,14 @@ def predict_logits(network: keras.Model, rows: TokenizedRows, buckets: Buckets) 
     return logits
 
 
-def _compiled(recipe: Recipe, words: Sequence[str], *, steps: int) -> keras.Model:
+def _build_compiled(recipe: Recipe, words: Sequence[str], *, steps: int) -> keras.Model:
     network = build(recipe, vocabulary_size=len(words) + RESERVED_IDS)
     compile_model(network, recipe, steps=steps * recipe.epochs)
     return network
 
 
 def build(recipe: Recipe, *, vocabulary_size: int, use_cudnn: bool | str = "auto") -> keras.Model:
-    """The recipe's network, untrained."""
+    """Builds the untrained network of a recipe."""
     return build_network(
         recipe.network,
         vocabulary_size=vocabulary_size,
@@ -172,9 +172,9 @@ def build(recipe: Recipe, *, vocabulary_size: int, use_cudnn: bool | str = "auto
 
 def _set_word_vectors(network: keras.Model, rows: TokenizedRows, words: Sequence[str], recipe: Recipe) -> None:
     embedding = network.get_layer("embedding")
-    if recipe.word_vectors == word_vectors.RANDOM:
+    if recipe.word_vectors == RANDOM:
         return
-    if recipe.word_vectors == word_vectors.LEARNED:
+    if recipe.word_vectors == LEARNED:
         began = time.monotonic()
         vectors = word_vectors.learn(
             rows,
@@ -202,11 +202,11 @@ def _fit(
     further_callbacks: Sequence[keras.callbacks.Callback],
 ) -> None:
     epochs_done = checkpoint.state.epochs_done
-    # The progress before the checkpoint, which keeps what it adds to the metrics.
+    # ProgressLog comes before Checkpoint, which stores the metrics that ProgressLog adds.
     progress = ProgressLog(len(train_rows), steps, recipe.epochs)
     callbacks = [
         EpochSeeds(),
-        TwinsAfter(recipe.plain_epochs),
+        StartConsistencyAfter(recipe.plain_epochs),
         progress,
         StopOnNonFiniteLoss(checkpoint),
         checkpoint,
@@ -215,7 +215,7 @@ def _fit(
     if log_dir:
         callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
     if network.distribute_strategy.num_replicas_in_sync > 1:
-        # Builds the metrics, which the network's fit does not.
+        # Builds the metrics, which ConsistencyModel's fit does not.
         network.test_on_batch(*next(iter(bucketed_batches(val_rows, buckets))))
     network.fit(
         bucketed_batches(train_rows, buckets, seed=recipe.seed, first_pass=epochs_done, count=steps),
@@ -223,36 +223,36 @@ def _fit(
         initial_epoch=epochs_done,
         epochs=recipe.epochs,
         callbacks=callbacks,
-        shuffle=False,  # The batches are.
+        shuffle=False,  # The batches are already shuffled.
         verbose=0,
     )
 
 
-def _batch_tokens(rows: TokenizedRows, words: Sequence[str], recipe: Recipe, gpus: int) -> int:
-    """The number of tokens of a batch: fixed on a CPU, where larger batches are no faster; measured on a GPU."""
+def _choose_batch_tokens(rows: TokenizedRows, words: Sequence[str], recipe: Recipe, gpus: int) -> int:
+    """Returns the tokens per batch: fixed on a CPU, where larger batches are not faster; measured on a GPU."""
     if not gpus:
         return devices.CPU_BATCH_TOKENS
-    if devices.worker_count() > 1:  # Each would measure something else.
+    if devices.worker_count() > 1:  # Each worker would measure another number.
         return devices.GPU_BATCH_TOKENS[0]
 
     def rows_per_second(batch_tokens: int) -> float:
         with devices.strategy(gpus).scope(), devices.precision(recipe.precision):
-            network = _compiled(recipe, words, steps=_SWEEP_STEPS)
-        batches = bucketed_batches(rows, recipe.buckets(batch_tokens), seed=recipe.seed)
+            network = _build_compiled(recipe, words, steps=_SWEEP_STEPS)
+        batches = bucketed_batches(rows, Buckets(recipe.bucket_boundaries, batch_tokens), seed=recipe.seed)
         network.fit(batches.take(2), verbose=0)  # Compiles.
         began = time.monotonic()
         network.fit(batches.take(_SWEEP_STEPS), verbose=0)
         seconds = time.monotonic() - began
-        # From the order of a pass: what those steps held.
+        # The first pass has the same order, so these are the batches of those steps.
         measured = itertools.islice(
-            bucketed_batches(rows, recipe.buckets(batch_tokens), seed=recipe.seed), _SWEEP_STEPS
+            bucketed_batches(rows, Buckets(recipe.bucket_boundaries, batch_tokens), seed=recipe.seed), _SWEEP_STEPS
         )
         return sum(len(labels) for _, labels in measured) / seconds
 
     return devices.choose_batch_tokens(rows_per_second, devices.GPU_BATCH_TOKENS)
 
 
-def _key(
+def _checkpoint_key(
     train_rows: TokenizedRows | StreamedRows,
     val_rows: TokenizedRows,
     recipe: Recipe,
@@ -263,7 +263,7 @@ def _key(
     determined_by = (
         train_rows.fingerprint(),
         val_rows.fingerprint(),
-        dataclasses.asdict(recipe),
+        recipe.model_dump(),
         batch_tokens,
         code,
         *([base.place] if base else []),

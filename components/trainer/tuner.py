@@ -1,6 +1,5 @@
-"""What the Tuner component runs: a random search (Bergstra and Bengio 2012) of the recipe's numbers, on val's loss."""
+"""The user function of the Tuner component: a random search (Bergstra and Bengio 2012) for the lowest loss on val."""
 
-import dataclasses
 import logging
 import os
 from typing import Any
@@ -10,17 +9,16 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
-from components.trainer.input_pipeline import TokenizedRows, read_rows
-from components.trainer.recipe import Recipe
-from components.trainer.streaming import StreamedRows, open_rows
+from components.trainer.input_pipeline import StreamedRows, TokenizedRows, open_rows, read_rows
+from components.trainer.settings import Recipe
 from components.trainer.training import train
-from components.transform.preprocessing import VOCABULARY
+from schema.model_contract import VOCABULARY
 
 logger = logging.getLogger(__name__)
 
 
 def search_space() -> keras_tuner.HyperParameters:
-    """What is searched: settings of the trainer by name, with their ranges."""
+    """Returns the trainer settings to search, with their ranges."""
     space = keras_tuner.HyperParameters()
     space.Float("learning_rate", 5e-4, 8e-3, sampling="log")
     for name, highest in (("word_dropout", 0.3), ("embedding_dropout", 0.6), ("feature_dropout", 0.6)):
@@ -30,7 +28,7 @@ def search_space() -> keras_tuner.HyperParameters:
 
 
 class RecipeTuner(keras_tuner.RandomSearch):
-    """A trial is a training with the recipe that it draws."""
+    """Runs one training per trial, with the recipe that the trial draws."""
 
     def run_trial(
         self,
@@ -40,8 +38,8 @@ class RecipeTuner(keras_tuner.RandomSearch):
         words: list[str],
         recipe: Recipe,
     ):
-        """Trains; returns the metrics of the epoch of the lowest loss on val."""
-        drawn = dataclasses.replace(recipe, **trial.hyperparameters.values)
+        """Trains a network and returns the metrics of the epoch with the lowest loss on val."""
+        drawn = recipe.model_copy(update=trial.hyperparameters.values)
         checkpoints = os.path.join(self.project_dir, "checkpoints")
         trained = train(train_rows, val_rows, words, drawn, checkpoint_root=checkpoints)
         trained.checkpoint.remove()
@@ -55,9 +53,11 @@ class RecipeTuner(keras_tuner.RandomSearch):
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
-    """Searches on `fn_args.train_files` and `fn_args.eval_files`.
+    """Returns a tuner and the arguments of its search.
 
-    `fn_args.custom_config` holds the trainer's settings by name, and `trials`.
+    Args:
+        fn_args: uses these attributes: `train_files` and `eval_files`, the rows of train and val; `custom_config`, the
+            trainer's settings by name and `trials`; `working_dir`, the directory of the search.
     """
     config: dict[str, Any] = fn_args.custom_config
     transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)

@@ -1,7 +1,7 @@
-"""Begins with the weights of an earlier model, as far as the two networks and vocabularies have them in common.
+"""Starts a training from an earlier model's weights, where the two networks and vocabularies overlap.
 
-Everything is read from the earlier model's export: its variables stand there in the order of the network's, its recipe
-in the facts beside, its words in the vocabulary file.
+The earlier model's export has all that is needed: variables in the order of the network's variables, the recipe in the
+training facts, and words in the vocabulary file.
 """
 
 import json
@@ -15,13 +15,11 @@ import tensorflow as tf
 from scipy.linalg import orthogonal_procrustes
 
 from components.trainer.architectures import build_network
-from components.trainer.recipe import network_of
-from components.trainer.report import FACTS_FILE
-from components.transform.preprocessing import RESERVED_IDS, VOCABULARY
+from components.trainer.settings import architecture_of
 from schema.errors import RunError
 from schema.features import CLASS_NAMES
+from schema.model_contract import ASSETS, RESERVED_IDS, TRAINING_FACTS, VARIABLES, VOCABULARY
 
-_VARIABLES = "variables/variables"
 _VARIABLE = "variables/{}/.ATTRIBUTES/VARIABLE_VALUE"
 _EMBEDDING = "embedding"
 _TINY = 1e-9
@@ -29,12 +27,12 @@ _TINY = 1e-9
 
 @dataclass(frozen=True)
 class BaseModel:
-    """An earlier model.
+    """An earlier model to start from.
 
     Attributes:
         place: directory of its export.
-        words: of its ids from 2 on.
-        network: with its weights.
+        words: its vocabulary, in the order of the ids from 2 on.
+        network: its network with the trained weights.
     """
 
     place: str
@@ -46,21 +44,21 @@ def read_base_model(export_dir: str) -> BaseModel:
     """Reads the network of an export that this Trainer wrote.
 
     Raises:
-        RunError: it is gone, or is none of this Trainer's.
+        RunError: the export is missing or was not written by this Trainer.
     """
     try:
-        with tf.io.gfile.GFile(os.path.join(export_dir, FACTS_FILE)) as file:
+        with tf.io.gfile.GFile(os.path.join(export_dir, TRAINING_FACTS)) as file:
             recipe = json.load(file)["recipe"]
-        with tf.io.gfile.GFile(os.path.join(export_dir, "assets", VOCABULARY)) as file:
+        with tf.io.gfile.GFile(os.path.join(export_dir, ASSETS, VOCABULARY)) as file:
             words = file.read().split("\n")[:-1]
         network = build_network(
-            network_of(recipe),
+            architecture_of(recipe),
             vocabulary_size=len(words) + RESERVED_IDS,
             classes=len(CLASS_NAMES),
             seed=recipe["seed"],
             use_cudnn=False,
         )
-        checkpoint = tf.train.load_checkpoint(os.path.join(export_dir, _VARIABLES))
+        checkpoint = tf.train.load_checkpoint(os.path.join(export_dir, VARIABLES))
         for index, variable in enumerate(network.variables):
             variable.assign(checkpoint.get_tensor(_VARIABLE.format(index)))
     except (tf.errors.OpError, KeyError, ValueError) as error:
@@ -73,12 +71,12 @@ def read_base_model(export_dir: str) -> BaseModel:
 
 @dataclass(frozen=True)
 class Overlap:
-    """What two models have in common.
+    """Layers and words that a network shares with a base model.
 
     Attributes:
-        layers: names of the layers with weights of the same shapes, word vectors aside.
-        ids: of the words that both know, int64 [words]: the new network's.
-        base_ids: likewise, the base model's; empty where the word vectors are of another width.
+        layers: names of the layers, except `embedding`, whose weights have the same shapes.
+        ids: the network's ids of the shared words, int64 [words].
+        base_ids: the base model's ids of the same words; empty if the word vectors have another width.
     """
 
     layers: tuple[str, ...]
@@ -87,7 +85,7 @@ class Overlap:
 
     @classmethod
     def of(cls, network: keras.Model, words: Sequence[str], base: BaseModel) -> "Overlap":
-        """Compares a network and the words of its ids from 2 on with a base model."""
+        """Compares a network and its vocabulary, in the order of the ids from 2 on, with a base model."""
         shapes, base_shapes = _shapes(network), _shapes(base.network)
         width, base_width = (shapes_of.pop(_EMBEDDING)[0][1] for shapes_of in (shapes, base_shapes))
         base_id = {word: number for number, word in enumerate(base.words, start=RESERVED_IDS)}
@@ -95,12 +93,12 @@ class Overlap:
         ids, base_ids = np.array(shared if width == base_width else [], np.int64).reshape(-1, 2).T
         return cls(tuple(name for name, of_layer in shapes.items() if base_shapes.get(name) == of_layer), ids, base_ids)
 
-    def take_over(self, network: keras.Model, base: BaseModel) -> None:
-        """Sets the network's common weights to the base model's.
+    def copy_weights(self, network: keras.Model, base: BaseModel) -> None:
+        """Copies the shared weights of the base model into the network.
 
-        The vectors of words that the base model lacks stay as they are, but for a rotation and a scale that bring
-        those of the common words as near as can be to the base model's (orthogonal Procrustes, Schönemann 1966): two
-        sets of vectors that were learned apart point into unrelated directions.
+        Vectors of words that the base model lacks are rotated and scaled by the transformation that best maps the
+        shared words' vectors to the base model's (orthogonal Procrustes, Schönemann 1966), because vectors that were
+        learned separately point in unrelated directions.
         """
         for name in self.layers:
             network.get_layer(name).set_weights(base.network.get_layer(name).get_weights())
@@ -112,13 +110,13 @@ class Overlap:
         rotation, _ = orthogonal_procrustes(known, wanted)
         scale = float(np.linalg.norm(wanted)) / max(float(np.linalg.norm(known)), _TINY)
         vectors = scale * vectors @ rotation
-        # Padding and the unknown word are words of both as well.
+        # Both models also share padding and the unknown word.
         vectors[:RESERVED_IDS] = base_vectors[:RESERVED_IDS]
         vectors[self.ids] = wanted
         embedding.set_weights([vectors])
 
     def facts(self, network: keras.Model, words: Sequence[str], base: BaseModel) -> dict[str, str]:
-        """How much is taken over, for people."""
+        """Returns how much is copied, as texts for people."""
         return {
             "base_model": base.place,
             "words_taken": f"{len(self.ids):,} of {len(words):,}",

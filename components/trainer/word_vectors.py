@@ -1,8 +1,8 @@
-"""Where word vectors begin: at random, learned from the training text, or in a file of vectors learned elsewhere.
+"""Initial word vectors: learned from the training texts, or read from a file of pretrained vectors.
 
-Learned ones factorise the words' co-occurrences: positive pointwise mutual information, smoothed as word2vec's
-negatives are, and its truncated singular value decomposition. Levy, Goldberg and Dagan 2015 (TACL 3) find that to be
-as good as word2vec; it needs one pass, and gives the same vectors each time whatever the number of threads.
+Learned vectors factorise the co-occurrences of words: the truncated singular value decomposition of positive pointwise
+mutual information, smoothed like word2vec's negative samples. Levy, Goldberg and Dagan 2015 (TACL 3) find it to be as
+good as word2vec; it needs one pass, and its result does not depend on the number of threads.
 """
 
 import logging
@@ -13,34 +13,33 @@ import numpy as np
 import scipy.sparse as sparse
 
 from components.trainer.input_pipeline import TokenizedRows
-from components.transform.preprocessing import OOV_ID, PADDING_ID, RESERVED_IDS
+from components.trainer.vector_files import read_vectors
 from schema.errors import SettingsError
+from schema.model_contract import OOV_ID, PADDING_ID, RESERVED_IDS
 
 logger = logging.getLogger(__name__)
 
-RANDOM, LEARNED = "random", "learned"
-
-# Root mean square of a vector's elements: of the size that the first layer's input weights are made for.
+# Root mean square of a vector's elements, which fits the initial input weights of the first layer.
 _SCALE = 0.3
-# Word2vec's: makes rare contexts a little less surprising.
+# The exponent of word2vec, which makes rare contexts a little less surprising.
 _SMOOTHING = 0.75
 _POWER_ITERATIONS = 3
 _TINY = 1e-9
 
 
 def learn(rows: TokenizedRows, vocabulary_size: int, dimensions: int, *, window: int, seed: int) -> np.ndarray:
-    """Learns vectors from which words stand near which.
+    """Learns vectors from co-occurrences of words.
 
     Args:
         rows: the training texts.
         vocabulary_size: number of ids.
         dimensions: width of a vector.
-        window: how many words to each side count as near; the nearest counts most.
-        seed: of the random projection that the decomposition begins with.
+        window: words on each side that count as co-occurring; nearer words have larger weights.
+        seed: seed of the random projection with which the decomposition begins.
 
     Returns:
         float32 [vocabulary_size, dimensions]; zeros for padding. The vector of the unknown word is the mean of the
-        rarest thousand, which are what an unknown word most likely is.
+        rarest thousand words, which resemble unknown words most.
     """
     from sklearn.utils.extmath import randomized_svd
 
@@ -53,16 +52,16 @@ def learn(rows: TokenizedRows, vocabulary_size: int, dimensions: int, *, window:
         flip_sign=True,
     )[:2]
     vectors = np.zeros((vocabulary_size, dimensions), np.float32)
-    # The square root of the singular values, as Levy et al. advise: the whole would favour frequent contexts.
+    # The square root of the singular values, as Levy et al. advise: full values would favour frequent contexts.
     np.multiply(left, np.sqrt(singular), out=vectors[:, :dimensions_found])
-    # The decomposition makes the vectors of rare words short, and these are often what tells the class.
+    # The decomposition makes the vectors of rare words short, although these often determine the class.
     length = np.maximum(np.linalg.norm(vectors, axis=1), _TINY)
     vectors *= (_rarity(rows, vocabulary_size) / length)[:, np.newaxis]
     return _with_reserved(_scaled(vectors))
 
 
 def _rarity(rows: TokenizedRows, vocabulary_size: int) -> np.ndarray:
-    """Inverse document frequency, smoothed as scikit-learn's, float32 [vocabulary_size]."""
+    """Returns the inverse document frequency, smoothed as in scikit-learn, float32 [vocabulary_size]."""
     ones = np.ones(len(rows.token_ids), np.int8)
     words_of_text = sparse.csr_matrix(
         (ones, rows.token_ids, rows.offsets), shape=(len(rows), vocabulary_size), copy=True
@@ -84,7 +83,7 @@ def _co_occurrences(rows: TokenizedRows, vocabulary_size: int, window: int) -> s
 
 
 def _positive_information(counts: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Takes the counts' place: with ten million pairs, each copy of them is a tenth of the training's memory."""
+    """Replaces the counts in place: with ten million pairs, a copy takes a tenth of the training's memory."""
     total = np.asarray(counts.sum(axis=1), np.float32).ravel()
     context = total**_SMOOTHING
     context /= max(context.sum(), 1.0)
@@ -97,68 +96,35 @@ def _positive_information(counts: sparse.csr_matrix) -> sparse.csr_matrix:
 
 
 def read(path: Path, words: Sequence[str], dimensions: int, *, seed: int) -> np.ndarray:
-    """Reads vectors from a file in the format of word2vec (`.bin` binary, else text) or of GloVe (text, no header).
+    """Reads vectors from a file in a format of `components.trainer.vector_files`.
 
     Args:
-        path: the file, which may be gzipped.
-        words: words of the ids from 2 on.
-        dimensions: the width that the network expects.
-        seed: of the random vectors of words that the file lacks.
+        path: the file.
+        words: words of the vocabulary, in the order of their ids from 2 on.
+        dimensions: width of the network's word vectors.
+        seed: seed of the random vectors of words that the file lacks.
 
     Returns:
         float32 [words + 2, dimensions].
 
     Raises:
-        SettingsError: the file is missing, unreadable, of another width, or holds none of the words.
+        SettingsError: the file cannot be read, does not fit, or contains none of the words.
     """
-    vectors = _read_file(path)
-    if vectors.vector_size != dimensions:
-        raise SettingsError(
-            f"trainer.word_vectors {path}: its vectors have {vectors.vector_size} elements and the network takes "
-            f"{dimensions}: set trainer.embedding_dim to {vectors.vector_size}"
-        )
+    vectors, in_file = read_vectors(path, words, dimensions)
     generator = np.random.default_rng(seed)
-    found = [index for index, word in enumerate(words) if word in vectors.key_to_index]
-    logger.info(
-        "word vectors read", extra={"fields": {"words": len(words), "found": len(found), "in_file": len(vectors)}}
-    )
+    found = [index for index, word in enumerate(words) if word in vectors]
+    logger.info("word vectors read", extra={"fields": {"words": len(words), "found": len(found), "in_file": in_file}})
     if not found:
         raise SettingsError(
             f"trainer.word_vectors {path}: none of the {len(words):,} words of the vocabulary is in it; "
             "its words must be lower-case and without punctuation"
         )
     table = generator.normal(size=(len(words), dimensions)).astype(np.float32)
-    # Unknown ones as large as known ones, so that neither drowns the other.
-    known = vectors.vectors[[vectors.key_to_index[words[index]] for index in found]]
+    # Random vectors are as large as those of the file, so that neither dominates.
+    known = np.stack([vectors[words[index]] for index in found])
     table *= np.sqrt((known**2).mean())
     table[found] = known
     return _with_reserved(_scaled(np.concatenate([np.zeros((RESERVED_IDS, dimensions), np.float32), table])))
-
-
-def _read_file(path: Path):
-    from gensim.models import KeyedVectors
-
-    binary = path.name.removesuffix(".gz").endswith(".bin")
-    try:
-        # A GloVe file begins with a vector, one of word2vec with the number of vectors and of their elements.
-        with_header = _first_line_has_two_fields(path)
-        return KeyedVectors.load_word2vec_format(
-            str(path), binary=binary, no_header=not with_header, unicode_errors="replace"
-        )
-    except (OSError, ValueError, EOFError, IndexError) as error:
-        raise SettingsError(
-            f"trainer.word_vectors {path}: {error}; expected a file of word2vec (text, or binary as .bin) or GloVe"
-        ) from error
-
-
-def _first_line_has_two_fields(path: Path) -> bool:
-    import gzip
-
-    with (gzip.open if path.name.endswith(".gz") else open)(path, "rb") as file:
-        fields = file.readline().split()
-    if not fields:
-        raise ValueError("its first line is empty")
-    return len(fields) == 2
 
 
 def _scaled(vectors: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The Transform stage: what TFX's component runs."""
+"""The Transform stage: the user function of TFX's component."""
 
 from components.transform.preprocessing import preprocessing_fn
 

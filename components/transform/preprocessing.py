@@ -1,8 +1,8 @@
-"""Text to token ids, all in the graph, so that training and serving cannot differ.
+"""Converts text to token ids within the TensorFlow graph, so that training and serving cannot differ.
 
-The corpus' markup is undone first (`clean`), then case and punctuation (`standardize`); ids are those of Keras'
-TextVectorization on the standardized text (keras/src/layers/preprocessing/text_vectorization.py). Its own default
-standardization deletes punctuation, which makes one rare word of two in "oil-price" and of every possessive.
+`clean` removes the corpus' markup, then `standardize` removes case and punctuation. The ids equal those of Keras'
+TextVectorization on the standardized text (keras/src/layers/preprocessing/text_vectorization.py). TextVectorization's
+default standardization deletes punctuation instead, which makes one rare word of "oil-price" and of each possessive.
 """
 
 from typing import Any
@@ -11,15 +11,9 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from schema.features import DESCRIPTION, LABEL, TITLE
+from schema.model_contract import RESERVED_IDS, TITLE_TOKENS, TOKEN_IDS, VOCABULARY
 
-TOKEN_IDS = "token_ids"
-TITLE_TOKENS = "title_tokens"
-VOCABULARY = "vocabulary"
-PADDING_ID = 0
-OOV_ID = 1
-RESERVED_IDS = 2
-
-# The corpus lost the ampersand of many entities and put a blank before some: "Sony #39;s", " quot;yes quot;".
+# The corpus lacks the ampersand of many entities and has a blank before some: "Sony #39;s", " quot;yes quot;".
 _MARKUP = (
     (r"&?amp;", "&"),
     (r"\s?&?(#0?39|#[xX]27|#145|#146|#8216|#8217|apos);", "'"),
@@ -32,15 +26,15 @@ _MARKUP = (
     (r"</?[A-Za-z][^<>]*>", " "),
     (r"\\", " "),
 )
-# One word each: "u.s." and "j.k.", "1,000" and "3.5".
+# Each of these is one word: "u.s.", "j.k.", "1,000", "3.5".
 _JOINED = ((r"\b([a-z])\.", r"\1"), (r"(\d)[.,](\d)", r"\1\2"))
 _PUNCTUATION = r'[!"#$%&()\*\+,-\./:;<=>?@\[\\\]^_`{|}~\']'
-# Brackets are punctuation, so no word of the vocabulary can be this one.
+# Brackets are punctuation, so the vocabulary cannot contain this word.
 _NO_WORDS = "[no_words]"
 
 
 def clean(text: tf.Tensor) -> tf.Tensor:
-    """Undoes HTML entities, tags and the backslashes that stand for line breaks.
+    """Replaces HTML entities, tags, and the backslashes that the corpus has for line breaks.
 
     Args:
         text: string tensor of any shape.
@@ -54,13 +48,13 @@ def clean(text: tf.Tensor) -> tf.Tensor:
 
 
 def standardize(text: tf.Tensor) -> tf.Tensor:
-    """Undoes markup and case, and parts words at punctuation.
+    """Removes markup and case, and splits words at punctuation.
 
     Args:
         text: string tensor of any shape.
 
     Returns:
-        String tensor of the same shape: lower-case words with white space between them.
+        String tensor of the same shape with lower-case words, separated by white space.
     """
     text = tf.strings.lower(clean(text))
     for pattern, replacement in _JOINED:
@@ -69,20 +63,21 @@ def standardize(text: tf.Tensor) -> tf.Tensor:
 
 
 def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]) -> dict[str, Any]:
-    """The Transform component's user function.
+    """Transforms raw features to the features of the training; the user function of the Transform component.
 
     Args:
-        inputs: `title`, `description` string [batch, 1]; `label` int64 [batch, 1].
-        custom_config: `vocabulary_size` ids in all, `min_count` of a word that gets one, `max_tokens` kept of a text.
+        inputs: `title` and `description`, string [batch, 1]; `label`, int64 [batch, 1].
+        custom_config: `vocabulary_size`, the total number of ids; `min_count`, the occurrences that a word needs to get
+            an id; `max_tokens`, the number of tokens kept per text.
 
     Returns:
-        `token_ids` int64 sparse [batch, tokens], title before description, at least one token a row; `title_tokens`
-        int64 [batch], how many of them are the title's (of a row without a title, one); `label` int64 [batch].
+        `token_ids`, sparse int64 [batch, tokens] with at least one token per row, the title's first; `title_tokens`,
+        int64 [batch], the number of tokens of the title, at least 1; `label`, int64 [batch].
     """
     title, description = (
         tf.strings.split(tf.squeeze(standardize(inputs[name]), axis=1)) for name in (TITLE, DESCRIPTION)
     )
-    # A row without words would be masked whole, which fails the batch on a GPU: it becomes one unknown word.
+    # A fully masked row fails the batch on a GPU, so a row without words becomes one unknown word.
     empty = title.row_lengths() + description.row_lengths() == 0
     placeholder = tf.ragged.boolean_mask(tf.fill([title.nrows(), 1], _NO_WORDS), empty[:, tf.newaxis])
     tokens = tf.concat([title, description, placeholder], axis=1)

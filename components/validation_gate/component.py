@@ -3,10 +3,11 @@
 import json
 import logging
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import tensorflow_data_validation as tfdv
-from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact
 from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
@@ -15,6 +16,7 @@ from tfx.utils import io_utils
 
 from components.validation_gate.statistics_pool import pooled
 from schema.errors import DriftError, ValidationError
+from schema.features import CLASS_NAMES, LABEL, TEST, TRAIN
 from schema.metadata import VALIDATION_BLESSING
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,7 @@ _DRIFT = (
 )
 
 
+_CONSEQUENCES = {TRAIN: "it cannot be learned", TEST: "its recall cannot be measured"}
 _Measurement = anomalies_pb2.DriftSkewInfo.Measurement
 _MEASURES = {
     _Measurement.L_INFTY: "L-infinity distance",
@@ -82,6 +85,9 @@ def ValidationGate(
 ) -> None:
     """Lets the run go on when no anomaly has the severity ERROR and no feature drifted from what came before.
 
+    A class without rows in train or test is an error where there is nothing to compare with: no model of such data is
+    ever blessed. Later the drift of the labels decides, and it is a warning.
+
     Args:
         examples: the rows that are judged; the blessing names them, as TFX's ModelBlessing names its model.
         statistics: theirs.
@@ -95,6 +101,9 @@ def ValidationGate(
     """
     splits = _splits(statistics)
     found = [anomaly for split in splits for anomaly in _recorded(anomalies, split)]
+    severity = "WARNING" if previous_statistics else "ERROR"
+    for split in filter(_CONSEQUENCES.get, splits):
+        found += _missing_classes(_statistics(statistics, split), split, severity)
     measured: list[Drift] = []
     if previous_statistics:
         curated = io_utils.SchemaReader().read(os.path.join(schema.uri, "schema.pbtxt"))
@@ -170,6 +179,20 @@ def _anomalies(found: anomalies_pb2.Anomalies, split: str) -> list[Anomaly]:
     if found.data_missing:
         rows.append(Anomaly(split, "(data set)", "ERROR", "there are no rows", False))
     return rows
+
+
+def _missing_classes(
+    statistics: statistics_pb2.DatasetFeatureStatisticsList, split: str, severity: str
+) -> Iterator[Anomaly]:
+    for feature in statistics.datasets[0].features:
+        buckets = feature.string_stats.rank_histogram.buckets
+        # Without any label there are other anomalies.
+        if feature.path.step == [LABEL] and buckets:
+            there = {bucket.label for bucket in buckets if bucket.sample_count}
+            for label, name in enumerate(CLASS_NAMES):
+                if str(label) not in there:
+                    reason = f"no row is of class {name}: {_CONSEQUENCES[split]}"
+                    yield Anomaly(split, LABEL, severity, reason, drift=False)
 
 
 def _message(errors: list[Anomaly]) -> str:

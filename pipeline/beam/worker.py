@@ -14,6 +14,7 @@ from apache_beam.runners.worker import sdk_worker_main
 from google.protobuf import json_format, text_format
 
 from pipeline.beam.data_plane import send_without_limit
+from serving.this_machine import exempt_from_proxies
 
 
 def main() -> None:
@@ -22,6 +23,8 @@ def main() -> None:
     parser.add_argument("--id", required=True)
     parser.add_argument("--provision_endpoint", required=True)
     arguments, _ = parser.parse_known_args()
+    # Beam's own connections to the engine are made without options.
+    exempt_from_proxies()
     with grpc.insecure_channel(arguments.provision_endpoint) as channel:
         service = beam_provision_api_pb2_grpc.ProvisionServiceStub(channel)
         request = beam_provision_api_pb2.GetProvisionInfoRequest()

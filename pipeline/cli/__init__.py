@@ -8,8 +8,11 @@ import sys
 import click
 
 from pipeline.cli.printable import printable
+from pipeline.cli.streams import finish_output, output_error, prepare_streams
 from schema.errors import AgNewsError, StoreError
 from schema.files import deny_others_writing
+from schema.interruption import end_on_signals
+from serving.this_machine import exempt_from_proxies
 
 # TensorFlow reads the one when it is first used, the other when it is imported.
 INTRA_OP_THREADS = "TF_NUM_INTRAOP_THREADS"
@@ -38,6 +41,7 @@ _COMMANDS = {
     "reproduce": ("pipeline.cli.reproduce:reproduce", "Repeat a model's training and compare the outcome."),
     "canary": ("pipeline.cli.canary:canary", "Compare the answers of stable and canary."),
     "kubeflow": ("pipeline.cli.kubeflow:kubeflow", "Compile for Kubeflow Pipelines, start a run, schedule runs."),
+    "artifacts": ("pipeline.cli.artifacts:artifacts", "Find artifacts whose files were deleted, and mark them."),
     "data": ("pipeline.cli.data:data", "Fetch, make and describe the data."),
     "schema": ("pipeline.cli.schema:schema", "Compare the curated schema with the data."),
     "config": ("pipeline.cli.config:config", "Show, explain and check the settings."),
@@ -59,6 +63,10 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context):
+        with end_on_signals():
+            return super().invoke(ctx)
 
     def resolve_command(self, ctx: click.Context, args: list[str]):
         if args and args[0] not in _COMMANDS:
@@ -84,9 +92,16 @@ def main(command: click.Command = cli, name: str = "agnews") -> None:
     os.environ.setdefault(INTRA_OP_THREADS, str(max(1, (os.cpu_count() or 1) // 2)))
     # Errors: what TensorFlow thinks of the processor is nothing that a command was asked for.
     os.environ.setdefault(LOG_LEVEL, "2")
+    prepare_streams()
+    exempt_from_proxies()
     deny_others_writing()
     try:
-        command(prog_name=name)
+        try:
+            command(prog_name=name)
+        finally:
+            finish_output()
+    except BrokenPipeError:  # Whoever read the output has gone, as `head` does.
+        sys.exit(1)
     except Exception as error:
         told = _users_error(error)
         if told is None:
@@ -100,6 +115,8 @@ def _users_error(error: Exception) -> AgNewsError | None:
     """What a user can do something about; None for a programming mistake."""
     if isinstance(error, AgNewsError):
         return error
+    if isinstance(error, OSError):
+        return output_error(error)
     # Where ML Metadata raised it, it was imported; to import it here would take each command a second.
     metadata = sys.modules.get("ml_metadata.errors")
     if metadata and isinstance(error, metadata.StatusError):

@@ -12,6 +12,7 @@ import click
 
 from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.printable import printable
+from pipeline.cli.streams import exact_output
 from pipeline.settings import Settings
 from pipeline.settings.sources import Loaded
 from schema.errors import AuditError
@@ -94,9 +95,10 @@ def export(loaded: Loaded, form: str) -> None:
     if form == "jsonl":
         _write_jsonl(lines)
     else:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        writer.writerows([_cell(row[name]) for name in _COLUMNS] for row in _rows(lines))
+        with exact_output():
+            writer = csv.writer(sys.stdout, lineterminator="\n")
+            writer.writerow(_COLUMNS)
+            writer.writerows([_cell(row[name]) for name in _COLUMNS] for row in _rows(lines))
 
 
 @click.command(epilog="Example:  agnews verify serving_model")

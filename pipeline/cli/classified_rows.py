@@ -1,4 +1,4 @@
-"""How `agnews classify` prints rows and their classes: table, JSON Lines or CSV."""
+"""Prints the rows that `agnews classify` classified, as a table, JSON Lines or CSV."""
 
 import csv
 import json
@@ -11,22 +11,23 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.printable import printable
+from pipeline.cli.streams import exact_output
 from schema.features import CLASS_NAMES
-from serving.item_files import BadRow, Row
-from serving.items import Classification
+from schema.news_items import Classification
+from serving.item_files import BadRow, ItemRow
 
-Outcome = tuple[Row, Classification] | BadRow
-"""A row with the answer for it, or a bad row."""
+Outcome = tuple[ItemRow, Classification] | BadRow
+"""A row with its classification, or a bad row."""
 
 _PLAIN_WIDTH = 120
 
 
 def make_writer(form: str, out: TextIO) -> Callable[[Sequence[Outcome]], None]:
-    """A function that prints some rows more; headings come with the first ones.
+    """Returns a function that prints rows; its first call also prints the headings.
 
     Args:
-        form: table, jsonl or csv.
-        out: where to.
+        form: "table", "jsonl" or "csv".
+        out: stream to print to.
     """
     match form:
         case "table":
@@ -53,7 +54,7 @@ class _JsonWriter:
 
 
 class _CsvWriter:
-    """The columns stand fixed, so that a file can be joined by row or id: probabilities by the classes' names."""
+    """Writes CSV with fixed columns, so that files can be joined by row or id; class names are columns."""
 
     def __init__(self, out: TextIO):
         columns = ["row", "id", "title", "label", "probability", *CLASS_NAMES, "model_version", "error"]
@@ -68,12 +69,13 @@ class _CsvWriter:
             else:
                 row, answer = outcome
                 line = {"row": row.number, "id": row.id, "title": row.item.title} | vars(answer) | answer.probabilities
-            self._writer.writerow(line)
+            with exact_output():
+                self._writer.writerow(line)
         self._out.flush()
 
 
 class _TableWriter:
-    """Prints at once what it is given: the widths are fixed by the terminal's, not by rows to come."""
+    """Prints rows immediately: column widths depend on the terminal, not on later rows."""
 
     def __init__(self, out: TextIO):
         self._console = Console(file=out, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)

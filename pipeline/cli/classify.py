@@ -29,7 +29,7 @@ FORMATS = ("table", "jsonl", "csv")
     help="CSV with a header (title and description or text; id) or JSON Lines, .gz too; - reads standard input.",
 )
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="Of the output.")
-@click.option("--version", type=click.IntRange(min=0), help="Ask this version of the model.")
+@click.option("--version", type=click.IntRange(0, 2**63 - 1), help="Ask this version of the model.")
 @click.option("--label", help="Ask the version with this label.")
 @server_options
 def classify(
@@ -94,8 +94,8 @@ def _chunks(rows: Iterator[Any]) -> Iterator[list[Any]]:
 
 
 def _rows_of_texts(texts: Sequence[str]) -> Iterator[Any]:
-    from serving.item_files import checked_row
-    from serving.items import NewsItem
+    from schema.news_items import NewsItem
+    from serving.item_files import validate_item
 
     place, lines = "text", iter(texts)
     if texts == (_STDIN,):
@@ -103,7 +103,7 @@ def _rows_of_texts(texts: Sequence[str]) -> Iterator[Any]:
         # Only LF ends a line of sys.stdin.buffer; splitlines() finds a lone CR as well.
         parts = (part for line in sys.stdin.buffer for part in line.splitlines())
         lines = (part.decode("utf-8", "surrogateescape") for part in parts)
-    return (checked_row(place, number, NewsItem(line)) for number, line in enumerate(lines, start=1))
+    return (validate_item(place, number, NewsItem(line)) for number, line in enumerate(lines, start=1))
 
 
 def _rows_of_file(file: IO[bytes], path: Path | None) -> Iterator[Any]:

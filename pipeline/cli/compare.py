@@ -12,6 +12,7 @@ from pipeline.cli.outputs import make_directory, writing
 from pipeline.settings import TrainerSettings
 from pipeline.settings.sources import Loaded
 from schema.errors import AgNewsError, SettingsError
+from schema.interruption import set_advice
 
 NETWORKS: tuple[str, ...] = get_args(TrainerSettings.model_fields["architecture"].annotation)
 _PLAIN_WIDTH = 200
@@ -81,6 +82,7 @@ def compare(
     directory = directory or root / "comparison"
     make_directory("--to", directory)  # Hours before it is needed.
     log = root / "logs" / f"{new_run_id()}.log"
+    set_advice(f"the same command continues after the last finished training. The log is {log}")
     try:
         with logged_to(log, verbose=False) as terminal:
             console = Console(file=terminal)

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel
 
 from pipeline.cli.options import LocalPath, settings_options
+from pipeline.cli.streams import can_encode
 from pipeline.settings.sources import KEYS, Loaded, load
 
 
@@ -25,7 +26,9 @@ def show(loaded: Loaded, form: str) -> None:
     # Unset keys are left out of files: null is not always a value that a file may hold.
     tree = loaded.settings.model_dump(mode="json", exclude_none=form != "table")
     if form == "yaml":
-        click.echo(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), nl=False)
+        text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+        # With YAML's own escapes where the terminal lacks a sign.
+        click.echo(text if can_encode(text) else yaml.safe_dump(tree, sort_keys=False), nl=False)
     elif form == "json":
         click.echo(json.dumps(tree, indent=2, ensure_ascii=False))
     else:

@@ -1,4 +1,4 @@
-"""What the rows look like, counted without TensorFlow: classes, lengths, frequent words."""
+"""Counts classes, text lengths and frequent words of data files, without TensorFlow."""
 
 import re
 from collections import Counter
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from components.example_gen.readers import read_rows
-from components.example_gen.rows import RejectedRow, checked
+from components.example_gen.rows import RejectedRow, validate_row
 from schema.features import CLASS_NAMES
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
-# The words that every English text is full of, and what the corpus's lost markup leaves behind.
+# Common English words, and remains of the corpus' damaged markup.
 _COMMON_WORDS = """
 the and for that with has have had from are was were will said its his her their after over this not who but they you
 all one two new first than more been into out about when what which would could may can she him our your how why where
@@ -24,11 +24,11 @@ class SplitDescription:
     """Counts of one split.
 
     Attributes:
-        rows: good rows.
-        bad: rejected rows by reason.
-        by_class: good rows of each class.
-        lengths: characters (title and description) of each good row.
-        words: how many rows of each class hold a word, common words left out.
+        rows: number of valid rows.
+        bad: number of rejected rows by reason.
+        by_class: number of valid rows by class.
+        lengths: characters in title and description of each valid row.
+        words: for each class, the number of rows that contain a word; common words are excluded.
     """
 
     rows: int = 0
@@ -43,13 +43,13 @@ def describe_files(files: Sequence[str], *, max_chars: int) -> SplitDescription:
 
     Args:
         files: local paths in any format that ExampleGen reads.
-        max_chars: characters over which a row is bad.
+        max_chars: maximum number of characters in title and description together.
 
     Raises:
         DataError: a file is unreadable.
     """
     description = SplitDescription()
-    for row in (checked(row, max_chars=max_chars) for file in files for row in read_rows(file)):
+    for row in (validate_row(row, max_chars=max_chars) for file in files for row in read_rows(file)):
         if isinstance(row, RejectedRow):
             description.bad[row.reason] += 1
             continue

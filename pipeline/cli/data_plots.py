@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.data_description import SplitDescription
+from pipeline.cli.streams import can_encode
 from schema.errors import SettingsError
 from schema.features import CLASS_NAMES, TRAIN
 
@@ -41,8 +42,14 @@ def _bars(title: str, counts: Sequence[tuple[str, int]], width: int = 48, total:
     highest = max((count for _, count in counts), default=0) or 1
     for name, count in counts:
         share = [f"{count / total:.1%}"] if total else []
-        table.add_row(name, Bar(highest, 0, count, width=width, color="cyan"), f"{count:,}", *share)
+        table.add_row(name, _bar(count / highest, width), f"{count:,}", *share)
     return Group(Text(title, style="bold"), table)
+
+
+def _bar(share: float, width: int) -> Bar | Text:
+    if can_encode("█▉▊▋▌▍▎▏▐▕"):
+        return Bar(1, 0, share, width=width, color="cyan")
+    return Text("#" * round(share * width), style="cyan")
 
 
 def _histogram(lengths: Sequence[int]) -> list[tuple[str, int]]:

@@ -1,4 +1,4 @@
-"""News items of a file, with their true classes where the file has them."""
+"""Reads news items from a file, with their classes if the file has them."""
 
 from pathlib import Path
 
@@ -6,28 +6,28 @@ from components.example_gen.readers import read_rows
 from components.example_gen.rows import RejectedRow
 from schema.errors import DataError
 from schema.features import CLASS_NAMES
+from schema.news_items import NewsItem, validate
 from serving.item_files import BadRow, read_items
-from serving.items import NewsItem
 
 
 def read_items_with_classes(path: Path) -> tuple[list[tuple[NewsItem, str | None]], list[str]]:
-    """Reads a file in a format of the training data, or of what `agnews classify` takes.
+    """Reads a file in a format of the training data or of `agnews classify`.
 
     Args:
         path: the file.
 
     Returns:
-        Items with their classes, None in a file without; and what is wrong with the other rows.
+        The items, each with its class, or None if the file has no classes; and a message for each bad row.
 
     Raises:
-        DataError: the file is neither.
+        DataError: the file does not exist or has neither format.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; name one with news items")
     try:
         items, bad = _labelled(path)
     except DataError:
-        if path.suffix == ".parquet" or "tfrecord" in path.name:  # Formats that hold no unlabelled items.
+        if path.suffix == ".parquet" or "tfrecord" in path.name:  # These formats always have classes.
             raise
         items = []
     if items:
@@ -46,8 +46,8 @@ def _labelled(path: Path) -> tuple[list[tuple[NewsItem, str | None]], list[str]]
             bad.append(f"{row.file}:{row.number}: {row.reason} ({row.detail})")
             continue
         item = NewsItem(row.title, row.description)
-        if flaw := item.flaw():
-            bad.append(f"{row.file}:{row.number}: {flaw}")
+        if rejection := validate(item):
+            bad.append(f"{row.file}:{row.number}: {rejection.detail}")
         elif row.label is None:
             bad.append(f"{row.file}:{row.number}: the class {row.class_as_read!r} is unknown")
         else:

@@ -1,7 +1,5 @@
 """`agnews run`: the whole pipeline on this machine."""
 
-import contextlib
-import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +14,9 @@ from pipeline.runners.logs import logged_to
 from pipeline.settings import Settings
 from pipeline.settings.sources import Loaded
 from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, SettingsError
+from schema.interruption import set_advice
 
 _PLAIN_WIDTH = 120
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM asks for what Ctrl-C asks for."""
 
 
 @click.command(epilog="Example:  agnews run --data ~/ag_news --set trainer.epochs=3")
@@ -59,7 +54,7 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
     run_id = new_run_id()
     log = root / "logs" / f"{run_id}.log"
     on_terminal = sys.stdout.isatty() and not verbose
-    signal.signal(signal.SIGTERM, _terminate)
+    set_advice(f"the next run continues after the last finished component. The log is {log}")
     try:
         _check_files(settings)
         source = resolve_source(settings)
@@ -92,7 +87,7 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
         if waiting:
             tell(settings, Event(Kind.WAITING, run_id, waiting, str(log)), log)
             sys.exit(ApprovalPending.exit_code)
-        if summary.refusals and summary.judged_in == run_id:
+        if summary.is_new_refusal(run_id):
             tell(settings, Event(Kind.NOT_BLESSED, run_id, "\n".join(summary.refusals), str(log)), log)
     except AgNewsError as error:
         tell(settings, Event.of_error(error, run_id, str(log)), log)
@@ -100,22 +95,6 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
     except Exception as error:
         tell(settings, Event.of_error(error, run_id, str(log)), log)
         raise
-    except KeyboardInterrupt as interrupt:
-        word, status = ("Terminated", 143) if isinstance(interrupt, _Terminated) else ("Interrupted", 130)
-        click.echo(f"\n{word}; the next run goes on from the last finished component. The log is {log}", err=True)
-        # Beam's and TensorFlow's threads may be in the middle of work that nobody waits for any more.
-        _exit_at_once(status)
-
-
-def _terminate(number: int, frame: object) -> None:
-    import psutil
-
-    signal.signal(number, signal.SIG_DFL)  # A second one ends at once.
-    # A terminal's Ctrl-C reaches them as well, and Beam waits for its workers, which nobody else would end.
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            child.kill()
-    raise _Terminated
 
 
 def _check_files(settings: Settings) -> None:
@@ -131,12 +110,3 @@ def _check_files(settings: Settings) -> None:
     settings.trainer.check_word_vectors()
     settings.alerts.read_webhook_url()
     settings.alerts.read_smtp_password()
-
-
-def _exit_at_once(status: int) -> None:
-    import os
-
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(status)

@@ -115,7 +115,7 @@ def _metrics_table(report: EvaluationReport, baseline_model: int | None, thresho
             _number(overall.get(f"auc/{class_name}") if class_name else values["auc"] if name == OVERALL else None),
         )
     if baseline_model is None:
-        table.caption = "no baseline: no other model has been blessed yet"
+        table.caption = "no baseline: no other blessed model is there"
         table.caption_justify = "left"
     return table
 

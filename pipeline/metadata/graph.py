@@ -68,9 +68,12 @@ def find_run(store: MetadataStore, execution: int) -> mlmd.Context | None:
 
 
 def component_id(store: MetadataStore, execution: int) -> str:
-    """Returns the id of an execution's component. TFX names the context by pipeline and component."""
-    [node] = [one for one in store.get_contexts_by_execution(execution) if one.type == NODE_CONTEXT]
-    return node.name.rpartition(".")[2]
+    """Returns the id of an execution's component, empty outside of runs.
+
+    TFX names the context by pipeline and component.
+    """
+    nodes = (one.name for one in store.get_contexts_by_execution(execution) if one.type == NODE_CONTEXT)
+    return next(nodes, "").rpartition(".")[2]
 
 
 def find_producer(store: MetadataStore, artifact: int) -> int | None:

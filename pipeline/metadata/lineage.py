@@ -11,6 +11,7 @@ from pipeline.metadata.graph import execution_inputs, find_producer, made_from, 
 from pipeline.settings import Settings
 from schema.errors import DataError
 from schema.metadata import MODEL, MODEL_CARD, STATISTICS
+from schema.model_contract import MLMD_UUID
 from serving.promotion import Deployment, pushed_versions
 
 # The constant in components.model_card.render takes seconds to import.
@@ -84,7 +85,7 @@ def find_model(settings: Settings, given: int) -> tuple[int, Path | None]:
     if pushed is None:
         return given, None
     if pushed.model_id is None:
-        raise DataError(f"{pushed.path} does not say which model it is: it has no assets.extra/mlmd_uuid")
+        raise DataError(f"{pushed.path} does not say which model it is: it has no {MLMD_UUID}")
     return pushed.model_id, pushed.path
 
 

@@ -8,10 +8,22 @@ from typing import Any
 
 import tensorflow as tf
 
-from components.trainer.export import SERVE_EXAMPLES, TRANSFORM_FEATURES, text_example
-from components.trainer.report import FACTS_FILE
-from components.transform.preprocessing import OOV_ID, PADDING_ID, RESERVED_IDS, TOKEN_IDS, VOCABULARY
+from components.trainer.export import text_example
 from schema.errors import DataError
+from schema.model_contract import (
+    ASSETS,
+    CLASSES,
+    OOV_ID,
+    PADDING_ID,
+    RESERVED_IDS,
+    SAVED_MODEL,
+    SCORES,
+    SERVE_EXAMPLES,
+    TOKEN_IDS,
+    TRAINING_FACTS,
+    TRANSFORM_FEATURES,
+    VOCABULARY,
+)
 from schema.paths import refuse_wildcards
 
 _RESERVED = {PADDING_ID: "[padding]", OOV_ID: "[unknown]"}
@@ -67,7 +79,7 @@ def describe_model(directory: Path, title: str, description: str) -> ModelDescri
         SettingsError: TensorFlow would read the path as a pattern.
     """
     refuse_wildcards("the model", str(directory))
-    if not (directory / "saved_model.pb").exists():
+    if not (directory / SAVED_MODEL).exists():
         raise DataError(f"{directory}: no SavedModel there; {_NAME_ONE}")
     facts = _facts(directory)
     try:
@@ -77,8 +89,8 @@ def describe_model(directory: Path, title: str, description: str) -> ModelDescri
     example = tf.constant([text_example(title, description).SerializeToString()])
     token_ids = loaded.signatures[TRANSFORM_FEATURES](examples=example)[TOKEN_IDS].numpy()[0]
     answer = loaded.signatures[SERVE_EXAMPLES](inputs=example)
-    classes = [name.decode() for name in answer["classes"].numpy()[0]]
-    scored = zip(classes, answer["scores"].numpy()[0].tolist(), strict=True)
+    classes = [name.decode() for name in answer[CLASSES].numpy()[0]]
+    scored = zip(classes, answer[SCORES].numpy()[0].tolist(), strict=True)
     return ModelDescription(
         directory,
         facts,
@@ -91,18 +103,18 @@ def describe_model(directory: Path, title: str, description: str) -> ModelDescri
 
 def _facts(directory: Path) -> dict[str, Any]:
     try:
-        return json.loads((directory / FACTS_FILE).read_text(encoding="utf-8"))
+        return json.loads((directory / TRAINING_FACTS).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(
-            f"{directory}: not an export of this pipeline, since it has no {FACTS_FILE}; {_NAME_ONE}"
+            f"{directory}: not an export of this pipeline, since it has no {TRAINING_FACTS}; {_NAME_ONE}"
         ) from None
     except (OSError, ValueError) as error:
-        raise DataError(f"{directory}: cannot read {FACTS_FILE} ({error}); {_NAME_ONE}") from error
+        raise DataError(f"{directory}: cannot read {TRAINING_FACTS} ({error}); {_NAME_ONE}") from error
 
 
 def _vocabulary(directory: Path) -> list[str]:
     # Not splitlines(): a word may contain a Unicode line break.
-    return (directory / "assets" / VOCABULARY).read_bytes().decode("utf-8", "replace").split("\n")
+    return (directory / ASSETS / VOCABULARY).read_bytes().decode("utf-8", "replace").split("\n")
 
 
 def _tokens(token_ids: Sequence[int], words: Sequence[str]) -> list[Token]:

@@ -51,7 +51,7 @@ class RunSummary:
         pushed_to: directory of the pushed version.
         window: spans that the model was trained on.
         trained_in: name of the run that made the model: an earlier one if nothing was new.
-        judged_in: name of the run that made Evaluator's blessing, likewise.
+        ended_in: name of the run whose Pusher made this outcome: an earlier one if no verdict was new.
         compared_with: spans that the rows were compared with.
         drift: distances of the rows from those spans.
         waiting: what the run waits for, as its runner reports it.
@@ -68,7 +68,7 @@ class RunSummary:
     pushed_to: str | None
     window: list[int]
     trained_in: str | None
-    judged_in: str | None
+    ended_in: str | None
     compared_with: list[int]
     drift: list[Drift]
     waiting: str | None = None
@@ -76,15 +76,22 @@ class RunSummary:
 
     @property
     def refusals(self) -> list[str]:
-        """The reasons why a component or a person refused the model."""
+        """The reasons why the model was not pushed: at least one, unless the model was pushed or may still be."""
+        if self.pushed_to or self.waiting or self.skipped:
+            return []
         reasons = []
-        if self.blessed is False and self.evaluation:
-            reasons += [f"not blessed: {failure}" for failure in self.evaluation.failures]
+        if self.blessed is False:
+            found = self.evaluation.refusals if self.evaluation else []
+            reasons += [f"not blessed: {reason}" for reason in found or ["Evaluator gave no reason, see the log"]]
         if self.infra_blessed is False:
-            reasons.append(f"not blessed by InfraValidator: {self.infra_reason or 'see the log'}")
+            reasons.append(f"not blessed by InfraValidator: {self.infra_reason or 'it gave no reason, see the log'}")
         if self.rejected:
             reasons.append(f"rejected by {self.rejected}")
-        return reasons
+        return reasons or ["no component gave a reason, see the log"]
+
+    def is_new_refusal(self, run_id: str) -> bool:
+        """Returns whether the model was not pushed because of a verdict of run `run_id`, not of an earlier run."""
+        return bool(self.refusals) and self.ended_in == run_id
 
 
 def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
@@ -117,7 +124,7 @@ def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
         pushed_to=pushed.get("pushed_destination") if pushed and pushed.get("pushed") == 1 else None,
         window=_window(store, outputs.get(TRANSFORM_GRAPH)),
         trained_in=_run_that_made(store, outputs.get(MODEL)),
-        judged_in=_run_that_made(store, outputs.get(MODEL_BLESSING)),
+        ended_in=_run_that_made(store, outputs.get(PUSHED_MODEL)),
         compared_with=compared_with,
         drift=drift,
     )

@@ -175,7 +175,7 @@ class Registry:
             blessed=_flag(found.get("ModelBlessing"), "blessed"),
             servable=_flag(found.get("InfraBlessing"), "blessed"),
             fingerprint=str(digest),
-            approval=self._approval(request) if request else None,
+            approval=self._approval(request) if request and not request.removed else None,
             versions=self._versions(artifact.id),
         )
 
@@ -239,6 +239,8 @@ class Registry:
     def _decisions(self) -> dict[str, list[Decision]]:
         found: dict[str, list[Decision]] = {}
         for artifact in self.snapshot.of_type("AgNewsApprovalDecision"):
+            if artifact.removed:
+                continue
             noted = artifact.properties
             decision = Decision(
                 fingerprint=noted["fingerprint"],

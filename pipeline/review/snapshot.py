@@ -63,6 +63,7 @@ class Artifact:
         uri: where its files lie.
         made: UTC, seconds since the epoch.
         properties: what its maker noted.
+        removed: whether it was marked as deleted: its files are gone, or it does not count any more.
     """
 
     id: int
@@ -70,6 +71,7 @@ class Artifact:
     uri: str
     made: float
     properties: Mapping[str, Any]
+    removed: bool = False
 
 
 @dataclass(frozen=True)
@@ -175,13 +177,14 @@ class Snapshot:
         read = {execution.id: _execution(execution, run) for execution, run in executions}
         known = dict(self.artifacts)
         for stored in artifacts:
-            if stored.state == mlmd.Artifact.LIVE:
+            if stored.state in (mlmd.Artifact.LIVE, mlmd.Artifact.DELETED):
                 known[stored.id] = Artifact(
                     stored.id,
                     stored.type,
                     stored.uri,
                     stored.create_time_since_epoch / 1000,
                     _properties(stored),
+                    stored.state == mlmd.Artifact.DELETED,
                 )
             else:
                 known.pop(stored.id, None)

@@ -17,6 +17,7 @@ _SIGNS = {
     State.CACHED: ("=", "blue"),
     State.FAILED: ("✗", "bold red"),
     State.SKIPPED: ("-", "yellow"),
+    State.STOPPED: ("■", "yellow"),
 }
 _PLAIN_INTERVAL = 10.0
 

@@ -14,6 +14,7 @@ class State(StrEnum):
     CACHED = "cached"
     FAILED = "failed"
     SKIPPED = "skipped"
+    STOPPED = "stopped"
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from pipeline.runners.events import ComponentEvent, ProgressEvent, State, Watche
 from pipeline.runners.fault import what_failed
 from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, RunError
 from schema.files import file_lock
+from schema.interruption import Interrupted, raise_if_interrupted
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ def run(pipeline: Pipeline, run_id: str, root: Path, watcher: Watcher) -> None:
         ApprovalPending: the model waits for an approval; nothing was pushed, and the same run again goes on from there.
         RunError: a component failed, or another run holds `root`.
         AgNewsError: a component refused its input; the message is its own.
+        Interrupted: a signal told the process to end; no component is started after it.
     """
     ir = compiler.Compiler().compile(pipeline)
     runtime_parameter_utils.substitute_runtime_parameter(ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
@@ -54,6 +56,7 @@ def run(pipeline: Pipeline, run_id: str, root: Path, watcher: Watcher) -> None:
         nodes = [node.pipeline_node for node in ir.nodes]
         watcher.run_began({node.node_info.id: list(node.upstream_nodes) for node in nodes})
         for node in nodes:
+            raise_if_interrupted()
             _run_component(ir, node, pipeline.metadata_connection_config, watcher)
 
 
@@ -78,6 +81,9 @@ def _run_component(
         raise
     except NothingToTrain:
         ended(State.SKIPPED)
+        raise
+    except Interrupted:
+        ended(State.STOPPED)
         raise
     except AgNewsError as error:
         ended(State.FAILED)

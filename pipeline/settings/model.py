@@ -10,8 +10,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeInt,
     PositiveFloat,
@@ -22,11 +20,11 @@ from pydantic import (
 )
 
 from components.example_gen.spans import is_dated, span_of_date
+from components.trainer.settings import Section, TrainerSettings, replace_tilde
 from schema.errors import SettingsError
 from schema.paths import expand_home, is_remote, refuse_wildcards
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -34,16 +32,8 @@ def _absolute(place: str) -> str:
     return place if is_remote(place) else str(Path(expand_home(place)).absolute())
 
 
-def _without_tilde(place: Any) -> Any:
-    return place if place is None else type(place)(expand_home(str(place)))
-
-
 # A local place is made absolute at once: artifacts are recorded by it and must be found from anywhere.
 Location = Annotated[str, Field(min_length=1), AfterValidator(_absolute)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 class PipelineSettings(Section):
@@ -97,7 +87,7 @@ class DataSettings(Section):
     )
     synthetic_seed: int = Field(7, description="seed of the synthetic sample's grammar")
 
-    _home_is_expanded = field_validator("path")(_without_tilde)
+    _home_is_expanded = field_validator("path")(replace_tilde)
 
     @field_validator("span", mode="before")
     @classmethod
@@ -131,96 +121,6 @@ class TransformSettings(Section):
     vocabulary_size: int = Field(50_000, ge=3, description="ids in all: padding 0, out of vocabulary 1, then words")
     min_count: PositiveInt = Field(2, description="occurrences of a word in train below which it gets no id")
     max_tokens: PositiveInt = Field(256, description="tokens kept of one text; the corpus' longest has some 180")
-
-
-class TrainerSettings(Section):
-    """The network and its recipe."""
-
-    architecture: Literal["simple_rnn_titles", "simple_rnn", "lstm", "stacked_bilstm"] = Field(
-        "stacked_bilstm", description="which network; the unset sizes below are then the seed notebook's"
-    )
-    embedding_dim: PositiveInt | None = Field(None, description="width of the word vectors; unset: 64, stacked: 128")
-    units: PositiveInt | None = Field(
-        None, description="hidden units of each direction of each layer; unset: RNN 16, LSTM 8, stacked 64"
-    )
-    depth: PositiveInt | None = Field(None, description="recurrent layers; unset: 1, stacked: 2")
-    masking: bool | None = Field(None, description="leave padding out; unset: all but simple_rnn_titles do")
-    pooling: Literal["last", "max_mean"] | None = Field(
-        None, description="last state, or maximum and mean over time; unset: last, stacked: max_mean"
-    )
-    word_vectors: str = Field(
-        "learned", description="random, learned (from train's co-occurrences), or a file of word2vec or GloVe"
-    )
-    word_vectors_window: PositiveInt = Field(10, description="words to each side that count as near, when learned")
-    word_vectors_trainable: bool = Field(True, description="fine-tune the word vectors; false freezes them")
-    word_dropout: Rate | None = Field(
-        None, description="share of training tokens replaced by id 1; unset: 0, stacked 0.1"
-    )
-    embedding_dropout: Rate | None = Field(
-        None, description="share of word-vector channels dropped, whole texts at a time; unset: 0.1, stacked 0.3"
-    )
-    feature_dropout: Rate | None = Field(
-        None, description="share of the features before the last layer dropped; unset: 0, stacked 0.5"
-    )
-    consistency: float | None = Field(
-        None,
-        ge=0.0,
-        description="weight of the divergence between the predictions for a text and its twin, the same text under "
-        "other dropouts; more than 0 doubles the work; unset: 0, stacked 2",
-    )
-    perturbation: Rate | None = Field(
-        None,
-        description="adversarial move of the twin's word vectors, as a share of their norm; doubles the work, too; "
-        "unset: 0, stacked 0.05",
-    )
-    plain_epochs: NonNegativeInt = Field(1, description="epochs before texts have twins")
-    epochs: PositiveInt = Field(5, description="passes over train at most; early stopping may end sooner")
-    patience: PositiveInt = Field(2, description="epochs without a better val accuracy before training stops")
-    batch_tokens: PositiveInt | None = Field(
-        None, description="tokens of a batch, padding included; unset: 5,000 on a CPU, measured on a GPU"
-    )
-    bucket_boundaries: tuple[PositiveInt, ...] = Field(
-        (16, 20, 24, 28, 32, 36, 40, 44, 48, 56, 64, 80, 112),
-        description="token counts at which length buckets part; () for one bucket",
-    )
-    max_memory_rows: PositiveInt = Field(
-        2_000_000, description="training rows held in memory; more are streamed, half as many shuffled at a time"
-    )
-    learning_rate: PositiveFloat = Field(2e-3, description="peak of the cosine schedule")
-    word_vectors_rate: PositiveFloat = Field(3.0, description="times the learning rate for word vectors")
-    weight_decay: float = Field(1e-2, ge=0.0, description="AdamW's decoupled decay; word vectors are left out")
-    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
-        "float32", description="number format of the layers; the mixed ones are for GPUs"
-    )
-    seed: int = Field(42, description="seed of initial weights, shuffling and dropout")
-    warm_start: bool = Field(
-        False, description="begin with the weights of the last blessed model, as far as words and layers are the same"
-    )
-    warmup_requests: PositiveInt = Field(10, le=1000, description="requests in assets.extra; TF Serving takes 1,000")
-
-    _home_is_expanded = field_validator("word_vectors")(_without_tilde)
-
-    @model_validator(mode="after")
-    def _boundaries_rise(self) -> "TrainerSettings":
-        if list(self.bucket_boundaries) != sorted(set(self.bucket_boundaries)):
-            raise ValueError("bucket_boundaries must rise, without repeats")
-        return self
-
-    def check_word_vectors(self) -> None:
-        """Looks whether a file of word vectors can be read; a URI is not looked at.
-
-        Raises:
-            SettingsError: it cannot.
-        """
-        if self.word_vectors in ("random", "learned") or "://" in self.word_vectors:
-            return
-        try:
-            open(self.word_vectors, "rb").close()
-        except OSError as error:
-            raise SettingsError(
-                f"trainer.word_vectors {self.word_vectors}: {error.strerror}; name a file that can be read, or set it "
-                "to random or learned"
-            ) from error
 
 
 class TunerSettings(Section):
@@ -321,7 +221,7 @@ class MetadataSettings(Section):
     password: SecretStr | None = Field(None, description="prefer the environment or password_file to a settings file")
     password_file: Path | None = Field(None, description="file whose first line is the password")
 
-    _home_is_expanded = field_validator("password_file")(_without_tilde)
+    _home_is_expanded = field_validator("password_file")(replace_tilde)
 
     @model_validator(mode="after")
     def _server_needs_an_address(self) -> "MetadataSettings":
@@ -366,7 +266,7 @@ class AlertSettings(Section):
     mail_to: tuple[str, ...] = Field((), description="its recipients")
     timeout_seconds: PositiveFloat = Field(10.0, description="limit of one attempt, seconds")
 
-    _home_is_expanded = field_validator("webhook_url_file", "smtp_password_file")(_without_tilde)
+    _home_is_expanded = field_validator("webhook_url_file", "smtp_password_file")(replace_tilde)
 
     @model_validator(mode="after")
     def _channels_are_whole(self) -> "AlertSettings":
@@ -440,7 +340,7 @@ class BeamSettings(Section):
     temp_location: str | None = Field(None, description="dataflow: gs:// folder for staging and temporary files")
     args: tuple[str, ...] = Field((), description="further Beam options; they win over the preset's")
 
-    _home_is_expanded = field_validator("job_server")(_without_tilde)
+    _home_is_expanded = field_validator("job_server")(replace_tilde)
 
     @model_validator(mode="after")
     def _engines_have_what_they_need(self) -> "BeamSettings":
@@ -492,7 +392,7 @@ class KubeflowSettings(Section):
     volume_claim: str | None = Field(None, description="PersistentVolumeClaim that each pod mounts")
     mount_path: str = Field("/agnews", pattern=r"^/[^/].*[^/]$", description="directory where it is mounted")
 
-    _home_is_expanded = field_validator("token_file")(_without_tilde)
+    _home_is_expanded = field_validator("token_file")(replace_tilde)
 
 
 class Settings(Section):

@@ -3,6 +3,7 @@
 It speaks `tensorflow.serving.PredictionService` over gRPC and needs no TensorFlow at run time, only its messages.
 """
 
+from schema.news_items import Classification, NewsItem
 from serving.client.canary import CANARY, STABLE, Canary
 from serving.client.client import AsyncClient, Client
 from serving.client.connection import Tls
@@ -14,7 +15,6 @@ from serving.client.errors import (
     RefusedError,
     UnavailableError,
 )
-from serving.items import Classification, NewsItem
 
 __all__ = [
     "CANARY",

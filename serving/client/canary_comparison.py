@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from serving.client import CANARY, STABLE, Client, ClientError
-from serving.items import Classification, NewsItem
+from schema.news_items import Classification, NewsItem
+from serving.client import CANARY, STABLE, Client, ClientError, UnavailableError
 
 _LABELS = (STABLE, CANARY)
 # Connection, caches: not what is compared.
@@ -56,7 +56,7 @@ def ask_both(
         advance: called after each item.
 
     Raises:
-        ClientError: a label has no version, or the server cannot be reached.
+        ClientError: a label has no version, or the server cannot be reached, at the beginning or later.
     """
     for label in _LABELS:
         for _ in range(_UNTIMED_REQUESTS):
@@ -66,20 +66,27 @@ def ask_both(
     by_place: dict[int, Pair] = {}
     for place in draw.sample(range(len(items)), len(items)):
         item, true_class = items[place]
-        asked = {label: _ask(client, item, label, answers) for label in draw.sample(_LABELS, len(_LABELS))}
-        by_place[place] = Pair(item, true_class, {label: asked[label] for label in _LABELS})
+        asked = {label: _ask(client, item, label, answers.seconds) for label in draw.sample(_LABELS, len(_LABELS))}
+        gone = [answer for answer in asked.values() if isinstance(answer, UnavailableError)]
+        if len(gone) == len(_LABELS):  # No label's fault: the server is gone.
+            raise gone[0]
+        found: dict[str, Classification | None] = {}
+        for label in _LABELS:
+            answer = asked[label]
+            if isinstance(answer, ClientError):  # A canary that fails where stable answers is what is looked for.
+                answers.failures[label].append(str(answer))
+            found[label] = None if isinstance(answer, ClientError) else answer
+        by_place[place] = Pair(item, true_class, found)
         advance()
     answers.pairs = [by_place[place] for place in sorted(by_place)]
     return answers
 
 
-def _ask(client: Client, item: NewsItem, label: str, answers: Answers) -> Classification | None:
+def _ask(client: Client, item: NewsItem, label: str, seconds: dict[str, list[float]]) -> Classification | ClientError:
     began = time.perf_counter()
     try:
         [answer] = client.classify([item], label=label)
     except ClientError as error:
-        # A canary that fails where stable answers is what is looked for.
-        answers.failures[label].append(str(error))
-        return None
-    answers.seconds[label].append(time.perf_counter() - began)
+        return error
+    seconds[label].append(time.perf_counter() - began)
     return answer

@@ -1,26 +1,29 @@
 """The client, for ordinary and for asyncio code; both send and read by `serving.client.exchange`."""
 
+import asyncio
+import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
 import grpc
 import grpc.aio
 
+from schema.news_items import Classification, NewsItem
 from serving.client.canary import Canary
 from serving.client.connection import Tls, channel_options
-from serving.client.errors import from_rpc
+from serving.client.errors import ClientError, DeadlineError, from_rpc
 from serving.client.exchange import Target, checked_items, exchange
 from serving.client.protos import PredictionServiceStub
-from serving.items import Classification, NewsItem
+from serving.this_machine import proxy_options
+
+# gRPC cannot tell the time of a deadline much further off.
+_LONGEST_SECONDS = 365 * 86_400.0
 
 
 class _Base:
     """What both clients are told, and a call before anything is waited for."""
-
-    _insecure_channel: Callable[..., Any]
-    _secure_channel: Callable[..., Any]
 
     def __init__(
         self,
@@ -46,8 +49,10 @@ class _Base:
             max_in_flight: requests of one call at a time.
 
         Raises:
-            ClientError: a file of `tls` cannot be read.
+            ClientError: a file of `tls` cannot be read, or the address is empty or no text.
         """
+        if not address or not address.isprintable():
+            raise ClientError(f"the address {address!r} names no server; expected host:port or unix:/path")
         if max_batch < 1 or max_in_flight < 1:
             raise ValueError(f"max_batch and max_in_flight must be 1 or more, got {max_batch} and {max_in_flight}")
         self._address = address
@@ -56,13 +61,24 @@ class _Base:
         self._canary = canary
         self._max_batch = max_batch
         self._max_in_flight = max_in_flight
-        options = channel_options(keep_alive)
-        self._channel = (
-            self._secure_channel(address, tls.credentials(), options)
-            if tls
-            else self._insecure_channel(address, options)
-        )
-        self._stub = PredictionServiceStub(self._channel)
+        self._options = [*channel_options(keep_alive), *proxy_options(address)]
+        self._credentials = tls.credentials() if tls else None
+        self._closed = False
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Makes what a client of this kind keeps; what can be wrong with the arguments was looked at before."""
+        raise NotImplementedError
+
+    def _open(self, grpc_channels: Any) -> Any:
+        """A channel of `grpc` or of `grpc.aio`."""
+        if self._credentials:
+            return grpc_channels.secure_channel(self._address, self._credentials, self._options)
+        return grpc_channels.insecure_channel(self._address, self._options)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ClientError("the client is closed: make another one")
 
     @contextmanager
     def _steps(
@@ -74,21 +90,37 @@ class _Base:
         timeout: float | None,
     ) -> Iterator[Generator[Any, Any, list[Classification]]]:
         """The exchange of one call; closed at its end, and gRPC's errors turned into the client's."""
+        self._require_open()
         timeout = self._timeout if timeout is None else timeout
+        if not timeout > 0:  # Not <=: a NaN is no time either.
+            raise DeadlineError(f"a timeout of {timeout:g} s leaves no time for an answer: allow more")
         target = Target(self._model_name, version, label, self._canary)
         steps = exchange(
             checked_items(items),
             target,
             send,
-            deadline=time.monotonic() + timeout,
+            deadline=time.monotonic() + min(timeout, _LONGEST_SECONDS),
             max_batch=self._max_batch,
             max_in_flight=self._max_in_flight,
         )
         try:
             with closing(steps):
                 yield steps
-        except grpc.RpcError as error:
-            raise from_rpc(error, address=self._address, asked=str(target), timeout=timeout) from error
+        except (Exception, asyncio.CancelledError) as error:
+            # What gRPC raises then depends on the moment: one of four types.
+            if self._closed and not _is_task_cancelled():
+                raise ClientError("the client was closed before all answers were there") from error
+            if isinstance(error, grpc.RpcError):
+                raise from_rpc(error, address=self._address, asked=str(target), timeout=timeout) from error
+            raise
+
+
+def _is_task_cancelled() -> bool:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # No event loop runs in this thread.
+        return False
+    return task is not None and task.cancelling() > 0
 
 
 class Client(_Base):
@@ -101,8 +133,9 @@ class Client(_Base):
         ('Business', 1795469554)
     """
 
-    _insecure_channel = staticmethod(grpc.insecure_channel)
-    _secure_channel = staticmethod(grpc.secure_channel)
+    def _prepare(self) -> None:
+        self._channel = self._open(grpc)
+        self._stub = PredictionServiceStub(self._channel)
 
     def classify(
         self,
@@ -140,6 +173,7 @@ class Client(_Base):
 
     def close(self) -> None:
         """Ends the connection and what is in flight."""
+        self._closed = True
         self._channel.close()
 
     def __enter__(self) -> "Client":
@@ -150,10 +184,25 @@ class Client(_Base):
 
 
 class AsyncClient(_Base):
-    """`Client` for asyncio: the same arguments, results and errors. Make it where the event loop runs."""
+    """`Client` for asyncio: the same arguments, results and errors.
 
-    _insecure_channel = staticmethod(grpc.aio.insecure_channel)
-    _secure_channel = staticmethod(grpc.aio.secure_channel)
+    It may be made anywhere, also before an event loop runs, and be used in several event loops: each has a connection
+    of its own, since gRPC ties one to its loop.
+    """
+
+    def _prepare(self) -> None:
+        self._channels: dict[asyncio.AbstractEventLoop, Any] = {}
+        self._lock = threading.Lock()
+
+    def _channel(self) -> Any:
+        """The running loop's channel; those of loops that ended are dropped."""
+        self._require_open()  # It would open a channel that nobody closes.
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            self._channels = {one: channel for one, channel in self._channels.items() if not one.is_closed()}
+            if loop not in self._channels:
+                self._channels[loop] = self._open(grpc.aio)
+            return self._channels[loop]
 
     async def classify(
         self,
@@ -164,7 +213,8 @@ class AsyncClient(_Base):
         timeout: float | None = None,
     ) -> list[Classification]:
         """As `Client.classify`; a cancelled task cancels what is in flight."""
-        with self._steps(items, self._stub.Predict, version, label, timeout) as steps:
+        send = PredictionServiceStub(self._channel()).Predict
+        with self._steps(items, send, version, label, timeout) as steps:
             try:
                 call = next(steps)
                 while True:
@@ -173,8 +223,12 @@ class AsyncClient(_Base):
                 return finished.value
 
     async def close(self) -> None:
-        """Ends the connection and what is in flight."""
-        await self._channel.close()
+        """Ends the running loop's connection and what is in flight there; no loop can ask any more."""
+        self._closed = True
+        with self._lock:
+            channel = self._channels.pop(asyncio.get_running_loop(), None)
+        if channel:
+            await channel.close()
 
     async def __aenter__(self) -> "AsyncClient":
         return self

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from schema.features import DESCRIPTION, TITLE
+from schema.model_contract import CLASSES, PROBABILITIES, SERVING_DEFAULT
+from schema.news_items import Classification, NewsItem, validate
 from serving.client.canary import CANARY, STABLE, Canary
-from serving.client.errors import InvalidTextError, RefusedError
+from serving.client.errors import InvalidTextError, ModelNotFoundError, RefusedError
 from serving.client.protos import DT_FLOAT, DT_STRING, PredictRequest, PredictResponse, TensorProto
-from serving.items import Classification, NewsItem
 
-_SIGNATURE = "serving_default"
-_CLASSES = "classes"
-_PROBABILITIES = "probabilities"
+_LAST_VERSION = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,13 @@ class Target:
     def __post_init__(self) -> None:
         if self.version is not None and self.label is not None:
             raise ValueError(f"version {self.version} and label {self.label!r} exclude each other")
+        if self.version is not None and not 0 <= self.version <= _LAST_VERSION:
+            raise ValueError(f"version must lie between 0 and {_LAST_VERSION}, got {self.version}")
+        for name in filter(None, (self.model_name, self.label)):
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                raise ModelNotFoundError(f"no server knows the name {name!r}: it is no Unicode text") from None
 
     def __str__(self) -> str:
         match self:
@@ -57,8 +63,8 @@ def checked_items(items: Iterable[str | NewsItem]) -> list[NewsItem]:
         if not isinstance(item, str | NewsItem):
             raise TypeError(f"item {index}: expected a str or NewsItem, got {type(item).__name__}")
         item = NewsItem(item) if isinstance(item, str) else item
-        if flaw := item.flaw():
-            raise InvalidTextError(index, flaw)
+        if rejection := validate(item):
+            raise InvalidTextError(index, rejection.detail)
         checked.append(item)
     return checked
 
@@ -117,10 +123,10 @@ def _requests(items: list[NewsItem], target: Target, max_batch: int) -> Iterator
                 TITLE: _text_tensor([item.title for item in batch]),
                 DESCRIPTION: _text_tensor([item.description for item in batch]),
             },
-            output_filter=[_CLASSES, _PROBABILITIES],
+            output_filter=[CLASSES, PROBABILITIES],
         )
         spec = request.model_spec
-        spec.name, spec.signature_name = target.model_name, _SIGNATURE
+        spec.name, spec.signature_name = target.model_name, SERVING_DEFAULT
         if target.version is not None:
             spec.version.value = target.version
         elif label := target.label or (target.canary.draw() if target.canary else None):
@@ -136,7 +142,7 @@ def _text_tensor(texts: list[str]) -> TensorProto:
 
 def _read(response: PredictResponse) -> list[Classification]:
     outputs, version = response.outputs, response.model_spec.version.value
-    classes, probabilities = outputs[_CLASSES], outputs[_PROBABILITIES]
+    classes, probabilities = outputs[CLASSES], outputs[PROBABILITIES]
     shape = [dim.size for dim in probabilities.tensor_shape.dim]
     size = math.prod(shape)
     if (
@@ -146,10 +152,15 @@ def _read(response: PredictResponse) -> list[Classification]:
         or len(values := _floats(probabilities, size)) != size
     ):
         raise RefusedError(
-            f"model {response.model_spec.name}, version {version}: its {_SIGNATURE} does not answer with {_CLASSES}, "
-            f"string [batch, classes], and {_PROBABILITIES}, float32 of the same shape"
+            f"model {response.model_spec.name}, version {version}: its {SERVING_DEFAULT} does not answer with "
+            f"{CLASSES}, string [batch, classes], and {PROBABILITIES}, float32 of the same shape"
         )
-    names, width = [name.decode() for name in classes.string_val], shape[1]
+    try:
+        names, width = [name.decode() for name in classes.string_val], shape[1]
+    except UnicodeDecodeError as error:
+        raise RefusedError(
+            f"model {response.model_spec.name}, version {version}: a class that it answers with is no UTF-8 text"
+        ) from error
     return [Classification.of(names[at : at + width], values[at : at + width], version) for at in range(0, size, width)]
 
 

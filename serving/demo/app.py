@@ -14,9 +14,9 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
+from schema.news_items import NewsItem, validate
 from serving.client import AsyncClient, Canary, ClientError, DeadlineError
 from serving.demo.explain import explain
-from serving.items import NewsItem
 
 _TEMPLATES = Jinja2Templates(Path(__file__).with_name("templates"))
 _TEMPLATES.env.filters["points"] = lambda influence: f"{100 * influence:+.1f}".replace("-", "−")
@@ -65,8 +65,8 @@ async def _empty_form(request: Request) -> Response:
 
 async def _classify(request: Request) -> Response:
     item = await _posted_item(request)
-    if flaw := item.flaw():
-        return _page(request, item, 422, error=f"Nothing to classify: {flaw}.")
+    if rejection := validate(item):
+        return _page(request, item, 422, error=f"Nothing to classify: {rejection.detail}.")
     demo: Demo = request.state.demo
     label = demo.canary.draw() if demo.canary else None
     try:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from schema.news_items import Classification, NewsItem, validate
 from serving.client import AsyncClient
 from serving.demo import occlusion
-from serving.items import Classification, NewsItem
 
 # The model reads no more words of a text than this.
 _MOST_WORDS = 256
@@ -42,7 +42,7 @@ async def explain(client: AsyncClient, item: NewsItem, *, label: str | None, mos
         ClientError: the server did not answer.
     """
     [answer] = await client.classify([item], label=label)
-    found = [word for word in occlusion.words(item, _MOST_WORDS) if not occlusion.without(item, word).flaw()]
+    found = [word for word in occlusion.words(item, _MOST_WORDS) if validate(occlusion.without(item, word)) is None]
     variants = [occlusion.without(item, word) for word in found]
     # By number: between the two calls a label may move, and another version may be loaded.
     occluded = await client.classify(variants, version=answer.model_version)

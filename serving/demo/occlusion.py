@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from serving.items import Classification, NewsItem
+from schema.news_items import Classification, NewsItem
 
 # Letters and digits, with what joins them: "board's", "1,000", "u.s", "oil-price".
 _WORD = re.compile(r"\w+(?:['’.,-]\w+)*")

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from schema.interruption import uninterruptible
 from serving.promotion import config, plan
 from serving.promotion.config import CANARY, CONFIG_FILE, STABLE, Served
 from serving.promotion.deployment import Deployment
@@ -109,8 +110,9 @@ def _change(deployment: Deployment, record: Record, version: PushedVersion, befo
             if deployment.server is None and text is not texts[-1]:
                 deployment.pause(deployment.poll_seconds)
     except BaseException as error:
-        deployment.take_back(former)
-        deployment.close(record, FAILED if isinstance(error, Exception) else CANCELED, str(error))
+        with uninterruptible(also_after_signal=True):
+            deployment.take_back(former)
+            deployment.close(record, FAILED if isinstance(error, Exception) else CANCELED, str(error))
         if isinstance(error, PromotionError | OSError):
             raise PromotionError(f"{error}\n{CONFIG_FILE} is as it was, and so is what is served") from error
         raise

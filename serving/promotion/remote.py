@@ -13,6 +13,7 @@ from tensorflow_serving.config import model_server_config_pb2
 from serving.client.connection import Tls
 from serving.client.protos import GetModelStatusRequest, ModelServiceStub, ModelVersionStatus, ReloadConfigRequest
 from serving.promotion.errors import PromotionError
+from serving.this_machine import proxy_options
 
 _ASK_AGAIN_SECONDS = 0.1
 # A server looks at its directories once a second: until then the end of an earlier try may be what it tells.
@@ -50,7 +51,10 @@ class Server:
     def __init__(self, address: str, timeout: float, tls: Tls | None = None):
         self.address = address
         self._timeout = timeout
-        channel = grpc.secure_channel(address, tls.credentials()) if tls else grpc.insecure_channel(address)
+        options = proxy_options(address)
+        channel = (
+            grpc.secure_channel(address, tls.credentials(), options) if tls else grpc.insecure_channel(address, options)
+        )
         self._stub = ModelServiceStub(channel)
 
     def states(self, model_name: str) -> dict[int, VersionState]:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from schema.model_contract import MLMD_UUID, SAVED_MODEL
+
 _NUMBER = re.compile(r"[0-9]+")
 # Of "7" and "07" one is a version: two directories for one number would hide each other.
 _VERSION = re.compile(r"0|[1-9][0-9]*")
-_SAVED_MODEL = "saved_model.pb"
-_MLMD_UUID = "assets.extra/mlmd_uuid"
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ def _read(path: Path) -> PushedVersion:
 
 
 def _flaw(path: Path) -> str | None:
-    graph = path / _SAVED_MODEL
+    graph = path / SAVED_MODEL
     if not graph.is_file() or not graph.stat().st_size:
-        return f"it has no {_SAVED_MODEL}"
+        return f"it has no {SAVED_MODEL}"
     variables = path / "variables"
     if variables.is_dir() and not {"variables.index"} < set(os.listdir(variables)):
         return "its variables are not all there"
@@ -71,13 +71,13 @@ def _flaw(path: Path) -> str | None:
 
 def _pushed_at(path: Path) -> float:
     # A copy of an export keeps its directory's time; the Pusher's own file is of the push.
-    stamp = path / _MLMD_UUID
+    stamp = path / MLMD_UUID
     return (stamp if stamp.exists() else path).stat().st_mtime
 
 
 def _model_id(path: Path) -> int | None:
     try:
-        text = (path / _MLMD_UUID).read_text(encoding="utf-8").strip()
+        text = (path / MLMD_UUID).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return None
     return int(text) if _NUMBER.fullmatch(text) else None

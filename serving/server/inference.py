@@ -18,13 +18,13 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from schema.model_contract import SERVING_DEFAULT
 from serving.server.servable import Servable, Signature
 from serving.server.status import RequestError, failed_precondition, invalid
 from serving.server.tensors import Run, dtype_name, fill_proto, fits, to_array
 
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
-_DEFAULT_SIGNATURE = "serving_default"
 _INPUTS, _CLASSES, _SCORES, _OUTPUTS = "inputs", "classes", "scores", "outputs"
 
 
@@ -126,7 +126,7 @@ def multi_inference(
 
 
 def _signature_name(spec: model_pb2.ModelSpec) -> str:
-    return spec.signature_name or _DEFAULT_SIGNATURE
+    return spec.signature_name or SERVING_DEFAULT
 
 
 def _input_arrays(signature: Signature, request: predict_pb2.PredictRequest) -> dict[str, np.ndarray]:

@@ -183,6 +183,15 @@ class Manager:
         with self._changed:
             return {name: sorted(model.available) for name, model in self._models.items() if not model.removed}
 
+    def failures(self) -> dict[str, dict[int, RequestError]]:
+        """Errors of the versions that could not be loaded and are not tried again, by model and number."""
+        with self._changed:
+            found = {
+                name: {v.number: v.error for v in model.versions.values() if v.given_up and v.error}
+                for name, model in self._models.items()
+            }
+        return {name: versions for name, versions in found.items() if versions}
+
     def close(self, grace_seconds: float) -> None:
         """Unloads everything, when the requests in flight are done or the grace is over."""
         with self._changed:
@@ -265,12 +274,17 @@ class Manager:
         config = model.config
         try:
             on_disk = {} if model.removed else source.versions_on_disk(config.base_path)
+        except tf.errors.NotFoundError:
+            self._say_once(model, source.nothing_to_serve(config.base_path))
+            return False
         except (tf.errors.OpError, UnicodeDecodeError) as error:
-            _log.warning("base path unreadable model=%s error=%s", config.name, from_exception(error).message)
+            self._say_once(model, f"{config.base_path} cannot be read: {from_exception(error).message}")
             return False
         wanted = source.aspired(on_disk, config.model_version_policy, lambda number: failing(model, number))
         if not wanted and not model.removed and not model.available:
-            _log.warning("no version to serve model=%s base_path=%s", config.name, config.base_path)
+            self._say_once(model, source.nothing_to_serve(config.base_path))
+        elif wanted:
+            model.problem = ""
         new = [number for number in wanted if to_be_made(model, number)]
         with self._changed:
             for number in new:
@@ -288,6 +302,14 @@ class Manager:
                 model.wanted = wanted
                 self._changed.notify_all()
         return failed
+
+    @staticmethod
+    def _say_once(model: Model, problem: str) -> None:
+        """It is looked at each second, maybe for hours."""
+        if problem != model.problem:
+            model.problem = problem
+            waiting = "" if model.available else "waiting for a version to serve "
+            _log.warning("%smodel=%s: %s", waiting, model.config.name, problem)
 
     def _due(self, version: Version) -> bool:
         if source.fingerprint(version.directory) != version.files:

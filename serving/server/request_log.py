@@ -26,6 +26,7 @@ from tensorflow_serving.config import logging_config_pb2
 
 from schema.features import DESCRIPTION, TITLE
 from schema.files import make_directory
+from schema.model_contract import OOV_ID, PADDING_ID, TOKEN_IDS, TRANSFORM_FEATURES
 from serving.prediction_logs import LoggedText, logged_texts, without_texts
 from serving.server.manager import Manager
 from serving.server.metrics import Metrics
@@ -39,9 +40,6 @@ _MAX_WAITING = 1000
 _MAX_WAITING_BYTES = 16 << 20
 _MAX_FILE_BYTES = 64 << 20
 _HOUR, _DAY = 3600, 86400
-# The export's own preprocessing, and the ids that it gives padding and unknown words.
-_TRANSFORM, _TOKEN_IDS = "transform_features", "token_ids"
-_PADDING, _UNKNOWN = 0, 1
 
 
 @dataclass(frozen=True)
@@ -156,14 +154,14 @@ class RequestLog:
 
 def _counted(servable: Servable, texts: list[LoggedText]) -> list[LoggedText]:
     """The texts with their numbers of tokens, and without themselves; a model without preprocessing has no tokens."""
-    signature = servable.signatures.get(_TRANSFORM)
-    if signature is None or _TOKEN_IDS not in signature.outputs or len(signature.inputs) != 1:
+    signature = servable.signatures.get(TRANSFORM_FEATURES)
+    if signature is None or TOKEN_IDS not in signature.outputs or len(signature.inputs) != 1:
         return [replace(text, text=None) for text in texts]
     [fed] = signature.inputs.values()
     examples = np.array([_example(*text.text) for text in texts if text.text is not None], object)
-    [ids] = servable.run_for((fed.tensor,), (signature.outputs[_TOKEN_IDS][0],))([examples])
+    [ids] = servable.run_for((fed.tensor,), (signature.outputs[TOKEN_IDS][0],))([examples])
     return [
-        replace(text, text=None, tokens=int((row != _PADDING).sum()), unknown_tokens=int((row == _UNKNOWN).sum()))
+        replace(text, text=None, tokens=int((row != PADDING_ID).sum()), unknown_tokens=int((row == OOV_ID).sum()))
         for text, row in zip(texts, ids, strict=True)
     ]
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import classification_pb2, model_pb2, predict_pb2, regression_pb2
 
+from schema.model_contract import SERVING_DEFAULT
 from serving.server.servable import Servable
 from serving.server.status import invalid
 from serving.server.tensors import MAX_RANK, dtype_name, fill_proto, to_array
@@ -61,7 +62,7 @@ def predict_request(
     sent: dict[str, Any], spec: model_pb2.ModelSpec, servable: Servable
 ) -> tuple[predict_pb2.PredictRequest, bool]:
     """The request of a JSON object, and whether it is in row format ("instances") or in columns ("inputs")."""
-    signature = servable.signatures.get(spec.signature_name or "serving_default")
+    signature = servable.signatures.get(spec.signature_name or SERVING_DEFAULT)
     if signature is None:
         raise invalid(f'Serving signature name: "{spec.signature_name}" not found in signature def')
     if ("instances" in sent) == ("inputs" in sent):

@@ -10,10 +10,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
+from schema.model_contract import MLMD_UUID, WARMUP_REQUESTS
 from serving.server.tensors import Run
 
-_MLMD_UUID = "assets.extra/mlmd_uuid"
-_WARMUP = "assets.extra/tf_serving_warmup_requests"
 _MAX_CACHED_RUNS = 64
 
 
@@ -56,7 +55,7 @@ class Servable:
     Attributes:
         signature_defs: the signatures as the SavedModel has them.
         signatures: the same, ready for use; the loader's own init signature is not among them.
-        mlmd_uuid: content of assets.extra/mlmd_uuid, or None.
+        mlmd_uuid: content of `MLMD_UUID`, or None.
         warmup_path: file of warm-up requests, or None.
     """
 
@@ -83,8 +82,8 @@ class Servable:
             if not name.startswith("__saved_model"):
                 self.signature_defs[name] = meta_graph_pb2.SignatureDef.FromString(signature.SerializeToString())
         self.signatures = {name: _signature(signature) for name, signature in self.signature_defs.items()}
-        self.mlmd_uuid = _read_text(f"{directory}/{_MLMD_UUID}")
-        warmup_path = f"{directory}/{_WARMUP}"
+        self.mlmd_uuid = _read_text(f"{directory}/{MLMD_UUID}")
+        warmup_path = f"{directory}/{WARMUP_REQUESTS}"
         self.warmup_path = warmup_path if tf.io.gfile.exists(warmup_path) else None
         self.run_for = functools.lru_cache(_MAX_CACHED_RUNS)(self._run_for)
 

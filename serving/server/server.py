@@ -99,6 +99,13 @@ class ModelServer:
             "models": self._manager.available(),
         }
 
+    def failures(self) -> dict[str, dict[int, dict[str, str]]]:
+        """The versions that could not be loaded, with code and message, by model."""
+        return {
+            model: {number: {"code": error.code.name, "message": error.message} for number, error in versions.items()}
+            for model, versions in self._manager.failures().items()
+        }
+
     def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """Refuses new requests, waits for those in flight as long as the grace, and frees the models."""
         self._stopping.set()
@@ -179,25 +186,34 @@ class ModelServer:
 def run(flags: Flags) -> None:
     """Serves until SIGTERM or SIGINT; one line of JSON on stdout says when, where and what it serves.
 
+    Where models could not be loaded, the line says which versions and why, and the server ends.
+
     Raises:
         AgNewsError: it cannot.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    told_to_end = threading.Event()
+
+    def end(*_: object) -> None:
+        told_to_end.set()  # Whatever runs just now may drop the exception.
+        raise SystemExit(0)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _end)
+        signal.signal(number, end)
     # What was imported stays: an unload then looks through the model's objects alone, and stops requests for less.
     gc.collect()
     gc.freeze()
     server = ModelServer(flags)
     try:
-        server.start()
+        try:
+            server.start()
+        except RunError:
+            if failures := server.failures():
+                click.echo(json.dumps({"event": "failed", "models": failures}))
+            raise
         click.echo(json.dumps(server.described()))
-        threading.Event().wait()
+        told_to_end.wait()
     finally:
         # A second signal does not wait for the requests in flight.
         server.stop()
-
-
-def _end(*_: object) -> None:
-    raise SystemExit(0)

@@ -21,6 +21,32 @@ def versions_on_disk(base_path: str) -> dict[int, str]:
     return {int(name): f"{base_path.rstrip('/')}/{name}" for name in names if name.isdecimal() and len(name) < 19}
 
 
+def nothing_to_serve(base_path: str) -> str:
+    """Why no version under a base path is served, and which path to name instead.
+
+    Raises:
+        tf.errors.OpError: the base path cannot be listed.
+        UnicodeDecodeError: a name in it is no text.
+    """
+    base = base_path.rstrip("/")
+    if not tf.io.gfile.exists(base):
+        return f"{base} does not exist: create it, or name the directory that holds the versions"
+    if not tf.io.gfile.isdir(base):
+        return f"{base} is no directory: name the one that holds the versions"
+    above, _, name = base.rpartition("/")
+    if tf.io.gfile.exists(f"{base}/saved_model.pb"):
+        if name.isdecimal():
+            return f"{base} is itself a version: name the directory above it, {above or '.'}"
+        return f"{base} is itself a SavedModel: move it to {base}/1, since a version is a directory named by a number"
+    if there := versions_on_disk(base):
+        return f"the policy asks for none of the versions in {base}: {', '.join(map(str, sorted(there)))}"
+    for name in sorted(tf.io.gfile.listdir(base)):
+        below = f"{base}/{name.rstrip('/')}"
+        if tf.io.gfile.isdir(below) and versions_on_disk(below):
+            return f"the versions are one level below: name {below}"
+    return f"{base} holds no version: a version is a directory named by a number, such as {base}/1"
+
+
 def aspired(versions: Mapping[int, str], policy: Any, failing: Callable[[int], bool]) -> dict[int, str]:
     """The versions that the policy wants served.
 

@@ -49,6 +49,8 @@ def from_exception(error: Exception) -> RequestError:
     if isinstance(error, UnicodeDecodeError):
         # TensorFlow's message quotes what was sent, and Python cannot read it.
         return invalid("the request holds bytes that are not UTF-8 where text is expected")
+    if isinstance(error, MemoryError):
+        return RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error) or "there is not enough memory")
     code = _BY_NUMBER.get(getattr(error, "error_code", None), grpc.StatusCode.INTERNAL)
     message = str(getattr(error, "message", error)).split("\n\nOriginal stack trace")[0]
     return RequestError(code, message.strip() or type(error).__name__)

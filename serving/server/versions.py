@@ -34,13 +34,18 @@ class Version:
 
 @dataclass(eq=False)
 class Model:
-    """A configured model. `wanted` is None until each version that the present configuration asks for was tried."""
+    """A configured model.
+
+    `wanted` is None until each version that the present configuration asks for was tried. `problem` is what was last
+    said of why none is served.
+    """
 
     config: model_server_config_pb2.ModelConfig
     versions: dict[int, Version] = field(default_factory=dict)
     available: dict[int, Version] = field(default_factory=dict)
     wanted: dict[int, str] | None = None
     removed: bool = False
+    problem: str = ""
 
 
 def settled(model: Model) -> bool:

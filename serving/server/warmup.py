@@ -8,6 +8,7 @@ import time
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
+from schema.model_contract import WARMUP_REQUESTS
 from serving.server import inference
 from serving.server.metrics import Metrics
 from serving.server.servable import Servable
@@ -22,7 +23,7 @@ _REPLAYS = {
 
 
 def warm_up(servable: Servable, model: str, version: int, iterations: int, metrics: Metrics) -> None:
-    """Runs the requests of assets.extra/tf_serving_warmup_requests; a version without the file is left alone.
+    """Runs the requests of the version's `WARMUP_REQUESTS`; a version without the file is left alone.
 
     Args:
         servable: the loaded version.
@@ -47,7 +48,7 @@ def warm_up(servable: Servable, model: str, version: int, iterations: int, metri
         status = "OK"
     finally:
         micros = (time.monotonic() - started) * 1e6
-        metrics.warmup_latency.labels(servable.warmup_path.rpartition("/assets.extra/")[0], status).observe(micros)
+        metrics.warmup_latency.labels(servable.warmup_path.removesuffix(f"/{WARMUP_REQUESTS}"), status).observe(micros)
 
 
 def _replay(

@@ -1,4 +1,4 @@
-"""A transform graph learned from a few thousand rows and a tiny export, shared by the tests that read them."""
+"""A transform graph learned from some thousand rows, and a tiny export, which several tests share."""
 
 import random
 
@@ -23,7 +23,7 @@ MARKUP = [
 
 
 def make_rows(count, seed=3):
-    """Texts with the corpus's markup, punctuation, digits, mixed case and what is not ASCII."""
+    """Returns texts with the corpus' markup, punctuation, digits, mixed case and non-ASCII characters."""
     generator = random.Random(seed)
     words = [f"{generator.choice('bcdfg')}{generator.choice('aeiou')}{index}" for index in range(300)] + MARKUP * 5
     rows = []
@@ -46,7 +46,7 @@ def rows():
 
 @pytest.fixture(scope="session")
 def transform_output(rows, tmp_path_factory):
-    """What Transform writes: analyzed by Beam, as in the pipeline."""
+    """Writes the output of Transform, analyzed by Beam as in the pipeline."""
     import apache_beam as beam
     import tensorflow as tf
     import tensorflow_transform as tft
@@ -77,7 +77,8 @@ def transform_output(rows, tmp_path_factory):
 def network():
     import keras
 
-    from components.trainer.architectures import architecture, build_network
+    from components.trainer.architectures import build_network
+    from components.trainer.settings import architecture
 
     keras.utils.set_random_seed(1)
     shape = architecture("stacked_bilstm", embedding_dim=8, units=4)

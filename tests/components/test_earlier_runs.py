@@ -1,10 +1,13 @@
 """The components that look up earlier runs in directories, run as an executor runs them."""
 
+import shutil
+
 import pytest
 from tfx.types import standard_artifacts
 
 from components.earlier_runs import ABSENT, KeepStatistics, KeptStatistics, PushedBaseline
 from components.validation_gate.component import ValidationBlessing
+from tests.components.stored_files import SAVED_MODEL
 
 
 def do(component, inputs, outputs, **parameters):
@@ -50,9 +53,10 @@ def baseline_of(make, tmp_path):
 def push(directory, number, fingerprint, *, whole=True):
     version = directory / "versions" / str(number)
     version.mkdir(parents=True)
-    (version / "fingerprint.pb").write_text(fingerprint)
-    if whole:
-        (version / "saved_model.pb").write_text(fingerprint)
+    for name in ("fingerprint.pb", *(SAVED_MODEL if whole else SAVED_MODEL[1:])):
+        (version / name).parent.mkdir(exist_ok=True)
+        (version / name).write_text(fingerprint)
+    return version
 
 
 def test_before_the_first_push_there_is_no_baseline(baseline_of):
@@ -77,6 +81,13 @@ def test_half_a_version_is_no_baseline(baseline_of, tmp_path):
     push(tmp_path, 9, "old")
     push(tmp_path, 10, "half", whole=False)
     (tmp_path / "versions/.incoming-1").mkdir()
+    assert baseline_of("candidate").get_string_custom_property("pushed_version") == "9"
+
+
+@pytest.mark.parametrize("deleted", ["variables", "assets"])
+def test_a_version_that_was_deleted_in_part_is_no_baseline(baseline_of, tmp_path, deleted):
+    push(tmp_path, 9, "old")
+    shutil.rmtree(push(tmp_path, 10, "new") / deleted)
     assert baseline_of("candidate").get_string_custom_property("pushed_version") == "9"
 
 
@@ -131,6 +142,14 @@ def test_the_span_before_the_current_one_is_compared_with(keep, kept_for):
         keep(span, f"of {span}")
     assert kept_for(3) == (2, "of 2")
     assert kept_for(9) == (3, "of 3")
+
+
+def test_statistics_that_were_deleted_in_part_are_not_compared_with(keep, kept_for, tmp_path):
+    for span in (1, 2):
+        keep(span, f"of {span}")
+    [deleted] = (tmp_path / "kept").glob("*/2/Split-train")
+    shutil.rmtree(deleted)
+    assert kept_for(3) == (1, "of 1")
 
 
 def test_without_spans_the_run_before_counts(keep, kept_for):

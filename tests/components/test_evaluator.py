@@ -4,10 +4,12 @@ import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from apache_beam.options.pipeline_options import PipelineOptions
+from google.protobuf import text_format
+from tensorflow_model_analysis.proto.validation_result_pb2 import ValidationFailure, ValidationResult
 from tensorflow_model_analysis.utils import config_util
 
 from components.evaluator.config import eval_config
-from components.evaluator.report import OVERALL, read_report
+from components.evaluator.report import OVERALL, read_report, refusals_of
 from schema.features import CLASS_NAMES
 from tests import direct_runner
 
@@ -106,3 +108,68 @@ def test_a_missed_threshold_says_which_metric_on_which_slice_by_how_much(evaluat
 def test_the_confusion_matrix_counts_rows(evaluate):
     report = evaluate([*right(10), (2, 3), (2, 3), (0, 1)])
     assert report.confusion == [[10, 1, 0, 0], [0, 10, 0, 0], [0, 0, 10, 2], [0, 0, 0, 10]]
+
+
+def test_a_class_without_test_rows_is_named_with_its_threshold(evaluate):
+    report = evaluate([(label, label) for label in range(3) for _ in range(10)])
+    assert [str(failure) for failure in report.failures] == [
+        "accuracy on label=Sci/Tech has no value: no test row belongs to this slice; required is 0.6000"
+    ]
+    assert report.refusals == [str(failure) for failure in report.failures]
+
+
+def refusals(text):
+    failures, others = refusals_of(text_format.Parse(text, ValidationResult()), eval_config(**THRESHOLDS))
+    return [*map(str, failures), *others]
+
+
+SLICE = 'slice_key { single_slice_keys { column: "label" int64_value: 1 } }'
+THRESHOLD = "metric_threshold { value_threshold { %s { value: 0.6 } } }"
+FAILURE = 'failures { metric_key { name: "accuracy" } %s }'
+
+
+@pytest.mark.parametrize(
+    ("validation", "reasons"),
+    [
+        ("validation_ok: true", []),
+        ("", ["TensorFlow Model Analysis refused the model and gave no reason: see the log"]),
+        ("missing_thresholds: true", ["no threshold is set"]),
+        ("missing_slices {}", ["accuracy on all has no value: no test row belongs to this slice; required is 0.7000"]),
+        (
+            'missing_slices { feature_values { key: "length_bucket" value: "long" } }',
+            ["no test row belongs to the slice length_bucket=long, for which a threshold is set"],
+        ),
+        (
+            "missing_cross_slices { baseline_spec {} }",
+            ["no test row belongs to the compared slices: baseline_spec { }"],
+        ),
+        (
+            f"metric_validations_per_slice {{ {SLICE} {FAILURE} }}"
+            % 'metric_threshold { value_threshold { lower_bound { value: 0.6 } } } message: "Metric not found."',
+            ["accuracy on label=Sports has no value: Metric not found.; required is 0.6000"],
+        ),
+        (
+            f"metric_validations_per_slice {{ {SLICE} {FAILURE} }}"
+            % f"metric_value {{ double_value {{ value: nan }} }} {THRESHOLD % 'lower_bound'}",
+            ["accuracy on label=Sports has no value: it is not a number; required is 0.6000"],
+        ),
+        (
+            f"metric_validations_per_slice {{ {SLICE} {FAILURE} }}"
+            % f"metric_value {{ double_value {{ value: 0.9 }} }} {THRESHOLD % 'upper_bound'}",
+            ["accuracy on label=Sports is 0.9000, which misses value_threshold { upper_bound { value: 0.6 } }"],
+        ),
+    ],
+)
+def test_every_way_to_refuse_a_model_has_a_reason(validation, reasons):
+    assert refusals(validation) == reasons
+
+
+def test_no_field_of_a_validation_is_unknown_to_its_reader():
+    """A new version of TensorFlow Model Analysis may refuse a model for a new reason."""
+    assert {field.name for field in ValidationResult.DESCRIPTOR.fields} == {
+        *("validation_ok", "missing_thresholds", "metric_validations_per_slice", "missing_slices"),
+        *("missing_cross_slices", "validation_details", "rubber_stamp"),
+    }
+    assert {field.name for field in ValidationFailure.DESCRIPTOR.fields} == {
+        *("metric_key", "metric_threshold", "metric_value", "message"),
+    }

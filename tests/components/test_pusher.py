@@ -12,6 +12,7 @@ from components.approval import Approval, Rules
 from components.exports import files_of
 from components.pusher import component as pusher
 from schema.errors import ApprovalPending, AuditError, RunError, SettingsError
+from schema.interruption import Interrupted
 from serving.audit import AuditLog
 from serving.audit.signature import read_public_key, signature_flaw
 
@@ -99,6 +100,22 @@ def test_an_object_store_gets_no_graph_to_files_that_were_not_approved(export):
     with pytest.raises(RunError, match="differs: variables/"):
         pusher._push_remote(export, "ram://changed/agnews", mlmd_uuid="17", files=files)
     assert not tf.io.gfile.glob("ram://changed/agnews/*/saved_model.pb")
+
+
+def test_no_version_appears_after_a_signal_in_the_copy(export, tmp_path, monkeypatch, interrupt):
+    monkeypatch.setattr(pusher, "make_readable", interrupt)
+    with pytest.raises(Interrupted):
+        push(export, tmp_path / "serving", now=1000)
+    assert visible(tmp_path / "serving") == []
+
+
+def test_an_object_store_gets_no_graph_after_a_signal_in_the_copy(export, monkeypatch, interrupt):
+    import tensorflow as tf
+
+    monkeypatch.setattr(pusher, "_stamp", interrupt)
+    with pytest.raises(Interrupted):
+        pusher._push_remote(export, "ram://interrupted/agnews", mlmd_uuid="17", files=files_of(export))
+    assert not tf.io.gfile.glob("ram://interrupted/agnews/*/saved_model.pb")
 
 
 # Stops for good in the middle of the copy, so that the parent can kill it there.
@@ -218,6 +235,14 @@ def test_a_push_is_entered_with_the_files_that_arrived(do, tmp_path):
     assert line.entry.why == "blessed; no approval was asked for"
     assert pushed.get_string_custom_property("fingerprint") == line.entry.fingerprint
     assert pushed.get_string_custom_property("audit").startswith(line.hash)
+
+
+def test_a_signal_after_the_version_appeared_waits_for_its_entry(do, tmp_path, monkeypatch, interrupt):
+    monkeypatch.setattr(pusher, "flush_directory", lambda directory: interrupt() if visible(directory) else None)
+    with pytest.raises(Interrupted):
+        do()
+    [line] = AuditLog(tmp_path / "serving/audit.jsonl").lines()
+    assert [str(line.entry.version)] == visible(tmp_path / "serving/agnews")
 
 
 def test_a_push_is_signed_also_when_the_one_before_was_killed_between_version_and_entry(do, tmp_path, key_files):

@@ -9,7 +9,8 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.pipeline import Pipeline
 from tfx.types import standard_artifacts
 
-from components.schema_gen.component import CuratedSchemaGen, Executor
+from components.schema_gen.component import CuratedSchemaGen
+from components.schema_gen.executor import SchemaExecutor
 from schema.errors import SettingsError
 from schema.features import SCHEMA_PATH
 
@@ -22,7 +23,7 @@ def run(tmp_path):
     config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
 
     def run():
-        """Runs the component; gives the state of each of its executions so far, and the newest schema."""
+        """Runs the component; returns the states of all its executions and the newest schema."""
         component = CuratedSchemaGen(tmp_path / "schema.pbtxt")
         pipeline = Pipeline("test", str(tmp_path / "root"), config, [component], enable_cache=True)
         LocalDagRunner().run_with_ir(Compiler().compile(pipeline))
@@ -39,7 +40,7 @@ def test_an_unchanged_schema_comes_from_the_cache(run):
     assert run()[0] == [mlmd.Execution.COMPLETE, mlmd.Execution.CACHED]
 
 
-def test_an_edited_schema_is_imported_anew(run, tmp_path):
+def test_an_edited_schema_is_imported_again(run, tmp_path):
     before = run()[1]
     edited = before.replace("threshold: 0.05", "threshold: 0.5")
     (tmp_path / "schema.pbtxt").write_text(edited)
@@ -52,21 +53,21 @@ def test_an_edited_schema_is_imported_anew(run, tmp_path):
 @pytest.fixture
 def import_schema(tmp_path):
     def import_schema(file, fingerprint):
-        """What a pod runs, on a machine whose files are elsewhere."""
+        """Runs the executor like a pod, on a machine without the compiled path."""
         schema = standard_artifacts.Schema()
         schema.uri = str(tmp_path / "imported")
-        Executor().Do({}, {"schema": [schema]}, {"schema_file": file, "fingerprint": fingerprint})
+        SchemaExecutor().Do({}, {"schema": [schema]}, {"schema_file": file, "fingerprint": fingerprint})
         return (tmp_path / "imported/schema.pbtxt").read_text()
 
     return import_schema
 
 
-def test_on_a_machine_without_the_file_the_installed_schema_is_imported(import_schema):
+def test_the_installed_schema_replaces_a_missing_file(import_schema):
     installed = SCHEMA_PATH.read_text()
     fingerprint = hashlib.sha256(installed.encode()).hexdigest()
     assert import_schema("/elsewhere/schema.pbtxt", fingerprint) == installed
 
 
-def test_another_schema_than_the_one_compiled_with_is_refused(import_schema):
+def test_a_schema_that_differs_from_the_compiled_one_is_refused(import_schema):
     with pytest.raises(SettingsError, match="from the same version"):
         import_schema("/elsewhere/schema.pbtxt", "0" * 64)

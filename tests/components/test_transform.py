@@ -5,20 +5,13 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.transform.preprocessing import (
-    OOV_ID,
-    RESERVED_IDS,
-    TITLE_TOKENS,
-    TOKEN_IDS,
-    VOCABULARY,
-    clean,
-    standardize,
-)
+from components.transform.preprocessing import clean, standardize
+from schema.model_contract import OOV_ID, RESERVED_IDS, TITLE_TOKENS, TOKEN_IDS, VOCABULARY
 
 
 @pytest.fixture(scope="module")
 def token_ids(transform_output):
-    """The transform graph alone: title and description to ids, without padding."""
+    """Returns a function from title and description to ids without padding, by the transform graph."""
     layer = transform_output.transform_features_layer()
 
     def ids(title, description):
@@ -44,13 +37,13 @@ def token_ids(transform_output):
         ("AT&T", "AT&T"),
     ],
 )
-def test_markup_of_the_corpus_is_undone(raw, cleaned):
+def test_markup_of_the_corpus_is_removed(raw, cleaned):
     assert clean(tf.constant(raw)).numpy().decode() == cleaned
 
 
 @given(st.text(alphabet='ab <>&"', max_size=30))
 @settings(deadline=None)
-def test_what_html_escaping_hides_is_found_again(text):
+def test_html_escaping_is_reversed(text):
     assert clean(tf.constant(html.escape(text))).numpy() == clean(tf.constant(text)).numpy()
 
 
@@ -64,12 +57,12 @@ def test_what_html_escaping_hides_is_found_again(text):
         ("Żółć 東京", "Żółć 東京"),
     ],
 )
-def test_words_are_parted_at_punctuation(raw, words):
+def test_words_are_split_at_punctuation(raw, words):
     assert standardize(tf.constant(raw)).numpy().decode().split() == words.split()
 
 
 @pytest.mark.parametrize(("title", "description", "count"), [("oil up", "a b", 2), ("", "a b", 1), ("", "", 1)])
-def test_the_number_of_the_titles_tokens_is_known(transform_output, title, description, count):
+def test_title_tokens_counts_the_tokens_of_the_title(transform_output, title, description, count):
     raw = {"title": tf.constant([[title]]), "description": tf.constant([[description]])}
     assert transform_output.transform_features_layer()(raw)[TITLE_TOKENS].numpy().tolist() == [count]
 
@@ -88,7 +81,7 @@ def test_ids_equal_those_of_keras_text_vectorization(rows, transform_output):
         assert ids == (expected[:20] or [OOV_ID]), row
 
 
-def test_the_vocabulary_holds_the_words_that_keras_would_choose(rows, transform_output):
+def test_the_vocabulary_has_the_words_that_keras_would_choose(rows, transform_output):
     import keras
 
     layer = keras.layers.TextVectorization(max_tokens=250, standardize=standardize)
@@ -96,7 +89,7 @@ def test_the_vocabulary_holds_the_words_that_keras_would_choose(rows, transform_
     layer.adapt(tf.constant(texts))
     ours = {word.decode() for word in transform_output.vocabulary_by_name(VOCABULARY)}
     theirs = set(layer.get_vocabulary()[RESERVED_IDS:])
-    # Words of the same frequency at the edge may be chosen differently: they must have the frequency of the edge.
+    # Words with the lowest frequency may be chosen differently, so only their frequency must agree.
     counts = {}
     for word in tf.strings.split(standardize(tf.constant(texts))).flat_values.numpy():
         counts[word.decode()] = counts.get(word.decode(), 0) + 1
@@ -114,13 +107,13 @@ def test_unknown_words_have_the_unknown_id(token_ids):
     assert token_ids("zzzzunknown", "") == [OOV_ID]
 
 
-def test_long_texts_are_cut(token_ids):
+def test_long_texts_are_truncated(token_ids):
     assert len(token_ids("word " * 500, "")) == 20
 
 
 @given(st.text(), st.text())
 @settings(deadline=None, max_examples=200)
-def test_any_text_gives_ids_and_never_an_error(token_ids, title, description):
+def test_any_text_gives_ids_without_an_error(token_ids, title, description):
     ids = token_ids(title.encode("utf-8", "surrogatepass"), description.encode("utf-8", "surrogatepass"))
     assert 1 <= len(ids) <= 20
     assert all(OOV_ID <= number < 250 for number in ids)
@@ -128,5 +121,5 @@ def test_any_text_gives_ids_and_never_an_error(token_ids, title, description):
 
 @given(st.binary())
 @settings(deadline=None, max_examples=100)
-def test_any_bytes_give_ids_and_never_an_error(token_ids, text):
+def test_any_bytes_give_ids_without_an_error(token_ids, text):
     assert token_ids(text, text)

@@ -164,3 +164,39 @@ def test_drift_beside_another_anomaly_is_no_mere_drift(gate):
     with pytest.raises(ValidationError) as stopped:
         gate(everywhere(bad), everywhere(frame()))
     assert not isinstance(stopped.value, DriftError)
+
+
+WITHOUT_SPORTS = frame(label=[(0, 2, 3)[index % 3] for index in range(ROWS)])
+
+
+@pytest.mark.parametrize(
+    ("split", "consequence"), [("train", "it cannot be learned"), ("test", "its recall cannot be measured")]
+)
+def test_a_class_without_rows_stops_a_first_run_before_training(gate, split, consequence):
+    with pytest.raises(
+        ValidationError, match=f"split {split}, feature label: no row is of class Sports: {consequence}"
+    ):
+        gate(everywhere(frame()) | {split: WITHOUT_SPORTS})
+
+
+def test_every_class_without_rows_is_named(gate):
+    with pytest.raises(ValidationError) as stopped:
+        gate(everywhere(frame(label=[0, 1] * (ROWS // 2))))
+    for name in ("Business", "Sci/Tech"):
+        for split in ("train", "test"):
+            assert f"split {split}, feature label: no row is of class {name}" in str(stopped.value)
+
+
+def test_a_small_split_val_may_lack_a_class(gate):
+    assert gate(everywhere(frame()) | {"val": WITHOUT_SPORTS}) == []
+
+
+def test_later_a_class_without_rows_is_a_warning_where_the_drift_is_wanted(gate):
+    [warned] = gate(everywhere(frame()) | {"test": WITHOUT_SPORTS}, everywhere(frame()) | {"test": WITHOUT_SPORTS})
+    assert (warned["split"], warned["severity"]) == ("test", "WARNING")
+    assert "no row is of class Sports" in warned["reason"]
+
+
+def test_later_a_class_that_vanishes_is_drift(gate):
+    with pytest.raises(DriftError, match="split test, feature label"):
+        gate(everywhere(frame()) | {"test": WITHOUT_SPORTS}, everywhere(frame()))

@@ -30,11 +30,11 @@ EVEN, LOPSIDED = (0.25, 0.25, 0.25, 0.25), (0.45, 0.05, 0.25, 0.25)
 
 def texts(generator, split, label):
     """Endless items of a topic, those of train and val as the hash of their text parts them."""
-    from components.example_gen.rows import Row
+    from components.example_gen.rows import LabelledItem
 
     while True:
         words = generator.choices(WORDS[label], k=generator.randint(12, 40))
-        row = Row(label, " ".join(words[:6]), " ".join(words[6:]))
+        row = LabelledItem(" ".join(words[:6]), " ".join(words[6:]), label=label)
         if split == "test" or row.is_validation(VAL_FRACTION) == (split == "val"):
             yield row
 
@@ -253,7 +253,7 @@ def test_an_empty_day_is_skipped_and_that_is_no_failure(story):
     assert story.empty.status == 0
     assert story.empty.states == {"AgNewsExampleGen": "skipped"}
     assert "skipped: " in story.empty.output
-    assert "2026-03-05/v1/train.csv hold no rows" in story.empty.output
+    assert "2026-03-05/v1/train.csv contain no rows" in story.empty.output
     assert story.empty.versions == story.after_corrupt.versions
 
 

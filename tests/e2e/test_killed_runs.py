@@ -82,8 +82,10 @@ def test_a_run_after_a_kill_goes_on_from_the_last_finished_component(story):
 def test_an_interrupted_run_says_so_without_a_trace(story):
     status, output = story.interrupted
     assert status == 130
-    assert "Interrupted; the next run goes on" in output
+    assert "Interrupted; the next run continues" in output
+    assert "Trainer: stopped" in output
     assert "Traceback" not in output
+    assert "failed" not in output
 
 
 def test_a_kill_in_the_copy_leaves_no_version_and_one_before_the_record_a_whole_one(story):

@@ -5,6 +5,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+import tenacity
 
 from pipeline.alerts import Event, Kind, notify
 from pipeline.settings import Settings
@@ -191,3 +192,15 @@ def test_the_events_may_stand_in_a_settings_file(tmp_path):
     (tmp_path / "settings.yaml").write_text("alerts:\n  events: [drift]\n  mail_to: [a@example.com, b@example.com]\n")
     alerts = load(config_file=tmp_path / "settings.yaml", environ={}).settings.alerts
     assert (alerts.events, alerts.mail_to) == (("drift",), ("a@example.com", "b@example.com"))
+
+
+def test_a_webhook_on_this_machine_is_reached_without_the_proxy(dead_proxy, http_sink):
+    with http_sink() as sink:
+        assert notify(settings(webhook_url=sink.url), EVENT) == []
+    assert len(sink.bodies) == 1
+
+
+def test_a_webhook_elsewhere_goes_through_the_proxy(dead_proxy, monkeypatch):
+    monkeypatch.setattr("pipeline.alerts._post.retry.stop", tenacity.stop_after_attempt(1))
+    [problem] = notify(settings(webhook_url="http://hooks.example.com/"), EVENT)
+    assert "Connection refused" in problem

@@ -1,8 +1,8 @@
 import pytest
 
 from pipeline.monitoring.canary_report import evaluate
+from schema.news_items import Classification, NewsItem
 from serving.client.canary_comparison import Answers, Pair
-from serving.items import Classification, NewsItem
 
 
 def answer(label, version, probability=0.9):

@@ -75,6 +75,24 @@ def test_a_setting_changes_only_its_own_stage(compiled):
     assert changed(infra_validator={"rows": 9}) == {"AgNewsInfraValidator"}
 
 
+@pytest.mark.parametrize(
+    ("platform", "module"),
+    [
+        ("process", "components.infra_validator.component"),
+        ("docker", "components.infra_validator.container"),
+        ("kubernetes", "components.infra_validator.container"),
+    ],
+)
+def test_changed_code_changes_the_cache_key_of_infra_validator(compiled, monkeypatch, platform, module):
+    before = compiled(infra_validator={"platform": platform})["AgNewsInfraValidator"].parameters
+    monkeypatch.setattr(
+        "pipeline.code_version.source_fingerprint", lambda modules: "new" if module in modules else "old"
+    )
+    after = compiled(infra_validator={"platform": platform})["AgNewsInfraValidator"].parameters
+    assert before != after
+    assert after.parameters["code_version"].field_value.string_value == "new"
+
+
 def test_an_enabled_search_feeds_the_trainer(compiled):
     nodes = compiled(tuner={"enabled": True})
     assert "Tuner" in nodes["Trainer"].upstream_nodes

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.cli.labelled_items import read_items_with_classes
 from schema.errors import DataError
-from serving.items import NewsItem
+from schema.news_items import NewsItem
 
 OIL = NewsItem("Oil rises", "to a record")
 

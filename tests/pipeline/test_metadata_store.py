@@ -50,7 +50,9 @@ def test_any_user_and_password_reach_postgresql_unchanged(postgresql, at, capfd,
 
 
 def test_a_refused_password_gives_advice_and_is_not_printed(at, capfd):
-    with pytest.raises(StoreError, match=r"user 'agnews': there is no server, or it refuses user, password") as refused:
+    with pytest.raises(
+        StoreError, match=r"user 'agnews': there is no server, or it refuses the user, password"
+    ) as refused:
         open_store(connection_config(at("agnews", "wrong password\\'s")))
     assert "'PostgreSQL error'" in str(refused.value)
     written = capfd.readouterr().err

@@ -66,7 +66,7 @@ def test_the_error_names_a_saved_model_of_another_project(copied):
 
 def test_the_error_names_facts_that_are_not_json(copied):
     (copied / "assets.extra" / "training.json").write_text("{")
-    with pytest.raises(DataError, match=rf"^{copied}: assets\.extra/training\.json cannot be read"):
+    with pytest.raises(DataError, match=rf"^{copied}: cannot read assets\.extra/training\.json"):
         describe_model(copied, "", "")
 
 

@@ -70,11 +70,26 @@ def test_the_secrets_of_alerts_are_not_shown():
 
 
 def test_a_file_of_word_vectors_is_looked_for_on_this_machine_alone(tmp_path):
-    (tmp_path / "vectors.vec").touch()
+    (tmp_path / "vectors.vec").write_text("oil 1 2 3\n. . . 1 2 3\ngoal 1 2 3\n")
     for place in ("random", "learned", str(tmp_path / "vectors.vec"), "gs://bucket/vectors.vec"):
-        TrainerSettings(word_vectors=place).check_word_vectors()
+        TrainerSettings(word_vectors=place, embedding_dim=3).check_word_vectors()
     with pytest.raises(SettingsError, match=r"trainer\.word_vectors lerned: No such file .* or set it to random or"):
         TrainerSettings(word_vectors="lerned").check_word_vectors()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "it is empty"),
+        ("oil 1 2 3\n", "its vectors have 3 elements and the network takes 128: set trainer.embedding_dim to 3"),
+        ("999999999 300\n", "its vectors have 300 elements and the network takes 128"),
+        ("oil" + " 1" * 128 + "\ngoal" + " x" * 128 + "\n", "line 2: expected a word and 128 finite numbers"),
+    ],
+)
+def test_the_content_of_a_vectors_file_is_checked_before_a_run(tmp_path, content, message):
+    (tmp_path / "vectors.txt").write_text(content)
+    with pytest.raises(SettingsError, match=message):
+        TrainerSettings(word_vectors=str(tmp_path / "vectors.txt")).check_word_vectors()
 
 
 @pytest.mark.parametrize(

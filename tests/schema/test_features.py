@@ -3,14 +3,14 @@ import pytest
 from schema import features
 
 
-def test_names_and_labels_are_those_of_the_curated_schema():
+def test_names_and_labels_come_from_the_curated_schema():
     entries = {entry.name: entry for entry in features.load_schema().feature}
     assert {features.ID, features.TITLE, features.DESCRIPTION, features.LABEL} < set(entries)
     assert features.CLASS_NAMES == ("World", "Sports", "Business", "Sci/Tech")
     assert entries["label"].int_domain.max == len(features.CLASS_NAMES) - 1
 
 
-def test_an_unknown_feature_names_those_there_are():
+def test_an_unknown_feature_lists_the_known_ones():
     with pytest.raises(KeyError, match="title, description"):
         features.feature("headline")
 
@@ -23,11 +23,11 @@ def test_lengths_fall_into_thirds(length, bucket):
     assert features.length_bucket(length) == bucket
 
 
-def test_there_is_a_bound_between_any_two_buckets():
+def test_every_two_buckets_have_a_bound():
     assert len(features.LENGTH_BUCKETS) == len(features.LENGTH_BUCKET_BOUNDS) + 1
 
 
-def test_the_label_is_not_asked_for_at_serving_time():
+def test_the_label_is_absent_at_serving_time():
     entries = {entry.name: entry for entry in features.load_schema().feature}
     assert list(entries["label"].not_in_environment) == ["SERVING"]
     assert not entries["title"].not_in_environment

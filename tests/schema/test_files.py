@@ -1,4 +1,4 @@
-"""Modes of what is made: set, whatever the umask, and never for all users to write."""
+"""Tests the modes of new files and directories, which do not depend on the umask and never let all users write."""
 
 import os
 import stat
@@ -14,7 +14,7 @@ def modes(directory):
 
 @pytest.fixture
 def team_directory(tmp_path):
-    """A directory that a group shares: its members may write to it, and what is made there is the group's."""
+    """Returns a directory that a group shares: members may write to it, and new files belong to the group."""
     directory = tmp_path / "team"
     directory.mkdir()
     directory.chmod(0o2775)
@@ -47,7 +47,7 @@ def test_modes_do_not_depend_on_the_umask(umask, tmp_path):
     }
 
 
-def test_a_group_that_shares_the_directory_may_write_what_is_made_there(umask, team_directory):
+def test_a_group_that_shares_a_directory_may_write_new_files(umask, team_directory):
     assert fill(team_directory) == {
         "a": "2775",
         "a/b": "2775",
@@ -60,12 +60,12 @@ def test_a_group_that_shares_the_directory_may_write_what_is_made_there(umask, t
     }
 
 
-def test_nothing_is_writable_for_all_even_in_a_directory_that_is(umask, tmp_path):
+def test_nothing_is_writable_by_all_even_in_a_writable_directory(umask, tmp_path):
     tmp_path.chmod(0o777)
     assert [name for name, mode in fill(tmp_path).items() if int(mode, 8) & stat.S_IWOTH] == []
 
 
-def test_what_is_there_keeps_its_mode(tmp_path):
+def test_existing_files_and_directories_keep_their_modes(tmp_path):
     (tmp_path / "a").mkdir(mode=0o700)
     (tmp_path / "log").touch(mode=0o600)
     make_directory(tmp_path / "a/b")
@@ -73,14 +73,14 @@ def test_what_is_there_keeps_its_mode(tmp_path):
     assert modes(tmp_path) == {"a": "700", "a/b": "755", "log": "600"}
 
 
-def test_a_file_where_a_directory_is_needed_is_an_error(tmp_path):
+def test_a_file_in_place_of_a_directory_is_an_error(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file/below"):
         with pytest.raises((FileExistsError, NotADirectoryError)):
             make_directory(path)
 
 
-def test_a_relative_directory_is_made_in_the_working_directory(tmp_path, monkeypatch):
+def test_a_relative_directory_is_created_in_the_working_directory(tmp_path, monkeypatch):
     from pathlib import Path
 
     monkeypatch.chdir(tmp_path)
@@ -88,12 +88,12 @@ def test_a_relative_directory_is_made_in_the_working_directory(tmp_path, monkeyp
     assert (tmp_path / "a/b").is_dir()
 
 
-def test_a_replaced_file_leaves_nothing_beside_it_even_after_a_kill(tmp_path):
+def test_replacing_a_file_leaves_no_other_file_even_after_a_kill(tmp_path):
     (tmp_path / ".config.incoming").write_bytes(b"half of a longer text")
     replace_file(tmp_path / "config", b"new", FOR_ALL)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"config": b"new"}
 
 
-def test_without_a_mode_a_replaced_file_has_that_of_the_umask(umask, tmp_path):
+def test_a_replaced_file_without_a_mode_follows_the_umask(umask, tmp_path):
     replace_file(tmp_path / "report", b"new")
     assert os.stat(tmp_path / "report").st_mode & 0o777 == 0o666 & ~umask

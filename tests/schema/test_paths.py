@@ -27,7 +27,7 @@ _NAMES = st.text(alphabet="a1.-_ *?[]!^{}\\~#%'\"é東\n", min_size=1, max_size=
 
 
 @given(st.lists(_NAMES, min_size=1, max_size=4, unique=True), st.data())
-def test_a_directory_is_taken_literally_whatever_its_name(directories, data):
+def test_any_directory_name_is_taken_literally(directories, data):
     with tempfile.TemporaryDirectory() as root:
         for name in directories:
             put(Path(root, name), *data.draw(st.lists(_NAMES, min_size=1, max_size=5)))
@@ -37,7 +37,7 @@ def test_a_directory_is_taken_literally_whatever_its_name(directories, data):
 
 
 @given(_NAMES, _NAMES)
-def test_a_pattern_without_wildcards_names_one_file(directory, file):
+def test_a_pattern_without_wildcards_matches_one_file(directory, file):
     pattern = "".join(f"[{sign}]" if sign in "*?[" else sign for sign in file)
     with tempfile.TemporaryDirectory() as root:
         put(Path(root, directory), file, "other")
@@ -68,7 +68,7 @@ def test_a_pattern_without_wildcards_names_one_file(directory, file):
         ("nothing.csv", []),
     ],
 )
-def test_what_patterns_match(tmp_path, pattern, found):
+def test_patterns_match_the_expected_files(tmp_path, pattern, found):
     put(
         tmp_path,
         "a.csv",
@@ -84,7 +84,7 @@ def test_what_patterns_match(tmp_path, pattern, found):
 
 
 def test_a_remote_directory_is_taken_literally_too(monkeypatch):
-    """Beam matches the pattern on a real file system; only its scheme is made up."""
+    """Beam matches the pattern on the local file system under an invented scheme."""
     from apache_beam.io.localfilesystem import LocalFileSystem
 
     class Store(LocalFileSystem):
@@ -105,7 +105,7 @@ def test_a_remote_directory_is_taken_literally_too(monkeypatch):
         put(Path(root), "plain/a.csv", "plain/._a.csv", "plain/_b.csv", "x [1]/a.csv", "x 1/a.csv")
         base = f"store:/{root}"
         assert list_files(f"{base}/plain", "*.csv") == [f"{base}/plain/a.csv"]
-        # Beam cannot be asked for it: nothing is found, and not the neighbour's file.
+        # Beam cannot match this name: it must find nothing, and not the neighbour's file.
         assert list_files(f"{base}/x [1]", "a.csv") == []
 
 
@@ -116,7 +116,7 @@ def test_the_home_directory_is_expanded(monkeypatch, place):
 
 
 @pytest.mark.parametrize("place", ["a/~/b", "~nobody-of-that-name/x", "gs://bucket/~", "x~", ""])
-def test_what_names_no_home_directory_stays(place):
+def test_paths_without_a_home_directory_stay_unchanged(place):
     assert expand_home(place) == place
 
 
@@ -127,11 +127,11 @@ def test_an_unknown_home_directory_is_an_error(monkeypatch):
 
 
 @pytest.mark.parametrize("place", ["/a/[1]", "/a/[", "/a*", "/a?/b", "/a\\b", "gs://bucket/[x]"])
-def test_a_place_that_tensorflow_reads_as_a_pattern_is_refused(place):
+def test_a_path_that_tensorflow_would_expand_is_refused(place):
     with pytest.raises(SettingsError, match=r"^pipeline\.root "):
         refuse_wildcards("pipeline.root", place)
 
 
 @pytest.mark.parametrize("place", ["/a b/é東", "/{SPAN}/#%41", "/'a'\"", "/a]b", "/a\nb", "/~x", "gs://bucket/x"])
-def test_other_places_are_accepted(place):
+def test_other_paths_are_accepted(place):
     refuse_wildcards("pipeline.root", place)

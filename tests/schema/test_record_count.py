@@ -21,13 +21,13 @@ from schema import record_count
         (b"\0\n\x1c\n", 2),
     ],
 )
-def test_lines_that_are_not_empty_are_counted(tmp_path, name, data, lines):
+def test_non_empty_lines_are_counted(tmp_path, name, data, lines):
     (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
     assert record_count.count_lines(str(tmp_path / name)) == lines
 
 
 @given(st.lists(st.sampled_from([b"a", b"\r", b"\n", b" "])).map(b"".join))
-def test_the_count_does_not_depend_on_where_the_data_is_cut(tmp_path_factory, data):
+def test_the_count_does_not_depend_on_the_chunks(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("count") / "rows.csv"
     path.write_bytes(data)
     whole_chunk = record_count._CHUNK_BYTES
@@ -38,6 +38,6 @@ def test_the_count_does_not_depend_on_where_the_data_is_cut(tmp_path_factory, da
         record_count._CHUNK_BYTES = whole_chunk
 
 
-def test_parquet_rows_are_counted_over_all_row_groups(tmp_path):
+def test_parquet_rows_of_all_row_groups_are_counted(tmp_path):
     pq.write_table(pa.table({"text": ["a"] * 7}), tmp_path / "rows.parquet", row_group_size=2)
     assert record_count.count_parquet_rows(str(tmp_path / "rows.parquet")) == 7

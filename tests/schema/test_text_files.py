@@ -16,7 +16,7 @@ def lines(data, file="rows.csv"):
 
 
 class Dripping(io.RawIOBase):
-    """Gives the data in pieces of the sizes that are asked for, as a pipe may."""
+    """Returns the data in chunks of given sizes, like a pipe."""
 
     def __init__(self, data, sizes):
         self._opened, self._sizes = io.BytesIO(data), iter(sizes)
@@ -26,23 +26,23 @@ class Dripping(io.RawIOBase):
 
 
 @given(st.lists(st.sampled_from([b"a", b"\r", b"\n", b"\r\n", b"bc"])).map(b"".join), st.lists(st.integers(1, 3)))
-def test_lines_end_the_same_wherever_the_data_is_cut(data, sizes):
+def test_lines_do_not_depend_on_the_chunks(data, sizes):
     assert list(TextFile(Dripping(data, sizes), "rows.csv", "CSV")) == data.splitlines(keepends=True)
 
 
 @pytest.mark.parametrize("end", [b"\r", b"\r\n", b"\n"])
 @pytest.mark.parametrize("more", [-1, 0, 1, 1 << 20])
-def test_a_line_over_the_limit_is_cut_and_the_next_is_whole(end, more):
+def test_a_line_over_the_limit_is_cut_but_not_the_next_one(end, more):
     first, second = lines(b"x" * (MAX_LINE_BYTES + more) + end + b"y\n")
     assert second == b"y\n"
     assert (len(first) > MAX_LINE_BYTES) == (more + len(end) > 0)
 
 
-def test_the_first_line_is_the_first_that_is_not_blank():
+def test_the_first_line_skips_blank_lines():
     assert TextFile(io.BytesIO(b"\xef\xbb\xbf\r\n\n title\nx"), "rows.csv", "CSV").first_line == b"title"
 
 
-def test_every_flip_and_cut_of_a_gzip_file_is_an_error_or_harmless():
+def test_every_damage_of_a_gzip_file_is_reported_or_harmless():
     text = b"".join(b'"1","title %d","text"\n' % number for number in random.Random(1).sample(range(10**9), 40))
     whole = gzip.compress(text)
     harmless = 0
@@ -56,10 +56,10 @@ def test_every_flip_and_cut_of_a_gzip_file_is_an_error_or_harmless():
     assert harmless < 10  # The time and the system in gzip's header.
 
 
-def test_a_damaged_gzip_file_says_after_which_line():
+def test_a_damaged_gzip_file_names_the_last_good_line():
     whole = gzip.compress(b"".join(b"%d\n" % number for number in random.Random(1).sample(range(10**9), 200_000)))
     damaged = whole[: len(whole) // 2] + bytes(20) + whole[len(whole) // 2 + 20 :]
-    with pytest.raises(DataError, match=r"rows\.csv\.gz cannot be read after line [1-9]\d*: .*put a whole"):
+    with pytest.raises(DataError, match=r"rows\.csv\.gz cannot be read after line [1-9]\d*: .*replace it"):
         lines(damaged, "rows.csv.gz")
 
 
@@ -81,7 +81,7 @@ def test_a_damaged_gzip_file_says_after_which_line():
         (b'{\n  "title": "Oil"\n}\n', "a JSON document of many lines"),
     ],
 )
-def test_a_file_in_another_form_is_refused_by_its_form(data, form):
+def test_a_file_in_another_format_is_refused_by_name(data, form):
     with pytest.raises(DataError, match=rf"^rows\.csv is .*{form}.*; expected CSV\. Next: "):
         lines(data)
 
@@ -91,13 +91,13 @@ def test_a_file_that_is_gzipped_twice_is_refused():
         lines(gzip.compress(gzip.compress(b"title\n")), "rows.csv.gz")
 
 
-def test_an_empty_file_has_no_lines_but_is_no_gzip_file():
+def test_an_empty_file_has_no_lines_but_is_not_a_gzip_file():
     assert lines(b"") == []
     assert lines(gzip.compress(b""), "rows.csv.gz") == []
     with pytest.raises(DataError, match=r"rows\.csv\.gz is empty"):
         lines(b"", "rows.csv.gz")
 
 
-def test_data_that_was_deflated_without_a_gzip_header_is_refused():
+def test_deflated_data_without_a_gzip_header_is_refused():
     with pytest.raises(DataError, match="Not a gzipped file"):
         lines(zlib.compress(b"title\n"), "rows.csv.gz")

@@ -8,6 +8,7 @@ import pytest
 
 from schema.errors import DataError, SettingsError
 from schema.features import CLASS_NAMES
+from schema.interruption import Interrupted
 from tests import direct_runner
 
 NOON = datetime.datetime(2030, 1, 1, 12, tzinfo=datetime.UTC)
@@ -82,7 +83,7 @@ def test_every_row_is_scored_or_in_quarantine(score, tmp_path):
     assert quarantined == {
         ("a.csv", 1502): "title and description are empty",
         ("a.csv", 1503): "1 fields, the header has 3",
-        ("b.jsonl.gz", 2): "title is no text but int",
+        ("b.jsonl.gz", 2): "title is not a text but int",
     }
     summary = json.loads((output / "summary.json").read_text())
     assert (summary["rows_scored"], summary["rows_quarantined"]) == (1501, 3)
@@ -165,6 +166,16 @@ def test_a_broken_file_leaves_no_output(score, tmp_path):
     ):
         score(tmp_path / "a.csv.gz", output=tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv.gz"]
+
+
+def test_a_signal_that_beam_drops_leaves_no_output(score, tmp_path, monkeypatch, interrupt):
+    from serving import batch
+
+    (tmp_path / "items.csv").write_text("title\noil\n")
+    monkeypatch.setattr(batch, "_counted", lambda *_: interrupt() or 0)
+    with pytest.raises(Interrupted):
+        score(tmp_path / "items.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["items.csv"]
 
 
 def test_a_truncated_record_file_is_named(score, tmp_path):

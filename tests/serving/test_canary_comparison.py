@@ -1,8 +1,8 @@
 import pytest
 
-from serving.client import ModelNotFoundError, RefusedError
+from schema.news_items import Classification, NewsItem
+from serving.client import ModelNotFoundError, RefusedError, UnavailableError
 from serving.client.canary_comparison import ask_both
-from serving.items import Classification, NewsItem
 
 ITEMS = [(NewsItem(f"item {number}"), "World") for number in range(40)]
 
@@ -72,3 +72,16 @@ def test_progress_is_told_item_by_item():
     steps = []
     ask_both(Client(), ITEMS, seed=1, advance=lambda: steps.append(1))
     assert len(steps) == len(ITEMS)
+
+
+def test_a_server_that_goes_away_is_not_counted_against_a_label():
+    gone = UnavailableError("no answer from localhost:8500")
+    client = Client(lambda item, label: gone if len(client.asked) > 30 else None)
+    with pytest.raises(UnavailableError):
+        ask_both(client, ITEMS, seed=1)
+
+
+def test_a_label_that_is_unavailable_while_the_other_answers_has_failed():
+    busy = UnavailableError("the queue is full")
+    client = Client(lambda item, label: busy if (item.title, label) == ("item 3", "canary") else None)
+    assert ask_both(client, ITEMS, seed=1).failures == {"stable": [], "canary": ["the queue is full"]}

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema.errors import DataError
-from serving.item_files import BadRow, Row, read_items
-from serving.items import NewsItem
+from schema.news_items import NewsItem, validate
+from serving.item_files import BadRow, ItemRow, read_items
 
 
 def read(data, file="items.csv"):
@@ -18,17 +18,17 @@ def read(data, file="items.csv"):
 
 def test_columns_are_found_by_the_header():
     data = "\ufeffdescription,Class, Title ,ID\n\nsays it,3,Oil rises,a7\n".encode()
-    assert read(data) == [Row("items.csv", 3, NewsItem("Oil rises", "says it"), "a7")]
+    assert read(data) == [ItemRow("items.csv", 3, NewsItem("Oil rises", "says it"), "a7")]
 
 
-def test_a_text_column_counts_as_title():
-    assert read(b"text\nOil rises\n") == [Row("items.csv", 2, NewsItem("Oil rises"))]
+def test_a_text_column_is_read_as_the_title():
+    assert read(b"text\nOil rises\n") == [ItemRow("items.csv", 2, NewsItem("Oil rises"))]
 
 
-def test_a_quoted_field_may_hold_line_ends_and_the_row_has_its_first_lines_number():
+def test_a_row_of_several_lines_has_the_number_of_its_first_line():
     assert read(b'title,description\n"Oil\nrises","a ""b"""\nGoal,\n') == [
-        Row("items.csv", 2, NewsItem("Oil\nrises", 'a "b"')),
-        Row("items.csv", 4, NewsItem("Goal")),
+        ItemRow("items.csv", 2, NewsItem("Oil\nrises", 'a "b"')),
+        ItemRow("items.csv", 4, NewsItem("Goal")),
     ]
 
 
@@ -56,18 +56,18 @@ def test_a_repeated_name_in_a_json_object_is_refused_by_name():
         ("title\nOil\n".encode("utf-16"), "is UTF-16 text"),
         (gzip.compress(b"title\nOil\n"), "is gzip data"),
         (b"title,Title\nOil,x\n", "has more than one column title"),
-        (b"headline,body\nOil,x\n", "the first line names no column title, description or text"),
+        (b"headline,body\nOil,x\n", "the first line has no column title, description or text"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_file_in_another_form_is_refused_as_a_whole(data, found):
+def test_a_file_in_another_format_is_refused(data, found):
     with pytest.raises(DataError, match=f"items.csv:? {found}"):
         read(data)
 
 
 def test_json_lines_have_the_same_names():
     data = b'{"title": "Oil", "description": null, "id": 7}\n\n{"text": "Goal", "else": [1]}'
-    assert read(data, "-") == [Row("-", 1, NewsItem("Oil"), 7), Row("-", 3, NewsItem("Goal"))]
+    assert read(data, "-") == [ItemRow("-", 1, NewsItem("Oil"), 7), ItemRow("-", 3, NewsItem("Goal"))]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_json_lines_have_the_same_names():
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_bad_csv_row_is_told_with_its_place_and_hides_no_other(line, reason):
+def test_a_bad_csv_row_is_reported_and_does_not_affect_others(line, reason):
     before, bad, after = read(b"title,description\nOil,\n" + line + b"\nGoal,\n")
     assert isinstance(bad, BadRow)
     assert str(bad).startswith("items.csv:3: ")
@@ -91,7 +91,7 @@ def test_a_bad_csv_row_is_told_with_its_place_and_hides_no_other(line, reason):
     assert (before.item.title, after.item.title, after.number) == ("Oil", "Goal", 4)
 
 
-def test_an_open_quote_does_not_swallow_the_rows_up_to_the_next_quote():
+def test_an_open_quote_does_not_swallow_the_following_rows():
     rows = read(b'title,description\n"open,b\nOil,\n"Goal","c"\nChip,\n')
     assert [(row.number, isinstance(row, BadRow)) for row in rows] == [(2, True), (3, False), (4, False), (5, False)]
 
@@ -99,24 +99,24 @@ def test_an_open_quote_does_not_swallow_the_rows_up_to_the_next_quote():
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b"{", "no JSON"),
-        (b"[" * 100_000, "no JSON"),
+        (b"{", "invalid JSON"),
+        (b"[" * 100_000, "invalid JSON"),
         (b'["Oil"]', "JSON object"),
-        (b'{"title": 7}', "title is no text"),
+        (b'{"title": 7}', "title is not a text"),
         (b'{"title": "\\ud800"}', "title, character 1"),
         (b'{"title": "a", "id": ["b"]}', "id is neither"),
         (b'{"title": "a", "id": "\\udfff"}', "id is neither"),
         (b"{}", "empty"),
     ],
 )
-def test_a_bad_json_line_is_told_with_its_place(line, reason):
+def test_a_bad_json_line_is_reported_with_its_number(line, reason):
     first, bad, last = read(b'{"title": "Oil"}\n' + line + b'\n{"title": "Goal"}\n')
     assert (first.item.title, last.item.title) == ("Oil", "Goal")
     assert (bad.number, reason in bad.reason) == (2, True), bad
 
 
 @pytest.mark.parametrize("data", [b"3,Oil rises,says it\n", b'"open\n', b"title,title\n", b"\x00\xff\xfe"])
-def test_without_a_header_of_these_names_the_file_is_refused(data):
+def test_a_file_without_a_known_header_is_refused(data):
     with pytest.raises(DataError, match=r"items\.csv"):
         read(data)
 
@@ -125,12 +125,12 @@ def test_an_empty_file_has_no_rows():
     assert read(b"") == []
 
 
-def test_a_gzipped_file_is_read_by_its_name():
+def test_a_file_named_gz_is_decompressed():
     assert len(read(gzip.compress(b"title\nOil\n"), "items.csv.gz")) == 1
 
 
 @pytest.mark.parametrize("spoil", [lambda data: data[:-10], lambda data: data[:30] + b"\xff" * 20 + data[50:]])
-def test_a_broken_gzip_file_gives_its_rows_and_then_an_error(spoil):
+def test_a_broken_gzip_file_yields_its_rows_and_then_an_error(spoil):
     lines = "".join(f"Oil rises {number * 7919}\n" for number in range(20_000))
     rows = read_items(io.BytesIO(spoil(gzip.compress(b"title\n" + lines.encode()))), "items.csv.gz")
     with pytest.raises(DataError, match=r"items\.csv\.gz cannot be read after line \d+"):
@@ -144,8 +144,12 @@ def test_a_broken_gzip_file_gives_its_rows_and_then_an_error(spoil):
     st.sampled_from(["\n", "\r\n", "\r"]),
 )
 @settings(deadline=None)
-def test_what_the_csv_module_writes_comes_back(rows, quoting, line_end):
-    kept = [row for row in rows if not NewsItem(*row[:2]).flaw() and not any("\ud800" <= c <= "\udfff" for c in row[2])]
+def test_items_written_by_the_csv_module_are_read_back(rows, quoting, line_end):
+    kept = [
+        row
+        for row in rows
+        if validate(NewsItem(*row[:2])) is None and not any("\ud800" <= c <= "\udfff" for c in row[2])
+    ]
     written = io.StringIO(newline="")
     csv.writer(written, quoting=quoting, lineterminator=line_end).writerows([("title", "description", "id"), *kept])
     assert [(row.item.title, row.item.description, row.id) for row in read(written.getvalue().encode())] == kept
@@ -153,7 +157,7 @@ def test_what_the_csv_module_writes_comes_back(rows, quoting, line_end):
 
 @given(st.binary(max_size=300), st.sampled_from([b"title,description\n", b'{"title": "a"}\n']))
 @settings(deadline=None, max_examples=300)
-def test_any_bytes_give_rows_in_order_and_each_can_be_written(data, start):
+def test_any_bytes_give_ordered_rows_that_can_be_written(data, start):
     rows = read(start + data)
     numbers = [row.number for row in rows]
     assert numbers == sorted(set(numbers))

@@ -15,14 +15,15 @@ import numpy as np
 from components.trainer import export
 from components.trainer.calibration import expected_calibration_error
 from components.trainer.devices import CPU_BATCH_TOKENS
-from components.trainer.recipe import Recipe
+from components.trainer.input_pipeline import Buckets
+from components.trainer.settings import Recipe
 from components.trainer.training import build, predict_logits, train
-from components.transform.preprocessing import RESERVED_IDS
 from pipeline.code_version import code_version
 from pipeline.experiments.compare import baselines, seed_notebook
 from pipeline.experiments.compare.data import ComparisonData
 from schema.features import TEST, TRAIN, VAL
 from schema.files import replace_file
+from schema.model_contract import RESERVED_IDS
 
 _TEST_BATCH = 64
 
@@ -99,7 +100,7 @@ def train_network(name: str, recipe: Recipe, data: ComparisonData, checkpoints: 
     )
     facts = trained.facts
     test = data.tokens[TEST].titles() if recipe.network.titles_only else data.tokens[TEST]
-    logits = predict_logits(trained.network, test, recipe.buckets(CPU_BATCH_TOKENS))
+    logits = predict_logits(trained.network, test, Buckets(recipe.bucket_boundaries, CPU_BATCH_TOKENS))
     probabilities = [
         keras.ops.convert_to_numpy(keras.ops.softmax(logits / temperature))
         for temperature in (1.0, facts["calibration"]["temperature"])

@@ -18,6 +18,7 @@ from pipeline.runners.events import Watcher
 from pipeline.runners.local import reports_to
 from pipeline.settings import TrainerSettings
 from schema.features import TRAIN
+from schema.interruption import interruptible
 
 
 def compare(
@@ -54,6 +55,7 @@ def compare(
 
     Raises:
         SettingsError: a variant has no name, the name of another variant, or an invalid setting.
+        Interrupted: a signal ended the process, even if the training ignored it.
     """
     recipes = named_recipes(settings, networks, variants)
     reduced = _reduced(data, fraction, settings.seed)
@@ -66,7 +68,8 @@ def compare(
         found = store.get(key)
         if found is None:
             report(f"training {name}, seed {seed}")
-            with reports_to(watcher, name):
+            # Outcomes are kept, so a training that ignored a signal must not produce one.
+            with interruptible(), reports_to(watcher, name):
                 found = train()
             store.put(key, found)
         report(f"{name}: accuracy {found.accuracy:.4f}, training {found.seconds:.0f} s")
@@ -76,7 +79,7 @@ def compare(
     for name, recipe in recipes.items():
         outcomes = []
         for seed in range(recipe.seed, recipe.seed + seeds):
-            seeded = dataclasses.replace(recipe, seed=seed)
+            seeded = recipe.model_copy(update={"seed": seed})
             train = partial(candidates.train_network, name, seeded, reduced, results.parent / "checkpoints")
             outcomes.append(outcome(name, vars(seeded), reduced, seed, train))
         lines.append(ComparisonRow(name, outcomes))

@@ -8,7 +8,7 @@ import tensorflow_transform as tft
 
 from components.example_gen.sources import DataSource
 from components.trainer.input_pipeline import TokenizedRows, read_rows
-from components.transform.preprocessing import TITLE_TOKENS, TOKEN_IDS, VOCABULARY, clean
+from components.transform.preprocessing import clean
 from pipeline.dag import create_pipeline
 from pipeline.metadata.connection import connection_config, open_store
 from pipeline.metadata.graph import run_outputs
@@ -17,6 +17,7 @@ from pipeline.runners.events import Watcher
 from pipeline.runners.run_id import new_run_id
 from pipeline.settings import Settings
 from schema.features import DESCRIPTION, LABEL, TEST, TITLE, TRAIN, VAL
+from schema.model_contract import TITLE_TOKENS, TOKEN_IDS, VOCABULARY
 from schema.paths import list_files
 
 _BATCH = 1024

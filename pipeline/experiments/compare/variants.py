@@ -6,7 +6,7 @@ from typing import Any
 import pydantic
 import yaml
 
-from components.trainer.recipe import Recipe
+from components.trainer.settings import Recipe
 from pipeline.settings import TrainerSettings
 from pipeline.settings.sources import KEYS
 from schema.errors import SettingsError

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from components.model_card.exported_model import ExportedModel
 from components.model_card.rows import TestRows
+from schema.model_contract import VARIABLES
 
 # Measured with a clock, so they always differ.
 _MEASURED = ("seconds", "rows_per_second")
@@ -69,7 +70,7 @@ def _difference(recorded: list[float], repeated: list[float]) -> MetricDifferenc
 
 def compare_weights(recorded: Path, repeated: Path) -> WeightComparison:
     """Compares the variables of two SavedModels by their names."""
-    first, second = (tf.train.load_checkpoint(str(path / "variables/variables")) for path in (recorded, repeated))
+    first, second = (tf.train.load_checkpoint(str(path / VARIABLES)) for path in (recorded, repeated))
     names = [
         # Integers are the states of random generators.
         {name for name, dtype in reader.get_variable_to_dtype_map().items() if _is_weight(name, dtype)}

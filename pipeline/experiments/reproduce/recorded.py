@@ -9,12 +9,13 @@ from typing import Any
 from tfx.utils import path_utils
 
 import components
+from components.artifact_files import first_missing
 from components.model_card.environment import Revision, code_revision
 from components.model_card.render import EVIDENCE
-from components.trainer.report import FACTS_FILE
 from pipeline.code_version import code_version
 from pipeline.metadata.lineage import ModelLineage
 from schema.errors import ReproductionError
+from schema.model_contract import SAVED_MODEL_FILES, TRAINING_FACTS
 
 INGESTION, TRANSFORM, TRAINER = "example_gen", "transform", "trainer"
 _PREPARING = (INGESTION, TRANSFORM)
@@ -67,16 +68,18 @@ def read_training(lineage: ModelLineage, pushed: Path | None) -> RecordedTrainin
         ReproductionError: neither the Trainer's export nor the pushed version exists, or it has no facts.
     """
     places = [Path(path_utils.serving_model_path(lineage.model.uri)), *([pushed] if pushed else [])]
-    export = next((place for place in places if (place / "saved_model.pb").exists()), None)
+    export = next((place for place in places if first_missing(str(place), SAVED_MODEL_FILES) is None), None)
     if export is None:
         raise ReproductionError(
             f"the export of model {lineage.model.id} is no longer at {places[0]}, so there is nothing to compare with. "
             "Name a pushed version of the model instead"
         )
     try:
-        facts = json.loads((export / FACTS_FILE).read_text(encoding="utf-8"))
+        facts = json.loads((export / TRAINING_FACTS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ReproductionError(f"cannot read {export / FACTS_FILE} ({error}): not an export of the Trainer") from error
+        raise ReproductionError(
+            f"cannot read {export / TRAINING_FACTS} ({error}): not an export of the Trainer"
+        ) from error
     revision, versions = _environment(lineage)
     config = json.loads(str(lineage.training.parameters["custom_config"]))
     return RecordedTraining(lineage, export, facts, config, revision, versions)

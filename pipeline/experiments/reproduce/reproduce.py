@@ -10,8 +10,8 @@ from ml_metadata.metadata_store import MetadataStore
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.utils import path_utils
 
+from components.artifact_files import missing_file
 from components.model_card.rows import read_test_rows
-from components.trainer.report import FACTS_FILE
 from components.trainer.run_fn import run_fn
 from pipeline.experiments.reproduce.comparison import (
     MetricDifference,
@@ -27,7 +27,10 @@ from pipeline.metadata.lineage import find_model, model_lineage
 from pipeline.runners.events import Watcher
 from pipeline.runners.local import reports_to
 from pipeline.settings import Settings
+from schema.errors import ReproductionError
 from schema.features import TEST, TRAIN, VAL
+from schema.interruption import interruptible
+from schema.model_contract import TRAINING_FACTS
 from schema.paths import list_files
 
 _HYPERPARAMETERS = "best_hyperparameters.txt"
@@ -100,7 +103,7 @@ def reproduce(
         require_code(training, preparing=prepared is None)
     prepared = prepared or ingest_again(training, directory / "rows", watcher)
     export = _train(training, prepared, directory, watcher)
-    repeated = json.loads((export / FACTS_FILE).read_text(encoding="utf-8"))
+    repeated = json.loads((export / TRAINING_FACTS).read_text(encoding="utf-8"))
     metrics = compare_facts(training.facts, repeated)
     weights = compare_weights(training.export, export)
     same = weights.within(tolerance) and all(
@@ -124,7 +127,7 @@ def reproduce(
 def _train(training: RecordedTraining, prepared: PreparedRows, directory: Path, watcher: Watcher) -> Path:
     export = directory / "export" / "Format-Serving"
     base = training.lineage.training.input("base_model")
-    with reports_to(watcher, "Trainer"):
+    with interruptible(), reports_to(watcher, "Trainer"):
         run_fn(
             FnArgs(
                 train_files=prepared.files[TRAIN],
@@ -145,6 +148,10 @@ def _hyperparameters(training: RecordedTraining) -> dict | None:
     chosen = training.lineage.training.input("hyperparameters")
     if chosen is None:
         return None
+    if missing := missing_file(chosen):
+        raise ReproductionError(
+            f"{chosen.type} {chosen.id}, which the Tuner chose for this training, has no file at {missing}. Restore it"
+        )
     with tf.io.gfile.GFile(os.path.join(chosen.uri, _HYPERPARAMETERS)) as file:
         return json.load(file)
 

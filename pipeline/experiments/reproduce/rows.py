@@ -9,9 +9,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from components.artifact_files import missing_file
 from components.example_gen.sources import DataSource
-from components.trainer.input_pipeline import files_of, read_rows
-from components.trainer.streaming import open_rows
+from components.trainer.input_pipeline import list_matching_files, open_rows, read_rows
 from pipeline.dag import create_pipeline
 from pipeline.experiments.reproduce.recorded import RecordedTraining, ingestion_options
 from pipeline.metadata.connection import connection_config, open_store
@@ -48,6 +48,8 @@ class PreparedRows:
 def find_recorded_rows(training: RecordedTraining) -> PreparedRows | None:
     """Returns the recorded rows, or None if their files no longer exist or have changed."""
     inputs = training.lineage.training.inputs
+    if any(map(missing_file, [*inputs["examples"], *inputs["transform_graph"]])):
+        return None
     examples = [one.uri for one in inputs["examples"]]
     prepared = _prepared(examples, inputs["transform_graph"][0].uri, "as recorded", training)
     return prepared if prepared is not None and prepared.same is not False else None
@@ -96,7 +98,7 @@ def _prepared(examples: Sequence[str], graph: str, how: str, training: RecordedT
     files = {split: [os.path.join(uri, f"Split-{split}", "*") for uri in examples] for split in (TRAIN, VAL)}
     known = training.facts.get(ROWS)
     try:
-        if not (all(files_of([pattern]) for pattern in chain(*files.values())) and tf.io.gfile.exists(graph)):
+        if not all(list_matching_files([pattern]) for pattern in chain(*files.values())):
             return None
         rows = open_rows(files[TRAIN], max_memory_rows=training.config["max_memory_rows"])
         found = {TRAIN: rows.fingerprint(), VAL: read_rows(files[VAL]).fingerprint()}

@@ -73,6 +73,7 @@ def render_model(request: Request, model: Model, status: int = 200, **form: str)
         model=model,
         evidence=found,
         flaw=flaw,
+        refusals=refusals_of_model(model, found or {}),
         service=service,
         others={other.id: name for name, other in reversed(others.items()) if other and other.id != model.id},
         trail=entries_about(site.settings, registry, model),
@@ -80,6 +81,24 @@ def render_model(request: Request, model: Model, status: int = 200, **form: str)
         tokens=site.tokens,
         form=form,
     )
+
+
+def refusals_of_model(model: Model, found: evidence.Evidence) -> list[str]:
+    """Why the model was refused, at least one sentence for each verdict against it."""
+    verdicts = found.get("verdicts", {})
+    reasons = []
+    if model.blessed is False:
+        # Cards had no reasons at first.
+        said = verdicts.get("reasons") or [f"its card does not say why; see the log of run {_run_of(model)}"]
+        reasons += [f"Not blessed: {reason}." for reason in said]
+    if model.servable is False:
+        said = verdicts.get("infra_reason") or f"the verdict has no reason; see the log of run {_run_of(model)}"
+        reasons.append(f"InfraValidator refused it: {said}.")
+    return reasons
+
+
+def _run_of(model: Model) -> str:
+    return model.run.name if model.run else "that trained it"
 
 
 def card(request: Request) -> Response:

@@ -9,6 +9,7 @@ for. A task imports TFX when it runs, and has TFX's own runner for Airflow build
 import functools
 import hashlib
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.configuration import AIRFLOW_HOME
-from airflow.exceptions import AirflowFailException, AirflowSkipException
+from airflow.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTerminated
 from airflow.models import DAG, BaseOperator, DagRun
 from airflow.sensors.base import BaseSensorOperator
 from airflow.utils import timezone
@@ -31,6 +32,7 @@ import pipeline
 from pipeline.alerts import Event, Kind, notify
 from pipeline.settings import Settings
 from schema.errors import AgNewsError, NothingToTrain, RunError
+from schema.interruption import Interrupted, interrupt
 
 AWAIT_APPROVAL = "await_approval"
 _REQUEST = "RequestApproval"
@@ -135,11 +137,17 @@ class ComponentTask(BaseOperator):
                 notify(settings, Event(Kind.NOT_BLESSED, instance.run_id, "\n".join(refusals), instance.log_url))
         except NothingToTrain as nothing:
             raise AirflowSkipException(str(nothing)) from None
+        except Interrupted:
+            raise AirflowTaskTerminated(f"{self.task_id} received SIGTERM") from None
         except AgNewsError as error:
             if error.may_pass:
                 raise
             raise AirflowFailException(f"{self.task_id}: {error}") from None
         return run_id
+
+    def on_kill(self) -> None:
+        """Remembers SIGTERM: Airflow calls this in its signal handler, and what that raises may be dropped."""
+        interrupt(signal.SIGTERM)
 
 
 class AwaitApproval(BaseSensorOperator):

@@ -31,11 +31,13 @@ from pipeline.runners.preflight import check_source
 from pipeline.settings import Settings
 from schema.errors import RunError
 from schema.files import file_lock, replace_file
+from serving.this_machine import exempt_from_proxies
 
 logger = logging.getLogger(__name__)
 
 # As for the command line: half of the cores to an operation. TensorFlow reads it when it is first used.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
+exempt_from_proxies()
 
 _EXECUTION = metadata_store_pb2.Execution
 _IR = "ir"
@@ -90,6 +92,7 @@ def run_component(settings: Settings, component: str, run_id: str, instance) -> 
     ir = Compiler().compile(pipeline)
     if component == ir.nodes[0].pipeline_node.node_info.id:
         check_source(source, settings)
+        settings.trainer.check_word_vectors()
         if settings.data.span is not None:
             source.check_span(settings.data.span)
     runtime_parameter_utils.substitute_runtime_parameter(ir, {PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
@@ -151,14 +154,14 @@ def awaited_approval(settings: Settings, run_id: str) -> str | None:
 
 
 def refusals(settings: Settings, run_id: str) -> list[str]:
-    """Why the model that a run judged was not blessed; empty where it was, or where an earlier run had judged it.
+    """Why a run did not push its model; empty where it did, or where an earlier run had come to that outcome.
 
     Args:
         settings: where the metadata store is.
         run_id: name of the run in the metadata store.
     """
     summary = summarize(connection_config(settings), run_id)
-    return list(summary.refusals) if summary.judged_in == run_id else []
+    return summary.refusals if summary.is_new_refusal(run_id) else []
 
 
 def _source(settings: Settings) -> DataSource:

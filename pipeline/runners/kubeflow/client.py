@@ -18,6 +18,7 @@ from pipeline.runners.kubeflow.tasks import AUTHOR
 from pipeline.settings import KubeflowSettings
 from schema.errors import AgNewsError, SettingsError
 from serving.audit import identity
+from serving.this_machine import proxy_mounts
 
 _CRON_FIELDS = 6
 _ANSWERS_WITHIN = 10.0  # seconds
@@ -161,7 +162,8 @@ def _client(settings: KubeflowSettings) -> Iterator[Any]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     url = f"{settings.host}/apis/v2beta1/healthz"
     try:
-        httpx.get(url, headers=headers, timeout=_ANSWERS_WITHIN, follow_redirects=True).raise_for_status()
+        with httpx.Client(timeout=_ANSWERS_WITHIN, follow_redirects=True, mounts=proxy_mounts(url)) as http:
+            http.get(url, headers=headers).raise_for_status()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise KubeflowError(
             f"kubeflow.host {settings.host}: no Kubeflow Pipelines API there ({error}); correct the address, forward a "

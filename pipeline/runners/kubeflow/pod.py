@@ -21,6 +21,7 @@ from pipeline.runners.kubeflow.tasks import FOUND_DATA
 from pipeline.runners.logs import FieldsFormatter
 from schema.errors import AgNewsError, DataError
 from schema.files import deny_others_writing
+from serving.this_machine import exempt_from_proxies
 
 # Where Kubeflow's launcher keeps the files of a store: backend/src/v2/component/launcher_v2.go of kubeflow/pipelines.
 # gs:// has none here: TFX and Beam read and write it themselves, on the workers of a cluster, too.
@@ -142,6 +143,7 @@ def restore(output: Mapping[str, Any], invocation: Mapping[str, Any]) -> dict[st
 
 def main(argv: list[str]) -> None:
     """Runs a component's executor as the compiled command line says."""
+    exempt_from_proxies()
     parser = argparse.ArgumentParser()
     parser.add_argument("--executor_class_path", required=True)
     parser.add_argument("--json_serialized_invocation_args", required=True)

@@ -79,9 +79,7 @@ def test_a_request_is_logged_once_with_author_and_card_and_waits(gate):
     assert line.entry.details["card"] == str(card.parent)
 
 
-def test_a_copied_card_is_readable_by_all_and_writable_by_nobody(
-    umask, gate, open_directory, read_as_another_user
-):
+def test_a_copied_card_is_readable_by_all_and_writable_by_nobody(umask, gate, open_directory, read_as_another_user):
     gate.log = AuditLog(open_directory / "serving/audit.jsonl")
     with pytest.raises(ApprovalPending):
         gate.run()

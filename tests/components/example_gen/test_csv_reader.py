@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.example_gen.csv_reader import read_csv
-from components.example_gen.rows import NoRow, RawRow, Reason, RejectedRow
+from components.example_gen.rows import NoRow, RawRow, RejectedRow
 from schema.errors import DataError
+from schema.news_items import RejectReason
 
 
 @pytest.fixture
@@ -29,12 +30,12 @@ def reasons(rows):
     return [(row.number, row.reason) for row in rows if isinstance(row, RejectedRow)]
 
 
-def test_official_rows_have_classes_from_one_and_doubled_quotes(read):
+def test_official_rows_have_classes_from_1_and_doubled_quotes(read):
     rows = read('"3","Oil, up","He said ""no""."\n"1","Vote","Today"\n')
     assert texts(rows) == [(2, "Oil, up", 'He said "no".'), (0, "Vote", "Today")]
 
 
-def test_backslashes_and_entities_stay_as_they_are(read):
+def test_backslashes_and_entities_are_kept(read):
     assert texts(read('"4","A #39;s","one\\two &lt;b&gt;"\n')) == [(3, "A #39;s", "one\\two &lt;b&gt;")]
 
 
@@ -42,7 +43,7 @@ def test_gzipped_files_are_read(read):
     assert texts(read(gzip.compress(b'"2","Goal","Two"\n'), "train.csv.gz")) == [(1, "Goal", "Two")]
 
 
-def test_a_cut_gzip_file_is_an_error_that_names_it(read):
+def test_a_truncated_gzip_file_is_reported_by_name(read):
     with pytest.raises(DataError, match=r"train\.csv\.gz"):
         read(gzip.compress(b'"2","Goal","Two"\n' * 100)[:-12], "train.csv.gz")
 
@@ -61,16 +62,16 @@ def test_headers_name_the_columns(read, header, row, expected):
     assert texts(read(f"{header}\n{row}\n")) == [expected]
 
 
-def test_a_header_without_text_says_what_is_needed(read):
+def test_a_header_without_text_columns_is_refused(read):
     with pytest.raises(DataError, match="title and description, or text"):
         read("label,title\n1,Vote\n")
 
 
-def test_a_first_row_of_data_is_no_header(read):
+def test_a_first_row_of_data_is_not_read_as_header(read):
     assert texts(read('"1","Title","Text"\n')) == [(0, "Title", "Text")]
 
 
-def test_byte_order_mark_and_windows_line_ends_are_no_content(read):
+def test_byte_order_mark_and_windows_line_ends_are_skipped(read):
     assert texts(read(b'\xef\xbb\xbf"1","Vote","Today"\r\n"2","Goal","Two"\r\n')) == [
         (0, "Vote", "Today"),
         (1, "Goal", "Two"),
@@ -86,21 +87,21 @@ def test_a_quoted_field_may_hold_line_ends(read):
 
 def test_wrong_field_counts_are_rejected_with_their_line(read):
     rows = read('"1","Vote","Today"\n"1","Vote"\n"1","a","b","c"\n')
-    assert reasons(rows) == [(2, Reason.WRONG_FIELD_COUNT), (3, Reason.WRONG_FIELD_COUNT)]
+    assert reasons(rows) == [(2, RejectReason.WRONG_FIELD_COUNT), (3, RejectReason.WRONG_FIELD_COUNT)]
 
 
-def test_an_unclosed_quote_costs_its_own_row_only(read):
+def test_an_unclosed_quote_rejects_only_its_own_row(read):
     rows = read('"1","Vote","Today\n"2","Goal","Two"\n"3","Oil","Up"\n')
-    assert reasons(rows) == [(1, Reason.UNCLOSED_QUOTE)]
+    assert reasons(rows) == [(1, RejectReason.UNCLOSED_QUOTE)]
     assert texts(rows) == [(1, "Goal", "Two"), (2, "Oil", "Up")]
 
 
 def test_an_unclosed_quote_at_the_end_is_rejected(read):
-    assert reasons(read('"1","Vote","Today"\n"2","Goal')) == [(2, Reason.UNCLOSED_QUOTE)]
+    assert reasons(read('"1","Vote","Today"\n"2","Goal')) == [(2, RejectReason.UNCLOSED_QUOTE)]
 
 
 def test_text_after_a_closing_quote_is_rejected(read):
-    assert reasons(read('"1","Vote"x,"Today"\n')) == [(1, Reason.MALFORMED_QUOTES)]
+    assert reasons(read('"1","Vote"x,"Today"\n')) == [(1, RejectReason.MALFORMED_QUOTES)]
 
 
 @pytest.mark.parametrize("ends", [["\r"] * 3, ["\n", "\r", "\n"], ["\r\n", "\r", "\r\n"]], ids=ascii)
@@ -109,7 +110,7 @@ def test_every_line_end_ends_a_row(read, ends):
     assert texts(read(text)) == [(label, "Vote", "Today") for label in range(3)]
 
 
-def test_a_table_in_a_quoted_field_makes_no_rows_of_its_lines(read):
+def test_lines_within_a_quoted_field_are_not_rows(read):
     table = "In millions:\n1,200,310\n2,450,120\nEnd."
     assert texts(read(f'"3","Table","{table}"\n')) == [(2, "Table", table)]
 
@@ -140,33 +141,33 @@ def test_a_repeated_column_is_refused_by_name(read, names):
     ],
     ids=lambda value: value if isinstance(value, str) and value.startswith(("is", "the")) else "",
 )
-def test_a_file_in_another_form_is_refused_as_a_whole(read, data, found):
+def test_a_file_in_another_format_is_refused(read, data, found):
     with pytest.raises(DataError, match="train\\.csv.*" + found):
         read(data)
 
 
-def test_separators_within_texts_are_none_of_the_file(read):
+def test_other_separators_within_texts_are_accepted(read):
     assert texts(read('"1","Vote; again","Today | now\tand"\n')) == [(0, "Vote; again", "Today | now\tand")]
 
 
 def test_a_line_of_a_megabyte_is_rejected_and_the_next_is_read(read):
     rows = read(b'"1","' + b"x" * (3 << 20) + b'","y"\n"2","Goal","Two"\n')
-    assert reasons(rows) == [(1, Reason.TOO_LONG)]
+    assert reasons(rows) == [(1, RejectReason.TOO_LONG)]
     assert texts(rows) == [(1, "Goal", "Two")]
 
 
-def test_bad_bytes_are_kept_for_the_check_to_find(read):
+def test_invalid_utf8_is_kept_for_validation(read):
     [row] = read(b'"1","Vote \xff","Today"\n')
     with pytest.raises(UnicodeEncodeError):
         row.title.encode()
 
 
-def test_blank_lines_are_no_rows(read):
+def test_blank_lines_are_skipped(read):
     rows = read('\n"1","Vote","Today"\n\n\n"2","Goal","Two"\n  \n')
     assert (len(texts(rows)), reasons(rows)) == (2, [])
 
 
-def test_an_unreadable_file_is_an_error_that_names_it(tmp_path):
+def test_an_unreadable_file_is_reported_by_name(tmp_path):
     with pytest.raises(DataError, match=r"gone\.csv"):
         list(read_csv(str(tmp_path / "gone.csv")))
 
@@ -179,7 +180,7 @@ _FIELD = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
     st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
     st.sampled_from(["\n", "\r\n", "\r"]),
 )
-def test_whatever_is_written_as_csv_is_read_back(tmp_path_factory, items, quoting, line_end):
+def test_written_csv_is_read_back(tmp_path_factory, items, quoting, line_end):
     file = io.StringIO(newline="")
     csv.writer(file, quoting=quoting, lineterminator=line_end).writerows(items)
     path = tmp_path_factory.mktemp("csv") / "train.csv"
@@ -188,7 +189,7 @@ def test_whatever_is_written_as_csv_is_read_back(tmp_path_factory, items, quotin
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_give_rows_or_rejections_and_no_error(tmp_path_factory, data):
+def test_any_bytes_give_rows_or_rejected_rows(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("csv") / "train.csv"
     path.write_bytes(b'"1","Vote","Today"\n' + data)
     rows = [row for row in read_csv(str(path)) if not isinstance(row, NoRow)]

@@ -14,7 +14,7 @@ MD5 = {"train.csv": hashlib.md5(CONTENT).hexdigest()}
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves CONTENT with byte ranges; breaks off in the middle of its first `breaks` answers, or has trouble."""
+    """Serves CONTENT with byte ranges; interrupts its first `breaks` responses, or returns errors."""
 
     breaks = 0
     trouble = None
@@ -63,7 +63,7 @@ def ignore(name, done, total):
     pass
 
 
-def test_a_download_is_checked_and_complete(url, tmp_path):
+def test_a_download_is_verified_and_complete(url, tmp_path):
     seen = []
     download(tmp_path / "data", lambda *report: seen.append(report), base_url=url, md5=MD5)
     assert (tmp_path / "data/train.csv").read_bytes() == CONTENT
@@ -72,7 +72,7 @@ def test_a_download_is_checked_and_complete(url, tmp_path):
     assert seen[-1] == ("train.csv", len(CONTENT), len(CONTENT))
 
 
-def test_a_broken_transfer_goes_on_where_it_stopped(url, tmp_path):
+def test_a_broken_transfer_is_resumed(url, tmp_path):
     Handler.breaks = 2
     download(tmp_path, ignore, base_url=url, md5=MD5)
     assert (tmp_path / "train.csv").read_bytes() == CONTENT
@@ -80,52 +80,52 @@ def test_a_broken_transfer_goes_on_where_it_stopped(url, tmp_path):
     assert all(Handler.ranges_seen[1:])
 
 
-def test_an_earlier_part_is_not_downloaded_again(url, tmp_path):
+def test_a_partial_file_is_not_downloaded_again(url, tmp_path):
     (tmp_path / "train.csv.part").write_bytes(CONTENT[:1000])
     download(tmp_path, ignore, base_url=url, md5=MD5)
     assert Handler.ranges_seen == ["bytes=1000-"]
     assert (tmp_path / "train.csv").read_bytes() == CONTENT
 
 
-def test_a_whole_part_only_needs_its_checksum(url, tmp_path):
+def test_a_complete_partial_file_is_only_verified(url, tmp_path):
     (tmp_path / "train.csv.part").write_bytes(CONTENT)
     download(tmp_path, ignore, base_url=url, md5=MD5)
     assert (tmp_path / "train.csv").read_bytes() == CONTENT
 
 
-def test_other_bytes_than_expected_are_removed_and_reported(url, tmp_path):
+def test_a_file_with_another_checksum_is_removed_and_reported(url, tmp_path):
     (tmp_path / "train.csv.part").write_bytes(b"x" * 1000)
     with pytest.raises(BrokenDownload, match="expected"):
         download(tmp_path, ignore, base_url=url, md5=MD5)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_complete_files_are_not_asked_for(url, tmp_path):
+def test_complete_files_are_not_requested(url, tmp_path):
     (tmp_path / "train.csv").write_bytes(CONTENT)
     download(tmp_path, ignore, base_url=url, md5=MD5)
     assert Handler.ranges_seen == []
 
 
-def test_a_missing_file_on_the_server_is_an_error_with_its_address(url, tmp_path):
-    with pytest.raises(DataError, match=r"other\.csv: the server says 404") as refused:
+def test_a_file_missing_on_the_server_is_reported_with_its_url(url, tmp_path):
+    with pytest.raises(DataError, match=r"other\.csv: the server answered 404") as refused:
         download(tmp_path, ignore, base_url=url, md5={"other.csv": "0"})
     assert not refused.value.may_pass
 
 
-def test_a_transfer_that_keeps_breaking_off_may_succeed_later(url, tmp_path):
+def test_a_repeatedly_broken_transfer_is_a_temporary_error(url, tmp_path):
     Handler.breaks = 5
-    with pytest.raises(BrokenDownload, match="it goes on where it stopped") as broken:
+    with pytest.raises(BrokenDownload, match="run again to resume the download") as broken:
         download(tmp_path, ignore, base_url=url, md5=MD5)
     assert broken.value.may_pass
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_server_in_trouble_may_answer_later(url, tmp_path, status):
+def test_a_server_error_is_a_temporary_error(url, tmp_path, status):
     Handler.trouble = status
-    with pytest.raises(BrokenDownload, match=f"the server says {status}"):
+    with pytest.raises(BrokenDownload, match=f"the server answered {status}"):
         download(tmp_path, ignore, base_url=url, md5=MD5)
 
 
-def test_no_server_means_offline(tmp_path):
+def test_an_unreachable_server_means_offline(tmp_path):
     with pytest.raises(Offline, match="no connection"):
         download(tmp_path, ignore, base_url="http://127.0.0.1:9/", md5=MD5)

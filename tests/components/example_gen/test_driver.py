@@ -8,7 +8,7 @@ from tfx.utils import proto_utils
 from components.example_gen.component import AgNewsExampleGen
 from schema.errors import DataError
 
-# Each is a directory name that a pattern could read as something else, with a neighbour that it would then match.
+# Directory names that could be read as patterns, each with a neighbour that the pattern would match.
 DIRECTORIES = [
     ("days [1]", "days 1"),
     ("days*", "days old"),
@@ -29,7 +29,7 @@ def put(directory, *names):
 
 
 def resolve(base, pattern="{SPAN}/v{VERSION}/%s.csv", span=None):
-    """What TFX's launcher has the driver resolve before the executor runs."""
+    """Resolves properties with the driver, like TFX's launcher before it runs the executor."""
     splits = [{"name": name, "pattern": pattern % name} for name in ("train", "test")]
     properties = {
         "input_base": str(base),
@@ -45,7 +45,7 @@ def resolve(base, pattern="{SPAN}/v{VERSION}/%s.csv", span=None):
 
 
 @pytest.mark.parametrize(("named", "neighbour"), DIRECTORIES)
-def test_spans_are_those_of_the_named_directory(tmp_path, named, neighbour):
+def test_spans_come_from_the_named_directory(tmp_path, named, neighbour):
     put(tmp_path / named, "3/v1/train.csv", "3/v1/test.csv", "4/v2/train.csv", "4/v2/test.csv")
     put(tmp_path / neighbour, "9/v7/train.csv", "9/v7/test.csv")
     assert resolve(tmp_path / named)[:3] == (4, 2, ["4/v2/train.csv", "4/v2/test.csv"])
@@ -53,7 +53,7 @@ def test_spans_are_those_of_the_named_directory(tmp_path, named, neighbour):
 
 
 @pytest.mark.parametrize(("named", "neighbour"), DIRECTORIES)
-def test_the_fingerprint_is_of_the_named_directory(tmp_path, named, neighbour):
+def test_the_fingerprint_comes_from_the_named_directory(tmp_path, named, neighbour):
     put(tmp_path / named, "train.csv", "test.csv")
     span, version, _, before = resolve(tmp_path / named, "%s.csv")
     assert (span, version) == (0, None)
@@ -62,7 +62,7 @@ def test_the_fingerprint_is_of_the_named_directory(tmp_path, named, neighbour):
     assert resolve(tmp_path / named, "%s.csv")[3] == before
 
 
-def test_the_fingerprint_follows_size_and_time_of_each_file(tmp_path):
+def test_the_fingerprint_depends_on_size_and_time_of_each_file(tmp_path):
     put(tmp_path, "train-1.csv", "train-2.csv", "test-1.csv")
     seen = {resolve(tmp_path, "%s-*.csv")[3]}
     (tmp_path / "train-2.csv").write_text("longer than before")
@@ -88,7 +88,7 @@ def test_hidden_files_change_neither_span_nor_fingerprint(tmp_path):
     assert resolve(tmp_path, "{SPAN}/v{VERSION}/%s*.csv") == before
 
 
-def test_a_span_that_is_not_whole_is_a_users_error(tmp_path):
+def test_an_incomplete_span_is_a_data_error(tmp_path):
     put(tmp_path, "3/v1/train.csv", "3/v1/test.csv", "4/v1/train.csv")
     with pytest.raises(DataError, match=r"data\.test_pattern .* no file of span 4 "):
         resolve(tmp_path)

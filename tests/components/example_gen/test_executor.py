@@ -13,7 +13,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import proto_utils
 
 from components.example_gen import csv_reader, ingestion_report
-from components.example_gen.executor import Executor
+from components.example_gen.executor import ExampleGenExecutor
 from schema.errors import DataError, NothingToTrain
 from schema.features import load_schema
 from tests import direct_runner
@@ -46,7 +46,7 @@ def ingest(base, *, max_bad_fraction=0.0, val_fraction=0.3, dated=False, output=
     examples = standard_artifacts.Examples()
     examples.uri = str((output or base) / "AgNewsExampleGen/examples/7")
     examples.set_int_custom_property("span", 8)
-    Executor(Executor.Context(beam_pipeline_args=direct_runner.options())).Do(
+    ExampleGenExecutor(ExampleGenExecutor.Context(beam_pipeline_args=direct_runner.options())).Do(
         {},
         {"examples": [examples]},
         {
@@ -98,7 +98,7 @@ def test_train_is_split_and_test_stays_test(data):
     assert examples.span == 8  # Which StatisticsGen hands on.
 
 
-def test_a_row_keeps_its_split_when_other_rows_come(data):
+def test_a_row_keeps_its_split_when_rows_are_added(data):
     before = titles(written(ingest(data), "val"))
     with open(data / "train.csv", "a") as file:
         file.write("".join(line(1, f"new {index}", "text") for index in range(50)))
@@ -106,8 +106,8 @@ def test_a_row_keeps_its_split_when_other_rows_come(data):
     assert before == {title for title in after if not title.startswith("new")}
 
 
-def test_rows_are_written_as_they_are_read_and_never_all_in_memory(data):
-    ingest(data)  # What is imported on the way does not count.
+def test_not_all_rows_are_in_memory_at_once(data):
+    ingest(data)  # Imports must not count as memory of the second run.
     with (data / "train.csv").open("w") as file:
         file.writelines(line(1, f"title {number}", "word " * 10_000) for number in range(800))
     tracemalloc.start()
@@ -120,7 +120,7 @@ def test_rows_are_written_as_they_are_read_and_never_all_in_memory(data):
     assert peak < (data / "train.csv").stat().st_size / 2
 
 
-def test_examples_hold_exactly_the_features_of_the_schema(data):
+def test_examples_have_exactly_the_features_of_the_schema(data):
     [feature, *_] = written(ingest(data), "train")
     assert set(feature) == {entry.name for entry in load_schema().feature}
     assert (
@@ -152,7 +152,7 @@ def test_bad_rows_go_to_quarantine_with_file_row_and_reason(data):
     )
 
 
-def test_an_orchestrator_can_name_the_directory_of_all_quarantines(data, tmp_path):
+def test_an_orchestrator_can_set_the_quarantine_root(data, tmp_path):
     examples = ingest(data, quarantine_root=str(tmp_path / "kept"))
     [directory] = (tmp_path / "kept").iterdir()
     assert os.path.dirname(examples.get_string_custom_property("quarantine_uri")) == str(directory)
@@ -162,7 +162,7 @@ def test_too_many_bad_rows_stop_the_run_with_a_summary(data):
     with open(data / "train.csv", "a") as file:
         file.write('"9","class","unknown"\n')
     with pytest.raises(
-        DataError, match=r"1 of 63 rows are bad \(1\.59%\), allowed are 1\.00%: unknown_class 1"
+        DataError, match=r"1 of 63 rows are bad \(1\.59%\), the limit is 1\.00%: unknown_class 1"
     ) as stopped:
         ingest(data, max_bad_fraction=0.01)
     assert "train.csv, row 61: unknown_class: class '9'" in str(stopped.value)
@@ -179,19 +179,19 @@ def test_duplicates_and_rows_in_both_train_and_test_are_counted(data, monkeypatc
     assert examples.get_int_custom_property("train_test_overlap") == 1
 
 
-def test_a_broken_file_is_an_error_without_beams_addition(data):
+def test_the_error_of_a_broken_file_does_not_name_beam(data):
     (data / "test.csv").write_text("label,title\n1,Vote\n")
     with pytest.raises(DataError, match=r"title and description, or text$"):
         ingest(data)
 
 
 @pytest.mark.parametrize("where", ["train.csv", "test.csv"])
-def test_rows_that_a_reader_leaves_over_stop_the_run(data, monkeypatch, where):
+def test_rows_that_a_reader_skips_stop_the_run(data, monkeypatch, where):
     read_records = csv_reader.read_records
     monkeypatch.setattr(csv_reader, "read_records", lambda lines: list(read_records(lines))[1:])
     (data / ("test.csv" if where == "train.csv" else "train.csv")).write_text("")
     with pytest.raises(
-        DataError, match=rf"/{where} holds \d+ lines that are not empty, but .* covers \d+.*message stays$"
+        DataError, match=rf"/{where} has \d+ lines that are not empty, but .* covered \d+.*message persists$"
     ):
         ingest(data, max_bad_fraction=1.0)
 
@@ -202,7 +202,7 @@ def test_rows_with_any_line_end_are_all_read(data):
     assert ingest(data).get_int_custom_property("rows_read") == len(GOOD) + len(TEST)
 
 
-def test_a_damaged_gzip_file_is_told_by_its_name(data):
+def test_a_damaged_gzip_file_is_reported_by_name(data):
     whole = bytearray(gzip.compress("".join(line(*row) for row in GOOD).encode()))
     whole[len(whole) // 2 :: 2] = bytes(len(whole[len(whole) // 2 :: 2]))
     (data / "train.csv").unlink()
@@ -211,14 +211,14 @@ def test_a_damaged_gzip_file_is_told_by_its_name(data):
         ingest(data, patterns=PATTERNS | {"train": "train.csv.gz"})
 
 
-def test_a_file_whose_rows_are_all_bad_gets_no_advice_to_raise_the_limit(data):
+def test_a_file_of_only_bad_rows_is_suspected_of_another_format(data):
     (data / "test.csv").write_text("headline,body,topic\nVote,Today,1\n")
-    with pytest.raises(DataError, match=r"another form as a whole.*class, title and description") as stopped:
+    with pytest.raises(DataError, match=r"another format: .*class, title and description") as stopped:
         ingest(data)
     assert "max_bad_fraction" not in str(stopped.value)
 
 
-def test_a_bad_row_weighs_as_many_rows_as_it_has_lines(data):
+def test_a_bad_row_counts_once_per_line(data):
     with open(data / "train.csv", "a") as file:
         file.write('1,"forgotten\n' + "1,two,rows\n" * 8 + '1,three,6"\n')
     with pytest.raises(DataError, match=r"1 of 63 rows are bad, of 10 lines \(13\.89%\)"):
@@ -226,9 +226,9 @@ def test_a_bad_row_weighs_as_many_rows_as_it_has_lines(data):
     assert ingest(data, max_bad_fraction=0.2).get_int_custom_property("rows_quarantined") == 1
 
 
-def test_no_rows_at_all_is_an_error(data):
+def test_data_without_rows_is_an_error(data):
     (data / "test.csv").write_text("")
-    with pytest.raises(DataError, match="none is left for the split test"):
+    with pytest.raises(DataError, match="the split test has no rows"):
         ingest(data)
 
 
@@ -253,15 +253,15 @@ def test_rows_read_are_rows_written_plus_rows_quarantined(tmp_path_factory, line
 
 
 @pytest.mark.parametrize("content", ["", '"class","title","description"\n'], ids=["no line", "a header alone"])
-def test_a_span_without_training_rows_is_nothing_to_train_and_no_error(data, content):
+def test_a_span_without_training_rows_is_nothing_to_train(data, content):
     (data / "train.csv").write_text(content)
-    with pytest.raises(NothingToTrain, match=r"the span is empty: .*train\.csv hold no rows"):
+    with pytest.raises(NothingToTrain, match=r"the span is empty: .*train\.csv contain no rows"):
         ingest(data, dated=True)
-    with pytest.raises(DataError, match="none is left for the split train"):
+    with pytest.raises(DataError, match="the split train has no rows"):
         ingest(data)
 
 
-def test_a_span_whose_rows_are_all_bad_is_no_empty_one(data):
+def test_a_span_of_only_bad_rows_is_not_empty(data):
     (data / "train.csv").write_text('"9","unknown","class"\n')
     with pytest.raises(DataError, match="rows are bad"):
         ingest(data, dated=True)
@@ -270,7 +270,7 @@ def test_a_span_whose_rows_are_all_bad_is_no_empty_one(data):
 @pytest.mark.parametrize(
     ("named", "neighbour"), [("ag [1]", "ag 1"), ("ag *", "ag 2"), ("ag?", "ag3"), ("ag[!x]", "agy")]
 )
-def test_only_the_named_directory_is_read_whatever_its_name(tmp_path, named, neighbour):
+def test_only_the_named_directory_is_read(tmp_path, named, neighbour):
     put_data(tmp_path / named)
     put_data(tmp_path / neighbour)
     (tmp_path / neighbour / "train.csv").write_text(line(1, "another", "directory"))
@@ -280,7 +280,7 @@ def test_only_the_named_directory_is_read_whatever_its_name(tmp_path, named, nei
     assert train | val == {title for _, title, _ in GOOD}
 
 
-def test_hidden_files_beside_the_data_are_not_read(data):
+def test_hidden_files_next_to_the_data_are_not_read(data):
     for name in ("._train.csv", ".part.csv", "_SUCCESS.csv"):
         (data / name).write_bytes(b"\x00\x05\x16\x07")
     examples = ingest(data, patterns={"train": "*rain.csv", "test": "*est.csv"})

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from components.example_gen import csv_reader, readers
 from components.example_gen.readers import read_rows
-from components.example_gen.rows import RawRow, Reason, RejectedRow, Row, checked
+from components.example_gen.rows import LabelledItem, RawRow, RejectedRow, validate_row
 from schema import record_count
 from schema.errors import DataError
+from schema.news_items import RejectReason
 
 
 def write_parquet(path, **columns):
@@ -20,42 +21,42 @@ def write_parquet(path, **columns):
 
 def test_parquet_with_text_and_label_is_read(tmp_path):
     file = write_parquet(tmp_path / "train.parquet", text=["Oil up", "Goal"], label=[2, 1])
-    rows = [checked(row, max_chars=100) for row in read_rows(file)]
-    assert rows == [Row(2, "", "Oil up"), Row(1, "", "Goal")]
+    rows = [validate_row(row, max_chars=100) for row in read_rows(file)]
+    assert rows == [LabelledItem("", "Oil up", label=2), LabelledItem("", "Goal", label=1)]
 
 
 def test_parquet_with_title_and_description_is_read(tmp_path):
     file = write_parquet(tmp_path / "t.parquet", label=["World"], title=["Vote"], description=["Today"])
-    assert [checked(row, max_chars=100) for row in read_rows(file)] == [Row(0, "Vote", "Today")]
+    assert [validate_row(row, max_chars=100) for row in read_rows(file)] == [LabelledItem("Vote", "Today", label=0)]
 
 
 def test_missing_values_in_parquet_are_rejected_not_dropped(tmp_path):
     file = write_parquet(tmp_path / "train.parquet", text=["Oil up", None, "Goal"], label=[None, 1, 7])
-    reasons = [checked(row, max_chars=100).reason for row in read_rows(file)]
-    assert reasons == [Reason.UNKNOWN_CLASS, Reason.EMPTY_TEXT, Reason.UNKNOWN_CLASS]
+    reasons = [validate_row(row, max_chars=100).reason for row in read_rows(file)]
+    assert reasons == [RejectReason.UNKNOWN_CLASS, RejectReason.EMPTY_TEXT, RejectReason.UNKNOWN_CLASS]
 
 
-def test_bad_bytes_in_a_parquet_column_cost_one_row(tmp_path):
+def test_invalid_utf8_in_a_parquet_column_rejects_one_row(tmp_path):
     table = pa.table({"text": pa.array([b"\xff\xfe", b"Goal"], pa.binary()), "label": [0, 1]})
     pq.write_table(table, tmp_path / "train.parquet")
-    first, second = (checked(row, max_chars=100) for row in read_rows(str(tmp_path / "train.parquet")))
-    assert first.reason is Reason.BAD_UTF8
-    assert second == Row(1, "", "Goal")
+    first, second = (validate_row(row, max_chars=100) for row in read_rows(str(tmp_path / "train.parquet")))
+    assert first.reason is RejectReason.BAD_UTF8
+    assert second == LabelledItem("", "Goal", label=1)
 
 
-def test_parquet_without_a_label_says_which_columns_there_are(tmp_path):
+def test_parquet_without_a_label_is_refused_with_its_columns(tmp_path):
     file = write_parquet(tmp_path / "train.parquet", text=["Oil up"], topic=[2])
     with pytest.raises(DataError, match="no column label among text, topic"):
         list(read_rows(file))
 
 
-def test_a_file_that_is_no_parquet_is_an_error_that_names_it(tmp_path):
+def test_a_file_that_is_not_parquet_is_reported_by_name(tmp_path):
     (tmp_path / "train.parquet").write_bytes(b"not parquet")
     with pytest.raises(DataError, match=r"train\.parquet"):
         list(read_rows(str(tmp_path / "train.parquet")))
 
 
-def test_an_unknown_format_names_those_that_are_read(tmp_path):
+def test_an_unknown_format_lists_the_supported_ones(tmp_path):
     with pytest.raises(DataError, match=r"\.csv, \.csv\.gz, \.parquet"):
         read_rows(str(tmp_path / "train.xlsx"))
 
@@ -78,19 +79,19 @@ def test_tfds_records_are_read(tmp_path):
     file = write_tfds(
         tmp_path / "ag_news_subset-train.tfrecord-00000-of-00001", (b"Vote", b"Today", 0), (b"", b"\xff", 1)
     )
-    first, second = (checked(row, max_chars=100) for row in read_rows(file))
-    assert first == Row(0, "Vote", "Today")
-    assert second.reason is Reason.BAD_UTF8
+    first, second = (validate_row(row, max_chars=100) for row in read_rows(file))
+    assert first == LabelledItem("Vote", "Today", label=0)
+    assert second.reason is RejectReason.BAD_UTF8
 
 
-def test_a_broken_tfds_file_says_after_which_record(tmp_path):
+def test_a_broken_tfds_file_names_the_last_good_record(tmp_path):
     file = write_tfds(tmp_path / "ag_news_subset-train.tfrecord-00000-of-00001", *[(b"Vote", b"Today", 0)] * 3)
     os.truncate(file, os.path.getsize(file) - 5)
     with pytest.raises(DataError, match="broken after record 2"):
         list(read_rows(file))
 
 
-def test_a_feature_with_two_values_is_rejected_not_cut(tmp_path):
+def test_a_feature_with_two_values_is_rejected(tmp_path):
     import tensorflow as tf
 
     features = tf.train.Features(
@@ -103,7 +104,7 @@ def test_a_feature_with_two_values_is_rejected_not_cut(tmp_path):
     with tf.io.TFRecordWriter(file) as writer:
         writer.write(tf.train.Example(features=features).SerializeToString())
     [row] = read_rows(file)
-    assert (row.reason, row.detail) == (Reason.WRONG_FIELD_COUNT, "2 values of one feature, expected 1")
+    assert (row.reason, row.detail) == (RejectReason.WRONG_FIELD_COUNT, "2 values of one feature, expected 1")
 
 
 def test_tfrecords_are_counted_by_their_lengths(tmp_path):
@@ -118,7 +119,7 @@ def flips_and_cuts(data, step=1):
         yield data[:position] + bytes([data[position] ^ 0x80]) + data[position + 1 :]
 
 
-def test_every_flip_and_cut_of_a_parquet_file_is_told_by_its_name(tmp_path):
+def test_every_damage_of_a_parquet_file_is_reported_by_name(tmp_path):
     path = tmp_path / "train.parquet"
     pq.write_table(pa.table({"text": ["Oil up", "Goal"], "label": [2, 1]}), path, write_page_checksum=True)
     whole = list(read_rows(str(path)))
@@ -130,7 +131,7 @@ def test_every_flip_and_cut_of_a_parquet_file_is_told_by_its_name(tmp_path):
             assert "train.parquet" in str(error)
 
 
-def test_every_flip_and_cut_of_a_tfds_file_is_told_by_its_name(tmp_path):
+def test_every_damage_of_a_tfds_file_is_reported_by_name(tmp_path):
     path = tmp_path / "ag_news_subset-train.tfrecord-00000-of-00001"
     write_tfds(path, (b"Vote", b"Today", 0))
     for damaged in flips_and_cuts(path.read_bytes(), step=3):
@@ -155,14 +156,14 @@ def test_a_repeated_parquet_column_is_refused_by_name(tmp_path):
         (b"<!DOCTYPE html>\n<html><body>Log in</body></html>", "HTML"),
     ],
 )
-def test_another_form_is_named_in_every_format(tmp_path, name, data, form):
+def test_a_file_in_another_format_is_named_by_every_reader(tmp_path, name, data, form):
     (tmp_path / name).write_bytes(data)
     with pytest.raises(DataError, match=f"{name} is .*{form}"):
         list(read_rows(str(tmp_path / name)))
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_give_rows_and_rejections_that_cover_the_file(tmp_path_factory, data):
+def test_rows_and_rejected_rows_cover_any_file(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("csv") / "train.csv"
     path.write_bytes(b'"1","Vote","Today"\r' + data)
     rows = list(read_rows(str(path)))
@@ -171,22 +172,22 @@ def test_any_bytes_give_rows_and_rejections_that_cover_the_file(tmp_path_factory
 
 
 @pytest.mark.parametrize("header", ["", "\nlabel,title,description\n", '"label\n",title,description\n'])
-def test_a_header_is_covered_too(tmp_path, header):
+def test_the_header_is_covered_too(tmp_path, header):
     (tmp_path / "train.csv").write_text(header + "1,Vote,Today\n\n" * 2)
     assert len(list(read_rows(str(tmp_path / "train.csv")))) == 2
     (tmp_path / "train.csv").write_text(header)
     assert list(read_rows(str(tmp_path / "train.csv"))) == []
 
 
-def test_a_reader_that_leaves_a_line_over_is_found_out(tmp_path, monkeypatch):
+def test_a_skipped_line_is_detected(tmp_path, monkeypatch):
     (tmp_path / "train.csv").write_text("1,Vote,Today\n" * 3)
     read_records = csv_reader.read_records
     monkeypatch.setattr(csv_reader, "read_records", lambda lines: list(read_records(lines))[:-1])
-    with pytest.raises(DataError, match=r"train\.csv holds 3 lines that are not empty, but .* covers 2"):
+    with pytest.raises(DataError, match=r"train\.csv has 3 lines that are not empty, but .* covered 2"):
         list(read_rows(str(tmp_path / "train.csv")))
 
 
-def test_a_file_that_goes_while_it_is_read_is_an_error_that_names_it(tmp_path):
+def test_a_file_deleted_while_it_is_read_is_reported_by_name(tmp_path):
     (tmp_path / "train.csv").write_text("1,Vote,Today\n")
     rows = read_rows(str(tmp_path / "train.csv"))
     next(rows)
@@ -195,20 +196,20 @@ def test_a_file_that_goes_while_it_is_read_is_an_error_that_names_it(tmp_path):
         next(rows)
 
 
-def test_a_reader_that_leaves_parquet_rows_over_is_found_out(tmp_path, monkeypatch):
+def test_skipped_parquet_rows_are_detected(tmp_path, monkeypatch):
     file = write_parquet(tmp_path / "train.parquet", text=["Oil up", "Goal"], label=[2, 1])
     read_all = readers._read_parquet
     monkeypatch.setattr(readers, "_read_parquet", lambda file: list(read_all(file))[:-1])
-    with pytest.raises(DataError, match=r"train\.parquet holds 2 rows, but .* covers 1"):
+    with pytest.raises(DataError, match=r"train\.parquet has 2 rows, but .* covered 1"):
         list(read_rows(file))
 
 
 @pytest.mark.skipif("AG_NEWS_DIR" not in os.environ, reason="needs the real data in AG_NEWS_DIR")
-def test_every_real_row_is_good():
-    # Read at import: the fixture of conftest.py takes the variable away from the tests.
-    outcomes = [checked(row, max_chars=10_000) for row in read_rows(os.path.join(_REAL, "test.csv"))]
+def test_every_real_row_is_valid():
+    # Read at import, since a fixture of conftest.py removes the variable during tests.
+    outcomes = [validate_row(row, max_chars=10_000) for row in read_rows(os.path.join(_REAL, "test.csv"))]
     assert len(outcomes) == 7600
-    assert all(isinstance(row, Row) for row in outcomes)
+    assert all(isinstance(row, LabelledItem) for row in outcomes)
 
 
 _REAL = os.path.abspath(os.environ.get("AG_NEWS_DIR", ""))

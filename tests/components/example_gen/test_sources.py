@@ -55,21 +55,21 @@ def test_the_environment_comes_before_a_download(find, tmp_path):
     assert (source.base, source.found_by) == (there, "AG_NEWS_DIR")
 
 
-def test_a_wrong_path_is_an_error_and_no_fallback(find, tmp_path):
+def test_a_wrong_path_is_an_error_without_fallback(find, tmp_path):
     with pytest.raises(DataError, match="no such directory"):
         find(str(tmp_path / "gone"))
     with pytest.raises(DataError, match="AG_NEWS_DIR"):
         find(environ={"AG_NEWS_DIR": str(tmp_path / "gone")})
 
 
-def test_a_directory_without_data_says_what_was_looked_for(find, tmp_path):
+def test_a_directory_without_data_is_refused_with_the_patterns(find, tmp_path):
     with pytest.raises(DataError, match=r"test\.csv, test\.csv\.gz, test-\*-of-\*\.csv, .*, test\*\.parquet, "):
         find(make(tmp_path / "half", "train.csv"))
 
 
 @pytest.mark.parametrize("named_by", ["path", "AG_NEWS_DIR"])
-def test_the_advice_for_other_names_works_as_it_is_printed(find, tmp_path, named_by):
-    """The options of the message are read by the shell's rules, then by `agnews`' own loading of settings."""
+def test_the_printed_advice_for_other_names_works(find, tmp_path, named_by):
+    """Parses the options in the message like a shell, then loads them like `agnews`."""
     base = make(tmp_path / "it's [1]", "part-train.csv", "part-test.csv")
     with pytest.raises(DataError, match="Name other files with") as refused:
         find(**{"path": {"path": base}, "AG_NEWS_DIR": {"environ": {"AG_NEWS_DIR": base}}}[named_by])
@@ -83,13 +83,13 @@ def test_the_advice_for_other_names_works_as_it_is_printed(find, tmp_path, named
 
 
 @pytest.mark.parametrize("patterns", [(), ("train.csv", "test.csv")])
-def test_a_directory_whose_name_is_no_text_is_refused_by_setting(find, tmp_path, patterns):
+def test_a_directory_name_with_invalid_utf8_is_refused(find, tmp_path, patterns):
     base = make(tmp_path / "\udcff", "train.csv", "test.csv")
     with pytest.raises(DataError, match=r"^data\.path .*not UTF-8"):
         find(base, *patterns)
 
 
-def test_all_shards_are_found_and_no_hidden_file(find, tmp_path):
+def test_all_shards_are_found_but_no_hidden_file(find, tmp_path):
     shards = [f"train-0000{number}-of-00003.csv" for number in range(3)]
     base = make(tmp_path / "shards", *shards, "._train-00000-of-00003.csv", "test-00000-of-00001.csv")
     source = find(environ={"AG_NEWS_DIR": base})
@@ -130,7 +130,7 @@ def test_a_pattern_that_matches_nothing_names_its_setting(find, tmp_path):
         find(base, "{SPAN}/train.csv", "{SPAN}/test.csv")
 
 
-def test_what_was_downloaded_is_used(find):
+def test_an_earlier_download_is_used(find):
     def download(directory):
         make(directory, "train.csv", "test.csv")
 
@@ -138,7 +138,7 @@ def test_what_was_downloaded_is_used(find):
     assert find(download=unexpected).found_by == "download"
 
 
-def test_offline_gives_synthetic_rows_and_says_so(find):
+def test_synthetic_rows_are_used_and_named_when_offline(find):
     source = find(download=offline)
     assert source.synthetic
     assert "SYNTHETIC" in source.describe()
@@ -147,7 +147,7 @@ def test_offline_gives_synthetic_rows_and_says_so(find):
     assert len(Path(source.files(source.test_pattern)[0]).read_text().splitlines()) == 10
 
 
-def test_a_damaged_download_is_an_error_and_no_fallback(find):
+def test_a_damaged_download_is_an_error_without_fallback(find):
     def download(directory):
         raise DataError("train.csv: the download has another MD5")
 
@@ -160,7 +160,7 @@ DATED = {"train": "{YYYY}-{MM}-{DD}/v{VERSION}/train.csv", "test": "{YYYY}-{MM}-
 
 @pytest.fixture
 def days(find, tmp_path):
-    """A source of the named files, whose paths begin with day and version."""
+    """Returns a source of the named files, whose paths begin with day and version."""
 
     def days(*names):
         return find(make(tmp_path / "days", *(f"2026-03-0{name}.csv" for name in names)), **DATED)
@@ -168,38 +168,38 @@ def days(find, tmp_path):
     return days
 
 
-def test_a_span_that_is_whole_is_accepted_whether_it_is_named_or_the_latest(days):
+def test_a_complete_span_is_accepted_by_number_and_as_latest(days):
     source = days("1/v1/train", "1/v1/test", "2/v1/train", "2/v1/test", "2/v2/train", "2/v2/test")
     assert source.dated
     for span in (None, 20513, 20514):
         source.check_span(span)
 
 
-def test_a_span_that_does_not_exist_is_named_with_those_that_do(days):
+def test_a_missing_span_is_reported_with_the_complete_ones(days):
     source = days("1/v1/train", "1/v1/test", "2/v1/train", "2/v1/test")
     with pytest.raises(DataError, match=r"no file of span 2026-03-04 .*2026-03-01, 2026-03-02\."):
         source.check_span(20516)
 
 
-def test_a_latest_span_that_has_half_arrived_is_not_ingested(days):
+def test_an_incomplete_latest_span_is_not_ingested(days):
     source = days("1/v1/train", "1/v1/test", "2/v1/train")
     with pytest.raises(DataError, match=r"data\.test_pattern .* no file of span 2026-03-02 .*2026-03-01\. Wait"):
         source.check_span(None)
     source.check_span(20513)
 
 
-def test_a_version_that_has_half_arrived_is_not_ingested(days):
+def test_an_incomplete_version_is_not_ingested(days):
     source = days("1/v1/train", "1/v1/test", "1/v2/train")
     with pytest.raises(DataError, match=r"version 2 of data\.train_pattern and version 1 of data\.test_pattern"):
         source.check_span(None)
 
 
-def test_where_no_name_holds_a_span_it_is_said(find, tmp_path):
+def test_files_without_spans_in_their_names_are_reported(find, tmp_path):
     source = find(make(tmp_path / "days", "new/train.csv", "new/test.csv"), "{SPAN}/train.csv", "{SPAN}/test.csv")
     with pytest.raises(DataError, match=r"no file of span 0 .* none"):
         source.check_span(None)
 
 
-def test_data_without_spans_and_remote_data_are_not_looked_at(find, tmp_path):
+def test_data_without_spans_and_remote_data_are_not_checked(find, tmp_path):
     find(make(tmp_path / "plain", "train.csv", "test.csv")).check_span(None)
     find("gs://bucket/data", **DATED).check_span(20513)

@@ -41,19 +41,19 @@ def test_a_width_is_a_number_of_digits(tmp_path):
     assert found(tmp_path, "rows{SPAN:4}.csv") == {7: None}
 
 
-def test_names_that_do_not_fit_are_no_spans(tmp_path):
+def test_names_that_do_not_match_are_not_spans(tmp_path):
     put(tmp_path, "old/train.csv", "2026-02-31/train.csv", "2026-3-1/train.csv", "2026-03-01/train.csv")
     assert found(tmp_path, "{SPAN}/train.csv") == {}
     assert found(tmp_path, DATES) == {20513: None}
 
 
-def test_a_glob_beside_a_placeholder_stays_one(tmp_path):
+def test_a_wildcard_next_to_a_placeholder_still_matches(tmp_path):
     put(tmp_path, "3/train-a.csv", "3/train-b.csv", "4/train.txt")
     assert found(tmp_path, "{SPAN}/train*.csv") == {3: None}
     assert len(matching_files(str(tmp_path), "{SPAN}/train*.csv")) == 2
 
 
-def test_signs_of_globs_and_expressions_in_the_directorys_name_are_no_signs(tmp_path):
+def test_special_characters_in_the_directory_are_literal(tmp_path):
     directory = tmp_path / "a [new] (data)+ {SPAN}"
     put(directory, "3/train.csv")
     assert found(directory, "{SPAN}/train.csv") == {3: None}
@@ -63,10 +63,10 @@ def test_signs_of_globs_and_expressions_in_the_directorys_name_are_no_signs(tmp_
     ("pattern", "dated"),
     [("train.csv", False), ("{SPAN}.csv", True), ("{SPAN:3}.csv", True), (DATES, True), ("{YYYY}/train.csv", False)],
 )
-def test_a_pattern_tells_spans_apart_or_not(pattern, dated):
+def test_is_dated_finds_patterns_with_spans(pattern, dated):
     assert is_dated(pattern) is dated
 
 
 @given(st.dates(min_value=datetime.date(1970, 1, 1)))
-def test_a_date_and_its_span_name_each_other(date):
+def test_dates_and_spans_convert_both_ways(date):
     assert span_name(span_of_date(date), DATES) == date.isoformat()

@@ -9,6 +9,7 @@ from components.infra_validator import component
 from components.infra_validator.component import AgNewsInfraValidator
 from components.infra_validator.validate import Refused
 from components.trainer.export import text_example
+from schema.errors import NotMeasuredError
 
 
 @pytest.fixture
@@ -59,3 +60,14 @@ def test_a_refusal_says_why_and_does_not_bless(bless, export, monkeypatch):
     assert not model_utils.is_infra_validated(blessing)
     assert os.listdir(blessing.uri) == ["INFRA_NOT_BLESSED"]
     assert blessing.get_string_custom_property("reason") == "it took too long"
+
+
+def test_what_could_not_be_tried_is_no_verdict(bless, export, tmp_path, monkeypatch):
+    def fail(saved_model, examples, limits):
+        raise NotMeasuredError("the serving process was killed")
+
+    monkeypatch.setattr(component, "validate", fail)
+    with pytest.raises(NotMeasuredError) as failed:
+        bless(export)
+    assert (failed.value.exit_code, failed.value.may_pass) == (5, True)
+    assert os.listdir(tmp_path / "blessing") == []

@@ -70,7 +70,7 @@ def artifact(kind, uri, number, **properties):
 @pytest.fixture(scope="session")
 def facts(network):
     """What the Trainer leaves in the export."""
-    from components.trainer.report import layer_facts
+    from components.trainer.export import layer_facts
 
     recipe = {"architecture": "stacked_bilstm", "embedding_dim": 8, "units": 4, "word_dropout": None, "seed": 3}
     history = {"loss": [0.9, 0.5, 0.4], "accuracy": [0.5, 0.7, 0.8]}
@@ -104,7 +104,7 @@ def run(export, transform_output, facts, tmp_path_factory):
     from tfx.types import artifact_utils, standard_artifacts
 
     from components.evaluator.config import eval_config
-    from components.trainer.report import write_facts
+    from components.trainer.export import write_facts
     from schema.features import load_schema
     from tests import direct_runner
 

@@ -10,7 +10,7 @@ import pytest
 from components.model_card.evidence import Missing
 from components.model_card.standard import to_plain
 from components.model_card.training import describe_training
-from components.trainer.report import write_facts
+from components.trainer.export import write_facts
 from schema.features import CLASS_NAMES
 
 
@@ -24,7 +24,7 @@ def test_data_is_what_the_artifacts_say(card, run):
 
 
 def test_the_vocabularys_unknown_words_are_counted_in_each_slice(card, transform_output):
-    from components.transform.preprocessing import VOCABULARY
+    from schema.model_contract import VOCABULARY
 
     vocabulary = card.vocabulary
     assert vocabulary.words == transform_output.vocabulary_size_by_name(VOCABULARY)
@@ -125,7 +125,7 @@ def test_the_same_artifacts_give_the_same_card_but_for_what_is_time(card, make):
 
 
 def test_without_a_baseline_the_card_says_why_it_has_no_comparison(card):
-    assert card.baseline == Missing("no other model has been blessed yet")
+    assert card.baseline == Missing("no other blessed model is there")
 
 
 def test_an_export_without_facts_gives_a_card_without_training(make, run, export, tmp_path):

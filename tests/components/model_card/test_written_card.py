@@ -70,7 +70,7 @@ def test_metrics_in_the_json_have_their_slice_and_interval(written, card):
 def test_the_evidence_holds_every_section_as_numbers(written, card):
     evidence = json.loads((written / "evidence.json").read_text())
     assert set(evidence) == {field.name for field in dataclasses.fields(card)}
-    assert evidence["baseline"] == {"not_available": "no other model has been blessed yet"}
+    assert evidence["baseline"] == {"not_available": "no other blessed model is there"}
     assert evidence["quality"]["confusion"] == card.quality.confusion
 
 

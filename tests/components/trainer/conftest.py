@@ -1,12 +1,10 @@
-"""Rows of which a class is a word, so that any network that learns finds it, and a recipe for tiny networks."""
-
-import dataclasses
+"""Rows in which one word determines the class, so that any network can learn it, and a recipe for tiny networks."""
 
 import numpy as np
 import pytest
 
 from components.trainer.input_pipeline import TokenizedRows
-from components.trainer.recipe import Recipe
+from components.trainer.settings import Recipe
 
 WORDS = [f"w{index}" for index in range(38)]
 
@@ -67,5 +65,5 @@ TINY = Recipe(
 
 @pytest.fixture(scope="session")
 def recipe():
-    """A function from changed fields to a recipe."""
-    return lambda **changes: dataclasses.replace(TINY, **changes)
+    """Returns a function that returns the tiny recipe with changed fields."""
+    return lambda **changes: TINY.model_copy(update=changes)

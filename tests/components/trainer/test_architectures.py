@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.trainer.architectures import ARCHITECTURES, MaskedPooling, TokenDropout, architecture, build_network
+from components.trainer.architectures import MaskedPooling, TokenDropout, build_network
+from components.trainer.settings import ARCHITECTURES, architecture
 
 SIZES = {"vocabulary_size": 50, "classes": 4}
 DROPOUTS = {"word_dropout": 0.5, "embedding_dropout": 0.5, "feature_dropout": 0.5}
@@ -28,21 +29,21 @@ def probabilities(model, rows):
         ("stacked_bilstm", 128, 2 * 4 * (128 * 64 + 64 * 64 + 64) * 2),
     ],
 )
-def test_the_sizes_are_the_seed_notebooks(name, embedding_dim, weights_of_recurrent_layers):
+def test_sizes_equal_those_of_the_seed_notebook(name, embedding_dim, weights_of_recurrent_layers):
     model = network(name)
     recurrent = [layer for layer in model.layers if layer.name.startswith("recurrent_")]
     assert model.get_layer("embedding").output_dim == embedding_dim
     assert sum(layer.count_params() for layer in recurrent) == weights_of_recurrent_layers
 
 
-def test_sizes_that_are_set_replace_the_architectures():
+def test_explicit_sizes_override_the_architecture():
     shape = architecture("lstm", units=5, depth=3, masking=False, embedding_dim=None)
     assert (shape.units, shape.depth, shape.masking, shape.embedding_dim) == (5, 3, False, 64)
 
 
 @pytest.mark.parametrize("name", MASKED)
-def test_padding_does_not_change_an_answer(name):
-    """The mask reaches every layer: a text alone, in a padded batch and in its bucket are the same to the network."""
+def test_padding_does_not_change_the_logits(name):
+    """A text gets the same logits alone, in a padded batch and in its bucket, since the mask reaches every layer."""
     model = network(name)
     text = [5, 7, 9, 11]
     alone = probabilities(model, [text])[0]
@@ -52,7 +53,7 @@ def test_padding_does_not_change_an_answer(name):
     np.testing.assert_allclose(in_bucket, alone, atol=1e-5)
 
 
-def test_without_a_mask_padding_does_change_an_answer():
+def test_padding_changes_the_logits_without_a_mask():
     model = network("simple_rnn_titles")
     difference = probabilities(model, [[5, 7, 9, 11]]) - probabilities(model, [[5, 7, 9, 11] + [0] * 20])
     assert np.abs(difference).max() > 1e-4
@@ -64,13 +65,13 @@ def test_masked_positions_have_no_gradient(name):
     table = model.get_layer("embedding").embeddings
     with tf.GradientTape() as tape:
         outcome = tf.reduce_sum(model(np.array([[5, 7, 9, 0, 0, 0], [1, 2, 3, 4, 5, 6]]), training=False)[:, 0])
-    # Only padding looks up the vector of id 0.
+    # Only padding uses the vector of id 0.
     gradient = tf.convert_to_tensor(tape.gradient(outcome, table.value)).numpy()
     seen = set(np.flatnonzero(np.abs(gradient).max(axis=1) > 0))
     assert seen == {1, 2, 3, 4, 5, 6, 7, 9} | (set() if name in MASKED else {0})
 
 
-def test_the_weights_load_into_plain_keras_layers_and_give_the_same_outputs():
+def test_plain_keras_layers_with_the_weights_give_the_same_outputs():
     model = network("stacked_bilstm")
     layers = [
         keras.layers.Embedding(50, 128, mask_zero=True),
@@ -93,7 +94,7 @@ def test_the_weights_load_into_plain_keras_layers_and_give_the_same_outputs():
 
 
 @pytest.mark.parametrize("name", ["lstm", "stacked_bilstm"])
-def test_without_cudnn_the_layers_hold_the_same_weights_and_give_the_same_answers(name):
+def test_layers_without_cudnn_have_the_same_weights_and_outputs(name):
     model, portable = network(name), network(name, use_cudnn=False)
     portable.set_weights(model.get_weights())
     batch = [[5, 7, 9, 0], [1, 2, 3, 4]]
@@ -108,7 +109,7 @@ def frozen():
     return network("lstm", embedding_trainable=False)
 
 
-def test_word_dropout_replaces_words_by_the_unknown_one_and_leaves_padding():
+def test_word_dropout_replaces_words_but_not_padding():
     ids = np.tile([7, 8, 9, 0], (200, 1))
     dropped = np.array(TokenDropout(0.5, seed=1)(ids, training=True))
     assert (dropped[:, 3] == 0).all()
@@ -121,7 +122,7 @@ def test_word_dropout_does_nothing_outside_training():
     np.testing.assert_array_equal(TokenDropout(0.9, seed=1)(ids, training=False), ids)
 
 
-def test_pooling_takes_maximum_and_mean_of_the_steps_that_count():
+def test_pooling_takes_maximum_and_mean_of_unmasked_steps():
     states = np.array([[[-3.0], [-1.0], [5.0]]], np.float32)
     np.testing.assert_allclose(MaskedPooling()(states), [[5, 1 / 3]], rtol=1e-6)
     np.testing.assert_allclose(MaskedPooling()(states, mask=np.array([[True, True, False]])), [[-1, -2]])

@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from components.trainer.checkpoints import Checkpoint
+from components.trainer.callbacks import Checkpoint
 
 
 def model():
@@ -21,7 +21,7 @@ def checkpoint(directory, *, patience=9, network=None):
 
 
 def after_epochs(directory, *scores, **options):
-    """A checkpoint after epochs with these scores; an epoch's weights are its number."""
+    """Returns a checkpoint after epochs with these scores; the weights of an epoch are its number."""
     made = checkpoint(directory, **options)
     for epoch, score in enumerate(scores):
         made.model.set_weights([np.full([2, 1], epoch + 1), np.zeros(1)])
@@ -33,7 +33,7 @@ def kernel(network):
     return float(network.get_weights()[0][0, 0])
 
 
-def test_the_last_epoch_and_the_best_one_are_kept(tmp_path):
+def test_the_last_and_the_best_epoch_are_kept(tmp_path):
     made = after_epochs(tmp_path, 0.5, 0.9, 0.7, 0.8)
     assert sorted(os.listdir(tmp_path)) == ["epoch-002.weights.h5", "epoch-004.weights.h5", "state.json"]
     fresh = model()
@@ -45,7 +45,7 @@ def test_of_two_equal_epochs_the_first_is_the_best(tmp_path):
     assert after_epochs(tmp_path, 0.5, 0.9, 0.9).state.best_epoch == 2
 
 
-def test_a_later_training_takes_up_weights_optimizer_and_history(tmp_path):
+def test_restore_loads_weights_optimizer_and_history(tmp_path):
     network = model()
     network.fit(np.ones([8, 2]), np.ones(8), verbose=0)
     after_epochs(tmp_path, 0.5, 0.6, network=network)
@@ -57,29 +57,29 @@ def test_a_later_training_takes_up_weights_optimizer_and_history(tmp_path):
     assert later.state.best_epoch == 2
 
 
-def test_nothing_to_take_up_is_no_epoch(tmp_path):
+def test_an_empty_directory_restores_no_epochs(tmp_path):
     assert checkpoint(tmp_path / "none").restore(model()) == 0
     assert checkpoint(tmp_path / "none").last_good_weights() is None
 
 
-def test_training_stops_when_val_gets_no_better(tmp_path):
+def test_training_stops_when_val_no_longer_improves(tmp_path):
     network = model()
     made = after_epochs(tmp_path, 0.9, 0.8, patience=2, network=network)
     assert not network.stop_training
-    assert not made.finished(9)
+    assert not made.is_finished(9)
     made.on_epoch_end(2, {"val_accuracy": 0.9})
     assert network.stop_training
-    assert made.finished(9)
+    assert made.is_finished(9)
 
 
-def test_all_epochs_are_the_end(tmp_path):
+def test_training_ends_after_all_epochs(tmp_path):
     made = after_epochs(tmp_path, 0.8, 0.9)
-    assert not made.finished(3)
-    assert made.finished(2)
+    assert not made.is_finished(3)
+    assert made.is_finished(2)
 
 
 @pytest.mark.parametrize("step", ["save_weights", "state"])
-def test_a_kill_while_writing_leaves_the_epoch_before(tmp_path, monkeypatch, step):
+def test_a_kill_while_writing_leaves_the_previous_epoch(tmp_path, monkeypatch, step):
     made = after_epochs(tmp_path, 0.5)
 
     def killed(*args, **kwargs):

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from components.trainer import devices
-from components.trainer.architectures import architecture
+from components.trainer.settings import architecture
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from components.trainer.architectures import architecture
         ("stacked_bilstm", 0, False, "without CUDA"),
     ],
 )
-def test_the_condition_of_cudnn_that_fails_is_named(name, gpus, built_with_cuda, reason):
+def test_the_unmet_condition_of_cudnn_is_named(name, gpus, built_with_cuda, reason):
     found = devices.why_not_cudnn(architecture(name), gpus=gpus, built_with_cuda=built_with_cuda)
     assert (found is None) if reason is None else (reason in found)
 
@@ -30,7 +30,7 @@ def test_the_condition_of_cudnn_that_fails_is_named(name, gpus, built_with_cuda,
         ({8: 100, 16: 150, 32: None, 64: None}, 16),
     ],
 )
-def test_the_batch_grows_as_long_as_that_pays_and_fits(speeds, chosen):
+def test_the_batch_grows_while_it_is_faster_and_fits(speeds, chosen):
     def rows_per_second(tokens):
         if speeds[tokens] is None:
             raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
@@ -44,7 +44,7 @@ def test_without_a_gpu_the_strategy_is_the_default_one():
     assert devices.strategy(0).num_replicas_in_sync == devices.strategy(1).num_replicas_in_sync == 1
 
 
-def test_the_precision_is_that_of_the_block_alone():
+def test_the_precision_applies_only_within_the_block():
     with devices.precision("mixed_bfloat16"):
         assert keras.layers.Dense(1).compute_dtype == "bfloat16"
     assert keras.layers.Dense(1).compute_dtype == "float32"

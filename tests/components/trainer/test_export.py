@@ -7,8 +7,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from components.trainer.export import WARMUP_FILE, export_saved_model, gpu_only_operations, text_example
+from components.trainer.export import export_saved_model, gpu_only_operations, text_example
 from schema.features import CLASS_NAMES
+from schema.model_contract import WARMUP_REQUESTS
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def classify(signatures, titles, descriptions):
     return {name: value.numpy() for name, value in outputs.items()}
 
 
-def test_text_in_gives_label_classes_and_probabilities(signatures):
+def test_texts_get_label_classes_and_probabilities(signatures):
     outputs = classify(signatures, ["Oil", "Goal"], ["up", "two"])
     assert set(outputs) == {"label", "classes", "probabilities"}
     assert [name.decode() for name in outputs["classes"][0]] == list(CLASS_NAMES)
@@ -34,19 +35,19 @@ def test_text_in_gives_label_classes_and_probabilities(signatures):
 
 
 @pytest.mark.parametrize("text", ["", " ", "word " * 200_000, "Żółć 東京 🏈", "\x00\u202e", "#39;&lt;\\", b"\xff\xfe"])
-def test_odd_texts_get_an_answer(signatures, text):
+def test_unusual_texts_get_probabilities(signatures, text):
     probabilities = classify(signatures, [text], [text])["probabilities"]
     assert np.isfinite(probabilities).all()
     assert probabilities.sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_a_text_gets_the_same_answer_alone_and_beside_a_longer_one(signatures):
+def test_a_longer_text_in_the_batch_changes_nothing(signatures):
     alone = classify(signatures, ["oil up"], [""])["probabilities"][0]
     beside = classify(signatures, ["oil up", "goal " * 15], ["", ""])["probabilities"][0]
     np.testing.assert_allclose(alone, beside, atol=1e-6)
 
 
-def test_examples_get_the_answers_of_the_same_texts(signatures):
+def test_examples_get_the_probabilities_of_their_texts(signatures):
     text = classify(signatures, ["Oil up", ""], ["Prices rose", ""])
     serialized = [text_example("Oil up", "Prices rose").SerializeToString(), tf.train.Example().SerializeToString()]
     examples = signatures["serve_examples"](inputs=tf.constant(serialized))
@@ -54,7 +55,7 @@ def test_examples_get_the_answers_of_the_same_texts(signatures):
     assert examples["classes"].numpy().tolist() == text["classes"].tolist()
 
 
-def test_the_exports_preprocessing_is_the_transform_graph_alone(signatures, transform_output, rows):
+def test_the_export_preprocesses_like_the_transform_graph(signatures, transform_output, rows):
     rows = rows[:500]
     serialized = [text_example(row["title"], row["description"]).SerializeToString() for row in rows]
     exported = signatures["transform_features"](examples=tf.constant(serialized))["token_ids"]
@@ -63,7 +64,7 @@ def test_the_exports_preprocessing_is_the_transform_graph_alone(signatures, tran
     np.testing.assert_array_equal(exported.numpy(), alone.numpy())
 
 
-def test_the_export_answers_as_the_network_it_was_made_of(signatures, network, transform_output):
+def test_the_export_predicts_like_the_network(signatures, network, transform_output):
     raw = {"title": tf.constant([["ba1 goal"]]), "description": tf.constant([["U.S. 3-2"]])}
     ids = tf.sparse.to_dense(transform_output.transform_features_layer()(raw)["token_ids"])
     expected = tf.nn.softmax(network(ids)).numpy()
@@ -89,7 +90,7 @@ def test_a_network_of_titles_does_not_see_the_description(network, transform_out
     np.testing.assert_allclose(texts[0], tf.nn.softmax(network(ids))[0], atol=1e-6)
 
 
-def test_examples_can_be_asked_for_by_classify(export):
+def test_signatures_have_the_method_names_of_tensorflow_serving(export):
     with open(os.path.join(export, "saved_model.pb"), "rb") as file:
         meta_graph = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs[0]
     methods = {name: signature.method_name for name, signature in meta_graph.signature_def.items()}
@@ -97,8 +98,8 @@ def test_examples_can_be_asked_for_by_classify(export):
     assert methods["serving_default"] == "tensorflow/serving/predict"
 
 
-def test_warm_up_requests_are_answered_by_the_export(export, signatures):
-    records = list(tf.data.TFRecordDataset(os.path.join(export, WARMUP_FILE)).as_numpy_iterator())
+def test_the_export_answers_its_warm_up_requests(export, signatures):
+    records = list(tf.data.TFRecordDataset(os.path.join(export, WARMUP_REQUESTS)).as_numpy_iterator())
     logs = [prediction_log_pb2.PredictionLog.FromString(record) for record in records]
     assert [log.WhichOneof("log_type") for log in logs] == ["predict_log", "classify_log"] * 5
     for log in logs:
@@ -113,7 +114,7 @@ def test_warm_up_requests_are_answered_by_the_export(export, signatures):
         assert signatures[request.model_spec.signature_name](**inputs)
 
 
-def test_the_export_holds_nothing_for_gpus_alone(export):
+def test_the_export_has_no_gpu_only_operations(export):
     assert gpu_only_operations(export) == set()
 
 
@@ -132,8 +133,8 @@ def test_an_export_with_cudnn_operations_is_refused(network, transform_output, t
         export_saved_model(network, transform_output, str(tmp_path / "saved_model"))
 
 
-def test_a_session_loads_it_and_gives_the_same_answers(export, signatures):
-    """TensorFlow Serving runs the graph in a session, which restores variables by the graph alone."""
+def test_a_session_loads_the_export_and_predicts_the_same(export, signatures):
+    """TensorFlow Serving runs the graph in a session, which restores variables only by the graph."""
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         signature = tf.compat.v1.saved_model.load(session, ["serve"], export).signature_def["serving_default"]
         feeds = {signature.inputs["title"].name: ["ba1 goal"], signature.inputs["description"].name: ["U.S. 3-2"]}

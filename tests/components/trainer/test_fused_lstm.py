@@ -3,13 +3,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.trainer.fused_lstm import FusedLSTM
+from components.trainer.architectures import FusedLSTM
 
 MASK = np.array([[True] * 5, [True, True, False, False, False], [True] + [False] * 4])
 
 
 def pair(bidirectional, **options):
-    """Keras' layer, ours, both with the same weights, and an input."""
+    """Returns Keras' layer, FusedLSTM with the same weights, and an input."""
     generator = np.random.default_rng(1)
     sequences = tf.constant(generator.normal(size=(3, 5, 6)), tf.float32)
     theirs, ours = keras.layers.LSTM(4, **options), FusedLSTM(4, **options)
@@ -25,7 +25,7 @@ def pair(bidirectional, **options):
 @pytest.mark.parametrize("mask", [None, MASK])
 @pytest.mark.parametrize("return_sequences", [True, False])
 @pytest.mark.parametrize("bidirectional", [True, False])
-def test_answers_and_gradients_are_those_of_keras_layer(bidirectional, return_sequences, mask):
+def test_outputs_and_gradients_equal_those_of_the_keras_layer(bidirectional, return_sequences, mask):
     theirs, ours, sequences = pair(bidirectional, return_sequences=return_sequences)
     counted = MASK[:, :, np.newaxis] if mask is not None and return_sequences else 1.0
     found = []
@@ -40,7 +40,7 @@ def test_answers_and_gradients_are_those_of_keras_layer(bidirectional, return_se
         np.testing.assert_allclose(other, one, atol=1e-5)
 
 
-def test_backwards_the_padding_comes_first_as_in_keras():
+def test_padding_comes_first_in_a_backward_layer_as_in_keras():
     theirs, ours, sequences = pair(False, return_sequences=True, go_backwards=True)
     one, other = theirs(sequences, mask=MASK), ours(sequences, mask=MASK)
     np.testing.assert_allclose(other[0], one[0], atol=1e-6)

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_batches, files_of, read_rows
+from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_batches, list_matching_files, read_rows
 
 BUCKETS = Buckets((4, 8), 40)
 
 
 @pytest.fixture
 def rows():
-    """100 rows of 1 to 11 tokens; the first token of each is its number plus one."""
+    """Returns 100 rows of 1 to 11 tokens; all tokens of a row are its number plus one."""
     counts = np.array([1 + index % 11 for index in range(100)])
     offsets = np.concatenate([[0], np.cumsum(counts)])
     ids = np.concatenate([[index + 1] * count for index, count in enumerate(counts)]).astype(np.int32)
@@ -21,7 +21,7 @@ def first_tokens(dataset):
 
 
 @pytest.mark.parametrize("seed", [None, 1])
-def test_a_pass_holds_each_row_once(rows, seed):
+def test_a_pass_yields_each_row_once(rows, seed):
     seen = [number for batch in first_tokens(bucketed_batches(rows, BUCKETS, seed=seed)) for number in batch]
     assert sorted(seen) == list(range(1, 101))
 
@@ -36,12 +36,12 @@ def test_rows_of_a_batch_have_similar_lengths_and_are_padded_on_the_right(rows):
             assert label == (row[0] - 1) % 4
 
 
-def test_the_number_of_batches_is_known_before(rows):
+def test_the_number_of_batches_is_known_in_advance(rows):
     dataset = bucketed_batches(rows, BUCKETS, seed=1)
     assert BUCKETS.batch_count(rows) == len(list(dataset)) == dataset.cardinality()
 
 
-def test_batches_hold_about_the_same_number_of_tokens(rows):
+def test_batches_have_about_the_same_number_of_tokens(rows):
     sizes = [ids.shape for ids, _ in bucketed_batches(rows, BUCKETS).as_numpy_iterator()]
     assert max(batch * time for batch, time in sizes) <= 40
     assert {batch for batch, time in sizes if time <= 3} == {13, 2}
@@ -69,20 +69,20 @@ def test_titles_are_the_first_tokens(rows):
     np.testing.assert_array_equal(titles.labels, rows.labels)
 
 
-def test_selected_rows_are_those_of_the_indices(rows):
+def test_select_returns_the_rows_of_the_indices(rows):
     selected = rows.select(np.array([7, 3]))
     assert selected.token_counts.tolist() == [8, 4]
     assert selected.token_ids.tolist() == [8] * 8 + [4] * 4
     assert selected.labels.tolist() == [3, 3]
 
 
-def test_the_fingerprint_is_that_of_the_content(rows):
+def test_the_fingerprint_depends_on_the_content(rows):
     every = np.arange(100)
     assert rows.select(every).fingerprint() == rows.fingerprint()
     assert rows.select(every[::-1]).fingerprint() != rows.fingerprint()
 
 
-def test_each_pass_has_another_order_and_each_seed_its_own(rows):
+def test_the_order_depends_on_pass_and_seed(rows):
     dataset = bucketed_batches(rows, BUCKETS, seed=1)
     first, second = first_tokens(dataset), first_tokens(dataset)
     again = bucketed_batches(rows, BUCKETS, seed=1)
@@ -111,7 +111,7 @@ def test_examples_of_all_files_are_read(tmp_path):
     assert rows.labels.tolist() == [1, 2, 3]
 
 
-def test_the_order_in_which_beam_wrote_them_does_not_matter(tmp_path):
+def test_the_order_of_the_files_does_not_matter(tmp_path):
     items = [([number, number % 7, 300 + number][: 1 + number % 3], number % 4) for number in range(2, 60)]
     write(tmp_path / "a.gz", items)
     write(tmp_path / "b.gz", items[::-1])
@@ -129,4 +129,4 @@ def test_no_files_give_no_rows(tmp_path):
 def test_hidden_files_in_a_split_are_not_read(tmp_path):
     for name in ("a.gz", ".DS_Store", "._a.gz", "_SUCCESS"):
         (tmp_path / name).write_bytes(b"")
-    assert files_of([f"{tmp_path}/*"]) == [f"{tmp_path}/a.gz"]
+    assert list_matching_files([f"{tmp_path}/*"]) == [f"{tmp_path}/a.gz"]

@@ -1,12 +1,14 @@
 import json
 
-from components.trainer import report
-from components.trainer.architectures import architecture, build_network
+from components.trainer import export
+from components.trainer.architectures import build_network
+from components.trainer.settings import architecture
+from schema.model_contract import TRAINING_FACTS
 
 
-def test_the_layers_are_described_with_shapes_and_parameters():
+def test_layer_facts_have_shapes_and_parameters():
     network = build_network(architecture("stacked_bilstm", embedding_dim=8, units=4), vocabulary_size=20, classes=4)
-    facts = {fact["name"]: fact for fact in report.layer_facts(network)}
+    facts = {fact["name"]: fact for fact in export.layer_facts(network)}
     assert facts["embedding"]["shape"] == ["batch", "time", 8]
     assert facts["embedding"]["parameters"] == 160
     assert facts["recurrent_1"]["kind"] == "Bidirectional(FusedLSTM)"
@@ -15,12 +17,12 @@ def test_the_layers_are_described_with_shapes_and_parameters():
     assert sum(fact["parameters"] for fact in facts.values()) == network.count_params()
 
 
-def test_the_facts_are_in_the_exports_directory(tmp_path):
-    report.write_facts({"rows": 3}, str(tmp_path / "export"))
-    assert json.loads((tmp_path / "export" / report.FACTS_FILE).read_text()) == {"rows": 3}
+def test_facts_are_written_into_the_export(tmp_path):
+    export.write_facts({"rows": 3}, str(tmp_path / "export"))
+    assert json.loads((tmp_path / "export" / TRAINING_FACTS).read_text()) == {"rows": 3}
 
 
-def test_the_curves_are_drawn_for_the_eye_and_for_the_printer(tmp_path):
+def test_curves_are_written_as_png_and_svg(tmp_path):
     history = {
         "loss": [0.5, 0.3],
         "val_loss": [0.4, 0.35],
@@ -28,6 +30,6 @@ def test_the_curves_are_drawn_for_the_eye_and_for_the_printer(tmp_path):
         "val_accuracy": [0.85, 0.9],
         "learning_rate": [1e-3, 0.0],
     }
-    report.write_curves(history, 2, str(tmp_path / "training"))
+    export.write_curves(history, 2, str(tmp_path / "training"))
     assert (tmp_path / "training/curves.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (tmp_path / "training/curves.svg").read_text()

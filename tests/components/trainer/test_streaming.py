@@ -4,9 +4,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.trainer import streaming
-from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_batches, read_rows
-from components.trainer.streaming import StreamedRows, open_rows
+from components.trainer import input_pipeline
+from components.trainer.input_pipeline import (
+    Buckets,
+    StreamedRows,
+    TokenizedRows,
+    bucketed_batches,
+    open_rows,
+    read_rows,
+)
 from components.trainer.training import train
 
 BUCKETS = Buckets((4, 8), 40)
@@ -14,7 +20,7 @@ BUCKETS = Buckets((4, 8), 40)
 
 @pytest.fixture
 def pattern(tmp_path):
-    """Three files with 30 rows each; the first token of a row is its number plus two."""
+    """Writes three files with 30 rows each; the first token of a row is its number plus two."""
     for file in range(3):
         with tf.io.TFRecordWriter(str(tmp_path / f"rows-{file}.gz"), "GZIP") as writer:
             for number in range(30 * file, 30 * file + 30):
@@ -39,24 +45,24 @@ def content(dataset):
     )
 
 
-def test_rows_that_fit_are_in_memory(pattern):
+def test_rows_that_fit_are_read_into_memory(pattern):
     rows = open_rows([pattern], max_memory_rows=90)
     assert isinstance(rows, TokenizedRows)
     np.testing.assert_array_equal(rows.token_ids, read_rows([pattern]).token_ids)
 
 
-def test_one_row_too_many_is_streamed(pattern):
+def test_rows_are_streamed_if_one_is_too_many(pattern):
     rows = open_rows([pattern], max_memory_rows=89)
     assert isinstance(rows, StreamedRows)
     assert len(rows) == 90
 
 
-def test_the_number_of_batches_is_known_before_and_the_same_in_each_pass(pattern):
+def test_each_pass_has_the_known_number_of_batches(pattern):
     dataset = bucketed_batches(open_rows([pattern], max_memory_rows=25), BUCKETS, seed=1)
     assert {len(numbers(dataset)) for _ in range(3)} == {dataset.cardinality().numpy()}
 
 
-def test_a_pass_of_either_way_has_the_same_rows(pattern):
+def test_streamed_and_in_memory_passes_have_the_same_rows(pattern):
     streamed, in_memory = (open_rows([pattern], max_memory_rows=count) for count in (20, 1000))
     assert content(bucketed_batches(streamed, BUCKETS, seed=1)) == content(bucketed_batches(in_memory, BUCKETS, seed=1))
     assert content(bucketed_batches(streamed.titles(), BUCKETS)) == content(
@@ -70,7 +76,7 @@ def test_a_window_mixes_the_files(pattern):
     assert (len(window), files) == (12, {0, 1, 2})
 
 
-def test_each_pass_has_another_order_and_a_seed_its_own(pattern):
+def test_the_order_of_streamed_rows_depends_on_pass_and_seed(pattern):
     rows = open_rows([pattern], max_memory_rows=40)
     dataset = bucketed_batches(rows, BUCKETS, seed=1)
     first, second = numbers(dataset), numbers(dataset)
@@ -79,9 +85,9 @@ def test_each_pass_has_another_order_and_a_seed_its_own(pattern):
     assert (numbers(again), numbers(again)) == (first, second)
 
 
-def test_no_more_than_two_windows_are_alive(pattern, monkeypatch):
+def test_at_most_two_windows_are_in_memory(pattern, monkeypatch):
     alive, seen = [], []
-    decode = streaming.decoded
+    decode = input_pipeline.decode_rows
 
     def watched(batches):
         rows = decode(batches)
@@ -90,15 +96,15 @@ def test_no_more_than_two_windows_are_alive(pattern, monkeypatch):
         weakref.finalize(rows, alive.remove, len(rows))
         return rows
 
-    monkeypatch.setattr(streaming, "decoded", watched)
+    monkeypatch.setattr(input_pipeline, "decode_rows", watched)
     rows = open_rows([pattern], max_memory_rows=20)
     numbers(bucketed_batches(rows, BUCKETS, seed=1, count=BUCKETS.batch_count(rows)))
-    # Nine windows and the end of the files: for the fingerprint, to count the batches, and to make them.
+    # Three passes of nine windows and the end: fingerprint, number of batches, and batches.
     assert len(seen) == 30
     assert max(seen) <= 20
 
 
-def test_the_same_files_have_the_same_fingerprint_and_others_another(pattern, tmp_path):
+def test_the_fingerprint_depends_on_the_files(pattern, tmp_path):
     first, again = (open_rows([pattern], max_memory_rows=20).fingerprint() for _ in range(2))
     fewer = open_rows([str(tmp_path / "rows-[01].gz")], max_memory_rows=20).fingerprint()
     assert first == again

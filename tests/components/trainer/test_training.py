@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from components.trainer import devices, training
+from components.trainer.input_pipeline import Buckets
 from components.trainer.training import predict_logits, train
 from schema.errors import RunError
 
 
 @pytest.fixture
 def trained(train_rows, val_rows, words, recipe, tmp_path):
-    """A function from changes of the recipe to a finished training."""
+    """Returns a function that trains with a changed recipe."""
 
     def run(root="checkpoints", log_dir=None, **changes):
         return train(
@@ -58,7 +59,7 @@ def test_mixed_precision_trains(trained, precision):
     assert max(found.facts["history"]["val_accuracy"]) > 0.9
 
 
-def test_learned_word_vectors_are_where_training_begins(trained, monkeypatch):
+def test_training_begins_with_learned_word_vectors(trained, monkeypatch):
     frozen = trained("frozen", word_vectors="learned", word_vectors_trainable=False, epochs=1)
     tuned = trained("tuned", word_vectors="learned", epochs=1)
     begins, ends = (one.network.get_layer("embedding").get_weights()[0] for one in (frozen, tuned))
@@ -66,23 +67,23 @@ def test_learned_word_vectors_are_where_training_begins(trained, monkeypatch):
     assert np.corrcoef(begins[2:].ravel(), ends[2:].ravel())[0, 1] > 0.5
 
 
-def test_the_best_epochs_weights_are_the_outcome(trained, val_rows, recipe):
+def test_the_result_has_the_weights_of_the_best_epoch(trained, val_rows, recipe):
     found = trained(learning_rate=0.01, epochs=4)
     scores = found.facts["history"]["val_accuracy"]
     assert found.facts["best_epoch"] == 1 + int(np.argmax(scores))
-    logits = predict_logits(found.network, val_rows, recipe().buckets(200))
+    logits = predict_logits(found.network, val_rows, Buckets(recipe().bucket_boundaries, 200))
     assert (logits.argmax(axis=1) == val_rows.labels).mean() == pytest.approx(max(scores), abs=1e-6)
 
 
 def test_logits_are_in_the_order_of_the_rows(trained, val_rows, recipe):
     network = trained(epochs=1).network
-    logits = predict_logits(network, val_rows, recipe().buckets(100))
+    logits = predict_logits(network, val_rows, Buckets(recipe().bucket_boundaries, 100))
     for row in (0, 17, 79):
         ids = val_rows.token_ids[val_rows.offsets[row] : val_rows.offsets[row + 1]]
         np.testing.assert_allclose(logits[row], network(ids[np.newaxis], training=False)[0], atol=1e-5)
 
 
-def test_a_finished_training_is_not_trained_again(trained, monkeypatch):
+def test_a_finished_training_is_not_repeated(trained, monkeypatch):
     first = trained()
     monkeypatch.setattr(keras.Model, "fit", None)
     second = trained()
@@ -91,7 +92,7 @@ def test_a_finished_training_is_not_trained_again(trained, monkeypatch):
         np.testing.assert_array_equal(one, two)
 
 
-def test_other_rows_or_another_recipe_begin_anew(trained, train_rows, val_rows, words, recipe, tmp_path):
+def test_other_rows_or_recipes_do_not_resume_a_checkpoint(trained, train_rows, val_rows, words, recipe, tmp_path):
     trained(epochs=1)
     trained(epochs=1, learning_rate=0.01)
     half = train_rows.select(np.arange(200))
@@ -100,10 +101,8 @@ def test_other_rows_or_another_recipe_begin_anew(trained, train_rows, val_rows, 
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
-def test_a_killed_training_goes_on_and_ends_like_one_that_was_not(
-    sent, trained, train_rows, val_rows, words, recipe, tmp_path
-):
-    """Killed in the second epoch: the first is not repeated, and the weights are those of a training in one go."""
+def test_a_killed_training_resumes_with_the_same_result(sent, trained, train_rows, val_rows, words, recipe, tmp_path):
+    """A training killed in its second epoch does not repeat the first, and ends with the same weights."""
     undisturbed = trained("undisturbed")
     killed_in_second_epoch = textwrap.dedent(f"""
         import os, pickle, sys
@@ -148,7 +147,7 @@ def test_a_killed_training_goes_on_and_ends_like_one_that_was_not(
         np.testing.assert_allclose(one, two, atol=1e-3)
 
 
-def test_a_loss_that_is_no_number_names_the_step_and_keeps_the_last_good_weights(trained, monkeypatch):
+def test_a_nan_loss_names_the_step_and_keeps_the_last_good_weights(trained, monkeypatch):
     from components.trainer import training
 
     batches = training.bucketed_batches
@@ -203,8 +202,8 @@ def test_tensorboard_logs_are_written(trained, tmp_path):
         assert any(name.startswith("events.out.tfevents") for name in os.listdir(tmp_path / "logs" / split))
 
 
-def test_several_devices_train_in_step(train_rows, val_rows, words, recipe, tmp_path):
-    """Two replicas on two logical CPUs, in a process of its own: a started TensorFlow cannot part its devices."""
+def test_two_replicas_train_together(train_rows, val_rows, words, recipe, tmp_path):
+    """Runs in a new process, since a running TensorFlow cannot split its CPU into two logical devices."""
     import pickle
 
     with open(tmp_path / "arguments", "wb") as file:

@@ -2,8 +2,7 @@ import keras_tuner
 import pytest
 
 from components.trainer import tuner
-from components.trainer.recipe import Recipe
-from pipeline.settings import TrainerSettings
+from components.trainer.settings import Recipe, TrainerSettings
 
 
 def search(directory, recipe, train_rows, val_rows, words, trials=3):
@@ -26,7 +25,7 @@ def searched(tmp_path_factory, recipe, train_rows, val_rows, words):
     return search(tmp_path_factory.mktemp("tuner"), small, train_rows, val_rows, words)
 
 
-def test_the_best_trial_is_that_of_the_lowest_loss_on_val(searched):
+def test_the_best_trial_has_the_lowest_loss_on_val(searched):
     trials = searched.oracle.get_best_trials(3)
     losses = [trial.score for trial in trials]
     assert len(losses) == 3
@@ -46,8 +45,8 @@ def test_trials_leave_no_checkpoints(searched, tmp_path_factory):
     assert os.listdir(os.path.join(searched.project_dir, "checkpoints")) == []
 
 
-def test_what_is_searched_are_settings_of_the_trainer():
-    """The best values go before the trainer's own by name."""
+def test_the_search_space_has_only_trainer_settings():
+    """The best values override the trainer's settings by name."""
     names = set(tuner.search_space().values)
     assert names <= set(TrainerSettings.model_fields)
-    assert names <= set(Recipe.__dataclass_fields__)
+    assert names <= set(Recipe.model_fields)

@@ -1,14 +1,13 @@
-"""A training that begins with an earlier model: what is taken over, and what a cold one keeps."""
+"""Tests trainings that start from an earlier model's weights."""
 
 import numpy as np
 import pytest
 
-from components.trainer.export import export_saved_model
-from components.trainer.report import FACTS_FILE, write_facts
+from components.trainer.export import export_saved_model, write_facts
 from components.trainer.training import build, train
 from components.trainer.warm_start import BaseModel, Overlap, read_base_model
-from components.transform.preprocessing import RESERVED_IDS
 from schema.errors import RunError
+from schema.model_contract import RESERVED_IDS, TRAINING_FACTS
 
 
 def network(recipe, words):
@@ -21,7 +20,7 @@ def vectors(model):
 
 @pytest.fixture
 def base(recipe, words):
-    """A model of all words but the last ten, and of ten others, in another order."""
+    """A base model with all words but the last ten, and ten others, in another order."""
     its_words = [*words[:-10][::-1], *(f"other{index}" for index in range(10))]
     return BaseModel("earlier", its_words, network(recipe(seed=5), its_words))
 
@@ -30,7 +29,7 @@ def test_an_export_is_read_back_with_its_words_and_weights(transform_output, rec
     words = [word.decode() for word in transform_output.vocabulary_by_name("vocabulary")]
     written = network(recipe(seed=9), words)
     export_saved_model(written, transform_output, str(tmp_path / "export"))
-    write_facts({"recipe": vars(recipe(seed=9))}, str(tmp_path / "export"))
+    write_facts({"recipe": recipe(seed=9).model_dump()}, str(tmp_path / "export"))
     read = read_base_model(str(tmp_path / "export"))
     assert read.words == words
     for one, other in zip(written.get_weights(), read.network.get_weights(), strict=True):
@@ -38,17 +37,17 @@ def test_an_export_is_read_back_with_its_words_and_weights(transform_output, rec
 
 
 @pytest.mark.parametrize("facts", [None, "{}"], ids=["nothing is there", "it is another one's"])
-def test_a_base_model_that_cannot_be_read_is_named_with_what_to_do(tmp_path, facts):
+def test_an_unreadable_base_model_is_reported_with_advice(tmp_path, facts):
     if facts:
-        (tmp_path / FACTS_FILE).parent.mkdir()
-        (tmp_path / FACTS_FILE).write_text(facts)
+        (tmp_path / TRAINING_FACTS).parent.mkdir()
+        (tmp_path / TRAINING_FACTS).write_text(facts)
     with pytest.raises(RunError, match=rf"{tmp_path} cannot be read: .*trainer\.warm_start=false"):
         read_base_model(str(tmp_path))
 
 
-def test_the_vectors_of_common_words_are_taken_by_word_and_not_by_number(recipe, words, base):
+def test_shared_words_keep_their_vectors_under_other_ids(recipe, words, base):
     new = network(recipe(), words)
-    Overlap.of(new, words, base).take_over(new, base)
+    Overlap.of(new, words, base).copy_weights(new, base)
     for number, word in enumerate(words[:-10]):
         base_number = base.words.index(word)
         np.testing.assert_array_equal(
@@ -57,7 +56,7 @@ def test_the_vectors_of_common_words_are_taken_by_word_and_not_by_number(recipe,
     np.testing.assert_array_equal(vectors(new)[:RESERVED_IDS], vectors(base.network)[:RESERVED_IDS])
 
 
-def test_vectors_that_differ_by_a_rotation_alone_come_to_agree_in_the_other_words_too(recipe, words, base):
+def test_the_rotation_also_aligns_words_the_base_model_lacks(recipe, words, base):
     new = network(recipe(), words)
     rotation, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(8, 8)))
     meant = np.random.default_rng(2).normal(size=(len(words) + RESERVED_IDS, 8)).astype(np.float32)
@@ -66,15 +65,15 @@ def test_vectors_that_differ_by_a_rotation_alone_come_to_agree_in_the_other_word
     ids, base_ids = Overlap.of(new, words, base).ids, Overlap.of(new, words, base).base_ids
     table[base_ids] = meant[ids]
     base.network.get_layer("embedding").set_weights([table])
-    Overlap.of(new, words, base).take_over(new, base)
+    Overlap.of(new, words, base).copy_weights(new, base)
     np.testing.assert_allclose(vectors(new)[RESERVED_IDS:], meant[RESERVED_IDS:], atol=1e-5)
 
 
-def test_layers_of_the_same_shapes_are_taken(recipe, words, base):
+def test_layers_of_the_same_shapes_are_copied(recipe, words, base):
     new = network(recipe(), words)
     overlap = Overlap.of(new, words, base)
     assert overlap.layers == ("recurrent_1", "recurrent_2", "logits")
-    overlap.take_over(new, base)
+    overlap.copy_weights(new, base)
     for name in overlap.layers:
         for one, other in zip(
             new.get_layer(name).get_weights(), base.network.get_layer(name).get_weights(), strict=True
@@ -82,35 +81,35 @@ def test_layers_of_the_same_shapes_are_taken(recipe, words, base):
             np.testing.assert_array_equal(one, other)
 
 
-def test_layers_of_other_shapes_stay_as_they_are(recipe, words, base):
+def test_layers_of_other_shapes_are_not_copied(recipe, words, base):
     new = network(recipe(units=6), words)
     before = new.get_layer("recurrent_1").get_weights()
     overlap = Overlap.of(new, words, base)
-    overlap.take_over(new, base)
+    overlap.copy_weights(new, base)
     assert overlap.layers == ()
     assert len(overlap.ids) == len(words) - 10
     for one, other in zip(before, new.get_layer("recurrent_1").get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_word_vectors_of_another_width_stay_as_they_are(recipe, words, base):
+def test_word_vectors_of_another_width_are_not_copied(recipe, words, base):
     new = network(recipe(embedding_dim=6), words)
     before = vectors(new)
-    Overlap.of(new, words, base).take_over(new, base)
+    Overlap.of(new, words, base).copy_weights(new, base)
     np.testing.assert_array_equal(before, vectors(new))
 
 
 @pytest.fixture
 def trained(train_rows, val_rows, words, recipe, tmp_path):
     def run(root, base=None, **changes):
-        # Without twins, which would be compiled a second time.
+        # Without copies, which would need a second compilation.
         plain = recipe(architecture="lstm", consistency=0.0, perturbation=0.0, **changes)
         return train(train_rows, val_rows, words, plain, checkpoint_root=str(tmp_path / root), base=base)
 
     return run
 
 
-def test_a_warm_training_begins_where_the_base_model_stands(trained, words):
+def test_a_warm_start_begins_with_a_lower_loss(trained, words):
     first = trained("a", epochs=6)
     base = BaseModel("earlier", words, first.network)
     warm, cold = trained("b", base, epochs=1), trained("c", epochs=1)
@@ -123,9 +122,9 @@ def test_a_warm_training_begins_where_the_base_model_stands(trained, words):
     assert "warm_start" not in cold.facts
 
 
-def test_a_killed_warm_training_is_not_taken_up_by_a_cold_one(trained, words):
+def test_a_cold_training_does_not_resume_a_warm_one(trained, words):
     base = BaseModel("earlier", words, trained("a", epochs=1).network)
-    # A finished training whose files were not removed stands for a killed one.
+    # A finished training whose files were not removed simulates a killed one.
     trained("shared", base, epochs=1)
     cold, alone = trained("shared", epochs=1), trained("alone", epochs=1)
     for one, other in zip(cold.network.get_weights(), alone.network.get_weights(), strict=True):

@@ -6,8 +6,8 @@ import pytest
 
 from components.trainer import word_vectors
 from components.trainer.input_pipeline import TokenizedRows
-from components.transform.preprocessing import OOV_ID, PADDING_ID
 from schema.errors import SettingsError
+from schema.model_contract import OOV_ID, PADDING_ID
 
 
 def rows_of(texts):
@@ -18,7 +18,7 @@ def rows_of(texts):
 
 @pytest.fixture(scope="module")
 def two_topics():
-    """Ids 2 to 11 stand beside each other, and ids 12 to 21."""
+    """Returns texts in which ids 2 to 11 occur together, and ids 12 to 21."""
     generator = np.random.default_rng(1)
     return rows_of([generator.integers(2, 12, 12) + 10 * (index % 2) for index in range(400)])
 
@@ -27,7 +27,7 @@ def learned(rows, dimensions=4):
     return word_vectors.learn(rows, 22, dimensions, window=3, seed=1)
 
 
-def test_words_of_the_same_surroundings_have_near_vectors(two_topics):
+def test_words_with_the_same_neighbours_have_similar_vectors(two_topics):
     vectors = learned(two_topics)
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
     near = unit @ unit.T
@@ -58,7 +58,7 @@ def test_a_word_without_neighbours_has_no_vector():
     assert (word_vectors.learn(rows_of([[2, 3], [4]]), 5, 2, window=2, seed=1)[4] == 0).all()
 
 
-def test_words_of_different_texts_are_not_near():
+def test_words_of_different_texts_do_not_co_occur():
     counts = word_vectors._co_occurrences(rows_of([[2, 3], [4, 5, 6]]), 7, window=2).toarray()
     assert counts[3, 4] == counts[2, 5] == 0
     assert counts[2, 3] == counts[3, 2] == 1.0
@@ -110,19 +110,77 @@ def test_files_of_word2vec_and_glove_are_read(tmp_path, caplog, name, content):
     assert record.fields == {"words": 3, "found": 2, "in_file": 2}
 
 
+def read(path, content, words=WORDS, dimensions=3):
+    return word_vectors.read(write(path, content), words, dimensions, seed=1)
+
+
+def near(vectors, index, wanted):
+    """Returns whether a word's vector has the direction of another vector."""
+    return vectors[index] @ wanted / np.linalg.norm(vectors[index]) / np.linalg.norm(wanted) == pytest.approx(1)
+
+
 @pytest.mark.parametrize(
-    ("content", "message"),
+    "word", [". . .", "at name@domain.com", ". . . . .", "to 5 or 6", "caf\xe9 \u6771\u4eac", "1 2 3", "\xa0 x"]
+)
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_a_word_may_contain_blanks(tmp_path, word, place):
+    with_blanks = f"{word} 0.5 0.25 1\n".encode()
+    content = with_blanks + TEXT.encode() if place == "first" else TEXT.encode() + with_blanks
+    assert near(read(tmp_path / "glove.txt", content), 2, VECTORS["oil"])
+    vectors = read(tmp_path / "headed.txt", b"3 3\n" + content, words=[word, "oil"])
+    assert near(vectors, 2, [0.5, 0.25, 1])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [TEXT.replace("\n", " \n"), TEXT.replace("\n", "\r\n"), TEXT.replace(" ", "\t"), TEXT.rstrip("\n"), TEXT + "\n"],
+    ids=["blank at the end", "CRLF", "tabs", "no last line end", "empty last line"],
+)
+def test_other_spacings_are_read(tmp_path, content):
+    assert near(read(tmp_path / "glove.txt", content.encode()), 4, VECTORS["vote"])
+
+
+def test_a_gzipped_file_is_read_whatever_its_name(tmp_path):
+    assert near(read(tmp_path / "glove.txt", gzip.compress(TEXT.encode())), 2, VECTORS["oil"])
+
+
+def test_the_first_vector_of_a_repeated_word_is_used(tmp_path):
+    assert near(read(tmp_path / "glove.txt", (TEXT + "oil 9 9 9\n").encode()), 2, VECTORS["oil"])
+
+
+MANY = b"".join(b"word%d 1 2 3\n" % number for number in range(5000))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
     [
-        (None, "No such file"),
-        (b"", "expected a file of word2vec"),
-        (b"oil one two three\n", "expected a file of word2vec"),
-        (b"other 1 2 3\n", "none of the 3 words"),
-        (b"oil 1 2\n", "its vectors have 2 elements and the network takes 3: set trainer.embedding_dim to 2"),
+        ("v.txt", None, "No such file"),
+        ("v.txt", b"", "v.txt: it is empty"),
+        ("v.txt", b"oil one two three\n", "v.txt, line 1: expected a word and 3 finite numbers"),
+        ("v.txt", TEXT.encode() + b"goal 1 2 x\n", "v.txt, line 3: expected a word and 3 finite numbers"),
+        ("v.txt", TEXT.encode() + b"goal 1 2\n", "v.txt, line 3: expected a word and 3 finite numbers"),
+        ("v.txt", TEXT.encode() + b"goal 1 nan 2\n", "v.txt, line 3: expected a word and 3 finite numbers"),
+        ("v.txt", TEXT.encode() + b"goal 1 2 1e99\n", "v.txt, line 3: expected a word and 3 finite numbers"),
+        ("v.txt", MANY + b"goal 1 2\n", "v.txt, line 5001: expected a word and 3 finite numbers"),
+        ("v.txt", b"5001 3\n" + MANY, "header promises 5,001 vectors, but it has 5,000"),
+        ("v.txt", b"other 1 2 3\n", "none of the 3 words"),
+        ("v.txt", b"oil 1 2\n", "its vectors have 2 elements and the network takes 3: set trainer.embedding_dim to 2"),
+        ("v.txt", b"999999999 300\n", "its vectors have 300 elements"),
+        ("v.txt", b"999999999 3\n" + TEXT.encode(), "header promises 999,999,999 vectors, but it has 2"),
+        ("v.txt", b"2 999999999999\n" + TEXT.encode(), "its vectors have 999999999999 elements"),
+        ("v.txt", b"2 0\n" + TEXT.encode(), "its vectors have 0 elements"),
+        ("v.bin", b"999999999 3\noil " + bytes(12), "header promises 999,999,999 vectors, but it has 1"),
+        ("v.bin", b"2 3\noil " + bytes(11), "header promises 2 vectors, but it has 0"),
+        ("v.bin", bytes(5000), "v.bin: expected the header of a word2vec file"),
+        ("v.bin", b"oil " * 5000, "v.bin: expected the header of a word2vec file"),
+        ("v.bin", b"2 3\noil " + np.float32([1, np.inf, 1]).tobytes(), "v.bin, vector 1: expected a word and 3 finite"),
+        ("v.gz", gzip.compress(MANY)[:-9], "v.gz: "),
+        ("v.gz", gzip.compress(MANY)[:99] + b"?" * 99, "v.gz: "),
     ],
 )
-def test_a_file_that_does_not_fit_is_an_error_that_says_why(tmp_path, content, message):
-    path = tmp_path / "vectors.txt"
+def test_an_unusable_file_is_reported_with_line_and_reason(tmp_path, name, content, message):
+    path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(SettingsError, match=message):
+    with pytest.raises(SettingsError, match=rf"^trainer\.word_vectors .*{message}"):
         word_vectors.read(path, WORDS, 3, seed=1)

@@ -1,6 +1,5 @@
-"""Two workers on this machine train one network, as TF_CONFIG tells them."""
+"""Two workers on this machine train one network together, as configured by TF_CONFIG."""
 
-import dataclasses
 import json
 import os
 import socket
@@ -72,12 +71,12 @@ def free_ports(count):
 
 @pytest.fixture(scope="module")
 def workers(train_rows, val_rows, recipe, transform_output, tmp_path_factory):
-    """Both workers' directories, after the training."""
+    """Returns the directories of both workers after the training."""
     place = tmp_path_factory.mktemp("workers")
     write(place / "train.gz", train_rows)
     write(place / "val.gz", val_rows)
     addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
-    config = dataclasses.asdict(recipe(epochs=2, word_vectors="random"))
+    config = recipe(epochs=2, word_vectors="random").model_dump()
     config |= {"model_name": "agnews", "checkpoint_root": str(place / "checkpoints"), "code": "", "warmup_requests": 1}
     processes = []
     for index in range(2):
@@ -120,7 +119,7 @@ def facts(workers):
     return [json.loads((directory / "facts.json").read_text()) for directory in workers]
 
 
-def test_both_end_with_the_same_weights_and_metrics(workers, facts):
+def test_both_workers_end_with_the_same_weights_and_metrics(workers, facts):
     chief, other = (np.load(directory / "weights.npz") for directory in workers)
     assert len(chief.files) > 0
     for name in chief.files:
@@ -131,14 +130,14 @@ def test_both_end_with_the_same_weights_and_metrics(workers, facts):
     assert facts[0]["history"]["loss"][1] < facts[0]["history"]["loss"][0]
 
 
-def test_they_share_the_rows_of_an_epoch_out(facts, train_rows):
+def test_workers_split_the_rows_of_an_epoch(facts, train_rows):
     rows, epochs = len(train_rows), 2
     assert [worker["of_both"] for worker in facts] == [[rows] * epochs] * 2
     assert [chief + other for chief, other in zip(*(worker["own"] for worker in facts), strict=True)] == [rows] * epochs
     assert min(min(worker["own"]) for worker in facts) > 0.4 * rows
 
 
-def test_the_chief_alone_exports(workers):
+def test_only_the_chief_exports(workers):
     chief, other = ((directory / "model/Format-Serving/saved_model.pb").exists() for directory in workers)
     assert (chief, other) == (True, False)
 
@@ -152,9 +151,9 @@ def test_the_chief_alone_exports(workers):
         ({"chief": ["a:1"], "worker": ["b:1", "c:1"]}, {"type": "worker", "index": 1}, (3, 2)),
     ],
 )
-def test_tf_config_says_how_many_workers_there_are_and_which_this_is(monkeypatch, cluster, task, expected):
+def test_tf_config_determines_worker_count_and_index(monkeypatch, cluster, task, expected):
     if cluster is None:
         monkeypatch.delenv("TF_CONFIG", raising=False)
     else:
         monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
-    assert (devices.worker_count(), devices.worker()) == expected
+    assert (devices.worker_count(), devices.worker_index()) == expected

@@ -6,8 +6,8 @@ from rich.console import Console
 from pipeline.cli import cli
 from pipeline.cli.canary import print_report
 from pipeline.monitoring.canary_report import evaluate
+from schema.news_items import Classification, NewsItem
 from serving.client.canary_comparison import Answers, Pair
-from serving.items import Classification, NewsItem
 
 
 def answers(true_class=None):

@@ -1,6 +1,7 @@
 import importlib
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -169,7 +170,40 @@ def test_every_exit_status_stands_once_in_the_operators_table():
 
     listed = re.findall(r"^\| (\d+) \|", Path(ROOT, "docs/operations.md").read_text(), re.MULTILINE)
     assert len(listed) == len(set(listed))
-    assert {kind.exit_code for kind in kinds()} | {130, 143} == {int(status) for status in listed}
+    assert {kind.exit_code for kind in kinds()} | {129, 130, 143} == {int(status) for status in listed}
+
+
+LOADING = """
+import time
+from pipeline.settings import sources as settings_sources
+from pipeline.cli import main
+
+def load(*_, **__):
+    print("loading", flush=True)
+    time.sleep(60)
+
+settings_sources.load = load
+main()
+"""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_command_that_is_told_to_end_ends_with_the_signals_status(tmp_path, number, status):
+    process = subprocess.Popen(
+        [sys.executable, "-c", LOADING, "config", "show"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert process.stdout.readline() == "loading\n"
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=20)
+    assert (process.returncode, output) == (status, "")
+    assert "Aborted" not in errors
+    assert "Traceback" not in errors
 
 
 def test_the_operators_page_lists_the_profiles():

@@ -1,11 +1,13 @@
 """`agnews run` in a process of its own that serves a model, a job server and Beam's workers, and is ended."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -53,6 +55,45 @@ def run(*_):
 local.run = run
 main()
 """
+# Two components, the first of which does with an exception what Beam and TensorFlow do.
+COMPONENTS = """
+import time
+from pathlib import Path
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.orchestration.pipeline import Pipeline
+from tfx.types.standard_artifacts import Schema
+from pipeline import dag
+from pipeline.metadata.connection import connection_config
+
+@component
+def Work(fault: Parameter[str], made: OutputArtifact[Schema]) -> None:
+    Path("started").touch()
+    try:
+        time.sleep(90)
+    except BaseException as error:
+        if fault == "wrapped":
+            raise RuntimeError(f"{error!r} [while running 'a step']") from error
+
+@component
+def Push(made: InputArtifact[Schema]) -> None:
+    Path("pushed").touch()
+
+def create(fault, settings):
+    work = Work(fault=fault)
+    push = Push(made=work.outputs["made"])
+    return Pipeline("agnews", "runs/agnews", connection_config(settings), [work, push])
+"""
+RUN_COMPONENTS = """
+import sys
+import hides_signals
+from pipeline import dag
+from pipeline.cli import main
+
+fault = sys.argv.pop()
+dag.create_pipeline = lambda settings, source: hides_signals.create(fault, settings)
+main()
+"""
 
 
 class Echo(tf.Module):
@@ -94,10 +135,58 @@ def test_a_run_that_is_terminated_ends_what_it_started_and_says_what_comes_next(
     process.send_signal(signal.SIGTERM)
     _, output = process.communicate(timeout=30)
     assert process.returncode == 143
-    assert "Terminated; the next run goes on from the last finished component. The log is" in output
+    assert "Terminated; the next run continues after the last finished component. The log is" in output
     assert "Traceback" not in output
     # Whoever inherits an ended process may take its time to notice.
     assert [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
+
+
+HIDING = {"dropped": signal.SIGTERM, "wrapped": signal.SIGINT}
+
+
+@pytest.fixture(scope="module")
+def hiding(tmp_path_factory, http_sink):
+    """Runs whose component hides a signal, all at once: by what it does, how the run ended."""
+    with contextlib.ExitStack() as stack:
+        started = {}
+        for fault in HIDING:
+            directory = tmp_path_factory.mktemp(fault)
+            write_synthetic(directory / "data", train_rows=40, test_rows=10, seed=7)
+            (directory / "hides_signals.py").write_text(COMPONENTS)
+            sink = stack.enter_context(http_sink())
+            command = [sys.executable, "-c", RUN_COMPONENTS, "run", "--data", "data", "--set"]
+            process = subprocess.Popen(
+                [*command, f"alerts.webhook_url={sink.url}", fault],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                cwd=directory,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join([str(directory), ROOT])},
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            )
+            stack.callback(process.kill)
+            started[fault] = process, directory, sink
+        ended = {}
+        for fault, (process, directory, sink) in started.items():
+            while process.poll() is None and not (directory / "started").exists():
+                time.sleep(0.1)
+            process.send_signal(HIDING[fault])
+            output, _ = process.communicate(timeout=60)
+            ended[fault] = SimpleNamespace(
+                status=process.returncode, output=output, pushed=(directory / "pushed").exists(), alerts=sink.bodies
+            )
+        yield ended
+
+
+@pytest.mark.parametrize("fault", HIDING)
+def test_a_signal_that_a_component_hides_ends_the_run(hiding, fault):
+    ended = hiding[fault]
+    assert ended.status == 128 + HIDING[fault], ended.output
+    assert "the next run continues" in ended.output
+    assert "Work: stopped" in ended.output
+    assert "failed" not in ended.output
+    assert not ended.pushed
+    assert ended.alerts == []
 
 
 def test_the_directory_of_the_data_is_printed_as_it_is(tmp_path, monkeypatch, capfd):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from components.evaluator.report import EvaluationReport, ThresholdFailure
 from components.validation_gate.component import Drift
 from pipeline.cli.summary import print_summary
 from pipeline.metadata.runs import RunSummary
@@ -16,21 +17,30 @@ FIRST_OF_MARCH = 20513
 
 
 @pytest.fixture
-def shown():
-    """A function from a summary's fields to what is printed."""
+def summary_of():
+    """A function from a summary's fields to the summary."""
 
-    def shown(span, data=DATED, source="here", log="log", **fields):
+    def summary_of(span, source="here", **fields):
         rows = dict.fromkeys(("rows_read", "rows_train", "rows_val", "rows_test"), 8)
         counts = dict.fromkeys(("rows_quarantined", "duplicates", "train_test_overlap"), 0)
         nothing = dict.fromkeys(
             ("evaluation", "baseline_model", "blessed", "infra_blessed", "infra_reason", "rejected", "pushed_to")
         )
-        defaults: dict = {"window": [], "trained_in": None, "judged_in": None, "compared_with": [], "drift": []}
+        defaults: dict = {"window": [], "trained_in": None, "ended_in": None, "compared_with": [], "drift": []}
         ingestion = rows | counts | {"source": source, "span": span} if span is not None else None
-        summary = RunSummary(ingestion=ingestion, **nothing | defaults | fields)
+        return RunSummary(ingestion=ingestion, **nothing | defaults | fields)
+
+    return summary_of
+
+
+@pytest.fixture
+def shown(summary_of):
+    """A function from a summary's fields to what is printed."""
+
+    def shown(span, data=DATED, log="log", **fields):
         output = io.StringIO()
         settings = Settings.model_validate({"data": data})
-        print_summary(Console(file=output, width=200), summary, settings, "run-2", Path(log))
+        print_summary(Console(file=output, width=200), summary_of(span, **fields), settings, "run-2", Path(log))
         return output.getvalue()
 
     return shown
@@ -82,6 +92,44 @@ def test_the_distances_stand_beside_what_is_allowed(shown):
 def test_without_spans_the_comparison_is_with_the_run_before(shown):
     drift = [Drift("train", "label", "L-infinity distance", 0.0, 0.05)]
     assert "drift against the run before" in shown(0, data={}, drift=drift, compared_with=[0])
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "reason"),
+    [
+        ({"blessed": False}, "not blessed: Evaluator gave no reason, see the log"),
+        ({"infra_blessed": False}, "not blessed by InfraValidator: it gave no reason, see the log"),
+        ({"infra_blessed": False, "infra_reason": "too large"}, "not blessed by InfraValidator: too large"),
+        ({"rejected": "ann: too soon"}, "rejected by ann: too soon"),
+        ({"blessed": True, "infra_blessed": True}, "no component gave a reason, see the log"),
+        ({}, "no component gave a reason, see the log"),
+    ],
+)
+def test_a_model_is_never_left_unpushed_without_a_reason(shown, verdicts, reason):
+    assert f"not pushed\n  {reason}\n" in shown(0, data={}, **verdicts)
+
+
+def test_what_the_evaluator_could_not_measure_is_a_reason(shown):
+    missing = ThresholdFailure("label=Sports", "accuracy", None, 0.6, change=False, flaw="no test row")
+    evaluation = EvaluationReport(
+        {"all": {"accuracy": 0.9, "example_count": 8, "auc": 0.9}}, {}, [[0] * 4] * 4, [missing]
+    )
+    output = shown(0, data={}, blessed=False, evaluation=evaluation)
+    assert "  not blessed: accuracy on label=Sports has no value: no test row; required is 0.6000\n" in output
+
+
+@pytest.mark.parametrize(
+    ("fields", "new"),
+    [
+        ({"blessed": False, "ended_in": "run-2"}, True),
+        ({"blessed": True, "infra_blessed": False, "ended_in": "run-2"}, True),
+        ({"blessed": False, "ended_in": "run-1"}, False),
+        ({"blessed": True, "pushed_to": "/serving/agnews/7", "ended_in": "run-2"}, False),
+        ({"blessed": True, "waiting": "for ann", "ended_in": None}, False),
+    ],
+)
+def test_a_refusal_is_new_where_this_run_came_to_it(summary_of, fields, new):
+    assert summary_of(None, **fields).is_new_refusal("run-2") is new
 
 
 @pytest.mark.parametrize("exists", [True, False])

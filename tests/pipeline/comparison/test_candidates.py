@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from components.trainer.recipe import Recipe
+from components.trainer.settings import Recipe
 from pipeline.experiments.compare import candidates
 from pipeline.experiments.compare.candidates import Results, result_key
 from schema.features import TEST, TRAIN, VAL

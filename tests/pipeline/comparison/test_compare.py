@@ -10,6 +10,7 @@ from pipeline.experiments.compare.compare import compare
 from pipeline.settings import TrainerSettings
 from schema.errors import SettingsError
 from schema.features import TEST, TRAIN, VAL
+from schema.interruption import Interrupted
 
 SETTINGS = TrainerSettings(seed=5)
 
@@ -96,6 +97,17 @@ def test_an_interrupted_comparison_continues(trained, compared, monkeypatch):
     assert len(trained["train_network"]) == 1
 
 
+def test_the_outcome_of_a_training_that_ignores_a_signal_is_not_kept(
+    trained, compared, tmp_path, monkeypatch, interrupt
+):
+    quick = candidates.train_baseline
+    monkeypatch.setattr(candidates, "train_baseline", lambda *arguments: interrupt() or quick(*arguments))
+    with pytest.raises(Interrupted):
+        compared(baselines=True)
+    assert len(trained["train_network"]) == len(trained["train_baseline"]) == 1
+    assert len(list((tmp_path / "results").glob("*.json"))) == 1
+
+
 def test_other_settings_are_trained_again(trained, compared):
     compared(TrainerSettings(epochs=1))
     compared(TrainerSettings(epochs=2))
@@ -178,7 +190,7 @@ def test_the_watcher_receives_the_progress_of_a_training(monkeypatch, compared, 
     caplog.set_level(logging.INFO, logger="components")
 
     def train_network(name, recipe, data, checkpoints):
-        logging.getLogger("components.trainer.recipe").info("epoch done", extra={"fields": {"epoch": 1}})
+        logging.getLogger("components.trainer.callbacks").info("epoch done", extra={"fields": {"epoch": 1}})
         return outcome(name=name, seed=recipe.seed)
 
     monkeypatch.setattr(candidates, "train_network", train_network)

@@ -7,12 +7,12 @@ import pytest
 from rich.console import Console
 
 from components.example_gen.synthetic import write_synthetic
-from components.transform.preprocessing import OOV_ID, RESERVED_IDS
 from pipeline.cli.data import resolve_source
 from pipeline.experiments.compare.data import prepare
 from pipeline.runners.display import PlainDisplay
 from pipeline.settings import Settings
 from schema.features import TEST, TRAIN, VAL
+from schema.model_contract import OOV_ID, RESERVED_IDS
 
 
 @pytest.fixture(scope="module")

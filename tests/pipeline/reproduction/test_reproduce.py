@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.experiments import reproduce as reproduction
 from pipeline.experiments.reproduce.comparison import WeightComparison, compare_facts, compare_weights
@@ -117,3 +118,33 @@ def test_a_changed_weight_is_reported_with_its_difference(recorded, tmp_path):
     assert compare_weights(*paths).within(0.25)
     assert not compare_weights(*paths).within(0.2)
     assert not WeightComparison(0, 0, 0.0, ()).within(1.0)
+
+
+@pytest.mark.parametrize("deleted", ["", "variables", "assets"])
+def test_an_export_that_was_deleted_in_part_is_named(recorded, tmp_path, deleted):
+    shutil.rmtree(recorded.model / deleted)
+    with pytest.raises(ReproductionError, match=f"export of model {recorded.model_id} .*Name a pushed version"):
+        reproduce(recorded, tmp_path / "scratch")
+
+
+def test_a_deleted_transform_graph_counts_as_lost_rows(recorded, tmp_path):
+    [graph] = recorded.store().get_artifacts_by_type("TransformGraph")
+    copy = shutil.copytree(graph.uri, tmp_path / "graph", ignore=lambda *_: ["transform_fn"])
+    graph.uri = str(copy)
+    recorded.write.store.put_artifacts([graph])
+    with pytest.raises(ReproductionError, match="put the data back"):
+        reproduce(recorded, tmp_path / "scratch")
+
+
+def test_deleted_values_of_a_search_are_named(recorded, tmp_path):
+    chosen = recorded.write.artifact("HyperParameters", tmp_path / "gone")
+    [trainer] = [one for one in recorded.store().get_executions() if one.type == "Trainer"]
+    event = mlmd.Event(
+        type=mlmd.Event.INPUT,
+        execution_id=trainer.id,
+        artifact_id=chosen.id,
+        path=mlmd.Event.Path(steps=[{"key": "hyperparameters"}, {"index": 0}]),
+    )
+    recorded.write.store.put_events([event])
+    with pytest.raises(ReproductionError, match=rf"HyperParameters {chosen.id}, .*{tmp_path}/gone"):
+        reproduce(recorded, tmp_path / "scratch")

@@ -1,16 +1,20 @@
 """The pages over HTTP: what they show, what they refuse, and what a decision does."""
 
+import json
 import os
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from benchmarks.review_store import SimulatedStore
 from pipeline.governance.audit_check import audit_log
 from pipeline.metadata.connection import connection_config, open_store
+from pipeline.review.pages.models import refusals_of_model
 from pipeline.review.security import Tokens
+from pipeline.review.store import StoreReader
 from tests.pipeline.review.conftest import TOKEN, serving, settings_of, text, waiting_store
 
 
@@ -412,3 +416,29 @@ def test_a_log_that_was_changed_is_told_though_size_and_time_are_the_same(decida
         log.write_text(log.read_text().replace("bob", "eve", 1))
         os.utime(log, ns=(before.st_atime_ns, before.st_mtime_ns))
         assert "The audit log is not as it was written" in text(client.get(f"/models/{model}"))
+
+
+@pytest.mark.parametrize("reasons", [["accuracy on label=Sports is 0.5000, required is 0.6000: 0.1000 short"], None])
+def test_the_page_of_a_refused_model_says_why(tmp_path, reasons):
+    made = SimulatedStore(tmp_path, files=7, test_rows=8)
+    made.add_runs(7)
+    evidence = tmp_path / "card-6/evidence.json"
+    document = json.loads(evidence.read_text())
+    del document["verdicts"]["reasons"]  # Older cards have none.
+    document["verdicts"] |= {"reasons": reasons} if reasons else {}
+    evidence.write_text(json.dumps(document))
+    model = StoreReader(made.connection).snapshot().of_type("Model")[-1]
+    with serving(settings_of(tmp_path)) as client:
+        said = text(client.get(f"/models/{model.id}"))
+    assert "Evaluator: not blessed" in said
+    assert f"Not blessed: {reasons[0] if reasons else 'its card does not say why; see the log of run'}" in said
+
+
+def test_a_refusal_by_infra_validator_says_why_too():
+    model = SimpleNamespace(blessed=True, servable=False, run=SimpleNamespace(name="local-1"))
+    assert refusals_of_model(model, {"verdicts": {"infra_reason": "too large"}}) == [
+        "InfraValidator refused it: too large."
+    ]
+    assert refusals_of_model(model, {}) == [
+        "InfraValidator refused it: the verdict has no reason; see the log of run local-1."
+    ]

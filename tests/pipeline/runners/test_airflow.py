@@ -72,6 +72,25 @@ def failing(monkeypatch):
     return fail
 
 
+def test_a_task_whose_component_hides_sigterm_is_terminated_and_not_failed(build, monkeypatch, interrupt):
+    from airflow.exceptions import AirflowTaskTerminated
+
+    from pipeline.runners.airflow import tasks as airflow_tasks
+    from schema.interruption import interruptible
+
+    dag = build()
+
+    def run_component(*_):
+        with interruptible():
+            dag.get_task("Trainer").on_kill()  # As Airflow's signal handler does.
+            raise RunError("Trainer failed: RuntimeError: Task received SIGTERM signal")
+
+    monkeypatch.setattr(airflow_tasks, "run_component", run_component)
+    # Airflow tries such a task again; AirflowFailException would be final.
+    with pytest.raises(AirflowTaskTerminated):
+        run_task(dag, "Trainer")
+
+
 def test_a_metadata_store_that_is_away_is_tried_again(build):
     nobody = {"backend": "postgresql", "host": "127.0.0.1", "port": 1, "database": "d", "user": "u", "password": "p"}
     with pytest.raises(RunError, match="the metadata store cannot be opened"):

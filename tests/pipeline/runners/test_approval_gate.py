@@ -26,6 +26,8 @@ from pipeline.settings import Settings
 from schema.errors import ApprovalError, ApprovalPending
 from serving.audit import problems
 
+_EXPORT_FILES = ("variables/variables.index", "variables/variables.data-00000-of-00001", "assets/vocabulary")
+
 
 @component
 def Train(
@@ -38,15 +40,18 @@ def Train(
     blessed: Parameter[int],
 ) -> None:
     export = os.path.join(model.uri, "Format-Serving")
-    os.makedirs(os.path.join(export, "assets.extra"))
-    for name in ("saved_model.pb", "fingerprint.pb"):
+    # All files that an artifact must have to be taken from the cache.
+    for name in ("saved_model.pb", "fingerprint.pb", *_EXPORT_FILES):
+        os.makedirs(os.path.dirname(os.path.join(export, name)), exist_ok=True)
         with open(os.path.join(export, name), "w") as file:
             file.write(weights)
+    os.makedirs(os.path.join(export, "assets.extra"))
     with open(os.path.join(export, "assets.extra/training.json"), "w") as file:
         json.dump({"trained_by": author}, file)
     card.set_int_custom_property("model_id", model.id)
-    with open(os.path.join(card.uri, "model_card.json"), "w") as file:
-        file.write(f'{{"weights": "{weights}"}}')
+    for name in ("model_card.json", "model_card.html", "evidence.json", "predictions.parquet"):
+        with open(os.path.join(card.uri, name), "w") as file:
+            file.write(f'{{"weights": "{weights}"}}')
     model_blessing.set_int_custom_property("blessed", blessed)
     infra_blessing.set_string_custom_property("blessing_status", "INFRA_BLESSED")
     infra_blessing.set_int_custom_property("blessed", 1)

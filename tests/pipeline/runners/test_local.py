@@ -1,4 +1,5 @@
 import os
+import signal
 
 import filelock
 import pytest
@@ -9,25 +10,32 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.components.common.resolver import Resolver, ResolverStrategy
 from tfx.orchestration.pipeline import Pipeline
 from tfx.types import Channel
-from tfx.types.standard_artifacts import Model, Schema
+from tfx.types.standard_artifacts import InfraBlessing, ModelBlessing
 
 from pipeline.runners import local
 from pipeline.runners.events import State
+from schema import interruption
 from schema.errors import DataError, RunError
 
 
 @component
-def Produce(made: OutputArtifact[Schema], text: Parameter[str]) -> None:
+def Produce(made: OutputArtifact[ModelBlessing], text: Parameter[str]) -> None:
     with open(os.path.join(made.uri, "text"), "w") as file:
         file.write(text)
 
 
 @component
-def Consume(made: InputArtifact[Schema], fault: Parameter[str], out: OutputArtifact[Schema]) -> None:
+def Consume(made: InputArtifact[ModelBlessing], fault: Parameter[str], out: OutputArtifact[ModelBlessing]) -> None:
     if fault == "data":
         raise DataError("row 7 is bad")
     if fault == "bug":
         raise ZeroDivisionError("first line\nwhat went wrong\n        ^\n\n")
+    if "signal" in fault:
+        interruption.interrupt(signal.SIGTERM)
+    if fault == "signal, wrapped":
+        raise RuntimeError("Interrupted [while running 'a step']")
+    if fault == "signal, told as bad data":
+        raise DataError("row 7 is bad")
 
 
 class Recorder:
@@ -90,6 +98,36 @@ def test_another_error_becomes_one_line(run):
         run("local-1", fault="bug")
 
 
+@pytest.mark.parametrize("fault", ["signal, dropped", "signal, wrapped", "signal, told as bad data"])
+@pytest.mark.usefixtures("interrupt")
+def test_a_component_that_hides_a_signal_is_stopped_and_not_failed(run, fault):
+    with pytest.raises(interruption.Interrupted):
+        run("local-1", fault=fault)
+    assert run.watcher.states[-1] == ("Consume", State.STOPPED)
+    # What it made is not taken for finished work.
+    states = {execution.last_known_state for execution in run.store().get_executions()}
+    assert states == {mlmd.Execution.COMPLETE, mlmd.Execution.RUNNING}
+
+
+def test_no_component_starts_after_a_signal(run, interrupt):
+    interrupt()
+    with pytest.raises(interruption.Interrupted):
+        run("local-1")
+    assert run.watcher.states == []
+
+
+@pytest.mark.usefixtures("interrupt")
+def test_the_run_after_a_stopped_one_does_the_components_work_again(run, monkeypatch):
+    with pytest.raises(interruption.Interrupted):
+        run("local-1", fault="signal, dropped")
+    monkeypatch.setattr(interruption, "is_interrupted", lambda: False)
+    assert run("local-2", fault="signal, dropped").states[-3:] == [
+        ("Produce", State.CACHED),
+        ("Consume", State.RUNNING),
+        ("Consume", State.DONE),
+    ]
+
+
 def test_after_a_failure_the_finished_components_come_from_the_cache(run):
     with pytest.raises(DataError):
         run("local-1", fault="data")
@@ -118,17 +156,17 @@ def test_what_a_killed_run_left_behind_is_closed_and_removed(run, tmp_path):
 
 
 @component
-def ProduceTwo(schema: OutputArtifact[Schema], model: OutputArtifact[Model]) -> None:
+def ProduceTwo(schema: OutputArtifact[ModelBlessing], model: OutputArtifact[InfraBlessing]) -> None:
     pass
 
 
 @component
-def ConsumeTwo(schema: InputArtifact[Schema], model: InputArtifact[Model], turn: Parameter[int]) -> None:
+def ConsumeTwo(schema: InputArtifact[ModelBlessing], model: InputArtifact[InfraBlessing], turn: Parameter[int]) -> None:
     assert (schema.uri.split("/")[-2], model.uri.split("/")[-2]) == ("schema", "model")
 
 
 @component
-def ProduceModel(model: OutputArtifact[Model]) -> None:
+def ProduceModel(model: OutputArtifact[InfraBlessing]) -> None:
     pass
 
 
@@ -157,7 +195,7 @@ class NothingFound(ResolverStrategy):
 
 
 def test_a_needed_input_that_does_not_exist_is_said_so(tmp_path, connection):
-    resolver = Resolver(strategy_class=NothingFound, made=Channel(type=Schema)).with_id("Nothing")
+    resolver = Resolver(strategy_class=NothingFound, made=Channel(type=ModelBlessing)).with_id("Nothing")
     consume = Consume(made=resolver.outputs["made"], fault="none")
     pipeline = Pipeline("test", str(tmp_path / "test"), connection, [resolver, consume])
     with pytest.raises(RunError, match="an input that it needs does not exist"):

@@ -63,7 +63,8 @@ def test_the_log_can_be_written_by_its_owner_alone_under_any_umask(umask, log):
         file.write(b'{"torn')
     log.append(Entry("push"))
     modes = {path.name: oct(path.stat().st_mode & 0o777) for path in log.path.parent.iterdir()}
-    assert {name.partition("torn-")[0] for name in modes} == {"audit.jsonl", "audit.jsonl.", ".audit.jsonl.lock"}
+    name = log.path.name
+    assert {found.partition("torn-")[0] for found in modes} == {name, f"{name}.", f".{name}.lock"}
     assert set(modes.values()) == {"0o640"}
     assert oct(log.path.parent.stat().st_mode & 0o777) == "0o755"
 

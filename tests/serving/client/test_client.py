@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -15,11 +16,13 @@ from serving.client import (
     AsyncClient,
     Canary,
     Client,
+    ClientError,
     DeadlineError,
     InvalidTextError,
     ModelNotFoundError,
     NewsItem,
     RefusedError,
+    Tls,
     UnavailableError,
 )
 from serving.client.exchange import checked_items
@@ -285,9 +288,19 @@ def of_no_rows(response):
         response.outputs[name].tensor_shape.dim[1].size = 0
 
 
+def with_a_class_that_is_no_text(response):
+    response.outputs["classes"].string_val[0] = b"\xff"
+
+
 @pytest.mark.parametrize(
     "change",
-    map(spoiled, [without_probabilities, with_a_row_missing, with_other_shapes, with_too_few_classes, of_no_rows]),
+    map(
+        spoiled,
+        [
+            *(without_probabilities, with_a_row_missing, with_other_shapes, with_too_few_classes, of_no_rows),
+            with_a_class_that_is_no_text,
+        ],
+    ),
 )
 def test_an_answer_that_is_none_is_refused(server, ask, change):
     server.change_response = change
@@ -358,3 +371,106 @@ import serving.client
 assert sys.modules["tensorflow"] is there
 """
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=120)
+
+
+@pytest.mark.parametrize("version", [-1, 2**63, 2**70])
+def test_a_version_that_is_none_is_a_programming_mistake(server, ask, version):
+    with pytest.raises(ValueError, match="version must lie between 0 and"):
+        ask(server, ["oil"], version=version)
+
+
+def test_one_asyncio_client_serves_one_event_loop_after_the_other(server):
+    client = AsyncClient(server.address)
+    for _ in range(2):
+        assert asyncio.run(client.classify(["oil"]))[0].label == "Business"
+
+
+def test_event_loops_of_several_threads_may_share_an_asyncio_client(server):
+    client, answers = AsyncClient(server.address), []
+
+    def run():
+        for _ in range(5):
+            answers.extend(asyncio.run(client.classify(["oil"])))
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [answer.label for answer in answers] == ["Business"] * 15
+
+
+def test_an_asyncio_client_may_be_closed_in_another_event_loop(server):
+    client = AsyncClient(server.address)
+    asyncio.run(client.classify(["oil"]))
+    asyncio.run(client.close())
+    with pytest.raises(ClientError, match="closed"):
+        asyncio.run(client.classify(["oil"]))
+
+
+def test_a_client_that_was_never_asked_can_be_closed():
+    Client().close()
+    asyncio.run(AsyncClient().close())
+
+
+def test_a_closed_client_says_so(server):
+    with Client(server.address) as client:
+        client.classify(["oil"])
+    with pytest.raises(ClientError, match="the client is closed: make another"):
+        client.classify(["oil"])
+    assert len(server.requests) == 1
+
+
+def test_a_client_closed_by_another_thread_says_so(server):
+    entered, release = threading.Event(), threading.Event()
+    server.script = [lambda request, context: (entered.set(), release.wait(20))]
+    client = Client(server.address)
+    closing = threading.Thread(target=lambda: (entered.wait(20), client.close()))
+    closing.start()
+    with pytest.raises(ClientError, match="the client was closed"):
+        client.classify(["oil"], timeout=30)
+    closing.join()
+    release.set()
+
+
+def test_an_asyncio_client_closed_by_another_task_says_so(server):
+    entered, release = threading.Event(), threading.Event()
+    server.script = [lambda request, context: (entered.set(), release.wait(20))]
+
+    async def close_while_it_waits():
+        client = AsyncClient(server.address)
+        task = asyncio.create_task(client.classify(["oil"], timeout=30))
+        await asyncio.to_thread(entered.wait, 20)
+        await client.close()
+        with pytest.raises(ClientError, match="the client was closed"):
+            await task
+
+    asyncio.run(close_while_it_waits())
+    release.set()
+
+
+def test_files_of_tls_are_read_when_an_asyncio_client_is_made(tmp_path):
+    with pytest.raises(ClientError, match=r"gone\.pem"):
+        AsyncClient(tls=Tls(tmp_path / "gone.pem"))
+
+
+@pytest.mark.parametrize("address", ["", "no such host:1", "http://localhost:8500", "localhost", ":::", "\x00", "é:1"])
+def test_an_address_that_is_none_is_a_clients_error(ask, address):
+    with pytest.raises(ClientError, match="address"):
+        ask(SimpleNamespace(address=address), ["oil"], options={"timeout": 5})
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan")])
+def test_no_time_is_a_deadline_that_has_passed(server, ask, timeout):
+    with pytest.raises(DeadlineError):
+        ask(server, ["oil"], timeout=timeout)
+
+
+def test_time_without_end_is_as_much_as_it_takes(server, ask):
+    assert ask(server, ["oil"], timeout=float("inf"))[0].label == "Business"
+
+
+@pytest.mark.parametrize("options", [{"model_name": "\udc9f"}, {}])
+def test_a_name_that_is_no_text_is_a_clients_error(server, ask, options):
+    with pytest.raises(ModelNotFoundError, match="no Unicode text"):
+        ask(server, ["oil"], options=options, **({} if options else {"label": "\udc9f"}))

@@ -107,3 +107,26 @@ def test_keep_alive_pings_an_idle_connection():
 def test_batches_and_requests_are_one_at_least(option):
     with pytest.raises(ValueError, match="1 or more"):
         Client(**{option: 0})
+
+
+def test_a_proxy_for_the_internet_does_not_stand_before_this_machine(dead_proxy, server):
+    async def ask():
+        async with AsyncClient(server.address, timeout=5) as client:
+            return await client.classify(["oil"])
+
+    with Client(server.address, timeout=5) as client:
+        assert client.classify(["oil"])[0].label == "Business"
+    assert asyncio.run(ask())[0].label == "Business"
+
+
+def test_tls_to_this_machine_avoids_the_proxy_too(dead_proxy, scripted_server, certificates):
+    with (
+        scripted_server.serving(credentials(certificates, mutual=False)) as server,
+        Client(server.address, tls=Tls(certificates / "ours.pem"), timeout=5) as client,
+    ):
+        assert client.classify(["oil"])[0].label == "Business"
+
+
+def test_another_machine_is_asked_through_the_proxy(dead_proxy):
+    with Client("models.example.com:8500", timeout=5) as client, pytest.raises(UnavailableError, match=dead_proxy):
+        client.classify(["oil"])

@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schema.news_items import Classification, NewsItem
 from serving.demo.occlusion import Word, influences, pieces, without, words
-from serving.items import Classification, NewsItem
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 

@@ -144,3 +144,8 @@ def unused_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
+
+
+def test_a_server_on_this_machine_is_reached_without_the_proxy(dead_proxy, listening, scripted):
+    scripted.states = [(_Status.AVAILABLE, "")]
+    assert Server(listening[1], timeout=5.0).states("agnews") == {7: VersionState("AVAILABLE", "")}

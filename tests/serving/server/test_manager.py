@@ -372,3 +372,24 @@ def test_a_version_that_comes_later_ends_the_wait(make_manager, base):
     add(base, 4)
     waiting.join(PATIENCE_SECONDS)
     assert served(manager) == 4
+
+
+def test_what_keeps_a_server_waiting_is_said_once_until_it_changes(make_manager, loader, tmp_path, caplog):
+    def said():
+        return [record.getMessage() for record in caplog.records if "waiting" in record.getMessage()]
+
+    base = tmp_path / "late"
+    manager = make_manager()
+    manager.apply(single_model("m", str(base)), expect_versions=False)
+    until(said)
+    time.sleep(10 * POLL_SECONDS)
+    assert said() == [
+        f"waiting for a version to serve model=m: {base} does not exist: create it, or name the "
+        "directory that holds the versions"
+    ]
+    base.mkdir()
+    until(lambda: len(said()) == 2)
+    assert "holds no version" in said()[1]
+    add(base, 1)
+    manager.wait_available()
+    assert len(said()) == 2

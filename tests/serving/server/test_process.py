@@ -133,6 +133,35 @@ def test_a_server_says_when_it_is_ready_survives_bad_clients_and_ends_in_order(w
         assert started.wait(PATIENCE_SECONDS) == 0
 
 
+DROPS = """
+import time
+from serving.server import server
+
+def start(self):
+    print("starting", flush=True)
+    try:
+        time.sleep(60)
+    except BaseException:
+        pass
+
+server.ModelServer.start = start
+server.ModelServer.described = lambda self: {}
+server.run(server.Flags(model_name="agnews", model_base_path="models"))
+"""
+
+
+def test_a_signal_that_is_dropped_while_models_load_ends_the_server():
+    with subprocess.Popen(
+        [sys.executable, "-c", DROPS], stdout=subprocess.PIPE, text=True, env=environment()
+    ) as started:
+        try:
+            assert started.stdout.readline() == "starting\n"
+            started.send_signal(signal.SIGTERM)
+            assert started.wait(PATIENCE_SECONDS) == 0
+        finally:
+            started.kill()
+
+
 def test_a_killed_server_starts_again_on_the_same_port_and_models(warmed):
     arguments = ["--model_name=agnews", f"--model_base_path={warmed}"]
     with process(*arguments) as (started, ready, asked):
@@ -226,3 +255,16 @@ def test_agnews_serve_has_the_same_flags():
 
     result = CliRunner().invoke(cli, ["serve", "--help"])
     assert "--model_config_file_poll_wait_seconds" in result.output
+
+
+def test_a_server_that_cannot_load_its_models_says_which_and_why_as_json(tmp_path):
+    (tmp_path / "models/7").mkdir(parents=True)
+    (tmp_path / "models/7/saved_model.pb").write_bytes(b"no graph")
+    arguments = ["--model_name=agnews", f"--model_base_path={tmp_path}/models", "--max_num_load_retries=0"]
+    ended = subprocess.run(
+        command(*arguments), env=environment(), capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
+    assert ended.returncode == 5
+    event = json.loads(ended.stdout)
+    assert (event["event"], list(event["models"]["agnews"])) == ("failed", ["7"])
+    assert "saved_model.pb" in event["models"]["agnews"]["7"]["message"]

@@ -3,7 +3,7 @@ import os
 import pytest
 import tensorflow as tf
 
-from serving.server.source import Policy, aspired, fingerprint, versions_on_disk
+from serving.server.source import Policy, aspired, fingerprint, nothing_to_serve, versions_on_disk
 
 VERSIONS = {1: "/m/1", 2: "/m/2", 10: "/m/10"}
 
@@ -52,3 +52,30 @@ def test_the_fingerprint_of_what_cannot_be_read_is_another_when_it_can(tmp_path)
     os.rmdir(strange)
     (tmp_path / "1" / "a").write_text("1")
     assert fingerprint(str(tmp_path / "1")) != before
+
+
+@pytest.mark.parametrize(
+    ("files", "path", "says"),
+    [
+        ([], "models", "{0} does not exist: create it, or name the directory that holds the versions"),
+        (["models"], "models", "{0} is no directory: name the one that holds the versions"),
+        (["models/.incoming-1/file", "models/models.config"], "models", "{0} holds no version"),
+        (["models/7/saved_model.pb"], "models/7", "{0} is itself a version: name the directory above it, {1}"),
+        (["models/7/saved_model.pb"], "models/7/", "{0} is itself a version: name the directory above it, {1}"),
+        (["models/saved_model.pb"], "models", "{0} is itself a SavedModel: move it to {0}/1"),
+        (["models/agnews/7/saved_model.pb"], "models", "the versions are one level below: name {0}/agnews"),
+        (["models/7/saved_model.pb"], "models", "the policy asks for none of the versions in {0}: 7"),
+    ],
+)
+def test_why_there_is_nothing_to_serve_is_said_with_the_path_to_give(tmp_path, files, path, says):
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    above = os.path.dirname(tmp_path / path)
+    assert nothing_to_serve(f"{tmp_path}/{path}").startswith(says.format(tmp_path / path, above))
+
+
+def test_the_directory_above_a_relative_version_is_named(tmp_path):
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7/saved_model.pb").touch()
+    assert nothing_to_serve("7").endswith("name the directory above it, .")

@@ -178,3 +178,7 @@ def test_what_the_api_refuses_is_told_in_its_own_words(api, settings):
     api.answers["POST", RUNS] = (400, {"message": "the quota is used up"})
     with pytest.raises(client.KubeflowError, match="the quota is used up"):
         client.submit(settings, COMPILED, {"data_path": "x"})
+
+
+def test_an_api_on_this_machine_is_reached_without_the_proxy(dead_proxy, api, settings):
+    assert client.submit(settings, COMPILED, {"data_path": "gs://bucket/data"}).id == "r1"

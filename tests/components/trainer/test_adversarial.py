@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.trainer.architectures import architecture, build_network
+from components.trainer.architectures import build_network
+from components.trainer.settings import architecture
 
 IDS = np.array([[5, 7, 9, 0, 0], [1, 2, 3, 4, 5]])
 LABELS = np.array([1, 2])
@@ -13,9 +14,9 @@ SIZES = {"vocabulary_size": 12, "classes": 4, "seed": 1}
 def network(perturbation=0.0, consistency=0.0, **changes):
     keras.utils.set_random_seed(1)
     model = build_network(architecture("lstm", **{"embedding_dropout": 0.0} | changes), **SIZES)
-    # A step that leaves the weights as they are, so that only what is reported can be told apart.
+    # The step leaves the weights unchanged, so that only its reported loss matters.
     model.compile(keras.optimizers.SGD(0.0), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    model.twins, model.perturbation, model.consistency = True, perturbation, consistency
+    model.use_copies, model.perturbation, model.consistency = True, perturbation, consistency
     return model
 
 
@@ -23,13 +24,13 @@ def loss_of_a_step(model):
     return float(model.train_step((tf.constant(IDS), tf.constant(LABELS)))["loss"])
 
 
-def test_the_twin_is_harder_the_further_it_is_moved():
+def test_the_copy_loss_grows_with_the_perturbation():
     losses = [loss_of_a_step(network(size)) for size in (0.0, 0.1, 0.3)]
     assert losses[0] < losses[1] < losses[2]
 
 
-def test_no_direction_is_worse_than_the_gradients():
-    """The loss is that of text and twin; of moves of the same size at random none is worse to first order."""
+def test_no_random_perturbation_has_a_higher_loss_than_the_gradient():
+    """No random perturbation of the same size increases the loss of text and copy more, to first order."""
     model = network(0.1)
     embedding, mask = model.get_layer("embedding"), model.get_layer("mask")
     rest = keras.Model([embedding.output, mask.output], model.output)
@@ -45,7 +46,7 @@ def test_no_direction_is_worse_than_the_gradients():
         assert loss(vectors + size * direction / tf.norm(direction, axis=[1, 2], keepdims=True)) < worst
 
 
-def test_padding_is_not_moved():
+def test_padding_is_not_perturbed():
     model = network(0.2)
     vectors, present = model.get_layer("embedding")(IDS), model.get_layer("mask")(IDS)
     moved = model._perturbation(vectors, tf.ones_like(vectors), present)
@@ -53,7 +54,7 @@ def test_padding_is_not_moved():
     assert np.abs(moved[0, :3]).min() > 0
 
 
-def test_the_size_is_a_share_of_the_texts_norm():
+def test_the_perturbation_is_a_share_of_the_norm_of_the_text():
     model = network(0.2)
     vectors, present = model.get_layer("embedding")(IDS), model.get_layer("mask")(IDS)
     moved = model._perturbation(vectors, tf.ones_like(vectors), present)
@@ -61,14 +62,14 @@ def test_the_size_is_a_share_of_the_texts_norm():
         assert np.linalg.norm(moved[text]) == pytest.approx(0.2 * np.linalg.norm(vectors[text, :count]), rel=1e-4)
 
 
-def test_a_vanishing_gradient_moves_nothing():
+def test_a_zero_gradient_perturbs_nothing():
     model = network(0.2)
     vectors, present = model.get_layer("embedding")(IDS), model.get_layer("mask")(IDS)
     np.testing.assert_array_equal(model._perturbation(vectors, tf.zeros_like(vectors), present), np.zeros((2, 5, 64)))
 
 
 def test_a_step_follows_the_gradient_of_both_losses():
-    """By finite differences, for the table of word vectors and for the last layer."""
+    """Compares with finite differences, for the word vectors and for the last layer."""
     model = network(0.1)
     weights = [model.get_layer("embedding").embeddings, model.get_layer("logits").kernel]
     seen = {}
@@ -82,8 +83,8 @@ def test_a_step_follows_the_gradient_of_both_losses():
 
     def loss():
         vectors, present = embedding(IDS), mask(IDS)
-        twin = vectors + moves[0]
-        return sum(float(model.compute_loss(y=LABELS, y_pred=rest([v, present]))) for v in (vectors, twin)) / 2
+        copy = vectors + moves[0]
+        return sum(float(model.compute_loss(y=LABELS, y_pred=rest([v, present]))) for v in (vectors, copy)) / 2
 
     for weight in weights:
         direction = np.random.default_rng(1).normal(size=weight.shape).astype(np.float32)
@@ -96,13 +97,13 @@ def test_a_step_follows_the_gradient_of_both_losses():
         assert float(tf.reduce_sum(seen[id(weight)] * direction)) == pytest.approx(slope, rel=0.02, abs=1e-4)
 
 
-def test_a_twin_that_is_judged_alike_has_no_divergence():
-    """Without dropouts and moves the twin is the text."""
+def test_equal_predictions_have_no_divergence():
+    """Without dropouts and perturbation the copy equals the text."""
     losses = [loss_of_a_step(network(consistency=weight)) for weight in (0.0, 5.0)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 
-def test_the_divergence_of_a_twin_under_other_dropouts_is_part_of_its_loss():
+def test_the_loss_of_the_copy_includes_the_divergence():
     plain, weighted, twice = (
         loss_of_a_step(network(consistency=weight, embedding_dropout=0.5)) for weight in (0.0, 1.0, 2.0)
     )
@@ -110,7 +111,7 @@ def test_the_divergence_of_a_twin_under_other_dropouts_is_part_of_its_loss():
     assert twice - plain == pytest.approx(2 * (weighted - plain), rel=1e-4)
 
 
-def test_the_divergence_is_that_of_kullback_and_leibler():
+def test_the_divergence_equals_scipys_kl_divergence():
     from scipy.stats import entropy
 
     model = network()
@@ -121,8 +122,8 @@ def test_the_divergence_is_that_of_kullback_and_leibler():
     assert float(model._divergence(one, other)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_step_without_twins_is_keras_own():
+def test_a_step_without_copies_has_the_loss_of_the_text():
     model = network(perturbation=0.3, consistency=3.0)
-    model.twins = False
+    model.use_copies = False
     expected = float(model.compute_loss(y=LABELS, y_pred=model(tf.constant(IDS), training=False)))
     assert loss_of_a_step(model) == pytest.approx(expected, rel=1e-6)

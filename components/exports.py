@@ -1,4 +1,4 @@
-"""Exports and pushed versions, wherever they lie: what their fingerprint is made of, and who trained them."""
+"""Reads exports and pushed versions, local or in an object store: their files, their author, their versions."""
 
 import json
 import os
@@ -16,20 +16,20 @@ from serving.audit import manifest
 
 
 def files_of(export: str) -> dict[str, str]:
-    """SHA-256 of each file of a SavedModel by its path; see `serving.audit.manifest`.
+    """Returns the SHA-256 of each file of a SavedModel by path, see `serving.audit.manifest`.
 
     Args:
-        export: a directory, local or of an object store.
+        export: path or URI of the directory.
     """
     with _local(export) as directory:
         return manifest(directory)
 
 
 def author_of(export: str) -> str:
-    """Who trained a SavedModel; empty when it does not say.
+    """Returns who trained a SavedModel, empty if unknown.
 
     Args:
-        export: a directory, local or of an object store.
+        export: path or URI of the directory.
     """
     with _local(export) as directory:
         facts = directory / TRAINING_FACTS
@@ -37,7 +37,7 @@ def author_of(export: str) -> str:
 
 
 def version_numbers(directory: str) -> list[int]:
-    """Numbers of the versions below a directory that TensorFlow Serving watches, in order; none where it is not."""
+    """Returns the numbers of the versions in a model's directory, lowest first; none if it does not exist."""
     if not fileio.exists(directory):
         return []
     names = (name.rstrip("/") for name in fileio.listdir(directory))
@@ -45,7 +45,7 @@ def version_numbers(directory: str) -> list[int]:
 
 
 def pushed_versions(directory: str) -> Iterator[str]:
-    """Directories of the versions that are there whole, the newest first."""
+    """Yields the directories of the complete versions, the newest first."""
     for number in reversed(version_numbers(directory)):
         version = os.path.join(directory, str(number))
         if first_missing(version, SAVED_MODEL_FILES) is None:
@@ -53,7 +53,8 @@ def pushed_versions(directory: str) -> Iterator[str]:
 
 
 def same_export(one: str, other: str) -> bool:
-    """Whether two directories hold the same SavedModel."""
+    """Returns whether two directories hold the same SavedModel."""
+    # SavedModel's own fingerprint contains a random id of the export, so no two exports have the same.
     paths = [os.path.join(directory, FINGERPRINT) for directory in (one, other)]
     if not all(fileio.exists(path) for path in paths):
         return False

@@ -1,10 +1,12 @@
 """The whole pipeline on one screen: which stage feeds which, and with what settings."""
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import tensorflow_data_validation as tfdv
 from tfx.components import ExampleValidator, StatisticsGen, Trainer, Transform, Tuner
 from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.components.base.base_node import BaseNode
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import infra_validator_pb2, trainer_pb2, transform_pb2
 from tfx.types import Channel
@@ -20,7 +22,7 @@ from components.pusher.component import AgNewsPusher
 from components.schema_gen.component import CuratedSchemaGen
 from components.validation_gate.component import ValidationGate
 from pipeline.beam.options import beam_arguments
-from pipeline.code_version import code_version
+from pipeline.code_version import STAGES, add_code_version, code_version
 from pipeline.governance.approvals import rules_of
 from pipeline.governance.audit_check import audit_log
 from pipeline.history import History, MetadataHistory
@@ -29,144 +31,34 @@ from pipeline.settings import InfraValidatorSettings, Settings
 from schema.features import SCHEMA_PATH, TEST, TRAIN, VAL
 from schema.model_contract import SERVE_EXAMPLES
 
-_CARD_STAGES = ("example_gen", "transform", "trainer", "evaluator", "model_card")
-
 
 def create_pipeline(
     settings: Settings, source: DataSource, *, until: str | None = None, history: History | None = None
 ) -> Pipeline:
-    """The DAG, from data files to a pushed model, for any orchestrator.
+    """Builds the pipeline, from data files to a pushed model, for any orchestrator.
 
     Args:
         settings: all settings.
         source: the data files, as `components.example_gen.sources.resolve` finds them.
-        until: id of the last component, for the first part of the DAG alone.
-        history: where earlier runs left what this one is compared with; None: in the metadata store.
+        until: id of the last component, to build only the first part of the pipeline. Defaults to the whole pipeline.
+        history: finds the results of earlier runs. Defaults to the metadata store.
 
     Raises:
-        SettingsError: the metadata store cannot hold a setting, or TensorFlow would take a place for a pattern.
+        SettingsError: the metadata store cannot hold a setting, or TensorFlow would read a path as a pattern.
     """
     settings.check_places()
     if history is None:
         check_storable_in_postgresql(settings, source)
         history = MetadataHistory(settings)
-    example_gen = AgNewsExampleGen(
-        source,
-        val_fraction=settings.data.val_fraction,
-        max_bad_fraction=settings.data.max_bad_fraction,
-        max_chars=settings.data.max_chars,
-        code=code_version("example_gen"),
-        span=settings.data.span,
-    )
-    examples = example_gen.outputs["examples"]
-
-    schema_gen = CuratedSchemaGen(SCHEMA_PATH).with_id("ImportSchemaGen")
-    schema = schema_gen.outputs["schema"]
-    estimates = None if settings.data.exact_statistics else tfdv.StatsOptions(use_sketch_based_topk_uniques=True)
-    statistics_gen = StatisticsGen(examples=examples, schema=schema, stats_options=estimates)
-    statistics = statistics_gen.outputs["statistics"]
-    example_validator = ExampleValidator(statistics=statistics, schema=schema)
-    previous_statistics = history.previous_statistics(examples, statistics)
-    gate = ValidationGate(
-        examples=examples,
-        statistics=statistics,
-        schema=schema,
-        anomalies=example_validator.outputs["anomalies"],
-        previous_statistics=previous_statistics.outputs["statistics"],
-    )
-    keepers = history.keep(examples, statistics, gate.outputs["blessing"])
-
-    # What is trained on and judged by from here on: this run's rows, or where rows come in spans, the latest of them.
-    window = history.window(examples, statistics) if source.dated else []
-    training_examples, training_statistics = examples, statistics
-    if window:
-        window[0].add_upstream_node(gate)
-        training_examples, training_statistics = (window[0].outputs[name] for name in ("examples", "statistics"))
-        examples = window[0].outputs["newest"]
-
-    transform = Transform(
-        examples=training_examples,
-        schema=schema,
-        preprocessing_fn="components.transform.preprocessing.preprocessing_fn",
-        splits_config=transform_pb2.SplitsConfig(analyze=[TRAIN], transform=[TRAIN, VAL]),
-        custom_config=settings.transform.model_dump() | {"code": code_version("transform")},
-        disable_statistics=True,
-    )
-    transform.add_upstream_node(gate)
-
-    training: dict[str, Any] = {
-        "examples": transform.outputs["transformed_examples"],
-        "transform_graph": transform.outputs["transform_graph"],
-        "train_args": trainer_pb2.TrainArgs(splits=[TRAIN]),
-        "eval_args": trainer_pb2.EvalArgs(splits=[VAL]),
-    }
-    # Whether the start is warm, the input `base_model` says.
-    recipe = settings.trainer.model_dump(mode="json", exclude={"warm_start"}) | {"code": code_version("trainer")}
-    tuner = None
-    if settings.tuner.enabled:
-        search = {"trials": settings.tuner.trials, "epochs": settings.tuner.trial_epochs}
-        tuner = Tuner(tuner_fn="components.trainer.tuner.tuner_fn", custom_config=recipe | search, **training)
-    base = [history.base_model(transform.outputs["transform_graph"])] if settings.trainer.warm_start else []
-    trainer = Trainer(
-        run_fn="components.trainer.run_fn.run_fn",
-        base_model=base[0].outputs["model"] if base else None,
-        hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
-        custom_config=recipe
-        | {
-            "model_name": settings.pusher.model_name,
-            "checkpoint_root": f"{settings.pipeline.root}/checkpoints",
-        },
-        **training,
-    )
-    model = trainer.outputs["model"]
-
-    baseline = history.baseline(model)
-    evaluator = AgNewsEvaluator(
-        examples=examples,
-        model=model,
-        baseline_model=baseline.outputs["model"],
-        example_splits=[TEST],
-        eval_config=eval_config(**settings.evaluator.model_dump()),
-    ).with_id("Evaluator")
-    infra_validator = _infra_validator(settings.infra_validator, model, examples)
-    model_card = ModelCardGen(
-        examples=training_examples,
-        statistics=training_statistics,
-        transform_graph=transform.outputs["transform_graph"],
-        transformed_examples=transform.outputs["transformed_examples"],
-        model=model,
-        baseline_model=baseline.outputs["model"],
-        evaluation=evaluator.outputs["evaluation"],
-        blessing=evaluator.outputs["blessing"],
-        infra_blessing=infra_validator.outputs["blessing"],
-        preparation=settings.data.model_dump(include={"val_fraction", "max_bad_fraction", "max_chars"})
-        | settings.transform.model_dump(),
-        robustness_rows=settings.model_card.robustness_rows,
-        errors_shown=settings.model_card.worst_errors,
-        code={stage: code_version(stage) for stage in _CARD_STAGES},
-    )
-    blessings = {"model_blessing": evaluator.outputs["blessing"], "infra_blessing": infra_validator.outputs["blessing"]}
-    rules = rules_of(settings) if settings.promotion.require_approval else None
-    approval = history.approval(model, blessings, model_card.outputs["model_card"], rules) if rules else []
-    pusher = AgNewsPusher(
-        model=model,
-        **blessings,
-        base_directory=f"{settings.pusher.destination}/{settings.pusher.model_name}",
-        audit_log=str(audit_log(settings).path),
-        approval=approval[-1].outputs["approval"] if approval else None,
-        rules=rules,
-        signing_key=settings.promotion.signing_key_file,
-    )
-    # Nothing goes into service without its card: who approves reads it before. Where it fails, nothing is pushed.
-    for waiting in (*approval[:1], pusher):
-        waiting.add_upstream_node(model_card)
-    components = [
-        *(example_gen, schema_gen, statistics_gen, example_validator, previous_statistics, gate, *keepers),
-        *(*window, transform, *([tuner] if tuner else []), *base, trainer, baseline, evaluator, infra_validator),
-        *(model_card, *approval, pusher),
-    ]
+    components: list[BaseNode] = []
+    rows = _add_data_stages(components, settings, source, history)
+    trained = _add_training_stages(components, settings, history, rows)
+    blessings, model_card = _add_evaluation_stages(components, settings, history, rows, trained)
+    _add_push_stages(components, settings, history, trained.model, blessings, model_card)
     if until:
         components = components[: [component.id for component in components].index(until) + 1]
+    for component in components:
+        add_code_version(component)
     return Pipeline(
         pipeline_name=settings.pipeline.name,
         pipeline_root=f"{settings.pipeline.root}/{settings.pipeline.name}",
@@ -177,13 +69,198 @@ def create_pipeline(
     )
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """The accepted rows: those of this run, or the latest spans where rows come in spans.
+
+    Attributes:
+        examples, statistics: of all rows to train on.
+        newest: Examples whose test rows evaluate the model.
+        schema: the curated schema.
+        ready: the component that must have run before these may be read.
+    """
+
+    examples: Channel
+    statistics: Channel
+    newest: Channel
+    schema: Channel
+    ready: BaseNode
+
+
+def _add_data_stages(components: list[BaseNode], settings: Settings, source: DataSource, history: History) -> _Rows:
+    # Read the files, split the rows, and set bad rows aside.
+    example_gen = AgNewsExampleGen(
+        source,
+        **settings.data.model_dump(include={"val_fraction", "max_bad_fraction", "max_chars", "span"}),
+        code=code_version("example_gen"),
+    )
+    examples = example_gen.outputs["examples"]
+    components.append(example_gen)
+
+    # Compare the rows with the curated schema.
+    schema_gen = CuratedSchemaGen(SCHEMA_PATH).with_id("ImportSchemaGen")
+    schema = schema_gen.outputs["schema"]
+    components.append(schema_gen)
+    estimates = None if settings.data.exact_statistics else tfdv.StatsOptions(use_sketch_based_topk_uniques=True)
+    statistics_gen = StatisticsGen(examples=examples, schema=schema, stats_options=estimates)
+    statistics = statistics_gen.outputs["statistics"]
+    components.append(statistics_gen)
+    example_validator = ExampleValidator(statistics=statistics, schema=schema)
+    components.append(example_validator)
+
+    # Stop the run when the data is invalid or has drifted from the spans before.
+    previous_statistics = history.previous_statistics(examples, statistics)
+    components.append(previous_statistics)
+    gate = ValidationGate(
+        examples=examples,
+        statistics=statistics,
+        schema=schema,
+        anomalies=example_validator.outputs["anomalies"],
+        previous_statistics=previous_statistics.outputs["statistics"],
+    )
+    components.append(gate)
+    components += history.keep(examples, statistics, gate.outputs["blessing"])
+
+    # Where rows come in spans, train on the latest accepted ones.
+    window = history.window(examples, statistics) if source.dated else []
+    components += window
+    if not window:
+        return _Rows(examples, statistics, examples, schema, gate)
+    window[0].add_upstream_node(gate)
+    latest = window[0].outputs
+    return _Rows(latest["examples"], latest["statistics"], latest["newest"], schema, gate)
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """The outputs of Transform and Trainer."""
+
+    transformed_examples: Channel
+    transform_graph: Channel
+    model: Channel
+
+
+def _add_training_stages(components: list[BaseNode], settings: Settings, history: History, rows: _Rows) -> _Trained:
+    # Turn texts into token ids.
+    transform = Transform(
+        examples=rows.examples,
+        schema=rows.schema,
+        preprocessing_fn="components.transform.preprocessing.preprocessing_fn",
+        splits_config=transform_pb2.SplitsConfig(analyze=[TRAIN], transform=[TRAIN, VAL]),
+        custom_config=settings.transform.model_dump() | {"code": code_version("transform")},
+        disable_statistics=True,
+    )
+    transform.add_upstream_node(rows.ready)
+    components.append(transform)
+    examples, graph = (transform.outputs[name] for name in ("transformed_examples", "transform_graph"))
+    inputs = {"examples": examples, "transform_graph": graph}
+    splits = {"train_args": trainer_pb2.TrainArgs(splits=[TRAIN]), "eval_args": trainer_pb2.EvalArgs(splits=[VAL])}
+    # The input `base_model` says whether the start is warm.
+    recipe = settings.trainer.model_dump(mode="json", exclude={"warm_start"}) | {"code": code_version("trainer")}
+
+    # Search for hyperparameters, if enabled.
+    hyperparameters = None
+    if settings.tuner.enabled:
+        search = {"trials": settings.tuner.trials, "epochs": settings.tuner.trial_epochs}
+        tuner = Tuner(tuner_fn="components.trainer.tuner.tuner_fn", custom_config=recipe | search, **inputs, **splits)
+        hyperparameters = tuner.outputs["best_hyperparameters"]
+        components.append(tuner)
+
+    # Train, from the last blessed model if the start is warm.
+    base_model = None
+    if settings.trainer.warm_start:
+        base = history.base_model(graph)
+        base_model = base.outputs["model"]
+        components.append(base)
+    place = {"model_name": settings.pusher.model_name, "checkpoint_root": f"{settings.pipeline.root}/checkpoints"}
+    trainer = Trainer(
+        run_fn="components.trainer.run_fn.run_fn",
+        base_model=base_model,
+        hyperparameters=hyperparameters,
+        custom_config=recipe | place,
+        **inputs,
+        **splits,
+    )
+    components.append(trainer)
+    return _Trained(examples, graph, trainer.outputs["model"])
+
+
+def _add_evaluation_stages(
+    components: list[BaseNode], settings: Settings, history: History, rows: _Rows, trained: _Trained
+) -> tuple[dict[str, Channel], BaseNode]:
+    """Returns the blessings, by the name of the input that takes them, and the model card's component."""
+    # Evaluate the model on the test rows, next to the current model.
+    baseline = history.baseline(trained.model)
+    components.append(baseline)
+    models = {"model": trained.model, "baseline_model": baseline.outputs["model"]}
+    evaluator = AgNewsEvaluator(
+        examples=rows.newest,
+        **models,
+        example_splits=[TEST],
+        eval_config=eval_config(**settings.evaluator.model_dump()),
+    ).with_id("Evaluator")
+    components.append(evaluator)
+
+    # Serve the model and send it requests.
+    infra_validator = _infra_validator(settings.infra_validator, trained.model, rows.newest)
+    components.append(infra_validator)
+
+    # Write the model card, also of a model that was not blessed.
+    preparation = settings.data.model_dump(include={"val_fraction", "max_bad_fraction", "max_chars"})
+    model_card = ModelCardGen(
+        examples=rows.examples,
+        statistics=rows.statistics,
+        transform_graph=trained.transform_graph,
+        transformed_examples=trained.transformed_examples,
+        **models,
+        evaluation=evaluator.outputs["evaluation"],
+        blessing=evaluator.outputs["blessing"],
+        infra_blessing=infra_validator.outputs["blessing"],
+        preparation=preparation | settings.transform.model_dump(),
+        robustness_rows=settings.model_card.robustness_rows,
+        errors_shown=settings.model_card.worst_errors,
+        code={stage: code_version(stage) for stage in STAGES},
+    )
+    components.append(model_card)
+    blessings = {"model_blessing": evaluator.outputs["blessing"], "infra_blessing": infra_validator.outputs["blessing"]}
+    return blessings, model_card
+
+
+def _add_push_stages(
+    components: list[BaseNode],
+    settings: Settings,
+    history: History,
+    model: Channel,
+    blessings: Mapping[str, Channel],
+    model_card: BaseNode,
+) -> None:
+    # Wait for approval, if required.
+    rules = rules_of(settings) if settings.promotion.require_approval else None
+    approval = history.approval(model, blessings, model_card.outputs["model_card"], rules) if rules else []
+    components += approval
+
+    # Push the model to the directory that servers watch.
+    pusher = AgNewsPusher(
+        model=model,
+        **blessings,
+        base_directory=f"{settings.pusher.destination}/{settings.pusher.model_name}",
+        audit_log=str(audit_log(settings).path),
+        approval=approval[-1].outputs["approval"] if approval else None,
+        rules=rules,
+        signing_key=settings.promotion.signing_key_file,
+    )
+    components.append(pusher)
+    # Approvers read the card first, and a model whose card could not be written is not pushed.
+    for node in (*approval[:1], pusher):
+        node.add_upstream_node(model_card)
+
+
 def _infra_validator(settings: InfraValidatorSettings, model: Channel, examples: Channel) -> BaseComponent:
-    """Ours, which needs no container, or TFX's own, which starts TensorFlow Serving in one."""
+    """Returns this project's InfraValidator, which needs no container, or TFX's, which serves in one."""
     if settings.platform == "process":
         return AgNewsInfraValidator(
             model=model,
             examples=examples,
-            code=code_version("infra_validator"),
             **settings.model_dump(exclude={"platform", "serving_image"}),
         )
     image, _, tag = settings.serving_image.partition(":")

@@ -1,4 +1,4 @@
-"""What earlier runs left, and what people decided: which nodes of the DAG find it."""
+"""The nodes of the pipeline that find the results of earlier runs and the decisions of people."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -16,37 +16,39 @@ from pipeline.settings import Settings
 
 
 class History(Protocol):
-    """Where the outcome of runs is kept for the next ones."""
+    """Keeps the results of runs for later runs."""
 
     def connection(self) -> metadata_store_pb2.ConnectionConfig | None:
-        """The metadata store of the run, where there is one."""
+        """Returns the connection of the run's metadata store, or None without one."""
 
     def previous_statistics(self, examples: Channel, current: Channel) -> BaseNode:
-        """A node whose output `statistics` is what the current ones are compared with."""
+        """Returns a node whose output `statistics` the current statistics are compared with."""
 
     def keep(self, examples: Channel, statistics: Channel, accepted: Channel) -> list[BaseNode]:
-        """The nodes that keep accepted statistics, where that does not happen by itself."""
+        """Returns the nodes that store accepted statistics; none if the metadata store has them anyway."""
 
     def window(self, examples: Channel, statistics: Channel) -> list[BaseNode]:
-        """Where rows come in spans: the node whose outputs `examples`, `statistics` and `newest` are what is trained on
-        and judged by; without one, this run's rows are.
+        """Returns the node that selects the training window of rows that come in spans.
+
+        Its outputs are `examples` and `statistics` of the window, and `newest`, whose test rows evaluate the model. If
+        the list is empty, the run uses its own rows.
         """
 
     def base_model(self, graph: Channel) -> BaseNode:
-        """A node whose output `model` is what a warm start begins with."""
+        """Returns a node whose output `model` a warm start begins with."""
 
     def baseline(self, candidate: Channel) -> BaseNode:
-        """A node whose output `model` is what the candidate is compared with."""
+        """Returns a node whose output `model` the candidate is compared with."""
 
     def approval(self, model: Channel, blessings: Mapping[str, Channel], card: Channel, rules: Rules) -> list[BaseNode]:
-        """The nodes that ask people about a blessed model, find what they decided and judge it.
+        """Returns the nodes that request approval of a blessed model, find the decisions and apply the rules.
 
-        The last one's output `approval` is the verdict.
+        The output `approval` of the last one is the result.
         """
 
 
 class MetadataHistory:
-    """The metadata store: it keeps all there was, and resolvers look it up."""
+    """Finds earlier results in the metadata store with resolvers."""
 
     def __init__(self, settings: Settings):
         self._settings = settings

@@ -1,15 +1,22 @@
-"""The approval gate: a blessed model is pushed when enough people said so.
+"""The approval gate: a blessed model is pushed only when enough people approve it.
 
-`RequestApproval` leaves a request, the command line adds decisions, `DecisionsOnModel` finds them, and `ApprovalGate`
-lets the run go on, or ends it. Where there is no metadata store, the gate of `logged` asks and finds by itself, in the
-audit log; it is imported from there, since it knows model cards. `rules` says what is enough; Pusher asks it again.
+`RequestApproval` makes a request, the command line adds decisions, `DecisionsOnModel` finds them, and `ApprovalGate`
+lets the run continue or ends it. `rules` decides which approvals are enough, and Pusher applies it again. Without a
+metadata store the gate in `logged` does all of this in the audit log. It is not imported here because it needs the
+model card, and Pusher, which needs this package, must not depend on the card.
 """
 
-from components.approval.artifacts import Approval, ApprovalDecision, ApprovalRequest, read_decision, write_decision
-from components.approval.component import ApprovalGate, RequestApproval
-from components.approval.resolver import DecisionsOnModel
+from components.approval.component import (
+    Approval,
+    ApprovalDecision,
+    ApprovalGate,
+    ApprovalRequest,
+    DecisionsOnModel,
+    RequestApproval,
+    require_approval,
+    write_decision,
+)
 from components.approval.rules import Decision, Rules, Status, judge
-from components.approval.verdict import require_approval
 
 __all__ = [
     "Approval",
@@ -22,7 +29,6 @@ __all__ = [
     "Rules",
     "Status",
     "judge",
-    "read_decision",
     "require_approval",
     "write_decision",
 ]

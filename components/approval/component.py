@@ -1,24 +1,87 @@
-"""The components of the approval gate.
+"""The artifacts, components and resolver of the approval gate, and the check that Pusher makes.
 
-They fit TFX's cache: a request is made once for a model; the gate's key holds the decisions, so that it runs again
-when one is added; and a gate that waits fails, and what failed is never taken from the cache. An approval that was
-used stays good: its gate comes from the cache, and so does the push.
+They fit TFX's cache. A request is made once for a model. The decisions are part of the gate's cache key, so a new
+decision makes the gate run again. A gate that waits fails, and TFX never takes a failed execution from the cache. An
+approval that was used stays valid: the gate comes from the cache, and so does the push.
 """
 
+import json
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import List  # noqa: UP035 - TFX's decorator looks for this one
-from urllib.parse import quote, unquote
 
+import ml_metadata as mlmd
 from tfx.components.util import model_utils
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
-from tfx.types import standard_artifacts
-from tfx.utils import path_utils
+from tfx.dsl.components.common.resolver import ResolverStrategy
+from tfx.dsl.io import fileio
+from tfx.types import Artifact, standard_artifacts
+from tfx.utils import io_utils, path_utils
 
-from components.approval.artifacts import Approval, ApprovalDecision, ApprovalRequest, read_decision
-from components.approval.rules import Rules
-from components.approval.verdict import ask_nobody, give_verdict
+from components.approval.rules import Decision, Rules, Status, judge, last_decisions, postdated
 from components.exports import author_of, files_of
+from schema import metadata
+from schema.errors import ApprovalPending, RunError
 from serving.audit import fingerprint
+
+logger = logging.getLogger(__name__)
+
+_REPORT = "approval.json"
+
+
+class ApprovalRequest(Artifact):
+    """A request to push a model.
+
+    Custom properties: `model_id`, `fingerprint` of the export, `author`, and `wanted`, which is 0 when the model was
+    not blessed, so that no approval is needed.
+    """
+
+    TYPE_NAME = metadata.APPROVAL_REQUEST
+
+
+class ApprovalDecision(Artifact):
+    """A person's approval or rejection. Custom properties: the fields of `Decision`, and the receipt `audit`."""
+
+    TYPE_NAME = metadata.APPROVAL_DECISION
+
+
+class Approval(Artifact):
+    """The gate's result.
+
+    Custom properties: `approved` (0 or 1), and the `reason` of a rejection. The file approval.json holds the decisions.
+    """
+
+    TYPE_NAME = metadata.APPROVAL
+
+
+def write_decision(decision: Decision) -> dict[str, str | int]:
+    """Returns the custom properties of an ApprovalDecision."""
+    return {
+        "fingerprint": decision.fingerprint,
+        "approved": int(decision.approved),
+        "who": metadata.encode_text(decision.who),
+        "when": decision.when,
+        "why": metadata.encode_text(decision.why),
+    }
+
+
+class DecisionsOnModel(ResolverStrategy):
+    """Finds the decisions on the requested model, oldest first, in every run: people decide between runs.
+
+    Inputs: `request`, the request of this run, and `decisions`, all decisions in the metadata store.
+    """
+
+    def resolve_artifacts(
+        self, store: mlmd.MetadataStore, input_dict: dict[str, list[Artifact]]
+    ) -> dict[str, list[Artifact]]:
+        [request] = input_dict["request"]
+        digest = request.get_string_custom_property("fingerprint")
+        decisions = [one for one in input_dict["decisions"] if one.get_string_custom_property("fingerprint") == digest]
+        return {**input_dict, "decisions": sorted(decisions, key=lambda artifact: artifact.id)}
 
 
 @component
@@ -28,13 +91,12 @@ def RequestApproval(
     infra_blessing: InputArtifact[standard_artifacts.InfraBlessing],
     request: OutputArtifact[ApprovalRequest],
 ) -> None:
-    """Leaves a request, bound to the model's files, when Evaluator and InfraValidator blessed it."""
+    """Requests approval of a model that Evaluator and InfraValidator blessed. The request names the model's files."""
     export = path_utils.serving_model_path(model.uri)
-    wanted = model_utils.is_model_blessed(model_blessing) and model_utils.is_infra_validated(infra_blessing)
     request.set_int_custom_property("model_id", model.id)
-    request.set_int_custom_property("wanted", int(wanted))
+    request.set_int_custom_property("wanted", int(is_blessed(model_blessing, infra_blessing)))
     request.set_string_custom_property("fingerprint", fingerprint(files_of(export)))
-    request.set_string_custom_property("author", quote(author_of(export), safe=" @"))
+    request.set_string_custom_property("author", metadata.encode_text(author_of(export)))
 
 
 @component
@@ -44,16 +106,107 @@ def ApprovalGate(
     rules: Parameter[str],
     decisions: InputArtifact[List[ApprovalDecision]] = None,  # noqa: UP006
 ) -> None:
-    """Lets the run go on when the model was approved, when it was rejected, and when there is nothing to approve.
+    """Ends the run while a model waits for approval. A rejected or unblessed model lets the run continue.
+
+    Args:
+        request: the request of this run.
+        approval: the gate's result.
+        rules: `Rules` as JSON.
+        decisions: decisions on the model, oldest first.
 
     Raises:
-        ApprovalPending: it needs more approvals, or theirs are too old.
+        ApprovalPending: the model needs more approvals, or its approvals have expired.
     """
     if not request.get_int_custom_property("wanted"):
-        ask_nobody(approval)
+        write_not_requested(approval)
         return
-    made = [read_decision(decision) for decision in decisions or []]
-    author = unquote(request.get_string_custom_property("author"))
+    made = [Decision.from_properties(one.mlmd_artifact.custom_properties) for one in decisions or []]
+    author = metadata.decode_text(request.get_string_custom_property("author"))
     model_id = request.get_int_custom_property("model_id")
     how = f"agnews approve {model_id} --reason … (or agnews reject), then the same agnews run"
-    give_verdict(approval, made, author, Rules.from_json(rules), how)
+    write_approval(approval, made, author, Rules.from_json(rules), how)
+
+
+def is_blessed(model_blessing: Artifact, infra_blessing: Artifact) -> bool:
+    """Returns whether both Evaluator and InfraValidator blessed the model."""
+    return model_utils.is_model_blessed(model_blessing) and model_utils.is_infra_validated(infra_blessing)
+
+
+def write_approval(approval: Artifact, decisions: list[Decision], author: str, rules: Rules, how: str) -> None:
+    """Applies the rules to the decisions on a model and writes the result, approved or rejected, into the artifact.
+
+    Args:
+        approval: the artifact.
+        decisions: all decisions on the model, oldest first.
+        author: who trained the model, empty if unknown.
+        rules: the gate's rules.
+        how: command that approves the model, for the error message.
+
+    Raises:
+        ApprovalPending: the model needs more approvals, or its approvals have expired.
+    """
+    status = _require_decided(decisions, author, rules, how)
+    rejections = [one for one in last_decisions(decisions) if not one.approved]
+    with fileio.open(os.path.join(approval.uri, _REPORT), "w") as file:
+        json.dump({"author": author, "decisions": [asdict(decision) for decision in decisions]}, file, indent=1)
+    logger.info(str(status), extra={"fields": {"by": ", ".join(decision.who for decision in decisions)}})
+    _set_result(approval, status is Status.APPROVED, "; ".join(f"{one.who}: {one.why}" for one in rejections))
+
+
+def write_not_requested(approval: Artifact) -> None:
+    """Writes the result for a model that was not blessed and needs no approval."""
+    _set_result(approval, False, "")
+
+
+def require_approval(approval: Artifact | None, rules: Rules, model: Artifact, files: dict[str, str]) -> list[Decision]:
+    """Checks an approval again before the push: the gate may have run long ago, for other files, or not at all.
+
+    Args:
+        approval: the gate's result; None without a gate.
+        rules: the gate's rules.
+        model: the Model to push.
+        files: SHA-256 of each file of its export, by path.
+
+    Returns:
+        The decisions; empty when the model was rejected or not blessed.
+
+    Raises:
+        ApprovalPending: the model has no approval, or its approval has expired.
+        RunError: the approved files were different.
+    """
+    digest = fingerprint(files)
+    how = f"agnews approve {digest[:12]} --reason … (or agnews reject), then the same run again"
+    if approval is None:
+        raise _pending(rules, Status.PENDING, how)
+    if not approval.get_int_custom_property("approved"):
+        return []
+    report = json.loads(io_utils.read_string_file(os.path.join(approval.uri, _REPORT)))
+    decisions = [Decision(**decision) for decision in report["decisions"]]
+    if any(decision.fingerprint != digest for decision in decisions):
+        raise RunError(
+            f"the files of model {model.id} are not the approved ones; train it again: agnews run --no-cache"
+        )
+    status = _require_decided(decisions, report["author"], rules, how)
+    return decisions if status is Status.APPROVED else []
+
+
+def _set_result(approval: Artifact, approved: bool, reason: str) -> None:
+    approval.set_int_custom_property("approved", int(approved))
+    approval.set_string_custom_property("reason", metadata.encode_text(reason))
+
+
+def _require_decided(decisions: list[Decision], author: str, rules: Rules, how: str) -> Status:
+    now = datetime.now(UTC)
+    status = judge(decisions, author, rules, now)
+    if status in (Status.PENDING, Status.EXPIRED):
+        raise _pending(rules, status, how, postdated(last_decisions(decisions), now))
+    return status
+
+
+def _pending(rules: Rules, status: Status, how: str, early: Iterable[Decision] = ()) -> ApprovalPending:
+    what = "its approval has expired; again" if status is Status.EXPIRED else "waiting for approval"
+    people = f" by {rules.approvers} people" if rules.approvers > 1 else ""
+    void = "".join(
+        f"; the approval by {one.who} is dated {one.when}, in the future, and does not count" for one in early
+    )
+    return ApprovalPending(f"{what}{people}{void}: {how}")

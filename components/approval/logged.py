@@ -1,20 +1,18 @@
-"""The gate where no metadata store can be asked: the audit log holds the requests, and what was decided on them.
+"""The approval gate of pods, which cannot reach the metadata store: requests and decisions are in the audit log.
 
-Pods and people share it as a file. Who decides finds the request there, and beside it, in `cards`, the model's card.
+Pods and people share the log as a file. An approver finds the request there, and the model's card in the directory
+`cards` next to it.
 """
 
 from pathlib import Path
 
-from tfx.components.util import model_utils
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types import Artifact, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
-from components.approval.artifacts import Approval
-from components.approval.entries import decisions_in, requests_in
-from components.approval.rules import Rules
-from components.approval.verdict import ask_nobody, give_verdict
+from components.approval.component import Approval, is_blessed, write_approval, write_not_requested
+from components.approval.rules import Rules, logged_decisions, logged_requests
 from components.exports import files_of
 from components.model_card.component import ModelCard
 from schema.errors import AuditError
@@ -36,50 +34,51 @@ def LoggedApprovalGate(
     model_name: Parameter[str],
     trained_by: Parameter[str],
 ) -> None:
-    """Enters the request of a blessed model, once for a fingerprint, and judges by the decisions that were entered.
+    """Logs a request for a blessed model, once per fingerprint, and applies the rules to the logged decisions.
 
     Args:
         model: the export.
-        model_blessing: Evaluator's verdict.
-        infra_blessing: InfraValidator's verdict.
-        model_card: what people read before they decide.
-        approval: the verdict.
-        rules: as JSON.
+        model_blessing: Evaluator's blessing.
+        infra_blessing: InfraValidator's blessing.
+        model_card: the card that approvers read.
+        approval: the gate's result.
+        rules: `Rules` as JSON.
         log: file of the audit log.
-        model_name: that TensorFlow Serving knows it by.
-        trained_by: who started the run: a pod's own name is no person's. The first one to ask stays the author.
+        model_name: name of the model in TensorFlow Serving.
+        trained_by: the person who started the run, since a pod runs under no person's name. The author of the first
+            request stays the author.
 
     Raises:
-        ApprovalPending: it needs more approvals, or theirs are too old.
-        AuditError: the log cannot be read or written, or was changed: then nobody knows who decided what.
+        ApprovalPending: the model needs more approvals, or its approvals have expired.
+        AuditError: the log cannot be read or written, or was changed, so that its decisions cannot be trusted.
     """
-    if not (model_utils.is_model_blessed(model_blessing) and model_utils.is_infra_validated(infra_blessing)):
-        ask_nobody(approval)
+    if not is_blessed(model_blessing, infra_blessing):
+        write_not_requested(approval)
         return
     opened = AuditLog(Path(log))
     digest = fingerprint(files_of(path_utils.serving_model_path(model.uri)))
-    asked = requests_in(opened.lines()).get(digest)
-    if asked is None:
-        asked = Entry(
+    request = logged_requests(opened.lines()).get(digest)
+    if request is None:
+        request = Entry(
             REQUEST,
             model=model_name,
             fingerprint=digest,
             by=trained_by,
             why="blessed",
-            details={"model": model.uri, "card": _kept_card(model_card, opened, digest)},
+            details={"model": model.uri, "card": _copy_card(model_card, opened, digest)},
         )
-        opened.append(asked)
+        opened.append(request)
     lines = opened.lines()
     if flaws := breaks(lines):
-        raise AuditError(f"{opened.path} is not as it was written: {flaws[0]}; agnews audit verify names it all")
+        raise AuditError(f"{opened.path} was changed: {flaws[0]}; agnews audit verify lists all changes")
     how = f"agnews approve {digest[:12]} --reason … (or agnews reject) on {opened.path}, then the same run again"
-    give_verdict(approval, decisions_in(lines, digest), asked.by, Rules.from_json(rules), how)
+    write_approval(approval, logged_decisions(lines, digest), request.by, Rules.from_json(rules), how)
 
 
-def _kept_card(card: Artifact, log: AuditLog, name: str) -> str:
-    """Copies the card to where people can read it: an artifact of a pod lies in the cluster's object store."""
-    place = log.path.parent / _CARDS / name
-    make_directory(place.parent)
-    io_utils.copy_dir(card.uri, str(place))
-    make_readable(place)
-    return str(place)
+def _copy_card(card: Artifact, log: AuditLog, name: str) -> str:
+    """Copies the card to where people can read it: a pod's artifact is in the cluster's object store."""
+    directory = log.path.parent / _CARDS / name
+    make_directory(directory.parent)
+    io_utils.copy_dir(card.uri, str(directory))
+    make_readable(directory)
+    return str(directory)

@@ -1,19 +1,24 @@
-"""What is enough to push a model: how many people, who of them, and for how long."""
+"""The rules of the approval gate: how many people must approve a model, who may, and for how long an approval counts.
+
+Nothing here needs TensorFlow or TFX.
+"""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
-from serving.audit import person
+from schema.metadata import decode_text
+from serving.audit import APPROVE, REJECT, REQUEST, Entry, Line, person
 
-# Hosts whose clocks are set by the network's differ by less.
-_CLOCKS_DIFFER = timedelta(minutes=5)
+# Hosts that synchronize their clocks over the network differ by less.
+_CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
 class Status(StrEnum):
-    """Where a request stands."""
+    """The state of a request."""
 
     PENDING = "pending"
     APPROVED = "approved"
@@ -26,8 +31,8 @@ class Rules:
     """The settings of the gate.
 
     Attributes:
-        approvers: how many different people must approve.
-        author_may_approve: whether the approval of who trained the model counts.
+        approvers: number of different people who must approve.
+        author_may_approve: whether the approval of the person who trained the model counts.
         expires_hours: hours after which an approval no longer counts.
     """
 
@@ -45,14 +50,14 @@ class Rules:
 
 @dataclass(frozen=True)
 class Decision:
-    """What somebody decided on a model.
+    """A person's decision on a model.
 
     Attributes:
         fingerprint: of the model's export.
         approved: False for a rejection.
         who: name@host, or a given name.
         when: UTC, ISO 8601.
-        why: the reason given.
+        why: the given reason.
     """
 
     fingerprint: str
@@ -61,22 +66,39 @@ class Decision:
     when: str
     why: str
 
+    @classmethod
+    def from_properties(cls, properties: Mapping[str, Any]) -> "Decision":
+        """Reads a decision from the custom properties of an artifact in the metadata store.
+
+        Args:
+            properties: ML Metadata's values by name.
+        """
+        text = {name: properties[name].string_value for name in ("fingerprint", "who", "when", "why")}
+        return cls(
+            fingerprint=text["fingerprint"],
+            approved=properties["approved"].int_value == 1,
+            who=decode_text(text["who"]),
+            when=text["when"],
+            why=decode_text(text["why"]),
+        )
+
 
 def may_approve(who: str, author: str, rules: Rules) -> bool:
-    """Whether an approval counts. Of a model whose author is not known nobody is known not to be the author."""
+    """Returns whether a person's approval counts. If the author is unknown, anyone could be the author."""
     return rules.author_may_approve or (bool(author) and person(who) != person(author))
 
 
-def judge(decisions: Iterable[Decision], author: str, rules: Rules, now: datetime) -> Status:
-    """Where a model stands: each person's last decision counts, and one rejection outweighs all approvals.
+def judge(decisions: Iterable[Decision], author: str, rules: Rules, now: datetime, *, was_used: bool = False) -> Status:
+    """Applies the rules. The last decision of each person counts, and one rejection outweighs all approvals.
 
     Args:
-        decisions: on this very model, oldest first.
-        author: who trained it, empty when that is not known.
-        rules: the gate's.
+        decisions: decisions on this model, oldest first.
+        author: who trained the model, empty if unknown.
+        rules: the gate's rules.
         now: with a time zone.
+        was_used: whether a gate has already let the model pass; then its approvals do not expire.
     """
-    last = last_words(decisions)
+    last = last_decisions(decisions)
     if not all(decision.approved for decision in last):
         return Status.REJECTED
     early = postdated(last, now)
@@ -84,27 +106,49 @@ def judge(decisions: Iterable[Decision], author: str, rules: Rules, now: datetim
     valid = [decision for decision in counted if now - _when(decision) < timedelta(hours=rules.expires_hours)]
     if len(valid) >= rules.approvers:
         return Status.APPROVED
-    return Status.EXPIRED if len(counted) >= rules.approvers else Status.PENDING
+    if len(counted) >= rules.approvers:
+        return Status.APPROVED if was_used else Status.EXPIRED
+    return Status.PENDING
 
 
-def last_words(decisions: Iterable[Decision]) -> list[Decision]:
-    """Each person's last decision; the given order says which that is, since clocks of different hosts differ.
+def last_decisions(decisions: Iterable[Decision]) -> list[Decision]:
+    """Returns the last decision of each person.
+
+    The given order counts and not the recorded time, since the clocks of hosts differ.
 
     Args:
-        decisions: oldest first, as the metadata store's ids and the audit log's lines have them.
+        decisions: oldest first, by the ids of the metadata store or the lines of the audit log.
     """
     return list({person(decision.who): decision for decision in decisions}.values())
 
 
 def postdated(decisions: Iterable[Decision], now: datetime) -> list[Decision]:
-    """The approvals whose time is yet to come: they would not expire in time, and do not count.
+    """Returns the approvals that are dated in the future. They would expire too late and do not count.
 
     Args:
-        decisions: on a model.
+        decisions: decisions on a model.
         now: with a time zone.
     """
-    return [decision for decision in decisions if decision.approved and _when(decision) - now > _CLOCKS_DIFFER]
+    return [decision for decision in decisions if decision.approved and _when(decision) - now > _CLOCK_TOLERANCE]
 
 
 def _when(decision: Decision) -> datetime:
     return datetime.fromisoformat(decision.when)
+
+
+def logged_requests(lines: Iterable[Line]) -> dict[str, Entry]:
+    """Returns the requests in an audit log by fingerprint, the first one of each."""
+    found: dict[str, Entry] = {}
+    for line in lines:
+        if line.entry and line.entry.action == REQUEST:
+            found.setdefault(line.entry.fingerprint, line.entry)
+    return found
+
+
+def logged_decisions(lines: Iterable[Line], fingerprint: str) -> list[Decision]:
+    """Returns the decisions on a model in an audit log, oldest first."""
+    return [
+        Decision(fingerprint, entry.action == APPROVE, entry.by, entry.when, entry.why)
+        for line in lines
+        if (entry := line.entry) and entry.action in (APPROVE, REJECT) and entry.fingerprint == fingerprint
+    ]

@@ -1,11 +1,11 @@
 """TFX's Evaluator with its configuration in a form that every metadata store can hold."""
 
-from urllib.parse import unquote
-
 from tfx.components import Evaluator
 from tfx.components.evaluator import executor
 from tfx.dsl.components.base import executor_spec
 from tfx.types.standard_component_specs import EVAL_CONFIG_KEY
+
+from schema.metadata import decode_text, encode_text
 
 
 class Executor(executor.Executor):
@@ -13,7 +13,7 @@ class Executor(executor.Executor):
 
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict) -> None:
         """See tfx/components/evaluator/executor.py."""
-        decoded = unquote(exec_properties[EVAL_CONFIG_KEY])
+        decoded = decode_text(exec_properties[EVAL_CONFIG_KEY])
         super().Do(input_dict, output_dict, exec_properties | {EVAL_CONFIG_KEY: decoded})
 
 
@@ -33,4 +33,4 @@ class AgNewsEvaluator(Evaluator):
         """
         super().__init__(**arguments)
         properties = self.spec.exec_properties
-        properties[EVAL_CONFIG_KEY] = properties[EVAL_CONFIG_KEY].replace("%", "%25").replace("\\", "%5C")
+        properties[EVAL_CONFIG_KEY] = encode_text(properties[EVAL_CONFIG_KEY])

@@ -27,7 +27,6 @@ def AgNewsInfraValidator(
     timeout_seconds: Parameter[float],
     max_memory_mb: Parameter[int],
     tolerance: Parameter[float],
-    code: Parameter[str],
 ) -> None:
     """Blesses an export that a process of its own can load and serve; else says why not in the property `reason`.
 
@@ -39,7 +38,6 @@ def AgNewsInfraValidator(
         timeout_seconds: limit for loading and answering together.
         max_memory_mb: limit of the process's resident memory, MiB.
         tolerance: allowed difference of any probability from the model in this process.
-        code: fingerprint of this package, so that the cache does not answer with a verdict of other code.
 
     Raises:
         NotMeasuredError: the machine did not allow a verdict. A failed component is not cached.

@@ -18,6 +18,7 @@ from components.model_card.lineage import trace
 from components.model_card.owner import OWNER_FILE, read_owner_statements
 from components.model_card.predictions import write_predictions
 from components.model_card.render import write_card
+from schema.metadata import MODEL_CARD
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ _SEED = 1
 class ModelCard(Artifact):
     """A model's card: `model_card.json`, `.html`, `.md`, `evidence.json` and `predictions.parquet`."""
 
-    TYPE_NAME = "agnews.ModelCard"
+    TYPE_NAME = MODEL_CARD
 
 
 class _Spec(component_spec.ComponentSpec):

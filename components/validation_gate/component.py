@@ -17,6 +17,7 @@ from tfx.utils import io_utils
 from components.validation_gate.statistics_pool import pooled
 from schema.errors import DriftError, ValidationError
 from schema.features import CLASS_NAMES, LABEL, TEST, TRAIN
+from schema.metadata import VALIDATION_BLESSING
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class ValidationBlessing(Artifact):
     The properties `examples_id` and `statistics_id` say which data.
     """
 
-    TYPE_NAME = "agnews.ValidationBlessing"
+    TYPE_NAME = VALIDATION_BLESSING
 
 
 @dataclass(frozen=True)

@@ -84,8 +84,7 @@ def _open(loaded: Loaded) -> "Approvals":
     settings = loaded.settings
     log = audit_log(settings)
     with quiet():
-        from pipeline.governance.logged_approvals import LoggedApprovals
-        from pipeline.governance.stored_approvals import StoredApprovals
+        from pipeline.governance.approvals import LoggedApprovals, StoredApprovals
         from pipeline.metadata.connection import connection_config, open_store
 
     if settings.kubeflow.volume_claim is not None:

@@ -52,8 +52,13 @@ def verify_log(loaded: Loaded, expect: tuple[str, ...]) -> None:
     or has otherwise, and model cards that are others than people decided on. What cannot be checked is told: cards that
     are gone, records of another log. The last hash is printed: keep it where nobody who can write the log can write.
     """
-    from pipeline.governance.approved_cards import changed_cards
-    from pipeline.governance.audit_check import other_logs, recorded_lines, uncounted_decisions, unfounded_decisions
+    from pipeline.governance.audit_check import (
+        find_changed_cards,
+        other_logs,
+        recorded_lines,
+        uncounted_decisions,
+        unfounded_decisions,
+    )
     from pipeline.metadata.connection import existing_store
     from serving.audit import problems
 
@@ -65,7 +70,7 @@ def verify_log(loaded: Loaded, expect: tuple[str, ...]) -> None:
     if store:
         found += unfounded_decisions(store, opened) + uncounted_decisions(store, opened)
     lines = opened.lines()
-    changed, gone = changed_cards(lines)
+    changed, gone = find_changed_cards(lines)
     for unchecked in (other_logs(store, opened) if store else []) + gone:
         click.echo(printable(unchecked))
     if found:

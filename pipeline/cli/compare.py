@@ -99,7 +99,7 @@ def compare(
                     networks=networks,
                     variants=variants,
                     seeds=seeds,
-                    peers=peers,
+                    baselines=peers,
                     seed_notebook=seed_notebook,
                     fraction=fraction,
                     results=directory / "results",

@@ -51,6 +51,6 @@ def _cards(settings: "Settings") -> Callable[[int], Path | None]:
     store = existing_store(settings)
     if store is None:
         return lambda version: None
-    from pipeline.metadata.version_card import card_page
+    from pipeline.metadata.lineage import find_card_page
 
-    return functools.partial(card_page, settings, store)
+    return functools.partial(find_card_page, settings, store)

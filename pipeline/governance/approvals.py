@@ -1,20 +1,32 @@
-"""Requests for approval and the decisions on them: what is the same wherever they are kept.
-
-`stored_approvals` keeps them in the metadata store, `logged_approvals` in the audit log alone.
-"""
+"""Requests for approval and the decisions on them, in the metadata store or in the audit log alone."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
 
+from ml_metadata.errors import StatusError
+from ml_metadata.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+from tfx.dsl.io import fileio
 from tfx.utils import path_utils
 
-from components.approval import Decision, Rules, Status
-from components.approval.rules import may_approve
+from components.approval import Decision, Rules, Status, judge, write_decision
+from components.approval.rules import logged_decisions, logged_requests, may_approve
 from components.exports import files_of
-from pipeline.governance.approved_cards import note_card
+from pipeline.governance.audit_check import card_snapshot
+from pipeline.metadata.connection import refusal
+from pipeline.metadata.graph import execution_inputs, find_producer, live_artifacts, pipeline_artifacts, properties
 from pipeline.settings import Settings
-from schema.errors import ApprovalError
+from schema.errors import ApprovalError, AuditError, RunError
+from schema.metadata import (
+    APPROVAL,
+    APPROVAL_DECISION,
+    APPROVAL_REQUEST,
+    DECISION_EXECUTION,
+    MODEL_CARD,
+    PIPELINE_CONTEXT,
+    decode_text,
+)
 from serving.audit import APPROVE, DECIDED, REJECT, AuditLog, Entry, fingerprint, person
 
 _DIGITS = 12
@@ -23,18 +35,18 @@ _FEWEST_DIGITS = 8
 
 @dataclass(frozen=True)
 class Request:
-    """A model that asks to be pushed.
+    """A request to push a model.
 
     Attributes:
-        model_id: of the Model artifact in the metadata store; None where there is no store.
-        uri: of that artifact.
-        fingerprint: of its export when the request was made.
-        author: who trained it, empty when that is not known.
+        model_id: id of the Model artifact in the metadata store; None without a store.
+        uri: URI of the Model artifact.
+        fingerprint: of its export at the time of the request.
+        author: who trained it, empty if unknown.
         requested: UTC, seconds since the epoch.
-        decisions: all on this fingerprint, oldest first.
-        status: by the rules, now; in the metadata store what passed the gate stays approved when its approvals grow
-            old.
-        card: directory of its model card, empty where there is none.
+        decisions: all decisions on this fingerprint, oldest first.
+        status: by the rules, now. In the metadata store a model that has passed the gate stays approved when its
+            approvals expire.
+        card: directory of its model card, empty if there is none.
     """
 
     model_id: int | None
@@ -48,11 +60,11 @@ class Request:
 
     @property
     def name(self) -> str:
-        """What people call the model by: its id, or the first digits of its fingerprint."""
+        """The model's name for people: its id, or the first digits of its fingerprint."""
         return self.fingerprint[:_DIGITS] if self.model_id is None else str(self.model_id)
 
     def is_called(self, name: str) -> bool:
-        """Whether a name is its id, or eight or more of the first digits of its fingerprint."""
+        """Returns whether a name is the model's id, or eight or more of the first digits of its fingerprint."""
         digits = name.lower()
         return name == self.name or (len(digits) >= _FEWEST_DIGITS and self.fingerprint.startswith(digits))
 
@@ -61,12 +73,12 @@ class Approvals(ABC):
     """The requests of a pipeline.
 
     Args:
-        settings: name of the pipeline and of the model, and the gate's rules.
-        log: where decisions are entered.
+        settings: names of the pipeline and the model, and the gate's rules.
+        log: the audit log that decisions are entered in.
     """
 
     next_step: str
-    """What pushes a model that was approved, for people."""
+    """The command that pushes an approved model."""
 
     def __init__(self, settings: Settings, log: AuditLog):
         self._settings = settings
@@ -75,20 +87,20 @@ class Approvals(ABC):
 
     @abstractmethod
     def requests(self, now: datetime) -> list[Request]:
-        """All requests, oldest first; one a model.
+        """Returns all requests, oldest first, one per model.
 
         Args:
             now: with a time zone.
         """
 
     def decide(self, model: str, *, approved: bool, who: str, why: str, now: datetime) -> Request:
-        """Records an approval or a rejection, first in the audit log, with the model card that was there.
+        """Records an approval or a rejection, first in the audit log, together with the current model card.
 
         Args:
-            model: what a request's model is called by.
+            model: name of the model, see `Request.is_called`.
             approved: False for a rejection.
-            who: the name that counts.
-            why: the reason; both must say something.
+            who: identity of the person; must not be empty.
+            why: the reason; must not be empty.
             now: with a time zone.
 
         Returns:
@@ -97,8 +109,8 @@ class Approvals(ABC):
         Raises:
             ApprovalError: a name or a reason is missing, there is no such request, its files changed, or the rules do
                 not let `who` approve it.
-            AuditError: the decision cannot be entered.
-            RunError: it was entered, and cannot be recorded: it does not count.
+            AuditError: the decision cannot be entered in the log.
+            RunError: it was entered but could not be recorded in the metadata store, so it does not count.
         """
         who, why = who.strip(), why.strip()
         if not person(who) or not why:
@@ -108,7 +120,7 @@ class Approvals(ABC):
         if approved:
             self._require_may_approve(request, who)
         decision = Decision(request.fingerprint, approved, who, now.isoformat(timespec="milliseconds"), why)
-        # Where there is a metadata store it has these as well; verify compares them.
+        # The metadata store has these as well; `agnews audit verify` compares them.
         stored = {} if request.model_id is None else {"model_id": request.model_id, DECIDED: decision.when}
         receipt = self._log.append(
             Entry(
@@ -117,7 +129,7 @@ class Approvals(ABC):
                 fingerprint=request.fingerprint,
                 by=who,
                 why=why,
-                details=stored | {"author": request.author} | note_card(request.card),
+                details=stored | {"author": request.author} | card_snapshot(request.card),
             )
         )
         self._record(decision, request, receipt)
@@ -126,33 +138,35 @@ class Approvals(ABC):
 
     @abstractmethod
     def _record(self, decision: Decision, request: Request, receipt: str) -> None:
-        """Writes an entered decision to where else it belongs."""
+        """Records a decision that is in the audit log wherever the gate looks for it."""
 
     def _require(self, model: str, now: datetime) -> Request:
         requests = self.requests(now)
         called = [request for request in requests if request.is_called(model)]
         if not called:
             known = ", ".join(request.name for request in requests)
-            known = known or "none; a run with promotion.require_approval makes one"
+            known = known or "none (a run with promotion.require_approval makes one)"
             settings = self._settings
             raise ApprovalError(
-                f"no request for model {model}; there are: {known}; looked for those of pipeline.name "
+                f"no request for model {model}; models with a request: {known}. Searched with pipeline.name "
                 f"{settings.pipeline.name} and pusher.model_name {settings.pusher.model_name}"
             )
         if len({request.fingerprint for request in called}) > 1:
             names = ", ".join(request.fingerprint for request in called)
-            raise ApprovalError(f"{model} may be each of {names}: give more digits")
+            raise ApprovalError(f"{model} matches several models: {names}; give more digits")
         return called[-1]
 
     def _require_unchanged(self, request: Request) -> None:
         try:
             found = fingerprint(files_of(path_utils.serving_model_path(request.uri)))
         except OSError as error:
-            raise ApprovalError(f"the files of model {request.name} cannot be read: {error}; train it anew") from error
+            raise ApprovalError(
+                f"cannot read the files of model {request.name}: {error}; train the model again"
+            ) from error
         if found != request.fingerprint:
             raise ApprovalError(
-                f"the files of model {request.name} under {request.uri} changed since approval was asked for; train it "
-                "anew: agnews run --no-cache"
+                f"the files of model {request.name} under {request.uri} changed after the request; train it again: "
+                "agnews run --no-cache"
             )
 
     def _require_may_approve(self, request: Request, who: str) -> None:
@@ -161,13 +175,131 @@ class Approvals(ABC):
         if request.author:
             reason = f"{request.author} trained it, so another person must approve it"
         else:
-            reason = "it does not say who trained it, so nobody is known to be another person; train it anew"
+            reason = "its author is unknown, so anyone could be the author; train it again"
         raise ApprovalError(
             f"{who} cannot approve model {request.name}: {reason} (or set promotion.author_may_approve)"
         )
 
 
+class StoredApprovals(Approvals):
+    """The requests that the runs of a pipeline left in the metadata store.
+
+    Args:
+        store: the metadata store.
+        settings: names of the pipeline and the model, and the gate's rules.
+        log: the audit log that decisions are entered in.
+    """
+
+    next_step = "the same agnews run again: it takes everything else from the cache and pushes the model"
+
+    def __init__(self, store: MetadataStore, settings: Settings, log: AuditLog):
+        super().__init__(settings, log)
+        self._store = store
+
+    def requests(self, now: datetime) -> list[Request]:
+        decisions = [Decision.from_properties(one.custom_properties) for one in self._artifacts(APPROVAL_DECISION)]
+        passed = self._passed()
+        cards = {properties(one).get("model_id"): one.uri for one in live_artifacts(self._store, MODEL_CARD)}
+        artifacts = [one for one in self._artifacts(APPROVAL_REQUEST) if properties(one).get("wanted")]
+        ids = {properties(one)["model_id"] for one in artifacts}
+        uris = {model.id: model.uri for model in self._store.get_artifacts_by_id(ids)} if ids else {}
+        found = {}
+        for artifact in artifacts:
+            noted = properties(artifact)
+            model, digest, author = noted["model_id"], noted["fingerprint"], decode_text(noted["author"])
+            made = tuple(decision for decision in decisions if decision.fingerprint == digest)
+            status = judge(made, author, self.rules, now, was_used=artifact.id in passed)
+            requested = artifact.create_time_since_epoch / 1000
+            found[model] = Request(model, uris[model], digest, author, requested, made, status, cards.get(model, ""))
+        return list(found.values())
+
+    def _passed(self) -> set[int]:
+        """Returns the ids of the requests that a gate approved."""
+        passed = [one for one in live_artifacts(self._store, APPROVAL) if properties(one).get("approved")]
+        gates = [find_producer(self._store, approval.id) for approval in passed]
+        inputs = [execution_inputs(self._store, gate).get("request", ()) for gate in gates if gate is not None]
+        return {request.id for requests in inputs for request in requests}
+
+    def _artifacts(self, type_name: str) -> list[mlmd.Artifact]:
+        """Returns what the gate's resolver finds: a decision on another pipeline's request would not count."""
+        return pipeline_artifacts(self._store, self._settings.pipeline.name, type_name)
+
+    def _record(self, decision: Decision, request: Request, receipt: str) -> None:
+        try:
+            self._put(decision, request, receipt)
+        except StatusError as error:
+            raise RunError(
+                "the decision is in the audit log but not in the metadata store, so it does not count: "
+                f"{refusal(error)}, then decide again"
+            ) from error
+
+    def _put(self, decision: Decision, request: Request, receipt: str) -> None:
+        store = self._store
+        artifact = mlmd.Artifact(
+            type_id=store.put_artifact_type(mlmd.ArtifactType(name=APPROVAL_DECISION)),
+            state=mlmd.Artifact.LIVE,
+            uri="",
+        )
+        for key, value in (write_decision(decision) | {"audit": receipt}).items():
+            kind = "int_value" if isinstance(value, int) else "string_value"
+            setattr(artifact.custom_properties[key], kind, value)
+        [model] = store.get_artifacts_by_id([request.model_id])
+        execution = mlmd.Execution(
+            type_id=store.put_execution_type(mlmd.ExecutionType(name=DECISION_EXECUTION)),
+            last_known_state=mlmd.Execution.COMPLETE,
+        )
+        # The runs' resolver searches the pipeline's context.
+        pipeline = store.get_context_by_type_and_name(PIPELINE_CONTEXT, self._settings.pipeline.name)
+        store.put_execution(
+            execution,
+            [(model, _event(mlmd.Event.INPUT, "model")), (artifact, _event(mlmd.Event.OUTPUT, "decision"))],
+            [pipeline],
+        )
+
+
+def _event(kind: "mlmd.Event.Type", key: str) -> mlmd.Event:
+    return mlmd.Event(type=kind, path=mlmd.Event.Path(steps=[{"key": key}, {"index": 0}]))
+
+
+class LoggedApprovals(Approvals):
+    """The requests that gates entered in the audit log, by the fingerprint of their models."""
+
+    next_step = "the same run again, which pushes it: agnews kubeflow submit, or Clone run on Kubeflow's page"
+
+    def requests(self, now: datetime) -> list[Request]:
+        """See `Approvals`.
+
+        Raises:
+            AuditError: the log does not exist, for instance because the volume is not mounted, or cannot be read.
+        """
+        if not self._log.path.exists():
+            kubeflow = self._settings.kubeflow
+            raise AuditError(
+                f"{self._log.path}: no audit log there. Run this command where the volume {kubeflow.volume_claim} is "
+                f"mounted at {kubeflow.mount_path}, after a run has made a request"
+            )
+        lines = self._log.lines()
+        found = []
+        for digest, entry in logged_requests(lines).items():
+            if entry.model != self._settings.pusher.model_name:
+                continue
+            made = tuple(logged_decisions(lines, digest))
+            uri, card = (str(entry.details.get(key, "")) for key in ("model", "card"))
+            requested = datetime.fromisoformat(entry.when).timestamp()
+            status = judge(made, entry.by, self.rules, now)
+            found.append(Request(None, uri, digest, entry.by, requested, made, status, card))
+        return found
+
+    def _require_unchanged(self, request: Request) -> None:
+        """Skips the check of an artifact that only pods can read; Pusher compares it in a pod."""
+        if fileio.exists(request.uri):
+            super()._require_unchanged(request)
+
+    def _record(self, decision: Decision, request: Request, receipt: str) -> None:
+        """Does nothing, since the gate reads the audit log."""
+
+
 def rules_of(settings: Settings) -> Rules:
-    """The gate's rules."""
+    """Returns the gate's rules."""
     promotion = settings.promotion
     return Rules(promotion.approvers, promotion.author_may_approve, promotion.expires_hours)

@@ -1,133 +1,164 @@
-"""Where the audit log is, and what the metadata store knows of it."""
+"""Finds the audit log, and compares it with the metadata store and with the model cards that people decided on."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from urllib.parse import unquote
+from typing import Any
 
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.metadata.connection import artifacts_of
+from pipeline.metadata.graph import pipeline_artifacts
 from pipeline.settings import Settings
-from schema.errors import SettingsError
-from serving.audit import APPROVE, AUDIT_FILE, DECIDED, REJECT, AuditLog, Entry, person, receipt_hash, receipt_log
+from schema.errors import AuditError, SettingsError
+from schema.metadata import (
+    APPROVAL_DECISION,
+    APPROVAL_REQUEST,
+    PIPELINE_CONTEXT,
+    PROMOTION_EXECUTION,
+    PUSHED_MODEL,
+    decode_text,
+)
+from serving.audit import (
+    APPROVE,
+    AUDIT_FILE,
+    DECIDED,
+    REJECT,
+    AuditLog,
+    Entry,
+    Line,
+    differences,
+    manifest,
+    person,
+    receipt_hash,
+    receipt_log,
+)
 
-_PROMOTION = "agnews.Promotion"
-_DECISION, _REQUEST = "AgNewsApprovalDecision", "AgNewsApprovalRequest"
-_ARTIFACT_TYPES = ("PushedModel", _DECISION)
 _NAMED = 5
+_CARD = "card"
 
 
 def audit_log(settings: Settings) -> AuditLog:
-    """The log that the settings name: beside what it is about, so that it outlives the metadata store.
+    """Returns the log that the settings name, by default in the serving directory, so that it outlives the store.
 
     Raises:
-        SettingsError: the serving directory is an object store, to whose files nothing can be appended.
+        SettingsError: the serving directory is in an object store, whose files cannot be appended to.
     """
     if settings.promotion.audit_log is not None:
         return AuditLog(Path(settings.promotion.audit_log))
     if "://" in settings.pusher.destination:
         raise SettingsError(
-            f"pusher.destination {settings.pusher.destination} is an object store, where the audit log cannot be "
-            "appended to: set promotion.audit_log to a file on a disk that is kept"
+            f"pusher.destination {settings.pusher.destination} is in an object store, where the audit log cannot be "
+            "appended to. Set promotion.audit_log to a file on a disk that is kept"
         )
     return AuditLog(Path(settings.pusher.destination) / AUDIT_FILE)
 
 
 def recorded_lines(store: MetadataStore, log: AuditLog) -> dict[str, str]:
-    """SHA-256 of the log's lines whose receipts the metadata store holds, each with where."""
+    """Returns the SHA-256 of the log's lines whose receipts the metadata store holds, each with its record."""
     hashes = {receipt_hash(receipt, log): f"{source} of the metadata store" for source, receipt in _receipts(store)}
     return {digest: source for digest, source in hashes.items() if digest is not None}
 
 
 def other_logs(store: MetadataStore, log: AuditLog) -> list[str]:
-    """The records in the metadata store that this log cannot vouch for: their receipts name another; a line a log.
+    """Finds records in the metadata store whose receipts name another log, so that this log cannot confirm them.
 
-    A log that was moved leaves such records, and so does who forges one.
+    A log that was moved leaves such records, and so does somebody who forges them.
+
+    Returns:
+        One message per log.
     """
     found: dict[str, list[str]] = {}
     for source, receipt in _receipts(store):
         if receipt_hash(receipt, log) is None:
             found.setdefault(receipt_log(receipt), []).append(source)
     return [
-        f"not checked: {len(sources)} of the metadata store's records, whose receipts name the log {place!r} "
-        f"({', '.join(sources[:_NAMED])}{', …' if len(sources) > _NAMED else ''}): check that one as well, with --set "
-        "promotion.audit_log=…, or find out who wrote them"
-        for place, sources in found.items()
+        f"not checked: {len(sources)} records of the metadata store have receipts of the log {path!r} "
+        f"({', '.join(sources[:_NAMED])}{', …' if len(sources) > _NAMED else ''}). Check that log as well with --set "
+        "promotion.audit_log=…, or find out who wrote these records"
+        for path, sources in found.items()
     ]
 
 
 def unfounded_decisions(store: MetadataStore, log: AuditLog) -> list[str]:
-    """The decisions in the metadata store that no entry of the log is behind, a line each: somebody else wrote them.
+    """Finds decisions in the metadata store that are not in the log, so that somebody else wrote them.
 
-    Those whose receipts name another log are left out: see `other_logs`.
+    Decisions whose receipts name another log are left out: see `other_logs`.
+
+    Returns:
+        One message per decision.
     """
     entries = {line.hash: line.entry for line in log.lines()}
     found = []
-    for artifact in store.get_artifacts_by_type(_DECISION):
+    for artifact in store.get_artifacts_by_type(APPROVAL_DECISION):
         noted = {name: value.string_value for name, value in artifact.custom_properties.items()}
         digest = receipt_hash(receipt, log) if (receipt := noted.get("audit")) else ""
         if digest is None:
             continue
         entry = entries.get(digest)
-        if entry is None or not _say_the_same(entry, artifact):
-            did = f"{unquote(noted.get('who', ''))} did {_action(artifact)}"
-            found.append(f"artifact {artifact.id} of the metadata store: no entry says that {did} it then")
+        if entry is None or not _is_same_decision(entry, artifact):
+            did = f"{decode_text(noted.get('who', ''))} did {_action(artifact)}"
+            found.append(f"artifact {artifact.id} of the metadata store: no entry of the log says that {did} it then")
     return found
 
 
 def uncounted_decisions(store: MetadataStore, log: AuditLog) -> list[str]:
-    """The log's decisions that the gate does not find in the metadata store as they were made, a line each.
+    """Finds decisions in the log that do not count, because the metadata store does not have them as they were made.
 
-    Not looked for are decisions on models that no pipeline in this store asks about, which are another store's or of
-    one that is gone, and those of Kubeflow's runs, which are in the log alone. One that the same person made anew is
-    none to be missed: the last one counts.
+    The check leaves out decisions on models that no pipeline in this store has a request for, which belong to another
+    store, and decisions on models of Kubeflow runs, which only the log has. A decision that the same person replaced
+    later does not count anyway.
+
+    Returns:
+        One message per decision.
     """
-    return [flaw for one in store.get_contexts_by_type("pipeline") for flaw in _uncounted(store, one.name, log)]
+    pipelines = store.get_contexts_by_type(PIPELINE_CONTEXT)
+    return [message for pipeline in pipelines for message in _uncounted(store, pipeline.name, log)]
 
 
 def _uncounted(store: MetadataStore, pipeline: str, log: AuditLog) -> list[str]:
-    asked = {one.custom_properties["fingerprint"].string_value for one in artifacts_of(store, pipeline, _REQUEST)}
-    decided = {line.hash: line for line in log.lines() if line.entry and _is_for(line.entry, asked)}
+    requests = pipeline_artifacts(store, pipeline, APPROVAL_REQUEST)
+    requested = {request.custom_properties["fingerprint"].string_value for request in requests}
+    decided = {line.hash: line for line in log.lines() if line.entry and _belongs_in_store(line.entry, requested)}
     ids = {}
-    for artifact in artifacts_of(store, pipeline, _DECISION):
-        # Whatever log the receipt names: one that was moved has the same lines.
+    for artifact in pipeline_artifacts(store, pipeline, APPROVAL_DECISION):
+        # The name of the log does not matter: a log that was moved has the same lines.
         line = decided.get(artifact.custom_properties["audit"].string_value.partition(" ")[0])
-        if line and line.entry and _say_the_same(line.entry, artifact):
+        if line and line.entry and _is_same_decision(line.entry, artifact):
             ids[line.hash] = artifact.id
     found, later = [], dict[tuple[str, str], int]()
     for line in reversed(decided.values()):
         assert line.entry
         entry = line.entry
-        of = (person(entry.by), entry.fingerprint)
-        what = f"line {line.number}: that {entry.by} did {entry.action} model {entry.details['model_id']}"
-        if line.hash not in ids and of not in later:
-            found.append(f"{what} does not count: it is not in the metadata store like that; decide again")
-        elif line.hash in ids and ids[line.hash] > later.setdefault(of, ids[line.hash]):
-            found.append(f"{what} stands in the metadata store after what they decided later; decide again")
+        key = (person(entry.by), entry.fingerprint)
+        what = f"line {line.number}: the decision of {entry.by} to {entry.action} model {entry.details['model_id']}"
+        if line.hash not in ids and key not in later:
+            found.append(f"{what} does not count: the metadata store does not have it like that; decide again")
+        elif line.hash in ids and ids[line.hash] > later.setdefault(key, ids[line.hash]):
+            found.append(f"{what} is in the metadata store after a later decision of the same person; decide again")
     return found[::-1]
 
 
-def _is_for(entry: Entry, asked: Collection[str]) -> bool:
-    """Whether it is a decision that the metadata store must have; Kubeflow's models have no ids."""
-    return entry.action in (APPROVE, REJECT) and entry.fingerprint in asked and "model_id" in entry.details
+def _belongs_in_store(entry: Entry, requested: Collection[str]) -> bool:
+    """Returns whether the metadata store must have a decision; models of Kubeflow runs have no ids."""
+    return entry.action in (APPROVE, REJECT) and entry.fingerprint in requested and "model_id" in entry.details
 
 
-def _say_the_same(entry: Entry, artifact: mlmd.Artifact) -> bool:
+def _is_same_decision(entry: Entry, artifact: mlmd.Artifact) -> bool:
     noted = {name: value.string_value for name, value in artifact.custom_properties.items()}
-    decided = (_action(artifact), noted.get("fingerprint"), unquote(noted.get("who", "")))
-    return (entry.action, entry.fingerprint, entry.by) == decided and _same_moment(entry, noted.get("when", ""))
+    decided = (_action(artifact), noted.get("fingerprint"), decode_text(noted.get("who", "")))
+    return (entry.action, entry.fingerprint, entry.by) == decided and _is_same_time(entry, noted.get("when", ""))
 
 
 def _action(artifact: mlmd.Artifact) -> str:
     return APPROVE if artifact.custom_properties["approved"].int_value else REJECT
 
 
-def _same_moment(entry: Entry, when: str) -> bool:
+def _is_same_time(entry: Entry, when: str) -> bool:
     if DECIDED in entry.details:
         return entry.details[DECIDED] == when
-    # Entries from before that was noted: they were written when the model's files had been read and the lock was had.
+    # Older entries have only the time at which they were written, after the model's files were read and the log locked.
     try:
         return abs(datetime.fromisoformat(entry.when) - datetime.fromisoformat(when)) < timedelta(hours=1)
     except (ValueError, TypeError):
@@ -135,14 +166,88 @@ def _same_moment(entry: Entry, when: str) -> bool:
 
 
 def _receipts(store: MetadataStore) -> list[tuple[str, str]]:
-    """Each with the record that holds it."""
+    """Returns the receipts in the metadata store, each after a description of the record that holds it."""
     receipts = [
         (f"artifact {artifact.id} ({name})", artifact.custom_properties["audit"].string_value)
-        for name in _ARTIFACT_TYPES
+        for name in (PUSHED_MODEL, APPROVAL_DECISION)
         for artifact in store.get_artifacts_by_type(name)
     ]
     receipts += [
         (f"execution {execution.id}", execution.custom_properties["audit"].string_value)
-        for execution in store.get_executions_by_type(_PROMOTION)
+        for execution in store.get_executions_by_type(PROMOTION_EXECUTION)
     ]
     return [(source, receipt) for source, receipt in receipts if receipt]
+
+
+@dataclass(frozen=True)
+class CardSnapshot:
+    """A model card at the time of a decision.
+
+    Attributes:
+        directory: path or URI of its directory.
+        files: SHA-256 of each of its files.
+    """
+
+    directory: str
+    files: Mapping[str, str]
+
+
+def card_snapshot(directory: str) -> dict[str, Any]:
+    """Returns what the log entry of a decision says about the card; empty if there is no card.
+
+    Args:
+        directory: path or URI of the card's directory, empty if there is none.
+    """
+    files = card_files(directory) if directory else {}
+    return {_CARD: {"uri": directory, "files": files}} if files else {}
+
+
+def card_of_decision(entry: Entry) -> CardSnapshot | None:
+    """Returns the card that an approval or rejection was based on; None if there was none, or for other entries."""
+    noted = entry.details.get(_CARD)
+    if entry.action not in (APPROVE, REJECT) or not isinstance(noted, dict):
+        return None
+    directory, files = noted.get("uri"), noted.get("files")
+    return CardSnapshot(directory, files) if isinstance(directory, str) and isinstance(files, dict) else None
+
+
+def card_files(directory: str) -> dict[str, str]:
+    """Returns the SHA-256 of each file of a card as it is now; empty if the card no longer exists.
+
+    Args:
+        directory: path or URI of the card's directory.
+
+    Raises:
+        AuditError: the card exists and cannot be read.
+    """
+    if "://" in directory:
+        # TFX takes seconds to import.
+        from tfx.dsl.io import fileio
+
+        from components.exports import files_of
+
+        return files_of(directory) if fileio.exists(directory) else {}
+    try:
+        return manifest(Path(directory)) if Path(directory).is_dir() else {}
+    except OSError as error:
+        raise AuditError(f"{error.filename}: {error.strerror}; the model card there must be readable") from error
+
+
+def find_changed_cards(lines: Iterable[Line]) -> tuple[list[str], list[str]]:
+    """Finds cards that are no longer as they were when people decided on them.
+
+    Returns:
+        One message per card whose files differ now, and one per card that no longer exists.
+    """
+    changed, gone = [], []
+    for line in lines:
+        card = card_of_decision(line.entry) if line.entry else None
+        if card is None or line.entry is None:
+            continue
+        what = f"line {line.number}: the model card that {line.entry.by} decided on, {card.directory},"
+        found = card_files(card.directory)
+        if not found:
+            gone.append(f"{what} no longer exists")
+        elif different := differences(card.files, found):
+            changed.append(f"{what} has changed ({', '.join(different)})")
+    return changed, gone

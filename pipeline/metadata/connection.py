@@ -1,4 +1,4 @@
-"""Where the ML Metadata store is, and how it is opened."""
+"""Opens the ML Metadata store that the settings name."""
 
 import json
 from pathlib import Path
@@ -13,17 +13,17 @@ from pipeline.settings import Settings
 from schema.errors import SettingsError, StoreError
 
 SQLITE_FILE = "metadata.sqlite"
-# Two that set up an empty database at once disturb each other; ML Metadata does not say which of its errors that is.
+# Two processes that set up an empty database at once disturb each other, and ML Metadata's error does not say so.
 _ATTEMPTS = 5
-# All that ML Metadata says of PostgreSQL; the server's answer goes to standard error.
+# ML Metadata's whole message about PostgreSQL. The server's message goes to standard error.
 _NOT_CONNECTED = "connection pointer is NULL"
 
 
 def connection_config(settings: Settings) -> metadata_store_pb2.ConnectionConfig:
-    """The store that the settings name; the directory of an embedded one is made.
+    """Returns the connection that the settings name, and creates the directory of an embedded store.
 
     Raises:
-        SettingsError: the password file cannot be read, or the directory not be made.
+        SettingsError: the password file cannot be read, or the directory cannot be created.
     """
     metadata = settings.metadata
     config = metadata_store_pb2.ConnectionConfig()
@@ -46,9 +46,9 @@ def connection_config(settings: Settings) -> metadata_store_pb2.ConnectionConfig
 
 
 def _quoted(value: str | None) -> str:
-    """As libpq wants it: ML Metadata pastes it into a connection string, where a space would end it.
+    """Quotes a value for libpq: ML Metadata pastes it into a connection string, where a space would end it.
 
-    Not for the name of the database, which ML Metadata pastes into SQL as well.
+    The name of the database must not be quoted, because ML Metadata pastes it into SQL as well.
     """
     if not value:
         return ""
@@ -57,10 +57,10 @@ def _quoted(value: str | None) -> str:
 
 
 def open_store(connection: metadata_store_pb2.ConnectionConfig) -> MetadataStore:
-    """The store at a connection, made where it is not there yet.
+    """Opens a store, and creates it if it does not exist.
 
     Raises:
-        StoreError: it cannot be reached, or refuses; the message names place and user.
+        StoreError: the store cannot be reached or refuses the connection. The message names its address and the user.
     """
     attempts = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(RuntimeError),
@@ -72,51 +72,29 @@ def open_store(connection: metadata_store_pb2.ConnectionConfig) -> MetadataStore
         return attempts(MetadataStore, connection)
     except RuntimeError as error:
         raise StoreError(
-            f"the metadata store cannot be opened: {_place(connection)}: {_reason(error)}; mend it, "
+            f"the metadata store cannot be opened: {_address(connection)}: {_reason(error)}. Fix the store "
             "or the settings metadata.* (`agnews config show`)"
         ) from error
 
 
 def _reason(error: RuntimeError) -> str:
-    """The error's text, or where it tells nothing, as for PostgreSQL, what it can mean."""
+    """Returns the error's text, or its possible meanings if the text has no information, as for PostgreSQL."""
     if _NOT_CONNECTED not in str(error):
         return str(error).strip()
     return (
-        "there is no server, or it refuses user, password or database (its answer stands in its own log, "
-        "and after 'PostgreSQL error' in that of a run)"
+        "there is no server, or it refuses the user, password or database. Its message is in its own log, "
+        "and after 'PostgreSQL error' in the log of a run"
     )
 
 
 def refusal(error: StatusError) -> str:
-    """Why the store refused, and what to do about it."""
+    """Returns why the store refused a request, and what to do about it."""
     if isinstance(error, AbortedError):  # Its text is the whole record that could not be written.
-        return "another process holds it; wait for that one"
-    return f"{str(error).strip()}; mend it, or the settings metadata.*"
+        return "another process is writing to it; wait until that process has finished"
+    return f"{str(error).strip()}; fix the store or the settings metadata.*"
 
 
-def artifacts_of(store: MetadataStore, pipeline: str, kind: str) -> list[metadata_store_pb2.Artifact]:
-    """The artifacts of a type that a pipeline's resolvers find: put out by its executions, and live; oldest first.
-
-    Args:
-        store: the metadata store; others' pipelines may be in it, too.
-        pipeline: its name.
-        kind: the type's name.
-    """
-    context = store.get_context_by_type_and_name("pipeline", pipeline)
-    found = {one.id: one for one in store.get_artifacts_by_type(kind) if one.state == metadata_store_pb2.Artifact.LIVE}
-    if context is None or not found:
-        return []
-    made: set[int] = set()
-    for event in store.get_events_by_artifact_ids(list(found)):
-        if event.type != metadata_store_pb2.Event.OUTPUT or event.artifact_id in made:
-            continue
-        # Not all executions of the context at once, of which 2,000 runs have 30,000.
-        if any(one.id == context.id for one in store.get_contexts_by_execution(event.execution_id)):
-            made.add(event.artifact_id)
-    return [found[id_] for id_ in sorted(made)]
-
-
-def _place(connection: metadata_store_pb2.ConnectionConfig) -> str:
+def _address(connection: metadata_store_pb2.ConnectionConfig) -> str:
     kind = connection.WhichOneof("config")
     config = getattr(connection, kind)
     if kind == "sqlite":
@@ -126,11 +104,11 @@ def _place(connection: metadata_store_pb2.ConnectionConfig) -> str:
 
 
 def existing_store(settings: Settings) -> MetadataStore | None:
-    """The store, to be read; None for an embedded one that is not there: looking must not make it.
+    """Opens the store to read it. Returns None if it is an embedded one that does not exist, and does not create it.
 
     Raises:
         SettingsError: the password file cannot be read.
-        StoreError: it cannot be reached, or refuses.
+        StoreError: the store cannot be reached or refuses the connection.
     """
     if settings.metadata.backend != "sqlite":
         return open_store(connection_config(settings))
@@ -146,8 +124,8 @@ def existing_store(settings: Settings) -> MetadataStore | None:
 def check_storable_in_postgresql(settings: Settings, source: DataSource) -> None:
     """Checks that the store can hold the settings that a run records.
 
-    ML Metadata cannot write a backslash into PostgreSQL (see `components.evaluator.component`), and JSON escapes with
-    backslashes. Without this check a component fails with an SQL error.
+    ML Metadata cannot write a backslash into PostgreSQL (see `schema.metadata`), and JSON escapes with backslashes.
+    Without this check a component fails with an SQL error.
 
     Raises:
         SettingsError: a setting cannot be stored. The message names it.

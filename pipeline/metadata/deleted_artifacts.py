@@ -1,4 +1,4 @@
-"""Compares the metadata store with the disk: which recorded artifacts lost their files, and which have them again."""
+"""Compares the metadata store with the disk: finds live artifacts without files, and deleted artifacts with files."""
 
 import os
 from collections.abc import Iterable
@@ -9,7 +9,9 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.dsl.io import fileio
 
 from components.artifact_files import missing_file
+from pipeline.metadata.graph import component_id, find_producer, find_run
 from schema.errors import RunError
+from schema.metadata import PIPELINE_CONTEXT
 
 LIVE, DELETED = mlmd.Artifact.LIVE, mlmd.Artifact.DELETED
 _IDS_A_CALL = 500
@@ -17,15 +19,15 @@ _IDS_A_CALL = 500
 
 @dataclass(frozen=True)
 class StoredArtifact:
-    """An artifact whose state in the metadata store is not what the disk says.
+    """An artifact whose state in the metadata store does not match the disk.
 
     Attributes:
-        id: in the metadata store.
-        type: for instance Model.
-        run: name of the run that made it; empty where the store does not say.
-        component: id of the component that made it.
-        path: its directory.
-        missing: the path that nothing is found at; None for an artifact that is marked as deleted and has its files.
+        id: id in the metadata store.
+        type: name of the artifact type, such as Model.
+        run: name of the run that made the artifact, empty if unknown.
+        component: id of the component that made the artifact, empty if unknown.
+        path: directory of the artifact.
+        missing: path or pattern that matches no file; None for an artifact that is marked as deleted and has its files.
     """
 
     id: int
@@ -38,7 +40,7 @@ class StoredArtifact:
 
 def find_mismatches(store: MetadataStore, pipeline: str) -> list[StoredArtifact]:
     """Returns a pipeline's live artifacts without files and its deleted artifacts with files, oldest first."""
-    context = store.get_context_by_type_and_name("pipeline", pipeline)
+    context = store.get_context_by_type_and_name(PIPELINE_CONTEXT, pipeline)
     stored = store.get_artifacts_by_context(context.id) if context else []
     mismatches = []
     for artifact in sorted((one for one in stored if one.uri), key=lambda one: one.id):
@@ -50,19 +52,20 @@ def find_mismatches(store: MetadataStore, pipeline: str) -> list[StoredArtifact]
 
 
 def mark(store: MetadataStore, artifacts: Iterable[StoredArtifact]) -> None:
-    """Marks artifacts without files as deleted, so that no resolver and no cache looks for them, and others as live.
+    """Marks artifacts without files as deleted, so that neither resolvers nor the cache use them, and others as live.
 
     Raises:
-        RunError: the root of an artifact is not there, as where a volume is not mounted; nothing is marked.
+        RunError: the pipeline root of an artifact does not exist, for instance because a volume is not mounted. Nothing
+            is marked.
     """
     missing = {artifact.id: artifact.missing for artifact in artifacts}
     for artifact in artifacts:
-        # The place is <root>/<pipeline>/<component>/<output>/<execution>.
+        # The path is <root>/<pipeline>/<component>/<output>/<execution>.
         root = os.path.normpath(os.path.join(artifact.path, *[os.pardir] * 4))
         if artifact.missing and "://" not in artifact.path and not fileio.exists(root):
             raise RunError(
-                f"{root}, which held artifact {artifact.id}, is not there, so nothing is marked: mount it; if it was "
-                "deleted on purpose, make an empty directory in its place and repeat"
+                f"{root}, which held artifact {artifact.id}, does not exist, so nothing is marked. Mount it, or "
+                "create an empty directory there if it was deleted on purpose. Then repeat the command"
             )
     ids = list(missing)
     for start in range(0, len(ids), _IDS_A_CALL):
@@ -73,9 +76,9 @@ def mark(store: MetadataStore, artifacts: Iterable[StoredArtifact]) -> None:
 
 
 def _maker(store: MetadataStore, artifact: mlmd.Artifact) -> tuple[str, str]:
-    """Names the run and the component that made an artifact; those that took it from the cache came later."""
-    events = store.get_events_by_artifact_ids([artifact.id])
-    makers = [event.execution_id for event in events if event.type == mlmd.Event.OUTPUT]
-    contexts = store.get_contexts_by_execution(min(makers)) if makers else []
-    names = {context.type: context.name for context in contexts}
-    return names.get("pipeline_run", ""), names.get("node", "").rpartition(".")[2]
+    """Returns the names of the run and the component that made an artifact, empty if unknown."""
+    producer = find_producer(store, artifact.id)
+    if producer is None:
+        return "", ""
+    run = find_run(store, producer)
+    return run.name if run else "", component_id(store, producer)

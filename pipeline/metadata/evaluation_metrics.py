@@ -1,7 +1,8 @@
-"""The Evaluator's metrics over all rows, read in milliseconds.
+"""Reads the Evaluator's metrics over all rows in milliseconds.
 
-TensorFlow Model Analysis reads its files itself, but takes 7 s to import, where its message takes none. Source of the
-format: tensorflow/model-analysis, proto/metrics_for_slice.proto; tensorflow, core/lib/io/record_writer.h.
+TensorFlow Model Analysis can read its own files, but takes 7 s to import. Its protocol buffer message imports at once.
+Sources of the format: proto/metrics_for_slice.proto of tensorflow/model-analysis, and core/lib/io/record_writer.h of
+tensorflow/tensorflow.
 """
 
 import importlib.util
@@ -14,16 +15,16 @@ from google.protobuf import wrappers_pb2
 
 _PACKAGE = "tensorflow_model_analysis"
 _MESSAGE = "proto/metrics_for_slice_pb2"
-# The names of models where a baseline is beside the candidate, and of the only one.
+# Names of the candidate: with a baseline, and without one.
 _CANDIDATE = ("candidate", "")
 _LENGTH, _CHECKSUM_BYTES = struct.Struct("<Q"), 4
 
 
 def overall_metrics(evaluation: Path) -> dict[str, float]:
-    """Metrics of the candidate over all rows by name, for instance "accuracy" and "example_count".
+    """Returns the metrics of the candidate over all rows by name, for instance "accuracy" and "example_count".
 
     Args:
-        evaluation: directory of a ModelEvaluation artifact; a missing one has no metrics.
+        evaluation: directory of a ModelEvaluation artifact. If it does not exist, there are no metrics.
     """
     message_class = _message_module().MetricsForSlice
     found = {}
@@ -34,7 +35,7 @@ def overall_metrics(evaluation: Path) -> dict[str, float]:
                 continue
             for entry in metrics.metric_keys_and_values:
                 key, value = entry.key, entry.value
-                # Its difference from the baseline goes by the same names.
+                # The differences from the baseline have the same names.
                 own = key.model_name in _CANDIDATE and not key.is_diff
                 if own and not key.HasField("sub_key") and value.WhichOneof("type") == "double_value":
                     found[key.name] = value.double_value.value
@@ -42,8 +43,8 @@ def overall_metrics(evaluation: Path) -> dict[str, float]:
 
 
 def _message_module() -> Any:
-    """The module of the message, without its package being imported."""
-    assert wrappers_pb2.DESCRIPTOR  # Imported for its messages, of which this one is made.
+    """Imports the module of the message without its package."""
+    assert wrappers_pb2.DESCRIPTOR  # The message uses its wrapper messages.
     package = importlib.util.find_spec(_PACKAGE)
     assert package is not None
     assert package.origin is not None
@@ -57,7 +58,7 @@ def _message_module() -> Any:
 
 
 def records(data: bytes) -> Iterator[bytes]:
-    """The records of a TFRecord file: each is its length, a checksum of that, the bytes, and a checksum of these."""
+    """Yields the records of a TFRecord file: length, checksum of the length, bytes, checksum of the bytes."""
     start = 0
     while start < len(data):
         (length,) = _LENGTH.unpack_from(data, start)

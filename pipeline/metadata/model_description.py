@@ -1,4 +1,4 @@
-"""What a trained model is made of, read back from its SavedModel, and what it makes of an example."""
+"""Describes a trained model from its SavedModel, and classifies an example with it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -32,12 +32,12 @@ _NAME_ONE = "name the directory of a version that `agnews run` pushed"
 
 @dataclass(frozen=True)
 class Token:
-    """A token as the network is given it.
+    """A token that the network receives.
 
     Attributes:
-        id: its number.
-        word: the vocabulary's word of this number, or what the number stands for in brackets.
-        known: whether the vocabulary has the word.
+        id: its id.
+        word: the vocabulary's word with this id, or a reserved id's meaning in brackets.
+        known: whether the word is in the vocabulary.
     """
 
     id: int
@@ -50,12 +50,12 @@ class ModelDescription:
     """An exported model and an example.
 
     Attributes:
-        directory: where the SavedModel is.
-        facts: what the training left, by name: `architecture`, `layers`, `recipe`, `history`, `best_epoch`, …
+        directory: directory of the SavedModel.
+        facts: records of the training by name: `architecture`, `layers`, `recipe`, `history`, `best_epoch`, …
         title: the example's title.
         description: the example's description.
         tokens: the example's tokens, in order.
-        probabilities: of each class's name, the likeliest first.
+        probabilities: probability of each class by name, the highest first.
     """
 
     directory: Path
@@ -67,25 +67,25 @@ class ModelDescription:
 
 
 def describe_model(directory: Path, title: str, description: str) -> ModelDescription:
-    """Reads a SavedModel's facts and asks it about an example.
+    """Reads a SavedModel's facts and classifies an example with it.
 
     Args:
-        directory: of a SavedModel that this pipeline exported.
+        directory: directory of a SavedModel that this pipeline exported.
         title: the example's title.
         description: the example's description.
 
     Raises:
-        DataError: the directory holds no SavedModel that can be loaded, or not one of this pipeline.
-        SettingsError: TensorFlow would take the directory for a pattern.
+        DataError: the directory holds no SavedModel, or one that cannot be loaded or is not of this pipeline.
+        SettingsError: TensorFlow would read the path as a pattern.
     """
     refuse_wildcards("the model", str(directory))
     if not (directory / SAVED_MODEL).exists():
-        raise DataError(f"{directory}: there is no SavedModel; {_NAME_ONE}")
+        raise DataError(f"{directory}: no SavedModel there; {_NAME_ONE}")
     facts = _facts(directory)
     try:
         loaded = tf.saved_model.load(str(directory))
     except (OSError, ValueError, tf.errors.OpError) as error:
-        raise DataError(f"{directory}: the SavedModel cannot be loaded ({error}); {_NAME_ONE}") from error
+        raise DataError(f"{directory}: cannot load the SavedModel ({error}); {_NAME_ONE}") from error
     example = tf.constant([text_example(title, description).SerializeToString()])
     token_ids = loaded.signatures[TRANSFORM_FEATURES](examples=example)[TOKEN_IDS].numpy()[0]
     answer = loaded.signatures[SERVE_EXAMPLES](inputs=example)
@@ -105,13 +105,15 @@ def _facts(directory: Path) -> dict[str, Any]:
     try:
         return json.loads((directory / TRAINING_FACTS).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(f"{directory}: no export of this pipeline, it has no {TRAINING_FACTS}; {_NAME_ONE}") from None
+        raise DataError(
+            f"{directory}: not an export of this pipeline, since it has no {TRAINING_FACTS}; {_NAME_ONE}"
+        ) from None
     except (OSError, ValueError) as error:
-        raise DataError(f"{directory}: {TRAINING_FACTS} cannot be read ({error}); {_NAME_ONE}") from error
+        raise DataError(f"{directory}: cannot read {TRAINING_FACTS} ({error}); {_NAME_ONE}") from error
 
 
 def _vocabulary(directory: Path) -> list[str]:
-    # Not splitlines(): a word may hold what Unicode calls a line break.
+    # Not splitlines(): a word may contain a Unicode line break.
     return (directory / ASSETS / VOCABULARY).read_bytes().decode("utf-8", "replace").split("\n")
 
 

@@ -1,38 +1,61 @@
-"""Reads a run back from the metadata store: what came in, how good the model is, and where it went."""
+"""Summarizes runs, and cleans up after killed ones."""
 
+import logging
 from dataclasses import dataclass
-from urllib.parse import unquote
 
-from ml_metadata import metadata_store
+from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
+from tfx.dsl.io import fileio
 
-from components.approval import Approval
 from components.evaluator.report import EvaluationReport, read_report
-from components.validation_gate.component import Drift, ValidationBlessing, read_drift
+from components.validation_gate.component import Drift, read_drift
 from pipeline.metadata.connection import open_store
+from pipeline.metadata.graph import (
+    execution_inputs,
+    find_producer,
+    find_run,
+    properties,
+    require_run,
+    run_artifacts,
+)
+from schema.metadata import (
+    APPROVAL,
+    EVALUATION,
+    EXAMPLES,
+    INFRA_BLESSING,
+    MODEL,
+    MODEL_BLESSING,
+    NODE_CONTEXT,
+    PIPELINE_CONTEXT,
+    PUSHED_MODEL,
+    TRANSFORM_GRAPH,
+    VALIDATION_BLESSING,
+    decode_text,
+)
 
-_RUN_CONTEXT = "pipeline_run"
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run as its reader sees it; what the run did not reach is None.
+    """The results of a run. Results that the run did not reach are None.
 
     Attributes:
         ingestion: properties of the Examples artifact: rows read, written, quarantined, duplicates, source, span.
         evaluation: metrics, baseline and missed thresholds.
-        baseline_model: id of the model it was compared with.
-        blessed: the Evaluator's verdict.
-        infra_blessed: the InfraValidator's verdict, and its reason when it refused.
-        rejected: who rejected it and why, when somebody did.
-        pushed_to: the version's directory, when one was pushed.
-        window: the spans that trained.
-        trained_in: the run that made the model; another than this one, when nothing was new.
-        ended_in: the run whose Pusher came to this outcome; another than this one, when no verdict was new.
-        compared_with: the spans that the rows were compared with.
-        drift: how far they are from these.
-        waiting: what is to be done before the run can go on, as its runner says.
-        skipped: why there was nothing to do, as its runner says.
+        baseline_model: id of the model that it was compared with.
+        blessed: Evaluator's blessing.
+        infra_blessed: InfraValidator's blessing.
+        infra_reason: InfraValidator's reason if it did not bless the model.
+        rejected: who rejected the model, and why.
+        pushed_to: directory of the pushed version.
+        window: spans that the model was trained on.
+        trained_in: name of the run that made the model: an earlier one if nothing was new.
+        ended_in: name of the run whose Pusher made this outcome: an earlier one if no verdict was new.
+        compared_with: spans that the rows were compared with.
+        drift: distances of the rows from those spans.
+        waiting: what the run waits for, as its runner reports it.
+        skipped: why the run had nothing to do, as its runner reports it.
     """
 
     ingestion: dict[str, object] | None
@@ -53,21 +76,21 @@ class RunSummary:
 
     @property
     def refusals(self) -> list[str]:
-        """Why the model was not pushed: at least one reason where it was not, none where it was or may still be."""
+        """The reasons why the model was not pushed: at least one, unless the model was pushed or may still be."""
         if self.pushed_to or self.waiting or self.skipped:
             return []
         reasons = []
         if self.blessed is False:
             found = self.evaluation.refusals if self.evaluation else []
-            reasons += [f"not blessed: {reason}" for reason in found or ["the Evaluator gave no reason: see the log"]]
+            reasons += [f"not blessed: {reason}" for reason in found or ["Evaluator gave no reason, see the log"]]
         if self.infra_blessed is False:
-            reasons.append(f"InfraValidator refused it: {self.infra_reason or 'it gave no reason: see the log'}")
+            reasons.append(f"not blessed by InfraValidator: {self.infra_reason or 'it gave no reason, see the log'}")
         if self.rejected:
             reasons.append(f"rejected by {self.rejected}")
-        return reasons or ["no component says why: see the log"]
+        return reasons or ["no component gave a reason, see the log"]
 
     def is_new_refusal(self, run_id: str) -> bool:
-        """Whether the run `run_id` itself came to the outcome that its model is not pushed."""
+        """Returns whether the model was not pushed because of a verdict of run `run_id`, not of an earlier run."""
         return bool(self.refusals) and self.ended_in == run_id
 
 
@@ -76,105 +99,75 @@ def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
 
     Args:
         connection: the metadata store.
-        run_id: the run's name.
+        run_id: name of the run.
 
     Raises:
         LookupError: the store has no such run.
     """
     store = open_store(connection)
-    context = _run_context(store, run_id)
-    outputs = _outputs_by_type(store, context.id)
-    examples, evaluation = outputs.get("Examples"), outputs.get("ModelEvaluation")
-    blessing, infra, pushed = (outputs.get(name) for name in ("ModelBlessing", "InfraBlessing", "PushedModel"))
-    approval, accepted = (outputs.get(name) for name in (Approval.TYPE_NAME, ValidationBlessing.TYPE_NAME))
+    outputs: dict[str, mlmd.Artifact] = {}
+    # The first artifact of a type: Transform writes Examples as well.
+    for artifact in run_artifacts(store, require_run(store, run_id)):
+        outputs.setdefault(artifact.type, artifact)
+    found = {type_name: properties(artifact) for type_name, artifact in outputs.items()}
+    blessing, infra, pushed = (found.get(name) for name in (MODEL_BLESSING, INFRA_BLESSING, PUSHED_MODEL))
+    accepted, evaluation = outputs.get(VALIDATION_BLESSING), outputs.get(EVALUATION)
     compared_with, drift = read_drift(accepted.uri) if accepted else ([], [])
-    was_pushed = pushed is not None and _property(pushed, "pushed") == 1
     return RunSummary(
-        ingestion=_properties(examples) if examples else None,
+        ingestion=found.get(EXAMPLES),
         evaluation=read_report(evaluation.uri) if evaluation else None,
-        baseline_model=_property(blessing, "baseline_model_id") if blessing else None,
-        blessed=_property(blessing, "blessed") == 1 if blessing else None,
-        infra_blessed=_property(infra, "blessed") == 1 if infra else None,
-        infra_reason=_property(infra, "reason") if infra else None,
-        rejected=unquote(_property(approval, "reason") or "") or None if approval else None,
-        pushed_to=_property(pushed, "pushed_destination") if was_pushed else None,
-        window=_window(store, outputs["TransformGraph"]) if "TransformGraph" in outputs else [],
-        trained_in=_made_in(store, outputs["Model"]) if "Model" in outputs else None,
-        ended_in=_made_in(store, pushed) if pushed else None,
+        baseline_model=blessing.get("baseline_model_id") if blessing else None,
+        blessed=blessing.get("blessed") == 1 if blessing else None,
+        infra_blessed=infra.get("blessed") == 1 if infra else None,
+        infra_reason=infra.get("reason") if infra else None,
+        rejected=decode_text(found.get(APPROVAL, {}).get("reason") or "") or None,
+        pushed_to=pushed.get("pushed_destination") if pushed and pushed.get("pushed") == 1 else None,
+        window=_window(store, outputs.get(TRANSFORM_GRAPH)),
+        trained_in=_run_that_made(store, outputs.get(MODEL)),
+        ended_in=_run_that_made(store, outputs.get(PUSHED_MODEL)),
         compared_with=compared_with,
         drift=drift,
     )
 
 
-def run_outputs(store: metadata_store.MetadataStore, run_id: str) -> dict[tuple[str, str], str]:
-    """Where a run's outputs lie, made by it or taken from the cache: URIs by component's id and output's name.
+def _window(store: MetadataStore, graph: mlmd.Artifact | None) -> list[int]:
+    """Returns the spans of the Examples that Transform analyzed."""
+    producer = find_producer(store, graph.id) if graph else None
+    examples = execution_inputs(store, producer).get("examples", ()) if producer else ()
+    return sorted(artifact.custom_properties["span"].int_value for artifact in examples)
 
-    Raises:
-        LookupError: the store has no such run.
+
+def _run_that_made(store: MetadataStore, artifact: mlmd.Artifact | None) -> str | None:
+    """Returns the name of the run that made an artifact, not of a run that took it from the cache."""
+    producer = find_producer(store, artifact.id) if artifact else None
+    run = find_run(store, producer) if producer else None
+    return run.name if run else None
+
+
+def close_killed_executions(
+    store: MetadataStore, pipeline: str, pipeline_root: str, run_prefix: str, component: str | None = None
+) -> None:
+    """Cancels the executions that a killed process left as running, and deletes their unpublished outputs.
+
+    TFX then starts the execution of the run again. The caller makes sure that none of these executions is alive.
+
+    Args:
+        store: the metadata store.
+        pipeline: name of the pipeline.
+        pipeline_root: directory or URI of the pipeline's outputs.
+        run_prefix: beginning of the names of the runs to clean up.
+        component: id of the only component to clean up. Defaults to all.
     """
-    executions = store.get_executions_by_context(_run_context(store, run_id).id)
-    components = {execution.id: _component(store, execution.id) for execution in executions}
-    outputs = {}
-    for event in store.get_events_by_execution_ids(list(components)):
-        if event.type == mlmd.Event.OUTPUT:
-            [artifact] = store.get_artifacts_by_id([event.artifact_id])
-            outputs[components[event.execution_id], event.path.steps[0].key] = artifact.uri
-    return outputs
-
-
-def _run_context(store: metadata_store.MetadataStore, run_id: str) -> mlmd.Context:
-    context = store.get_context_by_type_and_name(_RUN_CONTEXT, run_id)
-    if context is None:
-        raise LookupError(f"no run {run_id!r} in the metadata store")
-    return context
-
-
-def _window(store: metadata_store.MetadataStore, graph: mlmd.Artifact) -> list[int]:
-    """The spans of the Examples that Transform learned from."""
-    events = store.get_events_by_execution_ids([_maker(store, graph)])
-    inputs = store.get_artifacts_by_id([event.artifact_id for event in events if event.type == mlmd.Event.INPUT])
-    return sorted(artifact.custom_properties["span"].int_value for artifact in inputs if artifact.type == "Examples")
-
-
-def _made_in(store: metadata_store.MetadataStore, artifact: mlmd.Artifact) -> str:
-    """The run that made the artifact, not one that took it from the cache."""
-    contexts = store.get_contexts_by_execution(_maker(store, artifact))
-    return next(context.name for context in contexts if context.type == _RUN_CONTEXT)
-
-
-def _maker(store: metadata_store.MetadataStore, artifact: mlmd.Artifact) -> int:
-    events = store.get_events_by_artifact_ids([artifact.id])
-    return min(event.execution_id for event in events if event.type == mlmd.Event.OUTPUT)
-
-
-def _component(store: metadata_store.MetadataStore, execution_id: int) -> str:
-    """A node's context is named by pipeline and component."""
-    [node] = [context for context in store.get_contexts_by_execution(execution_id) if context.type == "node"]
-    return node.name.rpartition(".")[2]
-
-
-def _outputs_by_type(store: metadata_store.MetadataStore, context_id: int) -> dict[str, mlmd.Artifact]:
-    """The run's output artifacts by type name; the first of a type, since Transform also writes Examples."""
-    executions = sorted(store.get_executions_by_context(context_id), key=lambda execution: execution.id)
-    events = store.get_events_by_execution_ids([execution.id for execution in executions])
-    produced = {event.artifact_id: event.execution_id for event in events if event.type == mlmd.Event.OUTPUT}
-    artifacts = sorted(store.get_artifacts_by_id(list(produced)), key=lambda artifact: produced[artifact.id])
-    by_type: dict[str, mlmd.Artifact] = {}
-    for artifact in artifacts:
-        if artifact.state == mlmd.Artifact.LIVE:
-            by_type.setdefault(artifact.type, artifact)
-    return by_type
-
-
-def _properties(artifact: mlmd.Artifact) -> dict[str, object]:
-    merged = dict(artifact.properties) | dict(artifact.custom_properties)
-    return {name: _unwrap(value) for name, value in merged.items()}
-
-
-def _property(artifact: mlmd.Artifact, name: str):
-    return _properties(artifact).get(name)
-
-
-def _unwrap(value: mlmd.Value) -> object:
-    kind = value.WhichOneof("value")
-    return getattr(value, kind) if kind else None
+    kind, name = (NODE_CONTEXT, f"{pipeline}.{component}") if component else (PIPELINE_CONTEXT, pipeline)
+    context = store.get_context_by_type_and_name(kind, name)
+    for execution in store.get_executions_by_context(context.id) if context else []:
+        if execution.last_known_state not in (mlmd.Execution.NEW, mlmd.Execution.RUNNING):
+            continue
+        run = find_run(store, execution.id)
+        if run is None or not run.name.startswith(run_prefix):
+            continue
+        logger.warning("closing the killed execution %s of run %s", execution.id, run.name)
+        execution.last_known_state = mlmd.Execution.CANCELED
+        store.put_executions([execution])
+        for directory in fileio.glob(f"{pipeline_root}/{component or '*'}/*/{execution.id}"):
+            fileio.rmtree(directory)

@@ -1,4 +1,4 @@
-"""What the data says the schema is, beside what the curated one says."""
+"""Compares the curated schema with one that is inferred from the data."""
 
 import difflib
 import os
@@ -9,27 +9,28 @@ from ml_metadata.proto import metadata_store_pb2
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from pipeline.metadata.connection import open_store
+from pipeline.metadata.graph import live_artifacts
 from schema.errors import RunError
 from schema.features import TRAIN, load_schema
+from schema.metadata import STATISTICS
 
 
 def infer_from_latest_statistics(connection: metadata_store_pb2.ConnectionConfig) -> tuple[str, int, list[str]]:
-    """Infers a schema from the training rows' statistics of the latest run.
+    """Infers a schema from the latest run's statistics of the training rows.
 
     Args:
         connection: the metadata store.
 
     Returns:
-        The inferred schema as text, the span it comes from, and the lines of the difference.
+        The inferred schema as text, the span of the rows, and the lines of the difference from the curated schema.
 
     Raises:
         RunError: there are no statistics yet.
     """
-    store = open_store(connection)
-    live = [a for a in store.get_artifacts_by_type("ExampleStatistics") if a.state == metadata_store_pb2.Artifact.LIVE]
-    if not live:
-        raise RunError("there are no statistics yet: `agnews run` makes them")
-    latest = max(live, key=lambda artifact: artifact.id)
+    statistics_of_runs = live_artifacts(open_store(connection), STATISTICS)
+    if not statistics_of_runs:
+        raise RunError("there are no statistics yet: `agnews run` computes them")
+    latest = statistics_of_runs[-1]
     statistics = tfdv.load_stats_binary(os.path.join(latest.uri, f"Split-{TRAIN}", "FeatureStats.pb"))
     inferred = tfdv.infer_schema(statistics)
     before, after = (_lines_by_feature(schema) for schema in (load_schema(), inferred))
@@ -42,7 +43,7 @@ def infer_from_latest_statistics(connection: metadata_store_pb2.ConnectionConfig
 
 
 def _lines_by_feature(schema: schema_pb2.Schema) -> dict[str, list[str]]:
-    """One line a field, domains that stand apart put in their features' place."""
+    """Returns the lines of each feature, one per field. A domain of its own is put into the features that use it."""
     domains = {domain.name: domain for domain in schema.string_domain}
     lines = {}
     for feature in schema.feature:
@@ -50,7 +51,7 @@ def _lines_by_feature(schema: schema_pb2.Schema) -> dict[str, list[str]]:
         flat.CopyFrom(feature)
         if feature.domain in domains:
             flat.string_domain.CopyFrom(domains[feature.domain])
-        # The order of a domain's values says nothing: the data gives them by frequency or by letter.
+        # The order of a domain's values has no meaning: inferred values are sorted by frequency or by letter.
         if flat.HasField("string_domain"):
             flat.string_domain.value.sort()
         fields = ((field.name, value) for field, value in flat.ListFields() if field.name != "name")

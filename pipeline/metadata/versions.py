@@ -1,4 +1,4 @@
-"""What is known of each pushed version: files, labels, the run that pushed it, its metrics, and who changed what."""
+"""Lists the pushed versions with their labels, server states, runs, metrics and promotions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,29 +8,28 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.metadata.evaluation_metrics import overall_metrics
+from pipeline.metadata.graph import find_producer, find_run, run_artifacts
+from schema.metadata import EVALUATION, EXAMPLES
 from serving.promotion import Deployment, PushedVersion, Record
-
-# TFX's name of the context that a run's executions share.
-_RUN_CONTEXT = "pipeline_run"
 
 
 @dataclass(frozen=True)
 class VersionOverview:
-    """A version and what the metadata store, models.config and a server say of it.
+    """A version, with what the metadata store, models.config and a server know about it.
 
     Attributes:
-        version: what lies in the directory.
+        version: the version's files.
         labels: its labels.
-        in_production: whether it is the version labelled stable or, without that label, the default; no version is
-            where there is no models.config.
-        loaded: whether models.config has it loaded.
-        is_default: whether it answers requests that name neither version nor label; without models.config, of a
-            server that was started on the model's directory.
-        state: what the server says, None without a server; "unknown" when the server does not know it.
-        pushed_by: the run that pushed it, None when this metadata store does not know.
-        source: where that run's rows came from.
-        metrics: of the test split, for instance "accuracy"; empty when they are not known.
-        records: promotions, roll-backs and prunings of it, oldest first.
+        in_production: whether it is the version labelled stable or, without that label, the default version. Always
+            false without models.config.
+        loaded: whether models.config loads it.
+        is_default: whether it answers requests that name neither a version nor a label. Without models.config: on a
+            server that was started with the model's directory.
+        state: the server's state of it; None without a server, "unknown" if the server does not know the version.
+        pushed_by: name of the run that pushed it; None if this metadata store does not know it.
+        source: source of that run's rows.
+        metrics: metrics on the test split, for instance "accuracy"; empty if unknown.
+        records: its promotions, roll-backs and prunings, oldest first.
     """
 
     version: PushedVersion
@@ -46,7 +45,7 @@ class VersionOverview:
 
 
 def overview(deployment: Deployment, store: MetadataStore) -> list[VersionOverview]:
-    """All pushed versions, lowest first.
+    """Returns all pushed versions, the lowest first.
 
     Args:
         deployment: the serving directory.
@@ -78,23 +77,14 @@ def overview(deployment: Deployment, store: MetadataStore) -> list[VersionOvervi
 
 def _pushing_run(store: MetadataStore, deployment: Deployment, version: PushedVersion) -> mlmd.Context | None:
     pushed = dict(deployment.records.lineage(version)).get("pushed_model")
-    if pushed is None:
-        return None
-    events = store.get_events_by_artifact_ids([pushed.id])
-    # Runs that took the push from the cache have it as an output, too; they came later.
-    pusher = min(event.execution_id for event in events if event.type == mlmd.Event.OUTPUT)
-    contexts = store.get_contexts_by_execution(pusher)
-    return next((context for context in contexts if context.type == _RUN_CONTEXT), None)
+    producer = find_producer(store, pushed.id) if pushed else None
+    return find_run(store, producer) if producer else None
 
 
 def _source_and_metrics(store: MetadataStore, run: mlmd.Context) -> tuple[str | None, Mapping[str, float]]:
-    executions = [execution.id for execution in store.get_executions_by_context(run.id)]
-    events = store.get_events_by_execution_ids(executions)
-    outputs = store.get_artifacts_by_id([event.artifact_id for event in events if event.type == mlmd.Event.OUTPUT])
+    artifacts = run_artifacts(store, run)
     # Transform writes Examples as well, which have no source.
-    examples = [
-        artifact for artifact in outputs if artifact.type == "Examples" and "source" in artifact.custom_properties
-    ]
-    evaluations = [artifact for artifact in outputs if artifact.type == "ModelEvaluation"]
+    examples = [one for one in artifacts if one.type == EXAMPLES and "source" in one.custom_properties]
+    evaluations = [one for one in artifacts if one.type == EVALUATION]
     source = examples[0].custom_properties["source"].string_value if examples else None
     return source, overall_metrics(Path(evaluations[0].uri)) if evaluations else {}

@@ -12,7 +12,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from components.model_card.exported_model import ExportedModel
 from components.model_card.rows import Texts, read_test_rows
 from components.validation_gate.statistics_pool import pooled
-from pipeline.metadata.lineage import origin_of
+from pipeline.metadata.lineage import model_lineage
 from pipeline.monitoring.observations import confidence
 from pipeline.monitoring.report import CONFIDENCE, UNKNOWN_SHARE
 from schema.errors import DataError
@@ -77,7 +77,7 @@ def find_reference(store: MetadataStore, model_id: int, model: ExportedModel | N
     """
     notes: list[str] = []
     try:
-        origin = origin_of(store, model_id)
+        origin = model_lineage(store, model_id)
     except DataError as error:
         return Reference(notes=[f"the training data of model {model_id} is unknown: {error}"])
     training = None

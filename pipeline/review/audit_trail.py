@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from pipeline.governance.approved_cards import decided_card
-from pipeline.governance.audit_check import audit_log
+from pipeline.governance.audit_check import audit_log, card_of_decision
 from pipeline.review.review_index import ReviewedModel, ReviewIndex
 from pipeline.settings import Settings
 from schema.errors import AgNewsError
@@ -98,10 +97,10 @@ def _changed_cards(entries: tuple[Entry, ...]) -> tuple[str, ...]:
     """
     found = []
     for entry in entries:
-        card = decided_card(entry)
+        card = card_of_decision(entry)
         if card is None or entry.action != APPROVE:
             continue
-        directory = Path(card.place)
+        directory = Path(card.directory)
         try:
             exists = directory.is_dir()
             changed = differences(card.files, _manifest(directory, _stamps(directory))) if exists else []

@@ -241,9 +241,7 @@ class ReviewIndex:
             return None
         author = unquote(str(request.properties.get("author", "")))
         made = tuple(self._decisions.get(str(request.properties["fingerprint"]), ()))
-        status = judge(made, author, self._rules, self._now)
-        if status is Status.EXPIRED and self._was_used(request.id):
-            status = Status.APPROVED
+        status = judge(made, author, self._rules, self._now, was_used=self._was_used(request.id))
         return ApprovalState(author, made, status)
 
     def _was_used(self, request: int) -> bool:

@@ -4,7 +4,6 @@ TFX's LocalDagRunner does the same without events, failure states of skipped nod
 """
 
 import logging
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from tfx.orchestration.portable import runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline.metadata.connection import open_store
+from pipeline.metadata.runs import close_killed_executions
 from pipeline.runners import run_id as run_ids
 from pipeline.runners.component import launch
 from pipeline.runners.events import ComponentEvent, ProgressEvent, State, Watcher
@@ -50,7 +50,9 @@ def run(pipeline: Pipeline, run_id: str, root: Path, watcher: Watcher) -> None:
     ir = compiler.Compiler().compile(pipeline)
     runtime_parameter_utils.substitute_runtime_parameter(ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
     with _exclusive(root):
-        _close_killed_executions(open_store(pipeline.metadata_connection_config), pipeline)
+        info = pipeline.pipeline_info
+        store = open_store(pipeline.metadata_connection_config)
+        close_killed_executions(store, info.pipeline_name, info.pipeline_root, run_ids.PREFIX)
         nodes = [node.pipeline_node for node in ir.nodes]
         watcher.run_began({node.node_info.id: list(node.upstream_nodes) for node in nodes})
         for node in nodes:
@@ -133,24 +135,3 @@ def reports_to(watcher: Watcher, component: str) -> Iterator[None]:
         yield
     finally:
         source.removeHandler(handler)
-
-
-def _close_killed_executions(store, pipeline: Pipeline) -> None:
-    """Marks what a killed local run left as running as cancelled, and removes its unpublished outputs.
-
-    The caller holds the lock of the root, so no such execution is alive.
-    """
-    context = store.get_context_by_type_and_name("pipeline", pipeline.pipeline_info.pipeline_name)
-    if context is None:
-        return
-    for execution in store.get_executions_by_context(context.id):
-        if execution.last_known_state not in (_EXECUTION.NEW, _EXECUTION.RUNNING):
-            continue
-        runs = [c.name for c in store.get_contexts_by_execution(execution.id) if c.name.startswith(run_ids.PREFIX)]
-        if not runs:
-            continue
-        logger.warning("closing a killed execution", extra={"fields": {"execution": execution.id, "run": runs[0]}})
-        execution.last_known_state = _EXECUTION.CANCELED
-        store.put_executions([execution])
-        for directory in Path(pipeline.pipeline_info.pipeline_root).glob(f"*/*/{execution.id}"):
-            shutil.rmtree(directory)

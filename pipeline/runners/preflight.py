@@ -1,9 +1,11 @@
 """Checks before a run starts."""
 
 from components.example_gen.sources import DataSource
-from pipeline.metadata.connection import artifacts_of, existing_store
+from pipeline.metadata.connection import existing_store
+from pipeline.metadata.graph import pipeline_artifacts
 from pipeline.settings import Settings
 from schema.errors import DataError
+from schema.metadata import EXAMPLES
 
 
 def check_source(source: DataSource, settings: Settings) -> None:
@@ -19,7 +21,7 @@ def check_source(source: DataSource, settings: Settings) -> None:
         DataError: the rows are synthetic, and the pipeline has ingested others.
     """
     store = existing_store(settings) if source.synthetic else None
-    examples = artifacts_of(store, settings.pipeline.name, "Examples") if store else []
+    examples = pipeline_artifacts(store, settings.pipeline.name, EXAMPLES) if store else []
     ingested = [one for one in examples if "synthetic" in one.custom_properties]  # The others are Transform's.
     real = [one for one in ingested if not one.custom_properties["synthetic"].int_value]
     if real:

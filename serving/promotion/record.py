@@ -4,18 +4,17 @@ A record is written before the change as RUNNING and closed after it, so that a 
 found by the next command and ended one way or the other.
 """
 
-import urllib.parse
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from schema.metadata import PROMOTION_EXECUTION, decode_text, encode_text
 from serving.versions import PushedVersion
 
 PROMOTE, ROLLBACK, PRUNE = "promote", "rollback", "prune"
 RUNNING, COMPLETE, FAILED, CANCELED = "RUNNING", "COMPLETE", "FAILED", "CANCELED"
-_EXECUTION_TYPE = "agnews.Promotion"
 _CONTEXT_TYPE = "agnews.ServingDirectory"
 
 
@@ -60,12 +59,12 @@ class Records:
 
     def __init__(self, store: MetadataStore, directory: Path):
         self._store = store
-        self._name = _encode(str(directory.absolute()))
+        self._name = encode_text(str(directory.absolute()))
 
     def begin(self, record: Record, version: PushedVersion | None) -> Record:
         """Stores a record with the version's Model and PushedModel artifacts as inputs, in one transaction."""
         execution = mlmd.Execution(
-            type_id=self._store.put_execution_type(mlmd.ExecutionType(name=_EXECUTION_TYPE)),
+            type_id=self._store.put_execution_type(mlmd.ExecutionType(name=PROMOTION_EXECUTION)),
             last_known_state=mlmd.Execution.State.Value(record.state),
         )
         _write(execution, record)
@@ -82,7 +81,7 @@ class Records:
         """Ends a record: COMPLETE, FAILED or CANCELED; with the receipt of its entry in the audit log."""
         [execution] = self._store.get_executions_by_id([record.id])
         execution.last_known_state = mlmd.Execution.State.Value(state)
-        execution.custom_properties["detail"].string_value = _encode(detail)
+        execution.custom_properties["detail"].string_value = encode_text(detail)
         execution.custom_properties["audit"].string_value = receipt
         self._store.put_executions([execution])
 
@@ -120,19 +119,19 @@ def _input_event(key: str) -> mlmd.Event:
 def _write(execution: mlmd.Execution, record: Record) -> None:
     properties = execution.custom_properties
     for name in ("action", "label", "who", "when", "why", "detail"):
-        properties[name].string_value = _encode(getattr(record, name))
+        properties[name].string_value = encode_text(getattr(record, name))
     for name, number in (("from", record.from_version), ("to", record.to_version)):
         if number is not None:
             properties[name].int_value = number
     for index, text in enumerate(record.texts):
-        properties[f"config_{index}"].string_value = _encode(text)
+        properties[f"config_{index}"].string_value = encode_text(text)
 
 
 def _read(execution: mlmd.Execution) -> Record:
     properties = execution.custom_properties
 
     def text(name: str) -> str:
-        return _decode(properties[name].string_value)
+        return decode_text(properties[name].string_value)
 
     def number(name: str) -> int | None:
         return properties[name].int_value if name in properties else None
@@ -150,12 +149,3 @@ def _read(execution: mlmd.Execution) -> Record:
         texts=tuple(text(name) for name in sorted(properties) if name.startswith("config_")),
         id=execution.id,
     )
-
-
-def _encode(text: str) -> str:
-    # ML Metadata writes a backslash into PostgreSQL with a syntax error.
-    return text.replace("%", "%25").replace("\\", "%5C")
-
-
-def _decode(text: str) -> str:
-    return urllib.parse.unquote(text)

@@ -322,7 +322,7 @@ def test_each_day_is_ingested_once(story):
 
 def test_review_and_reproduction_know_all_days_of_a_window_and_the_model_that_it_began_with(story, tmp_path):
     from pipeline.experiments.reproduce.reproduce import reproduce
-    from pipeline.metadata.lineage import origin_of
+    from pipeline.metadata.lineage import model_lineage
     from tests.pipeline.review.conftest import serving, settings_of, text
 
     store, settings = story.room.store(), settings_of(story.room.directory, root="runs")
@@ -330,7 +330,7 @@ def test_review_and_reproduction_know_all_days_of_a_window_and_the_model_that_it
     assert base is not None
     days = [day for day, _ in story.room.trained_on(story.tenth)]
     assert len(days) == 2
-    origin = origin_of(store, made)
+    origin = model_lineage(store, made)
     assert [a.custom_properties["span"].int_value - FIRST + 1 for a in origin.ingested] == days
     assert len(origin.statistics) == 2
 

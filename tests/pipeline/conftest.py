@@ -1,4 +1,4 @@
-"""A tiny model that the Trainer's own code trained and exported, for what reads models, and empty metadata stores."""
+"""A tiny model that the Trainer's code trained and exported, records of its run, and empty metadata stores."""
 
 from pathlib import Path
 
@@ -10,12 +10,12 @@ TEXTS = [
     ("oil prices rise", "the market was calm"),
     ("new chip ships", "the software was calm"),
 ]
-"""Of each class a text: all words that the vocabulary has."""
+"""One text per class. They contain all words of the vocabulary."""
 
 
 @pytest.fixture(scope="session")
 def transform_output(tmp_path_factory):
-    """What Transform writes: analyzed by Beam, as in the pipeline."""
+    """The output of Transform, analyzed by Beam as in the pipeline."""
     import apache_beam as beam
     import tensorflow as tf
     import tensorflow_transform as tft
@@ -43,7 +43,7 @@ def transform_output(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_settings():
-    """The trainer's settings for a network that is trained in seconds."""
+    """Trainer settings of a network that is trained in seconds."""
     from pipeline.settings import TrainerSettings
 
     sizes = {"architecture": "lstm", "embedding_dim": 8, "units": 4}
@@ -52,7 +52,7 @@ def tiny_settings():
 
 @pytest.fixture(scope="session")
 def exported(transform_output, tiny_settings, tmp_path_factory):
-    """The directory of the SavedModel."""
+    """Directory of the SavedModel."""
     from tfx.components.trainer.fn_args_utils import FnArgs
 
     from components.trainer.run_fn import run_fn
@@ -79,9 +79,10 @@ def exported(transform_output, tiny_settings, tmp_path_factory):
 
 @pytest.fixture
 def recorded(exported, transform_output, tiny_settings, tmp_path):
-    """What a run records of `exported`, in a root of its own whose files a test may change.
+    """The records of a run that trained `exported`, in a separate root whose files a test may change.
 
-    .settings, .store (a function: what a reader opens), .model_id, .model, .examples, .transformed (directories).
+    Attributes: `settings`, `store` (a function that opens the store to read it), `model_id`, and the directories
+    `model`, `examples` and `transformed`.
     """
     from tests.pipeline.recorded_run import record
 
@@ -108,7 +109,7 @@ def _write_transformed(transform_output, repeats, path):
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def connection(request, tmp_path):
-    """An empty metadata store: the embedded one, and one of a real PostgreSQL server where that is installed."""
+    """An empty metadata store: an embedded one, and one on a real PostgreSQL server if that is installed."""
     from ml_metadata.proto import metadata_store_pb2
 
     config = metadata_store_pb2.ConnectionConfig()
@@ -129,7 +130,7 @@ def connection(request, tmp_path):
 
 @pytest.fixture
 def evaluation(tmp_path):
-    """What the Evaluator leaves of a candidate beside a baseline: accuracy over all rows, of a slice and of a class."""
+    """An evaluation of a candidate and a baseline: accuracy over all rows, of a slice and of a class."""
     import tensorflow as tf
     from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 

@@ -1,4 +1,4 @@
-"""Writes a metadata store that tells how a model was made, as the pipeline's components tell it."""
+"""Writes the records of a training into a metadata store, as the pipeline's components do."""
 
 import json
 import os
@@ -28,7 +28,7 @@ class _Writer:
         return artifact
 
     def execution(self, kind, inputs, outputs, **properties):
-        """`inputs` and `outputs` are artifacts, or lists of them, by name."""
+        """Records an execution. `inputs` and `outputs` are artifacts, or lists of artifacts, by name."""
         execution = mlmd.Execution(type_id=self.store.put_execution_type(mlmd.ExecutionType(name=kind)))
         execution.last_known_state = mlmd.Execution.COMPLETE
         _set(execution, properties)
@@ -47,7 +47,7 @@ def _set(node, properties):
 
 
 def record(exported, transform_output, trainer_settings, texts, place):
-    """Copies the files of `exported` below `place` and records them."""
+    """Copies the files of `exported` to a directory in `place` and records them."""
     root = place / "runs"
     model, transformed = root / "model", root / "transformed"
     shutil.copytree(exported, model / "Format-Serving")

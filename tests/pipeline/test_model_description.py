@@ -14,19 +14,19 @@ def description(exported):
     return describe_model(exported, "Oil PRICES soar", "The market was calm.")
 
 
-def test_the_tokens_are_the_words_of_the_example_and_a_word_of_no_text_is_unknown(description):
+def test_tokens_are_the_words_and_a_new_word_is_unknown(description):
     words = [token.word for token in description.tokens]
     assert words == ["oil", "prices", "[unknown]", "the", "market", "was", "calm"]
     assert [token.known for token in description.tokens] == [word != "[unknown]" for word in words]
 
 
-def test_the_ids_are_those_that_the_network_is_given(description, transform_output):
+def test_token_ids_are_the_input_of_the_network(description, transform_output):
     raw = {"title": tf.constant([["oil prices soar"]]), "description": tf.constant([["the market was calm"]])}
     given = transform_output.transform_features_layer()(raw)["token_ids"]
     assert [token.id for token in description.tokens] == given.values.numpy().tolist()
 
 
-def test_the_probabilities_are_the_exports_best_first(description, exported):
+def test_probabilities_are_sorted_and_equal_the_exports(description, exported):
     answer = tf.saved_model.load(str(exported)).signatures["serving_default"](
         title=tf.constant(["Oil PRICES soar"]), description=tf.constant(["The market was calm."])
     )
@@ -36,7 +36,7 @@ def test_the_probabilities_are_the_exports_best_first(description, exported):
     assert next(iter(description.probabilities)) == answer["label"].numpy()[0].decode()
 
 
-def test_the_facts_are_what_the_training_left(description, tiny_settings):
+def test_facts_are_the_records_of_the_training(description, tiny_settings):
     facts = description.facts
     assert facts["architecture"] == tiny_settings.architecture
     assert facts["recipe"]["epochs"] == tiny_settings.epochs
@@ -44,7 +44,7 @@ def test_the_facts_are_what_the_training_left(description, tiny_settings):
     assert facts["parameters"] == sum(layer["parameters"] for layer in facts["layers"])
 
 
-def test_an_empty_example_is_one_unknown_token(exported):
+def test_an_empty_example_has_one_unknown_token(exported):
     assert [token.word for token in describe_model(exported, "", " ").tokens] == ["[unknown]"]
 
 
@@ -53,30 +53,30 @@ def copied(exported, tmp_path):
     return shutil.copytree(exported, tmp_path / "copied")
 
 
-def test_a_directory_without_a_saved_model_is_named(tmp_path):
-    with pytest.raises(DataError, match=rf"^{tmp_path / 'gone'}: there is no SavedModel; .*agnews run"):
+def test_the_error_names_a_directory_without_a_saved_model(tmp_path):
+    with pytest.raises(DataError, match=rf"^{tmp_path / 'gone'}: no SavedModel there; .*agnews run"):
         describe_model(tmp_path / "gone", "", "")
 
 
-def test_a_saved_model_of_others_is_named(copied):
+def test_the_error_names_a_saved_model_of_another_project(copied):
     (copied / "assets.extra" / "training.json").unlink()
-    with pytest.raises(DataError, match=rf"^{copied}: no export of this pipeline.*training\.json; .*agnews run"):
+    with pytest.raises(DataError, match=rf"^{copied}: not an export of this pipeline.*training\.json; .*agnews run"):
         describe_model(copied, "", "")
 
 
-def test_facts_that_are_no_json_are_named(copied):
+def test_the_error_names_facts_that_are_not_json(copied):
     (copied / "assets.extra" / "training.json").write_text("{")
-    with pytest.raises(DataError, match=rf"^{copied}: assets\.extra/training\.json cannot be read"):
+    with pytest.raises(DataError, match=rf"^{copied}: cannot read assets\.extra/training\.json"):
         describe_model(copied, "", "")
 
 
-def test_a_broken_saved_model_is_named(copied):
+def test_the_error_names_a_broken_saved_model(copied):
     (copied / "saved_model.pb").write_bytes(b"no protocol buffer")
-    with pytest.raises(DataError, match=rf"^{copied}: the SavedModel cannot be loaded"):
+    with pytest.raises(DataError, match=rf"^{copied}: cannot load the SavedModel"):
         describe_model(copied, "", "")
 
 
-def test_a_word_may_hold_what_unicode_calls_a_line_break(copied):
+def test_a_word_may_contain_a_unicode_line_break(copied):
     vocabulary = copied / "assets" / "vocabulary"
     words = vocabulary.read_text().split("\n")
     vocabulary.write_text("\n".join(["the\x85re", *words[1:]]), encoding="utf-8", newline="\n")

@@ -5,7 +5,7 @@ from pipeline.metadata.runs import summarize
 from pipeline.settings import Settings
 
 
-def test_an_unknown_run_is_named(tmp_path):
+def test_the_error_names_an_unknown_run(tmp_path):
     connection = connection_config(Settings.model_validate({"pipeline": {"root": str(tmp_path)}}))
     with pytest.raises(LookupError, match="local-1"):
         summarize(connection, "local-1")

@@ -13,7 +13,7 @@ from pipeline.settings import Settings
 from schema.errors import RunError
 from schema.features import load_schema
 
-# Of many different texts: few would be taken for a domain.
+# Many different texts, because a few would be inferred as a domain.
 ROWS = {
     **{name: [f"{name} {index}" for index in range(300)] for name in ("id", "title", "description")},
     "label": [0, 1, 2] * 100,
@@ -43,12 +43,12 @@ def infer(tmp_path):
     return infer
 
 
-def test_before_the_first_run_there_is_nothing_to_infer_from(infer):
-    with pytest.raises(RunError, match="`agnews run` makes them"):
+def test_without_statistics_no_schema_can_be_inferred(infer):
+    with pytest.raises(RunError, match="`agnews run` computes them"):
         infer_from_latest_statistics(infer.config)
 
 
-def test_what_the_data_agrees_with_is_no_difference(infer):
+def test_matching_data_gives_no_difference(infer):
     text, span, difference = infer(ROWS)
     assert span == 3
     assert {feature.name for feature in text_format.Parse(text, schema_pb2.Schema()).feature} == set(ROWS)

@@ -1,4 +1,4 @@
-"""Who is compared, in which order; what has been trained before is not trained again."""
+"""Compares the candidates, and trains only those without a stored outcome."""
 
 import dataclasses
 import inspect
@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.experiments.compare import entrants
+from pipeline.experiments.compare import candidates
+from pipeline.experiments.compare.baselines import BASELINES
+from pipeline.experiments.compare.candidates import Outcome, Results, result_key
 from pipeline.experiments.compare.data import ComparisonData
-from pipeline.experiments.compare.entrants import Outcome, Results, result_key
-from pipeline.experiments.compare.peers import PEERS
-from pipeline.experiments.compare.table import Line
+from pipeline.experiments.compare.table import ComparisonRow
 from pipeline.experiments.compare.variants import named_recipes
 from pipeline.runners.events import Watcher
 from pipeline.runners.local import reports_to
@@ -28,31 +28,34 @@ def compare(
     networks: Sequence[str],
     variants: Sequence[str],
     seeds: int,
-    peers: bool,
+    baselines: bool,
     seed_notebook: bool,
     fraction: float,
     results: Path,
     report: Callable[[str], None],
     watcher: Watcher,
-) -> list[Line]:
-    """Trains all entrants.
+) -> list[ComparisonRow]:
+    """Trains all candidates.
 
     Args:
         data: the rows.
-        settings: the trainer's, from which each network's recipe comes.
+        settings: trainer settings, the base of each network's recipe.
         networks: names of architectures.
-        variants: "name:key=value;key=value" with other settings of the trainer.
-        seeds: trainings of each network, with consecutive seeds.
-        peers: whether the linear peers are trained.
-        seed_notebook: whether the notebook's own code is run.
-        fraction: share of the training rows that the networks learn from; peers and notebook learn from all.
+        variants: "name:key=value;key=value" with other trainer settings.
+        seeds: number of trainings of each network, with consecutive seeds.
+        baselines: whether to train the linear baselines.
+        seed_notebook: whether to run the notebook's own code.
+        fraction: share of the training rows that the networks learn from; baselines and notebook learn from all.
         results: directory of finished outcomes.
-        report: is told a line about each.
-        watcher: is told of the progress of each training.
+        report: called with one line per training and per outcome.
+        watcher: receives the progress of each training.
+
+    Returns:
+        One line per candidate, in the order of training.
 
     Raises:
-        SettingsError: a variant has no name or that of another one, or holds no good setting.
-        Interrupted: a signal told the process to end, whatever the training made of it.
+        SettingsError: a variant has no name, the name of another variant, or an invalid setting.
+        Interrupted: a signal ended the process, even if the training ignored it.
     """
     recipes = named_recipes(settings, networks, variants)
     reduced = _reduced(data, fraction, settings.seed)
@@ -65,7 +68,7 @@ def compare(
         found = store.get(key)
         if found is None:
             report(f"training {name}, seed {seed}")
-            # An outcome is kept: one of a training that dropped an interrupt must not be.
+            # Outcomes are kept, so a training that ignored a signal must not produce one.
             with interruptible(), reports_to(watcher, name):
                 found = train()
             store.put(key, found)
@@ -77,19 +80,22 @@ def compare(
         outcomes = []
         for seed in range(recipe.seed, recipe.seed + seeds):
             seeded = recipe.model_copy(update={"seed": seed})
-            train = partial(entrants.network, name, seeded, reduced, results.parent / "checkpoints")
+            train = partial(candidates.train_network, name, seeded, reduced, results.parent / "checkpoints")
             outcomes.append(outcome(name, vars(seeded), reduced, seed, train))
-        lines.append(Line(name, outcomes))
-    # These have no recipe: their code says what they are.
-    if peers:
-        code = inspect.getsource(entrants.peers)
-        lines += [Line(name, [outcome(name, code, data, 0, partial(entrants.peer, name, data))]) for name in PEERS]
+        lines.append(ComparisonRow(name, outcomes))
+    # These have no recipe, so their code defines them.
+    if baselines:
+        code = inspect.getsource(candidates.baselines)
+        lines += [
+            ComparisonRow(name, [outcome(name, code, data, 0, partial(candidates.train_baseline, name, data))])
+            for name in BASELINES
+        ]
     if seed_notebook:
-        code = inspect.getsource(entrants.seed_notebook)
+        code = inspect.getsource(candidates.seed_notebook)
         for architecture in networks:
             name = f"notebook's {architecture}"
-            train = partial(entrants.seed_network, name, architecture, data, settings.seed)
-            lines.append(Line(name, [outcome(name, code, data, settings.seed, train)]))
+            train = partial(candidates.train_notebook_network, name, architecture, data, settings.seed)
+            lines.append(ComparisonRow(name, [outcome(name, code, data, settings.seed, train)]))
     return lines
 
 

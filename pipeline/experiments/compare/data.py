@@ -1,4 +1,4 @@
-"""The rows that all entrants of a comparison are given: the pipeline's own, as its Transform stage left them."""
+"""Prepares the rows of a comparison with the pipeline's own ExampleGen and Transform."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from components.trainer.input_pipeline import TokenizedRows, read_rows
 from components.transform.preprocessing import clean
 from pipeline.dag import create_pipeline
 from pipeline.metadata.connection import connection_config, open_store
-from pipeline.metadata.runs import run_outputs
+from pipeline.metadata.graph import run_outputs
 from pipeline.runners import local
 from pipeline.runners.events import Watcher
 from pipeline.runners.run_id import new_run_id
@@ -24,11 +24,11 @@ _BATCH = 1024
 
 
 @dataclass(frozen=True)
-class Texts:
-    """Rows as they are read by who makes tokens himself.
+class CandidateTexts:
+    """Rows for candidates that make their own tokens.
 
     Attributes:
-        titles: the titles, without markup.
+        titles: titles without markup.
         texts: title and description together, without markup.
         labels: int64 [rows].
     """
@@ -40,30 +40,30 @@ class Texts:
 
 @dataclass(frozen=True)
 class ComparisonData:
-    """Both forms of the same rows.
+    """The rows in both forms.
 
     Attributes:
-        tokens: tokenized rows by split; those of test stand in the order of `texts[TEST]`.
+        tokens: tokenized rows by split. Those of test are in the order of `texts[TEST]`.
         texts: texts by split.
-        words: the vocabulary: words of the ids from 2 on.
+        words: the vocabulary: the words of the ids from 2 on.
         transform_output: the transform graph.
     """
 
     tokens: dict[str, TokenizedRows]
-    texts: dict[str, Texts]
+    texts: dict[str, CandidateTexts]
     words: list[str]
     transform_output: tft.TFTransformOutput
 
 
 def prepare(settings: Settings, source: DataSource, watcher: Watcher) -> ComparisonData:
-    """Runs the pipeline up to Transform, or takes that from the cache, and reads what it wrote."""
+    """Runs the pipeline up to Transform, from the cache if possible, and reads its outputs."""
     run_id = new_run_id()
     pipeline = create_pipeline(settings, source, until="Transform")
     local.run(pipeline, run_id, settings.pipeline.make_root(), watcher)
     outputs = run_outputs(open_store(connection_config(settings)), run_id)
-    transform_output = tft.TFTransformOutput(outputs["Transform", "transform_graph"])
-    examples = outputs["AgNewsExampleGen", "examples"]
-    transformed = outputs["Transform", "transformed_examples"]
+    transform_output = tft.TFTransformOutput(outputs["Transform", "transform_graph"].uri)
+    examples = outputs["AgNewsExampleGen", "examples"].uri
+    transformed = outputs["Transform", "transformed_examples"].uri
     tokens = {split: read_rows([f"{transformed}/Split-{split}/*"]) for split in (TRAIN, VAL)}
     texts = {split: _read_texts(f"{examples}/Split-{split}", transform_output) for split in (TRAIN, VAL)}
     tokens[TEST], texts[TEST] = _read_test(f"{examples}/Split-{TEST}", transform_output)
@@ -82,21 +82,21 @@ def _dense(value) -> tf.Tensor:
     return tf.sparse.to_dense(value) if isinstance(value, tf.SparseTensor) else value
 
 
-def _read_texts(directory: str, transform_output: tft.TFTransformOutput) -> Texts:
+def _read_texts(directory: str, transform_output: tft.TFTransformOutput) -> CandidateTexts:
     return _texts(list(_raw_batches(directory, transform_output)))
 
 
-def _texts(batches: list[dict[str, tf.Tensor]]) -> Texts:
+def _texts(batches: list[dict[str, tf.Tensor]]) -> CandidateTexts:
     titles, descriptions = (
         [text.decode("utf-8", "replace") for batch in batches for text in clean(batch[name]).numpy().ravel()]
         for name in (TITLE, DESCRIPTION)
     )
     labels = np.concatenate([batch[LABEL].numpy().ravel() for batch in batches])
     both = [f"{title} {description}" for title, description in zip(titles, descriptions, strict=True)]
-    return Texts(titles, both, labels)
+    return CandidateTexts(titles, both, labels)
 
 
-def _read_test(directory: str, transform_output: tft.TFTransformOutput) -> tuple[TokenizedRows, Texts]:
+def _read_test(directory: str, transform_output: tft.TFTransformOutput) -> tuple[TokenizedRows, CandidateTexts]:
     layer = transform_output.transform_features_layer()
     batches = list(_raw_batches(directory, transform_output))
     tokens: list[np.ndarray] = []

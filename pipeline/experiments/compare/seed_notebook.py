@@ -1,6 +1,6 @@
-"""The seed notebook's own way, to compare with: text in, one epoch of plain Keras fit on small padded batches.
+"""Trains as the seed notebook does: on texts, for one epoch of Keras' fit on small padded batches.
 
-Source: AI-For-Beginners, lessons/5-NLP/16-RNN/RNNTF.ipynb. Its vocabulary comes from 2,000 titles alone.
+Source: AI-For-Beginners, lessons/5-NLP/16-RNN/RNNTF.ipynb. Its vocabulary comes from only 2,000 titles.
 """
 
 import keras
@@ -13,14 +13,14 @@ _ADAPTED_ON = 2_000
 
 
 def vectorizer(titles: list[str]) -> layers.TextVectorization:
-    """The notebook's layer from text to ids, adapted as it does."""
+    """Returns the notebook's layer from text to ids, adapted as in the notebook."""
     layer = layers.TextVectorization(max_tokens=_VOCABULARY)
     layer.adapt(tf.constant(titles[:_ADAPTED_ON]))
     return layer
 
 
 def network(name: str, text_to_ids: layers.TextVectorization) -> keras.Model:
-    """The notebook's network under this project's name for it: text, string [batch, 1], to probabilities."""
+    """Returns a network of the notebook by this project's name. It maps texts, string [batch, 1], to probabilities."""
     masked = name in ("simple_rnn", "stacked_bilstm")
     width = 128 if name == "stacked_bilstm" else 64
     recurrent = {
@@ -43,17 +43,17 @@ def network(name: str, text_to_ids: layers.TextVectorization) -> keras.Model:
 
 
 def batch_size(name: str) -> int:
-    """Rows of a training batch: the notebook gives its LSTM smaller ones."""
+    """Returns the rows of a training batch, which is smaller for the notebook's LSTM."""
     return 8 if name == "lstm" else 16
 
 
 def batches(texts: list[str], labels: np.ndarray, size: int) -> tf.data.Dataset:
-    """Batches in the order of the rows; the network pads each to its longest text.
+    """Returns batches in the order of the rows. The network pads each batch to its longest text.
 
     Args:
         texts: the texts.
         labels: int64 [rows].
-        size: rows of a batch.
+        size: rows per batch.
 
     Returns:
         Dataset of (string [batch, 1], int64 [batch]).

@@ -1,4 +1,4 @@
-"""A comparison as its readers see it: a table in the terminal and in Markdown, and a picture."""
+"""Shows a comparison as a table, in the terminal and in Markdown, and as a plot."""
 
 import statistics
 from collections.abc import Sequence
@@ -11,21 +11,21 @@ from rich.markup import escape
 from rich.table import Table
 
 from components.statistics import mcnemar, wilson_interval
-from pipeline.experiments.compare.entrants import Outcome
+from pipeline.experiments.compare.candidates import Outcome
 
 _COLUMNS = (
-    *("entrant", "seeds", "accuracy %", "95 % interval", "p against the best", "ECE", "parameters"),
+    *("candidate", "seeds", "accuracy %", "95 % interval", "p against the best", "ECE", "parameters"),
     *("rows/s", "s an epoch", "training s", "size MB"),
 )
 
 
 @dataclass(frozen=True)
-class Line:
-    """An entrant's outcomes over its seeds.
+class ComparisonRow:
+    """The outcomes of a candidate.
 
     Attributes:
-        name: the entrant.
-        outcomes: one a seed.
+        name: name of the candidate.
+        outcomes: one outcome per seed.
     """
 
     name: str
@@ -33,28 +33,28 @@ class Line:
 
     @property
     def accuracy(self) -> float:
-        """Mean over the seeds."""
+        """Mean accuracy over the seeds."""
         return statistics.mean(outcome.accuracy for outcome in self.outcomes)
 
     @property
     def typical(self) -> Outcome:
-        """The outcome of median accuracy, which the paired test takes."""
+        """The outcome with the median accuracy, which the paired test uses."""
         return sorted(self.outcomes, key=lambda outcome: outcome.accuracy)[(len(self.outcomes) - 1) // 2]
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Of the typical outcome."""
+        """Wilson interval of the typical outcome's accuracy, 95 %."""
         return wilson_interval(sum(self.typical.correct), len(self.typical.correct))
 
 
-def cells(lines: Sequence[Line]) -> list[list[str]]:
-    """The table's cells, best entrant first."""
+def cells(lines: Sequence[ComparisonRow]) -> list[list[str]]:
+    """Returns the table's cells, the best candidate first."""
     ranked = sorted(lines, key=lambda line: -line.accuracy)
     best = ranked[0]
     return [[line.name, *_cells(line, best)] for line in ranked]
 
 
-def _cells(line: Line, best: Line) -> list[str]:
+def _cells(line: ComparisonRow, best: ComparisonRow) -> list[str]:
     typical = line.typical
     low, high = line.interval
     accuracies = [100 * outcome.accuracy for outcome in line.outcomes]
@@ -74,7 +74,7 @@ def _cells(line: Line, best: Line) -> list[str]:
     ]
 
 
-def print_table(console: Console, lines: Sequence[Line]) -> None:
+def print_table(console: Console, lines: Sequence[ComparisonRow]) -> None:
     """Prints the table."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for index, column in enumerate(_COLUMNS):
@@ -84,18 +84,18 @@ def print_table(console: Console, lines: Sequence[Line]) -> None:
     console.print(table)
 
 
-def markdown(lines: Sequence[Line]) -> str:
-    """The table in Markdown."""
+def markdown(lines: Sequence[ComparisonRow]) -> str:
+    """Returns the table in Markdown."""
     rows = [_COLUMNS, ["---"] * len(_COLUMNS), *cells(lines)]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def write_plot(lines: Sequence[Line], path: Path) -> None:
+def write_plot(lines: Sequence[ComparisonRow], path: Path) -> None:
     """Draws accuracy with its interval, and accuracy against training time.
 
     Args:
-        lines: the entrants.
-        path: file whose suffix, such as .png or .svg, says in which format.
+        lines: the candidates.
+        path: output file. Its suffix, such as .png or .svg, sets the format.
     """
     from matplotlib.figure import Figure
 

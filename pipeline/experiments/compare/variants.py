@@ -1,4 +1,4 @@
-"""The recipes that are compared: each network with the trainer's settings, and with those that a variant changes."""
+"""Reads the recipes to compare: each network with the trainer's settings, and with each variant of them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,21 +13,21 @@ from schema.errors import SettingsError
 
 
 def named_recipes(settings: TrainerSettings, networks: Sequence[str], variants: Sequence[str]) -> dict[str, Recipe]:
-    """The recipe of each network as the settings are and of each variant of it, by the name a table shows.
+    """Returns the recipe of each network and of each of its variants, by the name that the table shows.
 
     Args:
-        settings: the trainer's.
+        settings: trainer settings.
         networks: names of architectures.
-        variants: "name:key=value;key=value" with other settings of the trainer.
+        variants: "name:key=value;key=value" with other trainer settings.
 
     Raises:
-        SettingsError: a variant has no name or that of another one, or holds no good setting.
+        SettingsError: a variant has no name, the name of another variant, or an invalid setting.
     """
     changes: dict[str, dict[str, Any]] = {}
     for variant in variants:
         name, found = _parsed(variant)
         if name in changes:
-            raise SettingsError(f"--variant {variant}: there is another one of this name; give each its own")
+            raise SettingsError(f"--variant {variant}: another variant has this name; give each its own name")
         changes[name] = found
     recipes = {}
     for network in networks:
@@ -49,7 +49,7 @@ def _parsed(variant: str) -> tuple[str, dict[str, Any]]:
         try:
             changes[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise SettingsError(f"--variant {variant}: {key}: {value!r} is no YAML; quote it") from error
+            raise SettingsError(f"--variant {variant}: {key}: {value!r} is not valid YAML; quote it") from error
     return name, changes
 
 

@@ -1,7 +1,7 @@
-"""Repeats a model's training from what was recorded of it: is the outcome the same?
+"""Repeats the training of a model from its records and compares the outcome.
 
-`recorded` reads what there is to repeat and checks the code, `rows` finds the training rows or ingests them anew,
-`comparison` compares two exports, `reproduce` does it all. Nothing is written but to a directory of its own.
+`recorded` reads the records and checks the code, `rows` finds the training rows or ingests them again, `comparison`
+compares two exports, and `reproduce` combines them. Everything is written to one directory.
 """
 
 from pipeline.experiments.reproduce.reproduce import Reproduction, reproduce

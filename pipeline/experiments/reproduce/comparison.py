@@ -1,4 +1,4 @@
-"""Two trainings side by side: their metrics, and the weights and answers of their exports."""
+"""Compares two trainings: their metrics, and the weights and outputs of their exports."""
 
 import math
 from collections.abc import Mapping
@@ -13,15 +13,15 @@ from components.model_card.exported_model import ExportedModel
 from components.model_card.rows import TestRows
 from schema.model_contract import VARIABLES
 
-# What a clock measured.
+# Measured with a clock, so they always differ.
 _MEASURED = ("seconds", "rows_per_second")
-# Keras' export archive writes each variable twice; under its other name the order is a set's, another each time.
+# Keras' export archive writes each variable twice. Under the other name the order is that of a set, which varies.
 _VARIABLES = "variables/"
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Values of then and of now, and the largest difference; None where they cannot be subtracted."""
+class MetricDifference:
+    """The recorded and the repeated values of a metric, and the largest difference; None if not comparable."""
 
     recorded: Any
     repeated: Any
@@ -29,14 +29,14 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Weights:
-    """The variables of two exports.
+class WeightComparison:
+    """The result of comparing the variables of two exports.
 
     Attributes:
-        tensors: that both have.
-        identical: of these, those that are the same bit for bit.
-        largest: difference of any two numbers; None when a shape differs.
-        only_one: names of tensors that one of them lacks.
+        tensors: number of tensors that both exports have.
+        identical: number of these tensors that are identical bit by bit.
+        largest: largest difference of two numbers; None if a shape differs.
+        only_one: names of tensors that only one export has.
     """
 
     tensors: int
@@ -45,12 +45,12 @@ class Weights:
     only_one: tuple[str, ...]
 
     def within(self, tolerance: float) -> bool:
-        """Whether no number differs by more."""
+        """Returns whether no number differs by more than the tolerance."""
         return bool(self.tensors) and not self.only_one and self.largest is not None and self.largest <= tolerance
 
 
-def compare_facts(recorded: Mapping[str, Any], repeated: Mapping[str, Any]) -> dict[str, Difference]:
-    """The metrics of each epoch, the best epoch and the calibration; the repeated values of the last epoch."""
+def compare_facts(recorded: Mapping[str, Any], repeated: Mapping[str, Any]) -> dict[str, MetricDifference]:
+    """Compares the metrics of each epoch, the best epoch and the calibration of two trainings."""
     differences = {}
     names = [name for name in recorded["history"] if name not in _MEASURED]
     for name in names:
@@ -61,18 +61,18 @@ def compare_facts(recorded: Mapping[str, Any], repeated: Mapping[str, Any]) -> d
     return differences
 
 
-def _difference(recorded: list[float], repeated: list[float]) -> Difference:
+def _difference(recorded: list[float], repeated: list[float]) -> MetricDifference:
     if len(recorded) != len(repeated):
-        return Difference(recorded, repeated, None)
+        return MetricDifference(recorded, repeated, None)
     largest = max((abs(one - other) for one, other in zip(recorded, repeated, strict=True)), default=0.0)
-    return Difference(recorded, repeated, largest if math.isfinite(largest) else None)
+    return MetricDifference(recorded, repeated, largest if math.isfinite(largest) else None)
 
 
-def compare_weights(recorded: Path, repeated: Path) -> Weights:
+def compare_weights(recorded: Path, repeated: Path) -> WeightComparison:
     """Compares the variables of two SavedModels by their names."""
     first, second = (tf.train.load_checkpoint(str(path / VARIABLES)) for path in (recorded, repeated))
     names = [
-        # Whole numbers are the states of random generators.
+        # Integers are the states of random generators.
         {name for name, dtype in reader.get_variable_to_dtype_map().items() if _is_weight(name, dtype)}
         for reader in (first, second)
     ]
@@ -88,7 +88,7 @@ def compare_weights(recorded: Path, repeated: Path) -> Weights:
         else:
             largest = max(largest, float(np.abs(one.astype(np.float64) - other.astype(np.float64)).max()))
     only_one = tuple(sorted(names[0] ^ names[1]))
-    return Weights(len(both), identical, largest if comparable else None, only_one)
+    return WeightComparison(len(both), identical, largest if comparable else None, only_one)
 
 
 def _is_weight(name: str, dtype: tf.DType) -> bool:
@@ -96,8 +96,8 @@ def _is_weight(name: str, dtype: tf.DType) -> bool:
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Both exports on the same test rows: accuracy, and the largest difference of any probability."""
+class OutputComparison:
+    """Accuracies of two exports on the same test rows, and the largest difference of a probability."""
 
     rows: int
     recorded_accuracy: float
@@ -105,8 +105,8 @@ class Answers:
     largest: float
 
 
-def compare_answers(recorded: Path, repeated: Path, rows: TestRows) -> Answers:
-    """Asks both exports about test rows."""
+def compare_outputs(recorded: Path, repeated: Path, rows: TestRows) -> OutputComparison:
+    """Compares the probabilities that two exports return for test rows."""
     one, other = (ExportedModel(str(path)).probabilities(rows.texts) for path in (recorded, repeated))
     before, after = (float((scores.argmax(axis=1) == rows.labels).mean()) for scores in (one, other))
-    return Answers(len(rows.labels), before, after, float(np.abs(one - other).max()))
+    return OutputComparison(len(rows.labels), before, after, float(np.abs(one - other).max()))

@@ -1,4 +1,4 @@
-"""What was recorded of a training: its settings, code, versions, and the facts that the export holds."""
+"""Reads the records of a training: settings, code, package versions, and the facts in the export."""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from components.artifact_files import first_missing
 from components.model_card.environment import Revision, code_revision
 from components.model_card.render import EVIDENCE
 from pipeline.code_version import code_version
-from pipeline.metadata.lineage import Origin
+from pipeline.metadata.lineage import ModelLineage
 from schema.errors import ReproductionError
 from schema.model_contract import SAVED_MODEL_FILES, TRAINING_FACTS
 
@@ -22,19 +22,19 @@ _PREPARING = (INGESTION, TRANSFORM)
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """A training as it was.
+class RecordedTraining:
+    """The records of a training.
 
     Attributes:
-        origin: the executions and artifacts.
-        export: the SavedModel, in the Trainer's artifact or where it was pushed.
-        facts: of the Trainer, in the export.
+        lineage: the executions and artifacts.
+        export: the SavedModel, in the Trainer's artifact or in the pushed version.
+        facts: the facts that the Trainer wrote into the export.
         config: the Trainer's settings.
-        revision: the code's commit when the model's card was written; None without a card or outside of git.
-        versions: of the packages, by name, likewise; empty without a card.
+        revision: the commit of the code when the model card was written; None without a card or outside of git.
+        versions: package versions by name at that time; empty without a card.
     """
 
-    origin: Origin
+    lineage: ModelLineage
     export: Path
     facts: dict[str, Any]
     config: dict[str, Any]
@@ -43,87 +43,87 @@ class Recorded:
 
     @property
     def code(self) -> dict[str, str]:
-        """Fingerprint of each stage's code."""
-        transform = json.loads(str(self.origin.transform.parameters["custom_config"]))
+        """Fingerprint of the code of each stage."""
+        transform = json.loads(str(self.lineage.transform.parameters["custom_config"]))
         return {
-            INGESTION: str(ingestion_options(self.origin)["code"]),
+            INGESTION: str(ingestion_options(self.lineage)["code"]),
             TRANSFORM: transform["code"],
             TRAINER: self.config["code"],
         }
 
     def changed_versions(self) -> dict[str, tuple[str, str]]:
-        """Packages that are another version here: then and now."""
+        """Returns the packages whose versions differ now: recorded version and current version."""
         now = {name: _version(name) for name in self.versions if name not in ("python", "agnews-pipeline")}
         return {name: (self.versions[name], here) for name, here in now.items() if here != self.versions[name]}
 
 
-def recorded(origin: Origin, pushed: Path | None) -> Recorded:
-    """Reads what a training left.
+def read_training(lineage: ModelLineage, pushed: Path | None) -> RecordedTraining:
+    """Reads the records of a training.
 
     Args:
-        origin: of the model.
-        pushed: the version's directory, where one was named.
+        lineage: lineage of the model.
+        pushed: directory of the pushed version, if the user named one.
 
     Raises:
-        ReproductionError: neither the Trainer's export nor the pushed one is there, or it has no facts.
+        ReproductionError: neither the Trainer's export nor the pushed version exists, or it has no facts.
     """
-    places = [Path(path_utils.serving_model_path(origin.model.uri)), *([pushed] if pushed else [])]
+    places = [Path(path_utils.serving_model_path(lineage.model.uri)), *([pushed] if pushed else [])]
     export = next((place for place in places if first_missing(str(place), SAVED_MODEL_FILES) is None), None)
     if export is None:
         raise ReproductionError(
-            f"the export of model {origin.model.id} is no longer at {places[0]}, so there is nothing to compare with; "
-            "name a pushed version of it instead"
+            f"the export of model {lineage.model.id} is no longer at {places[0]}, so there is nothing to compare with. "
+            "Name a pushed version of the model instead"
         )
     try:
         facts = json.loads((export / TRAINING_FACTS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ReproductionError(
-            f"{export / TRAINING_FACTS} cannot be read ({error}): not an export of the Trainer"
+            f"cannot read {export / TRAINING_FACTS} ({error}): not an export of the Trainer"
         ) from error
-    revision, versions = _environment(origin)
-    config = json.loads(str(origin.training.parameters["custom_config"]))
-    return Recorded(origin, export, facts, config, revision, versions)
+    revision, versions = _environment(lineage)
+    config = json.loads(str(lineage.training.parameters["custom_config"]))
+    return RecordedTraining(lineage, export, facts, config, revision, versions)
 
 
-def require_code(training: Recorded, *, preparing: bool) -> None:
-    """Checks that the code is what the model was made with.
+def require_code(training: RecordedTraining, *, preparing: bool) -> None:
+    """Checks that the code is the same as for the recorded training.
 
     Args:
-        training: what was recorded.
-        preparing: whether the rows are prepared anew, so that the code for that counts as well.
+        training: the recorded training.
+        preparing: whether the rows are ingested again, so that the code of the stages before the Trainer counts too.
 
     Raises:
-        ReproductionError: it differs; the message says what to check out.
+        ReproductionError: the code differs. The message names the commit to check out.
     """
     stages = [*(_PREPARING if preparing else ()), TRAINER]
     then = training.code
     if changed := [stage for stage in stages if then[stage] != code_version(stage)]:
         raise ReproductionError(
-            f"the code of {', '.join(changed)} is not what model {training.origin.model.id} was made with "
-            f"({', '.join(then[stage] for stage in changed)}): {_advice(training.revision)}; --any-code goes on with "
-            "the code that is here"
+            f"the code of {', '.join(changed)} has changed since model {training.lineage.model.id} was trained "
+            f"(then: {', '.join(then[stage] for stage in changed)}). {_advice(training.revision)}. --any-code uses the "
+            "current code"
         )
 
 
-def ingestion_options(origin: Origin) -> dict[str, Any]:
-    """The options of our ExampleGen."""
-    return json.loads(str(origin.ingestion.parameters["custom_config"]))["custom_config"]["value"]
+def ingestion_options(lineage: ModelLineage) -> dict[str, Any]:
+    """Returns the options of ExampleGen."""
+    return json.loads(str(lineage.ingestion.parameters["custom_config"]))["custom_config"]["value"]
 
 
 def _advice(then: Revision | None) -> str:
     if then is None:
-        return "its revision was not recorded"
-    changes = ", which had changes that were not committed" if then.dirty else ""
+        return "The revision was not recorded"
+    changes = ", which had uncommitted changes" if then.dirty else ""
     now = code_revision(Path(components.__file__).parent)
-    here = f"; here is {now.commit[:12]}" if isinstance(now, Revision) else ""
-    return f"check out {then.commit}{changes}{here}"
+    current = f" (the current commit is {now.commit[:12]})" if isinstance(now, Revision) else ""
+    return f"Check out {then.commit}{changes}{current}"
 
 
-def _environment(origin: Origin) -> tuple[Revision | None, dict[str, str]]:
-    if origin.card is None:
+def _environment(lineage: ModelLineage) -> tuple[Revision | None, dict[str, str]]:
+    if lineage.card is None:
         return None, {}
     try:
-        text = (Path(origin.card.uri) / EVIDENCE).read_text(encoding="utf-8")
+        text = (Path(lineage.card.uri) / EVIDENCE).read_text(encoding="utf-8")
         environment = json.loads(text)["environment"]
     except (OSError, ValueError, KeyError):
         return None, {}

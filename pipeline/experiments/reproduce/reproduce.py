@@ -1,4 +1,4 @@
-"""Repeats a training in a directory of its own and compares the outcome with the recorded one."""
+"""Repeats a training in a separate directory and compares the outcome with the recorded one."""
 
 import json
 import os
@@ -14,16 +14,16 @@ from components.artifact_files import missing_file
 from components.model_card.rows import read_test_rows
 from components.trainer.run_fn import run_fn
 from pipeline.experiments.reproduce.comparison import (
-    Answers,
-    Difference,
-    Weights,
-    compare_answers,
+    MetricDifference,
+    OutputComparison,
+    WeightComparison,
     compare_facts,
+    compare_outputs,
     compare_weights,
 )
-from pipeline.experiments.reproduce.recorded import Recorded, recorded, require_code
-from pipeline.experiments.reproduce.rows import Prepared, ingest_anew, recorded_rows
-from pipeline.metadata.lineage import find_model, origin_of
+from pipeline.experiments.reproduce.recorded import RecordedTraining, read_training, require_code
+from pipeline.experiments.reproduce.rows import PreparedRows, find_recorded_rows, ingest_again
+from pipeline.metadata.lineage import find_model, model_lineage
 from pipeline.runners.events import Watcher
 from pipeline.runners.local import reports_to
 from pipeline.settings import Settings
@@ -38,20 +38,20 @@ _HYPERPARAMETERS = "best_hyperparameters.txt"
 
 @dataclass(frozen=True)
 class Reproduction:
-    """The outcome.
+    """The outcome of a repeated training.
 
     Attributes:
-        model: id in the metadata store.
-        export: the recorded SavedModel.
-        revision: the commit of then, where it is known.
-        changed_versions: packages of another version than then: then and now.
-        rows: where the training rows come from.
-        same_rows: whether they have the recorded fingerprint; None where none was recorded.
-        metrics: of the training, by name.
-        weights: of both exports.
-        answers: on the test rows; None where these are gone.
-        tolerance: the difference of a weight or metric that is let pass.
-        same: whether metrics and weights are the same but for the tolerance.
+        model: id of the model in the metadata store.
+        export: path of the recorded SavedModel.
+        revision: commit of the recorded training; None if unknown.
+        changed_versions: packages whose versions differ: recorded version and current version.
+        rows: source of the training rows.
+        same_rows: whether they have the recorded fingerprint; None if none was recorded.
+        metrics: the training metrics by name.
+        weights: comparison of the weights of both exports.
+        answers: comparison of the outputs on the test rows; None if these no longer exist.
+        tolerance: allowed difference of a weight or metric.
+        same: whether metrics and weights differ by no more than the tolerance.
     """
 
     model: int
@@ -60,14 +60,14 @@ class Reproduction:
     changed_versions: dict[str, tuple[str, str]]
     rows: str
     same_rows: bool | None
-    metrics: dict[str, Difference]
-    weights: Weights
-    answers: Answers | None
+    metrics: dict[str, MetricDifference]
+    weights: WeightComparison
+    answers: OutputComparison | None
     tolerance: float
     same: bool
 
     def to_json(self) -> str:
-        """All of it; the fields are those of these classes."""
+        """Returns all fields as JSON, under the names of the attributes."""
         return json.dumps(asdict(self), indent=1) + "\n"
 
 
@@ -84,24 +84,24 @@ def reproduce(
     """Repeats the training of a model.
 
     Args:
-        settings: say where pushed versions are.
-        store: the metadata store, which is read alone.
-        given: id of the model, or a pushed version.
-        directory: for everything that is written.
-        watcher: is told of the progress.
-        any_code: go on where the code is not that of then.
-        tolerance: difference of a weight or metric that is let pass.
+        settings: where pushed versions are.
+        store: the metadata store, which is only read.
+        given: a pushed version, or a model's id.
+        directory: directory for everything that is written.
+        watcher: receives the progress.
+        any_code: whether to continue if the code has changed. Defaults to False.
+        tolerance: allowed difference of a weight or metric. Defaults to 0.
 
     Raises:
         DataError: there is no such model.
-        ReproductionError: code, data or export of then are not there.
+        ReproductionError: the recorded code, data or export is not available.
     """
     model_id, pushed = find_model(settings, given)
-    training = recorded(origin_of(store, model_id), pushed)
-    prepared = recorded_rows(training)
+    training = read_training(model_lineage(store, model_id), pushed)
+    prepared = find_recorded_rows(training)
     if not any_code:
         require_code(training, preparing=prepared is None)
-    prepared = prepared or ingest_anew(training, directory / "rows", watcher)
+    prepared = prepared or ingest_again(training, directory / "rows", watcher)
     export = _train(training, prepared, directory, watcher)
     repeated = json.loads((export / TRAINING_FACTS).read_text(encoding="utf-8"))
     metrics = compare_facts(training.facts, repeated)
@@ -124,9 +124,9 @@ def reproduce(
     )
 
 
-def _train(training: Recorded, prepared: Prepared, directory: Path, watcher: Watcher) -> Path:
+def _train(training: RecordedTraining, prepared: PreparedRows, directory: Path, watcher: Watcher) -> Path:
     export = directory / "export" / "Format-Serving"
-    base = training.origin.training.input("base_model")
+    base = training.lineage.training.input("base_model")
     with interruptible(), reports_to(watcher, "Trainer"):
         run_fn(
             FnArgs(
@@ -143,21 +143,21 @@ def _train(training: Recorded, prepared: Prepared, directory: Path, watcher: Wat
     return export
 
 
-def _hyperparameters(training: Recorded) -> dict | None:
-    """The Tuner's choice, where there was a Tuner."""
-    chosen = training.origin.training.input("hyperparameters")
+def _hyperparameters(training: RecordedTraining) -> dict | None:
+    """Returns the hyperparameters that the Tuner chose, or None without a Tuner."""
+    chosen = training.lineage.training.input("hyperparameters")
     if chosen is None:
         return None
     if missing := missing_file(chosen):
         raise ReproductionError(
-            f"{chosen.type} {chosen.id} of the search before the training is gone: nothing is at {missing}; put it back"
+            f"{chosen.type} {chosen.id}, which the Tuner chose for this training, has no file at {missing}. Restore it"
         )
     with tf.io.gfile.GFile(os.path.join(chosen.uri, _HYPERPARAMETERS)) as file:
         return json.load(file)
 
 
-def _answers(training: Recorded, export: Path) -> Answers | None:
-    directory = os.path.join(training.origin.examples.uri, f"Split-{TEST}")
+def _answers(training: RecordedTraining, export: Path) -> OutputComparison | None:
+    directory = os.path.join(training.lineage.examples.uri, f"Split-{TEST}")
     if not list_files(directory, "*"):
         return None
-    return compare_answers(training.export, export, read_test_rows(directory))
+    return compare_outputs(training.export, export, read_test_rows(directory))

@@ -1,4 +1,4 @@
-"""The training rows: as they were prepared then, where the files are whole, or ingested and prepared anew."""
+"""Finds the training rows: the recorded ones if their files are intact, or ingested and transformed again."""
 
 import json
 import os
@@ -13,10 +13,10 @@ from components.artifact_files import missing_file
 from components.example_gen.sources import DataSource
 from components.trainer.input_pipeline import list_matching_files, open_rows, read_rows
 from pipeline.dag import create_pipeline
-from pipeline.experiments.reproduce.recorded import Recorded, ingestion_options
+from pipeline.experiments.reproduce.recorded import RecordedTraining, ingestion_options
 from pipeline.metadata.connection import connection_config, open_store
-from pipeline.metadata.lineage import Origin
-from pipeline.metadata.runs import run_outputs
+from pipeline.metadata.graph import run_outputs
+from pipeline.metadata.lineage import ModelLineage
 from pipeline.runners import local
 from pipeline.runners.events import Watcher
 from pipeline.runners.run_id import new_run_id
@@ -25,18 +25,18 @@ from schema.errors import ReproductionError
 from schema.features import TEST, TRAIN, VAL
 
 ROWS = "rows_sha256"
-"""The Trainer's fact: SHA-256 of the rows of each split that it was given."""
+"""Name of the Trainer's fact with the SHA-256 of the rows of each split."""
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What a training is given.
+class PreparedRows:
+    """The input of a training.
 
     Attributes:
-        files: patterns of the transformed examples, by split; of a window one a span.
+        files: patterns of the transformed examples by split, one pattern per span.
         transform_graph: directory of Transform's output.
-        how: where they come from, in words.
-        same: whether they are the rows of then; None where no fingerprint was recorded.
+        how: source of the rows, for people.
+        same: whether they are the recorded rows; None if no fingerprint was recorded.
     """
 
     files: dict[str, list[str]]
@@ -45,9 +45,9 @@ class Prepared:
     same: bool | None
 
 
-def recorded_rows(training: Recorded) -> Prepared | None:
-    """The rows of then, or None where their files are gone or changed."""
-    inputs = training.origin.training.inputs
+def find_recorded_rows(training: RecordedTraining) -> PreparedRows | None:
+    """Returns the recorded rows, or None if their files no longer exist or have changed."""
+    inputs = training.lineage.training.inputs
     if any(map(missing_file, [*inputs["examples"], *inputs["transform_graph"]])):
         return None
     examples = [one.uri for one in inputs["examples"]]
@@ -55,46 +55,46 @@ def recorded_rows(training: Recorded) -> Prepared | None:
     return prepared if prepared is not None and prepared.same is not False else None
 
 
-def ingest_anew(training: Recorded, directory: Path, watcher: Watcher) -> Prepared:
-    """Runs the stages before the Trainer on the source files, with the settings of then.
+def ingest_again(training: RecordedTraining, directory: Path, watcher: Watcher) -> PreparedRows:
+    """Runs the stages before the Trainer on the source files, with the recorded settings.
 
     Args:
-        training: what was recorded.
-        directory: for the run; nothing is written elsewhere.
-        watcher: is told of the stages.
+        training: the recorded training.
+        directory: directory of the run; nothing is written outside of it.
+        watcher: receives the progress.
 
     Raises:
-        ReproductionError: the files are gone, or are not what the model was trained on.
-        AgNewsError: a stage refuses them.
+        ReproductionError: the files no longer exist, or the model was trained on other rows.
+        AgNewsError: a stage refuses the files.
     """
-    origin = training.origin
-    lost = f"the prepared rows of model {origin.model.id} ({origin.training.inputs['examples'][0].uri})"
-    if len(origin.ingested) > 1:
+    lineage = training.lineage
+    lost = f"the prepared rows of model {lineage.model.id} ({lineage.training.inputs['examples'][0].uri})"
+    if len(lineage.ingested) > 1:
         raise ReproductionError(
-            f"{lost} are gone or changed; they were of {len(origin.ingested)} spans, and only one can be ingested "
-            "anew: put them back"
+            f"{lost} are gone or changed. They are from {len(lineage.ingested)} spans, and only a single span can be "
+            "ingested again: put the files back"
         )
-    source, settings = _source(origin), _settings(origin, directory)
+    source, settings = _source(lineage), _settings(lineage, directory)
     for pattern in (source.train_pattern, source.test_pattern):
         if not source.files(pattern):
             raise ReproductionError(
-                f"neither {lost} nor what they were made of ({source.base}/{pattern}) is there; put the data back"
+                f"neither {lost} nor their source files ({source.base}/{pattern}) exist; put the data back"
             )
     pipeline, run_id = create_pipeline(settings, source, until="Transform"), new_run_id()
     local.run(pipeline, run_id, directory, watcher)
     outputs = run_outputs(open_store(connection_config(settings)), run_id)
-    examples, graph = (outputs["Transform", name] for name in ("transformed_examples", "transform_graph"))
-    prepared = _prepared([examples], graph, f"ingested anew from {source.base}", training)
+    examples, graph = (outputs["Transform", name].uri for name in ("transformed_examples", "transform_graph"))
+    prepared = _prepared([examples], graph, f"ingested again from {source.base}", training)
     assert prepared is not None
     if prepared.same is False:
         raise ReproductionError(
-            f"the data in {source.base} is not what model {origin.model.id} was trained on: its rows have other "
-            "fingerprints; put the data of then back"
+            f"model {lineage.model.id} was trained on other data than there is in {source.base} now: the fingerprints "
+            "of the rows differ; put the original data back"
         )
     return prepared
 
 
-def _prepared(examples: Sequence[str], graph: str, how: str, training: Recorded) -> Prepared | None:
+def _prepared(examples: Sequence[str], graph: str, how: str, training: RecordedTraining) -> PreparedRows | None:
     files = {split: [os.path.join(uri, f"Split-{split}", "*") for uri in examples] for split in (TRAIN, VAL)}
     known = training.facts.get(ROWS)
     try:
@@ -104,26 +104,26 @@ def _prepared(examples: Sequence[str], graph: str, how: str, training: Recorded)
         found = {TRAIN: rows.fingerprint(), VAL: read_rows(files[VAL]).fingerprint()}
     except tf.errors.OpError:  # A damaged file.
         return None
-    return Prepared(files, graph, how, None if known is None else found == known)
+    return PreparedRows(files, graph, how, None if known is None else found == known)
 
 
-def _source(origin: Origin) -> DataSource:
+def _source(lineage: ModelLineage) -> DataSource:
     patterns = {
         split["name"]: split["pattern"]
-        for split in json.loads(str(origin.ingestion.parameters["input_config"]))["splits"]
+        for split in json.loads(str(lineage.ingestion.parameters["input_config"]))["splits"]
     }
-    found_by = "synthetic" if ingestion_options(origin)["synthetic"] else "path"
-    return DataSource(str(origin.ingestion.parameters["input_base"]), patterns[TRAIN], patterns[TEST], found_by)
+    found_by = "synthetic" if ingestion_options(lineage)["synthetic"] else "path"
+    return DataSource(str(lineage.ingestion.parameters["input_base"]), patterns[TRAIN], patterns[TEST], found_by)
 
 
-def _settings(origin: Origin, directory: Path) -> Settings:
-    """Those that decide which rows there are and what becomes of them."""
-    options, source = ingestion_options(origin), _source(origin)
+def _settings(lineage: ModelLineage, directory: Path) -> Settings:
+    """Returns the recorded settings of ExampleGen and Transform."""
+    options, source = ingestion_options(lineage), _source(lineage)
     data = {name: options[name] for name in ("val_fraction", "max_bad_fraction", "max_chars")}
     if source.dated:
         data |= {"path": source.base, "train_pattern": source.train_pattern, "test_pattern": source.test_pattern}
-        data |= {"span": origin.ingestion.parameters["span"]}
-    transform = json.loads(str(origin.transform.parameters["custom_config"]))
+        data |= {"span": lineage.ingestion.parameters["span"]}
+    transform = json.loads(str(lineage.transform.parameters["custom_config"]))
     return Settings.model_validate(
         {
             "pipeline": {"root": str(directory)},

@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from components.approval import Status
+from pipeline.governance.approvals import StoredApprovals
 from pipeline.governance.audit_check import audit_log
-from pipeline.governance.stored_approvals import StoredApprovals
 from pipeline.metadata.connection import connection_config, open_store
 from pipeline.review.pages.models import find_model, render_model
 from pipeline.review.pagination import paginate

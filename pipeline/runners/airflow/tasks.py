@@ -12,7 +12,6 @@ from pathlib import Path
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler.compiler import Compiler
 from tfx.dsl.compiler.constants import PIPELINE_RUN_ID_PARAMETER_NAME
-from tfx.dsl.io import fileio
 from tfx.orchestration.launcher.base_component_launcher import BaseComponentLauncher
 from tfx.orchestration.portable import runtime_parameter_utils
 
@@ -22,10 +21,11 @@ from components.example_gen.sources import DataSource
 from components.example_gen.spans import is_dated, span_of_date
 from pipeline.beam.job_servers import job_servers_stop_with_it
 from pipeline.dag import create_pipeline
+from pipeline.governance.approvals import StoredApprovals
 from pipeline.governance.audit_check import audit_log
-from pipeline.governance.stored_approvals import StoredApprovals
 from pipeline.metadata.connection import connection_config, open_store
-from pipeline.metadata.runs import run_outputs, summarize
+from pipeline.metadata.graph import run_outputs
+from pipeline.metadata.runs import close_killed_executions, summarize
 from pipeline.runners.component import launch
 from pipeline.runners.preflight import check_source
 from pipeline.settings import Settings
@@ -145,7 +145,7 @@ def awaited_approval(settings: Settings, run_id: str) -> str | None:
         run_id: name of the run in the metadata store.
     """
     store = open_store(connection_config(settings))
-    [artifact] = store.get_artifacts_by_uri(run_outputs(store, run_id)["RequestApproval", "request"])
+    artifact = run_outputs(store, run_id)["RequestApproval", "request"]
     model_id = artifact.custom_properties["model_id"].int_value
     for request in StoredApprovals(store, settings, audit_log(settings)).requests(datetime.now(UTC)):
         if request.model_id == model_id and request.status in (Status.PENDING, Status.EXPIRED):
@@ -178,23 +178,9 @@ def _source(settings: Settings) -> DataSource:
 
 
 def discard_killed(settings: Settings, component: str, dag_run_id: str) -> None:
-    """Marks what a killed try of this task left as running as cancelled, and removes its unpublished outputs.
-
-    Airflow runs one try at a time, so no such execution is alive. TFX then takes up the execution of a run once more.
-    """
-    store = open_store(connection_config(settings))
-    node = store.get_context_by_type_and_name("node", f"{settings.pipeline.name}.{component}")
-    for execution in store.get_executions_by_context(node.id) if node else []:
-        runs = [context.name for context in store.get_contexts_by_execution(execution.id)]
-        alive = execution.last_known_state in (_EXECUTION.NEW, _EXECUTION.RUNNING)
-        if not alive or not any(name.startswith(f"{dag_run_id}.") for name in runs):
-            continue
-        logger.warning("closing a killed execution %s", execution.id)
-        execution.last_known_state = _EXECUTION.CANCELED
-        store.put_executions([execution])
-        root = f"{settings.pipeline.root}/{settings.pipeline.name}/{component}"
-        for directory in fileio.glob(f"{root}/*/{execution.id}"):
-            fileio.rmtree(directory)
+    """Closes what a killed try of this task left as running. Airflow runs one try at a time, so none of it is alive."""
+    name, root = settings.pipeline.name, f"{settings.pipeline.root}/{settings.pipeline.name}"
+    close_killed_executions(open_store(connection_config(settings)), name, root, f"{dag_run_id}.", component)
 
 
 @contextmanager

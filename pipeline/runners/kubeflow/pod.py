@@ -30,7 +30,7 @@ MIRRORS = {"minio://": "/minio/", "s3://": "/s3/"}
 ARTIFACT_TYPES = {
     "agnews.ValidationBlessing": "components.validation_gate.component.ValidationBlessing",
     "agnews.ModelCard": "components.model_card.component.ModelCard",
-    "agnews.Approval": "components.approval.artifacts.Approval",
+    "agnews.Approval": "components.approval.component.Approval",
 }
 
 

@@ -1,4 +1,4 @@
-"""The gate that asks in the audit log, run as an executor runs it."""
+"""Runs the gate of the audit log as an executor does."""
 
 import json
 from datetime import datetime, timedelta
@@ -8,8 +8,8 @@ import pytest
 from tfx.types import standard_artifacts
 
 from components.approval import Approval, Rules
-from components.approval.entries import requests_in
 from components.approval.logged import LoggedApprovalGate
+from components.approval.rules import logged_requests
 from components.model_card.component import ModelCard
 from schema.errors import ApprovalPending, AuditError
 from serving.audit import AuditLog, Entry
@@ -18,7 +18,7 @@ RULES = Rules(approvers=1, author_may_approve=False, expires_hours=24)
 
 
 class Gate:
-    """The gate before the push of a model, which can be changed between two runs of it."""
+    """A gate before the push of a model, which a test can change between two runs."""
 
     def __init__(self, directory):
         self._directory = directory
@@ -26,7 +26,7 @@ class Gate:
         self.weights = "one"
 
     def run(self, *, author="ann@here", blessed=1, rules=RULES):
-        """The verdict."""
+        """Runs the gate and returns its result."""
         made = {
             "model": self._artifact(standard_artifacts.Model, {"Format-Serving/saved_model.pb": self.weights}),
             "model_blessing": self._artifact(standard_artifacts.ModelBlessing, {}, blessed=blessed),
@@ -47,7 +47,7 @@ class Gate:
 
     @property
     def asked(self):
-        *_, latest = requests_in(self.log.lines())
+        *_, latest = logged_requests(self.log.lines())
         return latest
 
     def _artifact(self, kind, files, **properties):
@@ -68,7 +68,7 @@ def gate(tmp_path):
     return Gate(tmp_path)
 
 
-def test_a_request_is_entered_once_with_its_author_and_a_copy_of_the_card_and_waits(gate):
+def test_a_request_is_logged_once_with_author_and_card_and_waits(gate):
     for _ in range(2):
         with pytest.raises(ApprovalPending, match=rf"agnews approve [0-9a-f]{{12}} .* on {gate.log.path}"):
             gate.run()
@@ -79,14 +79,14 @@ def test_a_request_is_entered_once_with_its_author_and_a_copy_of_the_card_and_wa
     assert line.entry.details["card"] == str(card.parent)
 
 
-def test_the_copy_of_a_card_can_be_read_by_all_and_changed_by_nobody(umask, gate, open_directory, read_as_another_user):
+def test_a_copied_card_is_readable_by_all_and_writable_by_nobody(umask, gate, open_directory, read_as_another_user):
     gate.log = AuditLog(open_directory / "serving/audit.jsonl")
     with pytest.raises(ApprovalPending):
         gate.run()
     read_as_another_user(gate.log.path.parent / "cards")
 
 
-def test_an_approval_by_another_person_lets_the_run_go_on(gate):
+def test_an_approval_by_another_person_lets_the_run_continue(gate):
     with pytest.raises(ApprovalPending):
         gate.run()
     gate.decide("ann@laptop")
@@ -99,7 +99,7 @@ def test_an_approval_by_another_person_lets_the_run_go_on(gate):
     assert [decision["who"] for decision in report["decisions"]] == ["ann@laptop", "bob@here"]
 
 
-def test_who_asked_first_stays_the_author_whoever_runs_it_again(gate):
+def test_the_author_of_the_first_request_stays_the_author(gate):
     with pytest.raises(ApprovalPending):
         gate.run(author="ann@here")
     gate.decide("ann@laptop")
@@ -107,7 +107,7 @@ def test_who_asked_first_stays_the_author_whoever_runs_it_again(gate):
         gate.run(author="bob@here")
 
 
-def test_of_a_run_that_names_nobody_nobody_is_known_to_be_another_person(gate):
+def test_without_a_named_author_nobody_may_approve(gate):
     with pytest.raises(ApprovalPending):
         gate.run(author="")
     gate.decide("bob@here")
@@ -127,14 +127,14 @@ def test_two_approvers_are_two_people(gate):
     assert gate.run(rules=two).get_int_custom_property("approved") == 1
 
 
-def test_a_changed_model_asks_anew(gate):
+def test_a_changed_model_makes_a_new_request(gate):
     with pytest.raises(ApprovalPending):
         gate.run()
     gate.decide("bob@here")
     gate.weights = "two"
     with pytest.raises(ApprovalPending):
         gate.run()
-    assert len(requests_in(gate.log.lines())) == 2
+    assert len(logged_requests(gate.log.lines())) == 2
 
 
 class LaterClock(datetime):
@@ -143,31 +143,31 @@ class LaterClock(datetime):
         return datetime.now(tz) + timedelta(hours=100)
 
 
-def test_an_approval_that_is_too_old_is_asked_for_again(gate, monkeypatch):
+def test_an_expired_approval_is_requested_again(gate, monkeypatch):
     with pytest.raises(ApprovalPending):
         gate.run()
     gate.decide("bob@here")
-    monkeypatch.setattr("components.approval.verdict.datetime", LaterClock)
+    monkeypatch.setattr("components.approval.component.datetime", LaterClock)
     with pytest.raises(ApprovalPending, match="has expired"):
         gate.run()
 
 
-def test_a_rejection_lets_the_run_end_without_a_push_and_says_why(gate):
+def test_a_rejection_ends_the_run_without_a_push_and_gives_its_reason(gate):
     with pytest.raises(ApprovalPending):
         gate.run()
     gate.decide("bob@here")
     gate.decide("cem@here", "reject")
     approval = gate.run()
     assert approval.get_int_custom_property("approved") == 0
-    assert approval.get_string_custom_property("reason") == "cem@here%3A seen"
+    assert approval.get_string_custom_property("reason") == "cem@here: seen"
 
 
-def test_a_model_that_was_not_blessed_asks_nobody(gate):
+def test_a_model_that_was_not_blessed_makes_no_request(gate):
     assert gate.run(blessed=0).get_int_custom_property("approved") == 0
     assert gate.log.lines() == []
 
 
-def test_a_line_that_another_process_is_writing_does_not_disturb_it(gate):
+def test_a_line_that_another_process_is_writing_is_ignored(gate):
     with pytest.raises(ApprovalPending):
         gate.run()
     gate.decide("bob@here")
@@ -176,7 +176,7 @@ def test_a_line_that_another_process_is_writing_does_not_disturb_it(gate):
     assert gate.run().get_int_custom_property("approved") == 1
 
 
-def test_decisions_of_a_log_that_was_changed_count_for_nothing(gate):
+def test_decisions_of_a_changed_log_do_not_count(gate):
     with pytest.raises(ApprovalPending):
         gate.run()
     gate.decide("ann@laptop")

@@ -25,7 +25,7 @@ def test_without_a_decision_a_request_is_pending():
     assert status() is Status.PENDING
 
 
-def test_one_other_person_is_enough_where_one_is_asked_for():
+def test_one_other_person_is_enough_if_one_approver_is_required():
     assert status(decision("bob@here")) is Status.APPROVED
 
 
@@ -34,16 +34,16 @@ def test_the_author_does_not_count_from_any_host(who):
     assert status(decision(who)) is Status.PENDING
 
 
-def test_the_author_counts_where_that_is_allowed():
+def test_the_author_counts_if_the_rules_allow_it():
     assert status(decision("ann@here"), rules=Rules(1, True, 24)) is Status.APPROVED
 
 
-def test_of_an_unknown_author_nobody_is_known_to_be_another_person():
+def test_nobody_may_approve_the_model_of_an_unknown_author():
     assert status(decision("bob@here"), author="") is Status.PENDING
     assert status(decision("bob@here"), author="", rules=Rules(1, True, 24)) is Status.APPROVED
 
 
-def test_two_approvals_by_one_person_are_one():
+def test_two_approvals_by_one_person_count_once():
     assert status(decision("bob@here"), decision("bob@there"), rules=TWO) is Status.PENDING
     assert status(decision("bob@here"), decision("cem@here"), rules=TWO) is Status.APPROVED
 
@@ -64,19 +64,19 @@ def test_the_author_can_reject():
     assert status(decision("bob@here"), decision("ann@here", approved=False)) is Status.REJECTED
 
 
-def test_who_rejected_can_change_their_mind_and_back():
+def test_a_person_can_replace_their_decision():
     no, yes = decision("bob@here", approved=False, hours_ago=3), decision("bob@here", hours_ago=2)
     assert status(no, yes) is Status.APPROVED
     assert status(no, yes, decision("bob@here", approved=False, hours_ago=1)) is Status.REJECTED
 
 
-def test_the_order_says_which_decision_is_the_last_not_the_clocks_of_the_hosts():
+def test_the_order_decides_which_decision_is_last_not_the_clocks():
     ahead, then = decision("bob@laptop", hours_ago=-0.05), decision("bob@server", approved=False, hours_ago=0.01)
     assert status(ahead, then) is Status.REJECTED
     assert status(then, ahead) is Status.APPROVED
 
 
-def test_an_approval_that_is_dated_in_the_future_does_not_count_until_then():
+def test_an_approval_dated_in_the_future_does_not_count_yet():
     early = decision("bob@here", hours_ago=-48)
     assert status(early) is Status.PENDING
     assert postdated([early], NOW) == [early]
@@ -85,7 +85,7 @@ def test_an_approval_that_is_dated_in_the_future_does_not_count_until_then():
     assert status(decision("bob@here", hours_ago=-48, approved=False)) is Status.REJECTED
 
 
-def test_a_clock_that_is_somewhat_ahead_does_no_harm():
+def test_a_clock_that_is_slightly_ahead_is_accepted():
     assert status(decision("bob@here", hours_ago=-0.05)) is Status.APPROVED
 
 
@@ -96,7 +96,7 @@ _DECISIONS = st.lists(
 
 
 @given(_DECISIONS, st.integers(1, 3))
-def test_approved_means_enough_different_people_other_than_the_author_lately(decisions, approvers):
+def test_approved_means_enough_recent_approvals_by_other_people(decisions, approvers):
     rules = Rules(approvers, False, 24)
     recent = {
         one.who.partition("@")[0] for one in decisions if NOW - datetime.fromisoformat(one.when) < timedelta(days=1)
@@ -104,5 +104,5 @@ def test_approved_means_enough_different_people_other_than_the_author_lately(dec
     assert (status(*decisions, rules=rules) is Status.APPROVED) == (len(recent - {"ann"}) >= approvers)
 
 
-def test_rules_travel_as_text():
+def test_rules_are_restored_from_json():
     assert Rules.from_json(TWO.to_json()) == TWO

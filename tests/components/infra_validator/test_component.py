@@ -33,7 +33,7 @@ def bless(tmp_path):
         with tf.io.TFRecordWriter(str(tmp_path / "examples/Split-test/data.gz"), "GZIP") as writer:
             for index in range(5):
                 writer.write(text_example(f"title {index}", "text").SerializeToString())
-        limits = {"code": "0", "rows": 3, "timeout_seconds": 120.0, "max_memory_mb": 4096, "tolerance": 1e-4}
+        limits = {"rows": 3, "timeout_seconds": 120.0, "max_memory_mb": 4096, "tolerance": 1e-4}
         executor = AgNewsInfraValidator.EXECUTOR_SPEC.executor_class()
         executor.Do({"model": [model], "examples": [examples]}, {"blessing": [blessing]}, limits)
         return blessing

@@ -101,7 +101,7 @@ def test_the_list_as_json_holds_everything(place):
     ("arguments", "message"),
     [
         (["approve", "1", "--by", "ann@there", "--reason", "mine"], "ann@here trained it"),
-        (["approve", "7", "--reason", "good"], "no request for model 7; there are: 1"),
+        (["approve", "7", "--reason", "good"], "no request for model 7; models with a request: 1"),
         (["approve", "1", "--reason", " "], "needs a name and a reason"),
         (["reject", "1", "--by", "@here", "--reason", "bad"], "needs a name and a reason"),
     ],
@@ -117,7 +117,9 @@ def test_a_request_of_another_pipeline_in_the_same_store_is_neither_listed_nor_d
     if known:
         put(stored(), "Model", uri="other", pipeline="other")
     assert "no model asks to be pushed" in agnews("approvals", "--set", "pipeline.name=other")
-    with pytest.raises(ApprovalError, match=r"no request for model 1; there are: none.*pipeline\.name other"):
+    with pytest.raises(
+        ApprovalError, match=r"no request for model 1; models with a request: none.*pipeline\.name other"
+    ):
         agnews("reject", "1", "--reason", "bad rows", "--set", "pipeline.name=other")
     assert not (place / "serving_model/audit.jsonl").exists()
 
@@ -129,7 +131,7 @@ def test_a_decision_that_the_metadata_store_does_not_take_is_one_message(place, 
     monkeypatch.setattr(MetadataStore, "put_execution", held)
     with pytest.raises(
         RunError,
-        match=r"does not count, since it is not in the metadata store: another process holds it; .*decide again",
+        match=r"not in the metadata store, so it does not count: another process is writing to it; .*decide again",
     ):
         agnews("approve", "1", "--reason", "good")
 
@@ -161,7 +163,7 @@ def test_a_decision_that_was_written_past_the_log_or_changed_in_the_store_is_fou
     put(store, "AgNewsApprovalDecision", **noted | {"audit": ""})
     with pytest.raises(AuditError) as raised:
         agnews("audit", "verify")
-    assert re.findall(r"no entry says that (\S+) did approve it", str(raised.value)) == [
+    assert re.findall(r"no entry of the log says that (\S+) did approve it", str(raised.value)) == [
         "cem@here",
         "bob@here",
         "bob@here",
@@ -183,7 +185,7 @@ def test_verify_finds_a_rejection_that_was_taken_out_of_the_metadata_store(place
     rejection, _ = stored().get_artifacts_by_type("AgNewsApprovalDecision")
     change(rejection, state=mlmd.Artifact.DELETED)
     assert "approved" in agnews("approvals")
-    with pytest.raises(AuditError, match="line 1: that cem@here did reject model 1 does not count"):
+    with pytest.raises(AuditError, match="line 1: the decision of cem@here to reject model 1 does not count"):
         agnews("audit", "verify")
     agnews("reject", "1", "--by", "cem@here", "--reason", "bad rows, still")
     assert "3 entries, as they were written" in agnews("audit", "verify")
@@ -196,9 +198,9 @@ def test_verify_finds_a_decision_whose_time_was_changed_in_the_metadata_store(pl
     with pytest.raises(AuditError) as raised:
         agnews("audit", "verify")
     assert str(raised.value).splitlines()[1:] == [
-        f"  artifact {decision.id} of the metadata store: no entry says that bob@here did approve it then",
-        "  line 1: that bob@here did approve model 1 does not count: it is not in the metadata store like that; "
-        "decide again",
+        f"  artifact {decision.id} of the metadata store: no entry of the log says that bob@here did approve it then",
+        "  line 1: the decision of bob@here to approve model 1 does not count: the metadata store does not have it "
+        "like that; decide again",
     ]
 
 
@@ -210,7 +212,7 @@ def test_verify_finds_an_old_approval_that_was_copied_behind_the_rejection(place
     put(stored(), "AgNewsApprovalDecision", **noted)
     assert "approved by bob@here" in agnews("approvals")
     with pytest.raises(
-        AuditError, match="line 1: that bob@here did approve model 1 stands in the metadata store after"
+        AuditError, match="line 1: the decision of bob@here to approve model 1 is in the metadata store after a later"
     ):
         agnews("audit", "verify")
 
@@ -227,7 +229,7 @@ def test_verify_accepts_entries_from_before_a_decisions_time_was_noted_and_a_log
     log.path.rename(place / name)
     assert "as they were written" in agnews("audit", "verify", "--set", f"promotion.audit_log={name}")
     change(decision, when="2030-01-02T03:04:05.678+00:00")
-    with pytest.raises(AuditError, match="did approve model 1 does not count"):
+    with pytest.raises(AuditError, match="to approve model 1 does not count"):
         agnews("audit", "verify", "--set", f"promotion.audit_log={name}")
 
 
@@ -264,11 +266,11 @@ def test_verify_finds_a_card_that_is_another_than_the_approved_one_and_tells_one
         agnews("audit", "verify")
     assert str(raised.value).splitlines() == [
         "what was approved is not what is there:",
-        f"  line 1: the model card that bob@here decided on, {card}, is another now: differs: model_card.html",
+        f"  line 1: the model card that bob@here decided on, {card}, has changed (differs: model_card.html)",
     ]
     shutil.rmtree(card)
     shown = agnews("audit", "verify")
-    assert f"the model card that bob@here decided on, {card}, is no longer there" in shown
+    assert f"the model card that bob@here decided on, {card}, no longer exists" in shown
     assert "1 entries, as they were written" in shown
 
 
@@ -293,7 +295,7 @@ def test_verify_tells_of_decisions_whose_receipts_name_another_log(place):
     put(store, "AgNewsApprovalDecision", **forged)
     put(store, "AgNewsApprovalDecision", **forged)
     shown = agnews("audit", "verify")
-    assert "not checked: 2 of the metadata store's records, whose receipts name the log '/tmp/\\x1bmy log'" in shown
+    assert "not checked: 2 records of the metadata store have receipts of the log '/tmp/\\x1bmy log'" in shown
     assert "artifact 4 (AgNewsApprovalDecision), artifact 5 (AgNewsApprovalDecision)" in shown
 
 
@@ -337,7 +339,10 @@ class TestOnKubeflow:
         [
             (["approve", "abababababab0", "--by", "ann@there", "--reason", "mine"], "ann@here trained it"),
             (["approve", "abababababab", "--reason", "good"], "give more digits"),
-            (["approve", "abababa", "--reason", "good"], "no request for model abababa; there are: abababababab, "),
+            (
+                ["approve", "abababa", "--reason", "good"],
+                "no request for model abababa; models with a request: abababababab, ",
+            ),
             (["reject", "cdcdcdcd", "--reason", "good"], "no request for model cdcdcdcd"),
         ],
     )
@@ -350,7 +355,7 @@ class TestOnKubeflow:
     def test_where_the_volume_is_not_mounted_the_message_says_so(self, volume, monkeypatch, arguments):
         monkeypatch.setenv("AGNEWS_PUSHER__DESTINATION", "/nowhere/serving_model")
         with pytest.raises(
-            AuditError, match="no audit log there; repeat where the volume agnews is mounted at /agnews"
+            AuditError, match=r"no audit log there\. Run this command where the volume agnews is mounted at /agnews"
         ):
             agnews(*arguments)
 
@@ -359,7 +364,7 @@ class TestOnKubeflow:
         (volume / "model/Format-Serving/saved_model.pb").write_text("other weights")
         request = Entry("request", "agnews", None, "ef" * 32, "ann@here", details={"model": str(volume / "model")})
         AuditLog(volume / "audit.jsonl").append(request)
-        with pytest.raises(ApprovalError, match="changed since approval was asked for"):
+        with pytest.raises(ApprovalError, match="changed after the request"):
             agnews("approve", "efefefef", "--reason", "good")
 
 

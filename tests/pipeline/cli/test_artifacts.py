@@ -101,7 +101,7 @@ def test_where_the_root_of_an_artifact_is_away_nothing_is_marked(connection, tmp
     (tmp_path / "volume").rename(tmp_path / "elsewhere")
     shown = recorded.check("--mark-deleted", "--set", f"pipeline.root={tmp_path}")
     assert isinstance(shown.exception, RunError)
-    assert f"{tmp_path / 'volume'}, which held artifact {recorded.model.id}, is not there" in str(shown.exception)
+    assert f"{tmp_path / 'volume'}, which held artifact {recorded.model.id}, does not exist" in str(shown.exception)
     assert set(recorded.states().values()) == {LIVE}
 
 

@@ -113,7 +113,7 @@ def test_without_the_metadata_store_verify_says_so_and_makes_none(place):
 
 
 def test_where_the_serving_directory_is_an_object_store_the_log_needs_a_place(place):
-    with pytest.raises(SettingsError, match=r"set promotion\.audit_log"):
+    with pytest.raises(SettingsError, match=r"Set promotion\.audit_log"):
         agnews("audit", "log", "--set", "pusher.destination=gs://bucket/serving")
 
 

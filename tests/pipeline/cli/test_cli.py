@@ -87,7 +87,10 @@ def test_a_metadata_store_that_another_process_holds_is_one_message_without_a_tr
     with pytest.raises(SystemExit) as ended:
         main(command)
     assert ended.value.code == 5
-    assert "the metadata store: another process holds it; wait for that one, then repeat" in capsys.readouterr().err
+    assert (
+        "the metadata store: another process is writing to it; wait until that process has finished, then repeat"
+        in capsys.readouterr().err
+    )
 
 
 def agnews(*arguments, cwd):

@@ -35,8 +35,8 @@ def prepared(monkeypatch, tmp_path):
     """A comparison whose data and trainings cost nothing; the arguments of each step."""
     from pipeline.cli import data as cli_data
     from pipeline.experiments.compare import compare, data
-    from pipeline.experiments.compare.entrants import Outcome
-    from pipeline.experiments.compare.table import Line
+    from pipeline.experiments.compare.candidates import Outcome
+    from pipeline.experiments.compare.table import ComparisonRow
 
     calls = {}
 
@@ -47,7 +47,7 @@ def prepared(monkeypatch, tmp_path):
     def run(rows, settings, *, report, **options):
         calls["compare"] = {"rows": rows, **options}
         report("training [red]")
-        return [Line(name, [Outcome(name, 1, [True, False], 2.0)]) for name in options["networks"]]
+        return [ComparisonRow(name, [Outcome(name, 1, [True, False], 2.0)]) for name in options["networks"]]
 
     monkeypatch.setattr(cli_data, "resolve_source", lambda settings: "source")
     monkeypatch.setattr(data, "prepare", prepare)
@@ -63,7 +63,7 @@ def test_table_and_plots_are_left(prepared, tmp_path, capfd):
     assert (tmp_path / "to" / "comparison.md").read_text().splitlines()[2].startswith("| lstm | 1 | 50.00 |")
     assert all((tmp_path / "to" / f"comparison.{suffix}").stat().st_size > 1_000 for suffix in ("png", "svg"))
     given = prepared["compare"]
-    assert (given["rows"], given["networks"], given["seeds"], given["peers"]) == ("rows", ("lstm",), 2, False)
+    assert (given["rows"], given["networks"], given["seeds"], given["baselines"]) == ("rows", ("lstm",), 2, False)
     assert "training [red]" in capfd.readouterr().out
 
 

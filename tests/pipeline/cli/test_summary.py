@@ -97,12 +97,12 @@ def test_without_spans_the_comparison_is_with_the_run_before(shown):
 @pytest.mark.parametrize(
     ("verdicts", "reason"),
     [
-        ({"blessed": False}, "not blessed: the Evaluator gave no reason: see the log"),
-        ({"infra_blessed": False}, "InfraValidator refused it: it gave no reason: see the log"),
-        ({"infra_blessed": False, "infra_reason": "too large"}, "InfraValidator refused it: too large"),
+        ({"blessed": False}, "not blessed: Evaluator gave no reason, see the log"),
+        ({"infra_blessed": False}, "not blessed by InfraValidator: it gave no reason, see the log"),
+        ({"infra_blessed": False, "infra_reason": "too large"}, "not blessed by InfraValidator: too large"),
         ({"rejected": "ann: too soon"}, "rejected by ann: too soon"),
-        ({"blessed": True, "infra_blessed": True}, "no component says why: see the log"),
-        ({}, "no component says why: see the log"),
+        ({"blessed": True, "infra_blessed": True}, "no component gave a reason, see the log"),
+        ({}, "no component gave a reason, see the log"),
     ],
 )
 def test_a_model_is_never_left_unpushed_without_a_reason(shown, verdicts, reason):

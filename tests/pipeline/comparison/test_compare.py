@@ -4,9 +4,9 @@ from unittest.mock import Mock
 
 import pytest
 
-from pipeline.experiments.compare import entrants
+from pipeline.experiments.compare import candidates
+from pipeline.experiments.compare.baselines import BASELINES
 from pipeline.experiments.compare.compare import compare
-from pipeline.experiments.compare.peers import PEERS
 from pipeline.settings import TrainerSettings
 from schema.errors import SettingsError
 from schema.features import TEST, TRAIN, VAL
@@ -17,32 +17,32 @@ SETTINGS = TrainerSettings(seed=5)
 
 @pytest.fixture
 def trained(monkeypatch, outcome):
-    """The calls of entrants that cost nothing: by kind, in order, their arguments."""
-    calls = {"network": [], "peer": [], "seed_network": []}
+    """Replaces the trainings by fakes, and holds the arguments of their calls by function, in order."""
+    calls = {"train_network": [], "train_baseline": [], "train_notebook_network": []}
 
-    def network(name, recipe, data, checkpoints):
-        calls["network"].append((name, recipe, data))
+    def train_network(name, recipe, data, checkpoints):
+        calls["train_network"].append((name, recipe, data))
         return outcome(name=name, seed=recipe.seed)
 
-    def peer(name, data):
-        calls["peer"].append((name, data))
+    def train_baseline(name, data):
+        calls["train_baseline"].append((name, data))
         return outcome(name=name)
 
-    def seed_network(name, architecture, data, seed):
-        calls["seed_network"].append((architecture, data, seed))
+    def train_notebook_network(name, architecture, data, seed):
+        calls["train_notebook_network"].append((architecture, data, seed))
         return outcome(name=name, seed=seed)
 
-    for fake in (network, peer, seed_network):
-        monkeypatch.setattr(entrants, fake.__name__, fake)
+    for fake in (train_network, train_baseline, train_notebook_network):
+        monkeypatch.setattr(candidates, fake.__name__, fake)
     return calls
 
 
 @pytest.fixture
 def compared(data, tmp_path):
-    """A function from what is changed to the lines of a comparison."""
+    """A function that runs a comparison with changed options and returns its rows."""
 
     def run(settings=SETTINGS, **changes):
-        options = {"networks": ["lstm"], "variants": [], "seeds": 1, "peers": False, "seed_notebook": False}
+        options = {"networks": ["lstm"], "variants": [], "seeds": 1, "baselines": False, "seed_notebook": False}
         options |= {
             "fraction": 1.0,
             "results": tmp_path / "results",
@@ -54,78 +54,80 @@ def compared(data, tmp_path):
     return run
 
 
-def test_everyone_has_a_line_in_order(trained, compared):
+def test_every_candidate_has_a_row_in_order(trained, compared):
     lines = compared(
-        networks=["lstm", "simple_rnn"], variants=["no mask:masking=false"], peers=True, seed_notebook=True
+        networks=["lstm", "simple_rnn"], variants=["no mask:masking=false"], baselines=True, seed_notebook=True
     )
     assert [line.name for line in lines] == [
         *("lstm", "lstm, no mask", "simple_rnn", "simple_rnn, no mask"),
-        *PEERS,
+        *BASELINES,
         *("notebook's lstm", "notebook's simple_rnn"),
     ]
 
 
-def test_peers_and_notebook_can_be_left_out(trained, compared):
+def test_baselines_and_notebook_can_be_left_out(trained, compared):
     assert [line.name for line in compared()] == ["lstm"]
-    assert trained["peer"] == trained["seed_network"] == []
+    assert trained["train_baseline"] == trained["train_notebook_network"] == []
 
 
-def test_what_has_been_trained_is_not_trained_again(trained, compared):
-    first = compared(seeds=2, peers=True, seed_notebook=True)
+def test_stored_outcomes_are_not_trained_again(trained, compared):
+    first = compared(seeds=2, baselines=True, seed_notebook=True)
     before = {kind: len(calls) for kind, calls in trained.items()}
-    second = compared(seeds=2, peers=True, seed_notebook=True)
-    assert before == {"network": 2, "peer": len(PEERS), "seed_network": 1}
+    second = compared(seeds=2, baselines=True, seed_notebook=True)
+    assert before == {"train_network": 2, "train_baseline": len(BASELINES), "train_notebook_network": 1}
     assert {kind: len(calls) for kind, calls in trained.items()} == before
     assert second == first
 
 
-def test_another_seed_alone_is_trained(trained, compared):
+def test_only_new_seeds_are_trained(trained, compared):
     compared(seeds=1)
     compared(seeds=3)
-    assert [recipe.seed for _, recipe, _ in trained["network"]] == [5, 6, 7]
+    assert [recipe.seed for _, recipe, _ in trained["train_network"]] == [5, 6, 7]
 
 
-def test_an_interrupted_comparison_goes_on_where_it_was(trained, compared, monkeypatch):
+def test_an_interrupted_comparison_continues(trained, compared, monkeypatch):
     def killed(name, data):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(entrants, "peer", killed)
+        patched.setattr(candidates, "train_baseline", killed)
         with pytest.raises(KeyboardInterrupt):
-            compared(peers=True)
-    compared(peers=True)
-    assert len(trained["network"]) == 1
+            compared(baselines=True)
+    compared(baselines=True)
+    assert len(trained["train_network"]) == 1
 
 
-def test_the_outcome_of_a_training_that_drops_a_signal_is_not_kept(trained, compared, tmp_path, monkeypatch, interrupt):
-    quick = entrants.peer
-    monkeypatch.setattr(entrants, "peer", lambda *arguments: interrupt() or quick(*arguments))
+def test_the_outcome_of_a_training_that_ignores_a_signal_is_not_kept(
+    trained, compared, tmp_path, monkeypatch, interrupt
+):
+    quick = candidates.train_baseline
+    monkeypatch.setattr(candidates, "train_baseline", lambda *arguments: interrupt() or quick(*arguments))
     with pytest.raises(Interrupted):
-        compared(peers=True)
-    assert len(trained["network"]) == len(trained["peer"]) == 1
+        compared(baselines=True)
+    assert len(trained["train_network"]) == len(trained["train_baseline"]) == 1
     assert len(list((tmp_path / "results").glob("*.json"))) == 1
 
 
-def test_other_settings_are_trained_anew(trained, compared):
+def test_other_settings_are_trained_again(trained, compared):
     compared(TrainerSettings(epochs=1))
     compared(TrainerSettings(epochs=2))
-    assert [recipe.epochs for _, recipe, _ in trained["network"]] == [1, 2]
+    assert [recipe.epochs for _, recipe, _ in trained["train_network"]] == [1, 2]
 
 
 def test_seeds_are_consecutive_and_each_has_an_outcome(trained, compared):
     [line] = compared(seeds=3)
-    assert [recipe.seed for _, recipe, _ in trained["network"]] == [5, 6, 7]
+    assert [recipe.seed for _, recipe, _ in trained["train_network"]] == [5, 6, 7]
     assert [outcome.seed for outcome in line.outcomes] == [5, 6, 7]
 
 
 def test_a_variant_may_begin_with_another_seed(trained, compared):
     compared(variants=["other seed:seed=50"], seeds=2)
-    assert [recipe.seed for _, recipe, _ in trained["network"]] == [5, 6, 50, 51]
+    assert [recipe.seed for _, recipe, _ in trained["train_network"]] == [5, 6, 50, 51]
 
 
 def test_a_variant_is_trained_with_its_setting(trained, compared):
     compared(variants=["no mask:masking=false"])
-    assert [(name, recipe.masking) for name, recipe, _ in trained["network"]] == [
+    assert [(name, recipe.masking) for name, recipe, _ in trained["train_network"]] == [
         ("lstm", None),
         ("lstm, no mask", False),
     ]
@@ -134,56 +136,64 @@ def test_a_variant_is_trained_with_its_setting(trained, compared):
 def test_a_wrong_variant_stops_the_comparison_before_any_training(trained, compared):
     with pytest.raises(SettingsError, match=r"trainer\.maskng"):
         compared(variants=["no mask:maskng=false"])
-    assert trained["network"] == []
+    assert trained["train_network"] == []
 
 
-def test_a_fraction_leaves_out_training_rows_alone(trained, compared, data):
-    compared(fraction=0.25, peers=True, seed_notebook=True)
-    [(_, _, given)] = trained["network"]
+def test_a_fraction_leaves_out_only_training_rows(trained, compared, data):
+    compared(fraction=0.25, baselines=True, seed_notebook=True)
+    [(_, _, given)] = trained["train_network"]
     assert len(given.tokens[TRAIN]) == 10
     assert len({tuple(given.tokens[TRAIN].labels), tuple(data.tokens[TRAIN].labels)}) == 2
     assert given.tokens[VAL] is data.tokens[VAL]
     assert given.tokens[TEST] is data.tokens[TEST]
-    assert all(given is data for _, given in trained["peer"])
-    assert all(given is data for _, given, _ in trained["seed_network"])
+    assert all(given is data for _, given in trained["train_baseline"])
+    assert all(given is data for _, given, _ in trained["train_notebook_network"])
 
 
 def test_a_fraction_takes_the_same_rows_each_time(trained, compared, tmp_path):
     for directory in ("one", "two"):
         compared(fraction=0.5, results=tmp_path / directory / "results")
-    first, second = (given.tokens[TRAIN].fingerprint() for _, _, given in trained["network"])
+    first, second = (given.tokens[TRAIN].fingerprint() for _, _, given in trained["train_network"])
     assert first == second
 
 
-def test_a_fraction_does_not_train_the_peers_anew(trained, compared):
-    compared(peers=True, seed_notebook=True)
-    compared(peers=True, seed_notebook=True, fraction=0.5)
-    assert (len(trained["network"]), len(trained["peer"]), len(trained["seed_network"])) == (2, len(PEERS), 1)
+def test_a_fraction_does_not_train_the_baselines_again(trained, compared):
+    compared(baselines=True, seed_notebook=True)
+    compared(baselines=True, seed_notebook=True, fraction=0.5)
+    assert (len(trained["train_network"]), len(trained["train_baseline"]), len(trained["train_notebook_network"])) == (
+        2,
+        len(BASELINES),
+        1,
+    )
 
 
-def test_other_rows_are_trained_anew(trained, compared, data):
+def test_other_rows_are_trained_again(trained, compared, data):
     fewer = data.tokens | {TEST: data.tokens[VAL]}
-    compared(peers=True, seed_notebook=True)
-    compared(peers=True, seed_notebook=True, data=dataclasses.replace(data, tokens=fewer))
-    assert (len(trained["network"]), len(trained["peer"]), len(trained["seed_network"])) == (2, 2 * len(PEERS), 2)
+    compared(baselines=True, seed_notebook=True)
+    compared(baselines=True, seed_notebook=True, data=dataclasses.replace(data, tokens=fewer))
+    assert (len(trained["train_network"]), len(trained["train_baseline"]), len(trained["train_notebook_network"])) == (
+        2,
+        2 * len(BASELINES),
+        2,
+    )
 
 
-def test_what_is_trained_and_what_it_reached_is_reported(trained, compared):
-    told = []
-    compared(report=told.append)
-    compared(report=told.append)
+def test_trainings_and_accuracies_are_reported(trained, compared):
+    reported = []
+    compared(report=reported.append)
+    compared(report=reported.append)
     reached = "lstm: accuracy 0.9000, training 2 s"
-    assert told == ["training lstm, seed 5", reached, reached]
+    assert reported == ["training lstm, seed 5", reached, reached]
 
 
-def test_the_progress_of_a_training_reaches_the_watcher(monkeypatch, compared, outcome, caplog):
+def test_the_watcher_receives_the_progress_of_a_training(monkeypatch, compared, outcome, caplog):
     caplog.set_level(logging.INFO, logger="components")
 
-    def network(name, recipe, data, checkpoints):
+    def train_network(name, recipe, data, checkpoints):
         logging.getLogger("components.trainer.callbacks").info("epoch done", extra={"fields": {"epoch": 1}})
         return outcome(name=name, seed=recipe.seed)
 
-    monkeypatch.setattr(entrants, "network", network)
+    monkeypatch.setattr(candidates, "train_network", train_network)
     watcher = Mock()
     compared(watcher=watcher)
     [call] = watcher.progressed.mock_calls

@@ -1,4 +1,4 @@
-"""The rows of a comparison: the same in both forms, whichever entrant reads them."""
+"""Tests that both forms of the rows of a comparison have the same rows."""
 
 import io
 
@@ -32,7 +32,7 @@ def test_every_row_is_in_one_split_in_both_forms(data):
         assert np.array_equal(np.bincount(data.texts[split].labels), np.bincount(data.tokens[split].labels))
 
 
-def test_rows_of_test_stand_in_the_same_order_in_both_forms(data):
+def test_rows_of_test_have_the_same_order_in_both_forms(data):
     tokens, texts = data.tokens[TEST], data.texts[TEST]
     assert np.array_equal(tokens.labels, texts.labels)
     for row, text in enumerate(texts.texts):

@@ -12,7 +12,7 @@ def text_to_ids():
 
 
 def recurrent(network):
-    """Kind and units of each recurrent layer, in order."""
+    """Returns the class and units of each recurrent layer, in order."""
     kinds = (layers.SimpleRNN, layers.LSTM, layers.Bidirectional)
     found = [layer for layer in network.layers if isinstance(layer, kinds)]
     return [(type(layer).__name__, getattr(layer, "forward_layer", layer).units) for layer in found]
@@ -27,7 +27,7 @@ def recurrent(network):
         ("stacked_bilstm", 128, True, [("Bidirectional", 64), ("Bidirectional", 64)]),
     ],
 )
-def test_sizes_and_masks_are_the_notebooks(text_to_ids, name, width, masked, expected):
+def test_sizes_and_masks_equal_the_notebooks(text_to_ids, name, width, masked, expected):
     network = seed_notebook.network(name, text_to_ids)
     [embedding] = [layer for layer in network.layers if isinstance(layer, layers.Embedding)]
     assert (embedding.input_dim, embedding.output_dim, embedding.mask_zero) == (20_000, width, masked)
@@ -35,19 +35,19 @@ def test_sizes_and_masks_are_the_notebooks(text_to_ids, name, width, masked, exp
     assert network.output_shape == (None, 4)
 
 
-def test_a_network_gives_probabilities_of_text(text_to_ids):
+def test_a_network_returns_probabilities_for_texts(text_to_ids):
     found = seed_notebook.network("lstm", text_to_ids)(tf.constant([["oil prices"], ["goal"]])).numpy()
     np.testing.assert_allclose(found.sum(axis=1), [1, 1], atol=1e-6)
 
 
-def test_the_vocabulary_is_of_the_first_2000_titles_alone():
+def test_the_vocabulary_comes_from_the_first_2000_titles_only():
     titles = [f"word{row}" for row in range(2001)]
     words = seed_notebook.vectorizer(titles).get_vocabulary()
     assert "word1999" in words
     assert "word2000" not in words
 
 
-def test_batches_hold_16_rows_and_the_lstms_8():
+def test_batches_have_16_rows_and_those_of_the_lstm_8():
     sizes = {name: seed_notebook.batch_size(name) for name in ("simple_rnn_titles", "simple_rnn", "stacked_bilstm")}
     assert set(sizes.values()) == {16}
     assert seed_notebook.batch_size("lstm") == 8

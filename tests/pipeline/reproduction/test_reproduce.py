@@ -9,7 +9,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.experiments import reproduce as reproduction
-from pipeline.experiments.reproduce.comparison import Weights, compare_facts, compare_weights
+from pipeline.experiments.reproduce.comparison import WeightComparison, compare_facts, compare_weights
 from schema.errors import ReproductionError
 from tests.pipeline.conftest import TEXTS
 from tests.pipeline.recorded_run import record
@@ -34,9 +34,7 @@ def content(directory):
     return {path: hashlib.sha256(path.read_bytes()).digest() for path in directory.rglob("*") if path.is_file()}
 
 
-def test_the_same_rows_settings_and_code_give_the_same_metrics_weights_and_answers_and_the_root_is_left_alone(
-    recorded, tmp_path
-):
+def test_an_unchanged_training_is_reproduced_exactly(recorded, tmp_path):
     before = content(tmp_path / "place")
     outcome = reproduce(recorded, tmp_path / "scratch")
     assert outcome.same
@@ -49,9 +47,7 @@ def test_the_same_rows_settings_and_code_give_the_same_metrics_weights_and_answe
     assert json.loads(outcome.to_json())["model"] == recorded.model_id
 
 
-def test_another_seed_than_the_recorded_one_comes_out_different_by_a_number(
-    exported, transform_output, tiny_settings, tmp_path
-):
+def test_a_different_seed_gives_measured_differences(exported, transform_output, tiny_settings, tmp_path):
     wrong = record(exported, transform_output, tiny_settings.model_copy(update={"seed": 7}), TEXTS, tmp_path / "place")
     outcome = reproduce(wrong, tmp_path / "scratch")
     assert not outcome.same
@@ -61,7 +57,7 @@ def test_another_seed_than_the_recorded_one_comes_out_different_by_a_number(
     assert outcome.answers.largest > 0
 
 
-def test_other_code_is_refused_with_the_revision_to_check_out(recorded, tmp_path, monkeypatch):
+def test_changed_code_is_refused_with_the_revision_to_check_out(recorded, tmp_path, monkeypatch):
     card = tmp_path / "card"
     card.mkdir()
     environment = {"revision": {"commit": "abc123", "dirty": True}, "versions": {"keras": "0.1"}}
@@ -69,31 +65,31 @@ def test_other_code_is_refused_with_the_revision_to_check_out(recorded, tmp_path
     written = recorded.write.artifact("agnews.ModelCard", card)
     recorded.write.execution("ModelCardGen", {"model": recorded.trained}, {"model_card": written})
     monkeypatch.setattr("pipeline.experiments.reproduce.recorded.code_version", lambda stage: "other")
-    with pytest.raises(ReproductionError, match=r"check out abc123, which had changes .*--any-code"):
+    with pytest.raises(ReproductionError, match=r"Check out abc123, which had uncommitted changes.*--any-code"):
         reproduce(recorded, tmp_path / "scratch")
     assert not (tmp_path / "scratch").exists()
 
 
-def test_without_rows_and_without_what_they_were_made_of_nothing_can_be_repeated(recorded, tmp_path):
+def test_missing_rows_and_source_files_are_an_error(recorded, tmp_path):
     shutil.rmtree(recorded.transformed)
     with pytest.raises(ReproductionError, match="put the data back"):
         reproduce(recorded, tmp_path / "scratch")
 
 
-def test_rows_that_were_changed_are_not_taken(recorded, tmp_path):
+def test_changed_rows_are_not_used(recorded, tmp_path):
     [rows] = (recorded.transformed / "Split-train").iterdir()
     shutil.copy(next((recorded.transformed / "Split-val").iterdir()), rows)
     with pytest.raises(ReproductionError, match="put the data back"):
         reproduce(recorded, tmp_path / "scratch")
 
 
-def test_without_the_export_of_then_there_is_nothing_to_compare_with(recorded, tmp_path):
+def test_a_missing_export_is_an_error(recorded, tmp_path):
     shutil.rmtree(recorded.model)
     with pytest.raises(ReproductionError, match="nothing to compare with"):
         reproduce(recorded, tmp_path / "scratch")
 
 
-def test_what_a_clock_measured_is_not_compared_and_a_missing_epoch_is_a_difference():
+def test_times_are_not_compared_and_a_missing_epoch_is_a_difference():
     then = {"history": {"loss": [0.5, 0.25], "seconds": [1.0, 1.0]}, "best_epoch": 1, "calibration": {"t": 1.0}}
     now = {"history": {"loss": [0.5], "seconds": [2.0]}, "best_epoch": 2, "calibration": {"t": 1.5}}
     differences = compare_facts(then, now)
@@ -104,7 +100,7 @@ def test_what_a_clock_measured_is_not_compared_and_a_missing_epoch_is_a_differen
     }
 
 
-def test_a_changed_weight_is_found_with_its_size(recorded, tmp_path):
+def test_a_changed_weight_is_reported_with_its_difference(recorded, tmp_path):
     import tensorflow as tf
 
     class Holder(tf.Module):
@@ -118,16 +114,16 @@ def test_a_changed_weight_is_found_with_its_size(recorded, tmp_path):
             str(tmp_path / name / "variables/variables")
         )
         paths.append(tmp_path / name)
-    assert compare_weights(*paths) == Weights(tensors=2, identical=1, largest=0.25, only_one=())
+    assert compare_weights(*paths) == WeightComparison(tensors=2, identical=1, largest=0.25, only_one=())
     assert compare_weights(*paths).within(0.25)
     assert not compare_weights(*paths).within(0.2)
-    assert not Weights(0, 0, 0.0, ()).within(1.0)
+    assert not WeightComparison(0, 0, 0.0, ()).within(1.0)
 
 
 @pytest.mark.parametrize("deleted", ["", "variables", "assets"])
 def test_an_export_that_was_deleted_in_part_is_named(recorded, tmp_path, deleted):
     shutil.rmtree(recorded.model / deleted)
-    with pytest.raises(ReproductionError, match=f"export of model {recorded.model_id} .*name a pushed version"):
+    with pytest.raises(ReproductionError, match=f"export of model {recorded.model_id} .*Name a pushed version"):
         reproduce(recorded, tmp_path / "scratch")
 
 
@@ -150,5 +146,5 @@ def test_deleted_values_of_a_search_are_named(recorded, tmp_path):
         path=mlmd.Event.Path(steps=[{"key": "hyperparameters"}, {"index": 0}]),
     )
     recorded.write.store.put_events([event])
-    with pytest.raises(ReproductionError, match=rf"HyperParameters {chosen.id} .*{tmp_path}/gone"):
+    with pytest.raises(ReproductionError, match=rf"HyperParameters {chosen.id}, .*{tmp_path}/gone"):
         reproduce(recorded, tmp_path / "scratch")

@@ -16,8 +16,8 @@ from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing
 from components.approval import Rules, Status
 from components.model_card.component import ModelCard
 from components.pusher.component import AgNewsPusher
+from pipeline.governance.approvals import StoredApprovals
 from pipeline.governance.audit_check import audit_log, recorded_lines
-from pipeline.governance.stored_approvals import StoredApprovals
 from pipeline.history import MetadataHistory
 from pipeline.metadata.runs import summarize
 from pipeline.runners import local
@@ -25,6 +25,8 @@ from pipeline.runners.events import State
 from pipeline.settings import Settings
 from schema.errors import ApprovalError, ApprovalPending
 from serving.audit import problems
+
+_EXPORT_FILES = ("variables/variables.index", "variables/variables.data-00000-of-00001", "assets/vocabulary")
 
 
 @component
@@ -38,15 +40,18 @@ def Train(
     blessed: Parameter[int],
 ) -> None:
     export = os.path.join(model.uri, "Format-Serving")
-    os.makedirs(os.path.join(export, "assets.extra"))
-    for name in ("saved_model.pb", "fingerprint.pb"):
+    # All files that an artifact must have to be taken from the cache.
+    for name in ("saved_model.pb", "fingerprint.pb", *_EXPORT_FILES):
+        os.makedirs(os.path.dirname(os.path.join(export, name)), exist_ok=True)
         with open(os.path.join(export, name), "w") as file:
             file.write(weights)
+    os.makedirs(os.path.join(export, "assets.extra"))
     with open(os.path.join(export, "assets.extra/training.json"), "w") as file:
         json.dump({"trained_by": author}, file)
     card.set_int_custom_property("model_id", model.id)
-    with open(os.path.join(card.uri, "model_card.json"), "w") as file:
-        file.write(f'{{"weights": "{weights}"}}')
+    for name in ("model_card.json", "model_card.html", "evidence.json", "predictions.parquet"):
+        with open(os.path.join(card.uri, name), "w") as file:
+            file.write(f'{{"weights": "{weights}"}}')
     model_blessing.set_int_custom_property("blessed", blessed)
     infra_blessing.set_string_custom_property("blessing_status", "INFRA_BLESSED")
     infra_blessing.set_int_custom_property("blessed", 1)
@@ -192,13 +197,13 @@ def test_files_that_changed_under_a_request_can_be_neither_approved_nor_pushed(p
     place.run()
     [graph] = tmp_path.glob("test/Train/model/*/Format-Serving/saved_model.pb")
     graph.write_text("other weights")
-    with pytest.raises(ApprovalError, match="changed since approval was asked for"):
+    with pytest.raises(ApprovalError, match="changed after the request"):
         place.decide("bob@here")
 
     graph.write_text("one")
     place.decide("bob@here")
     graph.write_text("other weights")
-    with pytest.raises(Exception, match="not those that were approved"):
+    with pytest.raises(Exception, match="not the approved ones"):
         place.run()
     assert place.versions == []
 
@@ -215,7 +220,7 @@ def test_the_author_cannot_approve_unless_that_is_allowed(place):
 
 def test_of_a_model_that_names_no_author_nobody_can_say_that_they_are_not(place):
     place.run(author="")
-    with pytest.raises(ApprovalError, match="does not say who trained it"):
+    with pytest.raises(ApprovalError, match="its author is unknown"):
         place.decide("bob@here")
 
 
@@ -242,7 +247,9 @@ def test_an_approval_that_is_dated_in_the_future_pushes_nothing_and_is_told(plac
     place.run()
     place.decide("bob@here", when=datetime.now(UTC) + timedelta(days=365))
     assert place.status() == [Status.PENDING]
-    assert re.search(r"waiting for approval; that of bob@here is dated 20\S+, in the future, and", place.run()[1])
+    assert re.search(
+        r"waiting for approval; the approval by bob@here is dated 20\S+, in the future, and", place.run()[1]
+    )
     place.decide("bob@here")
     assert place.run()[1] is None
 
@@ -276,7 +283,7 @@ def test_an_approval_that_was_used_stays_good_but_not_for_another_push_when_it_i
     place.run()
     place.decide("bob@here")
     place.run()
-    monkeypatch.setattr("components.approval.verdict.datetime", LaterClock)
+    monkeypatch.setattr("components.approval.component.datetime", LaterClock)
     states, waiting = place.run()
     assert (waiting, states["ApprovalGate"], states["AgNewsPusher"]) == (None, State.CACHED, State.CACHED)
     later = datetime.now(UTC) + timedelta(hours=100)
@@ -296,7 +303,7 @@ def test_a_model_that_was_not_blessed_asks_nobody(place):
 
 def test_a_decision_without_a_request_is_refused(place):
     place.run()
-    with pytest.raises(ApprovalError, match=r"no request for model 99; there are: \d"):
+    with pytest.raises(ApprovalError, match=r"no request for model 99; models with a request: \d"):
         place.decide("bob@here", model="99")
 
 

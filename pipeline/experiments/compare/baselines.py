@@ -1,4 +1,4 @@
-"""The peers of the network: linear classifiers on n-grams, trained on the same rows, with their usual settings."""
+"""The baselines: linear classifiers on n-grams, trained on the same rows with their usual settings."""
 
 import re
 import time
@@ -11,13 +11,13 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class PeerResult:
-    """What a peer reached.
+class BaselineResult:
+    """The result of a baseline.
 
     Attributes:
-        predicted: int64 [test rows], class indices.
-        seconds: time of the training.
-        bytes: size of the trained model as it is stored.
+        predicted: class indices, int64 [test rows].
+        seconds: training time.
+        bytes: size of the stored model.
     """
 
     predicted: np.ndarray
@@ -25,21 +25,21 @@ class PeerResult:
     bytes: int
 
 
-def tfidf_linear_svc(texts: Sequence[str], labels: np.ndarray, test_texts: Sequence[str]) -> PeerResult:
-    """TF-IDF of words and word pairs, and a linear support vector machine (scikit-learn)."""
+def tfidf_linear_svc(texts: Sequence[str], labels: np.ndarray, test_texts: Sequence[str]) -> BaselineResult:
+    """Trains a linear support vector machine (scikit-learn) on TF-IDF of words and word pairs."""
     from sklearn.svm import LinearSVC
 
     return _tfidf(LinearSVC(C=0.5), texts, labels, test_texts)
 
 
-def tfidf_logistic_regression(texts: Sequence[str], labels: np.ndarray, test_texts: Sequence[str]) -> PeerResult:
-    """TF-IDF of words and word pairs, and logistic regression (scikit-learn)."""
+def tfidf_logistic_regression(texts: Sequence[str], labels: np.ndarray, test_texts: Sequence[str]) -> BaselineResult:
+    """Trains a logistic regression (scikit-learn) on TF-IDF of words and word pairs."""
     from sklearn.linear_model import LogisticRegression
 
     return _tfidf(LogisticRegression(C=10.0, max_iter=300), texts, labels, test_texts)
 
 
-def _tfidf(classifier, texts: Sequence[str], labels: np.ndarray, test_texts: Sequence[str]) -> PeerResult:
+def _tfidf(classifier, texts: Sequence[str], labels: np.ndarray, test_texts: Sequence[str]) -> BaselineResult:
     import pickle
 
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -49,13 +49,13 @@ def _tfidf(classifier, texts: Sequence[str], labels: np.ndarray, test_texts: Seq
     model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2), classifier)
     model.fit(texts, labels)
     seconds = time.monotonic() - began
-    return PeerResult(model.predict(test_texts), seconds, len(pickle.dumps(model)))
+    return BaselineResult(model.predict(test_texts), seconds, len(pickle.dumps(model)))
 
 
-def fasttext_bigrams(texts: Sequence[str], labels: np.ndarray, test_texts: Sequence[str]) -> PeerResult:
-    """fastText with word pairs (Joulin et al. 2016): its own package, the paper's size, the best rate of three on val.
+def fasttext_bigrams(texts: Sequence[str], labels: np.ndarray, test_texts: Sequence[str]) -> BaselineResult:
+    """Trains fastText with word pairs (Joulin et al. 2016), with the paper's size and the best of three rates on val.
 
-    As in the paper's preparation of the data, words are in lower case and apart from punctuation.
+    As in the paper's data, words are in lower case and separated from punctuation.
     """
     import fasttext
 
@@ -69,16 +69,16 @@ def fasttext_bigrams(texts: Sequence[str], labels: np.ndarray, test_texts: Seque
         model.save_model(str(model_file))
         size = model_file.stat().st_size
     predicted, _ = model.predict([_words(text) for text in test_texts])
-    return PeerResult(np.array([int(label.removeprefix("__label__")) for [label] in predicted]), seconds, size)
+    return BaselineResult(np.array([int(label.removeprefix("__label__")) for [label] in predicted]), seconds, size)
 
 
 def _words(text: str) -> str:
     return " ".join(re.sub(r"([^\w\s])", r" \1 ", text.lower()).split())
 
 
-PEERS: dict[str, Callable[[Sequence[str], np.ndarray, Sequence[str]], PeerResult]] = {
+BASELINES: dict[str, Callable[[Sequence[str], np.ndarray, Sequence[str]], BaselineResult]] = {
     "TF-IDF(1,2) + LinearSVC": tfidf_linear_svc,
     "TF-IDF(1,2) + logistic regression": tfidf_logistic_regression,
     "fastText, bigrams": fasttext_bigrams,
 }
-"""The peers by the name under which a table shows them."""
+"""The functions that train the baselines, by the name that the table shows."""

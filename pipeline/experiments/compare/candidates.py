@@ -1,4 +1,4 @@
-"""Everything that is compared: trained on the same rows, asked about the same test rows, measured the same way."""
+"""Trains the candidates of a comparison on the same rows, tests them on the same rows and measures them alike."""
 
 import dataclasses
 import hashlib
@@ -19,7 +19,7 @@ from components.trainer.input_pipeline import Buckets
 from components.trainer.settings import Recipe
 from components.trainer.training import build, predict_logits, train
 from pipeline.code_version import code_version
-from pipeline.experiments.compare import peers, seed_notebook
+from pipeline.experiments.compare import baselines, seed_notebook
 from pipeline.experiments.compare.data import ComparisonData
 from schema.features import TEST, TRAIN, VAL
 from schema.files import replace_file
@@ -30,18 +30,18 @@ _TEST_BATCH = 64
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one entrant reached with one seed.
+    """The result of a candidate with one seed.
 
     Attributes:
-        name: the entrant.
-        seed: of its training.
-        correct: for each test row whether it was classified right.
-        seconds: the whole training, with what it learns beforehand.
-        parameters: numbers learned; None where nobody counts them.
-        rows_per_second: median over the epochs, validation left out.
-        seconds_per_epoch: median.
-        size: bytes of what is exported or stored.
-        ece: of the test probabilities before and after the temperature.
+        name: name of the candidate.
+        seed: seed of its training.
+        correct: for each test row, whether it was classified correctly.
+        seconds: time of the whole training, preparation included.
+        parameters: number of learned parameters; None if not counted.
+        rows_per_second: median over the epochs, without validation.
+        seconds_per_epoch: median over the epochs.
+        size: size of the exported or stored model, bytes.
+        ece: expected calibration error of the test probabilities before and after temperature scaling.
     """
 
     name: str
@@ -56,18 +56,18 @@ class Outcome:
 
     @property
     def accuracy(self) -> float:
-        """Share of the test rows classified right."""
+        """Share of the test rows that were classified correctly."""
         return sum(self.correct) / len(self.correct)
 
 
 class Results:
-    """Outcomes on disk, so that a comparison that is killed goes on where it was."""
+    """Stores outcomes on disk, so that an interrupted comparison continues where it stopped."""
 
     def __init__(self, directory: Path):
         self._directory = directory
 
     def get(self, key: str) -> Outcome | None:
-        """The outcome of this key, if there is one."""
+        """Returns the outcome with this key, or None."""
         path = self._directory / f"{key}.json"
         if not path.exists():
             return None
@@ -76,19 +76,19 @@ class Results:
         return Outcome(**fields | {"ece": fields["ece"] and tuple(fields["ece"])})
 
     def put(self, key: str, outcome: Outcome) -> None:
-        """Keeps an outcome; the file is there whole or not at all."""
+        """Stores an outcome. Its file appears complete or not at all."""
         self._directory.mkdir(parents=True, exist_ok=True)
         replace_file(self._directory / f"{key}.json", json.dumps(dataclasses.asdict(outcome)).encode())
 
 
 def result_key(kind: str, definition: object, data: ComparisonData, seed: int) -> str:
-    """Names what determines an outcome: the entrant, its definition, rows, seed, and the trainer's code."""
+    """Returns a key of everything that determines an outcome: candidate, definition, rows, seed, trainer's code."""
     rows = [data.tokens[split].fingerprint() for split in (TRAIN, VAL, TEST)]
     determined_by = json.dumps([kind, definition, rows, seed, code_version("trainer")], default=str)
     return hashlib.sha256(determined_by.encode()).hexdigest()[:16]
 
 
-def network(name: str, recipe: Recipe, data: ComparisonData, checkpoints: Path) -> Outcome:
+def train_network(name: str, recipe: Recipe, data: ComparisonData, checkpoints: Path) -> Outcome:
     """Trains one of this project's networks."""
     trained = train(
         data.tokens[TRAIN],
@@ -126,8 +126,8 @@ def network(name: str, recipe: Recipe, data: ComparisonData, checkpoints: Path) 
     )
 
 
-def seed_network(name: str, architecture: str, data: ComparisonData, seed: int) -> Outcome:
-    """Trains one of the seed notebook's networks in its own way."""
+def train_notebook_network(name: str, architecture: str, data: ComparisonData, seed: int) -> Outcome:
+    """Trains one of the seed notebook's networks as the notebook does."""
     keras.utils.set_random_seed(seed)
     titles_only = architecture == "simple_rnn_titles"
     chosen = {split: rows.titles if titles_only else rows.texts for split, rows in data.texts.items()}
@@ -156,11 +156,11 @@ def seed_network(name: str, architecture: str, data: ComparisonData, seed: int) 
     )
 
 
-def peer(name: str, data: ComparisonData) -> Outcome:
-    """Trains a peer, which chooses nothing on val and so learns from its rows as well."""
+def train_baseline(name: str, data: ComparisonData) -> Outcome:
+    """Trains a baseline. It selects nothing on val, so it learns from those rows as well."""
     texts = data.texts[TRAIN].texts + data.texts[VAL].texts
     labels = np.concatenate([data.texts[TRAIN].labels, data.texts[VAL].labels])
-    result = peers.PEERS[name](texts, labels, data.texts[TEST].texts)
+    result = baselines.BASELINES[name](texts, labels, data.texts[TEST].texts)
     correct = (result.predicted == data.texts[TEST].labels).tolist()
     return Outcome(name, 0, correct, result.seconds, size=result.bytes)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from components.trainer.settings import Recipe
-from pipeline.experiments.compare import entrants
-from pipeline.experiments.compare.entrants import Results, result_key
+from pipeline.experiments.compare import candidates
+from pipeline.experiments.compare.candidates import Results, result_key
 from schema.features import TEST, TRAIN, VAL
 
 
@@ -16,24 +16,24 @@ def results(tmp_path):
     return Results(tmp_path / "results")
 
 
-def test_an_outcome_is_kept_as_it_was(results, outcome):
+def test_an_outcome_is_stored_unchanged(results, outcome):
     kept = outcome(parameters=7, rows_per_second=1.5, seconds_per_epoch=2.5, size=9, ece=(0.2, 0.1))
     results.put("key", kept)
     assert results.get("key") == kept
 
 
-def test_an_outcome_without_measurements_is_kept_as_it_was(results, outcome):
+def test_an_outcome_without_measurements_is_stored_unchanged(results, outcome):
     results.put("key", outcome())
     assert results.get("key") == outcome()
 
 
-def test_there_is_no_outcome_before_the_first(results, outcome):
+def test_an_unknown_key_has_no_outcome(results, outcome):
     assert results.get("key") is None
     results.put("other", outcome())
     assert results.get("key") is None
 
 
-def test_a_half_written_outcome_is_none(results, outcome, tmp_path, monkeypatch):
+def test_a_partly_written_outcome_is_not_read(results, outcome, tmp_path, monkeypatch):
     def killed(*paths):
         raise KeyboardInterrupt
 
@@ -43,7 +43,7 @@ def test_a_half_written_outcome_is_none(results, outcome, tmp_path, monkeypatch)
     assert results.get("key") is None
 
 
-def test_the_key_is_the_same_for_the_same(data):
+def test_the_key_is_stable(data):
     assert result_key("lstm", {"units": 8}, data, 1) == result_key("lstm", {"units": 8}, data, 1)
 
 
@@ -62,7 +62,7 @@ def test_the_key_changes_with_the_rows_of_each_split(data, split):
 
 def test_the_key_changes_with_the_trainers_code(data, monkeypatch):
     before = result_key("lstm", None, data, 1)
-    monkeypatch.setattr(entrants, "code_version", lambda stage: f"another {stage}")
+    monkeypatch.setattr(candidates, "code_version", lambda stage: f"another {stage}")
     assert result_key("lstm", None, data, 1) != before
 
 
@@ -70,7 +70,7 @@ def test_a_network_is_trained_exported_and_measured(data, transform_output, tiny
     data = dataclasses.replace(data, transform_output=transform_output)
     steps = {"epochs": 12, "patience": 12, "batch_tokens": 30, "learning_rate": 0.05}
     settings = tiny_settings.model_dump() | steps | {"units": 8, "seed": 3}
-    outcome = entrants.network("lstm, tiny", Recipe.from_config(settings), data, tmp_path / "checkpoints")
+    outcome = candidates.train_network("lstm, tiny", Recipe.from_config(settings), data, tmp_path / "checkpoints")
     assert (outcome.name, outcome.seed, len(outcome.correct)) == ("lstm, tiny", 3, 12)
     assert outcome.accuracy > 0.7
     # Eight ids, 8 wide; an LSTM of 8 units; four classes.
@@ -81,7 +81,7 @@ def test_a_network_is_trained_exported_and_measured(data, transform_output, tiny
     assert list((tmp_path / "checkpoints").iterdir()) == []
 
 
-def test_the_notebooks_network_is_trained_in_its_own_way(data, monkeypatch):
+def test_the_notebooks_network_is_trained_as_in_the_notebook(data, monkeypatch):
     fitted = []
     fit = keras.Model.fit
 
@@ -90,7 +90,7 @@ def test_the_notebooks_network_is_trained_in_its_own_way(data, monkeypatch):
         return fit(self, batches, **options)
 
     monkeypatch.setattr(keras.Model, "fit", watched)
-    outcome = entrants.seed_network("notebook's simple_rnn_titles", "simple_rnn_titles", data, seed=5)
+    outcome = candidates.train_notebook_network("notebook's simple_rnn_titles", "simple_rnn_titles", data, seed=5)
     assert fitted == [title.encode() for title in data.texts[TRAIN].titles[:16]]
     assert (outcome.name, outcome.seed, len(outcome.correct)) == ("notebook's simple_rnn_titles", 5, 12)
     # The notebook's own summary.
@@ -98,15 +98,15 @@ def test_the_notebooks_network_is_trained_in_its_own_way(data, monkeypatch):
     assert outcome.size > 1_000_000
 
 
-def test_a_peer_learns_from_train_and_val_and_is_asked_about_test(data, monkeypatch):
+def test_a_baseline_learns_from_train_and_val_and_predicts_test(data, monkeypatch):
     asked = {}
 
     def fake(texts, labels, test_texts):
         asked.update(texts=texts, labels=labels, test_texts=test_texts)
-        return entrants.peers.PeerResult(np.zeros(12, int), 1.5, 77)
+        return candidates.baselines.BaselineResult(np.zeros(12, int), 1.5, 77)
 
-    monkeypatch.setitem(entrants.peers.PEERS, "fake", fake)
-    outcome = entrants.peer("fake", data)
+    monkeypatch.setitem(candidates.baselines.BASELINES, "fake", fake)
+    outcome = candidates.train_baseline("fake", data)
     assert asked["texts"] == data.texts[TRAIN].texts + data.texts[VAL].texts
     assert asked["labels"].tolist() == [*data.texts[TRAIN].labels, *data.texts[VAL].labels]
     assert asked["test_texts"] == data.texts[TEST].texts

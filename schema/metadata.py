@@ -1,0 +1,26 @@
+"""Type names in ML Metadata, and the encoding of texts that are stored there."""
+
+from urllib.parse import unquote
+
+# TFX's artifact types.
+EXAMPLES, STATISTICS, TRANSFORM_GRAPH, MODEL = "Examples", "ExampleStatistics", "TransformGraph", "Model"
+EVALUATION, MODEL_BLESSING, INFRA_BLESSING = "ModelEvaluation", "ModelBlessing", "InfraBlessing"
+PUSHED_MODEL = "PushedModel"
+# This project's artifact types.
+VALIDATION_BLESSING, MODEL_CARD = "agnews.ValidationBlessing", "agnews.ModelCard"
+APPROVAL_REQUEST, APPROVAL_DECISION = "AgNewsApprovalRequest", "AgNewsApprovalDecision"
+APPROVAL = "agnews.Approval"
+# Types of executions outside of runs.
+DECISION_EXECUTION, PROMOTION_EXECUTION = "agnews.ApprovalDecision", "agnews.Promotion"
+# TFX's context types.
+PIPELINE_CONTEXT, RUN_CONTEXT, NODE_CONTEXT = "pipeline", "pipeline_run", "node"
+
+
+def encode_text(text: str) -> str:
+    """Encodes backslashes, which ML Metadata 1.21 writes into PostgreSQL with a syntax error."""
+    return text.replace("%", "%25").replace("\\", "%5C")
+
+
+def decode_text(text: str) -> str:
+    """Decodes a text that `encode_text` or any other percent-encoding wrote."""
+    return unquote(text)

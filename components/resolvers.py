@@ -63,7 +63,8 @@ class PreviousStatistics(ResolverStrategy):
     The first run of a source has no such statistics. Without spans in the input pattern, every run has span 0, and
     the previous accepted run is selected.
 
-    Inputs: `current`, the statistics of this run; `statistics` and `blessing` of the data, all artifacts of these types.
+    Inputs: `current`, the statistics of this run; `statistics` and `blessing` of the data, all artifacts of these
+    types.
     """
 
     def __init__(self, spans: int = 1):

@@ -20,8 +20,8 @@ class Executor(executor.Executor):
 class AgNewsEvaluator(Evaluator):
     """The Evaluator component.
 
-    ML Metadata 1.21 writes a string that contains a backslash into PostgreSQL with a syntax error (`'E'{…`). The JSON of
-    an EvalConfig contains many backslashes, since the configuration of each metric is JSON inside JSON. They are
+    ML Metadata 1.21 writes a string that contains a backslash into PostgreSQL with a syntax error (`'E'{…`). The JSON
+    of an EvalConfig contains many backslashes, since the configuration of each metric is JSON inside JSON. They are
     percent-encoded.
     """
 

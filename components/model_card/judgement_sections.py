@@ -1,4 +1,4 @@
-"""The sections that say how good the model is, as their readers see them."""
+"""Formats the sections about the quality of the model."""
 
 from collections.abc import Iterator
 
@@ -26,7 +26,7 @@ _LEVEL = "Intervals hold the true value in 95 of 100 cases"
 
 
 def judgement_sections(card: Card) -> list[Section]:
-    """Verdict, use, quality, calibration, baseline, errors and robustness."""
+    """Returns the sections verdict, use, quality, calibration, baseline, errors and robustness."""
     return [
         Section("verdict", "Verdict", list(_verdict(card))),
         Section("use", "Intended use and limits", list(_use(card))),

@@ -1,4 +1,4 @@
-"""The sections that say where the model comes from and what it costs, as their readers see them."""
+"""Formats the sections about the origin and the cost of the model."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ _SHARED = ("loss", "accuracy")
 
 
 def origin_sections(card: Card) -> list[Section]:
-    """Data, vocabulary, training, serving, cost, environment and lineage."""
+    """Returns the sections data, vocabulary, training, serving, cost, environment and lineage."""
     return [
         Section("data", "Data", list(_data(card))),
         Section("vocabulary", "Vocabulary", list(_vocabulary(card))),

@@ -1,4 +1,4 @@
-"""The versions that lie in a model's directory, and whether a server could load them."""
+"""Lists the versions in a model's directory, and checks whether a server could load them."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 from schema.model_contract import MLMD_UUID, SAVED_MODEL
 
 _NUMBER = re.compile(r"[0-9]+")
-# Of "7" and "07" one is a version: two directories for one number would hide each other.
+# "07" is not a version: two directories with the same number would hide each other.
 _VERSION = re.compile(r"0|[1-9][0-9]*")
 
 
@@ -18,12 +18,12 @@ class PushedVersion:
     """A version directory.
 
     Attributes:
-        number: the version.
-        path: its directory.
-        flaw: why no server could load it; None when it is whole.
+        number: number of the version.
+        path: directory of the version.
+        flaw: why no server could load the version; None if it is loadable.
         size: bytes on disk.
-        pushed_at: seconds since the epoch.
-        model_id: id of the Model artifact in the metadata store, None when the version names none.
+        pushed_at: time of the push, seconds since the epoch.
+        model_id: id of the Model artifact in the metadata store; None if the version contains none.
     """
 
     number: int
@@ -35,12 +35,12 @@ class PushedVersion:
 
 
 def pushed_versions(directory: Path) -> dict[int, PushedVersion]:
-    """The versions in a model's directory by number, lowest first.
+    """Returns the versions in a model's directory by number, lowest first.
 
-    Left out are names that TensorFlow Serving ignores, and numbers with leading zeros, which no push makes.
+    Leaves out names that TensorFlow Serving ignores, and numbers with leading zeros, which no push creates.
 
     Args:
-        directory: `<destination>/<model name>`; a missing one has no versions.
+        directory: `<destination>/<model name>`; a missing directory has no versions.
     """
     names = os.listdir(directory) if directory.is_dir() else []
     found = [directory / name for name in names if _VERSION.fullmatch(name) and (directory / name).is_dir()]
@@ -70,7 +70,7 @@ def _flaw(path: Path) -> str | None:
 
 
 def _pushed_at(path: Path) -> float:
-    # A copy of an export keeps its directory's time; the Pusher's own file is of the push.
+    # A copy of an export keeps the time of its directory, but the Pusher writes this file during the push.
     stamp = path / MLMD_UUID
     return (stamp if stamp.exists() else path).stat().st_mtime
 
@@ -84,5 +84,5 @@ def _model_id(path: Path) -> int | None:
 
 
 def whole(versions: Mapping[int, PushedVersion]) -> list[int]:
-    """The numbers of the versions that a server could load, lowest first."""
+    """Returns the numbers of the loadable versions, lowest first."""
     return [number for number, version in versions.items() if version.flaw is None]

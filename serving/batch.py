@@ -62,8 +62,8 @@ def score_files(
     """Classifies all rows of the files and writes the results to a new directory.
 
     It contains `predictions-*.jsonl` (file, row, id, label, probability, probabilities, model_version),
-    `quarantine-*.jsonl` (file, row, reason) and `summary.json`. A local directory appears in one step when everything is
-    written. An object store cannot rename; there, `summary.json` shows that the output is complete.
+    `quarantine-*.jsonl` (file, row, reason) and `summary.json`. A local directory appears in one step when everything
+    is written. An object store cannot rename; there, `summary.json` shows that the output is complete.
 
     Args:
         patterns: files, or patterns of files for `schema.paths.list_files`, in CSV or JSON Lines (see

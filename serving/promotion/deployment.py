@@ -89,7 +89,7 @@ class Deployment:
         return config.other_places(parsed, self.config_path.parent).get(self.model_name, "")
 
     def loaded(self) -> Served:
-        """Returns what the server actually serves; without a server, the content of models.config or, without it, nothing.
+        """Returns what the server actually serves; without a server, what models.config says, or nothing without it.
 
         A server that was started without the file may be running, but it would not notice a change of it.
         """

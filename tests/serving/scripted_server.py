@@ -1,4 +1,4 @@
-"""A server of the official protos that answers by rule and fails by script, for the tests of clients."""
+"""A server of the official protos that answers by a rule and fails by a script, for the tests of clients."""
 
 import contextlib
 import math
@@ -18,7 +18,7 @@ LABELS = {"stable": 1, "canary": 2}
 
 
 def probabilities(text):
-    """Softmax over how often each class's word stands in the text."""
+    """Returns the softmax over how often each class's word occurs in the text."""
     counts = dict.fromkeys(CLASS_NAMES, 0)
     for word in re.findall(r"\w+", text.lower()):
         if word in WORDS:
@@ -28,9 +28,10 @@ def probabilities(text):
 
 
 class ScriptedServer:
-    """`script` holds functions of (request, context), one a request, which may abort; then the rule answers.
+    """Runs one function of `script` per request, with (request, context), which may abort; then applies the rule.
 
-    `change_response` may spoil a response; `requests` are those received, `most_at_once` the most in one moment.
+    `change_response` may corrupt a response, `requests` has the received requests, and `most_at_once` is the largest
+    number of simultaneous requests.
     """
 
     def __init__(self):
@@ -83,13 +84,13 @@ class ScriptedServer:
 
 
 def fails(code, details="scripted"):
-    """A step of a script."""
+    """Returns a step of a script that fails."""
     return lambda request, context: context.abort(code, details)
 
 
 @contextlib.contextmanager
 def serving(credentials=None, address="127.0.0.1:0"):
-    """A running ScriptedServer on a free port of the loopback interface."""
+    """Runs a ScriptedServer on a free port of the loopback interface."""
     scripted = ScriptedServer()
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=16))
     handler = grpc.unary_unary_rpc_method_handler(

@@ -60,7 +60,7 @@ def _vocabulary(card: Card) -> Iterator[Block]:
         {"words": f"{vocabulary.words:,}", "coverage of the training tokens": f"{vocabulary.coverage:.4%}"},
     )
     yield Table(
-        "Tokens that are out of vocabulary",
+        "Tokens that are not in the vocabulary",
         ("slice", "tokens", "unknown", "share"),
         [
             [name, f"{words.tokens:,}", f"{words.unknown:,}", number(words.share)]
@@ -145,7 +145,9 @@ def _environment(environment: Environment) -> Iterator[Block]:
         if isinstance(revision, Missing)
         else f"{revision.commit}, {'with changes that are not committed' if revision.dirty else 'unchanged'}"
     )
-    yield Paragraph("Of the process that wrote the card; the training may have run before, or elsewhere.")
+    yield Paragraph(
+        "This section describes the process that wrote the card; the training may have run earlier or elsewhere."
+    )
     yield facts(
         "Machine and code",
         {

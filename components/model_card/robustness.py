@@ -51,8 +51,8 @@ class Robustness:
     Attributes:
         meaning: description of the change.
         rows: number of rows that were classified.
-        before: accuracy on these rows, unchanged.
-        after: accuracy on these rows, changed.
+        before: accuracy on these rows before the change.
+        after: accuracy on these rows after the change.
         low: lower bound of the 95 % interval of the change in accuracy.
         high: upper bound.
         other_answers: number of rows whose predicted class changed, whether right or wrong.

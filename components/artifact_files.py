@@ -1,6 +1,6 @@
-"""Decides whether the files of an artifact are there: the metadata store does not notice when somebody deletes them.
+"""Checks whether the files of an artifact exist, since the metadata store does not notice when they are deleted.
 
-The only place that knows which files an artifact must have. Resolvers, the cache and `agnews artifacts check` ask it.
+Only this module knows which files an artifact must have. The resolvers, the cache and `agnews artifacts check` use it.
 """
 
 import fnmatch
@@ -14,8 +14,8 @@ from tfx.types import Artifact, artifact_utils
 
 from schema.model_contract import SAVED_MODEL_FILES
 
-# By the artifact's type, below its directory; {split} stands for each of its splits. Other types have no files that a
-# later run reads: of these the directory must be there.
+# Files below the artifact's directory, by artifact type; {split} is replaced by each split. Later runs read no files of
+# other types, for which only the directory must exist.
 _FILES = {
     "Examples": ("Split-{split}/*",),
     "ExampleStatistics": ("Split-{split}/FeatureStats.pb",),
@@ -36,14 +36,14 @@ _SHARD = re.compile(r"-\d{5,}-of-(\d{5,})")
 
 
 def missing_file(artifact: Artifact | mlmd.Artifact) -> str | None:
-    """Looks for the files of an artifact, local or in an object store.
+    """Looks for the files of an artifact, which may be local or in an object store.
 
     Args:
-        artifact: as a component gets it or as the metadata store holds it.
+        artifact: the artifact, as a component receives it or as the metadata store holds it.
 
     Returns:
-        Path of a file, a directory or a pattern that nothing is found at; None where nothing is missing. An artifact
-        without a place has no files and misses none.
+        The first file, directory or pattern that does not exist; None if nothing is missing. An artifact without a URI
+        has no files, so nothing is missing.
     """
     if isinstance(artifact, Artifact):
         kind, stored = artifact.type_name, artifact.mlmd_artifact
@@ -61,7 +61,7 @@ def missing_file(artifact: Artifact | mlmd.Artifact) -> str | None:
 
 
 def first_missing(directory: str, patterns: Iterable[str]) -> str | None:
-    """Returns the first of the patterns, below the directory, without a file; of sharded files all must be there."""
+    """Returns the first pattern below the directory that lacks a file; sharded files must be complete."""
     for pattern in patterns:
         path = os.path.join(directory, pattern)
         if not _are_complete(fnmatch.filter(_names(os.path.dirname(path)), os.path.basename(path))):
@@ -70,7 +70,7 @@ def first_missing(directory: str, patterns: Iterable[str]) -> str | None:
 
 
 def _names(directory: str) -> list[str]:
-    # Not by globbing the path: a directory's name may hold brackets.
+    # The directory is not globbed, since its name may contain brackets.
     return [name.rstrip("/") for name in fileio.listdir(directory)] if fileio.exists(directory) else []
 
 

@@ -1,9 +1,9 @@
-"""What earlier runs left, where no metadata store can be asked: found in directories.
+"""Finds the results of earlier runs in directories, without a metadata store.
 
-The resolvers of `components.resolvers` ask ML Metadata, which the pods of Kubeflow Pipelines cannot. These components
-stand in their place: the baseline is the version that was pushed last, and the statistics of accepted data are kept
-beside the pushed versions. What does not exist is an artifact with the property `absent`; the pod that would read it
-leaves it out, as an optional input that is not there.
+The resolvers of `components.resolvers` query ML Metadata, which the pods of Kubeflow Pipelines cannot do. These
+components replace them: the baseline is the version that was pushed last, and the statistics of accepted data are kept
+next to the pushed versions. A missing input becomes an artifact with the property `absent`; the pod that would read it
+leaves it out, like an optional input.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ def PushedBaseline(
     model: OutputArtifact[standard_artifacts.Model],
     versions: Parameter[str],
 ) -> None:
-    """Copies the version that was pushed last and is not the candidate itself.
+    """Copies the version that was pushed last, unless it is the candidate itself.
 
     Args:
         candidate: the model of this run.
@@ -56,16 +56,16 @@ def KeptStatistics(
     statistics: OutputArtifact[standard_artifacts.ExampleStatistics],
     directory: Parameter[str],
 ) -> None:
-    """Copies the kept statistics of the span before the current one, and of the same source.
+    """Copies the kept statistics of the span before the current one, from the same source.
 
-    Without spans in the input pattern every run has the span 0: then the run before counts, as in
+    Without spans in the input pattern, every run has span 0, and the statistics of the previous run are copied, as in
     `components.resolvers.PreviousStatistics`.
 
     Args:
         examples: the rows of this run.
-        current: their statistics.
-        statistics: of the span before.
-        directory: where statistics are kept.
+        current: statistics of `examples`.
+        statistics: statistics of the earlier span.
+        directory: directory of the kept statistics.
     """
     kept, span = _place(directory, examples), _span(examples)
     names = [name.rstrip("/") for name in fileio.listdir(kept)] if fileio.exists(kept) else []
@@ -91,13 +91,13 @@ def KeepStatistics(
     accepted: InputArtifact[ValidationBlessing],
     directory: Parameter[str],
 ) -> None:
-    """Keeps the statistics of accepted data for the runs to come; those of the same span are replaced.
+    """Keeps the statistics of accepted data for later runs; replaces those of the same span.
 
     Args:
         examples: the rows of this run.
-        statistics: theirs.
-        accepted: the gate's blessing, without which nothing is kept.
-        directory: where statistics are kept.
+        statistics: statistics of `examples`.
+        accepted: the gate's blessing; without it nothing is kept.
+        directory: directory of the kept statistics.
     """
     kept = _place(directory, examples)
     incoming = os.path.join(kept, f".incoming-{uuid.uuid4().hex}")

@@ -1,8 +1,9 @@
-"""Which artifacts of earlier runs a run is compared with.
+"""Selects the artifacts of earlier runs that a run is compared with.
 
-TFX's own strategies take the latest artifact there is, which in a run taken from the cache is the run's own: the
-comparison would change although nothing has. These leave the run's own artifact out. They also leave out artifacts
-whose files were deleted, and report them; the store would go on offering them, and every further run would fail.
+TFX's own strategies select the latest artifact, which is the run's own if the run was taken from the cache: the
+comparison would change although nothing else has. These strategies leave out the run's own artifact. They also leave
+out and report artifacts whose files were deleted, since the store would keep offering them and every later run would
+fail.
 """
 
 import logging
@@ -23,9 +24,9 @@ Order = tuple[int, int, int]
 
 
 class LatestOtherBlessedModel(ResolverStrategy):
-    """The model that was blessed last and is not the candidate; none before the first blessing.
+    """Selects the most recently blessed model other than the candidate; nothing before the first blessing.
 
-    Inputs: `candidate`, the model of this run; `model` and `model_blessing`, all there are.
+    Inputs: `candidate`, the model of this run; `model` and `model_blessing`, all artifacts of these types.
     """
 
     def resolve_artifacts(self, store: mlmd.MetadataStore, input_dict: Artifacts) -> Artifacts:
@@ -36,12 +37,12 @@ class LatestOtherBlessedModel(ResolverStrategy):
 
 
 class LatestBlessedModelBefore(ResolverStrategy):
-    """The model that was blessed last among those of earlier windows: what a training may begin with.
+    """Selects the most recently blessed model of an earlier window, for a warm start.
 
-    A model of the same transform graph is left out, so that a run with nothing new does not begin with its own outcome
-    and train again; so is one of a later graph, which the run's first time did not know.
+    Models of the same transform graph are left out; otherwise a run with nothing new would start from its own result
+    and train again. Models of a later graph are left out too, since they did not exist when the run was first executed.
 
-    Inputs: `graph`, the transform graph of this run; `model` and `model_blessing`, all there are.
+    Inputs: `graph`, the transform graph of this run; `model` and `model_blessing`, all artifacts of these types.
     """
 
     def resolve_artifacts(self, store: mlmd.MetadataStore, input_dict: Artifacts) -> Artifacts:
@@ -57,16 +58,19 @@ class LatestBlessedModelBefore(ResolverStrategy):
 
 
 class PreviousStatistics(ResolverStrategy):
-    """The statistics of the accepted spans before the current one, from the same source; none in its first run.
+    """Selects the statistics of the accepted spans before the current one, from the same source.
 
-    Inputs: `current`, the statistics of this run; `statistics` and `blessing`, of the data, all there are. Without
-    spans in the input pattern every run has the span 0: then the accepted run before counts.
+    The first run of a source has no such statistics. Without spans in the input pattern, every run has span 0, and
+    the previous accepted run is selected.
+
+    Inputs: `current`, the statistics of this run; `statistics` and `blessing` of the data, all artifacts of these
+    types.
     """
 
     def __init__(self, spans: int = 1):
         """
         Args:
-            spans: how many of them at most; the nearest ones are taken.
+            spans: maximum number of spans; the nearest ones are selected.
         """
         self._spans = spans
 
@@ -80,7 +84,7 @@ class PreviousStatistics(ResolverStrategy):
                 its_source, its_span, version = _origin(store, artifact)
                 if its_source == source and (its_span, artifact.id) < (span, current.id):
                     earlier[its_span, version, artifact.id] = artifact
-        # Another ingestion of the current span is no previous span, unless spans are not used at all.
+        # Another ingestion of the current span is not an earlier span, unless spans are not used at all.
         other_spans = {order: artifact for order, artifact in earlier.items() if order[0] != span}
         chosen, gone = _newest(other_spans or earlier, self._spans, _has_files)
         numbers = ", ".join(str(artifact.id) for artifact in chosen.values())
@@ -91,20 +95,20 @@ class PreviousStatistics(ResolverStrategy):
 
 
 class LatestSpans(ResolverStrategy):
-    """The window: the latest accepted spans of the same source, each in its highest version.
+    """Selects the window: the latest accepted spans of the same source, each in its highest version.
 
-    It ends with the newest accepted span, which need not be the one of this run: a late span joins the window where
-    it belongs, or changes nothing, so that older rows never take the place of newer ones.
+    The window ends with the newest accepted span, which may differ from the span of this run. A late span is inserted
+    at its position or changes nothing, so older rows never replace newer ones.
 
     Inputs: `newest` and `newest_statistics`, Examples and statistics of this run, which the gate has accepted;
-    `examples`, `statistics` and `blessing`, of the data, all there are. `examples` and `statistics` become those of
-    the window, `newest` and `newest_statistics` those of its last span.
+    `examples`, `statistics` and `blessing` of the data, all artifacts of these types. In the output, `examples` and
+    `statistics` are those of the window, `newest` and `newest_statistics` those of its last span.
     """
 
     def __init__(self, spans: int):
         """
         Args:
-            spans: how many make a window, at most.
+            spans: maximum number of spans in the window.
         """
         self._spans = spans
 
@@ -118,7 +122,7 @@ class LatestSpans(ResolverStrategy):
             for blessing in input_dict["blessing"]
         }
         source = current.get_string_custom_property("source")
-        # Of its own span the run has its own ingestion, whatever others were made with other settings.
+        # For its own span the run uses its own ingestion, even if others were made with other settings.
         accepted = {
             _order(artifact): artifact
             for artifact in input_dict["examples"]
@@ -154,7 +158,7 @@ def _order(examples: Artifact) -> Order:
 
 
 def _made_of(store: mlmd.MetadataStore, artifact: Artifact) -> list[metadata_store_pb2.Artifact]:
-    """The inputs of the executions that made the artifact."""
+    """Returns the inputs of the executions that produced the artifact."""
     event = metadata_store_pb2.Event
     made_by = [e.execution_id for e in store.get_events_by_artifact_ids([artifact.id]) if e.type == event.OUTPUT]
     inputs = [e.artifact_id for e in store.get_events_by_execution_ids(made_by) if e.type == event.INPUT]
@@ -162,7 +166,7 @@ def _made_of(store: mlmd.MetadataStore, artifact: Artifact) -> list[metadata_sto
 
 
 def _origin(store: mlmd.MetadataStore, statistics: Artifact) -> tuple[str | None, int, int]:
-    """Source, span and version of the Examples that the statistics were made of."""
+    """Returns source, span and version of the Examples from which the statistics were computed."""
     for artifact in _made_of(store, statistics):
         properties = artifact.custom_properties
         if "source" in properties:
@@ -174,15 +178,15 @@ def _origin(store: mlmd.MetadataStore, statistics: Artifact) -> tuple[str | None
 def _newest(
     by_order: Mapping[Order, Artifact], count: int, has_files: Callable[[Artifact], bool]
 ) -> tuple[dict[int, Artifact], list[Artifact]]:
-    """Chooses the last artifact of each of the latest spans, leaving out those whose files are gone.
+    """Selects the last artifact of each of the latest spans, leaving out artifacts whose files are missing.
 
     Args:
         by_order: the artifacts.
-        count: number of spans, at most.
-        has_files: says whether the files of an artifact are there.
+        count: maximum number of spans.
+        has_files: returns whether the files of an artifact exist.
 
     Returns:
-        The artifacts by span, the newest first; and those that would have been chosen and have no files.
+        The artifacts by span, newest first; and the artifacts that were left out because their files are missing.
     """
     chosen: dict[int, Artifact] = {}
     gone = []
@@ -200,7 +204,7 @@ def _newest(
 
 
 def _blessed_models(inputs: Artifacts) -> Iterator[tuple[Artifact, Artifact]]:
-    """Yields blessed models with their blessings, the last blessing first."""
+    """Yields blessed models with their blessings, most recent blessing first."""
     models = {artifact.id: artifact for artifact in inputs["model"]}
     for blessing in sorted(inputs["model_blessing"], key=lambda artifact: artifact.id, reverse=True):
         model = models.get(blessing.get_int_custom_property("current_model_id"))
@@ -211,13 +215,13 @@ def _blessed_models(inputs: Artifacts) -> Iterator[tuple[Artifact, Artifact]]:
 def _latest_with_files(
     store: mlmd.MetadataStore, blessed: Iterable[tuple[Artifact, Artifact]], *, instead: str, otherwise: str
 ) -> Artifacts:
-    """Returns the first model whose files are there, with its blessing; reports those before it.
+    """Returns the first model whose files exist, with its blessing; reports the models before it.
 
     Args:
         store: the metadata store.
-        blessed: models and blessings, the preferred first.
-        instead: what happens with the chosen model, for people.
-        otherwise: what happens without one.
+        blessed: models and blessings in order of preference.
+        instead: use of the selected model, for the message.
+        otherwise: consequence if no model is found, for the message.
     """
     gone: dict[int, Artifact] = {}
     for model, blessing in blessed:
@@ -234,7 +238,7 @@ def _has_files(artifact: Artifact) -> bool:
 
 
 def _report_gone(store: mlmd.MetadataStore, gone: Sequence[Artifact], consequence: str) -> None:
-    """Tells people, on the display and in the log, which artifact has no files any more and what that leads to."""
+    """Reports artifacts whose files are missing, and the consequence, on the display and in the log."""
     if not gone:
         return
     first, others = gone[0], len(gone) - 1
@@ -248,7 +252,7 @@ def _report_gone(store: mlmd.MetadataStore, gone: Sequence[Artifact], consequenc
 
 
 def _run_of(store: mlmd.MetadataStore, artifact: Artifact) -> str:
-    """Names the run that made an artifact; those that took it from the cache came later."""
+    """Returns the name of the run that produced an artifact, not of later runs that took it from the cache."""
     events = store.get_events_by_artifact_ids([artifact.id])
     made_by = min(event.execution_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT)
     runs = [one.name for one in store.get_contexts_by_execution(made_by) if one.type == "pipeline_run"]

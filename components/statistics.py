@@ -1,4 +1,4 @@
-"""How sure a share is, and whether one classifier is better than another on the same rows."""
+"""Computes confidence intervals of shares, and tests for comparing classifiers and distributions."""
 
 import math
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from scipy.stats import binomtest, chi2_contingency, fisher_exact, ks_2samp, nor
 
 
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a share (Wilson 1927).
+    """Returns Wilson's score interval of a share (Wilson 1927).
 
     Args:
-        successes: for instance rows that were classified right.
-        trials: rows in all; at least one.
-        confidence: share of such intervals that hold the true share.
+        successes: number of successes, for instance of correctly classified rows.
+        trials: number of trials; at least one.
+        confidence: share of such intervals that contain the true share.
     """
     interval = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
     return interval.low, interval.high
@@ -25,9 +25,9 @@ class PairedTest:
     """McNemar's exact test of two classifiers on the same rows.
 
     Attributes:
-        only_first: rows that the first alone classified right.
-        only_second: rows that the second alone classified right.
-        p_value: two-sided probability of so uneven a split, were both equally good.
+        only_first: number of rows that only the first classified correctly.
+        only_second: number of rows that only the second classified correctly.
+        p_value: two-sided probability of a split at least this uneven if both are equally good.
     """
 
     only_first: int
@@ -36,11 +36,11 @@ class PairedTest:
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> PairedTest:
-    """Compares two classifiers by the rows on which one of them alone is right (McNemar 1947, exact form).
+    """Compares two classifiers by the rows that only one of them classified correctly (McNemar 1947, exact form).
 
     Args:
-        first: bool [rows], rows that the first classified right.
-        second: bool [rows], the same rows of the second.
+        first: bool [rows], whether the first classified each row correctly.
+        second: bool [rows], the same for the second.
     """
     only_first, only_second = _differing(first, second)
     differing = only_first + only_second
@@ -48,15 +48,15 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> PairedTest:
 
 
 def change_interval(first: np.ndarray, second: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
-    """The interval of the accuracy's change from one classifier to another on the same rows.
+    """Returns the confidence interval of the difference in accuracy between two classifiers on the same rows.
 
-    Half a row is added to each cell of the two-by-two table before Wald's formula is used, which keeps its promise on
-    few rows as well (Agresti and Min 2005, Statistics in Medicine 24, 729-740).
+    Half a row is added to each cell of the two-by-two table before Wald's formula is applied, which keeps the nominal
+    confidence on few rows too (Agresti and Min 2005, Statistics in Medicine 24, 729-740).
 
     Args:
-        first: bool [rows], rows that the first classified right.
-        second: bool [rows], the same rows of the second.
-        confidence: share of such intervals that hold the true change.
+        first: bool [rows], whether the first classified each row correctly.
+        second: bool [rows], the same for the second.
+        confidence: share of such intervals that contain the true difference.
     """
     only_first, only_second = (count + 0.5 for count in _differing(first, second))
     rows = len(first) + 2
@@ -71,7 +71,7 @@ def _differing(first: np.ndarray, second: np.ndarray) -> tuple[int, int]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Returns p-values corrected for their number, in the order given (Holm 1979)."""
+    """Returns p-values corrected for their number, in the given order (Holm 1979)."""
     corrected, lowest = [1.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         lowest = max(lowest, min(1.0, p_values[index] * (len(p_values) - rank)))

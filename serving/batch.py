@@ -1,7 +1,7 @@
-"""Scores files offline with a SavedModel, as one Beam pipeline around RunInference, for any number of rows.
+"""Classifies files offline with a SavedModel, as one Beam pipeline around RunInference, for any number of rows.
 
-Each input file is read by one worker and streamed: give a cluster several files. Rows that cannot be classified go to
-quarantine with their reasons; an output that is there is whole.
+One worker reads and streams each input file, so give a cluster several files. Rows that cannot be classified are
+written to quarantine with their reasons. An output that exists is complete.
 """
 
 import datetime
@@ -35,14 +35,14 @@ from serving.item_files import BadRow, ItemRow, read_items, validate_item
 PREDICTIONS = "predictions"
 QUARANTINE = "quarantine"
 SUMMARY = "summary.json"
-# A batch of Beam's is parted into texts of about the same length, which need the least padding.
+# Beam's batches are split into texts of similar length, which need the least padding.
 _BATCH_ROWS = 1024
 _STEP_ROWS = 64
 
 
 @dataclass(frozen=True)
 class BatchSummary:
-    """What a finished scoring wrote; stands in `summary.json`, the last file to be written."""
+    """The summary of a finished job, stored in `summary.json`, which is written last."""
 
     model: str
     files: tuple[str, ...]
@@ -59,27 +59,27 @@ def score_files(
     *,
     clock: Callable[[], datetime.datetime],
 ) -> BatchSummary:
-    """Scores all rows of the files into a new directory.
+    """Classifies all rows of the files and writes the results to a new directory.
 
-    It holds `predictions-*.jsonl` (file, row, id, label, probability, probabilities, model_version),
-    `quarantine-*.jsonl` (file, row, reason) and `summary.json`. A local one appears in one step when all is written;
-    an object store has no rename, there `summary.json` says that the rest is whole.
+    It contains `predictions-*.jsonl` (file, row, id, label, probability, probabilities, model_version),
+    `quarantine-*.jsonl` (file, row, reason) and `summary.json`. A local directory appears in one step when everything
+    is written. An object store cannot rename; there, `summary.json` shows that the output is complete.
 
     Args:
-        patterns: files, or patterns of files as `schema.paths.list_files` takes them, of CSV or JSON Lines (see
-            `serving.item_files`), gzipped where the name ends in `.gz`, and TFRecords of tf.Examples where the name
-            holds `tfrecord`; local, or a URI that Beam can read.
-        model: directory of a SavedModel; its name is the version in the output where it is a number. This and the other
-            local places may be relative to the working directory; a cluster's workers, which have one of their own, get
-            and report them as absolute.
-        output: directory that is not there yet.
+        patterns: files, or patterns of files for `schema.paths.list_files`, in CSV or JSON Lines (see
+            `serving.item_files`), gzipped if the name ends in `.gz`, or TFRecords of tf.Examples if the name contains
+            `tfrecord`; local paths, or URIs that Beam can read.
+        model: directory of a SavedModel; its name is the version in the output if it is a number. This and the other
+            local paths may be relative to the working directory. Workers of a cluster have another working directory,
+            so they receive and report absolute paths.
+        output: directory to create.
         beam_args: options of the Beam pipeline.
-        clock: tells the time of finishing.
+        clock: returns the current time.
 
     Raises:
-        DataError: no file, no model, an output that exists, or a file that cannot be read to its end.
-        Interrupted: a signal told the process to end; no output appears after it.
-        SettingsError: TensorFlow or Beam would take the model's or the output's directory for a pattern.
+        DataError: there is no such file or model, the output exists, or a file cannot be read to its end.
+        Interrupted: the process received a signal to end; no output appears after it.
+        SettingsError: TensorFlow or Beam would expand the model's or the output's directory as a pattern.
     """
     files = _matched(patterns)
     model, output = _absolute(model), _absolute(output)
@@ -103,7 +103,7 @@ def score_files(
             if local:
                 os.rename(writing, final)
     except DataError as error:
-        # Beam adds the name of its transform, which tells a user nothing.
+        # Beam appends the name of its transform, which does not help users.
         raise DataError(str(error).partition(" [while running ")[0]) from error
     finally:
         if local:
@@ -115,7 +115,7 @@ def _matched(patterns: Sequence[str]) -> list[str]:
     files: list[str] = []
     for pattern in patterns:
         place = _absolute(pattern)
-        if FileSystems.exists(place) and not os.path.isdir(place):  # Whatever characters its name holds.
+        if FileSystems.exists(place) and not os.path.isdir(place):  # The name may contain any characters.
             found = [place]
         else:
             found = list_files("" if is_remote(pattern) else os.getcwd(), pattern)
@@ -133,8 +133,8 @@ def _score(pipeline: beam.Pipeline, files: list[str], model: str, directory: str
     rows = (
         pipeline
         | "Files" >> beam.Create(files)
-        # Else a runner fuses the list with all that follows and one worker does everything. The rows themselves are
-        # not shuffled: a runner in memory would hold them all.
+        # Without this, a runner fuses the list with all later steps, and one worker does everything. The rows
+        # themselves are not shuffled, since a runner in memory would hold all of them.
         | "Spread" >> beam.Reshuffle()
         | "Read" >> beam.FlatMap(read_file)
         | "Part" >> beam.ParDo(_Part()).with_outputs(QUARANTINE, main=PREDICTIONS)
@@ -148,7 +148,7 @@ def _score(pipeline: beam.Pipeline, files: list[str], model: str, directory: str
 
 
 def read_file(file: str) -> Iterator[ItemRow | BadRow]:
-    """Rows of one file of any format that `score_files` takes."""
+    """Yields the rows of one file in any format that `score_files` accepts."""
     if "tfrecord" in os.path.basename(file):
         yield from _read_examples(file)
     else:
@@ -175,7 +175,7 @@ def _read_examples(file: str) -> Iterator[ItemRow | BadRow]:
                 continue
             texts = {name: b"".join(found).decode("utf-8", "surrogateescape") for name, found in values.items()}
             yield validate_item(file, number, NewsItem(texts[TITLE], texts[DESCRIPTION]), texts[ID] or None)
-        # TensorFlow takes a cut record for the end of the file.
+        # TensorFlow takes a truncated record for the end of the file.
         with FileSystems.open(file, compression_type=CompressionTypes.UNCOMPRESSED) as opened:
             held = count_tfrecords(cast(IO[bytes], gzip.GzipFile(fileobj=opened)) if file.endswith(".gz") else opened)
         if number != held:
@@ -185,7 +185,7 @@ def _read_examples(file: str) -> Iterator[ItemRow | BadRow]:
 
 
 class _Part(beam.DoFn):
-    """Parts good rows from bad ones and counts both."""
+    """Separates valid from invalid rows and counts both."""
 
     def __init__(self) -> None:
         self._scored, self._bad = (Metrics.counter(__name__, name) for name in (PREDICTIONS, QUARANTINE))
@@ -205,17 +205,19 @@ def _counted(result: Any, name: str) -> int:
 
 
 class SignatureHandler(ModelHandler[ItemRow, tuple[ItemRow, Classification], Any]):
-    """Runs the signature `SERVING_DEFAULT` of a SavedModel; Beam's own handler loads Keras models alone."""
+    """Runs the signature `SERVING_DEFAULT` of a SavedModel; Beam's own handler loads only Keras models."""
 
     def __init__(self, model: str):
         super().__init__(min_batch_size=_STEP_ROWS, max_batch_size=_BATCH_ROWS)
         self._model = model
         name = os.path.basename(model.rstrip("/"))
-        self._version = int(name) if name.isdecimal() else 0  # TensorFlow Serving takes no other names for versions.
+        self._version = int(name) if name.isdecimal() else 0  # TensorFlow Serving accepts only numbers.
 
     def load_model(self) -> Any:
-        """Raises:
-        DataError: the model lacks the signature, or it takes and gives something else.
+        """Loads the signature.
+
+        Raises:
+            DataError: the model lacks the signature, or the signature has other inputs or outputs.
         """
         import tensorflow as tf
 
@@ -227,13 +229,13 @@ class SignatureHandler(ModelHandler[ItemRow, tuple[ItemRow, Classification], Any
                 f"{self._model}: its signature {SERVING_DEFAULT} lacks {', '.join(sorted(missing))}; "
                 "name a model that this pipeline exported"
             )
-        signature.keep = loaded  # A signature holds its variables weakly.
+        signature.keep = loaded  # A signature holds only weak references to its variables.
         return signature
 
     def run_inference(
         self, batch: Sequence[ItemRow], model: Any, inference_args: Mapping[str, Any] | None = None
     ) -> Iterable[tuple[ItemRow, Classification]]:
-        """Scores a batch, shortest texts first."""
+        """Classifies a batch, shortest texts first."""
         import tensorflow as tf
 
         ordered = sorted(batch, key=lambda row: len(row.item.title) + len(row.item.description))
@@ -250,7 +252,7 @@ class SignatureHandler(ModelHandler[ItemRow, tuple[ItemRow, Classification], Any
                 yield row, Classification.of([name.decode() for name in row_names], values, self._version)
 
     def get_num_bytes(self, batch: Sequence[ItemRow]) -> int:
-        """Characters of the batch; a metric of Beam's, for which it would pickle each batch."""
+        """Returns the number of characters in the batch, a metric of Beam, whose default would pickle each batch."""
         return sum(len(text) for row in batch for text in (row.item.title, row.item.description))
 
 

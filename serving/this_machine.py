@@ -1,7 +1,7 @@
-"""Decides which addresses are this machine, and keeps proxies out of connections to them.
+"""Decides which addresses belong to this machine, and keeps connections to them from using a proxy.
 
-A company's `http_proxy` is meant for the internet. gRPC, httpx and others send everything through it, local servers
-included, unless `no_proxy` says otherwise.
+A company's `http_proxy` is meant for the internet. gRPC, httpx and other libraries send everything through it, even to
+local servers, unless `no_proxy` excludes them.
 """
 
 import ipaddress
@@ -12,21 +12,21 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-# What `no_proxy` needs for libraries that connect to servers of their own. Not ::1: gRPC compares the ends of names,
-# and 2001:db8::1 is another machine.
+# Names in `no_proxy` for libraries that connect to servers of their own. ::1 is left out, because gRPC compares the
+# ends of names, and 2001:db8::1 is another machine.
 _LOCAL_NAMES = ("localhost", "127.0.0.1")
-# `dns:///host:port`, `ipv4:host:port`: how gRPC names a resolver (grpc/doc/naming.md).
+# `dns:///host:port`, `ipv4:host:port`: gRPC's syntax for naming a resolver (grpc/doc/naming.md).
 _RESOLVER = re.compile(r"(?:dns:(?://[^/]*/)?|ipv4:|ipv6:)(.*)")
 
 
 def is_this_machine(address: str) -> bool:
-    """Whether a server at an address runs on this machine.
+    """Returns whether a server at an address runs on this machine.
 
-    True for `localhost`, this machine's name, addresses of its interfaces, and sockets of the file system. No name is
+    This is true for `localhost`, this machine's name, addresses of its interfaces, and Unix sockets. Names are not
     looked up in the DNS.
 
     Args:
-        address: `host`, `host:port`, a URL, or any target that gRPC takes.
+        address: `host`, `host:port`, a URL, or any target that gRPC accepts.
     """
     if address.startswith(("unix:", "unix-abstract:")):
         return True
@@ -36,7 +36,7 @@ def is_this_machine(address: str) -> bool:
         host = urlsplit(address if "://" in address else f"//{address}").hostname or ""
     except ValueError:
         return False
-    # Without brackets, the colons of an IPv6 address would begin a port.
+    # Without brackets, the colons of an IPv6 address would start a port.
     with suppress(ValueError):
         host = str(ipaddress.ip_address(address))
     try:
@@ -47,20 +47,20 @@ def is_this_machine(address: str) -> bool:
 
 
 def proxy_options(address: str) -> list[tuple[str, Any]]:
-    """Options of a gRPC channel to an address: none, or those that keep it from using a proxy."""
+    """Returns options of a gRPC channel that bypass the proxy; empty if the address is on another machine."""
     return [("grpc.enable_http_proxy", 0)] if is_this_machine(address) else []
 
 
 def proxy_mounts(url: str) -> dict[str, None]:
-    """Argument `mounts` of an httpx client for a URL: none, or those that keep it from using a proxy."""
+    """Returns the argument `mounts` of an httpx client that bypasses the proxy; empty for other machines."""
     return {"http://": None, "https://": None} if is_this_machine(url) else {}
 
 
 def exempt_from_proxies() -> None:
-    """Adds this machine to `no_proxy`, for this process and those that it starts.
+    """Adds this machine to `no_proxy`, for this process and its child processes.
 
-    For libraries that connect to servers of their own and take no options: Beam to its workers and job server,
-    TensorFlow Extended to the container that InfraValidator starts.
+    This is for libraries that connect to servers of their own and accept no options: Beam connects to its workers and
+    job server, TensorFlow Extended to the container that InfraValidator starts.
     """
     exempt = os.getenv("no_proxy") or os.getenv("NO_PROXY") or ""
     of_grpc = os.getenv("no_grpc_proxy")  # noqa: SIM112 - gRPC reads the lower-case name alone.
@@ -74,7 +74,7 @@ def _is_own(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     mapped = getattr(address, "ipv4_mapped", None)
     if mapped or address.is_loopback or address.is_unspecified:
         return _is_own(mapped) if mapped else True
-    # Only an address of one of this machine's interfaces can be bound to.
+    # Only addresses of this machine's interfaces can be bound.
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -86,6 +86,6 @@ def _is_own(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
 
 def _own_names(name: str) -> tuple[str, ...]:
     own = socket.gethostname().lower()
-    # The full name may take a look-up: only where the name may be it.
+    # Looking up the full name may take time, so it is done only if the short names match.
     same_machine = name.partition(".")[0] == own.partition(".")[0]
     return (own, socket.getfqdn().lower()) if same_machine and name != own else (own,)

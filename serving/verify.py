@@ -1,4 +1,4 @@
-"""Is what is served what was pushed? Each version's files against the fingerprints that the audit log holds."""
+"""Verifies the files of each served version against the fingerprints in the audit log."""
 
 import os
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from serving.versions import names_by_version
 
 @dataclass(frozen=True)
 class CheckedVersion:
-    """A version that is there, or should be; `findings` is empty when it is as it was pushed."""
+    """A version that exists, or should exist; `findings` is empty if it is as it was pushed."""
 
     model: str
     number: int
@@ -28,9 +28,9 @@ def check(serving_directory: Path, log: AuditLog, key: Ed25519PublicKey | None =
     """Checks every version of every model, lowest first.
 
     Args:
-        serving_directory: a directory a model, and in it one a version.
-        log: where pushes and prunings were entered.
-        key: that every push must be signed with; None asks for no signature.
+        serving_directory: directory with one directory per model, each with one directory per version.
+        log: log with the entries of pushes and prunings.
+        key: public key of the required signature of every push; None requires no signatures.
 
     Raises:
         AuditError: a directory of versions cannot be read.
@@ -59,7 +59,7 @@ def check(serving_directory: Path, log: AuditLog, key: Ed25519PublicKey | None =
 
 
 def unchecked(serving_directory: Path) -> list[str]:
-    """What models.config has servers load from elsewhere, or why that is not known, a line each."""
+    """Returns the models that models.config loads from elsewhere, or why they are unknown, one line each."""
     path = serving_directory / config.CONFIG_FILE
     try:
         return list(config.other_places(config.parse(config.read_text(path), path), serving_directory).values())
@@ -68,7 +68,7 @@ def unchecked(serving_directory: Path) -> list[str]:
 
 
 def differences_from_push(push: Entry, found: Mapping[str, str]) -> list[str]:
-    """In what files differ from those of a push, a line each; an entry that was edited may not say which those were."""
+    """Returns the differences from the pushed files, one line each; an edited entry may lack the list of files."""
     recorded = push.details.get("files")
     if not isinstance(recorded, dict):
         return ["the entry of its push holds no fingerprints of files"]
@@ -76,9 +76,9 @@ def differences_from_push(push: Entry, found: Mapping[str, str]) -> list[str]:
 
 
 def named_versions(directory: Path) -> dict[int, list[str]]:
-    """The versions that names in a model's directory stand for, each with what is wrong with those names.
+    """Returns the versions that the names in a model's directory stand for, each with the problems of those names.
 
-    A server takes "07" for version 7 as well. A link can lead to other files at any time.
+    A server accepts "07" for version 7 too. A link can point to other files at any time.
     """
     found: dict[int, list[str]] = {}
     for number, names in names_by_version(os.listdir(directory)).items():

@@ -1,4 +1,4 @@
-"""TFX's Evaluator with its configuration in a form that every metadata store can hold."""
+"""TFX's Evaluator with its configuration encoded so that every metadata store can hold it."""
 
 from tfx.components import Evaluator
 from tfx.components.evaluator import executor
@@ -9,7 +9,7 @@ from schema.metadata import decode_text, encode_text
 
 
 class Executor(executor.Executor):
-    """Evaluates as TFX's does, once the configuration is decoded."""
+    """Decodes the configuration, then evaluates as TFX's executor does."""
 
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict) -> None:
         """See tfx/components/evaluator/executor.py."""
@@ -20,8 +20,9 @@ class Executor(executor.Executor):
 class AgNewsEvaluator(Evaluator):
     """The Evaluator component.
 
-    ML Metadata 1.21 writes a text that holds a backslash into PostgreSQL with a syntax error (`'E'{…`), and the JSON of
-    an EvalConfig holds many, since each metric's own configuration is JSON within it. They are percent-encoded.
+    ML Metadata 1.21 writes a string that contains a backslash into PostgreSQL with a syntax error (`'E'{…`). The JSON
+    of an EvalConfig contains many backslashes, since the configuration of each metric is JSON inside JSON. They are
+    percent-encoded.
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
@@ -29,7 +30,7 @@ class AgNewsEvaluator(Evaluator):
     def __init__(self, **arguments):
         """
         Args:
-            **arguments: those of TFX's Evaluator.
+            **arguments: arguments of TFX's Evaluator.
         """
         super().__init__(**arguments)
         properties = self.spec.exec_properties

@@ -1,4 +1,4 @@
-"""What the Evaluator measures, on which slices, and what a model must reach to be blessed."""
+"""Builds the Evaluator's configuration: its metrics, its slices, and the thresholds for blessing a model."""
 
 import json
 
@@ -14,10 +14,10 @@ CONFUSION_MATRIX = "confusion_matrix"
 def eval_config(
     *, min_accuracy: float, min_label_recall: float, max_accuracy_drop: float, max_label_recall_drop: float
 ) -> config_pb2.EvalConfig:
-    """The TFMA configuration of the Evaluator.
+    """Returns the TFMA configuration of the Evaluator.
 
-    A class's recall is its accuracy on the slice of the rows with that label, so one metric carries all thresholds:
-    overall and per label, absolute and against the baseline. All thresholds are shares from 0 to 1.
+    The recall of a class equals the accuracy on the slice of rows with that label. One metric therefore carries all
+    thresholds: overall and per label, absolute and against the baseline. All thresholds are shares from 0 to 1.
 
     Args:
         min_accuracy: lower bound of the accuracy over all rows.
@@ -43,7 +43,7 @@ def eval_config(
             ),
         ],
     )
-    # Over the likeliest class (top_k), not over probabilities above one half.
+    # Count the most likely class (top_k) instead of every class with a probability above one half.
     per_class = [
         _metric(metric, name=f"{metric.removesuffix('Score').lower()}/{name}", class_id=label, top_k=1)
         for metric in ("Precision", "Recall", "F1Score")
@@ -63,7 +63,7 @@ def eval_config(
                     _metric("ExampleCount", name="example_count"),
                 ]
             ),
-            # One class against the rest; the macro average has no class of its own.
+            # Compares one class with the rest; the macro average has no class of its own.
             config_pb2.MetricsSpec(
                 metrics=ranking,
                 binarize=config_pb2.BinarizationOptions(class_ids={"values": range(len(CLASS_NAMES))}),

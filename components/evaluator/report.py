@@ -1,4 +1,4 @@
-"""Reads back what the Evaluator found: metrics per slice, and which thresholds were missed by how much."""
+"""Reads the Evaluator's output: metrics per slice, and the thresholds that the model missed."""
 
 import json
 import math
@@ -19,14 +19,14 @@ OVERALL = "all"
 
 @dataclass(frozen=True)
 class ThresholdFailure:
-    """A threshold that was missed.
+    """A threshold that the model missed.
 
     Attributes:
-        slice: its name.
-        metric: its name.
-        value: what was reached; None where nothing could be measured, `flaw` then says why.
-        bound: least value or change.
-        change: whether the bound is for the change against the baseline.
+        slice: name of the slice.
+        metric: name of the metric.
+        value: measured value; None if nothing could be measured, and `flaw` then gives the reason.
+        bound: least allowed value or change.
+        change: whether the bound applies to the change against the baseline.
     """
 
     slice: str
@@ -53,14 +53,14 @@ class ThresholdFailure:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """What the Evaluator found.
+    """The Evaluator's results.
 
     Attributes:
-        metrics: by slice and name, for instance "label=Sports" and "accuracy".
-        baseline: the same of the baseline; empty when there was none.
-        confusion: test rows by true class, then by answered class.
+        metrics: value by slice and metric, for instance "label=Sports" and "accuracy".
+        baseline: the same values of the baseline; empty without a baseline.
+        confusion: number of test rows by true class, then by predicted class.
         failures: the missed thresholds.
-        other_refusals: reasons for not blessing the model that are no missed threshold.
+        other_refusals: reasons for not blessing the model other than missed thresholds.
     """
 
     metrics: dict[str, dict[str, float]]
@@ -71,7 +71,7 @@ class EvaluationReport:
 
     @property
     def refusals(self) -> list[str]:
-        """Why the model was not blessed: at least one reason where it was not, none where it was."""
+        """Returns the reasons for not blessing the model; empty if and only if the model was blessed."""
         return [*map(str, self.failures), *self.other_refusals]
 
 
@@ -79,11 +79,11 @@ def read_report(evaluation_uri: str) -> EvaluationReport:
     """Reads an Evaluator's output directory.
 
     Args:
-        evaluation_uri: the uri of a ModelEvaluation artifact.
+        evaluation_uri: URI of a ModelEvaluation artifact.
     """
     validation = tfma.load_validation_result(evaluation_uri)
     candidate, baseline = tfma.load_eval_result(evaluation_uri), None
-    # Only beside a baseline do the models have names.
+    # The models have names only if there is a baseline.
     if len(candidate.config.model_specs) > 1:
         candidate = tfma.load_eval_result(evaluation_uri, model_name=tfma.CANDIDATE_KEY)
         baseline = tfma.load_eval_result(evaluation_uri, model_name=tfma.BASELINE_KEY)
@@ -98,7 +98,7 @@ def read_report(evaluation_uri: str) -> EvaluationReport:
 
 
 def thresholds_of(config: config_pb2.EvalConfig) -> Iterator[tuple[str, str, bool, float]]:
-    """Slice, metric, whether it is for the change against the baseline, and bound of each threshold."""
+    """Yields each threshold: slice, metric, whether it applies to the change against the baseline, and bound."""
     for metric in (metric for specs in config.metrics_specs for metric in specs.metrics):
         for per_slice in metric.per_slice_thresholds:
             name = json.loads(metric.config)["name"]
@@ -113,13 +113,13 @@ def thresholds_of(config: config_pb2.EvalConfig) -> Iterator[tuple[str, str, boo
 def refusals_of(
     validation: validation_result_pb2.ValidationResult, config: config_pb2.EvalConfig
 ) -> tuple[list[ThresholdFailure], list[str]]:
-    """Why a model was not blessed: missed thresholds, and all other reasons as sentences.
+    """Returns the reasons for not blessing a model: the missed thresholds, and all other reasons as sentences.
 
-    TensorFlow Model Analysis names a slice without rows, and a metric without a value, apart from missed thresholds.
+    TensorFlow Model Analysis reports slices without rows and metrics without a value apart from missed thresholds.
 
     Args:
         validation: the verdict.
-        config: what was asked for.
+        config: configuration with the thresholds.
     """
     failures: list[ThresholdFailure] = []
     others: list[str] = ["no threshold is set"] if validation.missing_thresholds else []
@@ -168,7 +168,7 @@ def _confusion(result: tfma.EvalResult) -> list[list[int]]:
     [overall] = [outputs for slice_key, outputs in result.slicing_metrics if not slice_key]
     [matrix] = overall[""][""][CONFUSION_MATRIX]["multiClassConfusionMatrixAtThresholds"]["matrices"]
     for entry in matrix["entries"]:
-        # A class of number 0 is left out of the message.
+        # The message omits a class whose number is 0.
         row, column = entry.get("actualClassId", 0), entry.get("predictedClassId", 0)
         counts[row][column] = round(entry["numWeightedExamples"])
     return counts
@@ -187,8 +187,8 @@ def _metrics(result: tfma.EvalResult) -> dict[str, dict[str, float]]:
 
 
 def _class_suffix(sub_key: str, name: str) -> str:
-    # TFMA prints the sub-key of a binarized metric as "classId:2", that of an aggregated one as "". Precision, recall
-    # and F1 carry "classId:2 topK:1", and already have their class in their name.
+    # TFMA prints the sub-key of a binarized metric as "classId:2" and that of an aggregated metric as "". Precision,
+    # recall and F1 have the sub-key "classId:2 topK:1", and their names already contain the class.
     _, separator, class_id = sub_key.partition("classId:")
     return f"/{CLASS_NAMES[int(class_id.split()[0])]}" if separator and "/" not in name else ""
 

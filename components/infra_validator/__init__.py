@@ -1,4 +1,4 @@
-"""InfraValidator without containers: serves the export in a process of its own and asks it real questions.
+"""InfraValidator without containers: serves the export in a separate process and sends real requests to it.
 
-`component.AgNewsInfraValidator` is the stage, `validate` what is asked of the server.
+`component.AgNewsInfraValidator` is the pipeline stage; `validate` starts the server and checks its responses.
 """

@@ -1,4 +1,4 @@
-"""The InfraValidator component: emits the standard InfraBlessing."""
+"""The InfraValidator component, which emits the standard InfraBlessing."""
 
 import itertools
 import logging
@@ -28,16 +28,16 @@ def AgNewsInfraValidator(
     max_memory_mb: Parameter[int],
     tolerance: Parameter[float],
 ) -> None:
-    """Blesses an export that a process of its own can load and serve; else says why not in the property `reason`.
+    """Blesses an export that a separate process can load and serve; otherwise sets the property `reason`.
 
     Args:
         model: the export.
-        examples: rows of its test split are sent.
-        blessing: the verdict, as TFX's own InfraValidator writes it.
-        rows: how many rows are sent.
-        timeout_seconds: limit for loading and answering together.
+        examples: Examples whose test split provides the rows to send.
+        blessing: the verdict, in the format of TFX's own InfraValidator.
+        rows: number of rows to send.
+        timeout_seconds: limit for loading and for all requests together.
         max_memory_mb: limit of the process's resident memory, MiB.
-        tolerance: allowed difference of any probability from the model in this process.
+        tolerance: allowed difference of any probability from the model loaded in this process.
 
     Raises:
         NotMeasuredError: the machine did not allow a verdict. A failed component is not cached.
@@ -62,7 +62,7 @@ def _read(examples: Artifact, rows: int) -> list[bytes]:
 
 
 def _mark(blessing: Artifact, *, blessed: bool) -> None:
-    # File and property are those of tfx/components/infra_validator/executor.py: TFX's Pusher looks for them.
+    # TFX's Pusher looks for the file and the property of tfx/components/infra_validator/executor.py.
     with fileio.open(os.path.join(blessing.uri, "INFRA_BLESSED" if blessed else "INFRA_NOT_BLESSED"), "w") as file:
         file.write("")
     blessing.set_int_custom_property("blessed", int(blessed))

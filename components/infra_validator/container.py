@@ -1,6 +1,6 @@
-"""TFX's own InfraValidator, which starts TensorFlow Serving in a container, with verdicts about the model alone.
+"""Runs TFX's own InfraValidator, with TensorFlow Serving in a container, and refuses a model only for its own faults.
 
-TFX's executor refuses a model for whatever goes wrong: an image that cannot be pulled, a container that is ended, a
+TFX's executor refuses a model for any failure: an image that cannot be pulled, a container that is stopped, a
 connection that fails. Its outcome is cached like any other.
 """
 
@@ -18,13 +18,13 @@ from components.infra_validator.validate import OF_MACHINE, not_tried, one_line
 
 
 class Executor(executor.Executor):
-    """Keeps what the last try ended with: `super` says only that it failed."""
+    """Remembers the error of the last try, since `super` reports only that the try failed."""
 
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict) -> None:
         """Blesses the model, or refuses it with a reason; see tfx/components/infra_validator/executor.py.
 
         Raises:
-            NotMeasuredError: the last try failed for a reason that is not the model's.
+            NotMeasuredError: the last try failed for a reason unrelated to the model.
         """
         self._error: Exception | None = None
         super().Do(input_dict, output_dict, exec_properties)
@@ -48,7 +48,7 @@ class Executor(executor.Executor):
 
 
 def _is_of_model(error: Exception) -> bool:
-    """The server says that it cannot load the model, or refuses a request for the model's sake."""
+    """Returns whether the server cannot load the model, or refuses a request because of the model."""
     answer = error.__cause__
     of_machine = isinstance(answer, grpc.RpcError) and answer.code().name in OF_MACHINE
     return isinstance(error, ValidationFailed) and not of_machine
@@ -56,7 +56,7 @@ def _is_of_model(error: Exception) -> bool:
 
 def _reason(error: Exception) -> str:
     answer = error.__cause__
-    if isinstance(answer, grpc.RpcError):  # TFX's own message holds the whole request.
+    if isinstance(answer, grpc.RpcError):  # TFX's own message contains the whole request.
         return f"a request failed: {answer.code().name}: {one_line(answer)}"
     return f"{type(error).__name__}: {error}"
 

@@ -1,8 +1,8 @@
-"""Asks a served export real questions and compares its answers with those of the model in this process.
+"""Sends real requests to a served export and compares the responses with those of the model in this process.
 
-Two outcomes are kept apart. `Refused` is a verdict on the model: its files do not load, it fails on a request, its
-answers differ, or its process takes more memory than allowed, which no other program influences. NotMeasuredError says
-that the machine did not allow a verdict: no process, no connection, no time, no memory, or a signal from outside.
+There are two kinds of failure. `Refused` is a verdict on the model: its files do not load, it fails on a request, its
+responses differ, or its process uses more memory than allowed, which no other program influences. NotMeasuredError
+means that the machine did not allow a verdict: no process, no connection, no time, no memory, or a signal from outside.
 """
 
 import json
@@ -37,28 +37,28 @@ from schema.features import DESCRIPTION, TITLE
 from schema.model_contract import CLASSES, SERVE_EXAMPLES, SERVING_DEFAULT
 from serving.this_machine import proxy_options
 
-# A text of a megabyte, in a batch, is more than gRPC's own 4 MiB.
+# A batch with a text of one megabyte exceeds gRPC's own limit of 4 MiB.
 _MESSAGE_LIMITS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20)]
 _MODEL = "candidate"
 _BATCH = 8
 _POLL_SECONDS = 0.2
-# Codes of failures that say something about the machine. All others are the model's.
+# Status codes of failures that concern the machine. All other codes concern the model.
 OF_MACHINE = ("ABORTED", "CANCELLED", "DEADLINE_EXCEEDED", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "UNAVAILABLE")
 _AGAIN = "run again when the machine is less busy, or raise infra_validator.timeout_seconds"
-# What clients send sooner or later: nothing, a novel, and what is not English.
+# Texts that clients send sooner or later: empty, very long, and not English.
 ODD_TEXTS = (("", ""), ("word " * 200_000, ""), ("Żółć 東京 🏈", "naïve\u0000 ‮text"), ("#39;", "&lt;&gt;\\\\"))
 
 
 class Refused(Exception):
-    """The export cannot go into production; the message says why."""
+    """The export must not go into production; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the serving process may take.
+    """Limits of the serving process.
 
     Attributes:
-        timeout_seconds: for loading and answering together.
+        timeout_seconds: time for loading and for all requests together.
         max_memory_mb: resident memory, MiB.
         tolerance: difference of any probability.
     """
@@ -69,15 +69,16 @@ class Limits:
 
 
 def validate(saved_model: str, serialized_examples: Sequence[bytes], limits: Limits) -> None:
-    """Serves the export in another process, without a GPU, and queries both text and tf.Example signatures.
+    """Serves the export in another process, without a GPU, and queries the text and the tf.Example signatures.
 
     Args:
         saved_model: directory of the export.
         serialized_examples: tf.Examples with `title` and `description`.
-        limits: what the process may take.
+        limits: limits of the serving process.
 
     Raises:
-        Refused: it did not load, took too much memory, did not answer, or answered otherwise than in this process.
+        Refused: the export did not load, used too much memory, failed on a request, or its responses differ from those
+            of the model in this process.
         NotMeasuredError: the machine did not allow a verdict.
     """
     if not os.path.isdir(saved_model):
@@ -125,7 +126,7 @@ def _compare(signature: str, served: dict, expected: dict, tolerance: float) -> 
 @contextmanager
 def _serving(saved_model: str, limits: Limits, deadline: float) -> Iterator[Callable[[str, dict], dict]]:
     """Starts the process; yields a function that sends one Predict request to it."""
-    # The module is found wherever this one was, and a server has no GPU to rely on.
+    # The server is imported from the directory of this package, and does not use a GPU.
     root = str(Path(__file__).resolve().parents[2])
     environment = os.environ | {
         "CUDA_VISIBLE_DEVICES": "-1",
@@ -136,7 +137,7 @@ def _serving(saved_model: str, limits: Limits, deadline: float) -> Iterator[Call
             errors = stack.enter_context(tempfile.TemporaryFile("w+"))
             base = stack.enter_context(tempfile.TemporaryDirectory())
             Path(base, "1").symlink_to(Path(saved_model).absolute())
-            # The project's own server runs a session as TensorFlow Serving does: what does not load is final here.
+            # The project's own server runs a session as TensorFlow Serving does, so a failure to load is final.
             options = {"port": 0, "model_name": _MODEL, "model_base_path": base, "max_num_load_retries": 0}
             command = [
                 sys.executable,
@@ -160,7 +161,7 @@ def _serving(saved_model: str, limits: Limits, deadline: float) -> Iterator[Call
 
 
 def not_tried(what: str, remedy: str) -> NotMeasuredError:
-    """The error for what kept a verdict from being reached, with what to do."""
+    """Returns the error for a failure that prevented a verdict, with its remedy."""
     return NotMeasuredError(f"{what}; the model was neither blessed nor refused: {remedy}")
 
 
@@ -192,8 +193,8 @@ def _wait_for_port(
 
 
 def _signal_of(process: subprocess.Popen) -> str:
-    """The words "by SIGKILL" with a blank before them where a signal ended the process, otherwise nothing."""
-    with suppress(subprocess.TimeoutExpired):  # Its connections end a moment before it does.
+    """Returns " by SIGKILL" (or another name) if a signal ended the process, otherwise an empty string."""
+    with suppress(subprocess.TimeoutExpired):  # The connections end a moment before the process does.
         if (status := process.wait(timeout=1)) < 0:
             return f" by {signal.Signals(-status).name}"
     return ""
@@ -201,7 +202,7 @@ def _signal_of(process: subprocess.Popen) -> str:
 
 @dataclass(frozen=True)
 class _Server:
-    """The serving process, and how it is asked."""
+    """The serving process and the connection to it."""
 
     process: subprocess.Popen
     channel: grpc.Channel
@@ -243,12 +244,12 @@ class _Server:
 
 
 def one_line(error: grpc.RpcError) -> str:
-    """The details of a failed call without line ends."""
+    """Returns the details of a failed call on one line."""
     return " ".join((error.details() or "").split())
 
 
 class _MemoryGuard:
-    """Ends a process whose resident memory grows over a limit; works as a context manager."""
+    """Context manager that ends a process whose resident memory exceeds a limit."""
 
     def __init__(self, process: subprocess.Popen, max_mb: int):
         self._process = process
@@ -258,7 +259,7 @@ class _MemoryGuard:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def check(self) -> None:
-        """Raises Refused when the limit was the reason for the process's end."""
+        """Raises Refused if the process was ended because of the limit."""
         if self._exceeded:
             raise Refused(f"the serving process took more than {self._max_mb} MiB of memory")
 

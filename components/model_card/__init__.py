@@ -1,1 +1,1 @@
-"""The model card: what a review needs to know about a model, written from its run's artifacts."""
+"""Writes the model card: the facts that a reviewer needs about a model, taken from the artifacts of its run."""

@@ -1,4 +1,4 @@
-"""The section that compares the model with the one blessed before it, on the same test rows."""
+"""The section that compares the model with the previously blessed one on the same test rows."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from components.statistics import PairedTest, change_interval, mcnemar
 
 @dataclass(frozen=True)
 class BaselineComparison:
-    """Both models on the same rows.
+    """Compares both models on the same rows.
 
     Attributes:
-        model: the baseline's id in the metadata store.
-        accuracy: the baseline's.
-        change: the model's accuracy less the baseline's.
-        low: lower bound of the change's 95 % interval.
+        model: id of the baseline in the metadata store.
+        accuracy: accuracy of the baseline.
+        change: accuracy of the model minus that of the baseline.
+        low: lower bound of the 95 % interval of the change.
         high: upper bound.
-        test: of the rows on which one of them alone is right; the first is the model, the second the baseline.
-        other_answers: rows that the two answer otherwise, both wrong among them.
+        test: test of the rows that only one of them classified correctly; the model is first, the baseline second.
+        other_answers: number of rows on which their answers differ, including rows that both classified incorrectly.
     """
 
     model: int
@@ -43,13 +43,13 @@ def compare_with_baseline(
     answers: np.ndarray,
     load: Callable[[str], ExportedModel] = ExportedModel,
 ) -> BaselineComparison | Missing:
-    """Asks the baseline about the test rows, where there is one that can still be asked.
+    """Classifies the test rows with the baseline, if there is one that can still be loaded.
 
     Args:
-        baseline: the model to compare with, or nothing.
+        baseline: the model to compare with, or an empty sequence.
         rows: the test rows.
-        answers: int [rows], the classes that the model answers.
-        load: gives the model of a directory.
+        answers: int [rows], classes that the model predicts.
+        load: loads the model from a directory.
     """
     if not baseline:
         return Missing("no other blessed model is there")

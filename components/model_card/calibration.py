@@ -1,4 +1,4 @@
-"""The section about probabilities: whether a confidence of 0.9 is right nine times in ten."""
+"""The section about probabilities: whether predictions with a confidence of 0.9 are correct nine times in ten."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ _BINS = 15
 
 @dataclass(frozen=True)
 class Bin:
-    """Test rows of like confidence: their number, mean confidence, and accuracy."""
+    """Test rows of similar confidence: their number, mean confidence, and accuracy."""
 
     rows: int
     confidence: float
@@ -25,10 +25,10 @@ class Calibration:
     """A reliability diagram of the test rows (Guo et al. 2017, arXiv 1706.04599).
 
     Attributes:
-        bins: of 15 of equal width those that hold rows, by rising confidence.
-        error: expected calibration error of the probabilities as they are served.
-        error_before: the same, were the logits not divided by the temperature.
-        temperature: learned on val.
+        bins: the non-empty ones of 15 bins of equal width, by rising confidence.
+        error: expected calibration error of the served probabilities.
+        error_before: the same error without dividing the logits by the temperature.
+        temperature: temperature learned on val.
     """
 
     bins: tuple[Bin, ...]
@@ -41,9 +41,9 @@ def describe_calibration(probabilities: np.ndarray, labels: np.ndarray, training
     """Bins the test rows by confidence.
 
     Args:
-        probabilities: float [rows, classes], as they are served.
+        probabilities: float [rows, classes], as served.
         labels: int [rows].
-        training: has the temperature.
+        training: facts of the training, which include the temperature.
     """
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == labels
@@ -61,11 +61,11 @@ def describe_calibration(probabilities: np.ndarray, labels: np.ndarray, training
 
 
 def without_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """What softmax(logits) is, given softmax(logits / temperature): powers, made to sum to one again.
+    """Computes softmax(logits) from softmax(logits / temperature), as powers that are normalized to sum to one.
 
     Args:
         probabilities: float [rows, classes].
-        temperature: that divided the logits.
+        temperature: divisor of the logits.
     """
     tiny = np.finfo(np.float64).tiny
     powers = np.maximum(probabilities, tiny) ** temperature

@@ -1,4 +1,4 @@
-"""The whole card: its sections, and how they come from a run's artifacts."""
+"""The whole card: its sections, and how they are made from a run's artifacts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,20 +30,20 @@ from components.model_card.training import Training, describe_training
 from schema.features import TEST
 
 Inputs = Mapping[str, Sequence[Artifact]]
-"""Artifacts by role; `baseline_model` may be empty. `examples`, `statistics` and `transformed_examples` have one of
-each span that trained, each other role has one."""
+"""Artifacts by role. `examples`, `statistics` and `transformed_examples` have one artifact per span of the training
+window; `baseline_model` may be empty; each other role has one artifact."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """What there is to know about a model, section by section.
+    """The facts about a model, section by section.
 
     Attributes:
-        owner: what no run can know.
-        written: when, UTC, in ISO 8601.
-        model: the model's id in the metadata store.
+        owner: the owner's statements, which no run can know.
+        written: time of writing, UTC, ISO 8601.
+        model: id of the model in the metadata store.
         export: fingerprint of the SavedModel.
-        robustness_seed: of the draws and changes of the robustness checks.
+        robustness_seed: seed of the samples and changes of the robustness checks.
     """
 
     owner: OwnerStatements
@@ -76,23 +76,23 @@ def make_card(
     errors_shown: int,
     written: str,
 ) -> tuple[Card, Predictions]:
-    """Reads the artifacts and asks the model about the test rows.
+    """Reads the artifacts and classifies the test rows with the model.
 
     Args:
         inputs: the artifacts.
         owner: the owner's statements.
-        lineage: what the card is made of.
-        preparation: settings that decide which rows and tokens there are, by name.
-        robustness_rows: rows of each robustness check at most.
-        robustness_seed: of the draws and changes.
-        errors_shown: wrong answers with their text at most.
-        written: when, UTC, in ISO 8601.
+        lineage: the artifacts and code that the card is made from.
+        preparation: settings that affect rows and tokens, by name.
+        robustness_rows: maximum number of rows per robustness check.
+        robustness_seed: seed of the samples and changes.
+        errors_shown: maximum number of wrong answers shown with their text.
+        written: time of writing, UTC, ISO 8601.
 
     Returns:
-        The card, and the model's answers to the test rows.
+        The card, and the model's predictions for the test rows.
     """
     one = {role: artifacts[0] for role, artifacts in inputs.items() if artifacts}
-    # Of the spans that trained the newest is the one that judges.
+    # The model is evaluated on the newest span of the training window.
     spans = sorted(inputs["examples"], key=lambda artifact: artifact.get_int_custom_property("span"))
     statistics = sorted(inputs["statistics"], key=lambda artifact: artifact.span)
     export_dir = path_utils.serving_model_path(one["model"].uri)
@@ -124,6 +124,6 @@ def make_card(
 
 
 def headlines(card: Card) -> dict[str, float]:
-    """The figures that lists of models show: `accuracy`, and `recall_<class>` of each class."""
+    """Returns the figures shown in lists of models: `accuracy`, and `recall_<class>` for each class."""
     recalls = {f"recall_{name}": part.recall.value for name, part in card.quality.classes.items()}
     return {"accuracy": card.quality.slices[OVERALL].accuracy.value, **recalls}

@@ -1,4 +1,4 @@
-"""The component that writes a model's card, whether the model was blessed or not."""
+"""The component that writes a model's card, whether or not the model was blessed."""
 
 import hashlib
 import json
@@ -54,7 +54,7 @@ class _Spec(component_spec.ComponentSpec):
 
 
 class Executor(base_executor.BaseExecutor):
-    """Makes the card and writes it in all of its forms."""
+    """Makes the card and writes it in all its formats."""
 
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict[str, Any]) -> None:
         """Writes into the artifact `model_card`."""
@@ -81,7 +81,7 @@ class Executor(base_executor.BaseExecutor):
         write_predictions(predictions, output.uri)
         output.set_int_custom_property("model_id", card.model)
         output.set_string_custom_property("model_sha256", card.export.sha256)
-        # For lists of models, which must not open a file a model.
+        # Lists of models show these properties, so that they need not open one file per model.
         for name, value in headlines(card).items():
             output.set_float_custom_property(name, value)
         path = os.path.join(output.uri, "model_card.html")
@@ -91,7 +91,7 @@ class Executor(base_executor.BaseExecutor):
 class ModelCardGen(base_component.BaseComponent):
     """Writes the card of a model from the artifacts of its run.
 
-    The output `model_card` has the model's id and its export's SHA-256 as the properties `model_id`, `model_sha256`,
+    The output `model_card` has the properties `model_id`, the model's id, `model_sha256`, the SHA-256 of its export,
     and those of `headlines`.
     """
 
@@ -109,14 +109,14 @@ class ModelCardGen(base_component.BaseComponent):
     ):
         """
         Args:
-            preparation: settings that decide which rows and tokens there are, by name.
-            robustness_rows: rows of each robustness check at most.
-            errors_shown: wrong answers with their text at most.
+            preparation: settings that affect rows and tokens, by name.
+            robustness_rows: maximum number of rows per robustness check.
+            errors_shown: maximum number of wrong answers shown with their text.
             code: fingerprint of the source of each stage.
             **inputs: channels, named as in `components.model_card.card.Inputs`.
 
         Raises:
-            SettingsError: `schema/model_card.yaml` is not as it must be: better now than after the training.
+            SettingsError: `schema/model_card.yaml` is invalid. It is checked here, before the training.
         """
         read_owner_statements(OWNER_FILE)
         super().__init__(
@@ -124,7 +124,7 @@ class ModelCardGen(base_component.BaseComponent):
                 preparation=json.dumps(dict(preparation), sort_keys=True),
                 robustness_rows=robustness_rows,
                 errors_shown=errors_shown,
-                # The file is read when the card is written; its content takes part in the cache's key.
+                # The file is read when the card is written; its content is part of the cache key.
                 owner_fingerprint=hashlib.sha256(OWNER_FILE.read_bytes()).hexdigest(),
                 code=json.dumps(dict(code), sort_keys=True),
                 model_card=Channel(type=ModelCard),

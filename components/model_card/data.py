@@ -23,7 +23,7 @@ _QUARANTINED = "quarantined_"
 
 @dataclass(frozen=True)
 class SplitRows:
-    """Rows of a split, in all, by class and by length bucket."""
+    """Number of rows in a split: total, by class, and by length bucket."""
 
     rows: int
     by_class: dict[str, int]
@@ -32,21 +32,21 @@ class SplitRows:
 
 @dataclass(frozen=True)
 class Data:
-    """What the model was trained and judged on.
+    """The data that the model was trained and evaluated on.
 
     Attributes:
         source: where the rows were read from.
-        synthetic: whether this project made them up.
-        spans: numbers of the spans that trained, in their order; the last one's test rows judge.
-        rows_read: good and bad ones.
-        rows_quarantined: bad ones.
-        quarantined: of these the number by reason, of the reasons that occurred.
-        duplicates: rows whose text stands in the same files before.
-        train_test_overlap: test rows whose text is a training row's as well.
-        splits: by name.
-        input_fingerprint: of the files that were read: number, bytes, and checksums of their times.
-        examples: of the rows as they were written, content alone.
-        preparation: the settings of ingestion and tokenization, by name.
+        synthetic: whether the rows are synthetic data of this project.
+        spans: numbers of the spans in the training window, in order; the test rows of the last one are used.
+        rows_read: number of rows, including rejected ones.
+        rows_quarantined: number of rejected rows.
+        quarantined: number of rejected rows by reason, for the reasons that occurred.
+        duplicates: number of rows whose text occurred earlier in the same files.
+        train_test_overlap: number of test rows whose text is also the text of a training row.
+        splits: rows of each split, by name.
+        input_fingerprint: fingerprint of the files that were read: number, bytes, and checksums of their times.
+        examples: fingerprint of the ingested rows, of their content only.
+        preparation: settings of ingestion and tokenization, by name.
     """
 
     source: str
@@ -65,25 +65,25 @@ class Data:
 
 @dataclass(frozen=True)
 class UnknownWords:
-    """Tokens of some texts, and how many of them the vocabulary lacks."""
+    """Number of tokens in some texts, and number of those that are not in the vocabulary."""
 
     tokens: int
     unknown: int
 
     @property
     def share(self) -> float:
-        """Of the unknown ones. It has no interval: the tokens of a text are not drawn one by one."""
+        """Share of unknown tokens. It has no interval, since the tokens of a text are not drawn independently."""
         return self.unknown / self.tokens
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The words that have an id of their own.
+    """The words that have their own id.
 
     Attributes:
-        words: their number; padding and "unknown" have ids beside.
-        coverage: share of the training tokens that are such words.
-        by_slice: the unknown words of train, val and each slice of the test rows.
+        words: number of words, without the ids of padding and "unknown".
+        coverage: share of the training tokens that are in the vocabulary.
+        by_slice: unknown words of train, val and each slice of the test rows.
     """
 
     words: int
@@ -97,9 +97,9 @@ def describe_data(
     """Reads the counts from the artifacts' properties and from the statistics.
 
     Args:
-        examples: the ingested rows of the spans that trained, in their order; the last one's test rows judge.
-        statistics: of the same rows, in the same order.
-        preparation: settings that decide which rows and tokens there are.
+        examples: ingested rows of the spans in the training window, in order; the test rows of the last one are used.
+        statistics: statistics of `examples`, in the same order.
+        preparation: settings that affect rows and tokens.
     """
 
     def total(name: str) -> int:
@@ -145,7 +145,7 @@ def _split(statistics: Sequence[Artifact], split: str) -> SplitRows:
 def describe_vocabulary(
     transform_graph: Artifact, transformed_examples: Sequence[Artifact], model: ExportedModel, rows: TestRows
 ) -> Vocabulary:
-    """Counts unknown words: in train and val from the ids that were trained on, in test from those of the export."""
+    """Counts unknown words, using the ids from training for train and val, and the export's ids for test."""
     by_slice = {split: _of_split(transformed_examples, split) for split in (TRAIN, VAL)}
     tokens, unknown = model.unknown_words(rows.texts)
     for name, mask in rows.slices().items():

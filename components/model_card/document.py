@@ -1,4 +1,4 @@
-"""A card as its readers see it, before it becomes HTML or Markdown: sections of paragraphs, tables and plots."""
+"""The content of a card before it becomes HTML or Markdown: sections of paragraphs, tables and plots."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from components.model_card.evidence import Missing, Share
 
 @dataclass(frozen=True)
 class Paragraph:
-    """A text; one that warns is set apart."""
+    """A text; a warning is highlighted."""
 
     text: str
     warning: bool = False
@@ -28,14 +28,14 @@ class Items:
 
 @dataclass(frozen=True)
 class Table:
-    """Texts in rows, the first of each row its heading.
+    """A table of texts; the first cell of each row is its heading.
 
     Attributes:
-        caption: what the table shows.
-        columns: heading of each column; none for a table of names and values.
+        caption: description of the table.
+        columns: heading of each column; empty for a table of names and values.
         rows: the cells.
-        texts: how many columns hold texts; those after them hold numbers. None: all hold texts.
-        heat: from 0 to 1 for each cell after the first, for a colour in its background.
+        texts: number of leading columns that hold texts; the others hold numbers. None means that all hold texts.
+        heat: intensity of the background colour from 0 to 1, for each cell after the first.
     """
 
     caption: str
@@ -48,7 +48,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture, what it shows in words, and its width where there is room, in pixels."""
+    """A picture, its description in words, and its preferred width in pixels."""
 
     svg: Markup
     title: str
@@ -62,7 +62,7 @@ Block = Paragraph | Items | Table | Plot
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the card. `id` is its anchor."""
+    """A section of the card. `id` is its anchor."""
 
     id: str
     title: str
@@ -70,25 +70,25 @@ class Section:
 
 
 def facts(caption: str, values: dict[str, object]) -> Table:
-    """A table of names and values."""
+    """Returns a table of names and values."""
     return Table(caption, (), [[name, str(value)] for name, value in values.items()], texts=None)
 
 
 def unavailable(missing: Missing) -> Paragraph:
-    """Says why something is not there."""
+    """Returns a paragraph that says why a section is missing."""
     return Paragraph(f"Not available: {missing.not_available}.")
 
 
 def number(value: float | None) -> str:
-    """Four decimals; nothing for None."""
+    """Formats a number with four decimals; None becomes an empty text."""
     return "" if value is None else f"{value:.4f}"
 
 
 def change(value: float) -> str:
-    """Four decimals with their sign."""
+    """Formats a change with its sign and four decimals."""
     return f"{value:+.4f}"
 
 
 def interval(share: Share) -> str:
-    """Both bounds."""
+    """Formats both bounds of a share's interval."""
     return f"{share.low:.4f} to {share.high:.4f}"

@@ -1,4 +1,4 @@
-"""The section about where the card was written: versions, hardware, and the revision of the code."""
+"""The section about the environment in which the card was written: versions, hardware, and the revision of the code."""
 
 import os
 import platform
@@ -18,7 +18,7 @@ _GIT_SECONDS = 30
 
 @dataclass(frozen=True)
 class Revision:
-    """The code's commit, and whether tracked files differ from it or untracked ones lie beside them."""
+    """The code's commit, and whether the working tree has changed or untracked files."""
 
     commit: str
     dirty: bool
@@ -26,16 +26,16 @@ class Revision:
 
 @dataclass(frozen=True)
 class Environment:
-    """The process that wrote the card; the training may have run before, or elsewhere.
+    """The environment that wrote the card; the training may have run earlier or elsewhere.
 
     Attributes:
-        versions: of Python and of packages, by name.
+        versions: versions of Python and of packages, by name.
         system: operating system and architecture.
-        processor: its model.
-        cores: that the process may use.
-        memory_gib: the machine's.
-        gpus: their names.
-        revision: of the code.
+        processor: model of the processor.
+        cores: number of cores that the process may use.
+        memory_gib: memory of the machine, GiB.
+        gpus: names of the GPUs.
+        revision: revision of the code.
     """
 
     versions: dict[str, str]
@@ -48,7 +48,7 @@ class Environment:
 
 
 def describe_environment() -> Environment:
-    """Asks the interpreter, the system and git."""
+    """Collects the facts from the interpreter, the system and git."""
     gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
     return Environment(
         versions={"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
@@ -70,9 +70,9 @@ def _processor() -> str:
 
 
 def code_revision(directory: Path) -> Revision | Missing:
-    """The git commit that the directory's files belong to.
+    """Returns the git commit that the directory's files belong to.
 
-    An installed copy may lie within a working tree of something else: files that git does not track have no revision.
+    An installed copy may be inside the working tree of another project: files that git does not track have no revision.
     """
     try:
         tracked = _git(directory, "ls-files", "--", ".")

@@ -1,4 +1,4 @@
-"""What the sections of a card are made of: shares with their intervals, and parts that could not be had."""
+"""The building blocks of a card's sections: shares with their intervals, and sections that are not available."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,10 +8,10 @@ from components.statistics import wilson_interval
 
 @dataclass(frozen=True)
 class Missing:
-    """Stands where a part of the card would, and is false where one asks for that part.
+    """Replaces a section of the card that is not available; its truth value is false.
 
     Attributes:
-        not_available: why the part could not be had.
+        not_available: why the section is not available.
     """
 
     not_available: str
@@ -36,5 +36,5 @@ class Share:
 
     @classmethod
     def of(cls, count: int, rows: int) -> "Share":
-        """`count` of `rows`, with Wilson's interval; of no rows everything is possible."""
+        """Returns the share of `count` in `rows` with Wilson's interval; without rows, the interval is 0 to 1."""
         return cls(count / rows, *wilson_interval(count, rows)) if rows else cls(0.0, 0.0, 1.0)

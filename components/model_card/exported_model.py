@@ -1,4 +1,4 @@
-"""An exported model as a card asks it: probabilities, unknown words, and how long an answer takes."""
+"""Runs an exported model for a card: probabilities, unknown words, and response times."""
 
 import time
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ _TIMED_ROWS = 1024
 
 @dataclass(frozen=True)
 class ServingCost:
-    """What answers cost, measured in the process that wrote the card, without a network between.
+    """The cost of predictions, measured in the process that wrote the card, without a network.
 
     Attributes:
-        load_seconds: from the files to a model that answers.
-        milliseconds: quantiles of the time of one text's answer, by name.
-        timed_answers: of how many answers.
-        rows_per_second: in batches of at most 256 texts of like length.
+        load_seconds: time from the files to a model that answers, seconds.
+        milliseconds: quantiles of the response time for one text, by name.
+        timed_answers: number of timed responses.
+        rows_per_second: throughput in batches of at most 256 texts of similar length.
     """
 
     load_seconds: float
@@ -43,29 +43,29 @@ class ServingCost:
 
 
 class ExportedModel:
-    """A SavedModel of this pipeline, loaded.
+    """Loads a SavedModel of this pipeline.
 
     Args:
-        directory: of the SavedModel.
+        directory: directory of the SavedModel.
 
     Raises:
-        OSError, ValueError, tf.errors.OpError: it cannot be loaded.
-        KeyError: it lacks a signature.
+        OSError, ValueError, tf.errors.OpError: the model cannot be loaded.
+        KeyError: the model lacks a signature.
     """
 
     def __init__(self, directory: str):
         began = time.monotonic()
-        # Kept, since the signatures hold no reference to the variables.
+        # Keep a reference to the model, since the signatures hold none to the variables.
         self._loaded = tf.saved_model.load(directory)
         self._classify = self._loaded.signatures[SERVING_DEFAULT]
         self._transform = self._loaded.signatures[TRANSFORM_FEATURES]
         self._load_seconds = time.monotonic() - began
 
     def probabilities(self, texts: Texts) -> np.ndarray:
-        """Of each text the probability of each class: float64 [texts, classes], each row of sum one.
+        """Returns the probability of each class for each text: float64 [texts, classes], each row with the sum one.
 
         Raises:
-            ValueError: the model knows other classes.
+            ValueError: the model has other classes.
         """
         answers = np.zeros((len(texts), len(CLASS_NAMES)))
         for rows in _batches(texts):
@@ -80,7 +80,7 @@ class ExportedModel:
         return answers / answers.sum(axis=1, keepdims=True)
 
     def unknown_words(self, texts: Texts) -> tuple[np.ndarray, np.ndarray]:
-        """Of each text the number of tokens, and of those that are out of vocabulary: int64 [texts] each."""
+        """Returns the number of tokens, and of out-of-vocabulary tokens, of each text: int64 [texts] each."""
         tokens, unknown = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.int64)
         for rows in _batches(texts):
             examples = [text_example(texts.titles[row], texts.descriptions[row]).SerializeToString() for row in rows]
@@ -90,7 +90,7 @@ class ExportedModel:
         return tokens, unknown
 
     def serving_cost(self, texts: Texts) -> ServingCost:
-        """Times single answers and batches on the texts, which are asked in turns; there must be one at least."""
+        """Times single predictions, cycling over the texts, and batches; there must be at least one text."""
         seconds = []
         for turn in range(_WARM_UP + _TIMED_ANSWERS):
             row = turn % len(texts)
@@ -112,7 +112,7 @@ class ExportedModel:
 
 
 def _batches(texts: Texts) -> list[np.ndarray]:
-    """Row numbers by batch: texts of like length together, so that little is padded."""
+    """Returns the row numbers of each batch, with texts of similar length together to reduce padding."""
     lengths = [len(title) + len(text) for title, text in zip(texts.titles, texts.descriptions, strict=True)]
     order = np.argsort(lengths, kind="stable")
     return [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]

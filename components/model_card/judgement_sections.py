@@ -1,4 +1,4 @@
-"""The sections that say how good the model is, as their readers see them."""
+"""Formats the sections about the quality of the model."""
 
 from collections.abc import Iterator
 
@@ -22,11 +22,11 @@ from components.model_card.evidence import Missing
 from components.model_card.robustness import Robustness
 from schema.features import CLASS_NAMES
 
-_LEVEL = "Intervals hold the true value in 95 of 100 cases"
+_LEVEL = "Intervals contain the true value in 95 of 100 cases"
 
 
 def judgement_sections(card: Card) -> list[Section]:
-    """Verdict, use, quality, calibration, baseline, errors and robustness."""
+    """Returns the sections verdict, use, quality, calibration, baseline, errors and robustness."""
     return [
         Section("verdict", "Verdict", list(_verdict(card))),
         Section("use", "Intended use and limits", list(_use(card))),
@@ -41,10 +41,12 @@ def judgement_sections(card: Card) -> list[Section]:
 def _verdict(card: Card) -> Iterator[Block]:
     verdicts = card.verdicts
     if card.data.synthetic:
-        yield Paragraph("The rows are synthetic: nothing here says how good the model is on real news.", warning=True)
+        yield Paragraph(
+            "The rows are synthetic: the figures do not show the model's quality on real news.", warning=True
+        )
     blessed = "The Evaluator blessed the model" if verdicts.blessed else "The Evaluator did not bless the model"
     servable = (
-        "It was served and answered as it should"
+        "It was served and gave the expected answers"
         if verdicts.infra_blessed
         else f"It could not be served: {verdicts.infra_reason or 'the validator gave no reason'}"
     )
@@ -119,8 +121,8 @@ def _quality(card: Card) -> Iterator[Block]:
     )
     yield facts("Other metrics over all rows", {name: number(value) for name, value in quality.overall.items()})
     yield Paragraph(
-        f"{_LEVEL}; they are Wilson's. The metrics are the Evaluator's; the card's own predictions, on which "
-        f"calibration, errors, comparison and robustness rest, reach an accuracy of {quality.repeated_accuracy:.4f}."
+        f"{_LEVEL}; they are Wilson's. The metrics are the Evaluator's. Calibration, errors, comparison and robustness "
+        f"use the card's own predictions, which have an accuracy of {quality.repeated_accuracy:.4f}."
     )
 
 
@@ -166,9 +168,9 @@ def _baseline(card: Card) -> Iterator[Block]:
             "baseline": f"model {baseline.model}",
             "accuracy of the baseline": number(baseline.accuracy),
             "change of accuracy": f"{change(baseline.change)}, 95 % interval {_bounds(baseline)}",
-            "rows that the new model alone has right": f"{test.only_first:,}",
-            "rows that the baseline alone has right": f"{test.only_second:,}",
-            "rows with another answer": f"{baseline.other_answers:,}",
+            "rows that only the new model has right": f"{test.only_first:,}",
+            "rows that only the baseline has right": f"{test.only_second:,}",
+            "rows with different answers": f"{baseline.other_answers:,}",
             "McNemar's exact test": f"p = {test.p_value:.3g}",
         },
     )
@@ -185,7 +187,7 @@ def _errors(card: Card) -> Iterator[Block]:
         yield Paragraph("The model made no error on the test rows.")
         return
     yield Table(
-        "The wrong answers of which the model was surest",
+        "Wrong answers with the highest probability",
         ("true class", "answer", "probability", "title and description", "row"),
         [
             [error.true_class, error.answer, number(error.probability), f"{error.title}: {error.description}", error.id]
@@ -217,6 +219,6 @@ def _robustness(card: Card) -> Iterator[Block]:
         if isinstance(check, Missing):
             yield Paragraph(f"{name.capitalize()} is not available: {check.not_available}.")
     yield Paragraph(
-        "Each check asks about rows that it changes, drawn at random from the test rows with the seed "
-        f"{card.robustness_seed}. {_LEVEL}; they are those of a paired change (Agresti and Min 2005)."
+        "Each check uses rows that it changes, drawn at random from the test rows with the seed "
+        f"{card.robustness_seed}. {_LEVEL}; they are for a paired change (Agresti and Min 2005)."
     )

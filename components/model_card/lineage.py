@@ -1,4 +1,4 @@
-"""Which artifacts a card was made of, and fingerprints of their content."""
+"""Records the artifacts that a card was made from, and fingerprints of their content."""
 
 import hashlib
 import os
@@ -15,12 +15,12 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """A directory's content.
+    """The fingerprint of a directory's content.
 
     Attributes:
-        sha256: over the files in the order of their names: of each the name and its content's own SHA-256.
-        files: their number.
-        bytes: of all of them.
+        sha256: SHA-256 over the names of the files, in order, and the SHA-256 of each file's content.
+        files: number of files.
+        bytes: total size of the files.
     """
 
     sha256: str
@@ -29,7 +29,7 @@ class Fingerprint:
 
 
 def fingerprint(*directories: str) -> Fingerprint:
-    """Reads every file below the directories; of several directories each file's name begins with a number."""
+    """Reads every file below the directories; with several directories, each file's name starts with a number."""
     digests, size = {}, 0
     for number, directory in enumerate(directories):
         paths = sorted(os.path.join(folder, name) for folder, _, names in fileio.walk(directory) for name in names)
@@ -46,7 +46,7 @@ def fingerprint(*directories: str) -> Fingerprint:
 
 @dataclass(frozen=True)
 class Source:
-    """An artifact in the metadata store: its role for the card, its type, id and place."""
+    """An artifact in the metadata store: its role for the card, its type, id and URI."""
 
     role: str
     type: str
@@ -56,13 +56,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Lineage:
-    """Where the card comes from.
+    """The origin of the card.
 
     Attributes:
-        pipeline: its name.
-        run: in which the card was written; a later run that takes the card from the cache does not rewrite it.
+        pipeline: name of the pipeline.
+        run: run in which the card was written; a later run that takes the card from the cache does not rewrite it.
         sources: the artifacts that were read.
-        code: fingerprint of the source of each stage, as it is in the cache's key.
+        code: fingerprint of the source of each stage, as in the cache key.
     """
 
     pipeline: str

@@ -1,4 +1,4 @@
-"""The sections that say where the model comes from and what it costs, as their readers see them."""
+"""Formats the sections about the origin and the cost of the model."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ _SHARED = ("loss", "accuracy")
 
 
 def origin_sections(card: Card) -> list[Section]:
-    """Data, vocabulary, training, serving, cost, environment and lineage."""
+    """Returns the sections data, vocabulary, training, serving, cost, environment and lineage."""
     return [
         Section("data", "Data", list(_data(card))),
         Section("vocabulary", "Vocabulary", list(_vocabulary(card))),
@@ -60,7 +60,7 @@ def _vocabulary(card: Card) -> Iterator[Block]:
         {"words": f"{vocabulary.words:,}", "coverage of the training tokens": f"{vocabulary.coverage:.4%}"},
     )
     yield Table(
-        "Tokens that are out of vocabulary",
+        "Tokens that are not in the vocabulary",
         ("slice", "tokens", "unknown", "share"),
         [
             [name, f"{words.tokens:,}", f"{words.unknown:,}", number(words.share)]
@@ -145,7 +145,9 @@ def _environment(environment: Environment) -> Iterator[Block]:
         if isinstance(revision, Missing)
         else f"{revision.commit}, {'with changes that are not committed' if revision.dirty else 'unchanged'}"
     )
-    yield Paragraph("Of the process that wrote the card; the training may have run before, or elsewhere.")
+    yield Paragraph(
+        "This section describes the process that wrote the card; the training may have run earlier or elsewhere."
+    )
     yield facts(
         "Machine and code",
         {

@@ -1,4 +1,4 @@
-"""What the owner of the model says in `schema/model_card.yaml`, checked before a run begins."""
+"""Reads the statements of the model's owner from `schema/model_card.yaml`, which are checked before a run begins."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,14 +19,14 @@ class _Statement(BaseModel):
 
 
 class Owner(_Statement):
-    """Who answers for the model."""
+    """The person or team responsible for the model."""
 
     name: Text
     contact: Text
 
 
 class DataStatement(_Statement):
-    """Where the data comes from, and on what terms."""
+    """The origin and the terms of use of the data."""
 
     name: Text
     link: Annotated[str, Field(pattern=r"^https?://\S+$")]
@@ -35,14 +35,14 @@ class DataStatement(_Statement):
 
 
 class Risk(_Statement):
-    """An ethical consideration and what is done about it."""
+    """An ethical risk and its mitigation."""
 
     risk: Text
     mitigation: Text
 
 
 class OwnerStatements(_Statement):
-    """All that a card says and no run can know."""
+    """The statements of a card that no run can know."""
 
     name: Text
     overview: Text
@@ -60,7 +60,7 @@ def read_owner_statements(path: Path) -> OwnerStatements:
     """Reads and checks the owner's file.
 
     Raises:
-        SettingsError: it cannot be read, or a key is unknown, missing or of the wrong form; it names the key.
+        SettingsError: the file cannot be read, or a key is unknown, missing or invalid; the message names the key.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Plots as SVG to stand within a page: its style sheet gives the colours, a title and a description the words."""
+"""Draws plots as SVG for a page whose style sheet sets the colours, each with a title and a description in words."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,12 +19,12 @@ Interval = tuple[str, float, float, float]
 
 
 class Scale:
-    """From values to coordinates; `ticks` are round numbers that hold all values between them."""
+    """Maps values to coordinates; `ticks` are round numbers that enclose all values."""
 
     def __init__(self, low: float, high: float, start: float, end: float, *, whole: bool = False):
         ticks = [float(tick) for tick in MaxNLocator(_TICKS, integer=whole).tick_values(low, high)]
         if high <= 1 < ticks[-1]:
-            # A share's axis ends at 1, and no tick stands so near that their figures touch.
+            # The axis of a share ends at 1, and ticks are far enough from it that their figures do not overlap.
             last = 1 - (ticks[1] - ticks[0]) / 2
             ticks = [tick for tick in ticks if tick < last or tick == ticks[0]] + [1.0]
         self.ticks = ticks
@@ -36,13 +36,13 @@ class Scale:
 
 
 def curves(name: str, title: str, series: Mapping[str, Sequence[float]], best_epoch: int) -> Plot:
-    """Lines over the epochs, the kept epoch marked.
+    """Draws one line per series over the epochs, and marks the best epoch.
 
     Args:
-        name: of the plot, unlike any other on the page.
-        title: what the plot shows.
+        name: name of the plot, unique on the page.
+        title: description of the plot.
         series: values of all epochs by the line's name; at most two lines.
-        best_epoch: from 1 on.
+        best_epoch: epoch whose weights were kept, counted from 1.
     """
     epochs = max(len(values) for values in series.values())
     values = [value for line in series.values() for value in line]
@@ -60,12 +60,12 @@ def curves(name: str, title: str, series: Mapping[str, Sequence[float]], best_ep
 
 
 def reliability(name: str, title: str, bins: Sequence[Interval]) -> Plot:
-    """Accuracy over confidence with intervals; what is calibrated lies on the diagonal.
+    """Draws accuracy over confidence with intervals; a calibrated model is on the diagonal.
 
     Args:
-        name: of the plot, unlike any other on the page.
-        title: what the plot shows.
-        bins: of each its mean confidence as a text, accuracy and bounds.
+        name: name of the plot, unique on the page.
+        title: description of the plot.
+        bins: mean confidence as a text, accuracy and bounds of each bin.
     """
     size = 300
     x, y = Scale(0, 1, LEFT, size - RIGHT), Scale(0, 1, size - BOTTOM, TOP)
@@ -79,13 +79,13 @@ def reliability(name: str, title: str, bins: Sequence[Interval]) -> Plot:
 
 
 def intervals(name: str, title: str, rows: Sequence[Interval], reference: float) -> Plot:
-    """A dot and its interval a row, and one line down through all of them.
+    """Draws a dot and an interval per row, and one vertical reference line.
 
     Args:
-        name: of the plot, unlike any other on the page.
-        title: what the plot shows.
-        rows: from top to bottom.
-        reference: where the line stands.
+        name: name of the plot, unique on the page.
+        title: description of the plot.
+        rows: intervals from top to bottom.
+        reference: value of the reference line.
     """
     width, height = 480, TOP + _LINE_HEIGHT * len(rows) + 30
     bounds = [reference, *(bound for _, _, low, high in rows for bound in (low, high))]
@@ -104,7 +104,7 @@ def intervals(name: str, title: str, rows: Sequence[Interval], reference: float)
 
 
 def svg_plot(name: str, title: str, description: str, body: Markup, width: int, height: int) -> Plot:
-    """Shapes as a picture with a title and a description in words."""
+    """Returns a picture of the shapes with a title and a description in words."""
     svg = Markup(
         '<svg role="img" aria-labelledby="{name}-title {name}-desc" viewBox="0 0 {width} {height}" '
         'xmlns="http://www.w3.org/2000/svg">'
@@ -114,7 +114,7 @@ def svg_plot(name: str, title: str, description: str, body: Markup, width: int, 
 
 
 def svg_grid(y: Scale, width: int) -> Markup:
-    """Horizontal lines with their values."""
+    """Draws horizontal lines with their values."""
     body = Markup("")
     for tick in y.ticks:
         body += svg_line("grid", LEFT, y(tick), width - RIGHT, y(tick))
@@ -130,15 +130,15 @@ def _ticks_x(x: Scale, height: int, title: str) -> Markup:
 
 
 def svg_line(style: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
-    """A straight line of a class of the style sheet."""
+    """Draws a straight line with a class of the style sheet."""
     return Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(style, x1, y1, x2, y2)
 
 
 def svg_dot(x: float, y: float, style: str) -> Markup:
-    """A point."""
+    """Draws a point."""
     return Markup('<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="3.5"/>').format(style, x, y)
 
 
 def svg_text(x: float, y: float, text: str, style: str) -> Markup:
-    """A text that begins at a point, unless its class says otherwise."""
+    """Draws a text that begins at a point, unless its style class aligns it otherwise."""
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(style, x, y, text)

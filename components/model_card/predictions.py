@@ -1,4 +1,4 @@
-"""What the model answered to each test row, kept for comparing it with any other model without loading either."""
+"""Stores the model's predictions for the test rows, so that models can be compared later without loading them."""
 
 import os
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ PREDICTIONS = "predictions.parquet"
 
 @dataclass(frozen=True)
 class Predictions:
-    """Answers to test rows, without their texts: those are in the Examples.
+    """Predictions for test rows, without their texts, which are in the Examples.
 
     Attributes:
-        ids: text [rows], the rows' ids.
-        labels: text [rows], the true classes.
-        buckets: text [rows], the length buckets.
-        answers: text [rows], the classes that the model answered.
-        probabilities: float32 [rows], of the answers.
+        ids: text [rows], ids of the rows.
+        labels: text [rows], true classes.
+        buckets: text [rows], length buckets.
+        answers: text [rows], predicted classes.
+        probabilities: float32 [rows], probabilities of the predicted classes.
     """
 
     ids: np.ndarray
@@ -34,7 +34,7 @@ class Predictions:
 
     @classmethod
     def of(cls, rows: TestRows, probabilities: np.ndarray) -> "Predictions":
-        """Takes each row's most probable class.
+        """Selects the most probable class of each row.
 
         Args:
             rows: the test rows.
@@ -51,7 +51,7 @@ class Predictions:
 
 
 def write_predictions(predictions: Predictions, directory: str) -> None:
-    """Writes `predictions.parquet`: a column an attribute, named in the singular; the directory must be there."""
+    """Writes `predictions.parquet` with one column per attribute, named in the singular; the directory must exist."""
     columns = {
         "id": predictions.ids,
         "label": predictions.labels,
@@ -66,10 +66,10 @@ def write_predictions(predictions: Predictions, directory: str) -> None:
 
 
 def read_predictions(directory: str) -> Predictions:
-    """Reads what `write_predictions` wrote.
+    """Reads the file that `write_predictions` wrote.
 
     Raises:
-        OSError, tf.errors.NotFoundError: it is not there: the card was written before there were such files.
+        OSError, tf.errors.NotFoundError: the file does not exist, since the card is older than this file format.
     """
     with fileio.open(os.path.join(directory, PREDICTIONS), "rb") as file:
         table = parquet.read_table(pa.BufferReader(file.read()))

@@ -1,4 +1,4 @@
-"""The sections about how good the model is: the Evaluator's metrics with intervals, its verdicts, and the errors."""
+"""The sections about the quality of the model: the Evaluator's metrics with intervals, its verdicts, and the errors."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _BLESSED, _REASON = "blessed", "reason"
 
 @dataclass(frozen=True)
 class SliceQuality:
-    """Accuracy on a slice of the test rows, and the baseline's on the same one where there is a baseline."""
+    """Accuracy on a slice of the test rows, and the baseline's accuracy on it if there is a baseline."""
 
     rows: int
     accuracy: Share
@@ -29,7 +29,7 @@ class SliceQuality:
 
 @dataclass(frozen=True)
 class ClassQuality:
-    """How well one class is told from the others, over all test rows."""
+    """Metrics of one class against the others, over all test rows."""
 
     precision: Share
     recall: Share
@@ -39,14 +39,14 @@ class ClassQuality:
 
 @dataclass(frozen=True)
 class Quality:
-    """What the Evaluator found.
+    """The Evaluator's results.
 
     Attributes:
-        slices: by name.
-        classes: by name.
+        slices: accuracy of each slice, by name.
+        classes: metrics of each class, by name.
         overall: the Evaluator's other metrics over all test rows, by name.
-        confusion: test rows by true class, then by answered class.
-        repeated_accuracy: over all test rows, as the card's own predictions have it.
+        confusion: number of test rows by true class, then by predicted class.
+        repeated_accuracy: accuracy over all test rows, from the card's own predictions.
     """
 
     slices: dict[str, SliceQuality]
@@ -58,14 +58,14 @@ class Quality:
 
 @dataclass(frozen=True)
 class Threshold:
-    """A bound of the Evaluator and what the model reached.
+    """A threshold of the Evaluator and the measured value.
 
     Attributes:
-        slice: its name.
-        metric: its name.
-        against_baseline: whether the bound is for the change against the baseline.
-        bound: least value or change.
-        value: what was reached.
+        slice: name of the slice.
+        metric: name of the metric.
+        against_baseline: whether the bound applies to the change against the baseline.
+        bound: least allowed value or change.
+        value: measured value.
         passed: the Evaluator's verdict.
     """
 
@@ -82,11 +82,11 @@ class Verdicts:
     """Whether the model may go into production.
 
     Attributes:
-        thresholds: all that were checked.
+        thresholds: all thresholds that were checked.
         blessed: the Evaluator's verdict.
         reasons: why the Evaluator did not bless the model.
         infra_blessed: the InfraValidator's verdict.
-        infra_reason: why it refused; empty where it did not say.
+        infra_reason: why the InfraValidator refused the model; empty if it gave no reason.
     """
 
     thresholds: tuple[Threshold, ...]
@@ -98,7 +98,7 @@ class Verdicts:
 
 @dataclass(frozen=True)
 class WrongAnswer:
-    """A test row that the model got wrong, and how sure it was."""
+    """A test row that the model classified incorrectly, with the model's confidence."""
 
     id: str
     title: str
@@ -112,8 +112,8 @@ def describe_quality(report: EvaluationReport, correct: np.ndarray) -> Quality:
     """Adds intervals to the Evaluator's report.
 
     Args:
-        report: as read from the ModelEvaluation.
-        correct: bool [test rows], rows that the card's own predictions got right.
+        report: report read from the ModelEvaluation.
+        correct: bool [test rows], whether the card's own prediction for each row is correct.
     """
     confusion = np.array(report.confusion)
     overall = report.metrics[OVERALL]
@@ -144,7 +144,7 @@ def _slice(report: EvaluationReport, name: str) -> SliceQuality:
 def describe_verdicts(
     evaluation_uri: str, report: EvaluationReport, blessing: Artifact, infra_blessing: Artifact
 ) -> Verdicts:
-    """Reads every threshold that the Evaluator checked, passed or not, and both blessings."""
+    """Reads both blessings and every threshold that the Evaluator checked, whether passed or missed."""
     failed = {(failure.slice, failure.metric, failure.change) for failure in report.failures}
     return Verdicts(
         tuple(
@@ -161,21 +161,21 @@ def describe_verdicts(
 def _bounds(
     config: config_pb2.EvalConfig, report: EvaluationReport
 ) -> Iterator[tuple[tuple[str, str, bool], float, float]]:
-    """Of each threshold slice, metric and whether it is for the change; its bound; and what was reached."""
+    """Yields each threshold as (slice, metric, whether it applies to the change), its bound, and the measured value."""
     for of_slice, name, change, bound in thresholds_of(config):
-        # Without a test row in the slice there is no value; without a baseline the Evaluator drops the change.
+        # A slice without test rows has no value; without a baseline the Evaluator drops the thresholds of changes.
         if of_slice in report.metrics and not (change and of_slice not in report.baseline):
             value = report.metrics[of_slice][name]
             yield (of_slice, name, change), bound, value - report.baseline[of_slice][name] if change else value
 
 
 def worst_errors(rows: TestRows, probabilities: np.ndarray, count: int) -> tuple[WrongAnswer, ...]:
-    """The wrong answers that the model was surest of, the surest first; of equally sure ones the first row.
+    """Returns the wrong answers with the highest confidence, highest first; ties keep the order of the rows.
 
     Args:
         rows: the test rows.
         probabilities: float [rows, classes].
-        count: how many at most.
+        count: maximum number of answers.
     """
     answers, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(answers != rows.labels)

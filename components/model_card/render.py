@@ -1,4 +1,4 @@
-"""Writes a card in all of its forms: JSON, HTML that needs nothing else, and Markdown."""
+"""Writes a card in all its formats: JSON, self-contained HTML, and Markdown."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from components.model_card.standard import to_plain, to_standard
 STANDARD, EVIDENCE = "model_card.json", "evidence.json"
 HTML, MARKDOWN = "model_card.html", "model_card.md"
 
-# All that Markdown or the HTML within it would take for a sign.
+# All characters with a meaning in Markdown or in HTML within it.
 _MARKDOWN_SIGNS = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
 
 
@@ -24,8 +24,8 @@ def write_card(card: Card, directory: str) -> None:
     """Writes `model_card.json`, `evidence.json`, `model_card.html` and `model_card.md`.
 
     Args:
-        card: what is written.
-        directory: must be there.
+        card: the card to write.
+        directory: an existing directory.
 
     Raises:
         jsonschema.ValidationError: the card does not fit the published schema.
@@ -61,5 +61,5 @@ def _render(template: str, card: Card, sections: list[Section]) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """A text that Markdown shows as it is, on one line."""
+    """Escapes a text so that Markdown shows it unchanged, on one line."""
     return _MARKDOWN_SIGNS.sub(r"\\\1", " ".join(str(text).split()))

@@ -1,4 +1,4 @@
-"""The section about changed texts: what typing errors, case, missing parts and swapped names do to the accuracy."""
+"""The section about robustness: how typing errors, case, missing fields and swapped names change the accuracy."""
 
 import random
 import re
@@ -20,7 +20,7 @@ _COUNTRIES = (
     *("Italy", "Japan", "Kenya", "Kuwait", "Lebanon", "Mexico", "Morocco", "Nigeria", "Pakistan", "Peru", "Poland"),
     *("Russia", "Spain", "Sudan", "Sweden", "Switzerland", "Syria", "Turkey", "Ukraine", "Venezuela", "Vietnam"),
 )
-# Given names of many languages, none of which is a frequent English word as well.
+# Given names from many languages, without names that are frequent English words.
 _NAMES = (
     *("Abdul", "Ahmed", "Aisha", "Alejandro", "Alexander", "Andrew", "Anna", "Carlos", "Chen", "Daniel", "David"),
     *("Fatima", "Giovanni", "Hans", "Hiroshi", "Ibrahim", "Ivan", "James", "Jean", "John", "Jose", "Karl", "Kevin"),
@@ -31,12 +31,12 @@ _NAMES = (
 
 @dataclass(frozen=True)
 class Check:
-    """One way of changing a text.
+    """A way of changing a text.
 
     Attributes:
-        name: of the check.
-        meaning: what is changed, in a sentence's part.
-        change: title and description, to the same two changed.
+        name: name of the check.
+        meaning: description of the change, as a phrase.
+        change: function from title and description to the changed title and description.
     """
 
     name: str
@@ -46,16 +46,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Robustness:
-    """What a check found on the rows that it changes.
+    """The result of a check on the rows that it changes.
 
     Attributes:
-        meaning: what was changed.
-        rows: how many were asked about.
-        before: accuracy on these rows as they are.
-        after: accuracy on them changed.
-        low: lower bound of the change's 95 % interval.
+        meaning: description of the change.
+        rows: number of rows that were classified.
+        before: accuracy on these rows before the change.
+        after: accuracy on these rows after the change.
+        low: lower bound of the 95 % interval of the change in accuracy.
         high: upper bound.
-        other_answers: rows whose answer changed, from right to wrong, back, or otherwise.
+        other_answers: number of rows whose predicted class changed, whether right or wrong.
     """
 
     meaning: str
@@ -68,7 +68,7 @@ class Robustness:
 
     @property
     def change(self) -> float:
-        """Of the accuracy."""
+        """Change in accuracy."""
         return self.after - self.before
 
 
@@ -116,14 +116,14 @@ CHECKS = (
 def check_robustness(
     model: ExportedModel, rows: TestRows, answers: np.ndarray, *, limit: int, seed: int
 ) -> dict[str, Robustness | Missing]:
-    """Asks about changed texts, by the name of the check.
+    """Classifies changed texts; returns the results by the name of the check.
 
     Args:
-        model: that is asked.
+        model: the model to check.
         rows: the test rows.
-        answers: int [rows], what the model answers to them unchanged.
-        limit: rows of a check at most, drawn from those which it changes.
-        seed: of the draw and of the changes.
+        answers: int [rows], predicted classes of the unchanged rows.
+        limit: maximum number of rows per check, sampled from the rows that the check changes.
+        seed: seed of the sample and of the changes.
     """
     return {
         check.name: _run(check, model, rows, answers, limit, random.Random(f"{seed} {check.name}")) for check in CHECKS

@@ -1,4 +1,4 @@
-"""The test rows that a card is about, and the slices they fall in."""
+"""The test rows that a card describes, and their slices."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ SLICES = (
     *(f"{LABEL}={name}" for name in CLASS_NAMES),
     *(f"{LENGTH_BUCKET}={name}" for name in LENGTH_BUCKETS),
 )
-"""Names of the Evaluator's slices, in the order in which they are shown."""
+"""Names of the Evaluator's slices, in display order."""
 
 _READ_BATCH = 4096
 _TEXT = tf.io.FixedLenFeature([], tf.string)
@@ -26,7 +26,7 @@ _FEATURES = {
 
 @dataclass(frozen=True)
 class Texts:
-    """News items, of each its title and its description."""
+    """Titles and descriptions of news items."""
 
     titles: list[str]
     descriptions: list[str]
@@ -40,13 +40,13 @@ class TestRows:
     """Labelled test rows.
 
     Attributes:
-        ids: of each row.
-        texts: of each row.
+        ids: id of each row.
+        texts: text of each row.
         labels: int64 [rows].
         buckets: name of each row's length bucket.
     """
 
-    __test__ = False  # No tests, for all its name says to pytest.
+    __test__ = False  # pytest would take the class for tests because of its name.
 
     ids: list[str]
     texts: Texts
@@ -54,7 +54,7 @@ class TestRows:
     buckets: list[str]
 
     def slices(self) -> dict[str, np.ndarray]:
-        """Which rows each slice of the Evaluator holds, bool [rows] by the slice's name; none that holds no row."""
+        """Returns the rows of each slice of the Evaluator, bool [rows] by slice name, without empty slices."""
         buckets = np.array(self.buckets)
         masks = (
             np.full(len(self.labels), True),
@@ -68,7 +68,7 @@ def read_test_rows(directory: str) -> TestRows:
     """Reads the rows of a split of Examples.
 
     Args:
-        directory: holds gzipped TFRecords of tf.Examples.
+        directory: directory with gzipped TFRecords of tf.Examples.
     """
     files = list_files(directory, "*")
     columns: dict[str, list] = {name: [] for name in _FEATURES}

@@ -1,7 +1,7 @@
-"""The card in the form of the Model Card Toolkit's published JSON schema, and as plain data.
+"""Converts the card to the Model Card Toolkit's published JSON schema, and to plain data.
 
 `model_card.schema.json` is version 0.0.2 of github.com/tensorflow/model-card-toolkit (Apache License 2.0), unchanged.
-The package that ships it cannot be installed beside TFX 1.21: it wants TensorFlow Model Analysis below 0.42.
+The package that ships it cannot be installed next to TFX 1.21: it requires TensorFlow Model Analysis below 0.42.
 """
 
 import dataclasses
@@ -27,9 +27,9 @@ _SCHEMA_FILE = Path(__file__).with_name("model_card.schema.json")
 
 @cache
 def closed_schema() -> dict[str, Any]:
-    """The published schema without room for fields of one's own: a misspelt field must not pass for an extra one.
+    """Returns the published schema without additional fields, so that a misspelt field is an error.
 
-    Its one broken reference, `#definitions/graphic`, is mended.
+    Fixes the schema's one broken reference, `#definitions/graphic`.
     """
     published = json.loads(_SCHEMA_FILE.read_text(encoding="utf-8"))
 
@@ -49,14 +49,14 @@ def closed_schema() -> dict[str, Any]:
 
 
 def to_standard(card: Card, documentation: str) -> dict[str, Any]:
-    """The card as the schema has it: all numbers are texts, all that was measured is a performance metric.
+    """Converts the card to the schema, in which all numbers are texts and all measurements are performance metrics.
 
     Args:
-        card: what is described.
+        card: the card to convert.
         documentation: the whole card in words, since the schema has no field for settings, environment and lineage.
 
     Raises:
-        jsonschema.ValidationError: it does not fit the schema.
+        jsonschema.ValidationError: the card does not fit the schema.
     """
     owner, training = card.owner, card.training
     standard = {
@@ -165,9 +165,9 @@ def _metric(kind: str, value: float | Share, of_slice: str = "") -> dict[str, An
 
 
 def to_plain(value: Any) -> Any:
-    """Sections and all that they hold as dictionaries, lists, texts and numbers; what is no number becomes None.
+    """Converts sections and their content to dictionaries, lists, texts and numbers; NaN and infinities become None.
 
-    The Evaluator's AUC, for instance, is none where the test rows lack a class.
+    For instance, the Evaluator's AUC is undefined if the test rows lack a class.
     """
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""The section about the network and its training, from what the Trainer left in the export."""
+"""The section about the network and its training, from the facts that the Trainer stored in the export."""
 
 import dataclasses
 import json
@@ -17,24 +17,24 @@ from schema.model_contract import SAVED_MODEL, TRAINING_FACTS
 
 @dataclass(frozen=True)
 class Training:
-    """How the model came about.
+    """Facts about the training.
 
     Attributes:
-        architecture: the network's name.
-        layers: of each its `name`, `kind`, `shape` and `parameters`.
-        parameters: of all layers.
-        hyperparameters: all of them; those that were unset have the value that the architecture gives them. Of a warm
-            start also the base model and how much was taken from it.
-        rows: training rows.
-        tokens_per_row: their mean.
-        steps: of all epochs.
-        history: by metric its values of all epochs.
-        best_epoch: whose weights were kept, from 1 on.
-        temperature: that divides the logits.
-        validation_error: expected calibration error on val before and after the temperature.
-        seconds: the training took, in all.
-        device: replicas, and whether cuDNN was used.
-        tensorflow: the version that wrote the export.
+        architecture: name of the network.
+        layers: `name`, `kind`, `shape` and `parameters` of each layer.
+        parameters: number of parameters in all layers.
+        hyperparameters: all hyperparameters; those that were unset have the architecture's default. A warm start adds
+            the base model and how much was taken from it.
+        rows: number of training rows.
+        tokens_per_row: mean number of tokens per training row.
+        steps: number of steps in all epochs.
+        history: values of all epochs, by metric.
+        best_epoch: epoch whose weights were kept, counted from 1.
+        temperature: divisor of the logits.
+        validation_error: expected calibration error on val before and after dividing by the temperature.
+        seconds: total training time, seconds.
+        device: number of replicas, and whether cuDNN was used.
+        tensorflow: version of TensorFlow that wrote the export.
     """
 
     architecture: str
@@ -54,7 +54,7 @@ class Training:
 
 
 def describe_training(export_dir: str) -> Training | Missing:
-    """Reads the facts of an export; one without them was not written by this pipeline's Trainer."""
+    """Reads the facts of an export; they are missing if this pipeline's Trainer did not write it."""
     path = os.path.join(export_dir, TRAINING_FACTS)
     if not fileio.exists(path):
         return Missing(f"the export has no {TRAINING_FACTS}")

@@ -1,4 +1,4 @@
-"""Promotes a blessed model to a directory that TensorFlow Serving watches: a version is there whole, or not at all."""
+"""Promotes a blessed model to a directory that TensorFlow Serving watches; a new version appears in one step."""
 
 import os
 import shutil
@@ -32,17 +32,17 @@ _LOCK = ".push.lock"
 
 
 class Executor(executor.Executor):
-    """TFX's Pusher executor, with another way to the destination, the approval's check, and an entry in the log."""
+    """Extends TFX's Pusher executor: copies in one step, checks the approval, and adds an entry to the audit log."""
 
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict) -> None:
-        """Pushes the model when it is blessed and, where that is asked for, approved; records where to.
+        """Pushes the model if it is blessed and, where required, approved; records the destination.
 
         Raises:
-            ApprovalPending: it needs an approval and has none that counts.
+            ApprovalPending: the model needs an approval and has no valid one.
             AuditError: the audit log cannot be written.
             SettingsError: the signing key cannot be used.
-            RunError: the files are not those that were approved, or not those that arrived.
-            Interrupted: a signal told the process to end; no version appears after it.
+            RunError: the files differ from the approved ones, or from the copied ones.
+            Interrupted: the process received a signal to end; no version appears after it.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed_model = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
@@ -64,7 +64,7 @@ class Executor(executor.Executor):
                 return
         log = AuditLog(Path(exec_properties[AUDIT_LOG]))
         log.require_writable()
-        # Read before anything changes: what cannot be signed is not pushed.
+        # The key is read before anything changes, so that no model is pushed without its signature.
         key = read_signing_key(Path(file)) if (file := exec_properties.get(SIGNING_KEY)) else None
         push = _push_remote if "://" in destination else push_local
         with ExitStack() as until_recorded:
@@ -102,7 +102,7 @@ def _entry(
 
 
 def _require_same(files: dict[str, str], directory: str) -> dict[str, str]:
-    """The manifest of a copy, whose one file of its own is the stamp."""
+    """Returns the manifest of a copy after checking that it adds only the stamp to the files."""
     arrived = files_of(directory)
     if different := differences(files, {name: digest for name, digest in arrived.items() if name != MLMD_UUID}):
         raise RunError(
@@ -146,13 +146,13 @@ class AgNewsPusher(base_component.BaseComponent):
         """
         Args:
             model: the export.
-            model_blessing: Evaluator's verdict.
-            infra_blessing: InfraValidator's verdict.
-            base_directory: of the model's versions.
+            model_blessing: the Evaluator's verdict.
+            infra_blessing: the InfraValidator's verdict.
+            base_directory: directory of the model's versions.
             audit_log: local file of the audit log.
-            approval: the approval gate's verdict, where there is a gate.
-            rules: of the gate; with them nothing is pushed without an approval.
-            signing_key: file of the private key that signs what is pushed.
+            approval: verdict of the approval gate, if there is a gate.
+            rules: rules of the gate; if given, nothing is pushed without an approval.
+            signing_key: file of the private key that signs each push.
         """
         spec = _Spec(
             model=model,
@@ -179,25 +179,26 @@ def push_local(
 ) -> str:
     """Copies an export to a new version directory, which appears in one step.
 
-    A server that polls the destination ignores names that are no number, so the copy grows under another name and
-    is renamed when all of it is on disk and every user can read it, whatever the umask: the server is another user.
-    One push at a time; what a killed push left behind is removed.
+    A server that polls the destination ignores names that are not numbers. The copy is therefore written under another
+    name and renamed when it is completely on disk and every user can read it, whatever the umask, since the server runs
+    as another user. Pushes run one at a time; each removes the remains of killed pushes.
 
     Args:
         saved_model: directory of the export.
         destination: base directory of the model's versions.
         mlmd_uuid: metadata id of the model, written to assets.extra.
-        files: SHA-256 of each file that must arrive, for it is these that were approved.
-        now: seconds since the epoch, the version's number unless a version as high is there; None takes the clock.
-        until_recorded: a signal to end that comes after the version has appeared waits until this is closed.
+        files: SHA-256 of each file of the approved model, which the copy must match.
+        now: seconds since the epoch, used as the version number unless an equal or higher version exists; None means
+            the current time.
+        until_recorded: delays a signal that arrives after the version has appeared until this stack is closed.
 
     Returns:
-        The version directory. If the newest one is this very export, pushed by a run that was killed before it
-        could record that, it is returned as it is.
+        The version directory. If the newest version is the same export, pushed by a run that was killed before it could
+        record the push, that directory is returned unchanged.
 
     Raises:
-        RunError: other files arrived; no version appears.
-        Interrupted: a signal told the process to end; no version appears after it.
+        RunError: the copied files differ; no version appears.
+        Interrupted: the process received a signal to end; no version appears after it.
     """
     base = Path(destination)
     make_directory(base)
@@ -228,7 +229,7 @@ def _push_remote(
     files: dict[str, str],
     until_recorded: ExitStack | None = None,
 ) -> str:
-    """An object store renames nothing: the file that makes a directory a SavedModel goes last."""
+    """Copies to an object store, which cannot rename; the file that makes a directory a SavedModel is copied last."""
     fileio.makedirs(destination)
     versions = version_numbers(destination)
     if pushed := _pushed_already(saved_model, destination, versions):
@@ -248,7 +249,7 @@ def _next_version(versions: list[int], now: float | None) -> int:
 
 
 def _pushed_already(saved_model: str, destination: str, versions: list[int]) -> str | None:
-    """The newest version's directory when it holds this very export."""
+    """Returns the newest version's directory if it holds the same export, otherwise None."""
     if not versions:
         return None
     version_directory = os.path.join(destination, str(versions[-1]))

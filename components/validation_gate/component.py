@@ -1,4 +1,4 @@
-"""Stops the run on anomalies, which ExampleValidator only records, and on drift against the spans before."""
+"""Stops the run on anomalies, which ExampleValidator only records, and on drift against earlier spans."""
 
 import json
 import logging
@@ -41,9 +41,9 @@ _MEASURES = {
 
 
 class ValidationBlessing(Artifact):
-    """The gate's output: the data may be trained on. Holds the anomalies that did not stop the run, and the drift.
+    """The gate's output: the data may be used for training. Holds the drift, and the anomalies that were only warnings.
 
-    The properties `examples_id` and `statistics_id` say which data.
+    The properties `examples_id` and `statistics_id` identify the data.
     """
 
     TYPE_NAME = VALIDATION_BLESSING
@@ -51,7 +51,7 @@ class ValidationBlessing(Artifact):
 
 @dataclass(frozen=True)
 class Anomaly:
-    """One reason why the data of a split is not what the schema says."""
+    """One way in which a split violates the schema."""
 
     split: str
     feature: str
@@ -65,7 +65,7 @@ class Anomaly:
 
 @dataclass(frozen=True)
 class Drift:
-    """How far a feature's values in a split are from those before: `measure` and its value, and what is allowed."""
+    """Drift of a feature in a split against earlier spans: the `measure`, its value, and the allowed value."""
 
     split: str
     feature: str
@@ -83,21 +83,22 @@ def ValidationGate(
     blessing: OutputArtifact[ValidationBlessing],
     previous_statistics: InputArtifact[list[standard_artifacts.ExampleStatistics]] = None,
 ) -> None:
-    """Lets the run go on when no anomaly has the severity ERROR and no feature drifted from what came before.
+    """Lets the run continue if no anomaly has the severity ERROR and no feature has drifted.
 
-    A class without rows in train or test is an error where there is nothing to compare with: no model of such data is
-    ever blessed. Later the drift of the labels decides, and it is a warning.
+    A class without rows in train or test is an error if there are no earlier spans to compare with, since no model
+    trained on such data is ever blessed. With earlier spans it is a warning, and the drift of the labels decides.
 
     Args:
-        examples: the rows that are judged; the blessing names them, as TFX's ModelBlessing names its model.
-        statistics: theirs.
-        schema: the curated one.
-        anomalies: what ExampleValidator found.
-        blessing: says that the rows may be trained on.
-        previous_statistics: of the spans that the rows are compared with, all together.
+        examples: the rows to validate; the blessing names them, as TFX's ModelBlessing names its model.
+        statistics: statistics of `examples`.
+        schema: the curated schema.
+        anomalies: output of ExampleValidator.
+        blessing: states that the rows may be used for training.
+        previous_statistics: statistics of the earlier spans, which are pooled for the comparison.
 
     Raises:
-        ValidationError: it names feature, split and reason of each; a DriftError where nothing but drift was found.
+        ValidationError: the data is invalid; the message names feature, split and reason. A DriftError if only
+            drift was found.
     """
     splits = _splits(statistics)
     found = [anomaly for split in splits for anomaly in _recorded(anomalies, split)]
@@ -108,7 +109,7 @@ def ValidationGate(
     if previous_statistics:
         curated = io_utils.SchemaReader().read(os.path.join(schema.uri, "schema.pbtxt"))
         for split in splits:
-            # A split that a span lacks does not count there.
+            # Spans without this split are left out.
             before = [_statistics(one, split) for one in previous_statistics if split in _splits(one)]
             if before:
                 compared = tfdv.validate_statistics(
@@ -131,7 +132,7 @@ def ValidationGate(
 
 
 def read_drift(blessing_uri: str) -> tuple[list[int], list[Drift]]:
-    """The spans that accepted rows were compared with, and how far they are from these."""
+    """Returns the spans that accepted rows were compared with, and the measured drift."""
     with fileio.open(os.path.join(blessing_uri, DRIFT_FILE)) as file:
         report = json.load(file)
     return report["spans"], [Drift(**drift) for drift in report["measured"]]
@@ -186,7 +187,7 @@ def _missing_classes(
 ) -> Iterator[Anomaly]:
     for feature in statistics.datasets[0].features:
         buckets = feature.string_stats.rank_histogram.buckets
-        # Without any label there are other anomalies.
+        # If there are no labels at all, other anomalies report it.
         if feature.path.step == [LABEL] and buckets:
             there = {bucket.label for bucket in buckets if bucket.sample_count}
             for label, name in enumerate(CLASS_NAMES):

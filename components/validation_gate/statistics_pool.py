@@ -1,4 +1,4 @@
-"""Statistics of several spans as those of all their rows together, as far as drift is measured by them."""
+"""Pools the statistics of several spans, as far as measuring drift requires."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,11 +14,12 @@ def pooled(
 ) -> statistics_pb2.DatasetFeatureStatisticsList:
     """Adds up the frequencies of values and the histograms of numbers.
 
-    Two histograms have buckets of their own. Each is cut at the bounds of both, its rows spread evenly within a bucket:
-    TensorFlow Data Validation does the same when it compares them. What is not needed for that is the first one's.
+    Histograms differ in their buckets. Each is split at the bounds of all of them, with its rows spread evenly within a
+    bucket, as TensorFlow Data Validation does when it compares two histograms. All other statistics are those of the
+    first span.
 
     Args:
-        statistics: of one split in each span; at least one.
+        statistics: statistics of one split in each span; at least one.
     """
     if len(statistics) == 1:
         return statistics[0]
@@ -60,7 +61,7 @@ def _add_histograms(feature: statistics_pb2.FeatureNameStatistics, parts: _Featu
         type=statistics_pb2.Histogram.STANDARD, num_nan=sum(histogram.num_nan for histogram in histograms)
     )
     bounds = np.unique([bound for histogram in histograms for bound in _bounds(histogram)])
-    if len(bounds) == 1:  # One value in all rows has a bucket without width.
+    if len(bounds) == 1:  # If all rows have the same value, its bucket has no width.
         bounds = np.repeat(bounds, 2)
     counts = np.sum([_counts(histogram, bounds) for histogram in histograms], axis=0)
     for low, high, count in zip(bounds[:-1], bounds[1:], counts, strict=True):
@@ -72,7 +73,7 @@ def _bounds(histogram: statistics_pb2.Histogram) -> list[float]:
 
 
 def _counts(histogram: statistics_pb2.Histogram, bounds: np.ndarray) -> np.ndarray:
-    """The histogram's rows between each two of `bounds`, which contain its own; float64 [bounds - 1]."""
+    """Returns the histogram's rows between adjacent `bounds`, which include its own; float64 [bounds - 1]."""
     below = np.cumsum([0.0, *(bucket.sample_count for bucket in histogram.buckets)])
     at_bounds = np.interp(bounds, _bounds(histogram), below)
     at_bounds[0], at_bounds[-1] = 0.0, below[-1]

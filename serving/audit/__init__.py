@@ -1,8 +1,9 @@
-"""The audit log: who did what to which model, when and why, in a file that cannot be changed unnoticed.
+"""The audit log records who did what to which model, when and why, in a file whose changes can be detected.
 
-`log` writes and reads it, `chain` checks it, `fingerprint` tells models apart by their files, `identity` says who acts,
-`signature` signs what was pushed, and is imported where that is done.
-Pusher and promotion both write it and neither may import the other, so it lies in the lowest package, as the errors do.
+`log` writes and reads the log, `chain` checks it, `fingerprint` identifies models by their files, `identity` names the
+user, and `signature` signs pushed models; it is imported only where that is needed.
+The package is in the lowest layer, like the errors, because Pusher and promotion both write the log and neither may
+import the other.
 """
 
 from serving.audit.chain import breaks, lost_pieces, problems

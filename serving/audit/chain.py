@@ -1,4 +1,4 @@
-"""Checks an audit log: was a past entry changed, removed, added or moved?"""
+"""Checks whether an entry of an audit log was changed, removed, added or moved."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -8,15 +8,16 @@ from serving.audit.log import FIRST, RECOVER, AuditLog, Entry, Line
 
 
 def problems(log: AuditLog, expected: Mapping[str, str], *, copied: bool = False) -> list[str]:
-    """What is wrong with a log, a line a finding; empty when it is as it was written.
+    """Returns the problems of a log, one line per finding; empty if the log is as it was written.
 
-    The chain alone shows any change before the last line. Whoever can write the file can also compute the chain anew
-    from some line on, or cut the end off: that is found by `expected`, whatever of it was written down elsewhere.
+    The chain alone reveals any change before the last line. Anyone who can write to the file can also recompute the
+    chain from some line on, or cut off the end. `expected` reveals such changes, as far as hashes were recorded
+    elsewhere.
 
     Args:
         log: the log.
-        expected: SHA-256 of lines that must be there, each with where that is known from.
-        copied: whether the file may be a copy, beside which the pieces that were set aside need not lie.
+        expected: SHA-256 of each line that must exist, with the source of that hash.
+        copied: whether the file may be a copy, without the files of the pieces that were set aside.
 
     Raises:
         AuditError: the file cannot be read.
@@ -38,9 +39,9 @@ def problems(log: AuditLog, expected: Mapping[str, str], *, copied: bool = False
 
 
 def breaks(lines: Iterable[Line]) -> list[str]:
-    """Where the chain is broken, a line a finding.
+    """Returns where the chain is broken, one line per finding.
 
-    A last line that is cut off is none: it may be one that is being written.
+    A truncated last line is not a finding, since another process may be writing it.
     """
     found, previous = [], FIRST
     for line in lines:
@@ -56,7 +57,7 @@ def breaks(lines: Iterable[Line]) -> list[str]:
 
 
 def lost_pieces(log: AuditLog) -> list[str]:
-    """The pieces of lines that entries say were set aside, and that are not beside the log as they were; a line each.
+    """Returns the pieces of lines that entries name as set aside but that are missing or changed, one line each.
 
     Raises:
         AuditError: the file cannot be read.
@@ -72,5 +73,5 @@ def _is_lost(recovered: Entry, directory: Path) -> bool:
     name = Path(str(recovered.details.get("file", ""))).name
     try:
         return hashlib.sha256((directory / name).read_bytes()).hexdigest() != recovered.details.get("sha256")
-    except (OSError, ValueError):  # A name that was edited may hold what no name can.
+    except (OSError, ValueError):  # An edited name may contain characters that are not allowed in file names.
         return True

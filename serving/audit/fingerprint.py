@@ -1,4 +1,4 @@
-"""A model's fingerprint: SHA-256 over every file of its directory, name and content."""
+"""Computes a model's fingerprint: SHA-256 over the name and content of every file in its directory."""
 
 import hashlib
 import os
@@ -10,16 +10,16 @@ NOT_A_FILE = "0" * 64
 
 
 def manifest(directory: Path) -> dict[str, str]:
-    """SHA-256, in hexadecimal, of each file by its path below a local directory, with "/" between names.
+    """Returns the SHA-256, in hexadecimal, of each file by its path below a local directory, with "/" between names.
 
-    What is neither a file nor a directory, links too, has the value `NOT_A_FILE`: nothing that a manifest does not
-    see can be served.
+    Anything other than a file or a directory, including links, has the value `NOT_A_FILE`, so that everything that
+    can be served is in the manifest.
     """
     return {path.relative_to(directory).as_posix(): _digest(path) for path in sorted(_entries(directory))}
 
 
 def fingerprint(files: Mapping[str, str]) -> str:
-    """SHA-256 of a manifest, in hexadecimal: over each file's name, a zero byte and its own SHA-256, by name."""
+    """Returns the SHA-256 of a manifest in hexadecimal, over each file's name, a zero byte and its SHA-256, by name."""
     digest = hashlib.sha256()
     for name in sorted(files):
         digest.update(os.fsencode(name) + b"\0" + bytes.fromhex(files[name]))
@@ -27,7 +27,7 @@ def fingerprint(files: Mapping[str, str]) -> str:
 
 
 def differences(recorded: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
-    """In what two manifests differ: a line a file that differs, is missing, or is extra."""
+    """Returns the differences between two manifests: one line per file that differs, is missing, or is extra."""
     lines = []
     for name in sorted(recorded.keys() | found.keys()):
         if name not in found:

@@ -1,7 +1,7 @@
 """Writes and reads the audit log: JSON lines, each with the SHA-256 of the line before it.
 
-An entry is on disk when `append` returns. One writer at a time holds the lock. A writer that is killed while it writes
-leaves a last line without its end; the next one moves that piece into a file of its own and enters that it did.
+An entry is on disk when `append` returns. The lock admits one writer at a time. A writer that is killed while it writes
+leaves a truncated last line. The next writer moves that piece into a separate file and records the move in an entry.
 """
 
 import glob
@@ -23,32 +23,32 @@ from schema.files import FOR_GROUP, create_file, file_lock, flush_directory, mak
 from serving.audit.identity import identity
 
 AUDIT_FILE = "audit.jsonl"
-"""Its name in a serving directory."""
+"""Name of the log in a serving directory."""
 FIRST = "0" * 64
-"""What stands for the line before the first one."""
+"""Hash that the first line has as its previous hash."""
 RECOVER = "recover"
 REQUEST, APPROVE, REJECT = "request", "approve", "reject"
 DECIDED = "decided"
-"""The decision's own time among the details of its entry, whose stamp is that of the writing."""
+"""Detail of an entry with the time of the decision; the entry's own time is that of the writing."""
 _LOCK_SECONDS = 30.0
 _PENDING = ".pending"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that was done, or tried.
+    """An action, or an attempt at one.
 
     Attributes:
         action: push, promote, rollback, prune, request, approve, reject or recover.
-        model: the name that TensorFlow Serving knows it by.
-        version: the version that it is about, None before there is one.
-        fingerprint: of the model's export; empty when it is not known.
-        by: the name given to it, `--by`.
-        why: the reason given.
+        model: name of the model in TensorFlow Serving.
+        version: version that the action concerns; None before a version exists.
+        fingerprint: fingerprint of the model's export; empty if unknown.
+        by: name given with `--by`.
+        why: the given reason.
         outcome: COMPLETE, FAILED or CANCELED.
-        details: what else belongs to the action.
-        who: the identity of the process that wrote it; set by the log.
-        when: UTC, ISO 8601; set by the log.
+        details: further values that belong to the action.
+        who: identity of the process that wrote the entry; set by the log.
+        when: time of writing, UTC, ISO 8601; set by the log.
         previous: SHA-256 of the line before it; set by the log.
     """
 
@@ -67,7 +67,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the file: its number from 1 on, its SHA-256, and its entry, None when it holds none."""
+    """A line of the file: its number from 1, its SHA-256, and its entry; None if it holds no valid entry."""
 
     number: int
     hash: str
@@ -78,7 +78,7 @@ class AuditLog:
     """An audit log.
 
     Args:
-        path: the file; it and its directory are made by the first entry.
+        path: the file; the first entry creates it and its directory.
     """
 
     def __init__(self, path: Path):
@@ -88,11 +88,11 @@ class AuditLog:
         """Writes an entry to disk.
 
         Returns:
-            A receipt, "<SHA-256 of the line> <log>", ASCII without backslashes: kept elsewhere, it shows a log that
-            lost the entry.
+            A receipt, "<SHA-256 of the line> <log>", ASCII without backslashes. A receipt that is stored elsewhere
+            proves that a log has lost the entry.
 
         Raises:
-            AuditError: it cannot be written; then nothing of it is there.
+            AuditError: the entry cannot be written; the log is then unchanged.
         """
         try:
             with self._locked():
@@ -103,10 +103,10 @@ class AuditLog:
         return f"{written} {urllib.parse.quote(str(self.path))}"
 
     def require_writable(self) -> None:
-        """Makes the file, and takes the writers' lock as `append` does: that is a file of its own beside the log.
+        """Creates the file, and acquires the writers' lock as `append` does; the lock is another file next to the log.
 
         Raises:
-            AuditError: it cannot be written: what is about to be done could not be entered.
+            AuditError: the log cannot be written, so the planned action could not be recorded.
         """
         try:
             with self._locked():
@@ -115,7 +115,7 @@ class AuditLog:
             raise self._unwritable(error) from error
 
     def lines(self) -> list[Line]:
-        """All whole lines; none without a file.
+        """Returns all complete lines; an empty list if there is no file.
 
         Raises:
             AuditError: the file cannot be read.
@@ -124,11 +124,11 @@ class AuditLog:
         return [Line(number, hashlib.sha256(raw).hexdigest(), _parse(raw)) for number, raw in enumerate(whole, start=1)]
 
     def torn(self) -> bytes:
-        """What stands after the last whole line; empty unless a writer was killed or the file was cut."""
+        """Returns the bytes after the last complete line; empty unless a writer was killed or the file was cut off."""
         return self._content()[1]
 
     def last_push(self, model: str, version: int | None) -> Entry | None:
-        """The entry of a version's push."""
+        """Returns the entry of a version's last push; None if it was never pushed."""
         pushes = [
             line.entry
             for line in self.lines()
@@ -154,7 +154,7 @@ class AuditLog:
 
     def _write(self, entry: Entry) -> str:
         whole, _ = self._content()
-        # Of the line as it stands, whatever it holds: a damaged log is told by `verify`, and must not stop a roll-back.
+        # Even a damaged line is hashed as it is: `verify` reports damage, which must not prevent a roll-back.
         previous = hashlib.sha256(whole[-1]).hexdigest() if whole else FIRST
         when = datetime.now(UTC).isoformat(timespec="milliseconds")
         stamped = replace(entry, who=identity(), when=when, previous=previous)
@@ -171,7 +171,7 @@ class AuditLog:
         return hashlib.sha256(line).hexdigest()
 
     def _set_torn_aside(self) -> None:
-        """In an order in which a kill at any point loses neither the piece nor the entry of it."""
+        """Moves a truncated last line to a separate file, in an order that keeps the piece and its entry if killed."""
         _, torn = self._content()
         if torn:
             digest = hashlib.sha256(torn).hexdigest()
@@ -194,12 +194,12 @@ class AuditLog:
 
 
 def receipt_hash(receipt: str, log: AuditLog) -> str | None:
-    """The SHA-256 of a receipt's line, None when the receipt is another log's."""
+    """Returns the SHA-256 of a receipt's line; None if the receipt belongs to another log."""
     return receipt.partition(" ")[0] if receipt_log(receipt) == str(log.path) else None
 
 
 def receipt_log(receipt: str) -> str:
-    """The file of the log that a receipt is of."""
+    """Returns the log file that a receipt belongs to."""
     return urllib.parse.unquote(receipt.partition(" ")[2])
 
 

@@ -1,7 +1,7 @@
-"""Signs what was pushed: Ed25519 (RFC 8032) over model, version and the SHA-256 of every file.
+"""Signs pushed models with Ed25519 (RFC 8032) over the model, the version and the SHA-256 of every file.
 
-The audit log's chain shows that a line was changed; whoever can write log and files can compute both anew. A signature
-needs a key that they do not have.
+The audit log's chain reveals a changed line, but anyone who can write both the log and the files can recompute them. A
+signature requires a key that such a person does not have.
 """
 
 import base64
@@ -17,14 +17,14 @@ from schema.errors import SettingsError
 from serving.audit.log import Entry
 
 SIGNATURE = "signature"
-"""Its name among the details of a push's entry."""
+"""Name of the signature among the details of a push's entry."""
 
 
 def read_signing_key(file: Path) -> Ed25519PrivateKey:
-    """A private key in PEM, without a password: nobody is there to type one when a model is pushed.
+    """Reads a private key in PEM without a password, since nobody can type one during a push.
 
     Raises:
-        SettingsError: the file cannot be read or holds something else; no message shows what it holds.
+        SettingsError: the file cannot be read or holds something else; the message never shows its content.
     """
     try:
         key = serialization.load_pem_private_key(_content(file), password=None)
@@ -41,10 +41,10 @@ def read_signing_key(file: Path) -> Ed25519PrivateKey:
 
 
 def read_public_key(file: Path) -> Ed25519PublicKey:
-    """The public key, in PEM, of who signed.
+    """Reads the signer's public key in PEM.
 
     Raises:
-        SettingsError: as above.
+        SettingsError: the file cannot be read or holds something else.
     """
     try:
         key = serialization.load_pem_public_key(_content(file))
@@ -56,19 +56,19 @@ def read_public_key(file: Path) -> Ed25519PublicKey:
 
 
 def sign(key: Ed25519PrivateKey, model: str, version: int, files: Mapping[str, str]) -> str:
-    """The signature of a pushed version, in Base64.
+    """Returns the signature of a pushed version, in Base64.
 
     Args:
-        key: of who pushes.
-        model: its name.
-        version: its number.
+        key: private key of the signer.
+        model: name of the model.
+        version: number of the version.
         files: SHA-256 of each file by its path.
     """
     return base64.b64encode(key.sign(_signed(model, version, files))).decode()
 
 
 def signature_flaw(key: Ed25519PublicKey, push: Entry) -> str | None:
-    """What is wrong with the signature in a push's entry; None when it is the key's, over what the entry says."""
+    """Returns the problem with the signature in a push's entry; None if the key signed the content of the entry."""
     signature, files = push.details.get(SIGNATURE), push.details.get("files")
     if not isinstance(signature, str) or not isinstance(files, dict):
         return "not signed"
@@ -80,7 +80,7 @@ def signature_flaw(key: Ed25519PublicKey, push: Entry) -> str | None:
 
 
 def _signed(model: str, version: int | None, files: Mapping[str, str]) -> bytes:
-    """One form for one content: sorted, without spaces, ASCII."""
+    """Returns the bytes to sign, which are the same for the same content: sorted JSON without spaces, ASCII."""
     content = {"action": "push", "files": dict(files), "model": model, "version": version}
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 

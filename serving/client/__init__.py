@@ -1,6 +1,7 @@
-"""A typed client of TensorFlow Serving and of the local server, for ordinary and for asyncio code.
+"""A typed client of TensorFlow Serving and of the local server, for synchronous and asyncio code.
 
-It speaks `tensorflow.serving.PredictionService` over gRPC and needs no TensorFlow at run time, only its messages.
+It calls `tensorflow.serving.PredictionService` over gRPC and needs only TensorFlow's messages at run time, not
+TensorFlow itself.
 """
 
 from schema.news_items import Classification, NewsItem

@@ -1,4 +1,4 @@
-"""Which of two labels a request goes to."""
+"""Chooses the label that a request is sent to."""
 
 import random
 from dataclasses import dataclass, field
@@ -11,11 +11,11 @@ CANARY = "canary"
 class Canary:
     """Sends a share of the requests to the label `canary` and the others to `stable`.
 
-    Not to the latest version: the canary is the latest.
+    The others do not go to the latest version, because the canary is the latest.
 
     Attributes:
-        share: 0 to 1.
-        generator: draws once a request; a seeded one makes the choices repeatable.
+        share: share of requests for the canary, 0 to 1.
+        generator: random generator, used once per request; a seeded one makes the choices reproducible.
     """
 
     share: float
@@ -26,5 +26,5 @@ class Canary:
             raise ValueError(f"share must lie between 0 and 1, got {self.share}")
 
     def draw(self) -> str:
-        """The label of the next request."""
+        """Returns the label of the next request."""
         return CANARY if self.generator.random() < self.share else STABLE

@@ -1,4 +1,4 @@
-"""Asks two labels of a served model the same questions, in turns and in random order."""
+"""Sends the same requests to two labels of a served model, alternately and in random order."""
 
 import random
 import time
@@ -9,13 +9,13 @@ from schema.news_items import Classification, NewsItem
 from serving.client import CANARY, STABLE, Client, ClientError, UnavailableError
 
 _LABELS = (STABLE, CANARY)
-# Connection, caches: not what is compared.
+# Requests that set up connections and caches are not part of the comparison.
 _UNTIMED_REQUESTS = 5
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What both labels answered to one item, stable first; None where a request failed."""
+    """The answers of both labels for one item, stable first; None where a request failed."""
 
     item: NewsItem
     true_class: str | None
@@ -27,9 +27,9 @@ class Answers:
     """All answers.
 
     Attributes:
-        pairs: in the order of the items.
-        seconds: of each request that was answered, by label.
-        failures: the reasons of the others, by label.
+        pairs: answers in the order of the items.
+        seconds: response time of each successful request, by label.
+        failures: reason of each failed request, by label.
     """
 
     pairs: list[Pair] = field(default_factory=list)
@@ -46,13 +46,13 @@ def ask_both(
 ) -> Answers:
     """Sends each item to `stable` and to `canary`, one request at a time.
 
-    Items are asked in random order, and at random one label or the other first, so that neither a busy minute nor what
-    the first request leaves in a cache favours one of them.
+    The items are sent in random order, and a random label comes first for each, so that neither a busy minute nor a
+    cache that the first request filled favours one label.
 
     Args:
-        client: of the server.
-        items: with their true classes, where these are known.
-        seed: of the order.
+        client: client of the server.
+        items: items with their true classes, where known.
+        seed: seed of the order.
         advance: called after each item.
 
     Raises:
@@ -68,12 +68,12 @@ def ask_both(
         item, true_class = items[place]
         asked = {label: _ask(client, item, label, answers.seconds) for label in draw.sample(_LABELS, len(_LABELS))}
         gone = [answer for answer in asked.values() if isinstance(answer, UnavailableError)]
-        if len(gone) == len(_LABELS):  # No label's fault: the server is gone.
+        if len(gone) == len(_LABELS):  # If both labels failed, the server is unreachable.
             raise gone[0]
         found: dict[str, Classification | None] = {}
         for label in _LABELS:
             answer = asked[label]
-            if isinstance(answer, ClientError):  # A canary that fails where stable answers is what is looked for.
+            if isinstance(answer, ClientError):  # A canary that fails where stable answers is a result.
                 answers.failures[label].append(str(answer))
             found[label] = None if isinstance(answer, ClientError) else answer
         by_place[place] = Pair(item, true_class, found)

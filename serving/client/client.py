@@ -1,4 +1,4 @@
-"""The client, for ordinary and for asyncio code; both send and read by `serving.client.exchange`."""
+"""The client, for synchronous and asyncio code; both send and receive with `serving.client.exchange`."""
 
 import asyncio
 import threading
@@ -18,12 +18,12 @@ from serving.client.exchange import Target, checked_items, exchange
 from serving.client.protos import PredictionServiceStub
 from serving.this_machine import proxy_options
 
-# gRPC cannot tell the time of a deadline much further off.
+# gRPC cannot represent a deadline much further in the future.
 _LONGEST_SECONDS = 365 * 86_400.0
 
 
 class _Base:
-    """What both clients are told, and a call before anything is waited for."""
+    """The arguments of both clients, and the part of a call that does not wait."""
 
     def __init__(
         self,
@@ -40,16 +40,16 @@ class _Base:
         """
         Args:
             address: `host:port`, or `unix:/path` of a socket.
-            model_name: the name the server knows the model by.
-            timeout: seconds for a whole call, retries included, unless the call says otherwise.
-            tls: for an encrypted connection.
-            canary: shares the requests out between two labels, where a call names neither version nor label.
+            model_name: name of the model on the server.
+            timeout: default limit of a whole call, retries included, seconds.
+            tls: settings of an encrypted connection.
+            canary: distributes requests between two labels if a call gives neither version nor label.
             keep_alive: seconds between pings on an idle connection; see `channel_options`.
-            max_batch: items of a request; a server that batches refuses more than its own limit.
-            max_in_flight: requests of one call at a time.
+            max_batch: maximum number of items per request; a server that batches refuses more than its own limit.
+            max_in_flight: maximum number of simultaneous requests of one call.
 
         Raises:
-            ClientError: a file of `tls` cannot be read, or the address is empty or no text.
+            ClientError: a file of `tls` cannot be read, or the address is empty or not a text.
         """
         if not address or not address.isprintable():
             raise ClientError(f"the address {address!r} names no server; expected host:port or unix:/path")
@@ -67,11 +67,11 @@ class _Base:
         self._prepare()
 
     def _prepare(self) -> None:
-        """Makes what a client of this kind keeps; what can be wrong with the arguments was looked at before."""
+        """Creates the resources of this kind of client; the arguments have been checked."""
         raise NotImplementedError
 
     def _open(self, grpc_channels: Any) -> Any:
-        """A channel of `grpc` or of `grpc.aio`."""
+        """Opens a channel of `grpc` or of `grpc.aio`."""
         if self._credentials:
             return grpc_channels.secure_channel(self._address, self._credentials, self._options)
         return grpc_channels.insecure_channel(self._address, self._options)
@@ -89,10 +89,10 @@ class _Base:
         label: str | None,
         timeout: float | None,
     ) -> Iterator[Generator[Any, Any, list[Classification]]]:
-        """The exchange of one call; closed at its end, and gRPC's errors turned into the client's."""
+        """Yields the exchange of one call, closes it at the end, and converts gRPC's errors into the client's."""
         self._require_open()
         timeout = self._timeout if timeout is None else timeout
-        if not timeout > 0:  # Not <=: a NaN is no time either.
+        if not timeout > 0:  # Not <=: a NaN is not a valid time either.
             raise DeadlineError(f"a timeout of {timeout:g} s leaves no time for an answer: allow more")
         target = Target(self._model_name, version, label, self._canary)
         steps = exchange(
@@ -107,7 +107,7 @@ class _Base:
             with closing(steps):
                 yield steps
         except (Exception, asyncio.CancelledError) as error:
-            # What gRPC raises then depends on the moment: one of four types.
+            # gRPC raises one of four exception types here, depending on the moment.
             if self._closed and not _is_task_cancelled():
                 raise ClientError("the client was closed before all answers were there") from error
             if isinstance(error, grpc.RpcError):
@@ -124,7 +124,7 @@ def _is_task_cancelled() -> bool:
 
 
 class Client(_Base):
-    """Classifies news items by a served model; may be shared by threads.
+    """Classifies news items with a served model; threads may share a client.
 
     Example:
         >>> with Client("localhost:8500") as client:
@@ -148,20 +148,21 @@ class Client(_Base):
         """Classifies a list of any length.
 
         Args:
-            items: texts, which count as titles, or items.
-            version: asks this version.
-            label: asks the version that has this label. Without either the server chooses, or the canary draws.
-            timeout: seconds for all answers; None: the client's.
+            items: texts, which are used as titles, or items.
+            version: version to query.
+            label: label of the version to query. Without version and label, the canary chooses, or the
+                server if there is no canary.
+            timeout: limit for all answers, seconds; None means the client's default.
 
         Returns:
-            One answer an item, in their order.
+            One answer per item, in the same order.
 
         Raises:
-            InvalidTextError: an item is empty or no Unicode text; nothing was sent.
-            UnavailableError: no server answers at the address, after retries.
-            ModelNotFoundError: no such model, version or label.
+            InvalidTextError: an item is empty or not a Unicode text; nothing was sent.
+            UnavailableError: no server responds at the address, after retries.
+            ModelNotFoundError: the server has no such model, version or label.
             DeadlineError: `timeout` has passed.
-            RefusedError: the server does not take the request.
+            RefusedError: the server does not accept the request.
         """
         with self._steps(items, self._stub.Predict.future, version, label, timeout) as steps:
             try:
@@ -172,7 +173,7 @@ class Client(_Base):
                 return finished.value
 
     def close(self) -> None:
-        """Ends the connection and what is in flight."""
+        """Closes the connection and cancels requests in flight."""
         self._closed = True
         self._channel.close()
 
@@ -184,10 +185,10 @@ class Client(_Base):
 
 
 class AsyncClient(_Base):
-    """`Client` for asyncio: the same arguments, results and errors.
+    """`Client` for asyncio, with the same arguments, results and errors.
 
-    It may be made anywhere, also before an event loop runs, and be used in several event loops: each has a connection
-    of its own, since gRPC ties one to its loop.
+    A client can be created anywhere, even before an event loop runs, and be used in several event loops. Each loop has
+    its own connection, since gRPC binds a connection to its loop.
     """
 
     def _prepare(self) -> None:
@@ -195,8 +196,8 @@ class AsyncClient(_Base):
         self._lock = threading.Lock()
 
     def _channel(self) -> Any:
-        """The running loop's channel; those of loops that ended are dropped."""
-        self._require_open()  # It would open a channel that nobody closes.
+        """Returns the running loop's channel; drops the channels of loops that have ended."""
+        self._require_open()  # Otherwise this would open a channel that nobody closes.
         loop = asyncio.get_running_loop()
         with self._lock:
             self._channels = {one: channel for one, channel in self._channels.items() if not one.is_closed()}
@@ -212,7 +213,7 @@ class AsyncClient(_Base):
         label: str | None = None,
         timeout: float | None = None,
     ) -> list[Classification]:
-        """As `Client.classify`; a cancelled task cancels what is in flight."""
+        """Classifies like `Client.classify`; cancelling the task cancels its requests in flight."""
         send = PredictionServiceStub(self._channel()).Predict
         with self._steps(items, send, version, label, timeout) as steps:
             try:
@@ -223,7 +224,7 @@ class AsyncClient(_Base):
                 return finished.value
 
     async def close(self) -> None:
-        """Ends the running loop's connection and what is in flight there; no loop can ask any more."""
+        """Closes the running loop's connection and cancels its requests; no loop can use the client afterwards."""
         self._closed = True
         with self._lock:
             channel = self._channels.pop(asyncio.get_running_loop(), None)

@@ -1,4 +1,4 @@
-"""How a channel to a server is made: credentials, retries, keep-alive."""
+"""Sets up a channel to a server: credentials, retries, keep-alive."""
 
 import json
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ import grpc
 
 from serving.client.errors import ClientError
 
-# gRPC itself retries: its policy holds for the synchronous and the asyncio client alike, keeps the call's deadline,
-# heeds a server's push-back, and needs no code here, which a retrying library around the stub would. Predict reads
-# only, so that a second try is safe. A server at its limit, and a deadline that has passed, are not tried again.
-# The throttle stops retries where most calls fail (gRFC A6).
+# gRPC itself retries. Its policy applies to both the synchronous and the asyncio client, keeps the call's deadline,
+# respects a server's push-back, and needs no code here, unlike a retry library around the stub. Predict only reads, so
+# a retry is safe. Calls to a server at its limit, and calls past their deadline, are not retried. The throttle stops
+# retries when most calls fail (gRFC A6).
 _SERVICE_CONFIG = {
     "methodConfig": [
         {
@@ -36,9 +36,9 @@ class Tls:
     """PEM files of an encrypted connection.
 
     Attributes:
-        root_certificates: whom to trust; None: gRPC's own list.
-        certificate: the client's own, for mutual TLS, with `private_key`.
-        private_key: of `certificate`.
+        root_certificates: trusted certificates; None means gRPC's own list.
+        certificate: the client's own certificate, for mutual TLS; requires `private_key`.
+        private_key: key of `certificate`.
     """
 
     root_certificates: Path | None = None
@@ -46,8 +46,10 @@ class Tls:
     private_key: Path | None = None
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """Raises:
-        ClientError: a file cannot be read, or one of certificate and key is missing.
+        """Returns gRPC's credentials.
+
+        Raises:
+            ClientError: a file cannot be read, or only one of certificate and key is given.
         """
         if (self.certificate is None) != (self.private_key is None):
             raise ClientError("mutual TLS needs both the client's certificate and its private key")
@@ -59,19 +61,19 @@ class Tls:
 
 
 def channel_options(keep_alive: float | None) -> list[tuple[str, Any]]:
-    """Options of a channel.
+    """Returns the options of a channel.
 
     Args:
-        keep_alive: seconds between pings on an idle connection, so that a silent firewall does not end it; None: no
-            pings. Servers close the connection of a client that pings more often than they allow, gRPC's own and so
-            TensorFlow Serving's default is 300 s.
+        keep_alive: seconds between pings on an idle connection, so that a firewall does not silently drop it; None
+            means no pings. Servers close the connection of a client that pings more often than they allow; the
+            default of gRPC, and so of TensorFlow Serving, is 300 s.
     """
     options = [
         ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
         # The server sets the limits.
         ("grpc.max_receive_message_length", _UNLIMITED),
         ("grpc.max_send_message_length", _UNLIMITED),
-        # A connection is tried again as soon as a call is: gRPC's own first pause of 1 s outlasts the retries.
+        # A new call reconnects at once: gRPC's own first pause of 1 s is longer than all retries.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 5_000),

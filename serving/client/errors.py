@@ -1,4 +1,4 @@
-"""What can go wrong between a client and its server, by what the caller can do about it."""
+"""Errors between a client and its server, distinguished by what the caller can do about them."""
 
 import grpc
 
@@ -6,13 +6,13 @@ from schema.errors import AgNewsError
 
 
 class ClientError(AgNewsError):
-    """Base of the client's errors."""
+    """Base class of the client's errors."""
 
     exit_code = 6
 
 
 class InvalidTextError(ClientError):
-    """A text cannot be classified; nothing was sent. `index` is its place in the list, from 0."""
+    """A text cannot be classified; nothing was sent. `index` is its position in the list, from 0."""
 
     def __init__(self, index: int, flaw: str):
         super().__init__(f"item {index}: {flaw}; nothing was sent, correct the item or leave it out")
@@ -20,7 +20,7 @@ class InvalidTextError(ClientError):
 
 
 class UnavailableError(ClientError):
-    """No server answers at the address, or it takes no requests now."""
+    """No server responds at the address, or the server currently accepts no requests."""
 
 
 class ModelNotFoundError(ClientError):
@@ -28,24 +28,24 @@ class ModelNotFoundError(ClientError):
 
 
 class DeadlineError(ClientError):
-    """The answers were not there in time."""
+    """The answers did not arrive in time."""
 
 
 class RefusedError(ClientError):
-    """The server does not take the request, or answers with something else than classes and probabilities."""
+    """The server does not accept the request, or its response does not hold classes and probabilities."""
 
 
-_UNKNOWN_LABEL = "version label"  # TensorFlow Serving calls an unknown label an invalid argument.
+_UNKNOWN_LABEL = "version label"  # TensorFlow Serving reports an unknown label as an invalid argument.
 
 
 def from_rpc(error: grpc.RpcError, *, address: str, asked: str, timeout: float) -> ClientError:
-    """The client's error for a failed call.
+    """Converts the error of a failed call into the client's error.
 
     Args:
-        error: of a call, synchronous or asyncio.
-        address: of the server.
+        error: error of a synchronous or asyncio call.
+        address: address of the server.
         asked: model and version in words.
-        timeout: seconds that the caller gave.
+        timeout: limit that the caller gave, seconds.
     """
     code, details = error.code(), error.details()
     match code:

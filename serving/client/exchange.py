@@ -1,4 +1,4 @@
-"""What one call of `classify` sends and how it reads the answers, without a word about waiting for them."""
+"""Builds the requests of a `classify` call and reads the responses, independent of how the caller waits for them."""
 
 import math
 import time
@@ -20,7 +20,7 @@ _LAST_VERSION = 2**63 - 1
 
 @dataclass(frozen=True)
 class Target:
-    """Which version of which model is asked: by number, by label, by a drawn label, or the server's default."""
+    """The version of a model to query: by number, by label, by a randomly chosen label, or the server's default."""
 
     model_name: str
     version: int | None = None
@@ -50,11 +50,11 @@ class Target:
 
 
 def checked_items(items: Iterable[str | NewsItem]) -> list[NewsItem]:
-    """The items, plain texts as titles.
+    """Returns the items after checking them; plain texts become titles.
 
     Raises:
-        InvalidTextError: one is empty or no Unicode text.
-        TypeError: `items` is one text, or holds something else than texts and items.
+        InvalidTextError: an item is empty or not a Unicode text.
+        TypeError: `items` is a single text, or holds something other than texts and items.
     """
     if isinstance(items, str | NewsItem):
         raise TypeError(f"expected a list of texts or items, got one {type(items).__name__}: put it in a list")
@@ -78,23 +78,23 @@ def exchange(
     max_batch: int,
     max_in_flight: int,
 ) -> Generator[Any, PredictResponse, list[Classification]]:
-    """Sends the items in batches, so many at a time; yields each call to be waited for and is sent its response.
+    """Sends the items in batches; yields each call to wait for and receives its response.
 
-    Closed before its end, it cancels what is in flight.
+    Closing the generator early cancels the requests in flight.
 
     Args:
-        items: checked ones.
-        target: which version is asked.
-        send: starts a call, given a request and its `timeout` in seconds; its outcome has a method `cancel`.
-        deadline: `time.monotonic()` at which all answers must be there.
-        max_batch: items of a request.
-        max_in_flight: requests at a time.
+        items: valid items.
+        target: version to query.
+        send: starts a call, given a request and its `timeout` in seconds; its result has a method `cancel`.
+        deadline: `time.monotonic()` at which all answers must have arrived.
+        max_batch: maximum number of items per request.
+        max_in_flight: maximum number of simultaneous requests.
 
     Returns:
-        One answer an item, in the order of the items.
+        One answer per item, in the order of the items.
 
     Raises:
-        RefusedError: a response holds something else than classes and probabilities.
+        RefusedError: a response does not hold classes and probabilities.
     """
     waiting: deque[Any] = deque()
     results: list[Classification] = []
@@ -165,7 +165,7 @@ def _read(response: PredictResponse) -> list[Classification]:
 
 
 def _floats(tensor: TensorProto, size: int) -> list[float]:
-    """Values of a float32 tensor, which stand in one of two fields (tensorflow/core/framework/tensor.proto)."""
+    """Returns the values of a float32 tensor, from one of two fields (tensorflow/core/framework/tensor.proto)."""
     if tensor.tensor_content:
         return array("f", tensor.tensor_content).tolist()
     values = list(tensor.float_val)

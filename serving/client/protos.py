@@ -1,10 +1,10 @@
-"""The messages and the stubs of TensorFlow Serving, without TensorFlow's runtime.
+"""Imports the messages and stubs of TensorFlow Serving without TensorFlow's runtime.
 
-The modules of `tensorflow_serving.apis` import messages that lie in the package `tensorflow`, and a package's
-`__init__` runs before its modules: TensorFlow's takes 4 s and 300 MB, where the messages take 0.1 s. So while they are
-imported, the package stands in `sys.modules` with its path but not executed; afterwards it is taken away again, and
-whoever imports TensorFlow later gets all of it, with these same messages. Nothing is done where TensorFlow has been
-imported before. Import this module early if another thread imports TensorFlow: for that moment it would see the empty
+The modules of `tensorflow_serving.apis` import messages from the package `tensorflow`, and Python runs a package's
+`__init__` before its modules: TensorFlow's takes 4 s and 300 MB, the messages take 0.1 s. During the import,
+`sys.modules` therefore holds a package with TensorFlow's path that was not executed. It is removed afterwards, so a
+later import of TensorFlow is complete and uses the same messages. If TensorFlow is already imported, nothing is
+replaced. If another thread imports TensorFlow, import this module first; otherwise that thread could see the empty
 package.
 """
 

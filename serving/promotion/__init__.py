@@ -1,7 +1,8 @@
-"""Which pushed version is served: promotion by label, roll-back, pruning, and their record.
+"""Decides which pushed version is served: promotion by label, roll-back, pruning, and their records.
 
-A `Deployment` is a serving directory; `promote`, `roll_back` and `prune` change it. `plan` decides where a change
-leads to, `config` holds TensorFlow Serving's model config file, `record` the metadata store, `remote` a running server.
+A `Deployment` is a serving directory; `promote`, `roll_back` and `prune` change it. `plan` computes the versions and
+labels after a change, `config` handles TensorFlow Serving's model config file, `record` the metadata store, and
+`remote` a running server.
 """
 
 from serving.promotion.changes import Signature, promote, roll_back

@@ -1,4 +1,4 @@
-"""Promote and roll back: a label moves, and the versions to load follow from it."""
+"""Promotes and rolls back: moves a label and updates the versions to load."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,26 +16,26 @@ from serving.versions import PushedVersion, loadable
 
 @dataclass(frozen=True)
 class Signature:
-    """Who makes a change, and why."""
+    """The user who makes a change, and the reason."""
 
     who: str
     why: str = ""
 
 
 def promote(deployment: Deployment, version: int, label: str, signature: Signature) -> Record | None:
-    """Moves a label to a version, and has the version loaded.
+    """Moves a label to a version and has the version loaded.
 
     Args:
-        deployment: where.
-        version: a whole version in the directory.
+        deployment: the serving directory.
+        version: a loadable version in the directory.
         label: `stable` or `canary`.
-        signature: for the record.
+        signature: user and reason for the record.
 
     Returns:
-        The closed record, or None when the version has the label already.
+        The closed record, or None if the version already has the label.
 
     Raises:
-        PromotionError: the version cannot be served, `canary` has no `stable` beside it, or the server refused.
+        PromotionError: the version cannot be served, there is no `stable` next to `canary`, or the server refused.
     """
     with deployment.locked():
         versions, before = deployment.versions(), deployment.loaded()
@@ -61,13 +61,13 @@ def promote(deployment: Deployment, version: int, label: str, signature: Signatu
 
 
 def roll_back(deployment: Deployment, version: int | None, signature: Signature) -> Record:
-    """Moves `stable` back, to a given version or to the one that was in production before.
+    """Moves `stable` back to a given version or to the previous production version.
 
-    Labels of the version that is left go along, and it is unloaded. Which version was in production before is taken
-    from the records; when they do not know, it is the next lower whole version that has not been rolled back.
+    The other labels of the abandoned version move too, and that version is unloaded. The previous production version is
+    taken from the records. If they do not contain it, it is the next lower loadable version that was not rolled back.
 
     Raises:
-        PromotionError: there is nothing to go back to, or the server refused.
+        PromotionError: there is no version to roll back to, or the server refused.
     """
     with deployment.locked():
         versions, before = deployment.versions(), deployment.loaded()
@@ -82,7 +82,7 @@ def roll_back(deployment: Deployment, version: int | None, signature: Signature)
             raise PromotionError(f"version {target} is in production already; name another one: agnews versions")
         record = new_record(ROLLBACK, signature, STABLE, before.live, target)
         fallback = plan.live_before([*deployment.records.all(), replace(record, state=COMPLETE)], target)
-        # A label whose version is gone must not stand in the way: it goes along.
+        # A label whose version was deleted must not prevent the roll-back: it moves too.
         labels = {label: v if v in loadable(versions) else before.live for label, v in before.labels.items()}
         after = plan.rolled_back(replace(before, labels=labels), target, _if_whole(fallback, versions))
         return _change(deployment, record, versions[target], before, after)
@@ -91,7 +91,7 @@ def roll_back(deployment: Deployment, version: int | None, signature: Signature)
 def new_record(
     action: str, signature: Signature, label: str, from_version: int | None, to_version: int | None
 ) -> Record:
-    """A record of what is about to be done, of now."""
+    """Returns a record of an action that is about to start, with the current time."""
     when = datetime.now(UTC).isoformat(timespec="seconds")
     return Record(action, label, from_version, to_version, signature.who, when, signature.why)
 
@@ -101,7 +101,7 @@ def _change(deployment: Deployment, record: Record, version: PushedVersion, befo
     former = config.read_text(path)
     steps = plan.steps(before, after)
     if not former and deployment.server is None:
-        steps = steps[-1:]  # No server polls a file that is not there.
+        steps = steps[-1:]  # No server polls a file that does not exist.
     texts = [config.with_served(former, path, deployment.model_name, step) for step in steps]
     record = deployment.records.begin(replace(record, texts=(former, *texts)), version)
     try:
@@ -118,7 +118,7 @@ def _change(deployment: Deployment, record: Record, version: PushedVersion, befo
         raise
     deployment.close(record, COMPLETE)
     if deployment.server:
-        # Whoever rolls back wants to know that the version that was left answers nobody any more.
+        # Wait until no requests reach the abandoned version, as the user of a roll-back expects.
         with suppress(PromotionError):
             deployment.server.wait_until_gone(deployment.model_name, before.versions - after.versions)
     return replace(record, state=COMPLETE)

@@ -1,4 +1,4 @@
-"""The model config file that TensorFlow Serving polls: read, changed for one model, replaced in one step.
+"""Reads the model config file that TensorFlow Serving polls, changes it for one model, and replaces it in one step.
 
 Source of the format: tensorflow/serving, tensorflow_serving/config/model_server_config.proto.
 """
@@ -24,7 +24,7 @@ _Policy = file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig.
 
 @dataclass(frozen=True)
 class Served:
-    """What a server is told to serve of one model.
+    """The configuration of one model on a server.
 
     Attributes:
         versions: the versions to load.
@@ -36,17 +36,17 @@ class Served:
 
     @property
     def default(self) -> int | None:
-        """The version that answers a request which names neither version nor label: the highest loaded one."""
+        """Version that answers requests without version and label: the highest loaded one."""
         return max(self.versions, default=None)
 
     @property
     def live(self) -> int | None:
-        """The version in production: the one labelled stable, without that label the default."""
+        """Version in production: the one labelled stable, or the default if there is no such label."""
         return self.labels.get(STABLE, self.default)
 
 
 def read_text(path: Path) -> str:
-    """The file's text, empty when there is no file."""
+    """Returns the file's text; empty if there is no file."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -56,10 +56,10 @@ def read_text(path: Path) -> str:
 
 
 def parse(text: str, path: Path) -> model_server_config_pb2.ModelServerConfig:
-    """The config of a file's text.
+    """Parses the text of a config file.
 
     Raises:
-        PromotionError: it is not in the text format of a ModelServerConfig, or configures a custom source.
+        PromotionError: the text is not a ModelServerConfig in text format, or configures a custom source.
     """
     try:
         config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
@@ -75,12 +75,12 @@ def parse(text: str, path: Path) -> model_server_config_pb2.ModelServerConfig:
 
 
 def served_of(config: model_server_config_pb2.ModelServerConfig, model_name: str, available: Collection[int]) -> Served:
-    """What a config says of a model; of one that it does not hold, TensorFlow Serving's default is told.
+    """Returns the configuration of a model; TensorFlow Serving's default if the config does not contain the model.
 
     Args:
-        config: all models.
-        model_name: the model.
-        available: the versions that lie in its directory, of which the policies `latest` and `all` choose.
+        config: configuration of all models.
+        model_name: name of the model.
+        available: versions in the model's directory, from which the policies `latest` and `all` select.
     """
     model = _find(config, model_name) or model_server_config_pb2.ModelConfig()
     policy = model.model_version_policy
@@ -94,13 +94,13 @@ def served_of(config: model_server_config_pb2.ModelServerConfig, model_name: str
 
 
 def other_places(config: model_server_config_pb2.ModelServerConfig, directory: Path) -> dict[str, str]:
-    """A note on each model that servers load from elsewhere than from its directory here.
+    """Returns a note on each model that servers load from another path than its directory here.
 
-    That may be the same directory: a container has it by another name.
+    The path may lead to the same directory, since a container can mount it under another name.
 
     Args:
-        config: all models.
-        directory: the serving directory; below it lies a directory a model.
+        config: configuration of all models.
+        directory: the serving directory, which contains one directory per model.
     """
     found = {}
     for model in config.model_config_list.config:
@@ -114,13 +114,13 @@ def other_places(config: model_server_config_pb2.ModelServerConfig, directory: P
 
 
 def with_served(text: str, path: Path, model_name: str, served: Served) -> str:
-    """The file's new text: the model's policy and labels replaced, the rest of its entry and other models kept.
+    """Returns the new text of the file: replaces the model's policy and labels, and keeps everything else.
 
     Args:
-        text: the file's text so far.
-        path: the file; beside it lies the directory of a model that has no entry yet.
-        model_name: the model.
-        served: what it is to be served with.
+        text: the current text of the file.
+        path: path of the file; the directory of a model without an entry is next to it.
+        model_name: name of the model.
+        served: the model's new configuration.
     """
     config = parse(text, path)
     model = _find(config, model_name)
@@ -135,7 +135,7 @@ def with_served(text: str, path: Path, model_name: str, served: Served) -> str:
 
 
 def replace(path: Path, text: str) -> None:
-    """Replaces the file in one step, readable for every user: the server is another user. No text removes the file."""
+    """Replaces the file in one step, readable by every user, as servers are other users; an empty text removes it."""
     if text:
         replace_file(path, text.encode(), FOR_ALL)
     else:

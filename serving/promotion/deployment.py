@@ -1,8 +1,8 @@
-"""A serving directory: what lies in it, what is served of it, and one change of it at a time.
+"""Manages a serving directory: its versions, its model config file, and one change at a time.
 
-The order of a change is: record it as RUNNING, change the files, close the record. A command that was killed in
-between leaves a RUNNING record; the next one finds it and, by what stands in the directory, either closes it or puts
-the former state back.
+A change takes three steps: store a RUNNING record, change the files, close the record. A command that was killed in
+between leaves a RUNNING record. The next command finds it and, depending on the content of the directory, either closes
+it or restores the previous state.
 """
 
 import shutil
@@ -23,14 +23,14 @@ from serving.promotion.errors import PromotionError
 from serving.promotion.record import CANCELED, COMPLETE, FAILED, PRUNE, RUNNING, Record, Records
 from serving.versions import PushedVersion, loadable, pushed_versions
 
-# Servers ignore names that are no number.
+# Servers ignore names that are not numbers.
 PRUNED = ".pruned-"
 _LOCK = ".promotion.lock"
 _LOCK_SECONDS = 10.0
 
 
 class RunningServer(Protocol):
-    """What is asked of a server; `Server` is one."""
+    """The interface of a server that a deployment uses; `Server` implements it."""
 
     def states(self, model_name: str) -> Mapping: ...
 
@@ -42,16 +42,16 @@ class RunningServer(Protocol):
 
 
 class Deployment:
-    """A model's version directory, with the model config file beside it.
+    """A model's version directory with the model config file next to it.
 
     Args:
-        destination: the serving directory: `models.config` and, below it, a directory a model.
-        model_name: the model.
+        destination: the serving directory, which contains `models.config` and one directory per model.
+        model_name: name of the model.
         store: the metadata store that keeps the records.
-        server: a running server to tell of each change; without one, servers find it when they poll the file.
-        poll_seconds: within which polling servers have begun to load what the file names.
-        pause: waits for that many seconds.
-        audit: where each change is entered; None takes audit.jsonl in the serving directory.
+        server: a running server to notify of each change; without one, servers find changes when they poll the file.
+        poll_seconds: time within which polling servers start to load the versions in the file.
+        pause: waits for a number of seconds.
+        audit: log that records each change; None means audit.jsonl in the serving directory.
     """
 
     def __init__(
@@ -75,23 +75,23 @@ class Deployment:
         self.pause = pause
 
     def versions(self) -> dict[int, PushedVersion]:
-        """The pushed versions by number, lowest first."""
+        """Returns the pushed versions by number, lowest first."""
         return pushed_versions(self.directory)
 
     def served(self) -> Served:
-        """What models.config says; without the file, what a server does by itself: the highest whole version."""
+        """Returns the content of models.config; without the file, a server's default, the highest loadable version."""
         parsed = config.parse(config.read_text(self.config_path), self.config_path)
         return config.served_of(parsed, self.model_name, loadable(self.versions()))
 
     def other_place(self) -> str:
-        """A note where models.config has the model loaded from elsewhere than from its directory, else empty."""
+        """Returns a note if models.config names another path than the model's directory, otherwise an empty text."""
         parsed = config.parse(config.read_text(self.config_path), self.config_path)
         return config.other_places(parsed, self.config_path.parent).get(self.model_name, "")
 
     def loaded(self) -> Served:
-        """What a server serves in truth; without a server what models.config says, and nothing without that file.
+        """Returns what the server actually serves; without a server, what models.config says, or nothing without it.
 
-        A server that was started without the file may serve, but it would not see a change of it.
+        A server that was started without the file may be running, but it would not notice a change of it.
         """
         if self.server is None:
             return self.served() if self.config_path.exists() else Served(frozenset(), {})
@@ -101,10 +101,10 @@ class Deployment:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps other commands out; first ends what a killed one left.
+        """Locks out other commands, and completes or undoes the change of a killed one.
 
         Raises:
-            PromotionError: there is no such directory, it is not writable, or another command holds it.
+            PromotionError: the directory does not exist or is not writable, or another command holds the lock.
             AuditError: the audit log cannot be written.
         """
         if not self.directory.is_dir():
@@ -126,23 +126,23 @@ class Deployment:
             lock.release()
 
     def apply(self, text: str, version: int) -> None:
-        """Puts a new text into models.config and, with a server, waits until it serves a version."""
+        """Writes a new text to models.config and, with a server, waits until it serves a version."""
         config.replace(self.config_path, text)
         if self.server:
             self.server.reload(config.parse(text, self.config_path))
-            # That one alone: another version that does not load must not stand in the way of leaving it.
+            # Wait only for this version: another one that fails to load must not prevent leaving it.
             self.server.wait_until_available(self.model_name, version)
 
     def take_back(self, former: str) -> None:
-        """Puts the former text of models.config back."""
+        """Restores the previous text of models.config."""
         config.replace(self.config_path, former)
         if self.server and former:
-            # What went wrong first is what is told; a server that polls the file comes back by itself.
+            # The first error is the one to report; a server that polls the file recovers by itself.
             with suppress(PromotionError):
                 self.server.reload(config.parse(former, self.config_path))
 
     def close(self, record: Record, state: str, detail: str = "") -> None:
-        """Enters in the audit log how a change ended, then ends its record; killed in between, it is entered twice."""
+        """Enters a change's outcome in the audit log, then closes its record; a kill in between repeats the entry."""
         version = record.from_version if record.to_version is None else record.to_version
         pushed = self.audit.last_push(self.model_name, version)
         details = {"label": record.label, "from": record.from_version, "record": record.id, "detail": detail}

@@ -1,9 +1,9 @@
-"""What can go wrong between a pushed version and a served one."""
+"""Errors between a pushed version and a served one."""
 
 from schema.errors import AgNewsError
 
 
 class PromotionError(AgNewsError):
-    """The change was refused, or taken back; what was served before is served still."""
+    """The change was refused or undone; the versions served before are still served."""
 
     exit_code = 7

@@ -1,4 +1,4 @@
-"""Which versions and labels a change leads to, and in which steps a server can be taken there."""
+"""Computes the versions and labels after a change, and the steps in which a server can reach them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -7,39 +7,40 @@ from serving.promotion.record import COMPLETE, PROMOTE, ROLLBACK, Record
 
 
 def promoted(before: Served, version: int, label: str, fallback: int | None) -> Served:
-    """A label moves to a version.
+    """Returns the configuration after moving a label to a version.
 
     Args:
-        before: what is served.
-        version: where the label goes.
+        before: the current configuration.
+        version: new version of the label.
         label: the label.
-        fallback: the version that a roll-back would then lead to.
+        fallback: version that a later roll-back would restore.
     """
     return _loading({**before.labels, label: version}, fallback)
 
 
 def rolled_back(before: Served, version: int, fallback: int | None) -> Served:
-    """`stable` goes back to a version, and so does every label of the version that is left: nobody is to meet it."""
+    """Returns the configuration after moving `stable`, and all other labels of the abandoned version, back."""
     left = before.live
     labels = {label: version if labelled == left else labelled for label, labelled in before.labels.items()}
     return _loading({**labels, STABLE: version}, fallback)
 
 
 def _loading(labels: dict[str, int], fallback: int | None) -> Served:
-    """Loaded are the labelled versions and the one to fall back to, so that a roll-back waits for no loading.
+    """Loads the labelled versions and the fallback version, so that a roll-back need not wait for loading.
 
-    A fallback higher than `stable` is left out: the highest loaded version answers requests without a label.
+    A fallback version higher than `stable` is left out, since the highest loaded version answers requests without a
+    label.
     """
     kept = {fallback} if fallback is not None and fallback < labels[STABLE] else set()
     return Served(frozenset(labels.values()) | kept, labels)
 
 
 def steps(before: Served, after: Served) -> list[Served]:
-    """The configs to give to a server, one after the other.
+    """Returns the configurations to send to a server, one after another.
 
     TensorFlow Serving checks the labels before it loads anything, and refuses the whole config when a label moves to
-    a version that is not loaded (ServerCore::UpdateModelVersionLabelMap). So the version is loaded first, beside all
-    that is served, and the labels move when it is there.
+    a version that is not loaded (ServerCore::UpdateModelVersionLabelMap). The version is therefore loaded first, in
+    addition to all served versions, and the labels move once it is available.
     """
     if set(after.labels.values()) <= before.versions:
         return [after]
@@ -47,14 +48,14 @@ def steps(before: Served, after: Served) -> list[Served]:
 
 
 def live_before(records: Sequence[Record], live: int | None) -> int | None:
-    """The version that was in production before `live`, by the records; None when they do not know.
+    """Returns the production version before `live` according to the records; None if they do not contain it.
 
-    A promotion puts its version on a pile, a roll-back takes off all above its own. A version that was rolled back is
-    not come back to until it is promoted again.
+    The records act as a stack: a promotion pushes its version, and a roll-back removes all versions above its own. A
+    version that was rolled back is not selected again until it is promoted again.
 
     Args:
         records: oldest first.
-        live: the version in production.
+        live: the production version.
     """
     pile: list[int] = []
     for record in _moves_of_stable(records):
@@ -73,7 +74,7 @@ def live_before(records: Sequence[Record], live: int | None) -> int | None:
 
 
 def rolled_back_from(records: Iterable[Record]) -> set[int]:
-    """The versions that a roll-back left and that have not been promoted or rolled back to since."""
+    """Returns the versions that a roll-back abandoned and that have not been promoted or restored since."""
     left: set[int] = set()
     for record in _moves_of_stable(records):
         if record.action == ROLLBACK and record.from_version is not None:

@@ -1,4 +1,4 @@
-"""Deletes old versions, never one that is served or could be needed at once."""
+"""Deletes old versions, except those that are served or that a roll-back would need."""
 
 import shutil
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ from serving.versions import PushedVersion, loadable
 
 @dataclass(frozen=True)
 class Pruned:
-    """What a pruning removed, or would remove, and why the others stay.
+    """The versions that a pruning removed, or would remove, and the reasons for keeping the others.
 
     Attributes:
-        removed: bytes by version.
-        kept: a reason by version.
+        removed: size in bytes, by version.
+        kept: reason, by version.
     """
 
     removed: Mapping[int, int]
@@ -28,14 +28,14 @@ class Pruned:
 
 
 def prune(deployment: Deployment, keep: int, signature: Signature, *, dry_run: bool = False) -> Pruned:
-    """Deletes all but the `keep` highest whole versions, what is served, and what a roll-back leads to.
+    """Deletes all versions except the `keep` highest loadable ones, the served ones, and the roll-back target.
 
-    Each version is recorded, renamed to a name that servers ignore, and deleted then.
+    Each version is recorded, renamed to a name that servers ignore, and then deleted.
 
     Args:
-        deployment: where.
-        keep: whole versions to keep at least, 1 or more.
-        signature: for the records.
+        deployment: the serving directory.
+        keep: minimum number of loadable versions to keep, at least 1.
+        signature: user and reason for the records.
         dry_run: delete nothing.
 
     Raises:
@@ -53,7 +53,7 @@ def prune(deployment: Deployment, keep: int, signature: Signature, *, dry_run: b
 
 def _reasons_to_keep(deployment: Deployment, keep: int, versions: Mapping[int, PushedVersion]) -> dict[int, str]:
     served = deployment.served()
-    # The strongest reason is given last.
+    # Later reasons replace earlier ones, so the strongest comes last.
     reasons = dict.fromkeys(loadable(versions)[-keep:], f"one of the {keep} highest")
     highest = max(loadable(versions), default=-1)
     reasons |= {number: "not whole, maybe being pushed" for number in versions if number > highest}

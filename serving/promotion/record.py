@@ -1,7 +1,7 @@
-"""The record of promotions in the ML Metadata store: who changed what is served, when, why, from what to what.
+"""Records promotions in the ML Metadata store: who changed the served versions, when, why, and from what to what.
 
-A record is written before the change as RUNNING and closed after it, so that a change which was killed half-way is
-found by the next command and ended one way or the other.
+A record is stored as RUNNING before the change and closed after it, so that the next command finds a change that was
+killed midway, and completes or undoes it.
 """
 
 from dataclasses import dataclass, replace
@@ -20,19 +20,19 @@ _CONTEXT_TYPE = "agnews.ServingDirectory"
 
 @dataclass(frozen=True)
 class Record:
-    """A change of what is served, or an attempt.
+    """A change of the served versions, or an attempt at one.
 
     Attributes:
-        id: the execution's id; None before it is stored.
+        id: id of the execution; None before the record is stored.
         action: promote, rollback or prune.
         label: the label that moved; empty for prune.
-        from_version: the version that had the label, or that was pruned; None when there was none.
-        to_version: the version that has it now; None for prune.
+        from_version: the version that had the label, or that was pruned; None if there was none.
+        to_version: the version that has the label now; None for prune.
         who: user@host, or a given name.
-        when: UTC, ISO 8601.
-        why: the given reason, may be empty.
+        when: time of the change, UTC, ISO 8601.
+        why: the given reason; may be empty.
         state: RUNNING, COMPLETE, FAILED or CANCELED.
-        detail: why it failed or was taken back.
+        detail: why the change failed or was undone.
         texts: models.config before the change and after each of its steps; empty for prune.
     """
 
@@ -78,7 +78,7 @@ class Records:
         return replace(record, id=execution_id)
 
     def close(self, record: Record, state: str, detail: str, receipt: str) -> None:
-        """Ends a record: COMPLETE, FAILED or CANCELED; with the receipt of its entry in the audit log."""
+        """Closes a record as COMPLETE, FAILED or CANCELED, with the receipt of its entry in the audit log."""
         [execution] = self._store.get_executions_by_id([record.id])
         execution.last_known_state = mlmd.Execution.State.Value(state)
         execution.custom_properties["detail"].string_value = encode_text(detail)
@@ -86,7 +86,7 @@ class Records:
         self._store.put_executions([execution])
 
     def all(self) -> list[Record]:
-        """All records, oldest first."""
+        """Returns all records, oldest first."""
         context = self._store.get_context_by_type_and_name(_CONTEXT_TYPE, self._name)
         if context is None:
             return []
@@ -94,10 +94,10 @@ class Records:
         return [_read(execution) for execution in sorted(executions, key=lambda execution: execution.id)]
 
     def lineage(self, version: PushedVersion) -> list[tuple[str, mlmd.Artifact]]:
-        """The artifacts `model` and `pushed_model` of a version.
+        """Returns the artifacts `model` and `pushed_model` of a version.
 
-        The id in the version's directory may be another store's: it counts when a Pusher of this store pushed that
-        model as that version. Else the list is empty.
+        The id in the version's directory may come from another store. It is used only if a Pusher of this store pushed
+        that model as that version; otherwise the list is empty.
         """
         if version.model_id is None:
             return []

@@ -1,4 +1,4 @@
-"""Tells a running server of a new model config, and waits until it serves it.
+"""Sends a new model config to a running server, and waits until the server serves it.
 
 Source of the protocol: tensorflow/serving, tensorflow_serving/apis/model_service.proto.
 """
@@ -16,17 +16,17 @@ from serving.promotion.errors import PromotionError
 from serving.this_machine import proxy_options
 
 _ASK_AGAIN_SECONDS = 0.1
-# A server looks at its directories once a second: until then the end of an earlier try may be what it tells.
+# A server polls its directories once a second; until then it may report the end of an earlier try.
 _LOOKS_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
 class VersionState:
-    """What a server says of a version.
+    """The state of a version on a server.
 
     Attributes:
         name: START, LOADING, AVAILABLE, UNLOADING or END.
-        error: why it is not available, empty when there is no error.
+        error: why the version is not available; empty if there is no error.
     """
 
     name: str
@@ -41,8 +41,8 @@ class Server:
 
     Args:
         address: host:port of its gRPC interface.
-        timeout: seconds that a call, or the loading of versions, may take.
-        tls: for an encrypted connection.
+        timeout: limit for a call, or for loading versions, seconds.
+        tls: settings of an encrypted connection.
 
     Raises:
         ClientError: a file of `tls` cannot be read.
@@ -58,7 +58,7 @@ class Server:
         self._stub = ModelServiceStub(channel)
 
     def states(self, model_name: str) -> dict[int, VersionState]:
-        """The versions that the server knows of, and their states. Empty when it does not know the model."""
+        """Returns the state of each version that the server knows; empty if it does not know the model."""
         request = GetModelStatusRequest()
         request.model_spec.name = model_name
         try:
@@ -75,10 +75,10 @@ class Server:
         }
 
     def reload(self, config: model_server_config_pb2.ModelServerConfig) -> None:
-        """Makes the server serve a config, the whole of it.
+        """Replaces the server's whole config.
 
         Raises:
-            PromotionError: it refuses the config, or does not answer.
+            PromotionError: the server refuses the config, or does not respond.
         """
         request = ReloadConfigRequest(config=config)
         try:
@@ -90,10 +90,10 @@ class Server:
             raise PromotionError(f"the server at {self.address} refused the config: {reason}")
 
     def wait_until_available(self, model_name: str, version: int) -> None:
-        """Returns when the server serves a version.
+        """Waits until the server serves a version.
 
         Raises:
-            PromotionError: it cannot be loaded, or is not there in time.
+            PromotionError: the version cannot be loaded, or is not available in time.
         """
         began = time.monotonic()
         while True:
@@ -111,7 +111,7 @@ class Server:
             time.sleep(_ASK_AGAIN_SECONDS)
 
     def wait_until_gone(self, model_name: str, versions: Collection[int]) -> None:
-        """Returns when no request can reach the versions any more, or the time is over: nothing depends on it."""
+        """Waits until no request can reach the versions, or until the time limit, which is not an error."""
         began = time.monotonic()
         while time.monotonic() - began < self._timeout:
             states = self.states(model_name)

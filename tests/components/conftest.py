@@ -1,4 +1,4 @@
-"""A transform graph learned from some thousand rows, and a tiny export, which several tests share."""
+"""Fixtures that several tests share: a transform graph learned from some thousand rows, and a tiny export."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Writes the files that artifacts of a type hold, empty, as the components of a run leave them."""
+"""Writes the files of artifacts, empty, as the components of a run would."""
 
 from pathlib import Path
 

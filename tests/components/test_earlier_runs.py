@@ -1,4 +1,4 @@
-"""The components that look up earlier runs in directories, run as an executor runs them."""
+"""Runs the components that look up earlier runs in directories, as an executor does."""
 
 import shutil
 

@@ -27,7 +27,7 @@ def test_the_configuration_is_one_that_tfma_accepts():
 
 
 class Oracle(tf.Module):
-    """Answers with the class that stands in the title: the test decides what it gets right."""
+    """Answers with the class in the title, so that the test decides which answers are correct."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
     def serve(self, inputs):
@@ -41,7 +41,7 @@ class Oracle(tf.Module):
 
 @pytest.fixture
 def evaluate(tmp_path):
-    """Evaluates answers `(label, answer)` as the Evaluator does; `before` are those of a baseline."""
+    """Evaluates answers `(label, answer)` as the Evaluator does; `before` has the answers of a baseline."""
 
     def save(name):
         oracle = Oracle()

@@ -118,7 +118,7 @@ def test_an_object_store_gets_no_graph_after_a_signal_in_the_copy(export, monkey
     assert not tf.io.gfile.glob("ram://interrupted/agnews/*/saved_model.pb")
 
 
-# Stops for good in the middle of the copy, so that the parent can kill it there.
+# Hangs in the middle of the copy, so that the parent can kill it there.
 _HANGING = """
 import sys, time
 from components.pusher import component as pusher
@@ -178,7 +178,7 @@ def test_to_an_object_store_the_graph_goes_last(export, monkeypatch):
 
 @pytest.fixture
 def do(tmp_path):
-    """Runs the executor as the launcher does, on a blessed model; returns the PushedModel."""
+    """Runs the executor on a blessed model, as the launcher does; returns the PushedModel."""
     make_export(tmp_path / "model/Format-Serving", b"one")
 
     def do(approval=None, rules=None, log=tmp_path / "serving/audit.jsonl", key=None):

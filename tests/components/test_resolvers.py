@@ -58,7 +58,7 @@ def store(tmp_path):
 
 @dataclass(frozen=True, eq=False)
 class Ingested:
-    """What an ingestion leaves: Examples, the statistics made of them, and the gate's blessing, if it accepts them."""
+    """The artifacts of an ingestion: Examples, their statistics, and the gate's blessing if it accepts them."""
 
     examples: Artifact
     statistics: Artifact
@@ -215,7 +215,7 @@ def test_another_source_is_in_no_window(ingested):
 
 @pytest.fixture
 def trained(store):
-    """Records a training on the transform graph of a number; returns its model, blessed or not."""
+    """Records a training on the transform graph of a given number; returns its model, blessed or not."""
     types = {
         name: store.put_artifact_type(mlmd.ArtifactType(name=name)) for name in ("TransformGraph", "Model", "Schema")
     }

@@ -1,4 +1,4 @@
-"""Artifacts that the metadata store knows and whose files were deleted: no resolver takes them."""
+"""Checks that no resolver selects artifacts in the metadata store whose files were deleted."""
 
 import logging
 import shutil
@@ -19,7 +19,7 @@ RUN = "run-of-tuesday"
 
 @dataclass(frozen=True, eq=False)
 class Span:
-    """What an accepted ingestion leaves."""
+    """The artifacts of an accepted ingestion."""
 
     examples: Artifact
     statistics: Artifact
@@ -27,7 +27,7 @@ class Span:
 
 
 class Pipeline:
-    """Records what runs make, with files, in a metadata store of its own."""
+    """Records the artifacts of runs, with files, in a separate metadata store."""
 
     def __init__(self, directory):
         self.directory = directory
@@ -40,7 +40,7 @@ class Pipeline:
         self.run = context
 
     def make(self, kind, *inputs, **properties):
-        """Records an artifact that an execution made of `inputs`."""
+        """Records an artifact that an execution made from `inputs`."""
         artifact = kind()
         for name, value in properties.items():
             put = artifact.set_int_custom_property if isinstance(value, int) else artifact.set_string_custom_property
@@ -105,7 +105,7 @@ def pipeline(tmp_path):
 
 @pytest.fixture
 def said(caplog):
-    """What is logged for people: messages of records with fields, which displays show."""
+    """Returns the log messages for users: those of records with fields, which displays show."""
     caplog.set_level(logging.INFO, "components")
     return lambda: [one.getMessage() for one in caplog.records if hasattr(one, "fields")]
 

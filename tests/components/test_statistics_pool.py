@@ -1,4 +1,4 @@
-"""Two spans' statistics together are those of all their rows, where drift is measured."""
+"""Checks that the pooled statistics of two spans equal those of all their rows, as far as drift uses them."""
 
 import pandas as pd
 import pytest

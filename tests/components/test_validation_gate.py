@@ -14,7 +14,7 @@ ROWS = 400
 
 
 def frame(**columns):
-    """Good rows of every class and length, with the columns in `columns` replaced."""
+    """Returns valid rows of every class and length, with the columns in `columns` replaced."""
     rows = {
         "id": [f"{index:016x}" for index in range(ROWS)],
         "title": [f"title {index}" for index in range(ROWS)],
@@ -149,7 +149,7 @@ def test_the_first_span_is_compared_with_nothing(gate):
 
 
 def test_several_spans_are_compared_with_as_one(gate):
-    # Neither half has the labels of the whole.
+    # Neither half has all labels.
     low, high = (frame(label=[first + index % 2 for index in range(ROWS)]) for first in (0, 2))
     assert gate(everywhere(frame()), everywhere(low), everywhere(high)) == []
     spans, measured = read_drift(gate.blessing.uri)

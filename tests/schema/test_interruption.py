@@ -1,4 +1,4 @@
-"""Processes that are sent signals while they run code that drops, wraps or delays the exception."""
+"""Sends signals to processes while they run code that drops, wraps or delays the exception."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ print("after the block", flush=True)
 
 @pytest.fixture
 def start():
-    """Starts a process in `end_on_signals`, and waits until it says that it is ready."""
+    """Starts a process in `end_on_signals`, and waits until it reports that it is ready."""
     processes = []
 
     def start(body, **options):
@@ -57,7 +57,7 @@ def start():
 
 
 def end(process, number=signal.SIGTERM):
-    """Status, output and error output after a signal, and the seconds that it took."""
+    """Sends a signal; returns status, output and error output, and the seconds until the process ended."""
     began = time.monotonic()
     process.send_signal(number)
     output, errors = process.communicate(timeout=20)
@@ -100,7 +100,7 @@ def test_code_that_continues_or_is_native_is_ended_after_the_grace(start, body):
 def test_a_second_signal_ends_the_process_at_once(start):
     process = start(f"interruption.GRACE_SECONDS = 60\n{DROPS}time.sleep(60)")
     process.send_signal(signal.SIGINT)
-    time.sleep(0.3)  # Two that come together are one to Python.
+    time.sleep(0.3)  # Python merges two signals that arrive together.
     status, _, _, seconds = end(process)
     assert status == 130
     assert seconds < 5

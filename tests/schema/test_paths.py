@@ -105,7 +105,7 @@ def test_a_remote_directory_is_taken_literally_too(monkeypatch):
         put(Path(root), "plain/a.csv", "plain/._a.csv", "plain/_b.csv", "x [1]/a.csv", "x 1/a.csv")
         base = f"store:/{root}"
         assert list_files(f"{base}/plain", "*.csv") == [f"{base}/plain/a.csv"]
-        # Beam cannot match this name: it must find nothing, and not the neighbour's file.
+        # Beam cannot match this name: it must find nothing, in particular not the neighbour's file.
         assert list_files(f"{base}/x [1]", "a.csv") == []
 
 

@@ -1,4 +1,4 @@
-"""Tiny SavedModels that a server can serve: one with the signatures of the Trainer's export, and a plain one."""
+"""Fixtures with tiny SavedModels for servers: one with the signatures of the Trainer's export, and a plain one."""
 
 import shutil
 
@@ -8,9 +8,9 @@ CLASSES = ("World", "Sports", "Business", "Sci/Tech")
 
 
 def write_text_model(directory, *, favourite):
-    """A model of the export's signatures whose likeliest class is the one given, for any text.
+    """Writes a model with the export's signatures whose most likely class is `favourite` for any text.
 
-    A text's length moves the other probabilities, so that the rows of a batch can be told apart.
+    The length of a text changes the other probabilities, so that the rows of a batch can be distinguished.
     """
     import tensorflow as tf
 
@@ -46,7 +46,7 @@ def write_text_model(directory, *, favourite):
 
 
 def write_plain_model(directory):
-    """A model of no text: half of x plus two, as Predict, Regress and Classify, and tensors of several types."""
+    """Writes a model of half x plus two, as Predict, Regress and Classify, and with tensors of several types."""
     import tensorflow as tf
 
     class Plain(tf.Module):
@@ -102,7 +102,7 @@ def _set_methods(directory, methods):
 
 @pytest.fixture(scope="session")
 def text_models(tmp_path_factory):
-    """SavedModels by the class they favour: a test knows by an answer which version gave it."""
+    """Returns SavedModels by their favourite class, so that an answer shows which version gave it."""
     root = tmp_path_factory.mktemp("text_models")
     for favourite in CLASSES[:3]:
         write_text_model(root / favourite, favourite=favourite)
@@ -118,7 +118,7 @@ def plain_model(tmp_path_factory):
 
 @pytest.fixture
 def push(tmp_path):
-    """Puts a SavedModel into a base path as a version, in one step: push(saved_model, version) -> base path."""
+    """Returns push(saved_model, version) -> base path, which adds a SavedModel as a version in one step."""
 
     def pushed(saved_model, version, base="models"):
         base_path = tmp_path / base

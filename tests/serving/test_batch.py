@@ -16,7 +16,7 @@ NOON = datetime.datetime(2030, 1, 1, 12, tzinfo=datetime.UTC)
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A SavedModel with the pipeline's signature that finds Sports in `goal`, and World in all else."""
+    """Returns a SavedModel with the pipeline's signature that answers Sports for `goal`, and World otherwise."""
     import tensorflow as tf
 
     class Model(tf.Module):
@@ -41,7 +41,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def score(model, tmp_path):
-    """Scores files into a new directory; gives the directory."""
+    """Classifies files into a new directory; returns the directory."""
     from serving.batch import score_files
 
     def run(*patterns, model=model, output=tmp_path / "out", args=None):

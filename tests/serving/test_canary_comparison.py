@@ -8,7 +8,7 @@ ITEMS = [(NewsItem(f"item {number}"), "World") for number in range(40)]
 
 
 class Client:
-    """Answers World, but for the canary Sports to item 7; remembers what was asked."""
+    """Answers World, except Sports by the canary for item 7; records the requests."""
 
     def __init__(self, fails=lambda item, label: None):
         self.asked = []

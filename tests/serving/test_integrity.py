@@ -10,7 +10,7 @@ from serving.versions import pushed_versions
 
 @pytest.fixture
 def serving(tmp_path):
-    """A serving directory with two pushed versions, and their log."""
+    """Returns a serving directory with two pushed versions, and its log."""
     log = AuditLog(tmp_path / "audit.jsonl")
     for number in (1, 2):
         path = tmp_path / f"agnews/{number}"
@@ -97,7 +97,7 @@ def test_an_entry_without_fingerprints_is_a_finding(serving, details):
 
 
 def forbidden(function, path):
-    """The function of a user who may not read a path; the superuser, who may run these tests, reads everything."""
+    """Makes a function fail on a path, as for a user without permission; the superuser can read everything."""
 
     def asked(given):
         if given == path:

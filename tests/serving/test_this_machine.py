@@ -1,4 +1,4 @@
-"""Which addresses are this machine, and that no proxy stands before them."""
+"""Tests which addresses belong to this machine, and that connections to them use no proxy."""
 
 import os
 import socket
@@ -66,7 +66,7 @@ def test_the_full_name_of_this_machine_is_recognized(monkeypatch):
     [
         ({}, {"no_proxy": "localhost,127.0.0.1"}),
         ({"no_proxy": "corp.example"}, {"no_proxy": "corp.example,localhost,127.0.0.1"}),
-        # Python's libraries read the capital one only where there is no small one.
+        # Python's libraries read the variable in capitals only if the one in small letters is not set.
         ({"NO_PROXY": "corp.example, localhost"}, {"no_proxy": "corp.example,localhost,127.0.0.1"}),
         ({"no_proxy": "*"}, {"no_proxy": "*"}),
         ({"no_grpc_proxy": "corp"}, {"no_proxy": "localhost,127.0.0.1", "no_grpc_proxy": "corp,localhost,127.0.0.1"}),
@@ -88,12 +88,12 @@ def test_libraries_without_options_reach_this_machine(dead_proxy, server):
         grpc.channel_ready_future(channel).result(timeout=10)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(10)
-        with pytest.raises(httpx.ReadTimeout):  # It was connected to, and nobody answers.
+        with pytest.raises(httpx.ReadTimeout):  # The connection succeeded, but nobody answers.
             httpx.get(f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=0.2)
 
 
 def test_workers_of_beam_are_reached_without_the_proxy(dead_proxy):
-    """Beam would wait for them for ever."""
+    """With the proxy, Beam would wait for its workers forever."""
     code = """
 import apache_beam as beam
 from serving.this_machine import exempt_from_proxies

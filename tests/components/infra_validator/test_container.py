@@ -1,4 +1,4 @@
-"""TFX's InfraValidator with a stand-in for the container, which needs Docker: a scripted server, or none."""
+"""Tests TFX's InfraValidator with a substitute for the container, which needs Docker: a scripted server, or none."""
 
 import os
 
@@ -16,7 +16,7 @@ from schema.errors import NotMeasuredError
 
 
 class Container:
-    """Stands for what runs TensorFlow Serving; `failure` is raised when it starts."""
+    """Replaces the runner of TensorFlow Serving; raises `failure` on start."""
 
     def __init__(self, address, failure=None):
         self.address, self.failure = address, failure
@@ -40,13 +40,13 @@ class Container:
 
 @pytest.fixture
 def bless(tmp_path, server, monkeypatch):
-    """Runs the executor against a container; the blessing's files and reason."""
+    """Runs the executor against a container; returns the blessing's files and reason."""
 
     def bless(failure=None):
         monkeypatch.setattr(
             executor, "_create_model_server_runner", lambda *_, **__: Container(server.address, failure)
         )
-        # The scripted server knows no GetModelStatus.
+        # The scripted server does not implement GetModelStatus.
         monkeypatch.setattr(
             "tfx.components.infra_validator.model_server_clients.base_client.BaseModelServerClient.WaitUntilModelLoaded",
             lambda *_, **__: None,

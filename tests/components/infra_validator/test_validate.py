@@ -30,7 +30,7 @@ def test_an_export_that_does_not_load_is_refused_with_the_reason(export, tmp_pat
 
 
 class Unrestorable(tf.Module):
-    """A Keras 3 model attached to a module: TensorFlow 2 loads it, a session finds its variables empty."""
+    """A Keras 3 model attached to a module: TensorFlow 2 loads it, but a session finds its variables empty."""
 
     def __init__(self):
         super().__init__()
@@ -59,7 +59,7 @@ def test_too_much_memory_is_a_refusal(export):
 
 
 class Moody(tf.Module):
-    """Answers otherwise each time it is asked, or not at all to a long text."""
+    """Gives a different answer on each request, or refuses long texts."""
 
     def __init__(self, refuses_long_text=False):
         super().__init__()
@@ -101,7 +101,7 @@ def test_a_serving_process_that_is_killed_is_no_refusal(export, moment):
     def kill():
         while not killed.is_set():
             for child in psutil.Process().children():
-                # It listens when the model is loaded.
+                # The server listens once the model is loaded.
                 if "serving.server" in child.cmdline() and (moment == "loads" or child.net_connections()):
                     child.send_signal(signal.SIGKILL)
                     killed.set()
@@ -136,7 +136,7 @@ def test_an_export_that_is_gone_is_no_refusal(tmp_path):
 
 
 class Greedy(tf.Module):
-    """Asks for 128 TiB, which no machine gives."""
+    """Allocates 128 TiB, which no machine has."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
     def examples(self, inputs):

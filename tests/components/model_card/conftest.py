@@ -1,4 +1,4 @@
-"""One small run's artifacts, as the pipeline leaves them, and the card that is made of them."""
+"""Fixtures with the artifacts of a small run, as the pipeline writes them, and with their card."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ PREPARATION = {"max_tokens": 20, "min_count": 1}
 
 
 def make_texts(count, seed):
-    """Titles and descriptions with names and countries, of words that the tests' vocabulary partly has."""
+    """Returns titles and descriptions with names and countries; the tests' vocabulary has some of their words."""
     import random
 
     generator = random.Random(seed)
@@ -69,7 +69,7 @@ def artifact(kind, uri, number, **properties):
 
 @pytest.fixture(scope="session")
 def facts(network):
-    """What the Trainer leaves in the export."""
+    """Returns the facts that the Trainer stores in the export."""
     from components.trainer.export import layer_facts
 
     recipe = {"architecture": "stacked_bilstm", "embedding_dim": 8, "units": 4, "word_dropout": None, "seed": 3}
@@ -95,7 +95,7 @@ def facts(network):
 
 @pytest.fixture(scope="session")
 def run(export, transform_output, facts, tmp_path_factory):
-    """The artifacts of a run by their role, and the rows that they were made of."""
+    """Returns the artifacts of a run by role, and the rows that they were made from."""
     import pandas as pd
     import tensorflow_data_validation as tfdv
     import tensorflow_model_analysis as tfma
@@ -167,7 +167,7 @@ def run(export, transform_output, facts, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def make(run):
-    """Makes a card of the run, `changes` of its inputs made, and the predictions that it rests on."""
+    """Makes a card and its predictions from the run's inputs, after applying `changes`."""
 
     def make(**changes):
         from components.model_card.card import make_card
@@ -206,7 +206,7 @@ def predictions(made):
 
 @pytest.fixture(scope="session")
 def written(card, tmp_path_factory):
-    """The directory that the card was written to."""
+    """Returns the directory that the card was written to."""
     from components.model_card.render import write_card
 
     directory = tmp_path_factory.mktemp("card")

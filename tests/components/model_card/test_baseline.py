@@ -16,7 +16,7 @@ def baseline():
 
 
 class Always:
-    """Answers the same classes whatever it is asked."""
+    """Answers with the same classes for any texts."""
 
     def __init__(self, *answers):
         self._answers = answers

@@ -1,4 +1,4 @@
-"""The card of a small run: each figure is what the run's artifacts say."""
+"""Compares each figure in the card of a small run with the run's artifacts."""
 
 import copy
 import dataclasses

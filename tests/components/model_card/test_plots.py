@@ -13,7 +13,7 @@ shares = st.floats(0, 1)
 
 
 def drawn(plot):
-    """The picture, checked to be well-formed XML with every mark within its frame."""
+    """Parses a plot after checking that it is well-formed XML with every mark inside its frame."""
     root = ElementTree.fromstring(plot.svg)
     _, _, width, height = map(float, root.attrib["viewBox"].split())
     for element in root.iter():

@@ -1,4 +1,4 @@
-"""The answers to the test rows, kept without their texts."""
+"""Tests the stored predictions for the test rows, which do not include the texts."""
 
 from components.model_card.predictions import read_predictions, write_predictions
 

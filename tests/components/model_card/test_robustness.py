@@ -46,7 +46,7 @@ def test_any_text_can_be_changed_and_the_same_seed_changes_it_alike(name, title,
 
 
 class Shouter:
-    """Answers the second class to texts in upper case, the first to all others."""
+    """Answers with the second class for texts in upper case, with the first for all others."""
 
     asked = 0
 

@@ -1,4 +1,4 @@
-"""The card's files: they fit the published schema, need nothing else, and show any text as it is."""
+"""Checks that the card's files fit the published schema, are self-contained, and show any text unchanged."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Tampering with a log of some entries, at random places."""
+"""Tampers with a log of a few entries at random places."""
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +9,7 @@ from serving.audit import AuditLog, Entry, problems
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
-    """The lines of a log."""
+    """Returns the lines of a log."""
     log = AuditLog(tmp_path_factory.mktemp("log") / "audit.jsonl")
     for number in range(6):
         log.append(Entry("push", "agnews", number, by="ann@here", why=f"reason {number}"))
@@ -18,7 +18,7 @@ def raw(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory, raw):
-    """The problems of a log with the given lines, of which the original's last hash is expected or not."""
+    """Returns the problems of a log with the given lines; the original's last hash may be expected."""
     log = AuditLog(tmp_path_factory.mktemp("tampered") / "audit.jsonl")
     log.path.write_bytes(b"".join(raw))
     last = {log.lines()[-1].hash: "a note"}

@@ -1,4 +1,4 @@
-"""The log as its writers see it: an entry is there whole or not at all, whoever else writes or is killed."""
+"""Checks that an entry is written completely or not at all, even if other processes write or are killed."""
 
 import errno
 import json
@@ -93,7 +93,7 @@ def test_entries_of_processes_that_write_at_the_same_time_form_one_chain(log):
         assert [entry.version for entry in entries if entry.model == f"writer-{index}"] == list(range(25))
 
 
-# Writes half of the line and dies, as a process does that is killed there.
+# Writes half of the line and dies, like a process that is killed there.
 _DIES = """
 import os, signal
 from serving.audit import AuditLog, Entry, log

@@ -1,4 +1,4 @@
-"""Signatures of pushes, and the messages about keys that cannot be used."""
+"""Tests the signatures of pushes, and the messages about unusable keys."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ FILES = {"saved_model.pb": "1" * 64, "variables/v\udcff": "2" * 64}
 
 @pytest.fixture
 def signed(key_files):
-    """The entry of a signed push, and the public key."""
+    """Returns the entry of a signed push, and the public key."""
     private, public = key_files()
     signature = sign(read_signing_key(private), "agnews", 3, FILES)
     details = {"files": dict(reversed(FILES.items())), "signature": signature}

@@ -43,7 +43,7 @@ def ask_in_an_event_loop(server, items, *, options=None, **call):
 
 @pytest.fixture(params=[ask_synchronously, ask_in_an_event_loop], ids=["sync", "async"])
 def ask(request):
-    """Classifies with each of the two clients."""
+    """Classifies with both clients."""
     return request.param
 
 

@@ -10,7 +10,7 @@ from serving.client.connection import channel_options
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
-    """Files of two authorities, `ours` and `other`, each with a server's and a client's certificate."""
+    """Returns files of two authorities, `ours` and `other`, each with a server and a client certificate."""
     directory = tmp_path_factory.mktemp("certificates")
 
     def openssl(*arguments):

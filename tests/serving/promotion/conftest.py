@@ -1,4 +1,4 @@
-"""A serving directory with small versions, and a server that takes configs as TensorFlow Serving does."""
+"""Fixtures with a serving directory of small versions, and a server that checks configs like TensorFlow Serving."""
 
 import contextlib
 
@@ -12,7 +12,7 @@ from serving.promotion.remote import VersionState
 
 
 def _push(directory, number, *, whole=True, model_id=None):
-    """Makes a version directory."""
+    """Creates a version directory."""
     path = directory / str(number)
     (path / "variables").mkdir(parents=True)
     if whole:
@@ -26,11 +26,11 @@ def _push(directory, number, *, whole=True, model_id=None):
 
 
 class StrictServer:
-    """What TensorFlow Serving makes of a config: labels are checked before anything is loaded, then the rest is done.
+    """Applies a config like TensorFlow Serving: checks the labels before it loads anything.
 
     Args:
-        directory: of the versions.
-        broken: versions that look whole and do not load.
+        directory: directory of the versions.
+        broken: versions that look loadable and fail to load.
     """
 
     def __init__(self, directory, broken=()):
@@ -47,7 +47,7 @@ class StrictServer:
         there = {int(path.name) for path in self._directory.iterdir() if path.name.isdecimal()}
         served = served_of(config, self._directory.name, there)
         for label, version in served.labels.items():
-            # An unchanged label may stay at what is not loaded: --allow_version_labels_for_unavailable_models.
+            # An unchanged label may keep a version that is not loaded: --allow_version_labels_for_unavailable_models.
             if version not in self.loaded and self.labels.get(label) != version:
                 self.refusals.append(version)
                 raise PromotionError(f"version {version} is not currently available, {label} cannot be assigned to it")
@@ -66,14 +66,14 @@ class StrictServer:
         assert not self.loaded & set(versions)
 
     def poll(self, path):
-        """Reads the file as a server that polls it does: what it refuses, it ignores."""
+        """Reads the file like a polling server, which ignores a config that it refuses."""
         with contextlib.suppress(PromotionError):
             self.reload(parse(path.read_text(), path))
 
 
 @pytest.fixture
 def push():
-    """Makes a version directory."""
+    """Creates a version directory."""
     return _push
 
 
@@ -91,7 +91,7 @@ def store():
 
 @pytest.fixture
 def directory(tmp_path):
-    """Versions 1, 2 and 3 of the model `agnews`."""
+    """Returns a directory with versions 1, 2 and 3 of the model `agnews`."""
     for number in (1, 2, 3):
         _push(tmp_path / "serving model/agnews", number)
     return tmp_path / "serving model/agnews"
@@ -99,13 +99,13 @@ def directory(tmp_path):
 
 @pytest.fixture
 def deployment(directory, store):
-    """The directory, without a server; no time passes while it waits."""
+    """Returns a deployment of the directory without a server, which waits without delay."""
     return Deployment(directory.parent, "agnews", store, pause=lambda seconds: None)
 
 
 @pytest.fixture
 def server(directory):
-    """A server that has version 3 loaded, as one does that was told nothing."""
+    """Returns a server that has loaded version 3, as it does without a config."""
     server = StrictServer(directory)
     server.loaded = {3}
     return server
@@ -113,6 +113,6 @@ def server(directory):
 
 @pytest.fixture
 def served_by(deployment, server):
-    """The same with the server."""
+    """Returns the deployment with the server."""
     deployment.server = server
     return deployment

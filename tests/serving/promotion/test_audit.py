@@ -1,4 +1,4 @@
-"""Each change of what is served is entered in the audit log."""
+"""Checks that each change of the served versions is entered in the audit log."""
 
 import os
 import signal

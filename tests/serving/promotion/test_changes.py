@@ -193,7 +193,7 @@ def test_another_stores_model_id_is_not_taken_for_lineage(deployment, push, stor
 
 
 def _record_a_push(store, version):
-    """What TFX's Pusher leaves in the store: ids of Model and PushedModel."""
+    """Records what TFX's Pusher stores; returns the ids of Model and PushedModel."""
     kinds = {name: store.put_artifact_type(mlmd.ArtifactType(name=name)) for name in ("Model", "PushedModel")}
     model = mlmd.Artifact(type_id=kinds["Model"], uri="model")
     pushed = mlmd.Artifact(type_id=kinds["PushedModel"], uri="pushed")
@@ -213,7 +213,7 @@ def test_other_models_in_the_file_stay_as_they_are(deployment, me):
     text = deployment.config_path.read_text()
     assert '"/elsewhere"' in text
     assert "all {\n" in text
-    assert '"/models/agnews"' in text  # As the server sees it, which may be another place than here.
+    assert '"/models/agnews"' in text  # The server's path may differ from the path here.
 
 
 def test_another_user_can_read_the_file_under_any_umask(umask, store, push, me, open_directory, read_as_another_user):
@@ -325,6 +325,6 @@ def test_a_version_in_production_that_broke_does_not_stand_in_the_way_of_the_nex
 
 
 def test_what_is_in_production_without_a_label_is_asked_of_the_server(served_by, server, me):
-    server.loaded = {2}  # 3 is there, and did not load.
+    server.loaded = {2}  # Version 3 exists but failed to load.
     record = promote(served_by, 1, "stable", me)
     assert record.from_version == 2

@@ -1,4 +1,4 @@
-"""Commands that are killed: the next one finds a state in which every label is served, and ends what was begun."""
+"""Kills commands: the next one finds every label served, and completes or undoes the change."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ connection.sqlite.connection_mode = 3
 place = Deployment(Path(sys.argv[1]), "agnews", MetadataStore(connection), pause=lambda seconds: None)
 me = Signature("killed@here")
 """
-# Where a promotion of version 2 dies, and what is served when the next command has looked: 1 as before, or 2.
+# Where a promotion of version 2 dies, and the version served after the next command: 1 as before, or 2.
 _DEATHS = {
     "config.replace = die": 1,
     "os.fsync = die": 1,

@@ -1,4 +1,4 @@
-"""Promote, try, compare, roll back and prune as users do: by the commands, on a running server."""
+"""Promotes, compares, rolls back and prunes with the commands that users run, on a running server."""
 
 import collections
 import contextlib
@@ -23,7 +23,7 @@ TEXTS = ["oil", "goal", "chip", "ministers"]
 
 
 def export(directory, classes_of):
-    """A SavedModel with the pipeline's signature: `classes_of` maps a text's first letter to a class, else World."""
+    """Writes a SavedModel that maps a text's first letter to a class by `classes_of`, by default to World."""
     import tensorflow as tf
 
     class Module(tf.Module):
@@ -47,7 +47,7 @@ def export(directory, classes_of):
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
-    """Three versions: 2 takes the chip for sports; 3 knows all, 1 none."""
+    """Creates three versions: 2 confuses chips with sports; 3 knows all classes, 1 none."""
     place = tmp_path_factory.mktemp("a work place")
     knows = {"o": "Business", "g": "Sports", "c": "Sci/Tech"}
     export(place / "serving_model/agnews/1", {})
@@ -60,7 +60,7 @@ def workplace(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def agnews(workplace):
-    """Runs a command in this process; returns what it printed."""
+    """Runs a command in this process; returns its output."""
 
     def run(*arguments, fails=False):
         with contextlib.chdir(workplace):
@@ -74,7 +74,7 @@ def agnews(workplace):
 
 @pytest.fixture(scope="module")
 def server(workplace, agnews):
-    """Address of a local server on the promoted config, in a process of its own."""
+    """Returns the address of a local server of the promoted config, in a separate process."""
     agnews("promote", "1", "--label", "stable")
     command = [sys.executable, "-m", "serving.server", "--port=0", "--model_config_file=serving_model/models.config"]
     command += ["--model_config_file_poll_wait_seconds=1", "--allow_version_labels_for_unavailable_models=true"]
@@ -154,7 +154,7 @@ def test_a_version_that_does_not_load_is_taken_back_and_nobody_notices(workplace
 
 @contextlib.contextmanager
 def asked_all_the_time(server, label):
-    """Sends one request after the other; yields the versions that answered, in their order, and an event of each."""
+    """Sends requests continuously; yields the list of versions that answered, and an event for each."""
     answered, failures, stop = [], [], threading.Event()
     seen = collections.defaultdict(threading.Event)
 
@@ -183,7 +183,7 @@ def test_no_request_fails_while_a_label_moves_to_a_version_that_is_not_loaded_an
     shutil.copytree(versions / "3", versions / "10")
     agnews("promote", "3", "--label", "stable", "--server", server)
     with asked_all_the_time(server, "stable") as (answered, seen):
-        # The server finds the change when it polls the file, which it does every second.
+        # The server polls the file every second.
         agnews("promote", "10", "--label", "stable", "--poll-seconds", "3")
         assert seen[10].wait(60)
         agnews("rollback", "--server", server)

@@ -1,4 +1,4 @@
-"""Random sequences of commands, against a server as strict as TensorFlow Serving."""
+"""Runs random sequences of commands against a server as strict as TensorFlow Serving."""
 
 import tempfile
 from pathlib import Path
@@ -16,13 +16,13 @@ from serving.versions import loadable
 
 @pytest.fixture
 def machine(push, server):
-    """The machine, with this folder's helpers."""
+    """Returns the state machine with the helpers of this directory."""
     ServedModel.push, ServedModel.server_kind = staticmethod(push), type(server)
     return ServedModel
 
 
 class ServedModel(RuleBasedStateMachine):
-    """Commands as users give them, and after each what must hold."""
+    """Runs commands as users do, and checks the invariants after each."""
 
     @initialize()
     def start(self):

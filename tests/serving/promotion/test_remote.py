@@ -1,4 +1,4 @@
-"""Against a server of the official stubs that answers as it is told."""
+"""Tests the requests to a server of the official stubs that answers by a script."""
 
 import contextlib
 from concurrent import futures
@@ -15,7 +15,7 @@ _Status = get_model_status_pb2.ModelVersionStatus
 
 
 class Scripted(model_service_pb2_grpc.ModelServiceServicer):
-    """Answers GetModelStatus with one state after the other, the last one again and again."""
+    """Answers GetModelStatus with one state after another, and repeats the last one."""
 
     def __init__(self):
         self.states = []
@@ -43,7 +43,7 @@ class Scripted(model_service_pb2_grpc.ModelServiceServicer):
 
 @contextlib.contextmanager
 def serve(scripted, credentials=None):
-    """Address of a server that answers by script, encrypted where there are credentials."""
+    """Returns the address of a server that answers by a script, with TLS if there are credentials."""
     server = grpc.server(futures.ThreadPoolExecutor(2))
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(scripted, server)
     free = "127.0.0.1:0"

@@ -1,4 +1,4 @@
-"""`python -m pipeline` is the command `agnews`."""
+"""Runs the command `agnews` for `python -m pipeline`."""
 
 from pipeline.cli import main
 

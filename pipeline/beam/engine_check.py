@@ -1,6 +1,7 @@
-"""What Flink, Spark and Docker need, looked for before a run begins.
+"""Checks the requirements of Flink, Spark and Docker before a run starts.
 
-Beam would wait for minutes, or say it with a trace; TFX's InfraValidator takes a missing Docker for the model's fault.
+Without these checks, Beam would wait for minutes or print a stack trace, and TFX's InfraValidator would reject the
+model if Docker is missing.
 """
 
 import re
@@ -11,24 +12,24 @@ from pipeline.beam.options import beam_arguments
 from pipeline.settings import BeamSettings, InfraValidatorSettings
 from schema.errors import RunError, SettingsError
 
-# Other masters, like local[2] or several hosts, are not one address.
+# Other values of master, such as local[2] or a list of hosts, are not a single address.
 _ADDRESS = re.compile(r"(?:[a-z]+://)?([^:/,\[\]]+):(\d+)")
 _JAVA = "--job_server_java_launcher="
 _TIMEOUT_SECONDS = 5.0
 
 
 def check_engine(settings: BeamSettings) -> None:
-    """Looks whether the engine can be reached, or started.
+    """Checks that the engine can be reached or started.
 
     Raises:
         SettingsError: the job server has not been built.
-        RunError: there is no Java, or nothing answers at the address of the cluster or of the job server.
+        RunError: Java is missing, or the cluster or the job server does not respond.
     """
     beam_arguments(settings)
     if settings.runner not in ("flink", "spark"):
         return
     if settings.job_endpoint:
-        # The master's address is the job server's matter, which may be in another network.
+        # Only the job server connects to the master, which may be in another network.
         _connect("job_endpoint", settings.job_endpoint, "a job server")
         return
     launcher = next((arg.removeprefix(_JAVA) for arg in settings.args if arg.startswith(_JAVA)), "java")
@@ -42,17 +43,17 @@ def check_engine(settings: BeamSettings) -> None:
 
 
 def check_docker(settings: InfraValidatorSettings) -> None:
-    """Looks whether Docker answers where the InfraValidator is to use it.
+    """Checks that Docker responds, if the InfraValidator uses it.
 
     Raises:
-        SettingsError: it does not.
+        SettingsError: Docker does not respond.
     """
     if settings.platform != "docker":
         return
     import docker
 
     try:
-        # As TFX makes its own: at the default socket, whatever DOCKER_HOST says.
+        # Connect to the default socket and ignore DOCKER_HOST, as TFX does.
         client = docker.DockerClient(timeout=_TIMEOUT_SECONDS)
         client.close()
     except docker.errors.DockerException as error:

@@ -1,4 +1,4 @@
-"""Beam's Java engines: a job server a process, none that outlives a run, and workers that hold their output."""
+"""Runs Beam's Java engines with one job server per process, which stops at the end of a run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,19 +17,20 @@ _FLINK_SERVERS: dict[str, JobServer] = {}
 
 class _HoldingRunner(PortableRunner):
     def run_pipeline(self, pipeline: Pipeline, options: PipelineOptions) -> PipelineResult:
-        """Runs it; a worker may be a thread of this process."""
+        """Runs a pipeline without the limit on unsent output, because a worker may be a thread of this process."""
         send_without_limit()
         return super().run_pipeline(pipeline, options)
 
 
 class FlinkRunner(_HoldingRunner, flink_runner.FlinkRunner):
-    """Beam's own, which starts a job server a pipeline and keeps them all: a Java machine for each stage of a run.
+    """Beam's FlinkRunner, but all pipelines of a process use the same job server.
 
-    Beam's SparkRunner keeps one, as this one does.
+    Beam's own runner starts a job server, and so a Java process, for each stage of a run. Beam's SparkRunner reuses its
+    job server.
     """
 
     def default_job_server(self, options: PipelineOptions) -> JobServer:
-        """The job server of these options, started where there is none yet."""
+        """Returns the job server for these options, and starts it if necessary."""
         determined_by = "".join(str(options.view_as(view)) for view in (FlinkRunnerOptions, JobServerOptions))
         if determined_by not in _FLINK_SERVERS:
             _FLINK_SERVERS[determined_by] = super().default_job_server(options)
@@ -37,12 +38,12 @@ class FlinkRunner(_HoldingRunner, flink_runner.FlinkRunner):
 
 
 class SparkRunner(_HoldingRunner, spark_runner.SparkRunner):
-    """Beam's own, whose workers hold what Spark does not take yet."""
+    """Beam's SparkRunner, but without the limit on unsent output of the workers."""
 
 
 @contextmanager
 def job_servers_stop_with_it() -> Iterator[None]:
-    """Stops on leaving what Beam would stop when the process ends, and never where the process is killed by Ctrl-C."""
+    """Stops job servers at the end of the `with` block; Beam stops them at process exit, but not after Ctrl-C."""
     try:
         yield
     finally:

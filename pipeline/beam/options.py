@@ -1,4 +1,4 @@
-"""Turns the section `beam` of the settings into Beam's options."""
+"""Converts the section `beam` of the settings to Beam's options."""
 
 import json
 import sys
@@ -9,22 +9,22 @@ from pipeline.settings import BeamSettings
 from schema.errors import SettingsError
 
 JOB_SERVERS = Path(__file__).parents[2] / ".job_servers"
-"""Where `make job-server-flink` and `make job-server-spark` build them, one folder an engine."""
+"""Directory where `make job-server-flink` and `make job-server-spark` write the job servers, one folder per engine."""
 
-# Java 17 hides from both engines what their serializers look into.
+# Packages that the serializers of both engines access, and that Java 17 closes by default.
 _OPENED_PACKAGES = (
     *("java.base/java.lang", "java.base/java.lang.invoke", "java.base/java.net", "java.base/java.nio"),
     *("java.base/java.util", "java.base/java.util.concurrent", "java.base/sun.nio.ch", "java.base/sun.util.calendar"),
 )
-# A worker imports TensorFlow, some ten seconds: it stays for the next stage of the same pipeline.
+# Keeps a worker for the next stage of the same pipeline, because it takes about ten seconds to import TensorFlow.
 _KEPT_WORKERS = "--environment_cache_millis=60000"
-# The workers have this installation. TFX packs a copy of itself for them, and leaves 45 MB in the temporary directory
-# for each component and run, unless an image is said to hold it; none is started.
+# Stops TFX from packing a copy of itself for the workers, which leaves 45 MB in the temporary directory per component
+# and run. The workers use this installation, and no container is started.
 _NOTHING_TO_STAGE = "--sdk_container_image=none"
 
 
 def beam_arguments(settings: BeamSettings) -> list[str]:
-    """Beam's options for the settings; `settings.args` come last, and Beam takes the last of an option's values.
+    """Returns Beam's options for the settings; `settings.args` come last, because Beam uses an option's last value.
 
     Raises:
         SettingsError: the job server has not been built.
@@ -39,8 +39,8 @@ def _direct(settings: BeamSettings) -> list[str]:
         "--runner=DirectRunner",
         f"--direct_running_mode={mode}",
         f"--direct_num_workers={settings.workers}",
-        # Else Beam fetches Prism, a runner in Go, from GitHub whenever it can, and uses it instead of what was tested
-        # here. To be compatible with the version that is installed changes nothing else.
+        # Otherwise Beam downloads Prism, a runner in Go, from GitHub if it can, and uses it instead of the runner that
+        # is tested here. Compatibility with the installed version has no other effect.
         f"--update_compatibility_version={version('apache-beam')}",
         _NOTHING_TO_STAGE,
     ]
@@ -64,7 +64,7 @@ def _spark(settings: BeamSettings) -> list[str]:
 
 
 def _portable(settings: BeamSettings, jar_option: str) -> list[str]:
-    """Where the job server and the Python workers of a Java engine are found."""
+    """Returns the options for the job server and the Python workers of a Java engine."""
     workers = [*_python_workers(settings), _NOTHING_TO_STAGE]
     if settings.job_endpoint:
         return [*workers, f"--job_endpoint={settings.job_endpoint}"]
@@ -78,7 +78,7 @@ def _python_workers(settings: BeamSettings) -> list[str]:
     if settings.workers == 1 and settings.master is None:
         return ["--environment_type=LOOPBACK"]
     command = str(Path(sys.executable).with_name("agnews-beam-worker"))
-    # A cluster's node has one task at a time; an engine that lives in the job server has all of them.
+    # A node of a cluster runs one task at a time; an engine inside the job server runs all of them.
     processes = 1 if settings.master else settings.workers
     return [
         "--environment_type=PROCESS",
@@ -105,7 +105,7 @@ def _dataflow(settings: BeamSettings) -> list[str]:
         f"--region={settings.region}",
         f"--temp_location={settings.temp_location}",
         f"--max_num_workers={settings.workers}",
-        # The image holds the package and its lock: nothing is staged, and each worker has the same code.
+        # The image contains the package and its locked dependencies: nothing is staged, and all workers run one code.
         "--experiments=use_runner_v2",
         f"--sdk_container_image={settings.image}",
         "--sdk_location=container",

@@ -1,8 +1,8 @@
-"""`agnews-beam-worker`: the Python of one node, as Beam's engines start it (--environment_type=PROCESS).
+"""`agnews-beam-worker`: the Python worker of a node, which Beam's engines start (--environment_type=PROCESS).
 
-Beam's own starter, a Go program, is part of its container images alone. This one does what is needed where the package
-is installed already: it asks the engine for its addresses and options and goes over to Beam's worker. The protocol is
-Beam's container contract (beam/model/fn-execution/…/beam_provision_api.proto).
+Beam's own launcher, a Go program, is only in its container images. This one is sufficient if the package is already
+installed: it requests addresses and options from the engine, and starts Beam's worker. The protocol is Beam's container
+contract (beam/model/fn-execution/…/beam_provision_api.proto).
 """
 
 import argparse
@@ -18,12 +18,12 @@ from serving.this_machine import exempt_from_proxies
 
 
 def main() -> None:
-    """Works until the engine closes the connection."""
+    """Runs the worker until the engine closes the connection."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--id", required=True)
     parser.add_argument("--provision_endpoint", required=True)
     arguments, _ = parser.parse_known_args()
-    # Beam's own connections to the engine are made without options.
+    # Beam opens its own connections to the engine without options.
     exempt_from_proxies()
     with grpc.insecure_channel(arguments.provision_endpoint) as channel:
         service = beam_provision_api_pb2_grpc.ProvisionServiceStub(channel)

@@ -1,4 +1,4 @@
-"""`agnews approvals`, `approve` and `reject`: who lets which model be pushed."""
+"""`agnews approvals`, `approve` and `reject`: list and decide requests to push a model."""
 
 import functools
 import json
@@ -23,11 +23,14 @@ _PLAIN_WIDTH = 160
 
 
 def _decision_options(command: Callable) -> Callable:
-    """Adds MODEL, `--by`, `--reason` and the settings' options; passes `decide`, which records a decision."""
+    """Adds MODEL, `--by`, `--reason` and the settings options to a command.
+
+    The command receives `decide`, which records a decision, `who`, and `next_step`.
+    """
 
     @click.argument("model")
-    @click.option("--by", help="Who decides, for the record  [default: $AGNEWS_IDENTITY or user@host]")
-    @click.option("--reason", required=True, help="Why, for the record.")
+    @click.option("--by", help="Name to record with the decision  [default: $AGNEWS_IDENTITY or user@host]")
+    @click.option("--reason", required=True, help="Reason to record.")
     @settings_options
     @functools.wraps(command)
     def with_options(*, loaded: Loaded, model: str, by: str | None, reason: str):
@@ -42,10 +45,11 @@ def _decision_options(command: Callable) -> Callable:
 @click.command(epilog="Example:  agnews approve 12 --by ann@example.com --reason 'recall of Business up, rest equal'")
 @_decision_options
 def approve(decide: "Callable[..., Request]", who: str, next_step: str) -> None:
-    """Approve MODEL, the id that `agnews run` and `agnews approvals` print, or eight digits of its fingerprint.
+    """Approve a model, so that the next run pushes it.
 
-    The approval holds for the model's files as they are now. The next run with the same settings pushes it. Where
-    kubeflow.volume_claim is set, models are those of runs on Kubeflow, and they have fingerprints alone.
+    MODEL is the id that `agnews run` and `agnews approvals` print, or at least eight leading digits of the fingerprint.
+    The approval is valid for the model's current files only. The next run must have the same settings. If
+    kubeflow.volume_claim is set, the models are from runs on Kubeflow, and have a fingerprint but no id.
     """
     request = decide(approved=True)
     click.echo(f"model {request.name} is {request.status}; approved by {who}, fingerprint {request.fingerprint}")
@@ -56,16 +60,22 @@ def approve(decide: "Callable[..., Request]", who: str, next_step: str) -> None:
 @click.command(epilog="Example:  agnews reject 12 --reason 'trained on rows that must not be used'")
 @_decision_options
 def reject(decide: "Callable[..., Request]", who: str, next_step: str) -> None:
-    """Reject MODEL. One rejection outweighs all approvals; who rejected a model can still approve it."""
+    """Reject a model, so that no run pushes it.
+
+    One rejection outweighs all approvals. The person who rejected a model can approve it later.
+    """
     request = decide(approved=False)
     click.echo(f"model {request.name} is {request.status}; rejected by {who}, fingerprint {request.fingerprint}")
 
 
 @click.command(epilog="Example:  agnews approvals --json")
-@click.option("--json", "as_json", is_flag=True, help="Print everything that is known, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print all details as JSON.")
 @settings_options
 def approvals(loaded: Loaded, as_json: bool) -> None:
-    """List the models that ask to be pushed, oldest first: pending, approved, rejected or expired."""
+    """List the requests for approval with their decisions, oldest first.
+
+    A request is pending, approved, rejected or expired.
+    """
     opened = _open(loaded)
     now = datetime.now(UTC)
     requests = opened.requests(now)
@@ -78,7 +88,7 @@ def approvals(loaded: Loaded, as_json: bool) -> None:
 
 
 def _open(loaded: Loaded) -> "Approvals":
-    """Where the settings' runs leave their requests: pods of Kubeflow have the audit log alone."""
+    """Opens the requests of the runs that the settings describe; pods of Kubeflow have only the audit log."""
     from pipeline.governance.audit_check import audit_log
 
     settings = loaded.settings

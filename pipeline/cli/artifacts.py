@@ -1,4 +1,4 @@
-"""`agnews artifacts`: what the metadata store knows and the disk does not hold any more."""
+"""`agnews artifacts`: finds artifacts that are in the metadata store, but no longer on disk."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ _PLAIN_WIDTH = 180
 
 @click.group(epilog="Example:  agnews artifacts check --mark-deleted")
 def artifacts() -> None:
-    """Find artifacts whose files were deleted."""
+    """Find artifacts whose files were deleted, and mark them."""
 
 
 @artifacts.command(epilog="Example:  agnews artifacts check --mark-deleted")
@@ -30,11 +30,11 @@ def artifacts() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the artifacts as JSON.")
 @settings_options
 def check(loaded: Loaded, mark_deleted: bool, restore: bool, as_json: bool) -> None:
-    """List the artifacts of the pipeline whose files are gone.
+    """List the artifacts of the pipeline whose files are missing.
 
-    Runs leave such artifacts out and report each one. Marked as deleted, they are not looked for any more. No file is
-    read, changed or deleted. An artifact whose files are back, for instance after a volume was mounted again, can be
-    restored.
+    Runs skip such artifacts and report each of them, until they are marked as deleted. This command does not read,
+    change or delete any file. If the files are back, for instance because a volume is mounted again, --restore makes
+    the artifact usable again.
     """
     settings = loaded.settings
     with quiet():

@@ -1,4 +1,4 @@
-"""`agnews audit` and `agnews verify`: the record of every change, and whether what is served is what was pushed."""
+"""`agnews audit` and `agnews verify`: show and check the audit log and the served versions."""
 
 import csv
 import json
@@ -20,17 +20,20 @@ from serving.audit import AuditLog, Line
 
 _PLAIN_WIDTH = 180
 _COLUMNS = ("when", "action", "model", "version", "fingerprint", "by", "who", "why", "outcome", "details", "hash")
-# What a spreadsheet takes for a formula.
+# First characters of a cell that a spreadsheet program interprets as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @click.group(epilog="Example:  agnews audit verify")
 def audit() -> None:
-    """Show, check and export the record of every push, approval, promotion, roll-back and deletion."""
+    """Show, check and export the audit log.
+
+    It records every push, approval, promotion, rollback and deletion.
+    """
 
 
 @audit.command(epilog="Example:  agnews audit log --json | jq 'select(.action == \"push\")'")
-@click.option("--json", "as_json", is_flag=True, help="Print everything, an entry a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print all fields as JSON, one entry per line.")
 @settings_options
 def log(loaded: Loaded, as_json: bool) -> None:
     """List the entries, oldest first."""
@@ -42,15 +45,17 @@ def log(loaded: Loaded, as_json: bool) -> None:
 
 
 @audit.command("verify", epilog="Example:  agnews audit verify --expect $(cat last-hash)")
-@click.option("--expect", multiple=True, metavar="SHA256", help="Hash of a line that must be there; may be repeated.")
+@click.option(
+    "--expect", multiple=True, metavar="SHA256", help="Hash of a line that the log must contain; may be repeated."
+)
 @settings_options
 def verify_log(loaded: Loaded, expect: tuple[str, ...]) -> None:
     """Check that no entry was changed, removed, added or moved since it was written.
 
-    The lines that the metadata store holds receipts of, and those of --expect, must all be there; this shows an end
-    that was cut off. Decisions in the store that no line is behind are named, lines whose decisions the store has not
-    or has otherwise, and model cards that are others than people decided on. What cannot be checked is told: cards that
-    are gone, records of another log. The last hash is printed: keep it where nobody who can write the log can write.
+    To detect a truncated log, the command also requires every line whose hash is in the metadata store or in --expect.
+    It reports decisions that are missing from the store or the log, or differ between them, and model cards that
+    changed after a decision. It prints a note for what it cannot check: missing cards, and records of another log. It
+    also prints the last hash: store it where nobody who can write the log can change it.
     """
     from pipeline.governance.audit_check import (
         find_changed_cards,
@@ -89,7 +94,7 @@ def verify_log(loaded: Loaded, expect: tuple[str, ...]) -> None:
 def export(loaded: Loaded, form: str) -> None:
     """Print all entries with their hashes, as JSON Lines or as CSV.
 
-    In CSV a cell that a spreadsheet would take for a formula begins with an apostrophe.
+    In CSV, cells that a spreadsheet program would interpret as a formula get a leading apostrophe.
     """
     lines = _open(loaded.settings).lines()
     if form == "jsonl":
@@ -104,11 +109,12 @@ def export(loaded: Loaded, form: str) -> None:
 @click.command(epilog="Example:  agnews verify serving_model")
 @click.argument("serving_dir", type=LocalPath(exists=True, file_okay=False))
 @click.option("--log", "log_file", type=LocalPath(), help="Audit log  [default: SERVING_DIR/audit.jsonl]")
-@click.option("--public-key", type=LocalPath(), help="PEM; refuse what is not signed, or not with this key.")
+@click.option("--public-key", type=LocalPath(), help="PEM file; require a signature of each push by this key.")
 def verify(serving_dir: Path, log_file: Path | None, public_key: Path | None) -> None:
-    """Compare every version in SERVING_DIR with the fingerprints of its push, and name the files that differ.
+    """Compare the served versions with the models that were pushed.
 
-    Models that models.config loads from elsewhere are told: what lies there is not compared.
+    The command compares each version in SERVING_DIR with the fingerprints of its push, and names the files that differ.
+    It prints a note for each model that models.config loads from another directory, and does not compare that model.
     """
     from serving.audit import AUDIT_FILE, lost_pieces, problems
     from serving.audit.signature import read_public_key
@@ -131,7 +137,7 @@ def verify(serving_dir: Path, log_file: Path | None, public_key: Path | None) ->
 
 
 def _listed(title: str, findings: list[str]) -> str:
-    """A message with a line a finding, whatever names of files and people in it hold."""
+    """Returns a message with one line per finding; line breaks in names of files and people are replaced."""
     return "\n  ".join([title, *map(printable, findings)])
 
 
@@ -176,7 +182,7 @@ def _print(lines: list[Line]) -> None:
         action = row["action"] + (f" {label}" if (label := row["details"].get("label")) else "")
         outcome = "" if row["outcome"] == "COMPLETE" else f" ({row['outcome'].lower()})"
         version = "" if row["version"] is None else str(row["version"])
-        # The name given is what people look for; where the process was another's, that is told as well.
+        # People look for the name that was given; if another account ran the process, show the account as well.
         by = row["by"] if row["by"] == row["who"] else f"{row['by'] or '-'} as {row['who']}"
         cells = (row["when"][:19].replace("T", " "), action + outcome, version, row["fingerprint"][:12], by, row["why"])
         table.add_row(*(escape(printable(cell)) for cell in cells), row["hash"][:12])

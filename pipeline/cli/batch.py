@@ -21,20 +21,20 @@ from schema.errors import RunError
     "output",
     type=LocalPath(path_type=str),
     required=True,
-    help="Directory to make; local, or a URI that Beam can write.",
+    help="Directory to create: a local path, or a URI that Beam can write to.",
 )
 @click.option(
     "--model",
     type=LocalPath(path_type=str),
-    help="Directory of a SavedModel  [default: the version last pushed]",
+    help="Directory of a SavedModel  [default: the newest pushed version]",
 )
 @settings_options
 def batch(loaded: Loaded, files: tuple[str, ...], output: str, model: str | None) -> None:
-    """Score FILES with a SavedModel on any Beam runner, without a server.
+    """Score files offline with a SavedModel on Beam, without a server.
 
-    FILES are CSV with a header (title and description or text; id), JSON Lines (.gz too), or TFRecords of tf.Examples
-    (*tfrecord*). The engine stands in the settings beam.*. The output is JSON Lines in shards; rows that cannot be
-    scored go to quarantine-*.jsonl beside it, with reasons.
+    FILES are CSV with a header (title and description, or text; optionally id), JSON Lines (also .gz), or TFRecords of
+    tf.Examples (*tfrecord*). The settings beam.* select the engine. The output is sharded JSON Lines. Rows that cannot
+    be scored are written to quarantine-*.jsonl in the same directory, with the reasons.
     """
     from pipeline.cli.model import last_pushed
 
@@ -57,7 +57,7 @@ def batch(loaded: Loaded, files: tuple[str, ...], output: str, model: str | None
         except RuntimeError as error:
             if settings.beam.runner == "direct":
                 raise
-            # Of what a worker raises, an engine gives the text alone.
+            # An engine passes on only the text of an exception that a worker raises.
             raise RunError(f"{settings.beam.runner}: {what_failed(error)}") from error
     click.echo(
         f"{output}: {summary.rows_scored:,} rows of {len(summary.files)} files scored, "

@@ -1,4 +1,4 @@
-"""`agnews canary`: whether the version on trial is fit to become stable."""
+"""`agnews canary`: compares the canary with the stable version."""
 
 import contextlib
 import json
@@ -33,12 +33,16 @@ def canary() -> None:
     "path",
     type=LocalPath(dir_okay=False),
     required=True,
-    help="News items: with classes as the training data (CSV, Parquet), or without (CSV with a header, JSON Lines).",
+    help="News items, with classes like the training data (CSV, Parquet) or without (CSV with a header, JSON Lines).",
 )
-@click.option("--rows", type=click.IntRange(min=1), help="Ask no more than so many, drawn at random  [all]")
+@click.option(
+    "--rows", type=click.IntRange(min=1), help="Maximum number of items to send, sampled at random  [default: all]"
+)
 @asked_server_options
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the drawing and of the order.")
-@click.option("--examples", type=click.IntRange(min=0), default=10, show_default=True, help="Changed items to show.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Random seed of the sample and of the order.")
+@click.option(
+    "--examples", type=click.IntRange(min=0), default=10, show_default=True, help="Number of changed items to show."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, with all changed items.")
 def report(
     path: Path,
@@ -50,8 +54,8 @@ def report(
 ) -> None:
     """Send a file's items to the labels stable and canary, and compare answers and latencies.
 
-    One request at a time, in random order, each item to both. Where the file has classes, McNemar's test tells whether
-    one label is better than the other by more than chance.
+    The command sends one request at a time, in random order, and each item to both labels. If the file has classes,
+    McNemar's test shows whether the difference in accuracy is statistically significant.
     """
     import random
 
@@ -98,7 +102,7 @@ def _progress(total: int) -> Iterator[Callable[[], None]]:
 
 
 def print_report(console: "Console", report: "CanaryReport", examples: int) -> None:
-    """Prints how the answers differ, a line a label, and some of the changed items."""
+    """Prints how the answers differ, one line per label, and some of the changed items."""
     for line in _verdict(report):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(_labels(report))
@@ -160,7 +164,7 @@ def _changed(report: "CanaryReport", examples: int):
     for pair in shown:
         answers = [f"{answer.label} {answer.probability:.2f}" for answer in pair.answers.values() if answer]
         text = " ".join(f"{pair.item.title} {pair.item.description}".split())[:_SHOWN_CHARACTERS]
-        # Text, since a user's brackets are no markup.
+        # Text, because brackets in a user's text are not markup.
         table.add_row(*answers, *([pair.true_class] if report.test else []), Text(text))
     return table
 

@@ -1,4 +1,4 @@
-"""`agnews classify`: asks a served model for the classes of texts."""
+"""`agnews classify`: classifies texts with a served model."""
 
 import contextlib
 import sys
@@ -12,7 +12,7 @@ from pipeline.cli.options import LocalPath
 from pipeline.cli.server_options import server_options
 from schema.errors import DataError
 
-# Rows of one call: enough to keep the client's requests in flight, few enough to be shown soon.
+# Rows per call: enough to keep several requests in flight, few enough to show results early.
 _ROWS_A_CALL = 256
 _STDIN = "-"
 FORMATS = ("table", "jsonl", "csv")
@@ -26,11 +26,12 @@ FORMATS = ("table", "jsonl", "csv")
     "--file",
     "path",
     type=LocalPath(allow_dash=True),
-    help="CSV with a header (title and description or text; id) or JSON Lines, .gz too; - reads standard input.",
+    help="CSV with a header (title and description, or text; optionally id) or JSON Lines, also .gz; - reads standard "
+    "input.",
 )
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="Of the output.")
-@click.option("--version", type=click.IntRange(0, 2**63 - 1), help="Ask this version of the model.")
-@click.option("--label", help="Ask the version with this label.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="Output format.")
+@click.option("--version", type=click.IntRange(0, 2**63 - 1), help="Version of the model to use.")
+@click.option("--label", help="Label of the version to use.")
 @server_options
 def classify(
     texts: tuple[str, ...],
@@ -40,9 +41,10 @@ def classify(
     label: str | None,
     client_options: dict[str, Any],
 ) -> None:
-    """Classify texts, a file's rows, or with - as TEXT each line of standard input.
+    """Classify texts, or the rows of a file, with a served model.
 
-    Every row gives one line of output, in the file's order; a bad row's holds the reason, and the exit status is 3.
+    With - as TEXT, each line of standard input is a text. Each row produces one line of output, in input order. The
+    line of a bad row contains the reason, and the exit status is then 3.
     """
     if bool(texts) == bool(path):
         raise click.UsageError("name either texts or a --file, for instance: agnews classify 'Oil prices rise'")
@@ -77,7 +79,7 @@ def classify(
 
 
 def _chunks(rows: Iterator[Any]) -> Iterator[list[Any]]:
-    """Some rows at a time; those before a file's broken place come before its error."""
+    """Yields rows in chunks; the rows before an unreadable part of a file are yielded before its error is raised."""
     chunk = []
     try:
         for row in rows:
@@ -100,7 +102,7 @@ def _rows_of_texts(texts: Sequence[str]) -> Iterator[Any]:
     place, lines = "text", iter(texts)
     if texts == (_STDIN,):
         place = "standard input"
-        # Only LF ends a line of sys.stdin.buffer; splitlines() finds a lone CR as well.
+        # Only LF ends a line of sys.stdin.buffer; splitlines() also splits at a lone CR.
         parts = (part for line in sys.stdin.buffer for part in line.splitlines())
         lines = (part.decode("utf-8", "surrogateescape") for part in parts)
     return (validate_item(place, number, NewsItem(line)) for number, line in enumerate(lines, start=1))
@@ -129,7 +131,7 @@ def _opened(path: Path | None) -> Iterator[IO[bytes] | None]:
 
 @contextlib.contextmanager
 def _progress(file: IO[bytes] | None) -> Iterator[Any]:
-    """A bar on the terminal while a file is read and the output goes elsewhere; yields what moves it on."""
+    """Shows a progress bar while a file is read, unless the output is on the terminal; yields its update function."""
     if file is None or not file.seekable() or not sys.stderr.isatty() or sys.stdout.isatty():
         yield lambda: None
         return

@@ -1,4 +1,4 @@
-"""`agnews compare`: the networks, the seed notebook's own code and the linear peers, on the same rows."""
+"""`agnews compare`: compares the networks, the seed notebook and linear baselines on the same rows."""
 
 import sys
 from functools import partial
@@ -20,32 +20,41 @@ _PLAIN_WIDTH = 200
 
 @click.command(epilog="Example:  agnews compare --data ~/ag_news --seeds 3 --network stacked_bilstm")
 @click.option(
-    "--network", "networks", multiple=True, type=click.Choice(NETWORKS), help="Train this one; may be repeated  [all]"
+    "--network",
+    "networks",
+    multiple=True,
+    type=click.Choice(NETWORKS),
+    help="Network to train; may be repeated  [default: all]",
 )
-@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Trainings of each network.")
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Number of training runs of each network."
+)
 @click.option("--peers/--no-peers", default=True, show_default=True, help="Train TF-IDF and fastText classifiers.")
 @click.option(
-    "--seed-notebook/--no-seed-notebook", default=True, show_default=True, help="Train the notebook's own code."
+    "--seed-notebook/--no-seed-notebook",
+    default=True,
+    show_default=True,
+    help="Train with the original code of the seed notebook.",
 )
 @click.option(
     "--variant",
     "variants",
     multiple=True,
     metavar="NAME:KEY=VALUE[;KEY=VALUE]",
-    help="Train each network with other trainer settings as well, for instance 'no mask:masking=false'.",
+    help="Also train each network with these trainer settings, for instance 'no mask:masking=false'.",
 )
 @click.option(
     "--fraction",
     type=click.FloatRange(0.01, 1.0),
     default=1.0,
     show_default=True,
-    help="Share of the training rows that the networks learn from; the peers and the notebook learn from all.",
+    help="Fraction of the training rows for the networks; the other classifiers and the notebook train on all rows.",
 )
 @click.option(
     "--to",
     "directory",
     type=LocalPath(file_okay=False),
-    help="Directory of table and plot  [default: comparison under pipeline.root]",
+    help="Directory for the table and the plot  [default: comparison under pipeline.root]",
 )
 @settings_options
 def compare(
@@ -58,10 +67,11 @@ def compare(
     fraction: float,
     directory: Path | None,
 ) -> None:
-    """Train the four networks and their peers on the same rows; print and plot how they compare.
+    """Train all networks and linear baselines on the same rows, and compare them.
 
-    Learning rows, val and test are the pipeline's own, by its own ExampleGen and Transform. An outcome is kept: the
-    same comparison again, or the rest of one that was interrupted, does not train what has been trained.
+    The command prints a table and writes a plot. The pipeline's own ExampleGen and Transform produce the train, val and
+    test rows. Each result is stored: when a comparison is repeated, or continued after an interruption, finished
+    training runs are not repeated.
     """
     from rich.console import Console
 
@@ -80,7 +90,7 @@ def compare(
     source = resolve_source(settings)
     root = settings.pipeline.make_root()
     directory = directory or root / "comparison"
-    make_directory("--to", directory)  # Hours before it is needed.
+    make_directory("--to", directory)  # Checked now, because it is needed only after hours of training.
     log = root / "logs" / f"{new_run_id()}.log"
     set_advice(f"the same command continues after the last finished training. The log is {log}")
     try:
@@ -91,7 +101,7 @@ def compare(
                 from pipeline.experiments.compare.data import prepare
                 from pipeline.experiments.compare.variants import named_recipes
 
-                # A variant's mistake is to be known before the minutes that the data takes.
+                # Report a mistake in a variant before the minutes of data preparation.
                 named_recipes(settings.trainer, networks, variants)
                 lines = run_comparison(
                     prepare(settings, source, display),

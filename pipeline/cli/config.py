@@ -1,4 +1,4 @@
-"""`agnews config`: the settings, where each came from, and what each means."""
+"""`agnews config`: shows, explains and checks the settings."""
 
 import json
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ def config() -> None:
 @click.option("--format", "form", type=click.Choice(["table", "yaml", "json"]), default="table", show_default=True)
 @settings_options
 def show(loaded: Loaded, form: str) -> None:
-    """Print the effective settings and where each came from."""
-    # Unset keys are left out of files: null is not always a value that a file may hold.
+    """Print the effective settings and the source of each."""
+    # Omit unset keys from files: not every key accepts null.
     tree = loaded.settings.model_dump(mode="json", exclude_none=form != "table")
     if form == "yaml":
         text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
-        # With YAML's own escapes where the terminal lacks a sign.
+        # Use YAML's escapes if the terminal's encoding lacks a character.
         click.echo(text if can_encode(text) else yaml.safe_dump(tree, sort_keys=False), nl=False)
     elif form == "json":
         click.echo(json.dumps(tree, indent=2, ensure_ascii=False))
@@ -38,9 +38,9 @@ def show(loaded: Loaded, form: str) -> None:
 
 @config.command(epilog="Example:  agnews config check agnews.yaml")
 @click.argument("file", type=LocalPath())
-@click.option("--profile", default="default", show_default=True, help="Profile that the file is read on top of.")
+@click.option("--profile", default="default", show_default=True, help="Profile that the file overrides.")
 def check(file: Path, profile: str) -> None:
-    """Read a settings FILE as a run would, and say whether it is good."""
+    """Check a settings FILE as a run would read it."""
     load(profile, file)
     click.echo(f"{file}: good")
 
@@ -64,7 +64,7 @@ def _shown(value: object) -> str:
 
 
 def _print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    # Plain columns: they survive a pipe, whatever the width of the terminal.
+    # Print plain columns, so that the width of the terminal does not change what a pipe receives.
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header) - 1)]
     for row in [header, *rows]:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip())

@@ -1,4 +1,4 @@
-"""`agnews data`: fetch, make and describe the rows."""
+"""`agnews data`: downloads, generates and describes the data."""
 
 from pathlib import Path
 
@@ -19,14 +19,14 @@ from schema.features import TEST, TRAIN
 
 @click.group(epilog="Example:  agnews data describe --data ~/ag_news --png ag_news.png")
 def data() -> None:
-    """Fetch, make and describe the data."""
+    """Download, generate and describe the data."""
 
 
 @data.command(epilog="Example:  agnews data fetch --to ~/ag_news && export AG_NEWS_DIR=~/ag_news")
 @click.option("--to", "directory", type=LocalPath(), help="Directory for the files  [default: data.cache]")
 @settings_options
 def fetch(loaded: Loaded, directory: Path | None) -> None:
-    """Download the public files; a broken download goes on where it stopped."""
+    """Download the public files; an interrupted download is resumed."""
     option = "--to" if directory else "data.cache"
     directory = directory or Path(loaded.settings.data.cache) / "ag_news"
     with writing(option, directory):
@@ -35,13 +35,17 @@ def fetch(loaded: Loaded, directory: Path | None) -> None:
 
 
 @data.command(epilog="Example:  agnews data sample --to /tmp/sample --rows 1000")
-@click.option("--to", "directory", type=LocalPath(), required=True, help="Directory to make.")
+@click.option("--to", "directory", type=LocalPath(), required=True, help="Directory to create.")
 @click.option(
-    "--rows", type=click.IntRange(min=8), default=4000, show_default=True, help="Training rows; a quarter more: test."
+    "--rows",
+    type=click.IntRange(min=8),
+    default=4000,
+    show_default=True,
+    help="Number of training rows; a quarter of this number is added as test rows.",
 )
-@click.option("--seed", default=7, show_default=True, help="Seed of the grammar: the same seed gives the same rows.")
+@click.option("--seed", default=7, show_default=True, help="Random seed; the same seed gives the same rows.")
 def sample(directory: Path, rows: int, seed: int) -> None:
-    """Write a synthetic sample: news-like rows that this project makes up."""
+    """Write synthetic data: generated rows that look like news items."""
     if directory.exists():
         raise click.BadParameter(f"{directory} exists: name a directory that is not there yet", param_hint="--to")
     with writing("--to", directory):
@@ -50,12 +54,12 @@ def sample(directory: Path, rows: int, seed: int) -> None:
 
 
 @data.command(epilog="Example:  agnews data describe --png ag_news.png")
-@click.option("--png", type=LocalPath(dir_okay=False), help="Write the plots to this file as well.")
+@click.option("--png", type=LocalPath(dir_okay=False), help="Also write the plots to this file.")
 @settings_options
 def describe(loaded: Loaded, png: Path | None) -> None:
-    """Count rows and classes, and plot text lengths and the most frequent words of each class.
+    """Count rows and classes, and plot text lengths and frequent words.
 
-    The exit status is 3 when a split has no good row.
+    The words are the most frequent ones of each class. The exit status is 3 if a split has no valid row.
     """
     from rich.console import Console
 
@@ -84,7 +88,7 @@ def describe(loaded: Loaded, png: Path | None) -> None:
 
 
 def resolve_source(settings: Settings) -> DataSource:
-    """The data files that the settings and the environment lead to; downloads them where they are nowhere else."""
+    """Returns the data files that the settings and the environment select; downloads them if none are local."""
     data = settings.data
     cache = Path(data.cache)
     with writing("data.cache", cache):
@@ -108,7 +112,7 @@ def resolve_source(settings: Settings) -> DataSource:
 
 
 def download_with_progress(directory: Path) -> None:
-    """Downloads with a progress bar; shows the licence note when something was there to be downloaded."""
+    """Downloads with a progress bar; prints the licence note if there was something to download."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
@@ -127,5 +131,5 @@ def download_with_progress(directory: Path) -> None:
     try:
         download.download(directory, progress)
     finally:
-        if tasks:  # Else stopping would print an empty line.
+        if tasks:  # Otherwise stopping would print an empty line.
             bar.stop()

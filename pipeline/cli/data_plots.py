@@ -1,4 +1,4 @@
-"""The plots of `agnews data describe`, in the terminal and as PNG."""
+"""Draws the plots of `agnews data describe` in the terminal and as PNG."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,9 +61,10 @@ def _histogram(lengths: Sequence[int]) -> list[tuple[str, int]]:
 
 
 def check_format(option: str, path: Path) -> None:
-    """
+    """Checks that the name of an image file ends in a format that can be written.
+
     Raises:
-        SettingsError: the name does not end in the format of a picture.
+        SettingsError: the format is unknown.
     """
     from matplotlib.backend_bases import FigureCanvasBase
 
@@ -73,12 +74,12 @@ def check_format(option: str, path: Path) -> None:
 
 
 def write_png(splits: dict[str, SplitDescription], path: Path, *, title: str) -> None:
-    """Writes class balance, length histogram and frequent words as one picture.
+    """Writes class balance, length histogram and frequent words as one image.
 
     Args:
         splits: descriptions by split.
         path: the PNG file.
-        title: stands over the picture.
+        title: title of the image.
     """
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""`agnews demo`: a web page over a served model."""
+"""`agnews demo`: serves a web page for trying a served model."""
 
 import functools
 from collections.abc import Callable
@@ -16,16 +16,20 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example:  agnews demo --server localhost:8500 --port 8080")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address the page is served at.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Its port; 0 takes a free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="Port to listen on; 0 selects a free one.",
 )
 @server_options
 @settings_options
 def demo(loaded: Loaded, host: str, port: int, client_options: dict[str, Any]) -> None:
-    """Serve a page: paste a news item, see its class, the probabilities and the words that mattered.
+    """Serve a web page that classifies a text and highlights the important words.
 
-    It links the model card of a version that the settings' metadata store knows.
+    The page links to the model card of the version, if the version is in the metadata store.
     """
     import uvicorn
 
@@ -34,7 +38,7 @@ def demo(loaded: Loaded, host: str, port: int, client_options: dict[str, Any]) -
     from serving.listening import host_port, listen
 
     page = Demo(
-        # The canary is drawn once an item, here, so that all questions about it go to one version.
+        # The page draws stable or canary once per item, so that all requests about an item go to one version.
         make_client=lambda: AsyncClient(**client_options | {"canary": None}),
         canary=client_options["canary"],
         card=_cards(loaded.settings),

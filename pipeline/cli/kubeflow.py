@@ -1,4 +1,4 @@
-"""`agnews kubeflow`: compiles the pipeline for Kubeflow Pipelines and hands it over."""
+"""`agnews kubeflow`: compiles the pipeline for Kubeflow Pipelines and submits it."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
 @click.group(epilog="Example:  agnews kubeflow compile --profile kubeflow")
 def kubeflow() -> None:
-    """Compile for Kubeflow Pipelines, start a run, schedule runs."""
+    """Compile the pipeline for Kubeflow Pipelines, start a run, or schedule runs."""
 
 
 def _parameters(command: Callable) -> Callable:
     return click.option(
-        "--param", "parameters", multiple=True, metavar="NAME=VALUE", help="A runtime parameter; may be repeated."
+        "--param",
+        "parameters",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Value of a runtime parameter; may be repeated.",
     )(command)
 
 
@@ -31,11 +35,11 @@ def _parameters(command: Callable) -> Callable:
     "--output",
     type=LocalPath(file_okay=False),
     default=Path(),
-    help="Directory of the file  [default: this one]",
+    help="Directory for the file  [default: the working directory]",
 )
 @settings_options
 def compile_(loaded: Loaded, output: Path) -> None:
-    """Compile the pipeline to a file named by pipeline and version, and check it."""
+    """Compile the pipeline to a file that is named after pipeline and version, and check it."""
     compiled = _compiled(loaded)
     click.echo(f"compiled: {compiled.write(output)}")
     click.echo("runtime parameters:")
@@ -49,10 +53,10 @@ def compile_(loaded: Loaded, output: Path) -> None:
 @_parameters
 @settings_options
 def submit(loaded: Loaded, parameters: tuple[str, ...]) -> None:
-    """Compile the pipeline and start one run of it on kubeflow.host."""
+    """Compile the pipeline and start one run on kubeflow.host."""
     from pipeline.runners.kubeflow import client
 
-    # Before the seconds that the compilation takes.
+    # Report mistakes before the compilation, which takes seconds.
     named = _named(parameters)
     client.check_host(loaded.settings.kubeflow)
     started = client.submit(loaded.settings.kubeflow, _compiled(loaded), named)
@@ -60,17 +64,20 @@ def submit(loaded: Loaded, parameters: tuple[str, ...]) -> None:
 
 
 @kubeflow.command(epilog="Example:  agnews kubeflow schedule --profile kubeflow --cron '0 30 4 * * *'")
-@click.option("--cron", required=True, help="Six fields, seconds first, or @daily; UTC.")
-@click.option("--name", default=None, help="Name of the schedule  [default: the pipeline's]")
+@click.option("--cron", required=True, help="Cron expression of six fields, seconds first, or @daily; UTC.")
+@click.option("--name", default=None, help="Name of the schedule  [default: the name of the pipeline]")
 @_parameters
 @settings_options
 def schedule(loaded: Loaded, cron: str, name: str | None, parameters: tuple[str, ...]) -> None:
-    """Compile the pipeline and run it at each time of a schedule; replaces the schedule of the same name."""
+    """Compile the pipeline and run it on a schedule.
+
+    The command replaces an existing schedule of the same name.
+    """
     from pipeline.runners.kubeflow import client
 
     settings = loaded.settings
     name = name or settings.pipeline.name
-    # Before the seconds that the compilation takes.
+    # Report mistakes before the compilation, which takes seconds.
     named = _named(parameters)
     client.check_cron(cron)
     client.check_host(settings.kubeflow)

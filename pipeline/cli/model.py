@@ -1,4 +1,4 @@
-"""`agnews model`: what a trained model is made of."""
+"""`agnews model`: describes a trained model."""
 
 import sys
 from pathlib import Path
@@ -20,15 +20,16 @@ def model() -> None:
 
 @model.command(epilog="Example:  agnews model describe serving_model/agnews/1795469554 --title 'Oil prices rise'")
 @click.argument("directory", required=False, type=LocalPath(file_okay=False))
-@click.option("--title", default="Oil prices rise", show_default=True, help="Title of the example.")
+@click.option("--title", default="Oil prices rise", show_default=True, help="Title of the example item.")
 @click.option(
-    "--description", default="Crude hit a record on Monday.", show_default=True, help="Description of the example."
+    "--description", default="Crude hit a record on Monday.", show_default=True, help="Description of the example item."
 )
 @settings_options
 def describe(loaded: Loaded, directory: Path | None, title: str, description: str) -> None:
-    """Print layers, shapes, parameters and how it was trained, and classify an example with its tokens.
+    """Print the layers and the training of a model, and classify an example.
 
-    DIRECTORY is a SavedModel that this pipeline exported; without one, the version last pushed.
+    The description includes shapes, parameters, and the tokens of the example. DIRECTORY is a SavedModel that this
+    pipeline exported; the default is the newest pushed version.
     """
     from rich.console import Console
 
@@ -43,10 +44,10 @@ def describe(loaded: Loaded, directory: Path | None, title: str, description: st
 
 
 def last_pushed(destination: Path) -> Path:
-    """The newest version's directory.
+    """Returns the directory of the newest version.
 
     Raises:
-        DataError: there is none.
+        DataError: no version has been pushed.
     """
     versions = [path for path in destination.glob("*") if path.name.isdecimal()]
     if not versions:

@@ -1,4 +1,4 @@
-"""The description of a trained model, as it is printed."""
+"""Prints the description of a trained model."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -41,7 +41,7 @@ def _training(facts: Mapping[str, Any]) -> Table:
     history, best, calibration = facts["history"], facts["best_epoch"], facts["calibration"]
     replicas = f"{facts['replicas']} replica{'s' if facts['replicas'] > 1 else ''}"
     ece = f"{calibration['ece_before']:.4f} → {calibration['ece_after']:.4f}"
-    # What is unset is the architecture's own: the layers show it.
+    # Unset values come from the architecture, and the table of layers shows them.
     settings = {name: value for name, value in facts["recipe"].items() if value is not None and name != "architecture"}
     return _pairs(
         "training",
@@ -79,6 +79,6 @@ def _pairs(title: str, pairs: Mapping[str, str | Text]) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in pairs.items():
-        # Text, since a user's brackets are no markup.
+        # Text, because brackets in a user's text are not markup.
         table.add_row(name, value if isinstance(value, Text) else Text(value))
     return table

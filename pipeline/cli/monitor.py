@@ -1,4 +1,4 @@
-"""`agnews monitor`: has what a pushed model is asked, or answers, changed?"""
+"""`agnews monitor`: detects changes in the requests and responses of a served model."""
 
 import sys
 from datetime import UTC, datetime
@@ -24,17 +24,17 @@ _PLAIN_WIDTH = 140
 @click.command(epilog="Example:  agnews monitor request_logs --version 1795578266")
 @click.argument("logs", nargs=-1, required=True, type=LocalPath(exists=True))
 @click.option("--model", help="Name of the served model  [default: pusher.model_name]")
-@click.option("--version", type=click.IntRange(min=1), help="Version to look at  [default: the one that answered last]")
+@click.option("--version", type=click.IntRange(min=1), help="Version to check  [default: that of the latest response]")
 @settings_options
 def monitor(loaded: Loaded, logs: tuple[Path, ...], model: str | None, version: int | None) -> None:
-    """Compare request LOGS, files or directories, with the model's training and each hour with the hours before.
+    """Compare a served model's request logs with its training data and with earlier hours.
 
-    LOGS are TFRecords of PredictionLog, as agnews serve and TensorFlow Serving's collectors write them. Writes
-    monitoring.json, monitoring.html and monitoring.png to a new directory in monitoring.directory; agnews review shows
-    them. What no report on the version told before is told by the alerts that are set up.
+    LOGS are files or directories of PredictionLog TFRecords, as agnews serve and TensorFlow Serving's collectors write
+    them. The command writes monitoring.json, monitoring.html and monitoring.png to a new directory in
+    monitoring.directory, and agnews review shows them. It sends an alert for each change that the previous report on
+    the version does not contain.
 
-    Exit status: 0 nothing changed; 11 there are alerts, which are printed; 3 the logs cannot be used; 2 no report can
-    be written.
+    Exit status: 0 no change; 11 changes, which are printed; 3 the logs cannot be used; 2 the report cannot be written.
     """
     settings = loaded.settings
     if model is not None:

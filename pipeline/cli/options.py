@@ -1,4 +1,4 @@
-"""The options that every command with settings takes."""
+"""Options of every command that reads the settings."""
 
 import functools
 import os
@@ -13,7 +13,7 @@ from schema.paths import expand_home
 
 
 class LocalPath(click.Path):
-    """A path, with a leading `~` expanded: a shell does so only where `~` begins a word, not in `--to=~/x`."""
+    """A path whose leading `~` is expanded; a shell expands it only at the start of a word, not in `--to=~/x`."""
 
     def __init__(self, **options: Any):
         super().__init__(**{"path_type": Path} | options)
@@ -26,9 +26,9 @@ class LocalPath(click.Path):
 
 
 def settings_options(command: Callable) -> Callable:
-    """Adds `--profile`, `--config`, `--data` and `--set`; passes the outcome as the argument `loaded`."""
+    """Adds `--profile`, `--config`, `--data` and `--set` to a command, and passes it the settings as `loaded`."""
 
-    @click.option("--profile", default="default", show_default=True, help="Named set of settings to start from.")
+    @click.option("--profile", default="default", show_default=True, help="Named set of settings to start with.")
     @click.option(
         "--config",
         "config_file",
@@ -36,7 +36,9 @@ def settings_options(command: Callable) -> Callable:
         help="Settings file (YAML)  [default: ./agnews.yaml]",
     )
     @click.option("--data", metavar="PATH", help="Directory with the data; short for --set data.path=…")
-    @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting; may be repeated.")
+    @click.option(
+        "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Value of one setting; may be repeated."
+    )
     @functools.wraps(command)
     def with_settings(*args, profile: str, config_file: Path | None, data: str | None, assignments, **kwargs):
         from pipeline.settings.sources import load
@@ -47,7 +49,7 @@ def settings_options(command: Callable) -> Callable:
             if not separator:
                 raise SettingsError(f"--set {assignment}: expected KEY=VALUE, for instance --set trainer.epochs=3")
             flags[key] = (value, f"flag --set {key}")
-        # `agnews run` alone has it.
+        # Only `agnews run` has the option --span.
         if (span := kwargs.pop("span", None)) is not None:
             flags["data.span"] = (span, "flag --span")
         loaded = load(profile, config_file, flags, data_path=data)

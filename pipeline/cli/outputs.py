@@ -1,4 +1,4 @@
-"""Where a command writes: a place that cannot be written is a mistake in an option, told before the work it costs."""
+"""Checks output paths before expensive work starts, and reports a bad one as an option error."""
 
 import errno
 import os
@@ -12,10 +12,14 @@ from schema.errors import SettingsError
 
 @contextmanager
 def writing(option: str, place: Path) -> Iterator[None]:
-    """Around what writes to the place that an option, or a setting, names.
+    """Reports write errors in the `with` block as an error of an option or a setting.
+
+    Args:
+        option: name of the option or setting.
+        place: path that the block writes to.
 
     Raises:
-        SettingsError: the place cannot be written.
+        SettingsError: the path cannot be written.
     """
     try:
         yield
@@ -24,10 +28,10 @@ def writing(option: str, place: Path) -> Iterator[None]:
 
 
 def check_file(option: str, file: Path) -> None:
-    """Looks whether a file can be written, without a trace of it: the command may yet fail.
+    """Checks that a file can be written, and leaves no file behind if it does not exist yet.
 
     Raises:
-        SettingsError: it cannot.
+        SettingsError: the file cannot be written.
     """
     with writing(option, file):
         if not file.exists():
@@ -37,10 +41,10 @@ def check_file(option: str, file: Path) -> None:
 
 
 def make_directory(option: str, directory: Path) -> None:
-    """Makes a directory that can be written to.
+    """Creates a directory if it does not exist, and checks that it can be written.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: the directory cannot be created or written.
     """
     with writing(option, directory):
         directory.mkdir(parents=True, exist_ok=True)

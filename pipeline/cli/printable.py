@@ -1,11 +1,11 @@
-"""Texts that others wrote, on a terminal: none may steer it."""
+"""Removes control characters from untrusted text before printing it."""
 
 
 def printable(text: str, instead: str = "\N{REPLACEMENT CHARACTER}") -> str:
-    """The text without control characters, which could move a reader's cursor and so hide other lines.
+    """Replaces control characters, which could move the terminal's cursor and so hide other lines.
 
     Args:
-        text: whatever somebody gave, as a reason or a name.
-        instead: what stands for each sign that cannot be printed, line breaks and bytes that are no text among them.
+        text: untrusted text, for instance a reason or a name.
+        instead: replacement of each character that cannot be printed, including line breaks and undecodable bytes.
     """
     return "".join(sign if sign.isprintable() else instead for sign in text)

@@ -1,4 +1,4 @@
-"""`agnews promote`, `rollback` and `prune`: which pushed version is served."""
+"""`agnews promote`, `rollback` and `prune`: change which pushed versions are served and kept."""
 
 import functools
 import time
@@ -21,27 +21,30 @@ if TYPE_CHECKING:
     from serving.client import Tls
     from serving.promotion import Deployment, Record, Signature
 
-# Seconds that a server may take to answer when nothing has to be loaded.
+# Timeout in seconds of a request for which the server does not load a version.
 _ANSWER_SECONDS = 10.0
 
 
 def running_server_options(command: Callable) -> Callable:
-    """Adds `--server` and the options of TLS; passes `address`, None without a server, and `tls`."""
+    """Adds `--server` and the TLS options to a command, and passes it `address`, None without a server, and `tls`."""
     server = click.option(
         "--server",
         "address",
         type=ServerAddress(),
-        help="gRPC address of a running server to ask, and to tell of a change.",
+        help="gRPC address of a running server, to query its state and to apply changes at once.",
     )
     return server(tls_options(command))
 
 
 def _signed_options(command: Callable) -> Callable:
-    """Adds `--server`, TLS, `--by`, `--reason` and the settings' options; passes `deployment` and `signature`."""
+    """Adds `--server`, TLS, `--by`, `--reason` and settings options to a command.
+
+    The command receives `deployment` and `signature`.
+    """
 
     @running_server_options
-    @click.option("--by", help="Who makes the change, for the record  [default: $AGNEWS_IDENTITY or user@host]")
-    @click.option("--reason", default="", help="Why, for the record.")
+    @click.option("--by", help="Name to record with the change  [default: $AGNEWS_IDENTITY or user@host]")
+    @click.option("--reason", default="", help="Reason to record.")
     @settings_options
     @functools.wraps(command)
     def with_options(
@@ -65,20 +68,20 @@ def _signed_options(command: Callable) -> Callable:
 
 
 def _waiting_options(command: Callable) -> Callable:
-    """Adds `--timeout` and `--poll-seconds`."""
+    """Adds `--timeout` and `--poll-seconds` to a command."""
     timeout = click.option(
         "--timeout",
         type=click.FloatRange(min=0, min_open=True),
         default=120.0,
         show_default=True,
-        help="With --server: seconds that it may take to load a version.",
+        help="With --server: seconds to wait for a version to be loaded.",
     )
     poll_seconds = click.option(
         "--poll-seconds",
         type=click.FloatRange(min=0),
         default=15.0,
         show_default=True,
-        help="Without --server: seconds within which servers have read models.config.",
+        help="Without --server: seconds to wait for servers to read models.config.",
     )
     return timeout(poll_seconds(command))
 
@@ -90,17 +93,17 @@ def open_deployment(
     timeout: float = _ANSWER_SECONDS,
     poll_seconds: float = 0.0,
 ) -> "tuple[Deployment, MetadataStore]":
-    """The serving directory that the settings name, and the metadata store that keeps its records.
+    """Opens the serving directory in the settings, and the metadata store with its records.
 
     Args:
         loaded: the settings.
         address: host:port of a running server, or None.
-        tls: how the connection to it is encrypted; None: it is not.
-        timeout: seconds that it may take.
-        poll_seconds: seconds within which servers have read models.config.
+        tls: TLS options of the connection to the server; None does not encrypt it.
+        timeout: seconds to wait for the server.
+        poll_seconds: seconds to wait for servers to read models.config.
 
     Raises:
-        DataError: there is no such directory on this machine.
+        DataError: the directory is not on this machine, or no model has been pushed to it.
     """
     pusher = loaded.settings.pusher
     destination = Path(pusher.destination)
@@ -137,17 +140,15 @@ def _pause(seconds: float) -> None:
 
 @click.command(epilog="Example:  agnews promote 1795469554 --label canary --server localhost:8500")
 @click.argument("version", type=click.IntRange(min=0))
-@click.option(
-    "--label", type=click.Choice(["stable", "canary"]), required=True, help="The label that moves to VERSION."
-)
+@click.option("--label", type=click.Choice(["stable", "canary"]), required=True, help="The label to move to VERSION.")
 @_waiting_options
 @_signed_options
 def promote(deployment: "Deployment", signature: "Signature", version: int, label: str) -> None:
-    """Move a label to VERSION and have it served.
+    """Move the label stable or canary to a version, and serve that version.
 
-    Clients that ask for `stable` get the version in production, those that ask for `canary` the one on trial. The
-    version is loaded beside what is served, and the label moves when it is there. The version that was in production
-    before stays loaded, so that `agnews rollback` takes effect at once.
+    `stable` is the version in production, `canary` a version on trial. The server loads VERSION first, and the label
+    moves when it is ready. The previous production version stays loaded, so that `agnews rollback` takes effect
+    immediately.
     """
     from serving import promotion
 
@@ -160,13 +161,15 @@ def promote(deployment: "Deployment", signature: "Signature", version: int, labe
 
 
 @click.command(epilog="Example:  agnews rollback --reason 'finds no sports' --server localhost:8500")
-@click.option("--to", "version", type=click.IntRange(min=0), help="Version  [default: in production before, by record]")
+@click.option(
+    "--to", "version", type=click.IntRange(min=0), help="Version to restore  [default: the previous production version]"
+)
 @_waiting_options
 @_signed_options
 def rollback(deployment: "Deployment", signature: "Signature", version: int | None) -> None:
-    """Go back to the version that was in production before.
+    """Restore the previous production version.
 
-    The version that is left loses its labels and is unloaded. To go forward again, promote another one.
+    The current version loses its labels and is unloaded. To undo a rollback, promote a version.
     """
     from serving import promotion
 
@@ -174,11 +177,16 @@ def rollback(deployment: "Deployment", signature: "Signature", version: int | No
 
 
 @click.command(epilog="Example:  agnews prune --keep 5 --dry-run")
-@click.option("--keep", type=click.IntRange(min=1), required=True, help="Versions to keep at least, the highest ones.")
-@click.option("--dry-run", is_flag=True, help="Say what would be deleted, and delete nothing.")
+@click.option(
+    "--keep", type=click.IntRange(min=1), required=True, help="Minimum number of versions to keep, the highest ones."
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted, and delete nothing.")
 @_signed_options
 def prune(deployment: "Deployment", signature: "Signature", keep: int, dry_run: bool) -> None:
-    """Delete old versions, never one that is served, labelled, or that `agnews rollback` leads to."""
+    """Delete old versions that are not in use.
+
+    The command never deletes a version that is served or labelled, or that `agnews rollback` would restore.
+    """
     from serving import promotion
 
     pruned = promotion.prune(deployment, keep, signature, dry_run=dry_run)
@@ -193,7 +201,7 @@ def prune(deployment: "Deployment", signature: "Signature", keep: int, dry_run: 
 def _report(deployment: "Deployment", record: "Record") -> None:
     served = deployment.served()
     labels = ", ".join(f"{label} {version}" for label, version in sorted(served.labels.items(), reverse=True))
-    # Without labels the latest version is served: the first label may well go to that one.
+    # Without labels, the latest version is served, so the first label may move to the version in production.
     came_from = {None: "no version", record.to_version: "no label"}.get(record.from_version, record.from_version)
     click.echo(f"{record.label} went from {came_from} to {record.to_version}; recorded as {record.id}, by {record.who}")
     click.echo(f"labels: {labels}; loaded: {', '.join(map(str, sorted(served.versions)))}")

@@ -1,4 +1,4 @@
-"""Keeps what TensorFlow and Beam say of themselves off the terminal."""
+"""Hides the output of TensorFlow and Beam."""
 
 import os
 from contextlib import AbstractContextManager
@@ -9,5 +9,5 @@ from pipeline.runners.logs import logged_to
 
 
 def quiet() -> AbstractContextManager[TextIO]:
-    """Around what imports or uses them: its log level stops only a part of what TensorFlow writes when imported."""
+    """Hides library output in the `with` block; a log level would hide only part of TensorFlow's import messages."""
     return logged_to(Path(os.devnull), verbose=False)

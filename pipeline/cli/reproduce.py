@@ -1,4 +1,4 @@
-"""`agnews reproduce`: repeats a model's training and compares the outcome."""
+"""`agnews reproduce`: repeats a model's training and compares the results."""
 
 import contextlib
 import sys
@@ -22,26 +22,27 @@ _PLAIN_WIDTH = 120
 
 @click.command(epilog="Example:  agnews reproduce 1795578266 --output reproduction.json")
 @click.argument("model", type=click.IntRange(min=1))
-@click.option("--any-code", is_flag=True, help="Go on where the code is not that of the training.")
+@click.option("--any-code", is_flag=True, help="Continue if the code differs from the recorded code.")
 @click.option(
-    "--tolerance", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Difference that is let pass."
+    "--tolerance", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Largest difference to accept."
 )
-@click.option("--output", type=LocalPath(dir_okay=False), help="File for the outcome as JSON.")
+@click.option("--output", type=LocalPath(dir_okay=False), help="File for the results as JSON.")
 @click.option(
     "--directory",
     type=LocalPath(file_okay=False),
-    help="Directory to work in, new or empty; kept  [default: one that is removed]",
+    help="Working directory to keep, new or empty  [default: a temporary directory]",
 )
 @settings_options
 def reproduce(
     loaded: Loaded, model: int, any_code: bool, tolerance: float, output: Path | None, directory: Path | None
 ) -> None:
-    """Repeat the training of MODEL, its id or a pushed version, and compare metrics and weights.
+    """Repeat a model's training and compare metrics and weights.
 
-    Rows, settings and code are those that were recorded. Nothing is written but to --directory and --output, and
-    nothing is pushed.
+    MODEL is a model id or a pushed version. The command uses the recorded rows, settings and code. It writes only to
+    --directory and --output, and pushes nothing.
 
-    Exit status: 0 the same; 12 different, or not repeatable; 3 there is no such model.
+    Exit status: 0 the results are equal; 12 they differ, or the training cannot be repeated; 3 the model does not
+    exist.
     """
     from rich.console import Console
 
@@ -67,7 +68,7 @@ def reproduce(
         except Exception as error:
             last = log.read_text(encoding="utf-8").splitlines()[-1:]
             raise ReproductionError(f"the training failed: {type(error).__name__}: {error} {last}") from error
-    # Whatever becomes of the file, what the training showed has then been told.
+    # Print the results first, in case the file cannot be written.
     _print(outcome)
     if output is not None:
         with writing("--output", output):

@@ -1,4 +1,4 @@
-"""`agnews review`: the evidence on every run and model in a browser."""
+"""`agnews review`: serves the review site."""
 
 import ipaddress
 import socket
@@ -17,30 +17,34 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example:  agnews review --port 8090")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address the site is served at.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="Its port; 0 takes a free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8090,
+    show_default=True,
+    help="Port to listen on; 0 selects a free one.",
 )
-@click.option("--name", "names", multiple=True, help="A name under which a proxy serves it; may be repeated.")
+@click.option("--name", "names", multiple=True, help="Host name under which a proxy serves the site; may be repeated.")
 @click.option(
     "--token",
     envvar=REVIEW_TOKEN,
     show_envvar=True,
-    help="Lets whoever knows it approve and reject; better given by the variable, which no process list shows.",
+    help="Token that allows users to approve and reject; prefer the variable, which process lists do not show.",
 )
 @click.option(
     "--token-file",
     type=LocalPath(),
-    help="The same with a token a person, whose name then counts: lines NAME TOKEN.",
+    help="File with one token per person, as lines of NAME TOKEN; decisions are recorded under that name.",
 )
 @settings_options
 def review(
     loaded: Loaded, host: str, port: int, names: tuple[str, ...], token: str | None, token_file: Path | None
 ) -> None:
-    """Serve the review site: runs, models, lineage, comparisons, approvals.
+    """Serve the review site: runs, models, lineage, comparisons, and approvals.
 
-    It reads the metadata store, the audit log and the serving directory that the settings name. Without a token it is
-    read-only.
+    The site reads the metadata store, the audit log and the serving directory in the settings. It is read-only if no
+    token is set.
     """
     from pipeline.review.security import read_tokens
     from serving.listening import listen
@@ -51,7 +55,7 @@ def review(
 
 
 def _serve(settings: "Settings", tokens: "Tokens", listening: socket.socket, names: tuple[str, ...]) -> None:
-    # TensorFlow Extended takes some ten seconds to import: a wrong option does not wait for it.
+    # Imported here, because TensorFlow Extended takes about ten seconds to import: options are checked first.
     import uvicorn
 
     from serving.listening import host_port

@@ -1,4 +1,4 @@
-"""`agnews run`: the whole pipeline on this machine."""
+"""`agnews run`: runs the whole pipeline on this machine."""
 
 import sys
 from dataclasses import replace
@@ -20,18 +20,18 @@ _PLAIN_WIDTH = 120
 
 
 @click.command(epilog="Example:  agnews run --data ~/ag_news --set trainer.epochs=3")
-@click.option("--no-cache", is_flag=True, help="Run every component, changed or not.")
-@click.option(
-    "--span", metavar="N|YYYY-MM-DD", help="The span to ingest; short for --set data.span=…  [default: latest]"
-)
-@click.option("--verbose", is_flag=True, help="Show TFX's and TensorFlow's own output instead of the table.")
+@click.option("--no-cache", is_flag=True, help="Run every component, even if nothing has changed.")
+@click.option("--span", metavar="N|YYYY-MM-DD", help="Span to ingest; short for --set data.span=…  [default: latest]")
+@click.option("--verbose", is_flag=True, help="Show the output of TFX and TensorFlow instead of the table.")
 @settings_options
 def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
     """Run the pipeline, from data to a pushed model.
 
-    Components whose inputs and settings are those of an earlier run are taken from the cache. Exits with 0 when
-    the run ended, whether or not there was something to train and the model was good enough to be pushed; the summary
-    says which. Exits with 8 when the model waits for an approval (promotion.require_approval).
+    The outputs of a component come from the cache if its inputs and settings are those of an earlier run. The summary
+    at the end shows whether there was something to train, and whether the model was pushed.
+
+    Exit status: 0 the run finished, even if no model was pushed; 8 the model needs an approval
+    (promotion.require_approval).
     """
     from rich.console import Console
 
@@ -66,7 +66,7 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
             console = Console(file=terminal, force_terminal=on_terminal)
             console.print(f"run {run_id}, data: {source.describe()}", markup=False, highlight=False, soft_wrap=True)
             with LiveDisplay(console) if on_terminal else PlainDisplay(console) as display:
-                # TensorFlow Extended takes some ten seconds to import: what needs no run does not pay for it.
+                # Imported here, because TensorFlow Extended takes about ten seconds to import: checks run first.
                 from pipeline.beam.job_servers import job_servers_stop_with_it
                 from pipeline.cli.summary import print_summary
                 from pipeline.dag import create_pipeline
@@ -98,10 +98,10 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
 
 
 def _check_files(settings: Settings) -> None:
-    """Reads, hours before they are used, the files that settings name.
+    """Reads the key, vector and password files in the settings at the start, hours before they are used.
 
     Raises:
-        SettingsError: one cannot be read.
+        SettingsError: a file cannot be read.
     """
     from serving.audit.signature import read_signing_key
 

@@ -1,4 +1,4 @@
-"""`agnews schema`: the curated schema against what the data says."""
+"""`agnews schema`: compares the curated schema with the data."""
 
 from pathlib import Path
 
@@ -19,10 +19,10 @@ def schema() -> None:
 @click.option("--output", type=LocalPath(dir_okay=False), help="Write the inferred schema to this file.")
 @settings_options
 def infer(loaded: Loaded, output: Path | None) -> None:
-    """Infer a schema from the latest run's statistics and show where the curated one differs.
+    """Infer a schema from the latest run and compare it with the curated one.
 
-    Lines with - stand in schema/schema.pbtxt alone, lines with + in what the data says alone. Comparators, class
-    names and bounds are decisions that no data can tell, so they are always among the former.
+    The command uses the statistics of the run. Lines with - are only in schema/schema.pbtxt, lines with + only in the
+    inferred schema. Comparators, class names and bounds cannot be inferred from data, so they always appear with -.
     """
     from pipeline.metadata.connection import connection_config
 

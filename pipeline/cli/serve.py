@@ -1,4 +1,4 @@
-"""`agnews serve`: the local server, with the flags of tensorflow_model_server."""
+"""`agnews serve`: runs the local model server, with the flags of tensorflow_model_server."""
 
 import click
 
@@ -11,12 +11,12 @@ from serving.server import Flags, run, server_flags
 )
 @server_flags
 def serve(flags: Flags) -> None:
-    """Serve models as TensorFlow Serving does, without Docker: for development, tests and small machines.
+    """Serve models with the APIs and flags of TensorFlow Serving, without Docker.
 
-    The flags are those of tensorflow_model_server: going to the real one is a change of one word. When it serves, it
-    prints one line of JSON with its ports. Flags of the real server that make no difference here are accepted with a
-    warning.
+    The server is for development, tests and small machines. Its flags are those of tensorflow_model_server, so you can
+    switch to the real server by changing one word. When it is ready, it prints one line of JSON with its ports. It
+    accepts flags of the real server that have no effect here, and prints a warning.
     """
     with quiet():
-        import serving.server.server  # noqa: F401  # What it imports has remarks; the server's own log comes after them.
+        import serving.server.server  # noqa: F401  # Hides messages of the modules that it imports.
     run(flags)

@@ -1,4 +1,4 @@
-"""The options of every command that asks a model server."""
+"""Options of every command that sends requests to a model server."""
 
 import functools
 import re
@@ -11,7 +11,7 @@ import click
 from pipeline.cli.options import LocalPath
 
 _PEM = LocalPath(dir_okay=False)
-# An IPv6 address has colons of its own and stands in brackets.
+# An IPv6 address contains colons, so it is written in brackets.
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.%\w]+\]|[^:\[\]/]+):\d+|unix:.+")
 _LAST_PORT = 65535
 
@@ -25,18 +25,20 @@ class ServerAddress(click.ParamType):
         if not _ADDRESS.fullmatch(value):
             self.fail(f"{value!r}: expected HOST:PORT, with an IPv6 address [ADDRESS]:PORT, or unix:PATH", param, ctx)
         if not value.startswith("unix:") and int(value.rpartition(":")[2]) > _LAST_PORT:
-            # gRPC would ask another one: it takes the number modulo 65,536.
+            # gRPC would connect to another port: it takes the number modulo 65,536.
             self.fail(f"{value!r}: a port is a number up to {_LAST_PORT}", param, ctx)
         return value
 
 
 def tls_options(command: Callable) -> Callable:
-    """Adds `--tls` and its files; passes `tls`, a serving.client.Tls or None for plain text."""
+    """Adds `--tls` and its files to a command, and passes it `tls`, a serving.client.Tls, or None for plain text."""
 
-    @click.option("--tls", "encrypt", is_flag=True, help="Encrypt; trust the usual authorities, or --tls-ca's.")
-    @click.option("--tls-ca", type=_PEM, help="PEM file of the authority to trust; implies --tls.")
-    @click.option("--tls-cert", type=_PEM, help="PEM file of the client's own certificate; implies --tls.")
-    @click.option("--tls-key", type=_PEM, help="PEM file of its private key.")
+    @click.option(
+        "--tls", "encrypt", is_flag=True, help="Encrypt the connection; trust the default authorities, or --tls-ca."
+    )
+    @click.option("--tls-ca", type=_PEM, help="PEM file of the certificate authority to trust; implies --tls.")
+    @click.option("--tls-cert", type=_PEM, help="PEM file of the client's certificate; implies --tls.")
+    @click.option("--tls-key", type=_PEM, help="PEM file of the client's private key.")
     @functools.wraps(command)
     def with_tls(
         *args: Any, encrypt: bool, tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None, **kwargs: Any
@@ -50,18 +52,26 @@ def tls_options(command: Callable) -> Callable:
 
 
 def asked_server_options(command: Callable) -> Callable:
-    """Adds the server's address, TLS, the model's name and a timeout; passes `client_options`, keywords of a Client."""
+    """Adds options for server address, TLS, model name and timeout to a command.
+
+    The command receives `client_options`, the keyword arguments of a Client.
+    """
 
     @click.option(
-        "--server", "address", type=ServerAddress(), default="localhost:8500", show_default=True, help="gRPC."
+        "--server",
+        "address",
+        type=ServerAddress(),
+        default="localhost:8500",
+        show_default=True,
+        help="gRPC address of the model server.",
     )
-    @click.option("--model-name", default="agnews", show_default=True, help="Name the server knows the model by.")
+    @click.option("--model-name", default="agnews", show_default=True, help="Name of the model on the server.")
     @click.option(
         "--timeout",
         type=click.FloatRange(min=0, min_open=True),
         default=10.0,
         show_default=True,
-        help="Seconds for the answers to one call, retries included.",
+        help="Seconds to wait for the response to one call, including retries.",
     )
     @tls_options
     @functools.wraps(command)
@@ -73,13 +83,13 @@ def asked_server_options(command: Callable) -> Callable:
 
 
 def server_options(command: Callable) -> Callable:
-    """As `asked_server_options`, with the share of requests that go to the canary."""
+    """Adds the options of `asked_server_options`, and `--canary-share`, to a command."""
 
     @asked_server_options
     @click.option(
         "--canary-share",
         type=click.FloatRange(0, 1),
-        help="Send this share of the requests to the label canary, the others to stable.",
+        help="Fraction of the requests to send to the label canary; the others go to stable.",
     )
     @functools.wraps(command)
     def with_canary(*args: Any, client_options: dict[str, Any], canary_share: float | None, **kwargs: Any):

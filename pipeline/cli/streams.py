@@ -1,4 +1,4 @@
-"""Prepares standard output and error, whatever their encoding is and wherever they lead."""
+"""Prepares standard output and error for any encoding and any destination."""
 
 import codecs
 import contextlib
@@ -13,23 +13,23 @@ _ESCAPE = "agnews-escape"
 
 
 def prepare_streams() -> None:
-    r"""Makes sure that printing never fails for lack of a stream or of a sign.
+    r"""Makes sure that printing never fails because of a closed stream or an unsupported character.
 
-    A closed stream is replaced by the null device. A sign that the encoding of standard output lacks is written as
-    `\uXXXX`, in UTF-16 as JSON wants it: JSON stays what it was, and people can still read the rest.
+    A closed stream is replaced by the null device. A character that the encoding of standard output lacks is written as
+    `\uXXXX`, in UTF-16 as in JSON: JSON output stays equivalent, and people can still read the rest.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - it stays open like the one that was closed
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - it stays open like the stream that it replaces
     codecs.register_error(_ESCAPE, _escape)
     _set_errors(_ESCAPE)
 
 
 def finish_output() -> None:
-    """Writes out what is buffered, or drops it: an error when Python itself does so at the very end is a trace.
+    """Flushes standard output; otherwise Python would flush it at exit, and print a stack trace if that failed.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the buffered output cannot be written; it is dropped.
     """
     try:
         sys.stdout.flush()
@@ -41,10 +41,10 @@ def finish_output() -> None:
 
 @contextlib.contextmanager
 def exact_output() -> Iterator[None]:
-    """Refuses signs that the encoding of standard output lacks, for formats without escapes, such as CSV.
+    """Rejects characters that the encoding of standard output lacks, for formats without escapes, such as CSV.
 
     Raises:
-        SettingsError: such a sign was to be written.
+        SettingsError: the output contains such a character.
     """
     _set_errors("strict")
     try:
@@ -60,7 +60,7 @@ def exact_output() -> Iterator[None]:
 
 
 def can_encode(text: str) -> bool:
-    """Says whether the encoding of standard output has all signs of a text."""
+    """Returns whether the encoding of standard output has all characters of a text."""
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
@@ -69,14 +69,14 @@ def can_encode(text: str) -> bool:
 
 
 def output_error(error: OSError) -> AgNewsError | None:
-    """What a user can do about an error of writing; None for an error of another kind."""
+    """Returns an error that explains what to do about a failed write, or None for an error of another kind."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) and error.filename is None:
         return RunError(f"{error.strerror}: what the command writes is cut; make room and repeat")
     return None
 
 
 def _set_errors(handler: str) -> None:
-    if hasattr(sys.stdout, "reconfigure"):  # Not of a stream that a test or a notebook put in its place.
+    if hasattr(sys.stdout, "reconfigure"):  # A stream that replaces it in a test or a notebook may lack it.
         sys.stdout.reconfigure(errors=handler)
 
 

@@ -1,4 +1,4 @@
-"""The summary at the end of a run, as it is printed."""
+"""Prints the summary at the end of a run."""
 
 import shlex
 import sys
@@ -19,7 +19,7 @@ _TITLE: dict[str, Any] = {"title_justify": "left", "title_style": "bold"}
 
 
 def print_summary(console: Console, summary: RunSummary, settings: Settings, run_id: str, log: Path) -> None:
-    """Prints data, drift, metrics against baseline and thresholds, the verdicts, and the next command to type."""
+    """Prints data, drift, metrics with baseline and thresholds, the verdicts, and the next command to run."""
     pattern = settings.data.train_pattern or ""
     if summary.ingestion:
         console.print(_data_line(summary.ingestion, pattern), markup=False, highlight=False, soft_wrap=True)
@@ -108,10 +108,10 @@ def _metrics_table(report: EvaluationReport, baseline_model: int | None, thresho
             _number(before),
             f"{values['accuracy'] - before:+.4f}" if before is not None else "",
             f"≥ {required}" if required is not None else "",
-            # Precision and F1 of a class are over all rows: within its own slice there are no false positives.
+            # Precision and F1 of a class are computed over all rows: its own slice has no false positives.
             _number(overall.get(f"precision/{class_name}")),
             _number(overall.get(f"f1/{class_name}")),
-            # A slice by length may lack a class, and then has no AUC.
+            # A length slice may lack a class, and then has no AUC.
             _number(overall.get(f"auc/{class_name}") if class_name else values["auc"] if name == OVERALL else None),
         )
     if baseline_model is None:
@@ -149,7 +149,7 @@ def _verdict(summary: RunSummary) -> list[str]:
             f"[bold yellow]blessed and pushed earlier[/] as version {version}, no longer at {place}",
             "next: agnews run --no-cache",
         ]
-    # The command lies beside this interpreter, which need not be on the PATH.
+    # The command is in the directory of this interpreter, which may not be on the PATH.
     agnews = escape(shlex.quote(str(Path(sys.executable).with_name("agnews"))))
     model = escape(shlex.quote(summary.pushed_to.rpartition("/")[0]))
     return [

@@ -1,4 +1,4 @@
-"""What a command does to tell people: by the alerts that are set up, and of what could not be sent on the terminal."""
+"""Sends alerts from a command, and prints those that could not be delivered."""
 
 from pathlib import Path
 
@@ -11,10 +11,11 @@ from schema.interruption import raise_if_interrupted
 
 
 def tell(settings: Settings, event: Event, log: Path) -> None:
-    """Sends an event, with the log open for what there is to say about it.
+    """Sends an event as an alert, and prints delivery problems; the details go to the log file.
 
     Raises:
-        Interrupted: a signal has told the process to end; then nothing is sent, for the event may be its consequence.
+        Interrupted: a signal has interrupted the process. Nothing is sent, because the signal may have caused the
+            event.
     """
     raise_if_interrupted()
     with logged_to(log, verbose=False):

@@ -1,4 +1,4 @@
-"""`agnews versions`: what is pushed, what of it is served, how good it is, and who changed what."""
+"""`agnews versions`: lists the pushed versions."""
 
 import json
 import sys
@@ -25,12 +25,12 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 @click.command(epilog="Example:  agnews versions --server localhost:8500")
 @running_server_options
-@click.option("--json", "as_json", is_flag=True, help="Print everything that is known, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print all details as JSON.")
 @settings_options
 def versions(loaded: Loaded, address: str | None, tls: "Tls | None", as_json: bool) -> None:
-    """List the pushed versions, lowest first.
+    """List the pushed versions with their labels, state, accuracy and author, lowest first.
 
-    What is served is read from models.config and, with --server, asked of a running server. Accuracy is of the test
+    The state comes from models.config and, with --server, from a running server. Accuracy is measured on the test
     split of the run that pushed the version.
     """
     from pipeline.metadata.versions import overview
@@ -86,7 +86,7 @@ def _served(row: "VersionOverview") -> str:
 
 def _last_change(row: "VersionOverview", now: float) -> str:
     number = row.version.number
-    # That an attempt for another version failed is nothing that happened to this one.
+    # A failed attempt to promote another version did not change this one.
     records = [record for record in row.records if record.state == "COMPLETE" or record.to_version == number]
     if not records:
         return ""

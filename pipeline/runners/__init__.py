@@ -1,1 +1,1 @@
-"""One thin module an orchestrator: each runs what `pipeline.dag` builds."""
+"""Runners of the pipeline that `pipeline.dag` builds, for each orchestrator: local, Airflow, and Kubeflow Pipelines."""

@@ -1,8 +1,8 @@
 """Launches one component of a compiled pipeline with TFX's launcher, on any metadata store.
 
-Two things that TFX leaves to chance hold on SQLite and not on PostgreSQL: the order of what the store is asked for by
-id, and that a text with a backslash can be written. And TFX's cache answers with an output whose directory is there,
-whatever was deleted in it.
+TFX relies on two properties of SQLite that PostgreSQL does not have: queries by id return results in the order of the
+ids, and texts with a backslash can be written. Also, TFX's cache accepts an output if its directory exists, even if
+files in it were deleted. This module fixes all three.
 """
 
 import logging
@@ -26,10 +26,14 @@ logger = logging.getLogger(__name__)
 def launch(
     ir: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode, connection: metadata_store_pb2.ConnectionConfig
 ) -> metadata_store_pb2.Execution:
-    """Runs one component in this process; its execution as it was published, failed where an input does not exist.
+    """Runs one component in this process.
+
+    Returns:
+        The published execution; its state is failed if an input does not exist.
 
     Raises:
-        Interrupted: a signal told the process to end, whatever the component made of it. Nothing is then published.
+        Interrupted: a signal interrupted the process, even if the component suppressed the exception. Nothing is
+            published then.
     """
     component = node.node_info.id
     deployment = runner_utils.extract_local_deployment_config(ir)
@@ -48,22 +52,22 @@ def launch(
 
 
 def _verify_cached(outputs: dict[str, list[Artifact]]) -> None:
-    """Raises RuntimeError where an output lacks a file; the cache then looks for earlier outputs of the same key."""
+    """Raises RuntimeError if an output lacks a file; the cache then tries earlier outputs with the same key."""
     for artifact in chain.from_iterable(outputs.values()):
         if missing := missing_file(artifact):
             logger.warning(f"the cached {artifact.type_name} {artifact.id} is not used: {missing} is gone")
             raise RuntimeError(f"{missing} is gone")
 
 
-# TFX offers no place for it: tfx/orchestration/portable/cache_utils.py calls this function by its module.
+# TFX has no extension point for this: tfx/orchestration/portable/cache_utils.py calls the function through its module.
 artifact_utils.verify_artifacts = _verify_cached
 
 
 class _Connection(metadata.Metadata):
-    """TFX's connection; what is asked for by id comes in the order of the ids.
+    """TFX's connection, but queries by id return results in the order of the ids.
 
     TFX's cache pairs a component's outputs with their keys by position (tfx/orchestration/portable/cache_utils.py).
-    From PostgreSQL artifacts come grouped by type: a cached output would get another one's key.
+    PostgreSQL returns artifacts grouped by type, so a cached output would get the key of another one.
     """
 
     def __enter__(self) -> "_Connection":
@@ -83,11 +87,11 @@ def _in_order(query: Callable[..., list]) -> Callable[..., list]:
 
 
 class _Launcher(launcher.Launcher):
-    """TFX's launcher, which publishes neither the work of an interrupted executor nor the trace of a failed one.
+    """TFX's launcher, but it publishes neither the outputs of an interrupted executor nor the trace of a failed one.
 
-    What an executor makes while it drops an interrupt cannot be trusted, and the next run would take it from the cache.
-    A trace, which is in the log as well, holds backslashes, which ML Metadata 1.21 writes into PostgreSQL with a syntax
-    error: that error would take the place of the one that the trace is about.
+    The outputs of an executor that suppresses an interrupt may be incomplete, and the next run would take them from the
+    cache. A trace, which is also in the log, contains backslashes. ML Metadata 1.21 writes them into PostgreSQL with a
+    syntax error, which would replace the original error.
     """
 
     def _run_executor(self, execution_info):

@@ -1,4 +1,4 @@
-"""What a user sees while the pipeline runs: a live table on a terminal, plain lines elsewhere."""
+"""Displays the progress of a run: a live table on a terminal, otherwise plain lines."""
 
 import time
 
@@ -23,7 +23,7 @@ _PLAIN_INTERVAL = 10.0
 
 
 def describe(event: ProgressEvent) -> str:
-    """A report's fields as people read them: the training's in words, others as name and value."""
+    """Formats a progress event for people: training progress as a sentence, other fields as name and value."""
     fields = dict(event.fields)
     if "epochs" in fields:
         metrics = ", ".join(
@@ -39,7 +39,7 @@ def describe(event: ProgressEvent) -> str:
 
 
 class PlainDisplay:
-    """One line a change of state, and one now and then while a component reports progress."""
+    """Prints one line per state change, and a progress line at most every ten seconds."""
 
     def __init__(self, console: Console):
         self._console = console
@@ -70,7 +70,7 @@ class PlainDisplay:
 
 
 def direct_upstream(component: str, upstream: dict[str, list[str]]) -> list[str]:
-    """The upstream components that no other upstream component waits for itself."""
+    """Returns the upstream components of a component, without those that another upstream component waits for."""
 
     def all_before(name: str) -> set[str]:
         return {name_before for direct in upstream[name] for name_before in (direct, *all_before(direct))}
@@ -80,7 +80,7 @@ def direct_upstream(component: str, upstream: dict[str, list[str]]) -> list[str]
 
 
 class LiveDisplay:
-    """The DAG as a table that is drawn anew four times a second; works as a context manager."""
+    """Displays the DAG as a table that is redrawn four times a second. Use it as a context manager."""
 
     def __init__(self, console: Console):
         self._upstream: dict[str, list[str]] = {}

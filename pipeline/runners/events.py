@@ -1,4 +1,4 @@
-"""What a run tells its watchers: the seam between running and displaying."""
+"""Events that a run sends to its watchers, which separate execution from display."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 
 class State(StrEnum):
-    """States of a component in one run."""
+    """State of a component in one run."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -19,7 +19,13 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class ComponentEvent:
-    """A component changed its state; `seconds` counts from its start."""
+    """A state change of a component.
+
+    Attributes:
+        component: id of the component.
+        state: the new state.
+        seconds: seconds since the component started.
+    """
 
     component: str
     state: State
@@ -28,7 +34,13 @@ class ComponentEvent:
 
 @dataclass(frozen=True)
 class ProgressEvent:
-    """A running component reports: an event's name and its fields."""
+    """A progress report of a running component.
+
+    Attributes:
+        component: id of the component.
+        event: name of the event.
+        fields: values of the report by name.
+    """
 
     component: str
     event: str
@@ -36,10 +48,10 @@ class ProgressEvent:
 
 
 class Watcher(Protocol):
-    """Receives a run's events, in order, from the thread that runs it."""
+    """Receives the events of a run in order, in the thread of the run."""
 
     def run_began(self, upstream: dict[str, list[str]]) -> None:
-        """`upstream` names, for each component in the order of the run, those whose outputs it waits for."""
+        """Receives the upstream components of each component, in execution order."""
         ...
 
     def component_changed(self, event: ComponentEvent) -> None: ...

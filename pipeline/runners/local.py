@@ -1,6 +1,6 @@
-"""Runs the pipeline in this process, component by component, telling a watcher what happens.
+"""Runs the pipeline in this process, component by component, and reports events to a watcher.
 
-TFX's LocalDagRunner does the same without events, failure states of skipped nodes, or care for runs that were killed.
+TFX's LocalDagRunner has no events and no states of skipped nodes, and does not clean up after killed runs.
 """
 
 import logging
@@ -32,20 +32,20 @@ _EXECUTION = metadata_store_pb2.Execution
 
 
 def run(pipeline: Pipeline, run_id: str, root: Path, watcher: Watcher) -> None:
-    """Runs every component in topological order; an unchanged one is taken from the cache.
+    """Runs every component in topological order; takes the outputs of unchanged components from the cache.
 
     Args:
-        pipeline: what `pipeline.dag.create_pipeline` built.
+        pipeline: the pipeline that `pipeline.dag.create_pipeline` built.
         run_id: name of this run in the metadata store.
-        root: local directory that one run at a time may use.
-        watcher: is told of each change.
+        root: local directory, locked so that only one run at a time can use it.
+        watcher: receives the events of the run.
 
     Raises:
         NothingToTrain: the span is empty.
-        ApprovalPending: the model waits for an approval; nothing was pushed, and the same run again goes on from there.
-        RunError: a component failed, or another run holds `root`.
-        AgNewsError: a component refused its input; the message is its own.
-        Interrupted: a signal told the process to end; no component is started after it.
+        ApprovalPending: the model needs an approval; nothing was pushed, and a repeated run continues from there.
+        RunError: a component failed, or another run has locked `root`.
+        AgNewsError: a component rejected its input; the message is from the component.
+        Interrupted: a signal interrupted the process; no further component is started.
     """
     ir = compiler.Compiler().compile(pipeline)
     runtime_parameter_utils.substitute_runtime_parameter(ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
@@ -95,7 +95,7 @@ def _run_component(
     except BaseException:
         ended(State.FAILED)
         raise
-    # The launcher publishes an unresolved input as a failed execution and returns.
+    # If an input does not exist, the launcher publishes a failed execution and returns.
     if published.last_known_state == _EXECUTION.FAILED:
         ended(State.FAILED)
         raise RunError(f"{component} failed: an input that it needs does not exist")
@@ -120,7 +120,7 @@ def _exclusive(root: Path) -> Iterator[None]:
 
 @contextmanager
 def reports_to(watcher: Watcher, component: str) -> Iterator[None]:
-    """Passes what modules of `components` log with fields on to the watcher, as the component's progress."""
+    """Passes log records with fields from modules of `components` to the watcher, as progress of the component."""
 
     class Reports(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

@@ -1,4 +1,4 @@
-"""Keeps a run's noise (TFX's, TensorFlow's, Beam's) off the terminal and in its log file."""
+"""Redirects the output of TFX, TensorFlow and Beam from the terminal to a log file."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ from typing import TextIO
 
 
 class FieldsFormatter(logging.Formatter):
-    """One line an event: time, level, logger, message, then the event's fields as key=value."""
+    """Formats one line per event: time, level, logger, message, then the event's fields as key=value."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -22,13 +22,16 @@ class FieldsFormatter(logging.Formatter):
 
 @contextmanager
 def logged_to(path: Path, *, verbose: bool) -> Iterator[TextIO]:
-    """Sends Python's logging and whatever is written to standard output and error to `path`.
+    """Redirects Python's logging, standard output and standard error to a file.
 
-    Native code writes to the file descriptors, so these are what is turned round. With `verbose` they stay on the
-    terminal, and logging goes to both.
+    Native code writes to the file descriptors, so these are redirected.
+
+    Args:
+        path: the log file; new lines are appended.
+        verbose: do not redirect standard output and error, and write Python's logging to both file and terminal.
 
     Yields:
-        The terminal as it was, for what the user is to see.
+        A stream to the original standard output, for messages to the user.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     root = logging.getLogger()
@@ -52,7 +55,7 @@ def logged_to(path: Path, *, verbose: bool) -> Iterator[TextIO]:
                 os.close(copy)
             logging.captureWarnings(False)
             root.handlers, level = before
-            # Not by assignment: loggers remember which level they may write at until they are told of another.
+            # setLevel, not an assignment: it clears the levels that loggers have cached.
             root.setLevel(level)
 
 

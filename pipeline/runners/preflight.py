@@ -11,18 +11,18 @@ from schema.metadata import EXAMPLES
 def check_source(source: DataSource, settings: Settings) -> None:
     """Refuses synthetic data once the pipeline has trained on real data.
 
-    On synthetic rows a model of real rows has no advantage, so a model of synthetic rows could replace it.
+    Otherwise a model trained on synthetic rows could replace the real one, which has no advantage on synthetic rows.
 
     Args:
-        source: what the run would ingest.
-        settings: name of the pipeline, and where its metadata store is.
+        source: data that the run would ingest.
+        settings: settings with the pipeline's name and metadata store.
 
     Raises:
-        DataError: the rows are synthetic, and the pipeline has ingested others.
+        DataError: the data is synthetic, and the pipeline has trained on real data.
     """
     store = existing_store(settings) if source.synthetic else None
     examples = pipeline_artifacts(store, settings.pipeline.name, EXAMPLES) if store else []
-    ingested = [one for one in examples if "synthetic" in one.custom_properties]  # The others are Transform's.
+    ingested = [one for one in examples if "synthetic" in one.custom_properties]  # Transform made the others.
     real = [one for one in ingested if not one.custom_properties["synthetic"].int_value]
     if real:
         raise DataError(

@@ -1,4 +1,4 @@
-"""Names of local runs."""
+"""Creates names of local runs."""
 
 import datetime
 
@@ -6,5 +6,5 @@ PREFIX = "local-"
 
 
 def new_run_id() -> str:
-    """A run id that sorts by time and names the local runner."""
+    """Returns a run id with the prefix of the local runner; run ids sort by time."""
     return PREFIX + datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ")

@@ -1,4 +1,4 @@
-"""Settings: their model, where their values come from, and the profiles."""
+"""Model of the settings, the sources of their values, and the profiles."""
 
 from pipeline.settings.model import (
     AlertSettings,

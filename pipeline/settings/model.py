@@ -1,6 +1,6 @@
-"""The settings of the pipeline: every number a user may change, with its unit and its reason.
+"""Model of the pipeline's settings, with defaults, limits and descriptions.
 
-Only the model lives here; where the values come from is `pipeline.settings.sources`' concern.
+`pipeline.settings.sources` reads the values.
 """
 
 from datetime import date
@@ -32,22 +32,22 @@ def _absolute(place: str) -> str:
     return place if is_remote(place) else str(Path(expand_home(place)).absolute())
 
 
-# A local place is made absolute at once: artifacts are recorded by it and must be found from anywhere.
+# Local paths are made absolute, because artifacts are recorded with them and must be found from any directory.
 Location = Annotated[str, Field(min_length=1), AfterValidator(_absolute)]
 
 
 class PipelineSettings(Section):
-    """What this pipeline is called and where its artifacts lie."""
+    """Name of the pipeline, and location of its artifacts."""
 
     name: str = Field("agnews", pattern=r"^[a-z][a-z0-9-]*$", description="name in the metadata store")
     root: Location = Field("runs", description="directory or URI for artifacts, logs and the embedded metadata store")
-    enable_cache: bool = Field(True, description="take an unchanged component's outputs from its last run")
+    enable_cache: bool = Field(True, description="reuse the outputs of a component if its inputs are unchanged")
 
     def make_root(self) -> Path:
-        """Makes the local root.
+        """Creates the local root directory and returns its path.
 
         Raises:
-            SettingsError: it cannot be made.
+            SettingsError: the directory cannot be created.
         """
         root = Path(self.root)
         try:
@@ -58,34 +58,43 @@ class PipelineSettings(Section):
 
 
 class DataSettings(Section):
-    """Which rows come in, and how bad they may be."""
+    """Data to ingest, and limits of its quality."""
 
     path: str | None = Field(
-        None, description="directory with the data; unset: $AG_NEWS_DIR, else the public download, else synthetic rows"
+        None,
+        description="directory with the data; unset: $AG_NEWS_DIR if set, otherwise the public download, or synthetic "
+        "rows if the download fails",
     )
     train_pattern: str | None = Field(
-        None, description="training files under path; may hold {SPAN} and {VERSION}; unset: found by name"
+        None,
+        description="pattern of the training files under path; may contain {SPAN} and {VERSION}; unset: find files by "
+        "name",
     )
-    test_pattern: str | None = Field(None, description="test files under path, like train_pattern")
+    test_pattern: str | None = Field(None, description="pattern of the test files under path, like train_pattern")
     span: int | None = Field(
         None,
         ge=0,
-        description="the span to ingest, a number or a date (YYYY-MM-DD); unset: the latest that exists",
+        description="span to ingest, as a number or a date (YYYY-MM-DD); unset: the latest span",
     )
-    window: PositiveInt = Field(1, description="spans that train: so many accepted ones, the newest of them last")
-    val_fraction: float = Field(0.05, gt=0.0, lt=0.5, description="share of the training rows held out as val")
-    max_bad_fraction: Fraction = Field(0.001, description="share of quarantined rows over which the run stops")
+    window: PositiveInt = Field(1, description="number of most recent accepted spans to train on")
+    val_fraction: float = Field(0.05, gt=0.0, lt=0.5, description="fraction of the training rows held out as val")
+    max_bad_fraction: Fraction = Field(
+        0.001, description="maximum fraction of quarantined rows; above it, the run stops"
+    )
     max_chars: int = Field(
-        10_000, gt=0, le=100_000, description="characters of title + description over which a row is bad"
+        10_000,
+        gt=0,
+        le=100_000,
+        description="maximum characters of title and description together; a longer row is bad",
     )
     exact_statistics: bool = Field(
-        True, description="count all values of a feature; false: estimates, in memory that does not grow with the rows"
+        True, description="count all values of a feature; false: estimate them in constant memory"
     )
     cache: Location = Field("data", description="directory for downloaded and synthetic rows")
     synthetic_rows: PositiveInt = Field(
-        4_000, description="training rows of the synthetic sample (a quarter more: test)"
+        4_000, description="number of synthetic training rows; a quarter of this number is added as test rows"
     )
-    synthetic_seed: int = Field(7, description="seed of the synthetic sample's grammar")
+    synthetic_seed: int = Field(7, description="random seed of the synthetic rows")
 
     _home_is_expanded = field_validator("path")(replace_tilde)
 
@@ -116,55 +125,71 @@ class DataSettings(Section):
 
 
 class TransformSettings(Section):
-    """How text becomes token ids."""
+    """Conversion of text to token ids."""
 
-    vocabulary_size: int = Field(50_000, ge=3, description="ids in all: padding 0, out of vocabulary 1, then words")
-    min_count: PositiveInt = Field(2, description="occurrences of a word in train below which it gets no id")
-    max_tokens: PositiveInt = Field(256, description="tokens kept of one text; the corpus' longest has some 180")
+    vocabulary_size: int = Field(
+        50_000, ge=3, description="total number of ids: 0 is padding, 1 is out of vocabulary, the others are words"
+    )
+    min_count: PositiveInt = Field(2, description="minimum occurrences in train for a word to get an id")
+    max_tokens: PositiveInt = Field(
+        256, description="maximum tokens per text; longer texts are cut (the longest in the corpus has about 180)"
+    )
 
 
 class TunerSettings(Section):
-    """The search for hyperparameters before training, off by default."""
+    """Hyperparameter search before training, off by default."""
 
-    enabled: bool = Field(False, description="search; the best values go before the trainer's settings")
-    trials: PositiveInt = Field(10, description="recipes tried, drawn at random")
-    trial_epochs: PositiveInt = Field(2, description="epochs of a trial")
+    enabled: bool = Field(
+        False, description="search for hyperparameters; the best values override the trainer settings"
+    )
+    trials: PositiveInt = Field(10, description="number of hyperparameter sets to try, sampled at random")
+    trial_epochs: PositiveInt = Field(2, description="epochs per trial")
 
 
 class EvaluatorSettings(Section):
-    """What a model must reach on the test split to be blessed."""
+    """Thresholds on the test split for blessing a model."""
 
-    min_accuracy: Fraction = Field(0.88, description="accuracy over all test rows")
-    min_label_recall: Fraction = Field(0.78, description="share of each class's test rows found")
-    max_accuracy_drop: Fraction = Field(0.005, description="allowed loss of accuracy against the baseline")
-    max_label_recall_drop: Fraction = Field(0.03, description="allowed loss of one class's recall against the baseline")
+    min_accuracy: Fraction = Field(0.88, description="minimum accuracy over all test rows")
+    min_label_recall: Fraction = Field(0.78, description="minimum recall of each class")
+    max_accuracy_drop: Fraction = Field(0.005, description="maximum loss of accuracy compared with the baseline")
+    max_label_recall_drop: Fraction = Field(
+        0.03, description="maximum loss of recall of any class compared with the baseline"
+    )
 
 
 class InfraValidatorSettings(Section):
-    """The check that the export can be served."""
+    """Check that the exported model can be served."""
 
     platform: Literal["process", "docker", "kubernetes"] = Field(
-        "process", description="process: a local one, no container; else TFX's own InfraValidator"
+        "process", description="process: a local server without a container; docker, kubernetes: TFX's InfraValidator"
     )
-    rows: PositiveInt = Field(32, description="test rows sent over the wire")
-    timeout_seconds: PositiveFloat = Field(180.0, description="limit of load and answers together, seconds")
-    max_memory_mb: PositiveInt = Field(4096, description="resident memory of the serving process, MiB")
-    tolerance: PositiveFloat = Field(1e-4, description="allowed difference of any probability")
-    serving_image: str = Field("tensorflow/serving:2.19.1", description="image for docker and kubernetes")
+    rows: PositiveInt = Field(32, description="number of test rows to send to the server")
+    timeout_seconds: PositiveFloat = Field(180.0, description="seconds to load the model and answer all requests")
+    max_memory_mb: PositiveInt = Field(4096, description="maximum resident memory of the server process, in MiB")
+    tolerance: PositiveFloat = Field(1e-4, description="maximum difference of any probability")
+    serving_image: str = Field("tensorflow/serving:2.19.1", description="container image for docker and kubernetes")
 
 
 class ModelCardSettings(Section):
-    """What the model card looks into."""
+    """Checks and examples in the model card."""
 
-    robustness_rows: PositiveInt = Field(1_000, description="test rows of each robustness check; each costs an answer")
-    worst_errors: PositiveInt = Field(20, description="wrong answers shown with their text, the surest first")
+    robustness_rows: PositiveInt = Field(
+        1_000, description="number of test rows in each robustness check; each row costs one prediction"
+    )
+    worst_errors: PositiveInt = Field(
+        20, description="number of wrong predictions to show with their text, the most confident first"
+    )
 
 
 class PusherSettings(Section):
-    """Where blessed models go."""
+    """Destination of blessed models."""
 
-    model_name: str = Field("agnews", pattern=r"^[A-Za-z0-9_-]+$", description="name TF Serving knows the model by")
-    destination: Location = Field("serving_model", description="base directory; versions go to destination/model_name")
+    model_name: str = Field(
+        "agnews", pattern=r"^[A-Za-z0-9_-]+$", description="name of the model in TensorFlow Serving"
+    )
+    destination: Location = Field(
+        "serving_model", description="base directory; versions are written to destination/model_name"
+    )
 
 
 def _on_this_machine(place: str | None) -> str | None:
@@ -174,42 +199,48 @@ def _on_this_machine(place: str | None) -> str | None:
 
 
 class PromotionSettings(Section):
-    """Who must agree before a blessed model is pushed, and where it is written down."""
+    """Approval of blessed models, and the audit log."""
 
-    require_approval: bool = Field(False, description="push nothing that was not approved (agnews approve)")
-    approvers: PositiveInt = Field(1, description="how many different people must approve")
-    author_may_approve: bool = Field(False, description="count the approval of who trained the model, too")
-    expires_hours: PositiveFloat = Field(72.0, le=87_600, description="hours after which an approval no longer counts")
-    audit_log: str | None = Field(None, description="file of the audit log; unset: audit.jsonl in pusher.destination")
+    require_approval: bool = Field(False, description="push only approved models (agnews approve)")
+    approvers: PositiveInt = Field(1, description="number of different people who must approve a model")
+    author_may_approve: bool = Field(False, description="accept an approval by the author of the model")
+    expires_hours: PositiveFloat = Field(72.0, le=87_600, description="hours until an approval expires")
+    audit_log: str | None = Field(None, description="path of the audit log; unset: audit.jsonl in pusher.destination")
     signing_key_file: str | None = Field(
-        None, description="private Ed25519 key, PEM without a password, that signs each push; unset: not signed"
+        None,
+        description="private Ed25519 key that signs each push, as PEM without a password; unset: pushes are not signed",
     )
 
     _files_are_local = field_validator("audit_log", "signing_key_file")(_on_this_machine)
 
 
 class MonitoringSettings(Section):
-    """When a change of what a served model is asked, or answers, is worth an alert."""
+    """Detection of changes in the requests and responses of a served model."""
 
-    window_hours: PositiveInt = Field(1, le=168, description="hours compared at a time; 24 where days have a rhythm")
-    min_rows: PositiveInt = Field(20, description="texts of a window below which it is not judged")
-    reference_windows: PositiveInt = Field(24, description="unchanged windows before, with which one is compared")
-    max_class_change: Fraction = Field(0.1, description="change of a class's share over which it matters")
+    window_hours: PositiveInt = Field(
+        1, le=168, description="hours per window; use 24 if traffic changes with the time of day"
+    )
+    min_rows: PositiveInt = Field(20, description="minimum texts in a window; smaller windows are not tested")
+    reference_windows: PositiveInt = Field(
+        24, description="number of earlier unchanged windows to compare a window with"
+    )
+    max_class_change: Fraction = Field(0.1, description="change of a class's share above which an alert is possible")
     max_divergence: Fraction = Field(
-        0.15, description="Jensen-Shannon divergence of length, confidence or unknown words over which it matters"
+        0.15,
+        description="Jensen-Shannon divergence of length, confidence or unknown words above which an alert is possible",
     )
     false_alarm_rate: float = Field(
-        0.05, gt=0.0, lt=1.0, description="probability of any alert in a report where nothing changed"
+        0.05, gt=0.0, lt=1.0, description="probability of at least one alert in a report if nothing has changed"
     )
-    reference_rows: PositiveInt = Field(2_000, description="test rows that the served model is asked for comparison")
+    reference_rows: PositiveInt = Field(2_000, description="number of test rows to classify for comparison")
     directory: str | None = Field(None, description="directory of the reports; unset: monitoring in pipeline.root")
-    kept_reports: PositiveInt = Field(168, description="latest reports that are kept, of all versions of a model")
+    kept_reports: PositiveInt = Field(168, description="number of reports to keep per model, across all its versions")
 
     _directory_is_local = field_validator("directory")(_on_this_machine)
 
 
 class MetadataSettings(Section):
-    """The ML Metadata store."""
+    """Connection to the ML Metadata store."""
 
     backend: Literal["sqlite", "postgresql", "mysql"] = Field(
         "sqlite", description="sqlite: a file under pipeline.root"
@@ -218,7 +249,9 @@ class MetadataSettings(Section):
     port: Port | None = Field(None, description="database port")
     database: str | None = Field(None, description="database name")
     user: str | None = Field(None, description="database user")
-    password: SecretStr | None = Field(None, description="prefer the environment or password_file to a settings file")
+    password: SecretStr | None = Field(
+        None, description="database password; use the environment variable or password_file, not a settings file"
+    )
     password_file: Path | None = Field(None, description="file whose first line is the password")
 
     _home_is_expanded = field_validator("password_file")(replace_tilde)
@@ -235,7 +268,7 @@ class MetadataSettings(Section):
         return self
 
     def read_password(self) -> str | None:
-        """The password, from the setting or from the first line of password_file.
+        """Returns the password from the setting or from the first line of password_file.
 
         Raises:
             SettingsError: the file cannot be read.
@@ -244,27 +277,34 @@ class MetadataSettings(Section):
 
 
 class AlertSettings(Section):
-    """Who is told when a run or a served model needs people. The log always has it."""
+    """Alerts about runs and served models, which are also written to the log."""
 
     events: tuple[Literal["failed", "drift", "not_blessed", "waiting", "late", "shift"], ...] = Field(
         ("failed", "drift", "not_blessed", "waiting", "late", "shift"),
-        description="what is told; waiting: for an approval; late: after airflow.sla_hours; shift: by agnews monitor",
+        description="events that send an alert; waiting: a model needs an approval; late: a run exceeds "
+        "airflow.sla_hours; shift: agnews monitor found a change",
     )
     webhook_url: SecretStr | None = Field(
-        None, description="address that takes Slack's form; prefer the environment or webhook_url_file"
+        None,
+        description="webhook URL that accepts Slack's format; use the environment variable or webhook_url_file, not a "
+        "settings file",
     )
-    webhook_url_file: Path | None = Field(None, description="file whose first line is the address")
+    webhook_url_file: Path | None = Field(None, description="file whose first line is the webhook URL")
     smtp_host: str | None = Field(None, description="mail server; unset: no e-mail")
-    smtp_port: Port = Field(587, description="its port; 465 is usual for tls")
+    smtp_port: Port = Field(587, description="port of the mail server; usually 465 for tls")
     smtp_security: Literal["starttls", "tls", "none"] = Field(
-        "starttls", description="how the connection is encrypted; none is for a server on this machine"
+        "starttls", description="encryption of the connection; none is for a server on this machine"
     )
-    smtp_user: str | None = Field(None, description="name to log in with; unset: no login")
-    smtp_password: SecretStr | None = Field(None, description="prefer the environment or smtp_password_file")
+    smtp_user: str | None = Field(None, description="user name on the mail server; unset: no login")
+    smtp_password: SecretStr | None = Field(
+        None,
+        description="password on the mail server; use the environment variable or smtp_password_file, not a settings "
+        "file",
+    )
     smtp_password_file: Path | None = Field(None, description="file whose first line is the password")
-    mail_from: str | None = Field(None, description="sender of the e-mail")
-    mail_to: tuple[str, ...] = Field((), description="its recipients")
-    timeout_seconds: PositiveFloat = Field(10.0, description="limit of one attempt, seconds")
+    mail_from: str | None = Field(None, description="sender of the e-mails")
+    mail_to: tuple[str, ...] = Field((), description="recipients of the e-mails")
+    timeout_seconds: PositiveFloat = Field(10.0, description="timeout of one attempt, in seconds")
 
     _home_is_expanded = field_validator("webhook_url_file", "smtp_password_file")(replace_tilde)
 
@@ -278,7 +318,7 @@ class AlertSettings(Section):
         return self
 
     def read_webhook_url(self) -> str:
-        """The address, from the setting or from the first line of the file.
+        """Returns the webhook URL from the setting or from the first line of the file; empty if neither is set.
 
         Raises:
             SettingsError: the file cannot be read.
@@ -286,7 +326,11 @@ class AlertSettings(Section):
         return _secret(self.webhook_url, self.webhook_url_file, "alerts.webhook_url_file") or ""
 
     def read_smtp_password(self) -> str | None:
-        """The password, likewise."""
+        """Returns the password from the setting or from the first line of the file; None if neither is set.
+
+        Raises:
+            SettingsError: the file cannot be read.
+        """
         return _secret(self.smtp_password, self.smtp_password_file, "alerts.smtp_password_file")
 
 
@@ -308,37 +352,38 @@ _ENGINES_OF = {
 
 
 class BeamSettings(Section):
-    """Which of Beam's engines the data stages and `agnews batch` run on.
+    """Beam engine of the data stages and of `agnews batch`.
 
     The presets are in `pipeline.beam.options`.
     """
 
     runner: Literal["direct", "flink", "spark", "dataflow"] = Field(
-        "direct", description="the engine; direct is this process, the fastest at this size on one machine"
+        "direct", description="Beam engine; direct runs in this process, and is the fastest for AG News on one machine"
     )
     workers: PositiveInt = Field(
         1,
-        description="direct: processes, 1 for this one alone; flink, spark: parallel tasks; dataflow: machines",
+        description="direct: number of processes (1: this process); flink, spark: parallel tasks; dataflow: machines",
     )
     master: str | None = Field(
         None,
-        description="flink: host:port of its REST API; spark: spark://host:port; unset: one for the run alone",
+        description="flink: host:port of the REST API; spark: spark://host:port; unset: a local engine for the run",
     )
     job_endpoint: str | None = Field(
-        None, description="flink, spark: host:port of a running job server; unset: the run starts its own"
+        None, description="flink, spark: host:port of a running job server; unset: the run starts a job server"
     )
     job_server: Path | None = Field(
-        None, description="flink, spark: jar of the job server; unset: what make job-server-flink, -spark built"
+        None,
+        description="flink, spark: jar of the job server; unset: the jar that make job-server-flink or -spark built",
     )
     worker_pool: str | None = Field(
         None,
-        description="flink, spark: host:port of the worker pool beside each node; unset: this installation",
+        description="flink, spark: host:port of the worker pool on each node; unset: workers of this installation",
     )
-    image: str | None = Field(None, description="container image with this package, of the workers of dataflow")
+    image: str | None = Field(None, description="dataflow: container image of the workers, with this package")
     project: str | None = Field(None, description="dataflow: Google Cloud project")
     region: str | None = Field(None, description="dataflow: region")
     temp_location: str | None = Field(None, description="dataflow: gs:// folder for staging and temporary files")
-    args: tuple[str, ...] = Field((), description="further Beam options; they win over the preset's")
+    args: tuple[str, ...] = Field((), description="additional Beam options, which override the preset")
 
     _home_is_expanded = field_validator("job_server")(replace_tilde)
 
@@ -355,48 +400,56 @@ class BeamSettings(Section):
 
 
 class AirflowSettings(Section):
-    """When Airflow runs the pipeline, and how long it tries."""
+    """Schedule, retries and timeouts of the Airflow DAG."""
 
     schedule: str = Field("@daily", min_length=1, description="cron expression or one of Airflow's presets")
-    start_date: date = Field(date(2026, 1, 1), description="first day that may be run or backfilled")
-    catchup: bool = Field(False, description="run the days that were missed, too, when the DAG is switched on")
-    retries: NonNegativeInt = Field(2, description="further tries of a failed task; what a user must mend has none")
-    retry_minutes: PositiveFloat = Field(5.0, description="minutes before the first of them; twice as long each time")
-    task_minutes: PositiveInt = Field(60, description="minutes after which a task is stopped")
-    training_minutes: PositiveInt = Field(360, description="the same for Tuner and Trainer")
-    sla_hours: PositiveFloat = Field(12.0, description="hours after a day's end by which its model should be in place")
-    approval_hours: PositiveFloat = Field(20.0, description="hours to wait for an approval; later runs wait as well")
-    approval_poll_minutes: PositiveFloat = Field(5.0, description="minutes between two looks for it")
+    start_date: date = Field(date(2026, 1, 1), description="first day to run or backfill")
+    catchup: bool = Field(False, description="also run missed days when the DAG is switched on")
+    retries: NonNegativeInt = Field(
+        2, description="retries of a failed task; an error that a user must fix is not retried"
+    )
+    retry_minutes: PositiveFloat = Field(
+        5.0, description="minutes before the first retry; the delay doubles with each retry"
+    )
+    task_minutes: PositiveInt = Field(60, description="timeout of a task, in minutes")
+    training_minutes: PositiveInt = Field(360, description="timeout of Tuner and Trainer, in minutes")
+    sla_hours: PositiveFloat = Field(12.0, description="hours from the end of a day until its run should be finished")
+    approval_hours: PositiveFloat = Field(20.0, description="hours to wait for an approval; the next runs wait as well")
+    approval_poll_minutes: PositiveFloat = Field(5.0, description="minutes between checks for an approval")
 
 
 class KubeflowSettings(Section):
-    """Kubeflow Pipelines: the pods, and where they are started."""
+    """Kubeflow Pipelines API and pods."""
 
     host: str | None = Field(None, description="address of the Kubeflow Pipelines API, for submit and schedule")
-    namespace: str | None = Field(None, description="profile's namespace, where Kubeflow has several users")
-    token_file: Path | None = Field(None, description="file with a bearer token for the API, where it asks for one")
-    experiment: str = Field("agnews", min_length=1, description="experiment under which the runs are listed")
+    namespace: str | None = Field(None, description="namespace of your profile, if Kubeflow has multiple users")
+    token_file: Path | None = Field(None, description="file with a bearer token, if the API requires one")
+    experiment: str = Field("agnews", min_length=1, description="experiment of the runs")
     pipeline_root: str | None = Field(
-        None, pattern=r"^[a-z0-9]+://", description="URI for artifacts; unset: the bucket that Kubeflow was set up with"
+        None, pattern=r"^[a-z0-9]+://", description="URI for artifacts; unset: the default bucket of Kubeflow"
     )
     image: str = Field(
         f"agnews-pipeline:{version('agnews-pipeline')}", description="container image of the pods, see Dockerfile"
     )
-    trainer_image: str | None = Field(None, description="image of the Trainer's pod, for a GPU; unset: as the others")
-    cpu: str | None = Field(None, pattern=r"^[0-9.]+m?$", description="cores that the Trainer's pod asks for, like 4")
-    memory: str | None = Field(
-        None, pattern=r"^[0-9.]+([KMGT]i?)?$", description="memory that the Trainer's pod asks for, like 16Gi"
+    trainer_image: str | None = Field(
+        None, description="container image of the Trainer's pod, for instance for a GPU; unset: kubeflow.image"
     )
-    accelerator: str | None = Field(None, description="kind of the Trainer's accelerator, like nvidia.com/gpu")
-    accelerator_count: PositiveInt = Field(1, description="how many of that kind")
+    cpu: str | None = Field(None, pattern=r"^[0-9.]+m?$", description="CPU cores of the Trainer's pod, like 4")
+    memory: str | None = Field(
+        None, pattern=r"^[0-9.]+([KMGT]i?)?$", description="memory of the Trainer's pod, like 16Gi"
+    )
+    accelerator: str | None = Field(None, description="accelerator type of the Trainer's pod, like nvidia.com/gpu")
+    accelerator_count: PositiveInt = Field(1, description="number of accelerators")
     volume_claim: str | None = Field(None, description="PersistentVolumeClaim that each pod mounts")
-    mount_path: str = Field("/agnews", pattern=r"^/[^/].*[^/]$", description="directory where it is mounted")
+    mount_path: str = Field(
+        "/agnews", pattern=r"^/[^/].*[^/]$", description="directory where each pod mounts the volume"
+    )
 
     _home_is_expanded = field_validator("token_file")(replace_tilde)
 
 
 class Settings(Section):
-    """All settings; each section is one stage."""
+    """All settings, by section."""
 
     pipeline: PipelineSettings = PipelineSettings()
     data: DataSettings = DataSettings()
@@ -422,10 +475,10 @@ class Settings(Section):
         return self
 
     def check_places(self) -> None:
-        """Refuses places of artifacts and models that TensorFlow or Beam would take for a pattern.
+        """Rejects locations of artifacts and models that TensorFlow or Beam would interpret as a pattern.
 
         Raises:
-            SettingsError: there is one; the message names the setting.
+            SettingsError: a location contains wildcards; the message names the setting.
         """
         places = {
             "pipeline.root": self.pipeline.root,

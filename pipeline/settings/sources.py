@@ -1,4 +1,4 @@
-"""Where settings come from, weakest first: defaults, profile, settings file, environment, flags."""
+"""Reads the settings. Later sources override earlier ones: defaults, profile, settings file, environment, flags."""
 
 import difflib
 import os
@@ -22,9 +22,10 @@ from serving.audit import IDENTITY
 DEFAULT_FILE = Path("agnews.yaml")
 _PREFIX = "AGNEWS_"
 REVIEW_TOKEN = "AGNEWS_REVIEW_TOKEN"
-# They say who acts, who may, and what serving/deploy/compose.yaml mounts, not what the pipeline does.
+# These variables hold the acting person, the review token and what serving/deploy/compose.yaml mounts.
 _NO_SETTINGS = (IDENTITY, REVIEW_TOKEN, "AGNEWS_SERVING")
-# What Kubernetes puts into the pods beside a Service named agnews or agnews-…; a setting has two underscores in a row.
+# Kubernetes sets these variables in pods if a Service is named agnews or agnews-…; only a setting's variable contains
+# a double underscore.
 _OF_A_SERVICE = re.compile(
     r"AGNEWS_(?!\w*__)(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(?==\w+://)|PORT_\d+_[A-Z]+(_(PROTO|PORT|ADDR))?)=.*"
 )
@@ -32,7 +33,7 @@ _OF_A_SERVICE = re.compile(
 
 @dataclass(frozen=True)
 class Loaded:
-    """The effective settings, and for each dotted key where its value was set."""
+    """The effective settings, and the source of the value of each dotted key."""
 
     settings: Settings
     origins: Mapping[str, str]
@@ -46,14 +47,14 @@ def load(
     data_path: str | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Loaded:
-    """Reads all sources and checks the outcome.
+    """Reads all sources and validates the settings.
 
     Args:
         profile: name of a file in `pipeline/settings/profiles`.
-        config_file: a YAML file; None takes ./agnews.yaml if there is one.
-        flags: for each dotted key its value as text, and the flag as typed.
+        config_file: a YAML file; None reads ./agnews.yaml if it exists.
+        flags: value as text and flag as typed, by dotted key.
         data_path: the value of `data.path`, verbatim.
-        environ: the environment.
+        environ: environment variables.
 
     Raises:
         SettingsError: an unknown key, a wrong type, an impossible combination, or an unreadable file.
@@ -78,7 +79,7 @@ def load(
 
 
 def profile_names() -> list[str]:
-    """The profiles there are."""
+    """Returns the names of all profiles."""
     return sorted(Path(entry.name).stem for entry in _profiles().iterdir() if entry.name.endswith(".yaml"))
 
 
@@ -142,7 +143,7 @@ def _flags(flags: Mapping[str, tuple[str, str]]) -> _Source:
 
 
 def _value(key: str, text: str, origin: str) -> Any:
-    """The value of a variable or flag: texts verbatim ("{SPAN}/train.csv" is no YAML), all else as YAML."""
+    """Parses the value of a variable or flag as YAML; keeps text verbatim, because "{SPAN}/train.csv" is not YAML."""
     if key in KEYS and _holds_text(KEYS[key].annotation):
         return text or None
     return _parse(text, origin)
@@ -157,7 +158,7 @@ def _parse(text: str, origin: str) -> Any:
     try:
         return yaml.load(text, _UniqueKeys)
     except yaml.MarkedYAMLError as error:
-        # Not str(error): it quotes the line, which may hold a password.
+        # Not str(error): it quotes the line, which may contain a password.
         mark = error.problem_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise SettingsError(f"{origin}{place}: not valid YAML: {error.problem}") from None
@@ -166,7 +167,7 @@ def _parse(text: str, origin: str) -> Any:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """PyYAML's safe loader, which would let a later key of the same name silently win."""
+    """PyYAML's safe loader, but with an error for duplicate keys, where PyYAML silently keeps the last one."""
 
     def construct_mapping(self, node, deep=False):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != _MERGE]
@@ -179,7 +180,7 @@ class _UniqueKeys(yaml.SafeLoader):
         try:
             return super().construct_yaml_timestamp(node)
         except ValueError:
-            return node.value  # The setting then says what it expects, and where.
+            return node.value  # The validation of the setting then reports what it expects, and where.
 
 
 _UniqueKeys.add_constructor("tag:yaml.org,2002:timestamp", _UniqueKeys.construct_yaml_timestamp)
@@ -220,7 +221,7 @@ def _explain(error: ValidationError, values: _Source) -> str:
         received = problem["input"]
         secret = key in KEYS and SecretStr in typing.get_args(KEYS[key].annotation)
         shown = f" (received {received!r})" if key in KEYS and not secret else ""
-        # A flag's origin already names its key.
+        # The origin of a flag already contains its key.
         place = origin if origin.endswith(f" {key}") else ": ".join(filter(None, [origin, key]))
         lines.append(f"{place or 'settings'}: {message}{shown}")
     return "\n".join(lines)

@@ -1,9 +1,9 @@
-"""The DAG that Airflow schedules: one task a component, quick to parse.
+"""Builds the Airflow DAG, with one task per component, without importing TensorFlow Extended (TFX).
 
-Airflow parses a DAG file every half a minute and again in each task; TensorFlow Extended takes ten seconds to import.
-So what is parsed is a plan of the pipeline, made once and kept in a file: which components there are and what they wait
-for. A task imports TFX when it runs, and has TFX's own runner for Airflow build and run its component then
-(`pipeline.runners.airflow.tasks`), for the settings of its day.
+Airflow parses a DAG file every 30 seconds and again in each task, and TFX takes ten seconds to import. Therefore the
+DAG is built from a plan, a file with the components and their dependencies that is written once. A task imports TFX
+when it runs, and then TFX's own runner for Airflow builds and runs the component with the settings of the day
+(`pipeline.runners.airflow.tasks`).
 """
 
 import functools
@@ -40,25 +40,27 @@ _TRAINING = ("Tuner", "Trainer")
 _FINISHED = (TaskInstanceState.SUCCESS, TaskInstanceState.SKIPPED)
 _LONGEST_WAIT = timedelta(hours=1)
 _DOC = """
-From a day's news items to a model that TensorFlow Serving can serve; one task a component of TensorFlow Extended.
+Trains a model on the news items of a day and pushes it to TensorFlow Serving. Each task runs one component of
+TensorFlow Extended.
 
-**Which data** The day on which a run's data interval begins selects the span: `{{SPAN}}` in `data.train_pattern` is
-the number of days since 1970-01-01, `{{YYYY}}`, `{{MM}}` and `{{DD}}` are the date. Without either, every run takes the
-files as they are. Here: `{train}`.
+**Data** The first day of a run's data interval selects the span: `{{SPAN}}` in `data.train_pattern` is the number of
+days since 1970-01-01, `{{YYYY}}`, `{{MM}}` and `{{DD}}` are the date. Without these placeholders, every run reads the
+same files. Here: `{train}`.
 
-**Again** To run a day anew, clear `{first}` with what is downstream: what has not changed comes from the cache. A task
-that is cleared without it, and had ended well, has nothing to do.
+**Repeat a day** To run a day again, clear `{first}` and its downstream tasks. Unchanged outputs come from the cache. If
+you clear a successful task without `{first}`, it has nothing to do.
 
-**Approval** With `promotion.require_approval` the task `await_approval` waits, without a worker, for `agnews approve`.
+**Approval** With `promotion.require_approval`, the task `await_approval` waits for `agnews approve` without occupying a
+worker.
 
-**Failures** What a user must mend (data, settings, a refused push) fails at once and says what to do; all else is tried
-again, also where a database or a volume was away. In the metadata store a run is named after the DAG run and the time
-at which its first task began.
+**Failures** An error that a user must fix (data, settings, a refused push) fails the task at once, and the message says
+what to do. Any other error is retried, including an unavailable database or volume. In the metadata store, the name of
+a run consists of the DAG run's id and the start time of its first task.
 """
 
 
 def build_dag(settings: Settings) -> DAG:
-    """The DAG of the pipeline that the settings describe."""
+    """Builds the DAG of the pipeline from the settings."""
     times = settings.airflow
     upstream = plan(settings, Path(AIRFLOW_HOME) / "plans")
     first, last = next(iter(upstream)), list(upstream)[-1]
@@ -94,19 +96,19 @@ def build_dag(settings: Settings) -> DAG:
         task.set_upstream([tasks[name] for name in waits_for])
         tasks[component] = task
         if component == _REQUEST:
-            # The components after it must not look for decisions before there are enough.
+            # The next components must not read decisions before there are enough.
             tasks[component] = AwaitApproval(settings=settings, first=first, dag=dag)
             tasks[component].set_upstream(task)
     return dag
 
 
 class ComponentTask(BaseOperator):
-    """Runs one component. Its XCom is the name of the run in the metadata store.
+    """Runs one component. The XCom is the name of the run in the metadata store.
 
     Args:
-        settings: all settings; the span is that of the DAG run's day.
-        first: id of the task that begins the run.
-        last: id of the task that ends it.
+        settings: all settings; the day of the DAG run replaces the span.
+        first: id of the first task of the run.
+        last: id of the last task of the run.
     """
 
     ui_color = "#e8f0fe"
@@ -118,12 +120,12 @@ class ComponentTask(BaseOperator):
         self.last = last
 
     def execute(self, context) -> str:
-        """Runs the component; what a user must mend is not tried again, and a day without rows is skipped."""
+        """Runs the component; does not retry an error that a user must fix, and skips a day without rows."""
         from pipeline.runners.airflow import tasks as airflow_tasks
 
         instance = context["ti"]
         if self.task_id == self.first:
-            # A time in the name: a day that is run anew is a new run of TFX, which would else take it as done.
+            # The time makes a repeated day a new run of TFX; otherwise TFX would treat it as finished.
             run_id = f"{context['dag_run'].run_id}.{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
         else:
             run_id = instance.xcom_pull(task_ids=self.first)
@@ -146,12 +148,12 @@ class ComponentTask(BaseOperator):
         return run_id
 
     def on_kill(self) -> None:
-        """Remembers SIGTERM: Airflow calls this in its signal handler, and what that raises may be dropped."""
+        """Records SIGTERM; Airflow calls this in its signal handler, whose exception may be suppressed."""
         interrupt(signal.SIGTERM)
 
 
 class AwaitApproval(BaseSensorOperator):
-    """Waits until the run's model was approved or rejected, or needs no approval; holds no worker meanwhile."""
+    """Waits until the run's model is approved or rejected, or needs no approval, without occupying a worker."""
 
     ui_color = "#fef7e0"
 
@@ -167,7 +169,7 @@ class AwaitApproval(BaseSensorOperator):
         self.first = first
 
     def poke(self, context) -> bool:
-        """Whether the run may go on."""
+        """Returns whether the run can continue."""
         from pipeline.runners.airflow import tasks as airflow_tasks
 
         awaited = airflow_tasks.awaited_approval(self.settings, context["ti"].xcom_pull(task_ids=self.first))
@@ -177,10 +179,10 @@ class AwaitApproval(BaseSensorOperator):
 
 
 def plan(settings: Settings, directory: Path) -> dict[str, list[str]]:
-    """The components in the order in which they run, each with those that it waits for.
+    """Returns the components in execution order, each with the components that it waits for.
 
-    Made anew when settings or code have changed; else read from `directory`. It is made by a process of its own, which
-    goes on where Airflow's limit for a parse ends this one: the next parse then finds the plan.
+    The plan is read from `directory`, and written again when settings or code have changed. A separate process writes
+    it. If Airflow's parse timeout ends this process, the other one continues, and the next parse finds the plan.
 
     Raises:
         RunError: the pipeline cannot be built; the message names the log.
@@ -199,7 +201,7 @@ def plan(settings: Settings, directory: Path) -> dict[str, list[str]]:
                 start_new_session=True,
                 text=True,
             )
-        # Passwords are masked in it.
+        # Passwords are masked in this JSON.
         maker.communicate(settings.model_dump_json())
         if maker.returncode:
             raise RunError(f"the pipeline cannot be built: {log.read_text().strip().splitlines()[-1]}; see {log}")
@@ -216,17 +218,17 @@ def _fingerprint(settings: Settings) -> str:
 
 def _on_failure(settings: Settings, context) -> None:
     instance, error = context["ti"], context.get("exception")
-    # What Airflow is told stands for an error of ours, whose type says what kind of failure it is.
+    # AirflowFailException wraps one of our errors, whose type says what kind of failure it is.
     error = error.__context__ if isinstance(error, AirflowFailException) and error.__context__ else error
     event = Event.of_error(error, instance.run_id, instance.log_url)
     notify(settings, replace(event, message=f"{instance.task_id}: {event.message}"))
 
 
 def _on_sla_miss(settings: Settings, dag, task_list, blocking_task_list, slas, blocking_tis) -> None:
-    """Tells of each late run, and which of its tasks the others wait for.
+    """Sends an alert for each late run, with the tasks that block it.
 
-    Airflow dates a miss by the end of the late run's data interval, and looks for what blocks in the run of that date,
-    which is the one after. It counts days that were left out as well: those have no run.
+    Airflow dates a miss by the end of the late run's data interval, but looks for blocking tasks in the run of that
+    date, which is the next run. Airflow also reports skipped days, which have no run.
     """
     due = {miss.execution_date: miss.task_id for miss in slas}
     session = object_session(slas[0])

@@ -1,4 +1,4 @@
-"""The DAG file: a link to it, or a copy with other arguments for `load`, goes into Airflow's dags_folder."""
+"""DAG file: put a link to it, or a copy with other arguments for `load`, into Airflow's dags_folder."""
 
 from pipeline.runners.airflow.dag import build_dag
 from pipeline.settings.sources import load

@@ -1,4 +1,4 @@
-"""What the tasks do when they run: the part of the Airflow runner that needs TensorFlow Extended."""
+"""Runs the Airflow tasks; this is the part of the Airflow runner that imports TensorFlow Extended."""
 
 import json
 import logging
@@ -35,7 +35,7 @@ from serving.this_machine import exempt_from_proxies
 
 logger = logging.getLogger(__name__)
 
-# As for the command line: half of the cores to an operation. TensorFlow reads it when it is first used.
+# Each operation gets half of the cores, as on the command line. TensorFlow reads the variable when it is first used.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
 exempt_from_proxies()
 
@@ -44,11 +44,11 @@ _IR = "ir"
 
 
 def compile_plan(settings: Settings) -> dict[str, list[str]]:
-    """The components in the order in which they run, each with those that it waits for.
+    """Returns the components in execution order, each with the components that it waits for.
 
-    The first one begins the run, so the others that wait for nothing wait for it.
+    Components without dependencies wait for the first one, because it starts the run.
     """
-    # Which files there are makes no difference to the shape; whether their names hold spans may.
+    # The files do not affect the graph, but spans in the patterns do.
     patterns = settings.data.train_pattern or "train", settings.data.test_pattern or "test"
     compiled = Compiler().compile(create_pipeline(settings, DataSource(settings.data.path or "", *patterns, "path")))
     nodes = [node.pipeline_node for node in compiled.nodes]
@@ -57,7 +57,7 @@ def compile_plan(settings: Settings) -> dict[str, list[str]]:
 
 
 def write_plan(file: str) -> None:
-    """Makes the plan for the settings that come as JSON on standard input, where `file` is not there yet."""
+    """Writes the plan for the settings that standard input contains as JSON, unless `file` exists."""
     settings = Settings.model_validate_json(sys.stdin.read())
     plan = Path(file)
     with file_lock(plan.with_name(f"{plan.name}.lock")):
@@ -66,24 +66,24 @@ def write_plan(file: str) -> None:
 
 
 def for_day(settings: Settings, day: date) -> Settings:
-    """The settings with the span of a day, in days since 1970-01-01; as they are where the files know no spans."""
+    """Returns the settings with the span of a day, or unchanged if the file patterns contain no span."""
     if not is_dated(settings.data.train_pattern or ""):
         return settings
     return settings.model_copy(update={"data": settings.data.model_copy(update={"span": span_of_date(day)})})
 
 
 def run_component(settings: Settings, component: str, run_id: str, instance) -> None:
-    """Runs one component, through TFX's AirflowDagRunner.
+    """Runs one component with TFX's AirflowDagRunner.
 
     Args:
-        settings: of the run's day.
-        component: its id.
+        settings: settings of the run's day.
+        component: id of the component.
         run_id: name of the run in the metadata store.
         instance: Airflow's task instance.
 
     Raises:
-        AgNewsError: a component refused its input, or there are no files for the span.
-        RunError: an input that the component needs does not exist.
+        AgNewsError: the component rejected its input, or the span has no files.
+        RunError: a required input does not exist.
     """
     from tfx.orchestration.airflow.airflow_dag_runner import AirflowDagRunner, AirflowPipelineConfig
 
@@ -100,33 +100,33 @@ def run_component(settings: Settings, component: str, run_id: str, instance) -> 
     discard_killed(settings, component, instance.run_id)
     config = AirflowPipelineConfig({"schedule": None}, supported_launcher_classes=[NodeLauncher])
     task = AirflowDagRunner(config).run(pipeline).get_task(component)
-    # Airflow ends a task's process in a way in which Beam's own stop, at the process's end, does not run.
+    # Airflow ends a task's process without running exit handlers, so Beam would not stop its job servers.
     with _fields_in_messages(), job_servers_stop_with_it():
         task.python_callable(ti=instance, **task.op_kwargs)
 
 
 class NodeLauncher(BaseComponentLauncher):
-    """Launches a component as the local runner does, from the compiled pipeline.
+    """Launches a component from the compiled pipeline, as the local runner does.
 
-    The launcher that AirflowDagRunner takes otherwise is older than compiled pipelines: it writes other contexts and
-    cache keys into the metadata store, so neither the run's summary nor the cache would know of its runs.
+    The default launcher of AirflowDagRunner does not use compiled pipelines: it writes different contexts and cache
+    keys into the metadata store, so the summary and the cache could not use its runs.
     """
 
     @classmethod
     def can_launch(cls, component_executor_spec, component_config) -> bool:
-        """Whether it can: all that a local run can."""
+        """Returns whether this launcher supports the configuration: it supports the same as a local run."""
         return component_config is None
 
     def launch(self) -> None:
         """Runs the component.
 
         Raises:
-            RunError: an input that it needs does not exist.
+            RunError: a required input does not exist.
         """
         component, ir = self._component_info.component_id, self._additional_pipeline_args[_IR]
         [node] = [node.pipeline_node for node in ir.nodes if node.pipeline_node.node_info.id == component]
         published = launch(ir, node, self._metadata_connection.connection_config)
-        # The launcher publishes an unresolved input as a failed execution and returns.
+        # If an input does not exist, the launcher publishes a failed execution and returns.
         if published.last_known_state == _EXECUTION.FAILED:
             raise RunError(
                 "an input that it needs does not exist: clear the task that makes it, with what is downstream"
@@ -138,10 +138,10 @@ class NodeLauncher(BaseComponentLauncher):
 
 
 def awaited_approval(settings: Settings, run_id: str) -> str | None:
-    """What a run waits for, and which command gives it; None when it may go on.
+    """Returns a message with the status of a run's request and the next command, or None if the run can continue.
 
     Args:
-        settings: where the metadata store and the audit log are, and the rules.
+        settings: settings with the metadata store, the audit log and the approval rules.
         run_id: name of the run in the metadata store.
     """
     store = open_store(connection_config(settings))
@@ -154,10 +154,10 @@ def awaited_approval(settings: Settings, run_id: str) -> str | None:
 
 
 def refusals(settings: Settings, run_id: str) -> list[str]:
-    """Why a run did not push its model; empty where it did, or where an earlier run had come to that outcome.
+    """Returns the reasons why a run did not push its model; empty if it did, or if an earlier run gave these reasons.
 
     Args:
-        settings: where the metadata store is.
+        settings: settings with the metadata store.
         run_id: name of the run in the metadata store.
     """
     summary = summarize(connection_config(settings), run_id)
@@ -178,14 +178,17 @@ def _source(settings: Settings) -> DataSource:
 
 
 def discard_killed(settings: Settings, component: str, dag_run_id: str) -> None:
-    """Closes what a killed try of this task left as running. Airflow runs one try at a time, so none of it is alive."""
+    """Cancels the running executions that a killed try of this task left, and removes their unpublished outputs.
+
+    Airflow runs one try at a time, so no such execution is alive. TFX can then execute the component again in this run.
+    """
     name, root = settings.pipeline.name, f"{settings.pipeline.root}/{settings.pipeline.name}"
     close_killed_executions(open_store(connection_config(settings)), name, root, f"{dag_run_id}.", component)
 
 
 @contextmanager
 def _fields_in_messages() -> Iterator[None]:
-    """Airflow's task log shows a record's message alone: its fields are put there."""
+    """Appends the fields of log records to their messages, because Airflow's task log shows only the message."""
 
     class WithFields(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

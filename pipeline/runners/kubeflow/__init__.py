@@ -1,1 +1,1 @@
-"""Kubeflow Pipelines: compiling to a file (`compiler`), handing it over (`client`), and what the pods run (`pod`)."""
+"""Runs the pipeline on Kubeflow Pipelines: `compiler` writes a file, `client` submits it, `pod` runs in the pods."""

@@ -1,4 +1,4 @@
-"""Hands a compiled pipeline to Kubeflow Pipelines: one run, or one at each time of a schedule."""
+"""Submits a compiled pipeline to Kubeflow Pipelines, as one run or on a schedule."""
 
 import contextlib
 import difflib
@@ -26,14 +26,19 @@ _PAGE = 100
 
 
 class KubeflowError(AgNewsError):
-    """The API of Kubeflow Pipelines did not answer, or refused."""
+    """The API of Kubeflow Pipelines did not respond, or refused the request."""
 
     exit_code = 6
 
 
 @dataclass(frozen=True)
 class Started:
-    """What Kubeflow Pipelines made: the id of a run or of a schedule, and the page that shows it."""
+    """A run or a schedule on Kubeflow Pipelines.
+
+    Attributes:
+        id: id of the run or schedule.
+        page: address of the page that shows it.
+    """
 
     id: str
     page: str
@@ -43,13 +48,13 @@ def submit(settings: KubeflowSettings, compiled: Compiled, parameters: Mapping[s
     """Starts one run.
 
     Args:
-        settings: where.
-        compiled: what.
-        parameters: runtime parameters by name, as texts; the others keep their defaults.
+        settings: settings with the address of the API.
+        compiled: the pipeline to run.
+        parameters: values of runtime parameters by name, as text; the others keep their defaults.
 
     Raises:
-        SettingsError: a parameter is unknown, missing or of another type, or no host is set.
-        KubeflowError: the API does not answer, or refuses.
+        SettingsError: a parameter is unknown, missing or of the wrong type, or no host is set.
+        KubeflowError: the API does not respond, or refuses the request.
     """
     values = checked_parameters(compiled, parameters)
     with _client(settings) as client, _file(compiled) as path:
@@ -67,18 +72,18 @@ def submit(settings: KubeflowSettings, compiled: Compiled, parameters: Mapping[s
 def schedule(
     settings: KubeflowSettings, compiled: Compiled, cron: str, parameters: Mapping[str, str], name: str
 ) -> Started:
-    """Starts a run at each time of the schedule, one at a time; replaces the schedule of the same name.
+    """Starts runs on a schedule, one at a time; replaces an existing schedule of the same name.
 
     Args:
-        settings: where.
-        compiled: what.
+        settings: settings with the address of the API.
+        compiled: the pipeline to run.
         cron: six fields, seconds first, or a word like @daily; UTC.
-        parameters: runtime parameters by name, as texts; the others keep their defaults.
-        name: of the schedule.
+        parameters: values of runtime parameters by name, as text; the others keep their defaults.
+        name: name of the schedule.
 
     Raises:
-        SettingsError: cron or a parameter is wrong, or no host is set.
-        KubeflowError: the API does not answer, or refuses.
+        SettingsError: the cron expression or a parameter is invalid, or no host is set.
+        KubeflowError: the API does not respond, or refuses the request.
     """
     check_cron(cron)
     values = checked_parameters(compiled, parameters)
@@ -94,7 +99,7 @@ def schedule(
             description=f"{compiled.name} {compiled.version}",
             cron_expression=cron,
             max_concurrency=1,
-            # What was missed while the schedule was off is one run: the latest span is the same for all of them.
+            # After a pause, start one run instead of all missed ones: each would ingest the same latest span.
             no_catchup=True,
             params=values,
             pipeline_package_path=str(path),
@@ -106,9 +111,10 @@ def schedule(
 
 
 def check_cron(cron: str) -> None:
-    """
+    """Checks a cron expression.
+
     Raises:
-        SettingsError: it is no schedule that Kubeflow takes.
+        SettingsError: Kubeflow does not accept the expression.
     """
     if not cron.startswith("@") and len(cron.split()) != _CRON_FIELDS:
         raise SettingsError(
@@ -118,7 +124,8 @@ def check_cron(cron: str) -> None:
 
 
 def check_host(settings: KubeflowSettings) -> None:
-    """
+    """Checks that kubeflow.host is set.
+
     Raises:
         SettingsError: no host is set.
     """
@@ -127,10 +134,12 @@ def check_host(settings: KubeflowSettings) -> None:
 
 
 def checked_parameters(compiled: Compiled, given: Mapping[str, str]) -> dict[str, Any]:
-    """The given parameters in their types; where the run needs an author and none is given, who runs this command.
+    """Validates runtime parameters and converts them to their types.
+
+    If the run needs an author and none is given, the author is the person who runs this command.
 
     Raises:
-        SettingsError: one is unknown, missing or of another type.
+        SettingsError: a parameter is unknown, missing or of the wrong type.
     """
     declared = compiled.documents[0]["root"]["inputDefinitions"]["parameters"]
     values: dict[str, Any] = {AUTHOR: identity()} if AUTHOR in declared else {}
@@ -154,11 +163,11 @@ def checked_parameters(compiled: Compiled, given: Mapping[str, str]) -> dict[str
 
 @contextmanager
 def _client(settings: KubeflowSettings) -> Iterator[Any]:
-    """kfp's client, whose failures are told by what can be done about them."""
+    """Opens kfp's client, and converts its errors to messages that say what to do."""
     require_kfp()
     check_host(settings)
     token = _token(settings)
-    # kfp's own client tries for half a minute before it says so.
+    # kfp's own client retries for 30 seconds before it reports an error.
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     url = f"{settings.host}/apis/v2beta1/healthz"
     try:
@@ -175,7 +184,7 @@ def _client(settings: KubeflowSettings) -> Iterator[Any]:
     import urllib3
 
     try:
-        # It prints links and warnings of its own.
+        # kfp prints its own links and warnings.
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
             yield kfp.Client(host=settings.host, namespace=settings.namespace or "kubeflow", existing_token=token)
     except kfp_server_api.ApiException as error:

@@ -1,8 +1,8 @@
-"""Compiles the pipeline to the file that Kubeflow Pipelines takes, and checks it.
+"""Compiles the pipeline to a file for Kubeflow Pipelines, and checks it.
 
-TFX's KubeflowV2DagRunner was made for Vertex AI. Kubeflow Pipelines itself runs containers and importers alone: it has
-no resolvers and no driver before a container. So the data is found by a task of its own, earlier runs are looked up by
-`DirectoryHistory`, and the pods run `pipeline.runners.kubeflow.pod` around TFX's entry point.
+TFX's KubeflowV2DagRunner was made for Vertex AI. Kubeflow Pipelines runs only containers and importers: it has no
+resolvers, and no driver before a container. Therefore a separate task finds the data, `DirectoryHistory` reads earlier
+runs, and the pods run `pipeline.runners.kubeflow.pod` around TFX's entry point.
 """
 
 import hashlib
@@ -39,9 +39,10 @@ class Compiled:
     """A compiled pipeline.
 
     Attributes:
-        name: of the pipeline.
-        version: of this project, and eight digits of the content's SHA-256: another content has another version.
-        documents: the pipeline specification and, where pods mount a volume, the platform's.
+        name: name of the pipeline.
+        version: version of this project, and eight digits of the content's SHA-256, so that it changes with the
+            content.
+        documents: the pipeline specification and, if pods mount a volume, the platform document.
     """
 
     name: str
@@ -57,10 +58,10 @@ class Compiled:
         return yaml.safe_dump_all(self.documents, sort_keys=True)
 
     def write(self, directory: Path) -> Path:
-        """Writes the file, named by pipeline and version.
+        """Writes the file, named after pipeline and version, and returns its path.
 
         Raises:
-            SettingsError: it cannot be written.
+            SettingsError: the file cannot be written.
         """
         path = directory / self.file_name
         try:
@@ -75,7 +76,7 @@ def compile_pipeline(settings: Settings) -> Compiled:
     """Compiles and checks the pipeline.
 
     Raises:
-        SettingsError: a setting cannot go with Kubeflow.
+        SettingsError: a setting is not supported on Kubeflow.
         RunError: kfp is not installed.
     """
     require_kfp()
@@ -89,7 +90,8 @@ def compile_pipeline(settings: Settings) -> Compiled:
 
 
 def require_kfp() -> None:
-    """
+    """Checks that Kubeflow's client kfp is installed.
+
     Raises:
         RunError: kfp is not installed.
     """
@@ -129,7 +131,7 @@ def _check_settings(settings: Settings) -> None:
 
 
 def _check_engine(settings: BeamSettings) -> None:
-    """A pod has no job server to start, and Flink's and Spark's nodes cannot reach a worker in it."""
+    """Requires a running job server and worker pool, because a pod cannot start one that Flink or Spark can reach."""
     if settings.runner not in ("flink", "spark"):
         return
     for name, what in (("job_endpoint", "a job server"), ("worker_pool", "the workers beside the cluster's nodes")):
@@ -163,7 +165,7 @@ def _specification(settings: Settings) -> Document:
         default_image=images, default_commands=list(POD), use_pipeline_spec_2_1=True
     )
     job = kubeflow.KubeflowV2DagRunner(config).run(pipeline, write_out=False)
-    # Through JSON, so that the file holds what was read back: numbers are floats there.
+    # Convert to JSON and back, so that numbers are floats, as they are in the parsed protocol buffer.
     specification = json.loads(json.dumps(job["pipelineSpec"]))
     if settings.kubeflow.pipeline_root:
         specification["defaultPipelineRoot"] = settings.kubeflow.pipeline_root
@@ -187,7 +189,7 @@ def _refuse_resolvers(components: Iterable[Any]) -> None:
 
 
 def _source(settings: Settings) -> DataSource:
-    """The files as the pods will see them: here they need not exist."""
+    """Returns the data files as the pods see them; they need not exist on this machine."""
     data = settings.data
     return DataSource(data.path or "", data.train_pattern or "train.csv", data.test_pattern or "test.csv", "path")
 
@@ -197,7 +199,7 @@ def _resources(settings: KubeflowSettings) -> Any:
     from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig
 
     resources = PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec()
-    # The number is for older backends, the text for newer ones, as kfp itself writes both.
+    # Older backends read the number, newer ones the text; kfp also writes both.
     if settings.cpu:
         resources.resource_cpu_limit, resources.cpu_limit = settings.cpu, _cpu_to_float(settings.cpu)
     if settings.memory:

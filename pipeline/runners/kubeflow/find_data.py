@@ -1,6 +1,6 @@
-"""What the first pod runs: finds span, version and fingerprint of the data, which the next one ingests.
+"""Finds span, version and fingerprint of the data in the first pod; the next pod ingests this data.
 
-On other orchestrators TFX's driver does it before the component runs.
+On other orchestrators, TFX's driver does this before the component runs.
 """
 
 import argparse
@@ -13,15 +13,15 @@ from schema.errors import DataError
 
 
 def find(base: str, input_config: str, span: int) -> dict:
-    """What there is to ingest.
+    """Finds the files of a span.
 
     Args:
         base: directory or URI of the data.
         input_config: patterns of the splits, an `Input` of TFX as JSON.
-        span: the span; LATEST_SPAN takes the newest.
+        span: the span; LATEST_SPAN selects the newest.
 
     Returns:
-        `input_config` with the patterns of that span, `span`, `version` where patterns have one, and
+        `input_config` with the patterns of the span, `span`, `version` if the patterns contain one, and
         `input_fingerprint`.
 
     Raises:
@@ -41,7 +41,7 @@ def find(base: str, input_config: str, span: int) -> dict:
     try:
         processor = InputProcessor(base, config.splits, wanted)
         number, version = processor.resolve_span_and_version()
-    except (DataError, ValueError) as error:  # TFX's own ValueError is about patterns that do not go together.
+    except (DataError, ValueError) as error:  # TFX raises ValueError if the patterns do not match each other.
         raise DataError(
             f"{error}. Correct data_path or span of the run, or the patterns that it was compiled with"
         ) from error
@@ -57,7 +57,7 @@ def find(base: str, input_config: str, span: int) -> dict:
 
 
 def main(argv: list[str]) -> None:
-    """Runs the pod's command line."""
+    """Runs the command line of the pod."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--json_serialized_invocation_args", required=True)
     arguments = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""What earlier runs left, and what people decided, for pods: in directories beside the versions, and the audit log."""
+"""Gives pods access to earlier runs, through directories next to the versions, and to decisions in the audit log."""
 
 from collections.abc import Mapping
 
@@ -13,13 +13,13 @@ from schema.errors import SettingsError
 
 
 class DirectoryHistory:
-    """See `pipeline.history.History`.
+    """Implements `pipeline.history.History` with directories and the audit log instead of the metadata store.
 
     Args:
         versions: directory of the pushed versions.
-        statistics: directory where statistics of accepted data are kept.
-        audit_log: file of the audit log.
-        model_name: that TensorFlow Serving knows the model by.
+        statistics: directory for statistics of accepted data.
+        audit_log: path of the audit log.
+        model_name: name of the model in TensorFlow Serving.
     """
 
     def __init__(self, versions: str, statistics: str, audit_log: str, model_name: str):

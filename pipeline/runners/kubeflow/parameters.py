@@ -1,8 +1,8 @@
-"""The runtime parameters of a compiled pipeline: what a run may change without compiling anew, and where it goes.
+"""Defines the runtime parameters of a compiled pipeline, which a run can change without compiling again.
 
-TFX's own RuntimeParameter replaces a whole execution property, and cannot reach into the JSON that most of ours are
-(tfx#7733). A parameter here is an input of the run; the tasks that need it take it as an input as well, and their pods
-put it where a template says (`pipeline.runners.kubeflow.pod`).
+TFX's own RuntimeParameter replaces a whole execution property, and cannot change a value inside JSON, which most of our
+properties are (tfx#7733). A parameter here is an input of the run and of the tasks that use it, and a template says
+where the pods insert it (`pipeline.runners.kubeflow.pod`).
 """
 
 from dataclasses import dataclass, field
@@ -29,11 +29,11 @@ class Parameter:
     """One input of the run.
 
     Attributes:
-        name: as `--param` and Kubeflow's page know it.
-        kind: its type in the pipeline specification.
-        default: its value where a run names none; None: each run must name one.
-        description: for people.
-        tasks: for each task that takes it, where it goes there, as `pod.fill` reads it.
+        name: name in `--param` and on Kubeflow's page.
+        kind: type in the pipeline specification.
+        default: default value; None means that each run must set one.
+        description: description for people.
+        tasks: templates for `pod.fill`, by the task that uses the parameter.
     """
 
     name: str
@@ -44,12 +44,12 @@ class Parameter:
 
 
 def statistics_directory(destination: str) -> str:
-    """Where statistics of accepted data are kept below `pusher.destination`."""
+    """Returns the directory for statistics of accepted data, below `pusher.destination`."""
     return f"{destination}/statistics"
 
 
 def runtime_parameters(settings: Settings) -> list[Parameter]:
-    """All there are, with the settings' values as defaults."""
+    """Returns all runtime parameters, with the values in the settings as defaults."""
     model = settings.pusher.model_name
     beside = () if settings.promotion.audit_log else (f"{{destination}}/{AUDIT_FILE}",)
     gated = settings.promotion.require_approval
@@ -88,18 +88,18 @@ def runtime_parameters(settings: Settings) -> list[Parameter]:
             "epochs",
             "NUMBER_INTEGER",
             settings.trainer.epochs,
-            "passes over the training rows at most",
+            "maximum number of training epochs",
             {TRAINER: ("custom_config.epochs={epochs}",)},
         ),
         Parameter(
             "destination",
             "STRING",
             settings.pusher.destination,
-            "base directory of the pushed versions; statistics and audit log lie beside them",
+            "base directory of the pushed versions, the statistics and the audit log",
             destination,
         ),
     ]
     if gated:
-        said = "who starts the run: the model's author, who may not approve it"
+        said = "person who starts the run: the author of the model, who may not approve it"
         parameters.append(Parameter(AUTHOR, "STRING", None, said, {GATE: (f"trained_by={{{AUTHOR}}}",)}))
     return parameters

@@ -1,12 +1,11 @@
-"""What the pods run: TFX's own entry point, and around it what Kubeflow Pipelines does otherwise than Vertex AI.
+"""Runs TFX's entry point in a pod, and handles the differences between Kubeflow Pipelines and Vertex AI.
 
-- An artifact has no name before it is made, and later one that says nothing of its type. TFX hashes the name into the
-  id and imports the class that the type names, so both are set: the name is the URI, which no two artifacts share, and
-  the type is the declared one.
-- Artifacts of an object store that TFX has no file system for are read and written on the pod's disk, from where
-  Kubeflow's launcher copies them.
-- An input that does not exist (`components.earlier_runs.ABSENT`) is left out.
-- Runtime parameters go where their templates say.
+- An artifact has no name before it exists, and later has a name without its type. TFX hashes the name into the id and
+  imports the class in the type. Therefore both are set: the name to the unique URI, and the type to the declared one.
+- If TFX has no file system for an object store, artifacts are read and written on the pod's disk, and Kubeflow's
+  launcher copies them.
+- An input that does not exist (`components.earlier_runs.ABSENT`) is removed.
+- Runtime parameters are inserted where their templates say.
 """
 
 import argparse
@@ -23,10 +22,11 @@ from schema.errors import AgNewsError, DataError
 from schema.files import deny_others_writing
 from serving.this_machine import exempt_from_proxies
 
-# Where Kubeflow's launcher keeps the files of a store: backend/src/v2/component/launcher_v2.go of kubeflow/pipelines.
-# gs:// has none here: TFX and Beam read and write it themselves, on the workers of a cluster, too.
+# Directories in which Kubeflow's launcher stores the files of an object store: see
+# backend/src/v2/component/launcher_v2.go of kubeflow/pipelines. gs:// has no entry: TFX and Beam access it directly,
+# also on the workers of a cluster.
 MIRRORS = {"minio://": "/minio/", "s3://": "/s3/"}
-# Kubeflow knows our artifact types by title, TFX needs the class.
+# Kubeflow identifies our artifact types by title, but TFX needs the class.
 ARTIFACT_TYPES = {
     "agnews.ValidationBlessing": "components.validation_gate.component.ValidationBlessing",
     "agnews.ModelCard": "components.model_card.component.ModelCard",
@@ -35,15 +35,15 @@ ARTIFACT_TYPES = {
 
 
 def fill(parameters: Mapping[str, Any], templates: list[str]) -> dict[str, Any]:
-    """Puts runtime parameters where they belong.
+    """Inserts the values of runtime parameters into execution properties.
 
     Args:
-        parameters: of the task, by name; runtime parameters among them.
-        templates: `place=template` each. A place is the name of an execution property or, after dots, keys of the JSON
-            in it; a template is `{parameter}`, or a text around it.
+        parameters: parameters of the task by name, including runtime parameters.
+        templates: list of `place=template`. A place is the name of an execution property, optionally followed by dots
+            and keys of its JSON; a template is `{parameter}`, or text that contains it.
 
     Returns:
-        The execution properties alone.
+        The execution properties, without runtime parameters.
     """
     properties, used = dict(parameters), set()
     for assignment in templates:
@@ -52,7 +52,9 @@ def fill(parameters: Mapping[str, Any], templates: list[str]) -> dict[str, Any]:
         [parameter] = [one for one in parameters if f"{{{one}}}" in template]
         value = parameters[parameter]
         if isinstance(value, float) and value.is_integer():
-            value = int(value)  # Protocol buffers know no whole numbers in JSON; no parameter of ours is a fraction.
+            value = int(
+                value
+            )  # Protocol buffers convert JSON integers to floats; none of our parameters has a fraction.
         if template != f"{{{parameter}}}":
             value = template.replace(f"{{{parameter}}}", str(value))
         used.add(parameter)
@@ -72,7 +74,7 @@ def _with(document: str, keys: list[str], value: Any) -> str:
 
 
 def local_place(uri: str) -> str:
-    """Where the artifact is on the pod's disk; the URI itself where TFX can read it."""
+    """Returns the path of an artifact on the pod's disk, or the URI if TFX can read it."""
     for scheme, directory in MIRRORS.items():
         if uri.startswith(scheme):
             return directory + uri.removeprefix(scheme)
@@ -80,12 +82,15 @@ def local_place(uri: str) -> str:
 
 
 def prepare(invocation: Mapping[str, Any], declared: Mapping[str, Any], templates: list[str]) -> dict[str, Any]:
-    """What TFX's entry point is to be given instead of what Kubeflow gives.
+    """Converts the input that Kubeflow passes into one that TFX's entry point accepts.
 
     Args:
         invocation: an `ExecutorInput` as a dictionary.
-        declared: the inputs that the component declares, a `ComponentInputsSpec` as a dictionary.
+        declared: declared inputs of the component, a `ComponentInputsSpec` as a dictionary.
         templates: see `fill`.
+
+    Returns:
+        The new `ExecutorInput` as a dictionary.
     """
     inputs, outputs = dict(invocation.get("inputs", {})), dict(invocation["outputs"])
     types = {name: artifact["artifactType"] for name, artifact in declared.get("artifacts", {}).items()}
@@ -117,17 +122,17 @@ def _readable(artifacts: Mapping[str, Any], kind: Mapping[str, Any] | None = Non
 
 
 def _metadata(found: Mapping[str, Any]) -> dict[str, Any]:
-    """What TFX's driver writes into the properties of the ingested examples."""
+    """Returns the properties that TFX's driver sets on the ingested examples."""
     from tfx.types.artifact import CUSTOM_PROPERTIES_PREFIX
 
     facts = {name: value for name, value in found.items() if name != "input_config"}
-    # These are properties that the type declares as well; the driver sets those that it does not.
+    # The type also declares these names; the driver sets them as custom properties.
     own = {f"{CUSTOM_PROPERTIES_PREFIX}{name}": facts[name] for name in ("span", "version") if name in facts}
     return facts | own
 
 
 def restore(output: Mapping[str, Any], invocation: Mapping[str, Any]) -> dict[str, Any]:
-    """An `ExecutorOutput` with the URIs that Kubeflow gave, as a dictionary."""
+    """Returns an `ExecutorOutput` as a dictionary, with the URIs that Kubeflow passed."""
     given = invocation["outputs"].get("artifacts", {})
     artifacts = {
         name: {
@@ -142,7 +147,7 @@ def restore(output: Mapping[str, Any], invocation: Mapping[str, Any]) -> dict[st
 
 
 def main(argv: list[str]) -> None:
-    """Runs a component's executor as the compiled command line says."""
+    """Runs a component's executor with the arguments of the compiled command line."""
     exempt_from_proxies()
     parser = argparse.ArgumentParser()
     parser.add_argument("--executor_class_path", required=True)
@@ -159,7 +164,7 @@ def main(argv: list[str]) -> None:
 
     compiler_utils.TITLE_TO_CLASS_PATH.update(ARTIFACT_TYPES)
     prepared = prepare(invocation, declared, arguments.fill)
-    # TFX's own launchers make them before a component runs, and components count on it.
+    # TFX's own launchers create these directories before a component runs, and components rely on them.
     for artifacts in prepared["outputs"]["artifacts"].values():
         for artifact in artifacts["artifacts"]:
             fileio.makedirs(artifact["uri"])
@@ -174,9 +179,9 @@ def main(argv: list[str]) -> None:
 
 @contextmanager
 def ending_with_the_message() -> Iterator[None]:
-    """Logs events with their fields; ends the process with a user error's message and status, without a trace.
+    """Logs events with their fields, and exits with the message and status of a user error, without a stack trace.
 
-    Files that the pod makes from here on are not writable for other users.
+    Other users cannot write to files that the pod creates in the `with` block and later.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(FieldsFormatter())
@@ -186,7 +191,7 @@ def ending_with_the_message() -> Iterator[None]:
         yield
     except AgNewsError as error:
         logging.getLogger(__name__).error(str(error))
-        # Kubeflow knows no pod that ended well and left nothing (NothingToTrain, 0): the next one would miss its input.
+        # NothingToTrain has exit status 0, but Kubeflow would then start the next pod, whose input does not exist.
         sys.exit(error.exit_code or DataError.exit_code)
 
 

@@ -1,4 +1,4 @@
-"""Changes of the specification that TFX compiles, into one that Kubeflow Pipelines can run; and its check."""
+"""Changes the specification that TFX compiles into one that Kubeflow Pipelines can run, and checks it."""
 
 import json
 from typing import Any
@@ -18,15 +18,15 @@ from pipeline.runners.kubeflow.tasks import (
 from pipeline.settings import KubeflowSettings
 
 Document = dict[str, Any]
-# `components.example_gen.executor` reads it; not imported, since TensorFlow would be as well.
+# `components.example_gen.executor` reads it; an import would also import TensorFlow.
 QUARANTINE_ROOT = "quarantine_root"
 _FIND_DATA_POD = ("python3", "-m", "pipeline.runners.kubeflow.find_data")
 
 
 def find_data_first(specification: Document) -> None:
-    """A task for what TFX runs as a driver: it finds span, version and fingerprint of the data.
+    """Adds a task that finds span, version and fingerprint of the data, which TFX's driver does elsewhere.
 
-    They are a parameter of the ingesting task, and so part of its cache key: changed files are noticed.
+    The task's output is a parameter of the ingesting task, and so part of the cache key: changed files are ingested.
     """
     components, tasks = specification["components"], specification["root"]["dag"]["tasks"]
     executors = specification["deploymentSpec"]["executors"]
@@ -54,7 +54,7 @@ def find_data_first(specification: Document) -> None:
 
 
 def keep_quarantines(specification: Document, directory: str) -> None:
-    """Bad rows are kept there: what a failed pod leaves on its own disk is lost."""
+    """Sets the directory for bad rows, because the files on the disk of a failed pod are lost."""
     ingest = specification["root"]["dag"]["tasks"][EXAMPLE_GEN]["inputs"]["parameters"]
     config = json.loads(ingest["custom_config"]["runtimeValue"]["constant"])
     config["custom_config"]["value"][QUARANTINE_ROOT] = directory
@@ -62,7 +62,7 @@ def keep_quarantines(specification: Document, directory: str) -> None:
 
 
 def declare(specification: Document, parameter: Parameter) -> None:
-    """Makes the parameter an input of the run, and of each task that takes it."""
+    """Declares a parameter as an input of the run, and of each task that uses it."""
     declared: Document = {"parameterType": parameter.kind, "description": parameter.description}
     if parameter.default is not None:
         number = parameter.kind == "NUMBER_INTEGER"
@@ -80,14 +80,14 @@ def declare(specification: Document, parameter: Parameter) -> None:
 
 
 def look_up_anew(specification: Document) -> None:
-    """What looks outside of the run must do so in each one."""
+    """Disables the cache of tasks that read data from outside the run, so that they run each time."""
     tasks = specification["root"]["dag"]["tasks"]
     for name in tasks.keys() & {FIND_DATA, PREVIOUS_STATISTICS, KEEPER, BASELINE, GATE}:
         tasks[name].pop("cachingOptions", None)
 
 
 def platform_of(specification: Document, settings: KubeflowSettings) -> Document | None:
-    """The volume, mounted into each pod; None without one."""
+    """Returns the platform document that mounts the volume into each pod, or None if there is no volume."""
     if settings.volume_claim is None:
         return None
     from google.protobuf import json_format
@@ -103,10 +103,10 @@ def platform_of(specification: Document, settings: KubeflowSettings) -> Document
 
 
 def check(specification: Document) -> None:
-    """Checks a specification: by its protocol buffer, by kfp's own reader, and for what Kubeflow cannot run.
+    """Checks a specification with its protocol buffer and kfp's reader, and for features that Kubeflow cannot run.
 
     Raises:
-        ValueError: it is not one that Kubeflow Pipelines takes.
+        ValueError: Kubeflow Pipelines does not accept the specification.
     """
     from google.protobuf import json_format
     from kfp.components import load_component_from_text

@@ -1,13 +1,13 @@
-"""Names that compiler and pods share; light to import, since each pod does."""
+"""Names that the compiler and the pods share; this module imports nothing, because each pod imports it."""
 
 EXAMPLE_GEN, TRAINER, PUSHER = "AgNewsExampleGen", "Trainer", "AgNewsPusher"
-# There is one where promotion.require_approval says so.
+# Only with promotion.require_approval.
 GATE = "ApprovalGate"
 PREVIOUS_STATISTICS, BASELINE = "PreviousStatisticsResolver", "BaselineResolver"
-# Tasks that there are on Kubeflow alone.
+# Tasks that exist only on Kubeflow.
 FIND_DATA, KEEPER = "FindData", "KeepStatistics"
-# What the first one tells the ingesting one, as a parameter.
+# The output of FindData, a parameter of the ingesting task.
 FOUND_DATA = "found_data"
 LATEST_SPAN = -1
-# The runtime parameter that says who started a run whose model must be approved.
+# The runtime parameter with the name of the person who starts a run, if the model needs an approval.
 AUTHOR = "author"

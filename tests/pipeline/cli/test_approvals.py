@@ -1,4 +1,4 @@
-"""The commands as a user gives them, on a request as the pipeline leaves it."""
+"""Tests `agnews approvals`, `approve` and `reject` on a request that the pipeline made."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from serving.audit import AuditLog, Entry, fingerprint
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A working directory in which model 1, trained by ann@here, asks to be pushed."""
+    """Creates a working directory in which model 1, trained by ann@here, needs an approval."""
     monkeypatch.setenv("AGNEWS_PUSHER__DESTINATION", "serving_model")
     monkeypatch.setenv("AGNEWS_PIPELINE__ROOT", "runs")
     monkeypatch.setenv("AGNEWS_IDENTITY", "bob@here")
@@ -41,7 +41,7 @@ def stored():
 
 
 def put(store, kind, uri="", pipeline="agnews", **properties):
-    """An artifact as the output of an execution of a pipeline."""
+    """Records an artifact as the output of an execution of a pipeline."""
     artifact = mlmd.Artifact(type_id=store.put_artifact_type(mlmd.ArtifactType(name=kind)), uri=uri)
     artifact.state = mlmd.Artifact.LIVE
     for name, value in properties.items():
@@ -171,7 +171,7 @@ def test_a_decision_that_was_written_past_the_log_or_changed_in_the_store_is_fou
 
 
 def change(decision, state=mlmd.Artifact.LIVE, **properties):
-    """Changes a decision as who can write the metadata store can, and not the log."""
+    """Changes a decision in the metadata store, but not in the audit log."""
     decision.state = state
     for name, value in properties.items():
         decision.custom_properties[name].string_value = value
@@ -300,11 +300,11 @@ def test_verify_tells_of_decisions_whose_receipts_name_another_log(place):
 
 
 class TestOnKubeflow:
-    """No metadata store: the audit log has the requests, and models are called by their fingerprints."""
+    """Tests requests of Kubeflow runs, which are in the audit log only and identify models by their fingerprints."""
 
     @pytest.fixture
     def volume(self, tmp_path, monkeypatch):
-        """A volume on whose log two models ask, and one of another name."""
+        """Creates a volume whose log has requests of two models, and of one with another name."""
         monkeypatch.setenv("AGNEWS_KUBEFLOW__VOLUME_CLAIM", "agnews")
         monkeypatch.setenv("AGNEWS_PUSHER__DESTINATION", str(tmp_path))
         monkeypatch.setenv("AGNEWS_PIPELINE__ROOT", str(tmp_path / "runs"))

@@ -1,4 +1,4 @@
-"""`agnews artifacts check` on the embedded metadata store and on PostgreSQL."""
+"""Tests `agnews artifacts check` on the embedded metadata store and on PostgreSQL."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ LIVE, DELETED = mlmd.Artifact.LIVE, mlmd.Artifact.DELETED
 
 
 class Recorded:
-    """A run's model and statistics, and another pipeline's model, whose files are on another machine."""
+    """Records a run's model and statistics, and another pipeline's model, whose files are on another machine."""
 
     def __init__(self, root, connection):
         self.root, self.connection = root, connection

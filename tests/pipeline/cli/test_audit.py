@@ -1,4 +1,4 @@
-"""The commands as a user gives them, on a directory without a server."""
+"""Tests `agnews audit` and `agnews verify` on a serving directory without a server."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from serving.audit.signature import read_signing_key, sign
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A working directory with the pushed versions 1 and 2."""
+    """Creates a working directory with the pushed versions 1 and 2."""
     monkeypatch.setenv("AGNEWS_PUSHER__DESTINATION", "serving_model")
     monkeypatch.setenv("AGNEWS_PIPELINE__ROOT", "runs")
     monkeypatch.setenv("AGNEWS_IDENTITY", "service@cluster")

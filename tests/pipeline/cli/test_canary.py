@@ -25,7 +25,7 @@ def answers(true_class=None):
 
 
 def shown(report, examples=10):
-    """What is printed of a report, line by line, blanks as one."""
+    """Returns the printed lines of a report, with blanks collapsed."""
     output = StringIO()
     print_report(Console(file=output, width=140), report, examples)
     return [" ".join(line.split()) for line in output.getvalue().splitlines()]

@@ -28,7 +28,7 @@ def classify(server):
 
 @pytest.fixture
 def items(tmp_path):
-    """A file with good rows at lines 2 and 4, and bad ones at 3 and 5."""
+    """Writes a file with good rows at lines 2 and 4, and bad ones at 3 and 5."""
     path = tmp_path / "items.csv"
     path.write_text('ID,Title,Description\na,oil rises,today\nb,,\nc,"goal, late",\nd,one too few\n')
     return path
@@ -195,7 +195,7 @@ def test_a_file_shows_its_progress_on_a_terminal_when_the_output_goes_elsewhere(
         try:
             while data := os.read(terminal, 4096):
                 shown.append(data)
-        except OSError:  # Linux says so at a terminal's end.
+        except OSError:  # Linux raises it at the end of a terminal's output.
             pass
 
     reader = threading.Thread(target=read_terminal)

@@ -163,7 +163,7 @@ def test_docker_is_looked_for_before_a_run(tmp_path, monkeypatch):
 
 def test_every_exit_status_stands_once_in_the_operators_table():
     for module in ("pipeline.runners.kubeflow.client", "serving.client", "serving.promotion"):
-        importlib.import_module(module)  # They have errors of their own.
+        importlib.import_module(module)  # The modules define their own errors.
 
     def kinds(of=AgNewsError):
         return {of}.union(*(kinds(kind) for kind in of.__subclasses__()))

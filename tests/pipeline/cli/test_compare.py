@@ -32,7 +32,7 @@ def test_a_number_out_of_its_range_is_an_error(wrong):
 
 @pytest.fixture
 def prepared(monkeypatch, tmp_path):
-    """A comparison whose data and trainings cost nothing; the arguments of each step."""
+    """Replaces the steps of a comparison with fast ones; returns the arguments of each step."""
     from pipeline.cli import data as cli_data
     from pipeline.experiments.compare import compare, data
     from pipeline.experiments.compare.candidates import Outcome

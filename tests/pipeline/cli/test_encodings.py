@@ -1,4 +1,4 @@
-"""Output to a stream that is not UTF-8, that nobody reads, that is closed, or that is full."""
+"""Tests output to a stream that is not UTF-8, that nobody reads, that is closed, or that is full."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ POSIX = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 @pytest.fixture
 def agnews(monkeypatch):
-    """Runs a command with standard output in an encoding; returns status and output."""
+    """Runs a command with standard output in an encoding; returns exit status and output."""
 
     def run(encoding, *arguments):
         output = io.TextIOWrapper(io.BytesIO(), encoding)
@@ -31,7 +31,7 @@ def agnews(monkeypatch):
             with pytest.raises(SystemExit) as ended:
                 main()
         output.flush()
-        # Click takes ASCII for a mistake in the environment and writes UTF-8, of which it is a part.
+        # Click assumes that ASCII is a mistake in the environment, and writes UTF-8, which contains ASCII.
         return ended.value.code or 0, output.buffer.getvalue().decode(encoding if encoding != "ascii" else "utf-8")
 
     return run

@@ -33,7 +33,7 @@ TOKENS = [Token(17, "oil", known=True), Token(1, "[unknown]", known=False)]
 
 @pytest.fixture
 def shown():
-    """What is printed of a description, line by line, blanks as one."""
+    """Returns the printed lines of a description, with blanks collapsed."""
     description = ModelDescription(
         Path("models/7"), FACTS, "Oil [red]", "soars", TOKENS, {"Business": 0.75, "World": 0.25}
     )

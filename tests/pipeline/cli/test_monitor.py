@@ -1,4 +1,4 @@
-"""`agnews monitor` where its files stand in the way; what it finds is tested beside `pipeline.monitoring`."""
+"""Tests `agnews monitor` if its files cannot be written; tests of `pipeline.monitoring` check what it finds."""
 
 import pytest
 import tensorflow as tf
@@ -13,7 +13,7 @@ from serving.prediction_logs import LoggedText, without_texts
 
 @pytest.fixture
 def log(tmp_path, monkeypatch):
-    """A request log of one answer."""
+    """Writes a request log with one response."""
     monkeypatch.setenv("AGNEWS_PUSHER__DESTINATION", "serving_model")
     monkeypatch.setenv("AGNEWS_PIPELINE__ROOT", "runs")
     metadata = logging_pb2.LogMetadata(timestamp_secs=1000)
@@ -26,7 +26,7 @@ def log(tmp_path, monkeypatch):
 
 
 def test_a_report_that_cannot_be_written_is_one_message_and_what_was_found_is_shown(log):
-    place = log / "reports"  # Below a file, where no directory can be.
+    place = log / "reports"  # Below a file, where a directory cannot be created.
     ended = CliRunner().invoke(cli, ["monitor", str(log), "--set", f"monitoring.directory={place}"])
     assert isinstance(ended.exception, SettingsError)
     assert str(ended.exception).startswith(f"monitoring.directory {place}")

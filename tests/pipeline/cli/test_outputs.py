@@ -18,7 +18,7 @@ def test_one_that_cannot_is_told_with_the_option(tmp_path, monkeypatch):
     with pytest.raises(SettingsError, match=rf"^--output {tmp_path}/gone/x: No such file or directory; name a place"):
         check_file("--output", tmp_path / "gone/x")
     (tmp_path / "old.json").touch()
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # Of root's own access there is no refusal.
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # The root user can always write.
     with pytest.raises(SettingsError, match="json: Permission denied"):
         check_file("--output", tmp_path / "old.json")
 

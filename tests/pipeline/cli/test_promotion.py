@@ -1,4 +1,4 @@
-"""The commands as a user gives them, on a directory without a server."""
+"""Tests `agnews promote`, `rollback`, `prune` and `versions` on a serving directory without a server."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from serving.promotion import PromotionError
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A working directory with the versions 1, 2 and 3."""
+    """Creates a working directory with the versions 1, 2 and 3."""
     monkeypatch.setenv("AGNEWS_PUSHER__DESTINATION", "serving_model")
     monkeypatch.setenv("AGNEWS_PIPELINE__ROOT", "runs")
     for number in (1, 2, 3):
@@ -112,7 +112,7 @@ def test_a_run_that_took_the_push_from_the_cache_is_not_named_as_the_one_that_pu
 
 
 def _record_a_push(store, run, version, evaluation):
-    """A run as TFX records it: ExampleGen, and a Pusher that pushed a model; returns the model's id."""
+    """Records a run as TFX does, with ExampleGen and a Pusher that pushed a model; returns the model's id."""
     kinds = {name: store.put_artifact_type(mlmd.ArtifactType(name=name)) for name in _KINDS}
     contexts = [
         mlmd.Context(type_id=store.put_context_type(mlmd.ContextType(name="pipeline_run")), name=run),
@@ -140,7 +140,7 @@ def _record_a_push(store, run, version, evaluation):
 
 
 def _record_a_push_from_the_cache(store, run):
-    """A run's cached Pusher, which has what was pushed as its output, as TFX records it."""
+    """Records a run's cached Pusher as TFX does, with the pushed model as its output."""
     [pushed] = store.get_artifacts_by_type("PushedModel")
     context = mlmd.Context(type_id=store.get_context_type("pipeline_run").id, name=run)
     execution = mlmd.Execution(type_id=store.get_execution_type("any").id, last_known_state=mlmd.Execution.CACHED)

@@ -1,4 +1,4 @@
-"""The command as a user gives it."""
+"""Tests the command `agnews reproduce`."""
 
 import json
 

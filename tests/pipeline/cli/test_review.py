@@ -1,4 +1,4 @@
-"""`agnews review` as a user starts it."""
+"""Tests the command `agnews review`."""
 
 import os
 import signal

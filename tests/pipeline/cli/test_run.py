@@ -1,4 +1,4 @@
-"""`agnews run` in a process of its own that serves a model, a job server and Beam's workers, and is ended."""
+"""Tests signals to `agnews run`, in a separate process with a model server, a job server and Beam's workers."""
 
 import contextlib
 import os
@@ -55,7 +55,7 @@ def run(*_):
 local.run = run
 main()
 """
-# Two components, the first of which does with an exception what Beam and TensorFlow do.
+# Two components; the first one handles an exception as Beam and TensorFlow do.
 COMPONENTS = """
 import time
 from pathlib import Path
@@ -104,7 +104,7 @@ class Echo(tf.Module):
 
 @pytest.fixture
 def started(tmp_path):
-    """A run, and the processes that it has started."""
+    """Starts a run; returns it with the processes that it has started."""
     write_synthetic(tmp_path / "data", train_rows=40, test_rows=10, seed=7)
     model = Echo()
     tf.saved_model.save(model, str(tmp_path / "model"), signatures={"serving_default": model.echo})
@@ -137,7 +137,7 @@ def test_a_run_that_is_terminated_ends_what_it_started_and_says_what_comes_next(
     assert process.returncode == 143
     assert "Terminated; the next run continues after the last finished component. The log is" in output
     assert "Traceback" not in output
-    # Whoever inherits an ended process may take its time to notice.
+    # The process that inherits an ended one may need some time to notice its end.
     assert [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
 
 
@@ -146,7 +146,7 @@ HIDING = {"dropped": signal.SIGTERM, "wrapped": signal.SIGINT}
 
 @pytest.fixture(scope="module")
 def hiding(tmp_path_factory, http_sink):
-    """Runs whose component hides a signal, all at once: by what it does, how the run ended."""
+    """Starts all runs whose component suppresses a signal; returns how each ended, by the component's behaviour."""
     with contextlib.ExitStack() as stack:
         started = {}
         for fault in HIDING:
@@ -190,7 +190,7 @@ def test_a_signal_that_a_component_hides_ends_the_run(hiding, fault):
 
 
 def test_the_directory_of_the_data_is_printed_as_it_is(tmp_path, monkeypatch, capfd):
-    """Rich reads [x] as markup, and [/x] as an error in it."""
+    """Rich interprets [x] as markup, and [/x] as an error in the markup."""
 
     def stop(*_):
         raise SettingsError("seen enough")

@@ -1,4 +1,4 @@
-"""How commands name the server that they ask, and encrypt what they say to it."""
+"""Tests how commands find a server and encrypt the connection."""
 
 import json
 
@@ -31,7 +31,7 @@ def test_a_port_that_is_none_is_refused_where_grpc_would_ask_another(address):
 
 @pytest.fixture
 def encrypted(tmp_path, monkeypatch):
-    """A server that wants a client's certificate, and the options that give it; a version is pushed."""
+    """Starts a server that requires a client certificate; returns the options for it. A version is pushed."""
     (tmp_path / "serving_model/agnews/7").mkdir(parents=True)
     (tmp_path / "serving_model/agnews/7/saved_model.pb").write_bytes(b"graph")
     monkeypatch.chdir(tmp_path)
@@ -77,6 +77,6 @@ def test_a_canary_report_asks_by_tls(encrypted, tmp_path):
     report = ["canary", "report", "--file", "items.csv", "--timeout", "2"]
     with pytest.raises(Exception, match="no answer"):
         agnews(*report, *plain)
-    # Reached: this server has no PredictionService.
+    # The error shows that the request reached the server, which has no PredictionService.
     with pytest.raises(Exception, match="UNIMPLEMENTED"):
         agnews(*report, *tls)

@@ -1,4 +1,4 @@
-"""What the summary says of spans, windows and drift; the rest of it is looked at in tests/e2e."""
+"""Tests spans, windows and drift in the summary; tests/e2e checks the rest."""
 
 import io
 from pathlib import Path
@@ -18,7 +18,7 @@ FIRST_OF_MARCH = 20513
 
 @pytest.fixture
 def summary_of():
-    """A function from a summary's fields to the summary."""
+    """Returns a function that builds a summary from its fields."""
 
     def summary_of(span, source="here", **fields):
         rows = dict.fromkeys(("rows_read", "rows_train", "rows_val", "rows_test"), 8)
@@ -35,7 +35,7 @@ def summary_of():
 
 @pytest.fixture
 def shown(summary_of):
-    """A function from a summary's fields to what is printed."""
+    """Returns a function that prints a summary with the given fields and returns the output."""
 
     def shown(span, data=DATED, log="log", **fields):
         output = io.StringIO()

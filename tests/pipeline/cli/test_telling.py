@@ -8,7 +8,7 @@ from schema.interruption import Interrupted
 
 @pytest.fixture
 def alert(http_sink, tmp_path):
-    """Tells of a failure; gives what the webhook got."""
+    """Sends an alert about a failure; returns the requests that the webhook received."""
     with http_sink() as sink:
 
         def alert():

@@ -1,4 +1,4 @@
-"""Single tasks and callbacks of the DAG, within Airflow; the story of whole days is tests/e2e/test_airflow.py."""
+"""Tests single tasks and callbacks of the DAG in Airflow; tests/e2e/test_airflow.py tests runs of whole days."""
 
 import contextlib
 import sys
@@ -13,7 +13,7 @@ from schema.errors import ApprovalError, AuditError, DataError, NothingToTrain, 
 
 pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("airflow_home")]
 
-# What Beam starts Flink's job server with, in place of Java: it listens at the port that it is told.
+# Replaces Java, with which Beam starts Flink's job server; it listens on the given port.
 JOB_SERVER = """#!{python}
 import sys
 from concurrent import futures
@@ -82,11 +82,11 @@ def test_a_task_whose_component_hides_sigterm_is_terminated_and_not_failed(build
 
     def run_component(*_):
         with interruptible():
-            dag.get_task("Trainer").on_kill()  # As Airflow's signal handler does.
+            dag.get_task("Trainer").on_kill()  # Airflow's signal handler calls it.
             raise RunError("Trainer failed: RuntimeError: Task received SIGTERM signal")
 
     monkeypatch.setattr(airflow_tasks, "run_component", run_component)
-    # Airflow tries such a task again; AirflowFailException would be final.
+    # Airflow retries such a task; it would not retry after AirflowFailException.
     with pytest.raises(AirflowTaskTerminated):
         run_task(dag, "Trainer")
 
@@ -122,7 +122,7 @@ def test_a_span_without_rows_is_skipped(build, failing):
 
 @pytest.fixture
 def launcher(tmp_path):
-    """The stand-in for Java, with a jar beside it; what it leaves running is killed after the test."""
+    """Writes the replacement for Java, and a jar next to it; kills the processes that are left after the test."""
     (tmp_path / "job-server.jar").touch()
     launcher = tmp_path / "java"
     launcher.write_text(JOB_SERVER.format(python=sys.executable))
@@ -169,7 +169,7 @@ def test_a_task_leaves_no_job_server_behind(build, launcher, monkeypatch, outcom
 
 
 class Late:
-    """Days of a DAG, and what Airflow's own look for late ones tells."""
+    """Creates runs of a DAG, and collects the alerts of Airflow's check for late runs."""
 
     def __init__(self, dag, file, events):
         from airflow.utils import timezone
@@ -178,7 +178,7 @@ class Late:
         self.today = timezone.utcnow().replace(hour=0, minute=0, second=0, microsecond=0)
 
     def day(self, days_ago, *states, kind="scheduled"):
-        """Enters a run of a day, with the states of its tasks; the run's name."""
+        """Creates the run of a day with the states of its tasks; returns the run's name."""
         from airflow.utils.session import create_session
         from airflow.utils.types import DagRunType
 

@@ -1,4 +1,4 @@
-"""What needs no Airflow; the story in a real one is tests/e2e/test_airflow.py."""
+"""Tests the functions that do not need Airflow; tests/e2e/test_airflow.py tests a real Airflow."""
 
 import io
 import json
@@ -71,7 +71,7 @@ def test_files_without_spans_are_taken_as_they_are(settings):
 
 @pytest.fixture
 def executions(settings):
-    """Three executions of one component: of two tries of a DAG run, and of another DAG run."""
+    """Records three executions of one component: two tries of a DAG run, and one of another DAG run."""
     store = metadata_store.MetadataStore(connection_config(settings()))
     execution_type = store.put_execution_type(mlmd.ExecutionType(name="Transform"))
     context_types = {name: store.put_context_type(mlmd.ContextType(name=name)) for name in ("node", "pipeline_run")}

@@ -1,4 +1,4 @@
-"""The gate between a stand-in for the stages before it and the real Pusher, run as `agnews run` runs them."""
+"""Tests the approval gate between replacements of the earlier stages and the real Pusher, with the local runner."""
 
 import json
 import os
@@ -72,7 +72,7 @@ class Recorder:
 
 
 class Place:
-    """A pipeline with its metadata store and serving directory."""
+    """Runs a pipeline with its own metadata store and serving directory."""
 
     def __init__(self, directory, connection):
         self._directory, self._connection = directory, connection
@@ -84,7 +84,7 @@ class Place:
         return Settings.model_validate({"pipeline": root, "pusher": pusher, "promotion": promotion})
 
     def run(self, *, weights="one", author="ann@here", blessed=1, to="serving", **promotion):
-        """The states of the components, and what it waits for."""
+        """Runs the pipeline; returns the states of the components, and what the run waits for."""
         rules = Rules(**({"approvers": 1, "author_may_approve": False, "expires_hours": 24} | promotion))
         train = Train(weights=weights, author=author, blessed=blessed)
         blessings = {name: train.outputs[name] for name in ("model_blessing", "infra_blessing")}

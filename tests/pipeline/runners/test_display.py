@@ -75,7 +75,7 @@ REPORT = {"epoch": 3, "epochs": 4, "done": 0.5, "loss": 0.25, "rows_per_second":
 
 
 def shown(display, console):
-    """The table's rows by their first word."""
+    """Returns the rows of the table by their first word."""
     console.print(display._render())
     return {line.split()[0]: line for line in console.file.getvalue().splitlines() if line.strip()}
 

@@ -1,4 +1,4 @@
-"""The cache and artifacts whose files were deleted."""
+"""Tests the cache with artifacts whose files were deleted."""
 
 import logging
 import shutil
@@ -34,7 +34,7 @@ def Train(
 
 
 class States:
-    """The last state of each component."""
+    """Records the last state of each component."""
 
     def __init__(self):
         self.last = {}

@@ -104,7 +104,7 @@ def test_a_component_that_hides_a_signal_is_stopped_and_not_failed(run, fault):
     with pytest.raises(interruption.Interrupted):
         run("local-1", fault=fault)
     assert run.watcher.states[-1] == ("Consume", State.STOPPED)
-    # What it made is not taken for finished work.
+    # The outputs of the component are not recorded as finished work.
     states = {execution.last_known_state for execution in run.store().get_executions()}
     assert states == {mlmd.Execution.COMPLETE, mlmd.Execution.RUNNING}
 
@@ -178,7 +178,7 @@ def test_several_outputs_from_the_cache_keep_their_keys_whatever_types_the_store
         pipeline = Pipeline("test", str(tmp_path / "test"), connection, list(components), enable_cache=True)
         local.run(pipeline, run_id, tmp_path, Recorder())
 
-    # PostgreSQL gives the artifacts of the type that it knew first first.
+    # PostgreSQL returns the artifacts of the oldest type first.
     run("local-0", known_first(text="one") if known_first is Produce else known_first())
     for turn in (1, 2):
         produce = ProduceTwo()

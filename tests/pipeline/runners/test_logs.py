@@ -24,7 +24,7 @@ def test_fields_stand_on_the_events_line_before_a_trace():
     assert FieldsFormatter().format(record).splitlines()[0].endswith("failed component=Trainer")
 
 
-# In a process of its own: pytest holds the descriptors of this one.
+# Runs in a separate process, because pytest redirects the descriptors of this one.
 _NOISY = """
 import logging, os, sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Settings of a pipeline for Kubeflow whose pods see a directory of the test, and what they compile to."""
+"""Fixtures with settings of a pipeline for Kubeflow whose pods use a test directory, and the compiled pipeline."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from pipeline.settings.sources import load
 @pytest.fixture(scope="session")
 def settings_at():
     def settings_at(directory, **flags):
-        """The profile's settings with all places below a directory; flags have __ for the dot."""
+        """Returns the profile's settings with all paths below a directory; flags have __ instead of the dot."""
         places = {
             "kubeflow.mount_path": str(directory),
             "pipeline.root": f"{directory}/runs",

@@ -1,4 +1,4 @@
-"""The pod in which people decide, against Kubernetes' own schema and the profile for Kubeflow."""
+"""Checks the pod for approvals against Kubernetes' own schema and the Kubeflow profile."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""kfp's own client against a server on the loopback that answers as the API does and keeps what it was asked."""
+"""Tests kfp's own client with a local server that responds like the API and records the requests."""
 
 import json
 import socket
@@ -33,7 +33,7 @@ COMPILED = Compiled("agnews", "0.1.0-12345678", (SPECIFICATION,))
 
 
 class Api:
-    """What the server answers, by method and path, and what it was asked."""
+    """Holds the responses of the server by method and path, and the requests that it received."""
 
     def __init__(self):
         self.asked = []

@@ -1,7 +1,7 @@
-"""Runs what the pods of a compiled pipeline run, one after the other, as kfp's own local runner does.
+"""Runs the commands of a compiled pipeline's pods one after the other, with kfp's local runner.
 
-That runner resolves the file's placeholders and carries artifacts and parameters from task to task. It starts
-lightweight Python components alone as processes, and wants Docker for the others: its guard is lifted here.
+The runner resolves the placeholders of the file, and passes artifacts and parameters between tasks. It runs only
+lightweight Python components as processes, and requires Docker for others: these tests disable that check.
 """
 
 import importlib
@@ -46,7 +46,10 @@ GATE_AND_PUSH = {"ApprovalGate", "AgNewsPusher"}
 
 
 class Cluster:
-    """Runs compiled pipelines; `statuses` has the exit status of each pod of the latest run, `message` the error."""
+    """Runs compiled pipelines.
+
+    After a run, `statuses` contains the exit status of each pod, and `message` the error.
+    """
 
     def __init__(self, directory, monkeypatch):
         self.directory = directory
@@ -57,17 +60,17 @@ class Cluster:
         monkeypatch.setenv("PYTHONPATH", ROOT)
 
     def run(self, specification, *, cache=None, anew=(), in_this_process=False, **parameters):
-        """Gives the artifacts.
+        """Runs a pipeline and returns the artifacts.
 
         Args:
             specification: the compiled pipeline.
-            cache: directory of an earlier run, whose outputs stand for all pods but those that run anew.
-            anew: their tasks.
-            in_this_process: TensorFlow Extended takes long to import.
-            **parameters: of the run.
+            cache: directory of an earlier run, whose outputs replace the other pods.
+            anew: tasks to run even with a cache.
+            in_this_process: run in this process, because TensorFlow Extended takes long to import.
+            **parameters: runtime parameters.
         """
         self.statuses, self._cache, self._anew, self._in_this_process = {}, cache, anew, in_this_process
-        # kfp's runner takes five letters off a component's name: those that it gives to its own.
+        # kfp's runner removes five letters from a component's name, the prefix of its own components.
         self._names = {name[5:]: name for name in specification["components"]}
         self._runs += 1
         self.latest = self.directory / f"artifacts{self._runs}"
@@ -113,7 +116,7 @@ def cluster(tmp_path, monkeypatch):
 
 
 def part(specification, tasks):
-    """The first tasks of a pipeline alone."""
+    """Returns a specification with only the given first tasks."""
     changed = json.loads(json.dumps(specification))
     changed["root"]["dag"]["tasks"] = {name: changed["root"]["dag"]["tasks"][name] for name in tasks}
     return changed
@@ -130,7 +133,7 @@ def test_a_span_that_drifted_from_the_accepted_one_before_it_is_refused(cluster,
     assert made["examples"]["metadata"]["source"] == f"{tmp_path}/data"
     cluster.run(
         specification, in_this_process=True
-    )  # The latest span: few rows, so that their lengths differ by chance.
+    )  # The latest span has few rows, so that the text lengths differ by chance.
     assert cluster.statuses["ValidationGate"] == ValidationError.exit_code
     assert "raise the feature's drift_comparator" in cluster.message
     assert [path.name for path in (tmp_path / "serving_model/statistics").glob("*/*")] == ["1"]
@@ -138,7 +141,7 @@ def test_a_span_that_drifted_from_the_accepted_one_before_it_is_refused(cluster,
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory, compiled_for):
-    """A run of all pods, each in a process of its own, without a gate; its directory, its artifacts and its version."""
+    """Runs all pods without a gate, each in a separate process; returns directory, artifacts and version."""
     directory = tmp_path_factory.mktemp("kubeflow")
     write_synthetic(directory / "elsewhere", train_rows=400, test_rows=100, seed=7)
     specification = compiled_for(directory, **SMALL).documents[0]
@@ -170,7 +173,7 @@ def versions_in(destination):
 
 
 class Gated:
-    """The executed run with a gate before its push: all tasks before the gate come from the cache."""
+    """Runs the executed pipeline with a gate before the push; all tasks before the gate come from the cache."""
 
     def __init__(self, executed, cluster, compiled_for):
         earlier, self.made = executed
@@ -179,7 +182,7 @@ class Gated:
         self.destination = cluster.directory / "serving_model"
 
     def run(self, *, in_this_process=True):
-        """The exit status of the pods from the gate on, as far as they came."""
+        """Returns the exit statuses of the gate and of the next pods that ran."""
         self.made = self._cluster.run(
             self._specification,
             cache=self._cache,
@@ -191,7 +194,7 @@ class Gated:
         return self._cluster.statuses
 
     def agnews(self, *arguments):
-        """A command of who decides, where the volume is mounted."""
+        """Runs a command of an approver on the mounted volume."""
         places = {"kubeflow.mount_path": self._root, "pipeline.root": self._root / "runs"}
         places |= {"pusher.destination": self.destination}
         flags = [flag for key, place in places.items() for flag in ("--set", f"{key}={place}")]
@@ -200,7 +203,7 @@ class Gated:
 
     @property
     def asked(self):
-        """The fingerprint of the model that asks."""
+        """Returns the fingerprint of the model that needs an approval."""
         [request] = json.loads(self.agnews("approvals", "--json"))
         return request["fingerprint"]
 

@@ -20,7 +20,7 @@ def main(directory: str, rows: str, sections: str) -> None:
 
     from benchmarks.stages import StageTimes
     from components.example_gen.sources import DataSource
-    from pipeline.beam.job_servers import job_servers_stop_with_it
+    from pipeline.beam.job_servers import stop_job_servers_on_exit
     from pipeline.dag import create_pipeline
     from pipeline.runners import local
     from pipeline.runners.events import ComponentEvent
@@ -36,7 +36,7 @@ def main(directory: str, rows: str, sections: str) -> None:
     place = Path(directory)
     settings = Settings.model_validate({"pipeline": {"root": str(place / "runs")}} | json.loads(sections))
     source = DataSource(str(place / "data"), "train-*.csv", "test.csv", f"{rows} repeated rows")
-    with job_servers_stop_with_it():
+    with stop_job_servers_on_exit():
         pipeline = create_pipeline(settings, source, until="Transform")
         local.run(pipeline, new_run_id(), place / "runs", Progress(Console(file=sys.stderr)))
 

@@ -41,7 +41,7 @@ def check(serving_directory: Path, log: AuditLog, key: Ed25519PublicKey | None =
             (directory.name, number): flaws
             for directory in serving_directory.iterdir()
             if directory.is_dir()
-            for number, flaws in named_versions(directory).items()
+            for number, flaws in version_directories(directory).items()
         }
     except OSError as error:
         raise AuditError(f"{error.filename}: {error.strerror}; who verifies must be able to read it") from error
@@ -58,7 +58,7 @@ def check(serving_directory: Path, log: AuditLog, key: Ed25519PublicKey | None =
     ]
 
 
-def unchecked(serving_directory: Path) -> list[str]:
+def models_outside_directory(serving_directory: Path) -> list[str]:
     """Returns the models that models.config loads from elsewhere, or why they are unknown, one line each."""
     path = serving_directory / config.CONFIG_FILE
     try:
@@ -75,7 +75,7 @@ def differences_from_push(push: Entry, found: Mapping[str, str]) -> list[str]:
     return differences(recorded, found)
 
 
-def named_versions(directory: Path) -> dict[int, list[str]]:
+def version_directories(directory: Path) -> dict[int, list[str]]:
     """Returns the versions that the names in a model's directory stand for, each with the problems of those names.
 
     A server accepts "07" for version 7 too. A link can point to other files at any time.

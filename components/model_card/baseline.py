@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfx.types import Artifact
 from tfx.utils import path_utils
 
-from components.model_card.evidence import Missing
+from components.model_card.evidence import NotAvailable
 from components.model_card.exported_model import ExportedModel
 from components.model_card.rows import TestRows
 from components.statistics import PairedTest, change_interval, mcnemar
@@ -42,7 +42,7 @@ def compare_with_baseline(
     rows: TestRows,
     answers: np.ndarray,
     load: Callable[[str], ExportedModel] = ExportedModel,
-) -> BaselineComparison | Missing:
+) -> BaselineComparison | NotAvailable:
     """Classifies the test rows with the baseline, if there is one that can still be loaded.
 
     Args:
@@ -52,13 +52,13 @@ def compare_with_baseline(
         load: loads the model from a directory.
     """
     if not baseline:
-        return Missing("no other blessed model is there")
+        return NotAvailable("no other blessed model is there")
     [artifact] = baseline
     try:
         model = load(path_utils.serving_model_path(artifact.uri))
         theirs = model.probabilities(rows.texts).argmax(axis=1)
     except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
-        return Missing(f"the baseline, model {artifact.id}, cannot be asked: {type(error).__name__}: {error}")
+        return NotAvailable(f"the baseline, model {artifact.id}, cannot be asked: {type(error).__name__}: {error}")
     correct, baseline_correct = answers == rows.labels, theirs == rows.labels
     low, high = change_interval(baseline_correct, correct)
     return BaselineComparison(

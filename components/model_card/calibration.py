@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.model_card.evidence import Missing, Share
+from components.model_card.evidence import NotAvailable, Share
 from components.model_card.training import Training
 from components.trainer.calibration import expected_calibration_error
 
@@ -33,11 +33,13 @@ class Calibration:
 
     bins: tuple[Bin, ...]
     error: float
-    error_before: float | Missing
-    temperature: float | Missing
+    error_before: float | NotAvailable
+    temperature: float | NotAvailable
 
 
-def describe_calibration(probabilities: np.ndarray, labels: np.ndarray, training: Training | Missing) -> Calibration:
+def describe_calibration(
+    probabilities: np.ndarray, labels: np.ndarray, training: Training | NotAvailable
+) -> Calibration:
     """Bins the test rows by confidence.
 
     Args:
@@ -54,7 +56,7 @@ def describe_calibration(probabilities: np.ndarray, labels: np.ndarray, training
         rows = int(mask.sum())
         bins.append(Bin(rows, float(confidence[mask].mean()), Share.of(int(correct[mask].sum()), rows)))
     error = expected_calibration_error(probabilities, labels)
-    if isinstance(training, Missing):
+    if isinstance(training, NotAvailable):
         return Calibration(tuple(bins), error, training, training)
     before = expected_calibration_error(without_temperature(probabilities, training.temperature), labels)
     return Calibration(tuple(bins), error, before, training.temperature)

@@ -11,7 +11,7 @@ from components.model_card.baseline import BaselineComparison, compare_with_base
 from components.model_card.calibration import Calibration, describe_calibration
 from components.model_card.data import Data, Vocabulary, describe_data, describe_vocabulary
 from components.model_card.environment import Environment, describe_environment
-from components.model_card.evidence import Missing
+from components.model_card.evidence import NotAvailable
 from components.model_card.exported_model import ExportedModel, ServingCost
 from components.model_card.lineage import Fingerprint, Lineage, fingerprint
 from components.model_card.owner import OwnerStatements
@@ -52,14 +52,14 @@ class Card:
     export: Fingerprint
     verdicts: Verdicts
     quality: Quality
-    baseline: BaselineComparison | Missing
+    baseline: BaselineComparison | NotAvailable
     calibration: Calibration
     errors: tuple[WrongAnswer, ...]
-    robustness: dict[str, Robustness | Missing]
+    robustness: dict[str, Robustness | NotAvailable]
     robustness_seed: int
     data: Data
     vocabulary: Vocabulary
-    training: Training | Missing
+    training: Training | NotAvailable
     serving: ServingCost
     environment: Environment
     lineage: Lineage

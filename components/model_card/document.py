@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from components.model_card.evidence import Missing, Share
+from components.model_card.evidence import NotAvailable, Share
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def facts(caption: str, values: dict[str, object]) -> Table:
     return Table(caption, (), [[name, str(value)] for name, value in values.items()], texts=None)
 
 
-def unavailable(missing: Missing) -> Paragraph:
+def unavailable(missing: NotAvailable) -> Paragraph:
     """Returns a paragraph that says why a section is missing."""
     return Paragraph(f"Not available: {missing.not_available}.")
 

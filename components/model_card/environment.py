@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import tensorflow as tf
 
-from components.model_card.evidence import Missing
+from components.model_card.evidence import NotAvailable
 
 _PACKAGES = ("agnews-pipeline", "tfx", "tensorflow", "keras", "tensorflow-transform", "ml-metadata", "numpy")
 _GIT_SECONDS = 30
@@ -44,7 +44,7 @@ class Environment:
     cores: int
     memory_gib: float
     gpus: tuple[str, ...]
-    revision: Revision | Missing
+    revision: Revision | NotAvailable
 
 
 def describe_environment() -> Environment:
@@ -69,7 +69,7 @@ def _processor() -> str:
     return platform.processor() or "unknown"
 
 
-def code_revision(directory: Path) -> Revision | Missing:
+def code_revision(directory: Path) -> Revision | NotAvailable:
     """Returns the git commit that the directory's files belong to.
 
     An installed copy may be inside the working tree of another project: files that git does not track have no revision.
@@ -77,12 +77,12 @@ def code_revision(directory: Path) -> Revision | Missing:
     try:
         tracked = _git(directory, "ls-files", "--", ".")
         if not tracked:
-            return Missing("the code is not in a git working tree of its own")
+            return NotAvailable("the code is not in a git working tree of its own")
         return Revision(_git(directory, "rev-parse", "HEAD"), bool(_git(directory, "status", "--porcelain")))
     except FileNotFoundError:
-        return Missing("git is not installed")
+        return NotAvailable("git is not installed")
     except subprocess.CalledProcessError as error:
-        return Missing(f"git knows no revision: {error.stderr.strip()}")
+        return NotAvailable(f"git knows no revision: {error.stderr.strip()}")
 
 
 def _git(directory: Path, *arguments: str) -> str:

@@ -7,7 +7,7 @@ from components.statistics import wilson_interval
 
 
 @dataclass(frozen=True)
-class Missing:
+class NotAvailable:
     """Replaces a section of the card that is not available; its truth value is false.
 
     Attributes:

@@ -9,8 +9,8 @@ from tfx.dsl.io import fileio
 
 from components.model_card.card import Card
 from components.model_card.document import Section
-from components.model_card.judgement_sections import judgement_sections
-from components.model_card.origin_sections import origin_sections
+from components.model_card.provenance_sections import provenance_sections
+from components.model_card.quality_sections import quality_sections
 from components.model_card.standard import to_plain, to_standard
 
 STANDARD, EVIDENCE = "model_card.json", "evidence.json"
@@ -30,7 +30,7 @@ def write_card(card: Card, directory: str) -> None:
     Raises:
         jsonschema.ValidationError: the card does not fit the published schema.
     """
-    sections = [*judgement_sections(card), *origin_sections(card)]
+    sections = [*quality_sections(card), *provenance_sections(card)]
     markdown = _render("card.md.j2", card, sections)
     files = {
         STANDARD: _json(to_standard(card, documentation=markdown)),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.model_card.evidence import Missing
+from components.model_card.evidence import NotAvailable
 from components.model_card.exported_model import ExportedModel
 from components.model_card.rows import TestRows, Texts
 from components.statistics import change_interval
@@ -115,7 +115,7 @@ CHECKS = (
 
 def check_robustness(
     model: ExportedModel, rows: TestRows, answers: np.ndarray, *, limit: int, seed: int
-) -> dict[str, Robustness | Missing]:
+) -> dict[str, Robustness | NotAvailable]:
     """Classifies changed texts; returns the results by the name of the check.
 
     Args:
@@ -132,14 +132,14 @@ def check_robustness(
 
 def _run(
     check: Check, model: ExportedModel, rows: TestRows, answers: np.ndarray, limit: int, generator: random.Random
-) -> Robustness | Missing:
+) -> Robustness | NotAvailable:
     changed = {}
     for row, original in enumerate(zip(rows.texts.titles, rows.texts.descriptions, strict=True)):
         text = check.change(*original, generator)
         if text != original:
             changed[row] = text
     if not changed:
-        return Missing("it changes none of the test rows")
+        return NotAvailable("it changes none of the test rows")
     drawn = sorted(generator.sample(sorted(changed), min(limit, len(changed))))
     titles, descriptions = zip(*(changed[row] for row in drawn), strict=True)
     now = model.probabilities(Texts(list(titles), list(descriptions))).argmax(axis=1)

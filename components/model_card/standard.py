@@ -16,7 +16,7 @@ import jsonschema
 from pydantic import BaseModel
 
 from components.model_card.card import Card
-from components.model_card.evidence import Missing, Share
+from components.model_card.evidence import NotAvailable, Share
 from components.model_card.training import Training
 from schema.features import CLASS_NAMES, DESCRIPTION, TITLE
 from schema.model_contract import CLASSES, PROBABILITIES
@@ -70,7 +70,9 @@ def to_standard(card: Card, documentation: str) -> dict[str, Any]:
             "path": next(source.uri for source in card.lineage.sources if source.role == "model"),
         },
         "model_parameters": {
-            "model_architecture": training.not_available if isinstance(training, Missing) else training.architecture,
+            "model_architecture": training.not_available
+            if isinstance(training, NotAvailable)
+            else training.architecture,
             "data": [
                 {
                     "name": owner.data.name,

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tfx.dsl.io import fileio
 
-from components.model_card.evidence import Missing
+from components.model_card.evidence import NotAvailable
 from components.trainer.settings import architecture_of
 from schema.model_contract import SAVED_MODEL, TRAINING_FACTS
 
@@ -53,11 +53,11 @@ class Training:
     tensorflow: str
 
 
-def describe_training(export_dir: str) -> Training | Missing:
+def describe_training(export_dir: str) -> Training | NotAvailable:
     """Reads the facts of an export; they are missing if this pipeline's Trainer did not write it."""
     path = os.path.join(export_dir, TRAINING_FACTS)
     if not fileio.exists(path):
-        return Missing(f"the export has no {TRAINING_FACTS}")
+        return NotAvailable(f"the export has no {TRAINING_FACTS}")
     with fileio.open(path) as file:
         facts = json.load(file)
     replicas, calibration = facts["replicas"], facts["calibration"]

@@ -3,7 +3,7 @@
 from apache_beam.runners.worker import data_plane
 
 
-def send_without_limit() -> None:
+def disable_output_buffer_limit() -> None:
     """Disables the limit on unsent output of the workers of this process.
 
     Flink and Spark send a task's rows to Python as one bundle. They read its output, except for 100 messages, only at

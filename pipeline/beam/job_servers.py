@@ -10,7 +10,7 @@ from apache_beam.runners.portability.job_server import JobServer
 from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.runner import PipelineResult
 
-from pipeline.beam.data_plane import send_without_limit
+from pipeline.beam.data_plane import disable_output_buffer_limit
 
 _FLINK_SERVERS: dict[str, JobServer] = {}
 
@@ -18,7 +18,7 @@ _FLINK_SERVERS: dict[str, JobServer] = {}
 class _HoldingRunner(PortableRunner):
     def run_pipeline(self, pipeline: Pipeline, options: PipelineOptions) -> PipelineResult:
         """Runs a pipeline without the limit on unsent output, because a worker may be a thread of this process."""
-        send_without_limit()
+        disable_output_buffer_limit()
         return super().run_pipeline(pipeline, options)
 
 
@@ -42,7 +42,7 @@ class SparkRunner(_HoldingRunner, spark_runner.SparkRunner):
 
 
 @contextmanager
-def job_servers_stop_with_it() -> Iterator[None]:
+def stop_job_servers_on_exit() -> Iterator[None]:
     """Stops job servers at the end of the `with` block; Beam stops them at process exit, but not after Ctrl-C."""
     try:
         yield

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.printable import printable
+from pipeline.cli.output import strip_control_characters
 from pipeline.cli.streams import finish_output, output_error, prepare_streams
 from schema.errors import AgNewsError, StoreError
 from schema.files import deny_others_writing
@@ -116,7 +116,7 @@ def main(command: click.Command = cli, name: str = "agnews") -> None:
         if told is None:
             raise
         click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo("\n".join(map(printable, str(told).split("\n"))), err=True)
+        click.echo("\n".join(map(strip_control_characters, str(told).split("\n"))), err=True)
         sys.exit(told.exit_code)
 
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import settings_options
-from pipeline.cli.printable import printable
-from pipeline.cli.quiet import quiet
+from pipeline.cli.output import hide_library_output, strip_control_characters
 from pipeline.settings.sources import Loaded
 from serving.audit import identity, readable
 
@@ -93,7 +92,7 @@ def _open(loaded: Loaded) -> "Approvals":
 
     settings = loaded.settings
     log = audit_log(settings)
-    with quiet():
+    with hide_library_output():
         from pipeline.governance.approvals import LoggedApprovals, StoredApprovals
         from pipeline.metadata.connection import connection_config, open_store
 
@@ -115,20 +114,22 @@ def _print(requests: "list[Request]", opened: "Approvals", now: datetime) -> Non
     for request in requests:
         early = postdated(request.decisions, now)
         decisions = "\n".join(
-            printable(
+            strip_control_characters(
                 f"{'approved' if one.approved else 'rejected'} by {one.who}, {one.when[:16]}"
                 f"{' (in the future: it does not count)' if one in early else ''}: {one.why}"
             )
             for one in request.decisions
         )
         requested = datetime.fromtimestamp(request.requested, UTC).strftime("%Y-%m-%d %H:%M")
-        author = printable(request.author) or "not known"
+        author = strip_control_characters(request.author) or "not known"
         row = (request.name, requested, author, str(request.status), decisions)
         table.add_row(*map(escape, row), request.fingerprint[:12])
     Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
     for request in requests:
         if request.card and request.status == "pending":
-            click.echo(printable(f"read before you decide on {request.name}: {request.card}/model_card.html"))
+            click.echo(
+                strip_control_characters(f"read before you decide on {request.name}: {request.card}/model_card.html")
+            )
     rules = opened.rules
     others = "" if rules.author_may_approve else ", not counting who trained the model"
     click.echo(f"needed: approvals by {rules.approvers}{others}, not older than {rules.expires_hours:g} hours (UTC)")

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import settings_options
-from pipeline.cli.printable import printable
-from pipeline.cli.quiet import quiet
+from pipeline.cli.output import hide_library_output, strip_control_characters
 from pipeline.settings.sources import Loaded
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def check(loaded: Loaded, mark_deleted: bool, restore: bool, as_json: bool) -> N
     the artifact usable again.
     """
     settings = loaded.settings
-    with quiet():
+    with hide_library_output():
         from pipeline.metadata.connection import connection_config, existing_store, open_store
         from pipeline.metadata.deleted_artifacts import find_mismatches, mark
 
@@ -71,5 +70,5 @@ def _print(artifacts: "Sequence[StoredArtifact]") -> None:
     table.add_column("path", overflow="fold")
     for one in artifacts:
         cells = (str(one.id), one.type, one.run, one.component, one.missing or one.path)
-        table.add_row(*(escape(printable(cell)) for cell in cells))
+        table.add_row(*(escape(strip_control_characters(cell)) for cell in cells))
     Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)

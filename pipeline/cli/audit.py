@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from pipeline.cli.options import LocalPath, settings_options
-from pipeline.cli.printable import printable
+from pipeline.cli.output import strip_control_characters
 from pipeline.cli.streams import exact_output
 from pipeline.settings import Settings
 from pipeline.settings.sources import Loaded
@@ -76,8 +76,8 @@ def verify_log(loaded: Loaded, expect: tuple[str, ...]) -> None:
         found += unfounded_decisions(store, opened) + uncounted_decisions(store, opened)
     lines = opened.lines()
     changed, gone = find_changed_cards(lines)
-    for unchecked in (other_logs(store, opened) if store else []) + gone:
-        click.echo(printable(unchecked))
+    for models_outside_directory in (other_logs(store, opened) if store else []) + gone:
+        click.echo(strip_control_characters(models_outside_directory))
     if found:
         raise AuditError(_listed(f"{opened.path} is not as it was written:", found + changed))
     if changed:
@@ -118,7 +118,7 @@ def verify(serving_dir: Path, log_file: Path | None, public_key: Path | None) ->
     """
     from serving.audit import AUDIT_FILE, lost_pieces, problems
     from serving.audit.signature import read_public_key
-    from serving.verify import check, unchecked
+    from serving.verify import check, models_outside_directory
 
     key = read_public_key(public_key) if public_key else None
     opened = AuditLog(log_file or serving_dir / AUDIT_FILE)
@@ -128,9 +128,11 @@ def verify(serving_dir: Path, log_file: Path | None, public_key: Path | None) ->
     checked = check(serving_dir, opened, key)
     whole = "as it was pushed" + (", signed with this key" if key else "")
     for version in checked:
-        click.echo(printable(f"{version.model}/{version.number}: {'; '.join(version.findings) or whole}"))
-    for note in unchecked(serving_dir) + (lost_pieces(opened) if log_file else []):
-        click.echo(f"note: {printable(note)}")
+        click.echo(
+            strip_control_characters(f"{version.model}/{version.number}: {'; '.join(version.findings) or whole}")
+        )
+    for note in models_outside_directory(serving_dir) + (lost_pieces(opened) if log_file else []):
+        click.echo(f"note: {strip_control_characters(note)}")
     found += [f"{version.model}/{version.number}: {finding}" for version in checked for finding in version.findings]
     if found:
         raise AuditError(_listed(f"{serving_dir} is not what was pushed:", found))
@@ -138,7 +140,7 @@ def verify(serving_dir: Path, log_file: Path | None, public_key: Path | None) ->
 
 def _listed(title: str, findings: list[str]) -> str:
     """Returns a message with one line per finding; line breaks in names of files and people are replaced."""
-    return "\n  ".join([title, *map(printable, findings)])
+    return "\n  ".join([title, *map(strip_control_characters, findings)])
 
 
 def _open(settings: Settings) -> AuditLog:
@@ -185,5 +187,5 @@ def _print(lines: list[Line]) -> None:
         # People look for the name that was given; if another account ran the process, show the account as well.
         by = row["by"] if row["by"] == row["who"] else f"{row['by'] or '-'} as {row['who']}"
         cells = (row["when"][:19].replace("T", " "), action + outcome, version, row["fingerprint"][:12], by, row["why"])
-        table.add_row(*(escape(printable(cell)) for cell in cells), row["hash"][:12])
+        table.add_row(*(escape(strip_control_characters(cell)) for cell in cells), row["hash"][:12])
     Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)

@@ -8,8 +8,7 @@ import click
 
 from pipeline.beam.engine_check import check_engine
 from pipeline.cli.options import LocalPath, settings_options
-from pipeline.cli.outputs import make_directory
-from pipeline.cli.quiet import quiet
+from pipeline.cli.output import hide_library_output, make_directory
 from pipeline.settings.sources import Loaded
 from schema.errors import RunError
 
@@ -44,21 +43,21 @@ def batch(loaded: Loaded, files: tuple[str, ...], output: str, model: str | None
     if "://" not in output:
         make_directory("--to", Path(output).absolute().parent)
     click.echo(f"model: {model}")
-    with quiet():
-        from pipeline.beam.job_servers import job_servers_stop_with_it
+    with hide_library_output():
+        from pipeline.beam.job_servers import stop_job_servers_on_exit
         from pipeline.beam.options import beam_arguments
-        from pipeline.runners.fault import what_failed
+        from pipeline.runners.root_cause import root_cause_line
         from serving.batch import score_files
 
         clock = partial(datetime.datetime.now, datetime.UTC)
         try:
-            with job_servers_stop_with_it():
+            with stop_job_servers_on_exit():
                 summary = score_files(files, model, output, beam_arguments(settings.beam), clock=clock)
         except RuntimeError as error:
             if settings.beam.runner == "direct":
                 raise
             # An engine passes on only the text of an exception that a worker raises.
-            raise RunError(f"{settings.beam.runner}: {what_failed(error)}") from error
+            raise RunError(f"{settings.beam.runner}: {root_cause_line(error)}") from error
     click.echo(
         f"{output}: {summary.rows_scored:,} rows of {len(summary.files)} files scored, "
         f"{summary.rows_quarantined:,} in quarantine"

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.cli.printable import printable
+from pipeline.cli.output import strip_control_characters
 from pipeline.cli.streams import exact_output
 from schema.features import CLASS_NAMES
 from schema.news_items import Classification
@@ -99,7 +99,7 @@ class _TableWriter:
                     Text(answer.label, "bold"),
                     f"{answer.probability:.1%}",
                     str(answer.model_version),
-                    Text(printable(text, " ")),
+                    Text(strip_control_characters(text, " ")),
                 )
         self._console.print(table)
         self._begun = True

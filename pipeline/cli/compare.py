@@ -8,7 +8,7 @@ from typing import get_args
 import click
 
 from pipeline.cli.options import LocalPath, settings_options
-from pipeline.cli.outputs import make_directory, writing
+from pipeline.cli.output import make_directory, report_write_errors
 from pipeline.settings import TrainerSettings
 from pipeline.settings.sources import Loaded
 from schema.errors import AgNewsError, SettingsError
@@ -121,7 +121,7 @@ def compare(
     from pipeline.experiments.compare.table import markdown, print_table, write_plot
 
     print_table(Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH), lines)
-    with writing("--to", directory):
+    with report_write_errors("--to", directory):
         (directory / "comparison.md").write_text(markdown(lines), encoding="utf-8")
         for suffix in ("png", "svg"):
             write_plot(lines, directory / f"comparison.{suffix}")

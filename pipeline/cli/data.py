@@ -10,7 +10,7 @@ from components.example_gen.readers import FORMATS
 from components.example_gen.sources import DataSource
 from components.example_gen.synthetic import write_synthetic
 from pipeline.cli.options import LocalPath, settings_options
-from pipeline.cli.outputs import check_file, writing
+from pipeline.cli.output import check_file, report_write_errors
 from pipeline.settings import Settings
 from pipeline.settings.sources import Loaded
 from schema.errors import DataError
@@ -29,7 +29,7 @@ def fetch(loaded: Loaded, directory: Path | None) -> None:
     """Download the public files; an interrupted download is resumed."""
     option = "--to" if directory else "data.cache"
     directory = directory or Path(loaded.settings.data.cache) / "ag_news"
-    with writing(option, directory):
+    with report_write_errors(option, directory):
         download_with_progress(directory)
     click.echo(f"{directory}: {', '.join(download.MD5)} are complete, their checksums are right")
 
@@ -48,7 +48,7 @@ def sample(directory: Path, rows: int, seed: int) -> None:
     """Write synthetic data: generated rows that look like news items."""
     if directory.exists():
         raise click.BadParameter(f"{directory} exists: name a directory that is not there yet", param_hint="--to")
-    with writing("--to", directory):
+    with report_write_errors("--to", directory):
         write_synthetic(directory, train_rows=rows, test_rows=rows // 4, seed=seed)
     click.echo(f"{directory}: {rows} training and {rows // 4} test rows, synthetic")
 
@@ -78,7 +78,7 @@ def describe(loaded: Loaded, png: Path | None) -> None:
             splits[name] = describe_files(source.files(pattern), max_chars=loaded.settings.data.max_chars)
     print_description(console, splits)
     if png:
-        with writing("--png", png):
+        with report_write_errors("--png", png):
             write_png(splits, png, title=source.describe())
         click.echo(f"plots: {png}")
     if empty := [name for name, split in splits.items() if not split.rows]:
@@ -91,7 +91,7 @@ def resolve_source(settings: Settings) -> DataSource:
     """Returns the data files that the settings and the environment select; downloads them if none are local."""
     data = settings.data
     cache = Path(data.cache)
-    with writing("data.cache", cache):
+    with report_write_errors("data.cache", cache):
         source = sources.resolve(
             data.path,
             data.train_pattern,

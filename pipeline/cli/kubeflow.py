@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import LocalPath, settings_options
-from pipeline.cli.quiet import quiet
+from pipeline.cli.output import hide_library_output
 from pipeline.settings.sources import Loaded
 from schema.errors import SettingsError
 
@@ -86,7 +86,7 @@ def schedule(loaded: Loaded, cron: str, name: str | None, parameters: tuple[str,
 
 
 def _compiled(loaded: Loaded) -> "Compiled":
-    with quiet():
+    with hide_library_output():
         from pipeline.runners.kubeflow.compiler import compile_pipeline
 
         return compile_pipeline(loaded.settings)

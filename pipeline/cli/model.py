@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli.options import LocalPath, settings_options
-from pipeline.cli.quiet import quiet
+from pipeline.cli.output import hide_library_output
 from pipeline.settings.sources import Loaded
 from schema.errors import DataError
 
@@ -35,7 +35,7 @@ def describe(loaded: Loaded, directory: Path | None, title: str, description: st
 
     pusher = loaded.settings.pusher
     directory = directory or last_pushed(Path(pusher.destination) / pusher.model_name)
-    with quiet():
+    with hide_library_output():
         from pipeline.cli.model_description import print_description
         from pipeline.metadata.model_description import describe_model
 

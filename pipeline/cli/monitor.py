@@ -9,9 +9,7 @@ import click
 
 from pipeline.alerts import Event, Kind
 from pipeline.cli.options import LocalPath, settings_options
-from pipeline.cli.outputs import writing
-from pipeline.cli.quiet import quiet
-from pipeline.cli.telling import tell
+from pipeline.cli.output import hide_library_output, report_write_errors, send_alert
 from pipeline.settings.sources import Loaded
 from schema.errors import MonitoringAlert
 
@@ -39,7 +37,7 @@ def monitor(loaded: Loaded, logs: tuple[Path, ...], model: str | None, version: 
     settings = loaded.settings
     if model is not None:
         settings = settings.model_copy(update={"pusher": settings.pusher.model_copy(update={"model_name": model})})
-    with quiet():
+    with hide_library_output():
         from pipeline.metadata.connection import existing_store
         from pipeline.monitoring import monitor as look
         from pipeline.monitoring.archive import HTML_FILE, prune, report_path, reports_directory, stored_reports
@@ -51,13 +49,13 @@ def monitor(loaded: Loaded, logs: tuple[Path, ...], model: str | None, version: 
     known = {alert.key for alert in last.alerts} if last else set()
     place = report_path(directory, report)
     _print(report)
-    with writing("monitoring.directory", directory):
+    with report_write_errors("monitoring.directory", directory):
         write_report(report, place)
         prune(directory, settings.monitoring.kept_reports)
     click.echo(f"report: {place / HTML_FILE}")
     if new := [str(alert) for alert in report.alerts if alert.key not in known]:
         event = Event(Kind.SHIFT, f"version {report.version}", "\n".join(new), str(place / HTML_FILE))
-        tell(settings, event, directory / "monitoring.log")
+        send_alert(settings, event, directory / "monitoring.log")
     if report.alerts:
         lines = [f"{alert}{' (told before)' if alert.key in known else ''}" for alert in report.alerts]
         raise MonitoringAlert("\n  ".join([f"version {report.version} of {report.model}:", *lines]))

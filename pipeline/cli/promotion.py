@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import settings_options
-from pipeline.cli.printable import printable
+from pipeline.cli.output import strip_control_characters
 from pipeline.cli.server_options import ServerAddress, tls_options
 from pipeline.settings.sources import Loaded
 from schema.errors import DataError
@@ -217,4 +217,4 @@ def _report(deployment: "Deployment", record: "Record") -> None:
 
 def _tell_other_place(deployment: "Deployment") -> None:
     if note := deployment.other_place():
-        click.echo(f"note: {printable(note)}")
+        click.echo(f"note: {strip_control_characters(note)}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import LocalPath, settings_options
-from pipeline.cli.outputs import check_file, make_directory, writing
+from pipeline.cli.output import check_file, make_directory, report_write_errors
 from pipeline.settings.sources import Loaded
 from schema.errors import AgNewsError, ReproductionError
 from schema.paths import refuse_wildcards
@@ -71,7 +71,7 @@ def reproduce(
     # Print the results first, in case the file cannot be written.
     _print(outcome)
     if output is not None:
-        with writing("--output", output):
+        with report_write_errors("--output", output):
             output.write_text(outcome.to_json(), encoding="utf-8")
     if not outcome.same:
         raise ReproductionError(f"model {outcome.model} came out different")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import LocalPath, settings_options
-from pipeline.cli.quiet import quiet
+from pipeline.cli.output import hide_library_output
 from pipeline.settings.sources import REVIEW_TOKEN, Loaded
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _serve(settings: "Settings", tokens: "Tokens", listening: socket.socket, nam
 
     from serving.listening import host_port
 
-    with quiet():
+    with hide_library_output():
         from pipeline.review.app import make_app
         from pipeline.review.site import Site
 

@@ -9,7 +9,7 @@ import click
 from pipeline.alerts import Event, Kind
 from pipeline.beam.engine_check import check_docker, check_engine
 from pipeline.cli.options import settings_options
-from pipeline.cli.telling import tell
+from pipeline.cli.output import send_alert
 from pipeline.runners.logs import logged_to
 from pipeline.settings import Settings
 from pipeline.settings.sources import Loaded
@@ -67,7 +67,7 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
             console.print(f"run {run_id}, data: {source.describe()}", markup=False, highlight=False, soft_wrap=True)
             with LiveDisplay(console) if on_terminal else PlainDisplay(console) as display:
                 # Imported here, because TensorFlow Extended takes about ten seconds to import: checks run first.
-                from pipeline.beam.job_servers import job_servers_stop_with_it
+                from pipeline.beam.job_servers import stop_job_servers_on_exit
                 from pipeline.cli.summary import print_summary
                 from pipeline.dag import create_pipeline
                 from pipeline.metadata.connection import connection_config
@@ -76,7 +76,7 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
 
                 waiting = skipped = None
                 try:
-                    with job_servers_stop_with_it():
+                    with stop_job_servers_on_exit():
                         local.run(create_pipeline(settings, source), run_id, root, display)
                 except ApprovalPending as pending:
                     waiting = str(pending)
@@ -85,15 +85,15 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
                 summary = replace(summarize(connection_config(settings), run_id), waiting=waiting, skipped=skipped)
         print_summary(Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH), summary, settings, run_id, log)
         if waiting:
-            tell(settings, Event(Kind.WAITING, run_id, waiting, str(log)), log)
+            send_alert(settings, Event(Kind.WAITING, run_id, waiting, str(log)), log)
             sys.exit(ApprovalPending.exit_code)
         if summary.is_new_refusal(run_id):
-            tell(settings, Event(Kind.NOT_BLESSED, run_id, "\n".join(summary.refusals), str(log)), log)
+            send_alert(settings, Event(Kind.NOT_BLESSED, run_id, "\n".join(summary.refusals), str(log)), log)
     except AgNewsError as error:
-        tell(settings, Event.of_error(error, run_id, str(log)), log)
+        send_alert(settings, Event.of_error(error, run_id, str(log)), log)
         raise type(error)(f"{error}\nThe log is {log}") from error
     except Exception as error:
-        tell(settings, Event.of_error(error, run_id, str(log)), log)
+        send_alert(settings, Event.of_error(error, run_id, str(log)), log)
         raise
 
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli.options import LocalPath, settings_options
-from pipeline.cli.outputs import check_file, writing
-from pipeline.cli.quiet import quiet
+from pipeline.cli.output import check_file, hide_library_output, report_write_errors
 from pipeline.settings.sources import Loaded
 
 
@@ -28,7 +27,7 @@ def infer(loaded: Loaded, output: Path | None) -> None:
 
     if output:
         check_file("--output", output)
-    with quiet():
+    with hide_library_output():
         from pipeline.metadata.schema_difference import infer_from_latest_statistics
 
     inferred, span, difference = infer_from_latest_statistics(connection_config(loaded.settings))
@@ -36,6 +35,6 @@ def infer(loaded: Loaded, output: Path | None) -> None:
     for line in difference:
         click.secho(line, fg={"-": "red", "+": "green"}.get(line[:1]))
     if output:
-        with writing("--output", output):
+        with report_write_errors("--output", output):
             output.write_text(inferred, encoding="utf-8")
         click.echo(f"inferred schema: {output}")

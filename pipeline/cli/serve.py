@@ -2,7 +2,7 @@
 
 import click
 
-from pipeline.cli.quiet import quiet
+from pipeline.cli.output import hide_library_output
 from serving.server import Flags, run, server_flags
 
 
@@ -17,6 +17,6 @@ def serve(flags: Flags) -> None:
     switch to the real server by changing one word. When it is ready, it prints one line of JSON with its ports. It
     accepts flags of the real server that have no effect here, and prints a warning.
     """
-    with quiet():
+    with hide_library_output():
         import serving.server.server  # noqa: F401  # Hides messages of the modules that it imports.
     run(flags)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.options import settings_options
-from pipeline.cli.printable import printable
+from pipeline.cli.output import strip_control_characters
 from pipeline.cli.promotion import open_deployment, running_server_options
 from pipeline.settings.sources import Loaded
 
@@ -68,11 +68,18 @@ def _print(rows: "list[VersionOverview]", now: float, directory: Path) -> None:
             row.pushed_by or "not known here",
             _last_change(row, now),
         ]
-        table.add_row(*(escape(printable(cell)) for cell in cells), style="bold" if row.in_production else "")
+        table.add_row(
+            *(escape(strip_control_characters(cell)) for cell in cells), style="bold" if row.in_production else ""
+        )
     console.print(f"{directory}", markup=False, highlight=False, soft_wrap=True)
     console.print(table)
     for source in sorted({row.source for row in rows if row.source}):
-        console.print(printable(f"accuracy is of rows from {source}"), markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            strip_control_characters(f"accuracy is of rows from {source}"),
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _served(row: "VersionOverview") -> str:

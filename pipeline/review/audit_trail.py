@@ -9,7 +9,7 @@ from pipeline.review.review_index import ReviewedModel, ReviewIndex
 from pipeline.settings import Settings
 from schema.errors import AgNewsError
 from serving.audit import APPROVE, AuditLog, Entry, Line, differences, manifest, problems, receipt_hash
-from serving.verify import differences_from_push, named_versions
+from serving.verify import differences_from_push, version_directories
 
 _Stamp = tuple[str, int, int, int]
 
@@ -68,7 +68,7 @@ def served_differences(settings: Settings, number: int) -> tuple[str, ...]:
         return ("the audit log has no entry of its push",)
     directory = Path(settings.pusher.destination) / name / str(number)
     try:
-        names = named_versions(directory.parent).get(number, ())
+        names = version_directories(directory.parent).get(number, ())
         return (*names, *differences_from_push(push, _manifest(directory, _stamps(directory))))
     except OSError as error:
         return (f"{error.filename}: {error.strerror}",)

@@ -21,7 +21,7 @@ from pipeline.metadata.runs import close_killed_executions
 from pipeline.runners import run_id as run_ids
 from pipeline.runners.component import launch
 from pipeline.runners.events import ComponentEvent, ProgressEvent, State, Watcher
-from pipeline.runners.fault import what_failed
+from pipeline.runners.root_cause import root_cause_line
 from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, RunError
 from schema.files import file_lock
 from schema.interruption import Interrupted, raise_if_interrupted
@@ -91,7 +91,7 @@ def _run_component(
     except Exception as error:
         ended(State.FAILED)
         logger.exception("component failed", extra={"fields": {"component": component}})
-        raise RunError(f"{component} failed: {type(error).__name__}: {what_failed(error)}") from error
+        raise RunError(f"{component} failed: {type(error).__name__}: {root_cause_line(error)}") from error
     except BaseException:
         ended(State.FAILED)
         raise

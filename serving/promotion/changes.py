@@ -76,7 +76,7 @@ def roll_back(deployment: Deployment, version: int | None, signature: Signature)
                 f"{deployment.config_path} is not there or names no version, so nothing is served that could be rolled "
                 f"back; agnews promote VERSION --label {STABLE} makes it"
             )
-        target = _former(deployment, before.live, versions) if version is None else version
+        target = _previous_version(deployment, before.live, versions) if version is None else version
         _require_whole(deployment, target, versions)
         if target == before.live:
             raise PromotionError(f"version {target} is in production already; name another one: agnews versions")
@@ -111,7 +111,7 @@ def _change(deployment: Deployment, record: Record, version: PushedVersion, befo
                 deployment.pause(deployment.poll_seconds)
     except BaseException as error:
         with uninterruptible(also_after_signal=True):
-            deployment.take_back(former)
+            deployment.restore(former)
             deployment.close(record, FAILED if isinstance(error, Exception) else CANCELED, str(error))
         if isinstance(error, PromotionError | OSError):
             raise PromotionError(f"{error}\n{CONFIG_FILE} is as it was, and so is what is served") from error
@@ -124,7 +124,7 @@ def _change(deployment: Deployment, record: Record, version: PushedVersion, befo
     return replace(record, state=COMPLETE)
 
 
-def _former(deployment: Deployment, live: int, versions: Mapping[int, PushedVersion]) -> int:
+def _previous_version(deployment: Deployment, live: int, versions: Mapping[int, PushedVersion]) -> int:
     records = deployment.records.all()
     former = plan.live_before(records, live)
     others = [number for number in loadable(versions) if number != live]

@@ -133,7 +133,7 @@ class Deployment:
             # Wait only for this version: another one that fails to load must not prevent leaving it.
             self.server.wait_until_available(self.model_name, version)
 
-    def take_back(self, former: str) -> None:
+    def restore(self, former: str) -> None:
         """Restores the previous text of models.config."""
         config.replace(self.config_path, former)
         if self.server and former:
@@ -173,7 +173,7 @@ class Deployment:
         if current == record.texts[-1]:
             self.close(record, COMPLETE, "closed by the next command")
         elif current in record.texts:
-            self.take_back(record.texts[0])
+            self.restore(record.texts[0])
             self.close(record, CANCELED, "killed before it was done, taken back by the next command")
         else:
             self.close(record, FAILED, f"killed, and {CONFIG_FILE} was changed by another hand since")

@@ -13,13 +13,13 @@ PIPELINE = f"""
 import os
 import apache_beam as beam
 from pipeline.beam.options import beam_arguments
-from pipeline.beam.job_servers import job_servers_stop_with_it
+from pipeline.beam.job_servers import stop_job_servers_on_exit
 from pipeline.settings import BeamSettings
 
 def rows(_):
     return ((number, os.urandom(1000) * 1000) for number in range({MEGABYTES}))
 
-with job_servers_stop_with_it(), beam.Pipeline(argv=beam_arguments(BeamSettings(runner="ENGINE"))) as pipeline:
+with stop_job_servers_on_exit(), beam.Pipeline(argv=beam_arguments(BeamSettings(runner="ENGINE"))) as pipeline:
     found = pipeline | beam.Create([0]) | beam.FlatMap(rows) | beam.GroupByKey() | beam.combiners.Count.Globally()
     found | beam.Map(lambda count: print("groups:", count))
 """

@@ -6,7 +6,7 @@ from apache_beam.runners.portability import flink_runner, spark_runner
 from apache_beam.runners.worker import data_plane
 
 from pipeline.beam import job_servers
-from pipeline.beam.data_plane import send_without_limit
+from pipeline.beam.data_plane import disable_output_buffer_limit
 
 LIMITS = ("_DEFAULT_SEND_QUEUE_MAX_ELEMENTS", "_DEFAULT_SEND_QUEUE_MAX_BYTES")
 
@@ -37,7 +37,7 @@ def all_is_taken():
 
 def test_output_that_nobody_takes_yet_does_not_stop_a_worker():
     assert not all_is_taken()
-    send_without_limit()
+    disable_output_buffer_limit()
     assert all_is_taken()
 
 

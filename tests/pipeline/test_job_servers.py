@@ -1,7 +1,7 @@
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.flink_runner import FlinkJarJobServer
 
-from pipeline.beam.job_servers import FlinkRunner, job_servers_stop_with_it
+from pipeline.beam.job_servers import FlinkRunner, stop_job_servers_on_exit
 
 
 def options(jar):
@@ -9,7 +9,7 @@ def options(jar):
 
 
 def test_the_pipelines_of_a_run_share_a_job_server_and_other_options_get_another():
-    with job_servers_stop_with_it():
+    with stop_job_servers_on_exit():
         server = FlinkRunner().default_job_server(options("a.jar"))
         assert FlinkRunner().default_job_server(options("a.jar")) is server
         assert FlinkRunner().default_job_server(options("b.jar")) is not server
@@ -19,10 +19,10 @@ def test_job_servers_are_stopped_on_leaving_and_the_next_run_gets_a_new_one(monk
     stopped = []
     monkeypatch.setattr(FlinkJarJobServer, "start", lambda self: "address")
     monkeypatch.setattr(FlinkJarJobServer, "stop", lambda self: stopped.append(self))
-    with job_servers_stop_with_it():
+    with stop_job_servers_on_exit():
         server = FlinkRunner().default_job_server(options("a.jar"))
         server.start()
         assert stopped == []
     assert len(stopped) == 1
-    with job_servers_stop_with_it():
+    with stop_job_servers_on_exit():
         assert FlinkRunner().default_job_server(options("a.jar")) is not server

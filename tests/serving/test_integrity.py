@@ -4,7 +4,7 @@ import pytest
 
 from schema.errors import AuditError
 from serving.audit import AuditLog, Entry, manifest
-from serving.verify import check, named_versions
+from serving.verify import check, version_directories
 from serving.versions import pushed_versions
 
 
@@ -119,6 +119,6 @@ def test_a_version_that_may_not_be_read_is_a_finding_and_the_others_are_checked(
 
 def test_a_directory_of_versions_that_may_not_be_listed_is_named(serving, monkeypatch):
     directory = serving / "agnews"
-    monkeypatch.setattr("serving.verify.named_versions", forbidden(named_versions, directory))
+    monkeypatch.setattr("serving.verify.version_directories", forbidden(version_directories, directory))
     with pytest.raises(AuditError, match=f"{directory}: Permission denied; who verifies must be able to read it"):
         findings(serving)

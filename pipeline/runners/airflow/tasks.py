@@ -19,7 +19,7 @@ from components.approval import Status
 from components.example_gen import download, sources
 from components.example_gen.sources import DataSource
 from components.example_gen.spans import is_dated, span_of_date
-from pipeline.beam.job_servers import job_servers_stop_with_it
+from pipeline.beam.job_servers import stop_job_servers_on_exit
 from pipeline.dag import create_pipeline
 from pipeline.governance.approvals import StoredApprovals
 from pipeline.governance.audit_check import audit_log
@@ -101,7 +101,7 @@ def run_component(settings: Settings, component: str, run_id: str, instance) -> 
     config = AirflowPipelineConfig({"schedule": None}, supported_launcher_classes=[NodeLauncher])
     task = AirflowDagRunner(config).run(pipeline).get_task(component)
     # Airflow ends a task's process without running exit handlers, so Beam would not stop its job servers.
-    with _fields_in_messages(), job_servers_stop_with_it():
+    with _fields_in_messages(), stop_job_servers_on_exit():
         task.python_callable(ti=instance, **task.op_kwargs)
 
 

@@ -3,7 +3,7 @@ import pytest
 from scipy.special import softmax
 
 from components.model_card.calibration import describe_calibration, without_temperature
-from components.model_card.evidence import Missing
+from components.model_card.evidence import NotAvailable
 from components.trainer.calibration import expected_calibration_error
 
 GENERATOR = np.random.default_rng(2)
@@ -20,9 +20,9 @@ def test_a_probability_of_zero_stays_one():
 
 
 def test_the_error_is_the_bins_weighted_distance_of_confidence_and_accuracy():
-    found = describe_calibration(softmax(LOGITS, axis=1), LABELS, Missing("none"))
+    found = describe_calibration(softmax(LOGITS, axis=1), LABELS, NotAvailable("none"))
     weighted = sum(part.rows * abs(part.accuracy.value - part.confidence) for part in found.bins) / len(LABELS)
     assert weighted == pytest.approx(found.error)
     assert found.error == pytest.approx(expected_calibration_error(softmax(LOGITS, axis=1), LABELS))
     assert sum(part.rows for part in found.bins) == len(LABELS)
-    assert found.temperature == found.error_before == Missing("none")
+    assert found.temperature == found.error_before == NotAvailable("none")

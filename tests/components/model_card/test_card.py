@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from components.model_card.evidence import Missing
+from components.model_card.evidence import NotAvailable
 from components.model_card.standard import to_plain
 from components.model_card.training import describe_training
 from components.trainer.export import write_facts
@@ -125,7 +125,7 @@ def test_the_same_artifacts_give_the_same_card_but_for_what_is_time(card, make):
 
 
 def test_without_a_baseline_the_card_says_why_it_has_no_comparison(card):
-    assert card.baseline == Missing("no other blessed model is there")
+    assert card.baseline == NotAvailable("no other blessed model is there")
 
 
 def test_an_export_without_facts_gives_a_card_without_training(make, run, export, tmp_path):
@@ -137,9 +137,9 @@ def test_an_export_without_facts_gives_a_card_without_training(make, run, export
     model = standard_artifacts.Model()
     model.uri, model.id = str(tmp_path / "model"), 9
     made, _ = make(model=[model])
-    assert isinstance(made.training, Missing)
+    assert isinstance(made.training, NotAvailable)
     assert "training.json" in made.training.not_available
-    assert isinstance(made.calibration.error_before, Missing)
+    assert isinstance(made.calibration.error_before, NotAvailable)
 
     from components.model_card.render import write_card
 

@@ -3,7 +3,7 @@ import subprocess
 import pytest
 
 from components.model_card.environment import Revision, code_revision, describe_environment
-from components.model_card.evidence import Missing
+from components.model_card.evidence import NotAvailable
 
 
 @pytest.fixture
@@ -37,16 +37,16 @@ def test_a_changed_or_new_file_makes_it_dirty(repository, name):
 def test_an_environment_within_another_checkout_has_no_revision(repository):
     code, _ = repository
     (code.parent / "installed").mkdir()
-    assert isinstance(code_revision(code.parent / "installed"), Missing)
+    assert isinstance(code_revision(code.parent / "installed"), NotAvailable)
 
 
 def test_code_outside_any_checkout_has_no_revision(tmp_path):
-    assert isinstance(code_revision(tmp_path), Missing)
+    assert isinstance(code_revision(tmp_path), NotAvailable)
 
 
 def test_without_git_there_is_no_revision(repository, monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert code_revision(repository[0]) == Missing("git is not installed")
+    assert code_revision(repository[0]) == NotAvailable("git is not installed")
 
 
 def test_versions_and_hardware_are_named():

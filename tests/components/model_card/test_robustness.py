@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.model_card.evidence import Missing
+from components.model_card.evidence import NotAvailable
 from components.model_card.robustness import CHECKS, check_robustness
 from components.model_card.rows import TestRows, Texts
 
@@ -71,6 +71,6 @@ def test_the_change_of_accuracy_is_measured_on_so_many_rows_as_are_allowed():
 
 def test_a_check_that_changes_no_row_says_so_and_asks_nothing():
     found, _ = check()
-    assert found["countries swapped"] == Missing("it changes none of the test rows")
-    assert isinstance(found["lower case"], Missing)
-    assert isinstance(found["title only"], Missing)
+    assert found["countries swapped"] == NotAvailable("it changes none of the test rows")
+    assert isinstance(found["lower case"], NotAvailable)
+    assert isinstance(found["title only"], NotAvailable)

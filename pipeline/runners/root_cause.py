@@ -3,7 +3,7 @@
 _BEAMS_PLACE = " [while running '"
 
 
-def what_failed(error: Exception) -> str:
+def root_cause_line(error: Exception) -> str:
     """Returns the root cause of an error, without the stack traces that libraries put into their messages.
 
     TensorFlow writes the call path first and the cause last; a database adds a line with a caret below the cause. Flink

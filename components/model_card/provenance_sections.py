@@ -6,14 +6,14 @@ from components.model_card import plots
 from components.model_card.card import Card
 from components.model_card.document import Block, Paragraph, Section, Table, facts, number, unavailable
 from components.model_card.environment import Environment
-from components.model_card.evidence import Missing
+from components.model_card.evidence import NotAvailable
 from components.model_card.training import Training
 from schema.features import CLASS_NAMES, LENGTH_BUCKETS
 
 _SHARED = ("loss", "accuracy")
 
 
-def origin_sections(card: Card) -> list[Section]:
+def provenance_sections(card: Card) -> list[Section]:
     """Returns the sections data, vocabulary, training, serving, cost, environment and lineage."""
     return [
         Section("data", "Data", list(_data(card))),
@@ -71,7 +71,7 @@ def _vocabulary(card: Card) -> Iterator[Block]:
 
 def _training(card: Card) -> Iterator[Block]:
     training = card.training
-    if isinstance(training, Missing):
+    if isinstance(training, NotAvailable):
         yield unavailable(training)
         return
     history = training.history
@@ -109,7 +109,7 @@ def _curves_table(training: Training) -> Table:
 
 def _cost(card: Card) -> Iterator[Block]:
     serving, training = card.serving, card.training
-    if isinstance(training, Missing):
+    if isinstance(training, NotAvailable):
         yield Paragraph(f"Training time is not available: {training.not_available}.")
     else:
         before, after = training.validation_error
@@ -142,7 +142,7 @@ def _environment(environment: Environment) -> Iterator[Block]:
     revision = environment.revision
     code = (
         f"not available: {revision.not_available}"
-        if isinstance(revision, Missing)
+        if isinstance(revision, NotAvailable)
         else f"{revision.commit}, {'with changes that are not committed' if revision.dirty else 'unchanged'}"
     )
     yield Paragraph(

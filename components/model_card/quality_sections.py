@@ -18,14 +18,14 @@ from components.model_card.document import (
     number,
     unavailable,
 )
-from components.model_card.evidence import Missing
+from components.model_card.evidence import NotAvailable
 from components.model_card.robustness import Robustness
 from schema.features import CLASS_NAMES
 
 _LEVEL = "Intervals contain the true value in 95 of 100 cases"
 
 
-def judgement_sections(card: Card) -> list[Section]:
+def quality_sections(card: Card) -> list[Section]:
     """Returns the sections verdict, use, quality, calibration, baseline, errors and robustness."""
     return [
         Section("verdict", "Verdict", list(_verdict(card))),
@@ -152,13 +152,13 @@ def _calibration(card: Card) -> Iterator[Block]:
     )
 
 
-def _or_why(value: float | Missing) -> str:
-    return f"not available: {value.not_available}" if isinstance(value, Missing) else number(value)
+def _or_why(value: float | NotAvailable) -> str:
+    return f"not available: {value.not_available}" if isinstance(value, NotAvailable) else number(value)
 
 
 def _baseline(card: Card) -> Iterator[Block]:
     baseline = card.baseline
-    if isinstance(baseline, Missing):
+    if isinstance(baseline, NotAvailable):
         yield unavailable(baseline)
         return
     test = baseline.test
@@ -198,7 +198,7 @@ def _errors(card: Card) -> Iterator[Block]:
 
 
 def _robustness(card: Card) -> Iterator[Block]:
-    found = {name: check for name, check in card.robustness.items() if not isinstance(check, Missing)}
+    found = {name: check for name, check in card.robustness.items() if not isinstance(check, NotAvailable)}
     if found:
         changes = [(name, check.change, check.low, check.high) for name, check in found.items()]
         yield plots.intervals("robustness-changes", "Change of accuracy on changed texts", changes, 0.0)
@@ -216,7 +216,7 @@ def _robustness(card: Card) -> Iterator[Block]:
         ],
     )
     for name, check in card.robustness.items():
-        if isinstance(check, Missing):
+        if isinstance(check, NotAvailable):
             yield Paragraph(f"{name.capitalize()} is not available: {check.not_available}.")
     yield Paragraph(
         "Each check uses rows that it changes, drawn at random from the test rows with the seed "

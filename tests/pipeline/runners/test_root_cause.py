@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.runners.fault import what_failed
+from pipeline.runners.root_cause import root_cause_line
 
 ENGINES = """Pipeline BeamApp-1 failed in state FAILED: java.lang.RuntimeException: Error received from SDK harness
   File "apache_beam/runners/common.py", line 1512, in apache_beam.runners.common.DoFnRunner.process
@@ -26,4 +26,4 @@ RuntimeError: FileNotFoundError: [Errno 2] No such file or directory: 'items.csv
     ],
 )
 def test_one_line_says_what_happened(text, expected):
-    assert what_failed(RuntimeError(text)) == expected
+    assert root_cause_line(RuntimeError(text)) == expected

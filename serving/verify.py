@@ -85,7 +85,7 @@ def version_directories(directory: Path) -> dict[int, list[str]]:
         flaws = found[number] = []
         for name in names:
             if name != str(number):
-                flaws.append(f"{name!r} is a name for it too, and servers may load what lies there")
+                flaws.append(f"{name!r} is a name for it too, and servers may load it")
             elif (directory / name).is_symlink():
                 flaws.append(f"it is a link, to {os.readlink(directory / name)}, and no directory")
     return found

@@ -107,7 +107,7 @@ def _require_same(files: dict[str, str], directory: str) -> dict[str, str]:
     if different := differences(files, {name: digest for name, digest in arrived.items() if name != MLMD_UUID}):
         raise RunError(
             f"{directory} does not hold the files that are to be pushed ({', '.join(different)}): somebody changes "
-            "what lies there or where it comes from; remove it, see who did, and run again"
+            "the files there or at their source; remove it, see who did, and run again"
         )
     return arrived
 

@@ -112,12 +112,12 @@ def main(command: click.Command = cli, name: str = "agnews") -> None:
     except BrokenPipeError:  # The reader of the output has exited, as `head` does.
         sys.exit(1)
     except Exception as error:
-        told = _users_error(error)
-        if told is None:
+        user_error = _users_error(error)
+        if user_error is None:
             raise
         click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo("\n".join(map(strip_control_characters, str(told).split("\n"))), err=True)
-        sys.exit(told.exit_code)
+        click.echo("\n".join(map(strip_control_characters, str(user_error).split("\n"))), err=True)
+        sys.exit(user_error.exit_code)
 
 
 def _users_error(error: Exception) -> AgNewsError | None:

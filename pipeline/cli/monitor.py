@@ -57,7 +57,7 @@ def monitor(loaded: Loaded, logs: tuple[Path, ...], model: str | None, version: 
         event = Event(Kind.SHIFT, f"version {report.version}", "\n".join(new), str(place / HTML_FILE))
         send_alert(settings, event, directory / "monitoring.log")
     if report.alerts:
-        lines = [f"{alert}{' (told before)' if alert.key in known else ''}" for alert in report.alerts]
+        lines = [f"{alert}{' (already reported)' if alert.key in known else ''}" for alert in report.alerts]
         raise MonitoringAlert("\n  ".join([f"version {report.version} of {report.model}:", *lines]))
 
 

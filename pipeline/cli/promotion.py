@@ -206,7 +206,9 @@ def _report(deployment: "Deployment", record: "Record") -> None:
     click.echo(f"{record.label} went from {came_from} to {record.to_version}; recorded as {record.id}, by {record.who}")
     click.echo(f"labels: {labels}; loaded: {', '.join(map(str, sorted(served.versions)))}")
     if deployment.server is None:
-        click.echo(f"servers that poll {deployment.config_path} follow at their next look; --server tells one at once")
+        click.echo(
+            f"servers that poll {deployment.config_path} follow at their next poll; --server reloads one at once"
+        )
     if served.default != served.live:
         click.echo(
             f"note: requests that name neither version nor label are answered by {served.default}, the highest loaded "

@@ -72,7 +72,10 @@ def _serve(settings: "Settings", tokens: "Tokens", listening: socket.socket, nam
     rights = "approvals need a token" if tokens else "read-only"
     click.echo(f"http://{host_port(host, port)}  ({runs:,} runs; {rights}; Ctrl-C ends it)")
     if not _is_loopback(host):
-        click.echo("Whoever reaches this address reads all of it, unencrypted: put a proxy with TLS and log-in before.")
+        click.echo(
+            "Warning: anyone who can reach this address can read the site over plain HTTP. Put a TLS proxy "
+            "with authentication in front of it."
+        )
     uvicorn.Server(uvicorn.Config(make_app(site, names), log_level="warning")).run(sockets=[listening])
 
 

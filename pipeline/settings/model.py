@@ -194,7 +194,7 @@ class PusherSettings(Section):
 
 def _on_this_machine(place: str | None) -> str | None:
     if place is not None and is_remote(place):
-        raise ValueError("must lie in a file system: nothing can be appended or replaced in an object store")
+        raise ValueError("must be in a file system: an object store cannot append to files or replace them")
     return place if place is None else _absolute(place)
 
 

@@ -63,7 +63,7 @@ def lost_pieces(log: AuditLog) -> list[str]:
         AuditError: the file cannot be read.
     """
     return [
-        f"line {line.number} tells of a piece set aside in {line.entry.details.get('file')}, which is not there"
+        f"line {line.number} reports a piece set aside in {line.entry.details.get('file')}, which is not there"
         for line in log.lines()
         if line.entry and line.entry.action == RECOVER and _is_lost(line.entry, log.path.parent)
     ]

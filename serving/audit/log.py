@@ -188,7 +188,7 @@ class AuditLog:
     def _unwritable(self, error: OSError) -> AuditError:
         reason = "another process holds it" if isinstance(error, filelock.Timeout) else error.strerror or str(error)
         return AuditError(
-            f"the audit log {self.path} cannot be written: {reason}; mend that, or set promotion.audit_log to a place "
+            f"the audit log {self.path} cannot be written: {reason}; fix that, or set promotion.audit_log to a place "
             "that can be written, and repeat"
         )
 

@@ -23,7 +23,7 @@ class Canary:
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
-            raise ValueError(f"share must lie between 0 and 1, got {self.share}")
+            raise ValueError(f"share must be between 0 and 1, got {self.share}")
 
     def draw(self) -> str:
         """Returns the label of the next request."""

@@ -31,7 +31,7 @@ class Target:
         if self.version is not None and self.label is not None:
             raise ValueError(f"version {self.version} and label {self.label!r} exclude each other")
         if self.version is not None and not 0 <= self.version <= _LAST_VERSION:
-            raise ValueError(f"version must lie between 0 and {_LAST_VERSION}, got {self.version}")
+            raise ValueError(f"version must be between 0 and {_LAST_VERSION}, got {self.version}")
         for name in filter(None, (self.model_name, self.label)):
             try:
                 name.encode()

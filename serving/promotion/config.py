@@ -16,9 +16,7 @@ from serving.promotion.errors import PromotionError
 
 CONFIG_FILE = "models.config"
 STABLE, CANARY = LABELS = ("stable", "canary")
-_HEADER = (
-    "# Written by agnews promote and agnews rollback; what stands here of other models is kept, comments are not.\n"
-)
+_HEADER = "# Written by agnews promote and agnews rollback; entries of other models are kept, comments are not.\n"
 _Policy = file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy
 
 
@@ -65,7 +63,7 @@ def parse(text: str, path: Path) -> model_server_config_pb2.ModelServerConfig:
         config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
     except text_format.ParseError as error:
         raise PromotionError(
-            f"{path}: not a model config file: {error}; mend it, or remove it to begin anew"
+            f"{path}: not a model config file: {error}; fix it, or remove it to start again"
         ) from error
     if config.HasField("custom_model_config"):
         raise PromotionError(

@@ -78,6 +78,6 @@ def _delete(deployment: Deployment, version: PushedVersion, signature: Signature
     except OSError as error:
         deployment.close(record, FAILED, str(error))
         raise PromotionError(
-            f"version {version.number} cannot be deleted: {error}; mend that and repeat the command"
+            f"version {version.number} cannot be deleted: {error}; fix that and repeat the command"
         ) from error
     deployment.close(record, COMPLETE)

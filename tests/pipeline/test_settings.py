@@ -34,7 +34,7 @@ def test_local_places_are_absolute_and_remote_ones_stay():
         ({"metadata": SERVER | {"password": "a", "password_file": "b"}}, "exclude each other"),
         ({"pusher": {"model_name": "../elsewhere"}}, "pattern"),
         ({"evaluator": {"min_accuracy": 91}}, "less than or equal to 1"),
-        ({"promotion": {"audit_log": "gs://bucket/audit.jsonl"}}, "must lie in a file system"),
+        ({"promotion": {"audit_log": "gs://bucket/audit.jsonl"}}, "must be in a file system"),
     ],
 )
 def test_impossible_values_and_combinations_are_refused(tree, message):

@@ -87,7 +87,7 @@ def test_a_settings_file_in_the_working_directory_is_found(tmp_path, monkeypatch
         ("trainer: {epochs: !!int _}", r"settings\.yaml: not valid YAML"),
         ("trainer: !!map [1]", r"settings\.yaml.*: not valid YAML"),
         ("[1, 2]", r"settings\.yaml: expected sections"),
-        ("trainer: {epochs: 3, epochs: 4}", r"settings\.yaml, line 1, column 10: .*'epochs' stands twice"),
+        ("trainer: {epochs: 3, epochs: 4}", r"settings\.yaml, line 1, column 10: .*'epochs' appears twice"),
         ("trainer: {epochs: [", r"settings\.yaml, line 1, column 20: not valid YAML"),
         ("trainer: {bucket_boundaries: [3, 2]}", r"settings\.yaml: trainer: bucket_boundaries must rise"),
     ],

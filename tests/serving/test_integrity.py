@@ -68,7 +68,7 @@ def test_another_spelling_of_a_number_hides_nothing_and_is_named(serving, other)
     (serving / "agnews/2/saved_model.pb").write_bytes(b"Graph")
     assert findings(serving) == {
         ("agnews", 2): (
-            f"'{other}' is a name for it too, and servers may load what lies there",
+            f"'{other}' is a name for it too, and servers may load it",
             "differs: saved_model.pb",
         )
     }

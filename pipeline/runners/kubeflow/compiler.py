@@ -126,7 +126,7 @@ def _check_settings(settings: Settings) -> None:
     local = [key for key, place in places.items() if place is not None and "://" not in place]
     if local and settings.kubeflow.volume_claim is None:
         raise SettingsError(
-            f"{', '.join(local)} lie below kubeflow.mount_path, where nothing is mounted: set kubeflow.volume_claim"
+            f"{', '.join(local)} are below kubeflow.mount_path, where nothing is mounted: set kubeflow.volume_claim"
         )
 
 
@@ -134,7 +134,7 @@ def _check_engine(settings: BeamSettings) -> None:
     """Requires a running job server and worker pool, because a pod cannot start one that Flink or Spark can reach."""
     if settings.runner not in ("flink", "spark"):
         return
-    for name, what in (("job_endpoint", "a job server"), ("worker_pool", "the workers beside the cluster's nodes")):
+    for name, what in (("job_endpoint", "a job server"), ("worker_pool", "the workers next to the cluster's nodes")):
         if getattr(settings, name) is None:
             raise SettingsError(
                 f"beam.runner {settings.runner} needs beam.{name} on Kubeflow, the address of {what}: what this "

@@ -51,7 +51,7 @@ def statistics_directory(destination: str) -> str:
 def runtime_parameters(settings: Settings) -> list[Parameter]:
     """Returns all runtime parameters, with the values in the settings as defaults."""
     model = settings.pusher.model_name
-    beside = () if settings.promotion.audit_log else (f"{{destination}}/{AUDIT_FILE}",)
+    in_destination = () if settings.promotion.audit_log else (f"{{destination}}/{AUDIT_FILE}",)
     gated = settings.promotion.require_approval
     statistics = (f"directory={statistics_directory('{destination}')}",)
     span = settings.data.span
@@ -61,11 +61,11 @@ def runtime_parameters(settings: Settings) -> list[Parameter]:
         BASELINE: (f"versions={{destination}}/{model}",),
         PUSHER: (
             f"push_destination.filesystem.base_directory={{destination}}/{model}",
-            *(f"audit_log={place}" for place in beside),
+            *(f"audit_log={place}" for place in in_destination),
         ),
     }
-    if gated and beside:
-        destination[GATE] = tuple(f"log={place}" for place in beside)
+    if gated and in_destination:
+        destination[GATE] = tuple(f"log={place}" for place in in_destination)
     parameters = [
         Parameter(
             "data_path",

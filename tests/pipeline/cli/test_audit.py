@@ -163,10 +163,10 @@ def test_a_copy_of_the_log_does_for_verify_without_the_piece_that_was_set_aside_
     shutil.copy(log.path, copy)
     shown = agnews("verify", "serving_model", "--log", str(copy))
     assert "agnews/2: as it was pushed" in shown
-    assert "note: line 3 tells of a piece set aside in audit.jsonl.torn-" in shown
+    assert "note: line 3 reports a piece set aside in audit.jsonl.torn-" in shown
     [piece] = log.path.parent.glob("*.torn-*")
     piece.unlink()
-    with pytest.raises(AuditError, match="audit log: line 3 tells of a piece set aside"):
+    with pytest.raises(AuditError, match="audit log: line 3 reports a piece set aside"):
         agnews("verify", "serving_model")
 
 

@@ -152,7 +152,7 @@ def test_a_promotion_says_what_it_did_and_who_answers_requests_without_a_label(p
     shown = agnews("promote", "1", "--label", "stable")
     assert "stable went from no version to 1; recorded as 1, by " in shown
     assert "labels: stable 1; loaded: 1" in shown
-    assert "models.config follow at their next look" in shown
+    assert "models.config follow at their next poll" in shown
     assert "models.config loads" not in shown
     shown = agnews("promote", "2", "--label", "canary", "--poll-seconds", "0")
     assert "canary went from no version to 2" in shown

@@ -74,7 +74,7 @@ def test_only_different_traffic_is_reported_as_skew_and_alerted_once(
     assert isinstance(ended.exception, MonitoringAlert)
     assert ended.exception.exit_code == 11
     assert "skew of unknown words" in str(ended.exception)
-    assert "told before" not in str(ended.exception)
+    assert "already reported" not in str(ended.exception)
     [message] = [json.loads(body)["text"].splitlines() for body in sink.bodies]
     assert message[0] == "agnews: the requests or predictions of a served model changed (version 1795578266)"
     assert any(line.startswith("skew of unknown words over the whole log: distance") for line in message)
@@ -83,7 +83,7 @@ def test_only_different_traffic_is_reported_as_skew_and_alerted_once(
     assert str(tmp_path / "place/runs/monitoring/agnews/1795578266/20") in report
     assert Path(report).exists()
     assert "skew of unknown words over the whole log" in str(again.exception)
-    assert "(told before)" in str(again.exception)
+    assert "(already reported)" in str(again.exception)
 
 
 def test_an_alert_that_cannot_be_sent_is_reported(recorded, served, tmp_path, monkeypatch, http_sink):

@@ -21,7 +21,7 @@ def test_settings_determine_the_reports_directory(tmp_path):
             pipeline={"root": "s3://bucket/runs"},
             metadata={"backend": "mysql", "host": "h", "port": 1, "database": "d", "user": "u"},
         )
-    with pytest.raises(ValueError, match="must lie in a file system"):
+    with pytest.raises(ValueError, match="must be in a file system"):
         of(monitoring={"directory": "s3://bucket/reports"})
 
 

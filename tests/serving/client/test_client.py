@@ -375,7 +375,7 @@ assert sys.modules["tensorflow"] is there
 
 @pytest.mark.parametrize("version", [-1, 2**63, 2**70])
 def test_a_version_that_is_none_is_a_programming_mistake(server, ask, version):
-    with pytest.raises(ValueError, match="version must lie between 0 and"):
+    with pytest.raises(ValueError, match="version must be between 0 and"):
         ask(server, ["oil"], version=version)
 
 

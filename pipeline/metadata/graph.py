@@ -97,11 +97,14 @@ def execution_inputs(store: MetadataStore, execution: int) -> dict[str, tuple[ml
 
 
 def run_artifacts(store: MetadataStore, run: mlmd.Context) -> list[mlmd.Artifact]:
-    """Returns the live outputs of a run, made by it or taken from the cache, in the order of its executions."""
+    """Returns all outputs of a run, made by it or taken from the cache, in the order of its executions.
+
+    They include artifacts that are marked as deleted: their properties are still known.
+    """
     executions = sorted(execution.id for execution in store.get_executions_by_context(run.id))
     events = _output_events(store, executions)
     artifacts = _artifacts(store, events)
-    return [one for event in events if is_live(one := artifacts[event.artifact_id])]
+    return [artifacts[event.artifact_id] for event in events]
 
 
 def run_outputs(store: MetadataStore, run_id: str) -> dict[tuple[str, str], mlmd.Artifact]:

@@ -14,6 +14,7 @@ from pipeline.metadata.graph import (
     execution_inputs,
     find_producer,
     find_run,
+    is_live,
     properties,
     require_run,
     run_artifacts,
@@ -107,7 +108,7 @@ def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
     store = open_store(connection)
     outputs: dict[str, mlmd.Artifact] = {}
     # The first artifact of a type: Transform writes Examples as well.
-    for artifact in run_artifacts(store, require_run(store, run_id)):
+    for artifact in filter(is_live, run_artifacts(store, require_run(store, run_id))):
         outputs.setdefault(artifact.type, artifact)
     found = {type_name: properties(artifact) for type_name, artifact in outputs.items()}
     blessing, infra, pushed = (found.get(name) for name in (MODEL_BLESSING, INFRA_BLESSING, PUSHED_MODEL))

@@ -7,6 +7,8 @@ AGNEWS := .venv/bin/agnews
 # Tests that take minutes more, or need a server, have targets of their own.
 IN_TIME := not (real or continuous or interrupts or airflow or postgres or flink or spark or container)
 SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
+# Test files that `make test` runs at the same time: one per core, at most four, since each takes up to 4 GB of memory.
+WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? cores : 4)))
 # Paths whose spelling and words `make lint` checks. Still to come: tests.
 PROSE := $(wildcard *.md) docs Makefile Dockerfile .pre-commit-config.yaml pyproject.toml setup.py pipeline components \
 	schema serving benchmarks scripts tests/test_docs.py tests/e2e/test_tutorial.py
@@ -22,7 +24,7 @@ run: default  ## Run the whole pipeline; ARGS="--profile sample" passes options 
 	@$(AGNEWS) run $(ARGS)
 
 test: dev lint types  ## Check style and types, then run the tests, one of them the whole pipeline on synthetic rows.
-	.venv/bin/python -m pytest -m "$(IN_TIME)"
+	.venv/bin/python -m pytest -m "$(IN_TIME)" --numprocesses $(WORKERS) --dist loadfile
 
 test-continuous: dev  ## Feed ten days to the pipeline, good and bad ones, and check the trained and pushed models.
 	.venv/bin/python -m pytest -m continuous

@@ -122,7 +122,7 @@ def agnews(*arguments, cwd):
         (["run", "--set", "alerts.webhook_url_file=gone"], 2, "Error: alerts.webhook_url_file: "),
         (["run", "--set", "alerts.smtp_password_file=gone"], 2, "Error: alerts.smtp_password_file: "),
         (["run", "--set", "promotion.signing_key_file=gone"], 2, "gone: No such file or directory; name a key file"),
-        (["schema", "infer"], 5, "`agnews run` makes them"),
+        (["schema", "infer"], 5, "`agnews run` computes them"),
         (["schema", "infer", "--output", "gone/x"], 2, "--output gone/x: No such file or directory"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

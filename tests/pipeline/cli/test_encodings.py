@@ -118,8 +118,16 @@ def ended(process):
 
 
 def test_in_the_posix_locale_a_table_with_bars_is_printed(sample):
-    status, errors = ended(command("data", "describe", "--data", "données", cwd=sample.parent, env=POSIX))
+    (sample.parent / "data").symlink_to(sample)
+    status, errors = ended(command("data", "describe", "--data", "data", cwd=sample.parent, env=POSIX))
     assert (status, errors) == (0, "")
+
+
+def test_in_the_posix_locale_a_directory_that_it_cannot_name_is_refused(sample):
+    status, errors = ended(command("data", "describe", "--data", "données", cwd=sample.parent, env=POSIX))
+    assert status == 3
+    assert "cannot be read as UTF-8" in errors
+    assert "set PYTHONUTF8=1" in errors
 
 
 PRINTING = [

@@ -14,7 +14,7 @@ def test_compile_names_the_file_and_the_runtime_parameters(tmp_path):
     shown = run("compile", "--profile", "kubeflow", "--set", "trainer.epochs=4", "--output", str(tmp_path / "out"))
     [file] = (tmp_path / "out").iterdir()
     assert f"compiled: {file}" in shown.output
-    assert "epochs: passes over the training rows at most  [4]" in shown.output
+    assert "epochs: maximum number of training epochs  [4]" in shown.output
     specification, _ = yaml.safe_load_all(file.read_text())
     assert specification["pipelineInfo"]["name"] == "agnews"
 

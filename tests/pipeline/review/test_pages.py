@@ -347,7 +347,7 @@ def test_changed_files_cannot_be_approved(decidable):
     with serving(settings) as client:
         answer = decide(client, model)
         assert answer.status_code == 409
-        assert "changed since approval was asked for" in text(answer)
+        assert "changed after the request" in text(answer)
 
 
 def test_a_card_changed_after_its_approval_is_reported(decidable):

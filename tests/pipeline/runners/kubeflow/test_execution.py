@@ -246,4 +246,4 @@ def test_a_rejected_model_is_not_pushed_and_its_run_ends_well(gated):
     assert set(gated.run().values()) == {0}
     assert versions_in(gated.destination) == []
     assert gated.made["pushed_model"]["metadata"]["pushed"] == 0
-    assert gated.made["approval"]["metadata"]["reason"] == "bob@here%3A bad rows"
+    assert gated.made["approval"]["metadata"]["reason"] == "bob@here: bad rows"

@@ -133,8 +133,8 @@ def _base(path: str, setting: str) -> str:
         path.encode()
     except UnicodeEncodeError as error:
         raise DataError(
-            f"{setting} {path}: the name cannot be read as UTF-8, so TFX cannot record it. Rename the directory, or set "
-            "PYTHONUTF8=1 if the locale is not UTF-8"
+            f"{setting} {path}: the name cannot be read as UTF-8, so TFX cannot record it. Rename the directory, or "
+            "set PYTHONUTF8=1 if the locale is not UTF-8"
         ) from error
     return path if is_remote(path) else os.path.abspath(path)
 

@@ -52,6 +52,18 @@ def read_as_another_user():
     return read
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _no_determinism_from_other_tests():
+    """Training code makes TensorFlow deterministic for good, and then the op Timestamp of a test's model fails."""
+    yield
+    import sys
+
+    if "tensorflow" in sys.modules:
+        from tensorflow.python.framework import config
+
+        config.disable_op_determinism()
+
+
 @pytest.fixture(scope="session")
 def scripted_server():
     """The module of that name: a model server that answers by rule and fails by script."""

@@ -13,6 +13,7 @@ from tfx.utils import io_utils
 from components.artifact_files import first_missing
 from schema.model_contract import FINGERPRINT, SAVED_MODEL_FILES, TRAINING_FACTS
 from serving.audit import manifest
+from serving.versions import names_by_version
 
 
 def files_of(export: str) -> dict[str, str]:
@@ -40,8 +41,7 @@ def version_numbers(directory: str) -> list[int]:
     """Returns the numbers of the versions in a model's directory, lowest first; none if it does not exist."""
     if not fileio.exists(directory):
         return []
-    names = (name.rstrip("/") for name in fileio.listdir(directory))
-    return sorted(int(name) for name in names if name.isdecimal())
+    return sorted(names_by_version(name.rstrip("/") for name in fileio.listdir(directory)))
 
 
 def pushed_versions(directory: str) -> Iterator[str]:

@@ -245,7 +245,7 @@ def _report_gone(store: mlmd.MetadataStore, gone: Sequence[Artifact], consequenc
     name = {"ExampleStatistics": "statistics"}.get(first.type_name, first.type_name.lower())
     more = f" (and {others} earlier one{'s' * (others > 1)})" if others else ""
     logger.warning(
-        f"{name} {first.id} of {_run_of(store, first)} is gone from {first.uri}{more}; {consequence}. "
+        f"{name} {first.id} of {_run_of(store, first)} is gone from {first.uri} or damaged there{more}; {consequence}. "
         "To stop looking for what was deleted: agnews artifacts check --mark-deleted",
         extra={"fields": {}},
     )

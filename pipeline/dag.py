@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import tensorflow_data_validation as tfdv
-from tfx.components import ExampleValidator, StatisticsGen, Trainer, Transform, Tuner
+from tfx.components import ExampleValidator, StatisticsGen, Transform, Tuner
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.orchestration.pipeline import Pipeline
@@ -20,6 +20,7 @@ from components.infra_validator.container import ContainerInfraValidator
 from components.model_card.component import ModelCardGen
 from components.pusher.component import AgNewsPusher
 from components.schema_gen.component import CuratedSchemaGen
+from components.trainer.component import AgNewsTrainer
 from components.validation_gate.component import ValidationGate
 from pipeline.beam.options import beam_arguments
 from pipeline.code_version import STAGES, add_code_version, code_version
@@ -173,14 +174,14 @@ def _add_training_stages(components: list[BaseNode], settings: Settings, history
         base_model = base.outputs["model"]
         components.append(base)
     place = {"model_name": settings.pusher.model_name, "checkpoint_root": f"{settings.pipeline.root}/checkpoints"}
-    trainer = Trainer(
+    trainer = AgNewsTrainer(
         run_fn="components.trainer.run_fn.run_fn",
         base_model=base_model,
         hyperparameters=hyperparameters,
         custom_config=recipe | place,
         **inputs,
         **splits,
-    )
+    ).with_id("Trainer")
     components.append(trainer)
     return _Trained(examples, graph, trainer.outputs["model"])
 

@@ -31,7 +31,7 @@ RESERVED_IDS = 2
 SAVED_MODEL = "saved_model.pb"
 """File with a SavedModel's graph; a version directory without it cannot be loaded."""
 FINGERPRINT = "fingerprint.pb"
-"""File that holds an identifier drawn at export, so no two exports share it."""
+"""File of hashes and an identifier of the export; exports with other graphs or weights have other ones."""
 ASSETS = "assets"
 """Folder of the files that the graph reads."""
 VARIABLES = "variables/variables"

@@ -9,11 +9,11 @@ from pathlib import Path
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types import Artifact, standard_artifacts
-from tfx.utils import io_utils, path_utils
+from tfx.utils import io_utils
 
 from components.approval.component import Approval, is_blessed, write_approval, write_not_requested
 from components.approval.rules import Rules, logged_decisions, logged_requests
-from components.exports import files_of
+from components.manifest import require_judged, require_unchanged
 from components.model_card.component import ModelCard
 from schema.errors import AuditError
 from schema.files import make_directory, make_readable
@@ -56,7 +56,8 @@ def LoggedApprovalGate(
         write_not_requested(approval)
         return
     opened = AuditLog(Path(log))
-    digest = fingerprint(files_of(path_utils.serving_model_path(model.uri)))
+    digest = fingerprint(require_unchanged(model))
+    require_judged(digest, {"Evaluator": model_blessing, "InfraValidator": infra_blessing, "ModelCardGen": model_card})
     request = logged_requests(opened.lines()).get(digest)
     if request is None:
         request = Entry(

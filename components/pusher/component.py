@@ -18,12 +18,13 @@ from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.utils import io_utils, proto_utils
 
 from components.approval import Approval, Decision, Rules, require_approval
-from components.exports import files_of, same_export, version_numbers
+from components.exports import same_export, version_numbers
+from components.manifest import files_of, require_judged, require_unchanged
 from schema.errors import RunError
 from schema.files import file_lock, flush_directory, make_directory, make_readable
 from schema.interruption import uninterruptible
 from schema.model_contract import MLMD_UUID, SAVED_MODEL
-from serving.audit import AuditLog, Entry, differences, fingerprint, identity
+from serving.audit import APPROVALS, AuditLog, Entry, differences, fingerprint, identity
 from serving.audit.signature import SIGNATURE, read_signing_key, sign
 
 APPROVAL, APPROVAL_RULES, AUDIT_LOG, SIGNING_KEY = "approval", "approval_rules", "audit_log", "signing_key"
@@ -39,9 +40,9 @@ class Executor(executor.Executor):
 
         Raises:
             ApprovalPending: the model needs an approval and has no valid one.
-            AuditError: the audit log cannot be written.
+            AuditError: the audit log cannot be written, or lacks an approval.
             SettingsError: the signing key cannot be used.
-            RunError: the files differ from the approved ones, or from the copied ones.
+            RunError: the files differ from those that were trained, judged or approved, or from the copied ones.
             Interrupted: the process received a signal to end; no version appears after it.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
@@ -54,15 +55,20 @@ class Executor(executor.Executor):
         ).filesystem.base_directory
         model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
         saved_model = self.GetModelPath(input_dict)
-        files = files_of(saved_model)
+        files = require_unchanged(model)
+        blessings = {
+            "Evaluator": standard_component_specs.MODEL_BLESSING_KEY,
+            "InfraValidator": standard_component_specs.INFRA_BLESSING_KEY,
+        }
+        require_judged(fingerprint(files), {name: input_dict[key][0] for name, key in blessings.items()})
+        log = AuditLog(Path(exec_properties[AUDIT_LOG]))
         decisions: list[Decision] = []
         if rules := exec_properties.get(APPROVAL_RULES):
             [approval] = input_dict.get(APPROVAL) or [None]
-            decisions = require_approval(approval, Rules.from_json(rules), model, files)
+            decisions = require_approval(approval, Rules.from_json(rules), fingerprint(files), log.lines())
             if not decisions:
                 self._MarkNotPushed(pushed_model)
                 return
-        log = AuditLog(Path(exec_properties[AUDIT_LOG]))
         log.require_writable()
         # The key is read before anything changes, so that no model is pushed without its signature.
         key = read_signing_key(Path(file)) if (file := exec_properties.get(SIGNING_KEY)) else None
@@ -88,7 +94,8 @@ def _entry(
     base, _, version = version_directory.rpartition("/")
     name = os.path.basename(base)
     arrived = _require_same(files, version_directory)
-    approvals = [f"approved by {decision.who}: {decision.why}" for decision in decisions if decision.approved]
+    approvals = [decision for decision in decisions if decision.approved]
+    named = [{"by": one.who, "decided": one.when, "entry": one.entry} for one in approvals]
     signature = {SIGNATURE: sign(key, name, int(version), arrived)} if key else {}
     return Entry(
         "push",
@@ -96,8 +103,10 @@ def _entry(
         version=int(version),
         fingerprint=fingerprint(files),
         by=identity(),
-        why="; ".join(approvals) or "blessed; no approval was asked for",
-        details={"directory": version_directory, "model_id": model.id, "files": arrived, **signature},
+        why="; ".join(f"approved by {one.who}: {one.why}" for one in approvals) or "blessed; no approval was asked for",
+        details={"directory": version_directory, "model_id": model.id, "files": arrived}
+        | ({APPROVALS: named} if named else {})
+        | signature,
     )
 
 
@@ -206,7 +215,7 @@ def push_local(
         for stale in base.glob(f"{_INCOMING}*"):
             shutil.rmtree(stale)
         versions = version_numbers(str(base))
-        if pushed := _pushed_already(saved_model, destination, versions):
+        if pushed := _pushed_already(saved_model, destination, versions, mlmd_uuid):
             return pushed
         incoming = base / f"{_INCOMING}{uuid.uuid4().hex}"
         shutil.copytree(saved_model, incoming)
@@ -232,7 +241,7 @@ def _push_remote(
     """Copies to an object store, which cannot rename; the file that makes a directory a SavedModel is copied last."""
     fileio.makedirs(destination)
     versions = version_numbers(destination)
-    if pushed := _pushed_already(saved_model, destination, versions):
+    if pushed := _pushed_already(saved_model, destination, versions, mlmd_uuid):
         return pushed
     final = f"{destination}/{_next_version(versions, None)}"
     io_utils.copy_dir(saved_model, final, deny_regex_patterns=[SAVED_MODEL.replace(".", r"\.")])
@@ -248,13 +257,15 @@ def _next_version(versions: list[int], now: float | None) -> int:
     return max([int(time.time() if now is None else now), *(version + 1 for version in versions[-1:])])
 
 
-def _pushed_already(saved_model: str, destination: str, versions: list[int]) -> str | None:
-    """Returns the newest version's directory if it holds the same export, otherwise None."""
+def _pushed_already(saved_model: str, destination: str, versions: list[int], mlmd_uuid: str) -> str | None:
+    """Returns the newest version's directory if it holds the same export of the same model, otherwise None."""
     if not versions:
         return None
     version_directory = os.path.join(destination, str(versions[-1]))
-    whole = fileio.exists(os.path.join(version_directory, SAVED_MODEL))
-    return version_directory if whole and same_export(saved_model, version_directory) else None
+    if not all(fileio.exists(os.path.join(version_directory, name)) for name in (SAVED_MODEL, MLMD_UUID)):
+        return None
+    same_model = io_utils.read_string_file(os.path.join(version_directory, MLMD_UUID)) == mlmd_uuid
+    return version_directory if same_model and same_export(saved_model, version_directory) else None
 
 
 def _stamp(directory: str, mlmd_uuid: str) -> None:

@@ -12,7 +12,7 @@ from tfx.utils import path_utils
 
 from components.approval import Decision, Rules, Status, judge, write_decision
 from components.approval.rules import logged_decisions, logged_requests, may_approve
-from components.exports import files_of
+from components.manifest import JUDGED, files_of
 from pipeline.governance.audit_check import card_snapshot
 from pipeline.metadata.connection import refusal
 from pipeline.metadata.graph import execution_inputs, find_producer, live_artifacts, pipeline_artifacts, properties
@@ -199,7 +199,12 @@ class StoredApprovals(Approvals):
     def requests(self, now: datetime) -> list[Request]:
         decisions = [Decision.from_properties(one.custom_properties) for one in self._artifacts(APPROVAL_DECISION)]
         passed = self._passed()
-        cards = {properties(one).get("model_id"): one.uri for one in live_artifacts(self._store, MODEL_CARD)}
+        # Only a card that judged the requested files is evidence for them.
+        cards = {
+            (noted.get("model_id"), noted.get(JUDGED)): one.uri
+            for one in live_artifacts(self._store, MODEL_CARD)
+            if (noted := properties(one))
+        }
         artifacts = [one for one in self._artifacts(APPROVAL_REQUEST) if properties(one).get("wanted")]
         ids = {properties(one)["model_id"] for one in artifacts}
         uris = {model.id: model.uri for model in self._store.get_artifacts_by_id(ids)} if ids else {}
@@ -210,7 +215,8 @@ class StoredApprovals(Approvals):
             made = tuple(decision for decision in decisions if decision.fingerprint == digest)
             status = judge(made, author, self.rules, now, was_used=artifact.id in passed)
             requested = artifact.create_time_since_epoch / 1000
-            found[model] = Request(model, uris[model], digest, author, requested, made, status, cards.get(model, ""))
+            card = cards.get((model, digest), "")
+            found[model] = Request(model, uris[model], digest, author, requested, made, status, card)
         return list(found.values())
 
     def _passed(self) -> set[int]:

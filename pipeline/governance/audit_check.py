@@ -224,7 +224,7 @@ def card_files(directory: str) -> dict[str, str]:
         # TFX takes seconds to import.
         from tfx.dsl.io import fileio
 
-        from components.exports import files_of
+        from components.manifest import files_of
 
         return files_of(directory) if fileio.exists(directory) else {}
     try:

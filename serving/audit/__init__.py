@@ -10,6 +10,7 @@ from serving.audit.chain import breaks, lost_pieces, problems
 from serving.audit.fingerprint import differences, fingerprint, manifest
 from serving.audit.identity import IDENTITY, identity, person, readable
 from serving.audit.log import (
+    APPROVALS,
     APPROVE,
     AUDIT_FILE,
     DECIDED,
@@ -23,6 +24,7 @@ from serving.audit.log import (
 )
 
 __all__ = [
+    "APPROVALS",
     "APPROVE",
     "AUDIT_FILE",
     "DECIDED",

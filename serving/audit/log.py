@@ -30,6 +30,8 @@ RECOVER = "recover"
 REQUEST, APPROVE, REJECT = "request", "approve", "reject"
 DECIDED = "decided"
 """Detail of an entry with the time of the decision; the entry's own time is that of the writing."""
+APPROVALS = "approvals"
+"""Detail of a push with the approvals that it relied on: for each the name, the time and the hash of its entry."""
 _LOCK_SECONDS = 30.0
 _PENDING = ".pending"
 

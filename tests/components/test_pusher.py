@@ -1,20 +1,23 @@
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing, PushedModel
 
 from components.approval import Approval, Rules
-from components.exports import files_of
+from components.manifest import files_of
 from components.pusher import component as pusher
 from schema.errors import ApprovalPending, AuditError, RunError, SettingsError
 from schema.interruption import Interrupted
-from serving.audit import AuditLog
+from serving.audit import AuditLog, Entry, fingerprint
 from serving.audit.signature import read_public_key, signature_flaw
+from tests.components.stored_files import judge
 
 
 @pytest.fixture
@@ -181,12 +184,17 @@ def do(tmp_path):
     """Runs the executor on a blessed model, as the launcher does; returns the PushedModel."""
     make_export(tmp_path / "model/Format-Serving", b"one")
 
-    def do(approval=None, rules=None, log=tmp_path / "serving/audit.jsonl", key=None):
+    def do(approval=None, rules=None, log=tmp_path / "serving/audit.jsonl", key=None, verdicts=(), change=None):
         model, pushed = Model(), PushedModel()
         model.uri, model.id, pushed.uri = str(tmp_path / "model"), 17, str(tmp_path / "pushed")
         blessings = {"model_blessing": [ModelBlessing()], "infra_blessing": [InfraBlessing()]}
         for [blessing] in blessings.values():
             blessing.set_int_custom_property("blessed", 1)
+        judge(model, *(blessing for [blessing] in blessings.values()))
+        for role, judged in dict(verdicts).items():
+            blessings[role][0].set_string_custom_property("model_fingerprint", judged)
+        if change:
+            change()
         inputs = {"model": [model], **blessings} | ({"approval": [approval]} if approval else {})
         properties = {
             "push_destination": f'{{"filesystem": {{"base_directory": "{tmp_path}/serving/agnews"}}}}',
@@ -217,13 +225,79 @@ def test_a_gate_that_did_not_approve_pushes_nothing(do, tmp_path):
 
 
 def test_a_verdict_without_decisions_behind_it_is_none(do, tmp_path):
-    forged = Approval()
-    forged.uri = str(tmp_path / "forged")
-    forged.set_int_custom_property("approved", 1)
-    (tmp_path / "forged").mkdir()
-    (tmp_path / "forged/approval.json").write_text('{"author": "ann@here", "decisions": []}')
     with pytest.raises(ApprovalPending):
-        do(forged, RULES)
+        do(approval_of(tmp_path / "model/Format-Serving", []), RULES)
+
+
+def approval_of(export, decisions, author="ann@here"):
+    """Returns the gate's result on an export."""
+    approval = Approval()
+    approval.set_int_custom_property("approved", 1)
+    approval.set_string_custom_property("author", author)
+    approval.set_string_custom_property("decisions", json.dumps(decisions))
+    approval.set_string_custom_property("model_fingerprint", fingerprint(files_of(str(export))))
+    return approval
+
+
+def approve(export, log, by="bob@here", **changes):
+    """Enters a decision in the log; returns it as the metadata store has it."""
+    digest, when = fingerprint(files_of(str(export))), datetime.now(UTC).isoformat(timespec="milliseconds")
+    entry = Entry("approve", "agnews", fingerprint=digest, by=by, details={"decided": when, "author": "ann@here"})
+    receipt = log.append(entry)
+    decision = {"fingerprint": digest, "approved": True, "who": by, "when": when, "why": "good"}
+    return decision | {"entry": receipt.partition(" ")[0]} | changes
+
+
+def test_a_push_names_the_approvals_that_it_relied_on(do, tmp_path):
+    export, log = tmp_path / "model/Format-Serving", AuditLog(tmp_path / "serving/audit.jsonl")
+    decision = approve(export, log)
+    do(approval_of(export, [decision]), RULES)
+    approved, push = log.lines()
+    assert push.entry.details["approvals"] == [{"by": "bob@here", "decided": decision["when"], "entry": approved.hash}]
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [{"who": "cem@here"}, {"when": "2099-01-01T00:00:00+00:00"}, {"entry": "0" * 64}],
+    ids=lambda forged: next(iter(forged)),
+)
+def test_an_approval_that_the_log_does_not_have_pushes_nothing(do, tmp_path, forged):
+    export, log = tmp_path / "model/Format-Serving", AuditLog(tmp_path / "serving/audit.jsonl")
+    approval = approval_of(export, [approve(export, log, **forged)])
+    with pytest.raises((AuditError, ApprovalPending)):
+        do(approval, RULES)
+    assert not (tmp_path / "serving/agnews").exists()
+
+
+def test_an_approval_of_another_authors_model_pushes_nothing(do, tmp_path):
+    """Somebody who can write to the metadata store alone cannot make themselves an approver."""
+    export, log = tmp_path / "model/Format-Serving", AuditLog(tmp_path / "serving/audit.jsonl")
+    approval = approval_of(export, [approve(export, log, by="ann@here")], author="dan@here")
+    with pytest.raises(AuditError, match="has no approval"):
+        do(approval, RULES)
+
+
+def test_an_approval_of_other_files_pushes_nothing(do, tmp_path):
+    make_export(tmp_path / "other", b"two")
+    approval = approval_of(
+        tmp_path / "other", [approve(tmp_path / "other", AuditLog(tmp_path / "serving/audit.jsonl"))]
+    )
+    with pytest.raises(RunError, match="the verdict of ApprovalGate"):
+        do(approval, RULES)
+
+
+@pytest.mark.parametrize("role", ["model_blessing", "infra_blessing"])
+def test_a_verdict_on_other_files_pushes_nothing(do, tmp_path, role):
+    with pytest.raises(RunError, match="is about a model with the fingerprint 0123"):
+        do(verdicts={role: "0123" * 16})
+    assert not (tmp_path / "serving").exists()
+
+
+@pytest.mark.parametrize("change", [b"", b"other weights"], ids=["truncated", "changed"])
+def test_a_model_that_changed_since_its_training_is_not_pushed(do, tmp_path, change):
+    with pytest.raises(RunError, match=r"model 17 .* not those that were trained \(differs: saved_model.pb\)"):
+        do(change=lambda: (tmp_path / "model/Format-Serving/saved_model.pb").write_bytes(change))
+    assert not (tmp_path / "serving").exists()
 
 
 def test_a_push_is_entered_with_the_files_that_arrived(do, tmp_path):

@@ -2,7 +2,6 @@
 
 import json
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 from tfx.types import standard_artifacts
@@ -13,6 +12,7 @@ from components.approval.rules import logged_requests
 from components.model_card.component import ModelCard
 from schema.errors import ApprovalPending, AuditError
 from serving.audit import AuditLog, Entry
+from tests.components.stored_files import judge
 
 RULES = Rules(approvers=1, author_may_approve=False, expires_hours=24)
 
@@ -34,6 +34,7 @@ class Gate:
             "model_card": self._artifact(ModelCard, {"model_card.html": f"of {self.weights}"}),
         }
         made["infra_blessing"].set_string_custom_property("blessing_status", "INFRA_BLESSED")
+        judge(*made.values())
         approval = self._artifact(Approval, {})
         LoggedApprovalGate.EXECUTOR_SPEC.executor_class().Do(
             {name: [artifact] for name, artifact in made.items()},
@@ -95,8 +96,8 @@ def test_an_approval_by_another_person_lets_the_run_continue(gate):
     gate.decide("bob@here")
     approval = gate.run()
     assert approval.get_int_custom_property("approved") == 1
-    report = json.loads(Path(approval.uri, "approval.json").read_text())
-    assert [decision["who"] for decision in report["decisions"]] == ["ann@laptop", "bob@here"]
+    decisions = json.loads(approval.get_string_custom_property("decisions"))
+    assert [decision["who"] for decision in decisions] == ["ann@laptop", "bob@here"]
 
 
 def test_the_author_of_the_first_request_stays_the_author(gate):

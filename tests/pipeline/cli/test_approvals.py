@@ -12,7 +12,7 @@ from ml_metadata.errors import AbortedError
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.exports import files_of
+from components.manifest import files_of
 from pipeline.cli import cli
 from pipeline.metadata.connection import connection_config
 from pipeline.settings import Settings
@@ -283,7 +283,9 @@ def write_card(place):
     for name in CARD:
         (card / name).write_text(f"{name}: recall 0.9")
     store = stored()
-    put(store, "agnews.ModelCard", uri=str(card), model_id=1)
+    [request] = store.get_artifacts_by_type("AgNewsApprovalRequest")
+    judged = request.custom_properties["fingerprint"].string_value
+    put(store, "agnews.ModelCard", uri=str(card), model_id=1, model_fingerprint=judged)
     return card
 
 

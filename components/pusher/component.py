@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import ClassVar
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tfx.components.pusher import executor
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.dsl.io import fileio
@@ -24,8 +23,8 @@ from schema.errors import RunError
 from schema.files import file_lock, flush_directory, make_directory, make_readable
 from schema.interruption import uninterruptible
 from schema.model_contract import MLMD_UUID, SAVED_MODEL
-from serving.audit import APPROVALS, AuditLog, Entry, differences, fingerprint, identity
-from serving.audit.signature import SIGNATURE, read_signing_key, sign
+from serving.audit import APPROVALS, PUSH, AuditLog, Entry, differences, fingerprint, identity
+from serving.audit.signature import signer
 
 APPROVAL, APPROVAL_RULES, AUDIT_LOG, SIGNING_KEY = "approval", "approval_rules", "audit_log", "signing_key"
 _INCOMING = ".incoming-"
@@ -71,42 +70,34 @@ class Executor(executor.Executor):
                 return
         log.require_writable()
         # The key is read before anything changes, so that no model is pushed without its signature.
-        key = read_signing_key(Path(file)) if (file := exec_properties.get(SIGNING_KEY)) else None
+        sign = signer(Path(file)) if (file := exec_properties.get(SIGNING_KEY)) else None
         push = _push_remote if "://" in destination else push_local
         with ExitStack() as until_recorded:
             version_directory = push(
                 saved_model, destination, mlmd_uuid=str(model.id), files=files, until_recorded=until_recorded
             )
-            receipt = log.append(_entry(model, files, version_directory, decisions, key))
+            receipt = log.append(_entry(model, files, version_directory, decisions), sign)
         io_utils.copy_dir(saved_model, pushed_model.uri)
         self._MarkPushed(pushed_model, version_directory, os.path.basename(version_directory))
         pushed_model.set_string_custom_property("fingerprint", fingerprint(files))
         pushed_model.set_string_custom_property("audit", receipt)
 
 
-def _entry(
-    model: Artifact,
-    files: dict[str, str],
-    version_directory: str,
-    decisions: list[Decision],
-    key: Ed25519PrivateKey | None,
-) -> Entry:
+def _entry(model: Artifact, files: dict[str, str], version_directory: str, decisions: list[Decision]) -> Entry:
     base, _, version = version_directory.rpartition("/")
     name = os.path.basename(base)
     arrived = _require_same(files, version_directory)
     approvals = [decision for decision in decisions if decision.approved]
     named = [{"by": one.who, "decided": one.when, "entry": one.entry} for one in approvals]
-    signature = {SIGNATURE: sign(key, name, int(version), arrived)} if key else {}
     return Entry(
-        "push",
+        PUSH,
         model=name,
         version=int(version),
         fingerprint=fingerprint(files),
         by=identity(),
         why="; ".join(f"approved by {one.who}: {one.why}" for one in approvals) or "blessed; no approval was asked for",
         details={"directory": version_directory, "model_id": model.id, "files": arrived}
-        | ({APPROVALS: named} if named else {})
-        | signature,
+        | ({APPROVALS: named} if named else {}),
     )
 
 

@@ -16,7 +16,7 @@ from pipeline.cli.streams import exact_output
 from pipeline.settings import Settings
 from pipeline.settings.sources import Loaded
 from schema.errors import AuditError
-from serving.audit import AuditLog, Line
+from serving.audit import PUSH, AuditLog, Line
 
 _PLAIN_WIDTH = 180
 _COLUMNS = ("when", "action", "model", "version", "fingerprint", "by", "who", "why", "outcome", "details", "hash")
@@ -53,9 +53,10 @@ def verify_log(loaded: Loaded, expect: tuple[str, ...]) -> None:
     """Check that no entry was changed, removed, added or moved since it was written.
 
     To detect a truncated log, the command also requires every line whose hash is in the metadata store or in --expect.
-    It reports decisions that are missing from the store or the log, or differ between them, and model cards that
-    changed after a decision. It prints a note for what it cannot check: missing cards, and records of another log. It
-    also prints the last hash: store it where nobody who can write the log can change it.
+    It reports decisions and changes of the served versions that are missing from the store or the log, or differ
+    between them, pushes that name approvals which the log does not have, and model cards that changed after a decision.
+    It prints a note for what it cannot check: missing cards, and records of another log. It also prints the last hash:
+    store it where nobody who can write the log can change it.
     """
     from pipeline.governance.audit_check import (
         find_changed_cards,
@@ -63,6 +64,8 @@ def verify_log(loaded: Loaded, expect: tuple[str, ...]) -> None:
         recorded_lines,
         uncounted_decisions,
         unfounded_decisions,
+        unfounded_entries,
+        unfounded_pushes,
     )
     from pipeline.metadata.connection import existing_store
     from serving.audit import problems
@@ -74,6 +77,7 @@ def verify_log(loaded: Loaded, expect: tuple[str, ...]) -> None:
     found = problems(opened, recorded | expected)
     if store:
         found += unfounded_decisions(store, opened) + uncounted_decisions(store, opened)
+        found += unfounded_entries(store, opened) + unfounded_pushes(store, opened)
     lines = opened.lines()
     changed, gone = find_changed_cards(lines)
     for models_outside_directory in (other_logs(store, opened) if store else []) + gone:
@@ -109,22 +113,31 @@ def export(loaded: Loaded, form: str) -> None:
 @click.command(epilog="Example:  agnews verify serving_model")
 @click.argument("serving_dir", type=LocalPath(exists=True, file_okay=False))
 @click.option("--log", "log_file", type=LocalPath(), help="Audit log  [default: SERVING_DIR/audit.jsonl]")
-@click.option("--public-key", type=LocalPath(), help="PEM file; require a signature of each push by this key.")
+@click.option("--public-key", type=LocalPath(), help="PEM file; require signatures by this key.")
 def verify(serving_dir: Path, log_file: Path | None, public_key: Path | None) -> None:
     """Compare the served versions with the models that were pushed.
 
     The command compares each version in SERVING_DIR with the fingerprints of its push, and names the files that differ.
+    With --public-key, each push must be signed by this key, and so must each promotion, rollback and deletion after the
+    first signed entry.
     It prints a note for each model that models.config loads from another directory, and does not compare that model.
     """
     from serving.audit import AUDIT_FILE, lost_pieces, problems
-    from serving.audit.signature import read_public_key
-    from serving.verify import check, models_outside_directory
+    from serving.audit.signature import read_public_key, unsigned_lines
+    from serving.promotion.config import models_outside_directory
+    from serving.verify import check
 
     key = read_public_key(public_key) if public_key else None
     opened = AuditLog(log_file or serving_dir / AUDIT_FILE)
     if not opened.lines():
         raise AuditError(f"{opened.path} has no entries to compare with; name the audit log with --log")
     found = [f"audit log: {problem}" for problem in problems(opened, {}, copied=log_file is not None)]
+    if key:
+        found += [
+            f"audit log: line {line.number}: the {line.entry.action} of version {line.entry.version} is not signed"
+            for line in unsigned_lines(key, opened.lines())
+            if line.entry and line.entry.action != PUSH  # The versions below have their pushes checked.
+        ]
     checked = check(serving_dir, opened, key)
     whole = "as it was pushed" + (", signed with this key" if key else "")
     for version in checked:

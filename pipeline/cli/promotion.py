@@ -104,6 +104,7 @@ def open_deployment(
 
     Raises:
         DataError: the directory is not on this machine, or no model has been pushed to it.
+        SettingsError: a key cannot be used.
     """
     pusher = loaded.settings.pusher
     destination = Path(pusher.destination)
@@ -118,8 +119,10 @@ def open_deployment(
         )
     from pipeline.governance.audit_check import audit_log
     from pipeline.metadata.connection import connection_config, open_store
+    from serving.audit.signature import read_public_key, signer
     from serving.promotion import Deployment, Server
 
+    promotion = loaded.settings.promotion
     store = open_store(connection_config(loaded.settings))
     deployment = Deployment(
         destination,
@@ -129,6 +132,8 @@ def open_deployment(
         poll_seconds=poll_seconds,
         pause=_pause,
         audit=audit_log(loaded.settings),
+        sign=signer(Path(promotion.signing_key_file)) if promotion.signing_key_file else None,
+        public_key=read_public_key(Path(promotion.public_key_file)) if promotion.public_key_file else None,
     )
     return deployment, store
 
@@ -148,7 +153,7 @@ def promote(deployment: "Deployment", signature: "Signature", version: int, labe
 
     `stable` is the version in production, `canary` a version on trial. The server loads VERSION first, and the label
     moves when it is ready. The previous production version stays loaded, so that `agnews rollback` takes effect
-    immediately.
+    immediately. A version whose files are not those in the audit log is refused.
     """
     from serving import promotion
 

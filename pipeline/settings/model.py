@@ -208,10 +208,14 @@ class PromotionSettings(Section):
     audit_log: str | None = Field(None, description="path of the audit log; unset: audit.jsonl in pusher.destination")
     signing_key_file: str | None = Field(
         None,
-        description="private Ed25519 key that signs each push, as PEM without a password; unset: pushes are not signed",
+        description="private Ed25519 key that signs each push, promotion, rollback and deletion, as PEM without a "
+        "password; unset: they are not signed",
+    )
+    public_key_file: str | None = Field(
+        None, description="public Ed25519 key, as PEM; a version is promoted only if this key signed its push"
     )
 
-    _files_are_local = field_validator("audit_log", "signing_key_file")(_on_this_machine)
+    _files_are_local = field_validator("audit_log", "signing_key_file", "public_key_file")(_on_this_machine)
 
 
 class MonitoringSettings(Section):

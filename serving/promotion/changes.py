@@ -35,11 +35,12 @@ def promote(deployment: Deployment, version: int, label: str, signature: Signatu
         The closed record, or None if the version already has the label.
 
     Raises:
-        PromotionError: the version cannot be served, there is no `stable` next to `canary`, or the server refused.
+        PromotionError: the version cannot be served or is not as it was pushed, there is no `stable` next to `canary`,
+            or the server refused.
     """
     with deployment.locked():
         versions, before = deployment.versions(), deployment.loaded()
-        _require_whole(deployment, version, versions)
+        _require_servable(deployment, version, versions)
         if before.labels.get(label) == version:
             return None
         if label == CANARY and STABLE not in before.labels:
@@ -67,7 +68,7 @@ def roll_back(deployment: Deployment, version: int | None, signature: Signature)
     taken from the records. If they do not contain it, it is the next lower loadable version that was not rolled back.
 
     Raises:
-        PromotionError: there is no version to roll back to, or the server refused.
+        PromotionError: there is no version to roll back to, it is not as it was pushed, or the server refused.
     """
     with deployment.locked():
         versions, before = deployment.versions(), deployment.loaded()
@@ -77,7 +78,7 @@ def roll_back(deployment: Deployment, version: int | None, signature: Signature)
                 f"back; agnews promote VERSION --label {STABLE} makes it"
             )
         target = _previous_version(deployment, before.live, versions) if version is None else version
-        _require_whole(deployment, target, versions)
+        _require_servable(deployment, target, versions)
         if target == before.live:
             raise PromotionError(f"version {target} is in production already; name another one: agnews versions")
         record = new_record(ROLLBACK, signature, STABLE, before.live, target)
@@ -139,12 +140,13 @@ def _previous_version(deployment: Deployment, live: int, versions: Mapping[int, 
     return lower[-1] if former is None else former
 
 
-def _require_whole(deployment: Deployment, number: int, versions: Mapping[int, PushedVersion]) -> None:
+def _require_servable(deployment: Deployment, number: int, versions: Mapping[int, PushedVersion]) -> None:
     if number not in versions:
         there = ", ".join(map(str, versions)) or "none"
         raise PromotionError(f"{deployment.directory} has no version {number}; there are: {there}")
     if flaw := versions[number].problem:
         raise PromotionError(f"{versions[number].path} cannot be served: {flaw}; push the model again")
+    deployment.require_as_pushed(versions[number])
 
 
 def _if_whole(number: int | None, versions: Mapping[int, PushedVersion]) -> int | None:

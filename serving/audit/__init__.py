@@ -8,7 +8,7 @@ import the other.
 
 from serving.audit.chain import breaks, lost_pieces, problems
 from serving.audit.fingerprint import differences, fingerprint, manifest
-from serving.audit.identity import IDENTITY, identity, person, readable
+from serving.audit.identity import IDENTITY, check_name, identity, person, readable
 from serving.audit.log import (
     APPROVALS,
     APPROVE,
@@ -41,6 +41,7 @@ __all__ = [
     "Entry",
     "Line",
     "breaks",
+    "check_name",
     "differences",
     "fingerprint",
     "identity",

@@ -118,7 +118,9 @@ class AuditLog:
 
         Raises:
             AuditError: the log cannot be written, so the planned action could not be recorded.
+            SettingsError: the identity of this process is no name.
         """
+        identity()
         try:
             with self._locked():
                 open(self.path, "ab").close()

@@ -5,13 +5,14 @@ import json
 import logging
 import signal
 import threading
+from pathlib import Path
 
 import click
 
 from schema.errors import RunError, SettingsError
 from serving.server import config, options
 from serving.server.batching import Batcher
-from serving.server.errors import RequestError
+from serving.server.errors import RequestError, failed_precondition_error
 from serving.server.flags import Flags
 from serving.server.grpc_service import GrpcServer
 from serving.server.inference import warm_up
@@ -154,6 +155,9 @@ class ModelServer:
     def _load(self, model: str, version: int, directory: str) -> Servable:
         flags = self._flags
         try:
+            # A file that changes after this check was replaced by somebody who can write there at any time.
+            if findings := self._options.find_tampering(Path(directory)):
+                raise failed_precondition_error(f"{directory} is not what was pushed: {'; '.join(findings)}")
             servable = Servable(directory, self._options.session)
         except BaseException:
             self._metrics.load_attempts.labels(directory, "fail").inc()

@@ -13,7 +13,7 @@ from pipeline.cli.output import strip_control_characters
 from pipeline.cli.server_options import ServerAddress, tls_options
 from pipeline.settings.sources import Loaded
 from schema.errors import DataError
-from serving.audit import identity, readable
+from serving.audit import check_name, identity, readable
 
 if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore
@@ -61,7 +61,7 @@ def _signed_options(command: Callable) -> Callable:
         from serving.promotion import Signature
 
         deployment, _ = open_deployment(loaded, address, tls, timeout, poll_seconds)
-        signature = Signature(readable(by or identity()), readable(reason))
+        signature = Signature(check_name(by, "--by") if by else identity(), readable(reason))
         return command(deployment=deployment, signature=signature, **rest)
 
     return with_options

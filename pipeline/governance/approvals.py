@@ -27,7 +27,7 @@ from schema.metadata import (
     PIPELINE_CONTEXT,
     decode_text,
 )
-from serving.audit import APPROVE, DECIDED, REJECT, AuditLog, Entry, fingerprint, person
+from serving.audit import APPROVE, DECIDED, REJECT, AuditLog, Entry, check_name, fingerprint, person
 
 _DIGITS = 12
 _FEWEST_DIGITS = 8
@@ -109,10 +109,11 @@ class Approvals(ABC):
         Raises:
             ApprovalError: a name or a reason is missing, there is no such request, its files changed, or the rules do
                 not let `who` approve it.
+            SettingsError: the name has characters that are not allowed, see `check_name`.
             AuditError: the decision cannot be entered in the log.
             RunError: it was entered but could not be recorded in the metadata store, so it does not count.
         """
-        who, why = who.strip(), why.strip()
+        who, why = check_name(who, "name"), why.strip()
         if not person(who) or not why:
             raise ApprovalError("a decision needs a name and a reason")
         request = self._require(model, now)

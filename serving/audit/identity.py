@@ -59,9 +59,10 @@ def check_name(name: str, source: str) -> str:
             )
     for word in _WORD.findall(normal):
         if len(scripts := {_script(letter) for letter in word} - {""}) > 1:
+            mixed = " and ".join(sorted(map(str.title, scripts)))
             raise SettingsError(
-                f"{source}: {name!a} mixes {' and '.join(sorted(map(str.title, scripts)))} letters in one word, so that "
-                "it looks like another name; write each word in one script"
+                f"{source}: {name!a} mixes {mixed} letters in one word, so that it looks like another name; write each "
+                "word in one script"
             )
     return normal
 

@@ -29,8 +29,10 @@ from pipeline.governance.audit_check import audit_log
 from pipeline.history import History, MetadataHistory
 from pipeline.metadata.connection import check_storable_in_postgresql
 from pipeline.settings import InfraValidatorSettings, Settings
+from pipeline.settings.model import PromotionSettings
 from schema.features import SCHEMA_PATH, TEST, TRAIN, VAL
 from schema.model_contract import SERVE_EXAMPLES
+from serving.audit.openssf import SigningFiles
 
 
 def create_pipeline(
@@ -249,11 +251,18 @@ def _add_push_stages(
         approval=approval[-1].outputs["approval"] if approval else None,
         rules=rules,
         signing_key=settings.promotion.signing_key_file,
+        openssf=_signing_files(settings.promotion),
     )
     components.append(pusher)
     # Approvers read the card first, and a model whose card could not be written is not pushed.
     for node in (*approval[:1], pusher):
         node.add_upstream_node(model_card)
+
+
+def _signing_files(promotion: PromotionSettings) -> SigningFiles | None:
+    if promotion.openssf_key_file is None:
+        return None
+    return SigningFiles(promotion.openssf_key_file, promotion.openssf_certificate_file, promotion.openssf_chain_file)
 
 
 def _infra_validator(settings: InfraValidatorSettings, model: Channel, examples: Channel) -> BaseComponent:

@@ -1,9 +1,11 @@
 """Promotes a blessed model to a directory that TensorFlow Serving watches; a new version appears in one step."""
 
+import functools
 import os
 import shutil
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import ClassVar
@@ -19,14 +21,18 @@ from tfx.utils import io_utils, proto_utils
 from components.approval import Approval, Decision, Rules, require_approval
 from components.exports import same_export, version_numbers
 from components.manifest import files_of, require_judged, require_unchanged
-from schema.errors import RunError
+from schema.errors import RunError, SettingsError
 from schema.files import file_lock, flush_directory, make_directory, make_readable
 from schema.interruption import uninterruptible
-from schema.model_contract import MLMD_UUID, SAVED_MODEL
+from schema.model_contract import MLMD_UUID, MODEL_SIGNATURE, SAVED_MODEL
 from serving.audit import APPROVALS, PUSH, AuditLog, Entry, differences, fingerprint, identity
+from serving.audit.openssf import SigningFiles, openssf_signer
 from serving.audit.signature import signer
 
 APPROVAL, APPROVAL_RULES, AUDIT_LOG, SIGNING_KEY = "approval", "approval_rules", "audit_log", "signing_key"
+OPENSSF = "openssf"
+# Files that a push adds to those of the export.
+_ADDED = (MLMD_UUID, MODEL_SIGNATURE)
 _INCOMING = ".incoming-"
 _LOCK = ".push.lock"
 
@@ -71,7 +77,10 @@ class Executor(executor.Executor):
         log.require_writable()
         # The key is read before anything changes, so that no model is pushed without its signature.
         sign = signer(Path(file)) if (file := exec_properties.get(SIGNING_KEY)) else None
-        push = _push_remote if "://" in destination else push_local
+        openssf = openssf_signer(SigningFiles.from_json(signing)) if (signing := exec_properties.get(OPENSSF)) else None
+        if openssf and "://" in destination:
+            raise SettingsError("promotion.openssf_key_file: only versions in a local pusher.destination are signed so")
+        push = _push_remote if "://" in destination else functools.partial(push_local, sign=openssf)
         with ExitStack() as until_recorded:
             version_directory = push(
                 saved_model, destination, mlmd_uuid=str(model.id), files=files, until_recorded=until_recorded
@@ -102,9 +111,9 @@ def _entry(model: Artifact, files: dict[str, str], version_directory: str, decis
 
 
 def _require_same(files: dict[str, str], directory: str) -> dict[str, str]:
-    """Returns the manifest of a copy after checking that it adds only the stamp to the files."""
+    """Returns the manifest of a copy after checking that it adds only the stamp and a signature to the files."""
     arrived = files_of(directory)
-    if different := differences(files, {name: digest for name, digest in arrived.items() if name != MLMD_UUID}):
+    if different := differences(files, {name: digest for name, digest in arrived.items() if name not in _ADDED}):
         raise RunError(
             f"{directory} does not hold the files that are to be pushed ({', '.join(different)}): somebody changes "
             "the files there or at their source; remove it, see who did, and run again"
@@ -118,6 +127,7 @@ class _Spec(standard_component_specs.PusherSpec):
         APPROVAL_RULES: ExecutionParameter(type=str, optional=True),
         AUDIT_LOG: ExecutionParameter(type=str),
         SIGNING_KEY: ExecutionParameter(type=str, optional=True),
+        OPENSSF: ExecutionParameter(type=str, optional=True),
     }
     INPUTS: ClassVar[dict] = {
         **standard_component_specs.PusherSpec.INPUTS,
@@ -142,6 +152,7 @@ class AgNewsPusher(base_component.BaseComponent):
         approval: Channel | None = None,
         rules: Rules | None = None,
         signing_key: str | None = None,
+        openssf: SigningFiles | None = None,
     ):
         """
         Args:
@@ -153,6 +164,7 @@ class AgNewsPusher(base_component.BaseComponent):
             approval: verdict of the approval gate, if there is a gate.
             rules: rules of the gate; if given, nothing is pushed without an approval.
             signing_key: file of the private key that signs each push.
+            openssf: files that sign each version in the OpenSSF model-signing format.
         """
         spec = _Spec(
             model=model,
@@ -164,6 +176,7 @@ class AgNewsPusher(base_component.BaseComponent):
             approval=approval,
             approval_rules=rules.to_json() if rules else None,
             signing_key=signing_key,
+            openssf=openssf.to_json() if openssf else None,
         )
         super().__init__(spec=spec)
 
@@ -176,6 +189,7 @@ def push_local(
     files: dict[str, str],
     now: float | None = None,
     until_recorded: ExitStack | None = None,
+    sign: Callable[[Path], None] | None = None,
 ) -> str:
     """Copies an export to a new version directory, which appears in one step.
 
@@ -191,6 +205,7 @@ def push_local(
         now: seconds since the epoch, used as the version number unless an equal or higher version exists; None means
             the current time.
         until_recorded: delays a signal that arrives after the version has appeared until this stack is closed.
+        sign: adds a signature to the directory before the version appears.
 
     Returns:
         The version directory. If the newest version is the same export, pushed by a run that was killed before it could
@@ -209,10 +224,17 @@ def push_local(
         if pushed := _pushed_already(saved_model, destination, versions, mlmd_uuid):
             return pushed
         incoming = base / f"{_INCOMING}{uuid.uuid4().hex}"
-        shutil.copytree(saved_model, incoming)
-        _stamp(str(incoming), mlmd_uuid)
-        _require_same(files, str(incoming))
-        make_readable(incoming)
+        try:
+            shutil.copytree(saved_model, incoming)
+            _stamp(str(incoming), mlmd_uuid)
+            _require_same(files, str(incoming))
+            if sign:
+                sign(incoming)
+            make_readable(incoming)
+        except BaseException:
+            # On a full disk, the next push might never come.
+            shutil.rmtree(incoming, ignore_errors=True)
+            raise
         final = base / str(_next_version(versions, now))
         with ExitStack() as appearing:
             (until_recorded or appearing).enter_context(uninterruptible())

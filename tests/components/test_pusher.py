@@ -4,10 +4,13 @@ import signal
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing, PushedModel
 
 from components.approval import Approval, Rules
@@ -16,7 +19,9 @@ from components.pusher import component as pusher
 from schema.errors import ApprovalPending, AuditError, RunError, SettingsError
 from schema.interruption import Interrupted
 from serving.audit import AuditLog, Entry, fingerprint
+from serving.audit.openssf import SigningFiles
 from serving.audit.signature import read_public_key, signature_flaw
+from serving.verify import check_version
 from tests.components.stored_files import judge
 
 
@@ -184,7 +189,15 @@ def do(tmp_path):
     """Runs the executor on a blessed model, as the launcher does; returns the PushedModel."""
     make_export(tmp_path / "model/Format-Serving", b"one")
 
-    def do(approval=None, rules=None, log=tmp_path / "serving/audit.jsonl", key=None, verdicts=(), change=None):
+    def do(
+        approval=None,
+        rules=None,
+        log=tmp_path / "serving/audit.jsonl",
+        key=None,
+        verdicts=(),
+        change=None,
+        openssf=None,
+    ):
         model, pushed = Model(), PushedModel()
         model.uri, model.id, pushed.uri = str(tmp_path / "model"), 17, str(tmp_path / "pushed")
         blessings = {"model_blessing": [ModelBlessing()], "infra_blessing": [InfraBlessing()]}
@@ -201,6 +214,7 @@ def do(tmp_path):
             "audit_log": str(log),
             "approval_rules": rules.to_json() if rules else None,
             "signing_key": str(key) if key else None,
+            "openssf": openssf.to_json() if openssf else None,
         }
         pusher.Executor().Do(inputs, {"pushed_model": [pushed]}, properties)
         return pushed
@@ -348,3 +362,74 @@ def test_a_version_that_was_tampered_with_before_its_push_was_recorded_is_not_ta
     with pytest.raises(RunError, match=r"differs: saved_model\.pb"):
         do()
     assert AuditLog(tmp_path / "serving/audit.jsonl").lines() == []
+
+
+@pytest.fixture
+def elliptic(tmp_path):
+    """Writes an elliptic-curve key, its public key, and its certificate by an authority; returns the files by name."""
+    keys = {role: ec.generate_private_key(ec.SECP256R1()) for role in ("authority", "signer")}
+    names = {role: x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, role)]) for role in keys}
+    made = {}
+
+    def write(role, content):
+        made[role] = str(tmp_path / f"{role}.pem")
+        Path(made[role]).write_bytes(content)
+
+    pem = serialization.Encoding.PEM
+    for role, key in keys.items():
+        write(role, key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+        now = datetime.now(UTC)
+        builder = x509.CertificateBuilder().subject_name(names[role]).issuer_name(names["authority"])
+        builder = builder.public_key(key.public_key())
+        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(days=1))
+        builder = builder.not_valid_after(now + timedelta(days=9))
+        builder = builder.add_extension(x509.BasicConstraints(role == "authority", None), critical=True)
+        usage = dict.fromkeys(
+            ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign"), False
+        ) | {"encipher_only": False, "decipher_only": False}
+        usage |= {"digital_signature": True, "key_cert_sign": role == "authority"}
+        builder = builder.add_extension(x509.KeyUsage(**usage), critical=True)
+        if role == "signer":
+            purposes = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CODE_SIGNING])
+            builder = builder.add_extension(purposes, critical=False)
+        write(f"{role}-certificate", builder.sign(keys["authority"], hashes.SHA256()).public_bytes(pem))
+    public = keys["signer"].public_key()
+    write("public", public.public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
+    return made
+
+
+@pytest.mark.parametrize("method", ["key", "certificate"])
+def test_an_auditors_tool_verifies_a_pushed_version(do, tmp_path, elliptic, method):
+    """The tool is the command of the package model-signing."""
+    if method == "key":
+        openssf, options = SigningFiles(elliptic["signer"]), ["--public_key", elliptic["public"]]
+    else:
+        openssf = SigningFiles(elliptic["signer"], elliptic["signer-certificate"], elliptic["authority-certificate"])
+        options = ["--certificate_chain", elliptic["authority-certificate"]]
+    do(openssf=openssf)
+    [number] = visible(tmp_path / "serving/agnews")
+    version = tmp_path / "serving/agnews" / number
+    tool = Path(sys.executable).with_name("model_signing")
+    command = [tool, "verify", method, *options, "--signature", version / "model.sig", version]
+    good = subprocess.run(command, capture_output=True, text=True)
+    assert good.returncode == 0, good.stdout + good.stderr
+    assert check_version(version, AuditLog(tmp_path / "serving/audit.jsonl")) == []
+    (version / "saved_model.pb").write_bytes(b"evil graph")
+    assert subprocess.run(command, capture_output=True, check=False).returncode != 0
+
+
+def test_an_unusable_openssf_key_stops_the_push(do, tmp_path, key_files):
+    private, _ = key_files()
+    with pytest.raises(SettingsError, match=r"promotion\.openssf_key_file: .* cannot be used"):
+        do(openssf=SigningFiles(str(private)))
+    assert not (tmp_path / "serving/agnews").exists()
+
+
+def test_a_push_that_fails_leaves_no_copy(export, tmp_path, monkeypatch):
+    def fill_disk(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pusher, "make_readable", fill_disk)
+    with pytest.raises(OSError, match="No space left"):
+        push(export, tmp_path / "serving/agnews")
+    assert [path.name for path in (tmp_path / "serving/agnews").iterdir()] == [".push.lock"]

@@ -165,7 +165,7 @@ def unfounded_pushes(store: MetadataStore, log: AuditLog) -> list[str]:
                 found.append(f"{what} is of another model than artifact {artifact.id} of the metadata store")
         named = line.entry.details.get(APPROVALS, [])
         for approval in named if isinstance(named, list) else [named]:
-            decision = approvals.get(approval.get("entry")) if isinstance(approval, dict) else None
+            decision = approvals.get(str(approval.get("entry"))) if isinstance(approval, dict) else None
             if decision is None or decision.number > line.number:
                 found.append(f"{what} names an approval that is not in the log before it")
             elif decision.entry and (decision.entry.fingerprint, decision.entry.by) != (

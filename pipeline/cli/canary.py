@@ -1,4 +1,4 @@
-"""`agnews canary`: compares the canary with the stable version."""
+"""`agnews versions canary`: compares the canary with the stable version."""
 
 import contextlib
 import json
@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.options import LocalPath
-from pipeline.cli.server_options import asked_server_options
+from pipeline.cli.options import LocalPath, asked_server_options
 from schema.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,12 +21,7 @@ _PLAIN_WIDTH = 140
 _SHOWN_CHARACTERS = 90
 
 
-@click.group(epilog="Example:  agnews canary report --file test.csv --server localhost:8500")
-def canary() -> None:
-    """Compare the answers of stable and canary."""
-
-
-@canary.command(epilog="Example:  agnews canary report --file test.csv --rows 1000")
+@click.command(epilog="Example:  agnews versions canary --file test.csv --server localhost:8500")
 @click.option(
     "--file",
     "path",
@@ -44,7 +38,7 @@ def canary() -> None:
     "--examples", type=click.IntRange(min=0), default=10, show_default=True, help="Number of changed items to show."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, with all changed items.")
-def report(
+def canary(
     path: Path,
     rows: int | None,
     seed: int,

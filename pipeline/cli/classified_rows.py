@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.cli.output import strip_control_characters
-from pipeline.cli.streams import exact_output
+from pipeline.cli.output import exact_output, strip_control_characters
 from schema.features import CLASS_NAMES
 from schema.news_items import Classification
 from serving.item_files import BadRow, ItemRow

@@ -8,8 +8,7 @@ from typing import IO, Any
 
 import click
 
-from pipeline.cli.options import LocalPath
-from pipeline.cli.server_options import server_options
+from pipeline.cli.options import LocalPath, server_options
 from schema.errors import DataError
 
 # Rows per call: enough to keep several requests in flight, few enough to show results early.

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel
 
 from pipeline.cli.options import LocalPath, settings_options
-from pipeline.cli.streams import can_encode
+from pipeline.cli.output import can_encode
 from pipeline.settings.sources import KEYS, Loaded, load
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.data_description import SplitDescription
-from pipeline.cli.streams import can_encode
+from pipeline.cli.output import can_encode
 from schema.errors import SettingsError
 from schema.features import CLASS_NAMES, TRAIN
 

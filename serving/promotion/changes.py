@@ -45,7 +45,7 @@ def promote(deployment: Deployment, version: int, label: str, signature: Signatu
         if label == CANARY and STABLE not in before.labels:
             raise PromotionError(
                 f"no version is labelled {STABLE} yet, with which a {CANARY} is compared; first: "
-                f"agnews promote {before.live or version} --label {STABLE}"
+                f"agnews versions promote {before.live or version} --label {STABLE}"
             )
         fallback = before.live if label == STABLE else plan.live_before(deployment.records.all(), before.live)
         after = plan.promoted(before, version, label, _if_whole(fallback, versions))
@@ -53,7 +53,7 @@ def promote(deployment: Deployment, version: int, label: str, signature: Signatu
             if labelled not in loadable(versions):
                 raise PromotionError(
                     f"{other} is version {labelled}, which is not there or not whole: nothing would be left to serve "
-                    f"for it; first: agnews promote VERSION --label {other}"
+                    f"for it; first: agnews versions promote VERSION --label {other}"
                 )
         left = before.labels.get(label, before.live if label == STABLE else None)
         record = new_record(PROMOTE, signature, label, left, version)
@@ -74,12 +74,12 @@ def roll_back(deployment: Deployment, version: int | None, signature: Signature)
         if before.live is None:
             raise PromotionError(
                 f"{deployment.config_path} is not there or names no version, so nothing is served that could be rolled "
-                f"back; agnews promote VERSION --label {STABLE} makes it"
+                f"back; agnews versions promote VERSION --label {STABLE} makes it"
             )
         target = _previous_version(deployment, before.live, versions) if version is None else version
         _require_whole(deployment, target, versions)
         if target == before.live:
-            raise PromotionError(f"version {target} is in production already; name another one: agnews versions")
+            raise PromotionError(f"version {target} is in production already; name another one: agnews versions list")
         record = new_record(ROLLBACK, signature, STABLE, before.live, target)
         fallback = plan.live_before([*deployment.records.all(), replace(record, state=COMPLETE)], target)
         # A label whose version was deleted must not prevent the roll-back: it moves too.
@@ -131,10 +131,10 @@ def _previous_version(deployment: Deployment, live: int, versions: Mapping[int, 
     lower = [number for number in others if number < live and number not in plan.rolled_back_from(records)]
     if former is None and not lower:
         raise PromotionError(
-            f"no version is known to have served well before {live}; name one with --to, see agnews versions"
+            f"no version is known to have served well before {live}; name one with --to, see agnews versions list"
         )
     if former is not None and former not in others:
-        hint = f"choose another: agnews rollback --to {others[-1]}" if others else "push another: agnews run"
+        hint = f"choose another: agnews versions rollback --to {others[-1]}" if others else "push another: agnews run"
         raise PromotionError(f"version {former}, in production before {live}, is not there any more; {hint}")
     return lower[-1] if former is None else former
 

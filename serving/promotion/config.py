@@ -16,7 +16,7 @@ from serving.promotion.errors import PromotionError
 
 CONFIG_FILE = "models.config"
 STABLE, CANARY = LABELS = ("stable", "canary")
-_HEADER = "# Written by agnews promote and agnews rollback; entries of other models are kept, comments are not.\n"
+_HEADER = "# Written by agnews versions promote and rollback; entries of other models are kept, comments are not.\n"
 _Policy = file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy
 
 

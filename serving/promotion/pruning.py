@@ -59,7 +59,7 @@ def _reasons_to_keep(deployment: Deployment, keep: int, versions: Mapping[int, P
     reasons |= {number: "not whole, maybe being pushed" for number in versions if number > highest}
     former = plan.live_before(deployment.records.all(), served.live)
     if former is not None:
-        reasons[former] = "agnews rollback leads to it"
+        reasons[former] = "agnews versions rollback leads to it"
     reasons |= dict.fromkeys(served.versions, f"served, by {CONFIG_FILE}")
     if deployment.server:
         states = deployment.server.states(deployment.model_name)

@@ -380,7 +380,7 @@ def test_a_site_without_a_token_is_read_only(settings, ids):
     with serving(settings, Tokens(None, {})) as client:
         page = client.get(f"/models/{ids[0]}")
         assert "<form" not in page.text
-        assert f"agnews approve {ids[0]}" in page.text
+        assert f"agnews approvals approve {ids[0]}" in page.text
         assert decide(client, ids[0]).status_code == 403
 
 

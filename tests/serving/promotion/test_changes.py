@@ -125,7 +125,7 @@ def test_a_former_version_that_is_gone_is_not_replaced_by_a_guess(deployment, me
         ((7, "stable"), "has no version 7; there are: 1, 2, 3, 4, 5"),
         ((4, "stable"), "4 cannot be served: it has no saved_model.pb; push the model again"),
         ((5, "stable"), "5 cannot be served: its variables are incomplete"),
-        ((3, "canary"), "first: agnews promote 3 --label stable"),
+        ((3, "canary"), "first: agnews versions promote 3 --label stable"),
     ],
 )
 def test_what_cannot_be_served_is_refused_and_nothing_is_changed_or_recorded(deployment, push, me, arguments, message):
@@ -155,7 +155,9 @@ def test_a_roll_back_to_where_one_is_or_to_nowhere_is_refused(deployment, me, ve
 
 
 def test_without_the_file_no_server_follows_it_so_there_is_nothing_to_roll_back(deployment, me):
-    with pytest.raises(PromotionError, match=r"models\.config is not there .* agnews promote VERSION --label stable"):
+    with pytest.raises(
+        PromotionError, match=r"models\.config is not there .* agnews versions promote VERSION --label stable"
+    ):
         roll_back(deployment, None, me)
     assert promote(deployment, 1, "stable", me).from_version is None
 

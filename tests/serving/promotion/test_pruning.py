@@ -39,7 +39,7 @@ def test_a_higher_former_version_stays_although_it_is_not_loaded(deployment, pus
     push(deployment.directory, 4)
     promote(deployment, 3, "stable", me)
     promote(deployment, 1, "stable", me)
-    assert prune(deployment, 1, me).kept[3] == "agnews rollback leads to it"
+    assert prune(deployment, 1, me).kept[3] == "agnews versions rollback leads to it"
     assert roll_back(deployment, None, me).to_version == 3
 
 

@@ -73,7 +73,7 @@ def test_a_version_that_cannot_be_deleted_is_named_and_recorded(deployment, me, 
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("serving.promotion.pruning.shutil.rmtree", refuse)
+    monkeypatch.setattr("serving.promotion.changes.shutil.rmtree", refuse)
     with pytest.raises(PromotionError, match=r"version 1 cannot be deleted: .*Permission denied"):
         prune(deployment, 2, me)
     assert deployment.records.all()[-1].state == "FAILED"

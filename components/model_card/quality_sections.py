@@ -138,8 +138,8 @@ def _calibration(card: Card) -> Iterator[Block]:
         "Expected calibration error on test, 15 bins",
         {
             "as served": number(calibration.error),
-            "without temperature": _or_why(before),
-            "temperature, learned on val": _or_why(temperature),
+            "without temperature": _value_or_reason(before),
+            "temperature, learned on val": _value_or_reason(temperature),
         },
     )
     yield Table(
@@ -152,7 +152,7 @@ def _calibration(card: Card) -> Iterator[Block]:
     )
 
 
-def _or_why(value: float | NotAvailable) -> str:
+def _value_or_reason(value: float | NotAvailable) -> str:
     return f"not available: {value.not_available}" if isinstance(value, NotAvailable) else number(value)
 
 

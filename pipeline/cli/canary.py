@@ -79,7 +79,7 @@ def canary(
         )
     evaluated = evaluate(answers)
     if as_json:
-        click.echo(json.dumps(_plain(evaluated), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_to_json_dict(evaluated), indent=2, ensure_ascii=False))
     else:
         from rich.console import Console
 
@@ -167,7 +167,7 @@ def _changed(report: "CanaryReport", examples: int):
     return table
 
 
-def _plain(report: "CanaryReport") -> dict[str, Any]:
+def _to_json_dict(report: "CanaryReport") -> dict[str, Any]:
     return {
         "versions": dict(report.versions),
         "asked": report.asked,

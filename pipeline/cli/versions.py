@@ -116,7 +116,7 @@ def list_versions(loaded: Loaded, address: str | None, tls: "Tls | None", as_jso
     deployment, store = open_deployment(loaded, address, tls)
     rows = overview(deployment, store)
     if as_json:
-        click.echo(json.dumps([_plain(row) for row in rows], indent=2, ensure_ascii=False))
+        click.echo(json.dumps([_to_json_dict(row) for row in rows], indent=2, ensure_ascii=False))
     else:
         _print_versions(rows, time.time(), deployment.directory)
 
@@ -138,7 +138,7 @@ def promote(deployment: "Deployment", signature: "Signature", version: int, labe
     record = promotion.promote(deployment, version, label, signature)
     if record is None:
         click.echo(f"version {version} is {label} already; nothing was changed")
-        _tell_other_place(deployment)
+        _print_other_place(deployment)
     else:
         _report(deployment, record)
 
@@ -269,22 +269,24 @@ def _report(deployment: "Deployment", record: "Record") -> None:
     served = deployment.served()
     labels = ", ".join(f"{label} {version}" for label, version in sorted(served.labels.items(), reverse=True))
     # Without labels, the latest version is served, so the first label may move to the version in production.
-    came_from = {None: "no version", record.to_version: "no label"}.get(record.from_version, record.from_version)
-    click.echo(f"{record.label} went from {came_from} to {record.to_version}; recorded as {record.id}, by {record.who}")
+    was = {None: "not set", record.to_version: "unlabelled"}.get(record.from_version, f"version {record.from_version}")
+    click.echo(
+        f"Moved label {record.label} to version {record.to_version} (was {was}). Record {record.id}, by {record.who}."
+    )
     click.echo(f"labels: {labels}; loaded: {', '.join(map(str, sorted(served.versions)))}")
     if deployment.server is None:
         click.echo(
             f"servers that poll {deployment.config_path} follow at their next poll; --server reloads one at once"
         )
-    if served.default != served.live:
+    if served.unlabelled_version != served.production_version:
         click.echo(
-            f"note: requests that name neither version nor label are answered by {served.default}, the highest loaded "
-            "version; have clients ask for the label stable"
+            f"note: requests that name neither version nor label are answered by {served.unlabelled_version}, the "
+            "highest loaded version; have clients ask for the label stable"
         )
-    _tell_other_place(deployment)
+    _print_other_place(deployment)
 
 
-def _tell_other_place(deployment: "Deployment") -> None:
+def _print_other_place(deployment: "Deployment") -> None:
     if note := deployment.other_place():
         click.echo(f"note: {strip_control_characters(note)}")
 
@@ -331,7 +333,7 @@ def _print_versions(rows: "list[VersionOverview]", now: float, directory: Path) 
 def _served(row: "VersionOverview") -> str:
     if row.in_production:
         return "in production"
-    if row.is_default:
+    if row.answers_without_label:
         unlabelled = "loaded, answers requests without a label"
         return unlabelled if row.loaded else "newest, served where there is no models.config"
     return "loaded" if row.loaded else ""
@@ -363,7 +365,7 @@ def _age(seconds: float) -> str:
     return "0 s"
 
 
-def _plain(row: "VersionOverview") -> dict[str, Any]:
+def _to_json_dict(row: "VersionOverview") -> dict[str, Any]:
     version = row.version
     return {
         "version": version.number,
@@ -378,7 +380,7 @@ def _plain(row: "VersionOverview") -> dict[str, Any]:
         "labels": list(row.labels),
         "in_production": row.in_production,
         "loaded": row.loaded,
-        "answers_without_label": row.is_default,
+        "answers_without_label": row.answers_without_label,
         "server_state": row.state,
         "changes": [
             {name: value for name, value in asdict(record).items() if name != "texts"} for record in row.records

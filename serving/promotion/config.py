@@ -33,14 +33,14 @@ class Served:
     labels: Mapping[str, int]
 
     @property
-    def default(self) -> int | None:
+    def unlabelled_version(self) -> int | None:
         """Version that answers requests without version and label: the highest loaded one."""
         return max(self.versions, default=None)
 
     @property
-    def live(self) -> int | None:
-        """Version in production: the one labelled stable, or the default if there is no such label."""
-        return self.labels.get(STABLE, self.default)
+    def production_version(self) -> int | None:
+        """Version in production: the one labelled stable, or the unlabelled version if there is no such label."""
+        return self.labels.get(STABLE, self.unlabelled_version)
 
 
 def read_text(path: Path) -> str:

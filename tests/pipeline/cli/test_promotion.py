@@ -150,12 +150,12 @@ def _record_a_push_from_the_cache(store, run):
 
 def test_a_promotion_says_what_it_did_and_who_answers_requests_without_a_label(place):
     shown = agnews("versions", "promote", "1", "--label", "stable")
-    assert "stable went from no version to 1; recorded as 1, by " in shown
+    assert "Moved label stable to version 1 (was not set). Record 1, by " in shown
     assert "labels: stable 1; loaded: 1" in shown
     assert "models.config follow at their next poll" in shown
     assert "models.config loads" not in shown
     shown = agnews("versions", "promote", "2", "--label", "canary", "--poll-seconds", "0")
-    assert "canary went from no version to 2" in shown
+    assert "Moved label canary to version 2 (was not set)" in shown
     assert "requests that name neither version nor label are answered by 2" in shown
     assert "nothing was changed" in agnews("versions", "promote", "2", "--label", "canary")
 
@@ -165,7 +165,9 @@ def test_the_first_label_of_the_version_that_is_served_says_so(place):
         'model_config_list { config { name: "agnews" model_platform: "tensorflow" base_path: "'
         f'{place / "serving_model/agnews"}" model_version_policy {{ specific {{ versions: 1 }} }} }} }}'
     )
-    assert "stable went from no label to 1;" in agnews("versions", "promote", "1", "--label", "stable")
+    assert "Moved label stable to version 1 (was unlabelled)." in agnews(
+        "versions", "promote", "1", "--label", "stable"
+    )
 
 
 def test_a_promotion_tells_that_servers_load_the_model_from_elsewhere(place):

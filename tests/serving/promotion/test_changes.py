@@ -10,7 +10,7 @@ from serving.promotion import Deployment, PromotionError, Served, promote, prune
 def test_without_a_config_file_the_highest_whole_version_is_in_production(deployment, push):
     push(deployment.directory, 4, whole=False)
     assert deployment.served() == Served(frozenset({3}), {})
-    assert deployment.served().live == 3
+    assert deployment.served().production_version == 3
 
 
 def test_a_promoted_version_has_the_label_and_is_loaded(deployment, me):
@@ -35,7 +35,7 @@ def test_a_canary_is_loaded_beside_stable_and_what_stable_would_go_back_to(deplo
     promote(deployment, 2, "stable", me)
     promote(deployment, 3, "canary", me)
     assert deployment.served() == Served(frozenset({1, 2, 3}), {"stable": 2, "canary": 3})
-    assert deployment.served().default == 3
+    assert deployment.served().unlabelled_version == 3
 
 
 def test_a_canary_that_becomes_stable_keeps_its_label_for_the_clients_that_ask_for_it(deployment, me):
@@ -141,7 +141,7 @@ def test_a_label_without_a_whole_version_refuses_a_promotion(deployment, me):
     promote(deployment, 1, "stable", me)
     promote(deployment, 2, "canary", me)
     (deployment.directory / "2/saved_model.pb").unlink()
-    with pytest.raises(PromotionError, match="canary is version 2, which is not there or not whole"):
+    with pytest.raises(PromotionError, match="canary is version 2, which does not exist or is incomplete"):
         promote(deployment, 3, "stable", me)
 
 

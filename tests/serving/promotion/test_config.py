@@ -32,7 +32,7 @@ def test_a_model_without_an_entry_is_served_by_the_default_policy():
 
 
 def test_nothing_is_in_production_where_nothing_was_pushed():
-    assert served_of(model_server_config_pb2.ModelServerConfig(), "agnews", []).live is None
+    assert served_of(model_server_config_pb2.ModelServerConfig(), "agnews", []).production_version is None
 
 
 @given(

@@ -16,6 +16,25 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from benchmarks.review_files import write_card_files, write_data_files
 from schema.features import CLASS_NAMES
+from schema.metadata import (
+    ANOMALIES,
+    APPROVAL,
+    APPROVAL_DECISION,
+    APPROVAL_REQUEST,
+    DECISION_EXECUTION,
+    EVALUATION,
+    EXAMPLES,
+    INFRA_BLESSING,
+    MODEL,
+    MODEL_BLESSING,
+    MODEL_CARD,
+    MODEL_RUN,
+    PUSHED_MODEL,
+    SCHEMA,
+    STATISTICS,
+    TRANSFORM_GRAPH,
+    VALIDATION_BLESSING,
+)
 from schema.model_contract import MLMD_UUID, SAVED_MODEL
 from serving.audit import AUDIT_FILE, AuditLog, Entry, fingerprint, manifest
 
@@ -25,42 +44,42 @@ AUTHOR, APPROVER = "ann@example.com", "bob@example.com"
 _DATA = ("AgNewsExampleGen", "ImportSchemaGen", "StatisticsGen", "ExampleValidator", "ValidationGate", "Transform")
 # Component id, inputs by role, and output types by role.
 _NODES: tuple[tuple[str, dict[str, str], dict[str, str]], ...] = (
-    ("AgNewsExampleGen", {}, {"examples": "Examples"}),
-    ("ImportSchemaGen", {}, {"schema": "Schema"}),
-    ("StatisticsGen", {"examples": "examples", "schema": "schema"}, {"statistics": "ExampleStatistics"}),
-    ("ExampleValidator", {"statistics": "statistics", "schema": "schema"}, {"anomalies": "ExampleAnomalies"}),
+    ("AgNewsExampleGen", {}, {"examples": EXAMPLES}),
+    ("ImportSchemaGen", {}, {"schema": SCHEMA}),
+    ("StatisticsGen", {"examples": "examples", "schema": "schema"}, {"statistics": STATISTICS}),
+    ("ExampleValidator", {"statistics": "statistics", "schema": "schema"}, {"anomalies": ANOMALIES}),
     (
         "ValidationGate",
         {"statistics": "statistics", "schema": "schema", "anomalies": "anomalies"},
-        {"data_blessing": "agnews.ValidationBlessing"},
+        {"data_blessing": VALIDATION_BLESSING},
     ),
     (
         "Transform",
         {"examples": "examples", "schema": "schema"},
-        {"transform_graph": "TransformGraph", "transformed_examples": "Examples"},
+        {"transform_graph": TRANSFORM_GRAPH, "transformed_examples": EXAMPLES},
     ),
     (
         "Trainer",
         {"examples": "transformed_examples", "transform_graph": "transform_graph"},
-        {"model": "Model", "model_run": "ModelRun"},
+        {"model": MODEL, "model_run": MODEL_RUN},
     ),
     (
         "Evaluator",
         {"examples": "examples", "model": "model", "baseline_model": "baseline"},
-        {"evaluation": "ModelEvaluation", "blessing": "ModelBlessing"},
+        {"evaluation": EVALUATION, "blessing": MODEL_BLESSING},
     ),
-    ("AgNewsInfraValidator", {"examples": "examples", "model": "model"}, {"infra_blessing": "InfraBlessing"}),
+    ("AgNewsInfraValidator", {"examples": "examples", "model": "model"}, {"infra_blessing": INFRA_BLESSING}),
     (
         "ModelCardGen",
         {
             **{role: role for role in ("examples", "statistics", "model", "evaluation", "blessing", "infra_blessing")},
             "baseline_model": "baseline",
         },
-        {"model_card": "agnews.ModelCard"},
+        {"model_card": MODEL_CARD},
     ),
-    ("RequestApproval", {"model": "model", "model_blessing": "blessing"}, {"request": "AgNewsApprovalRequest"}),
-    ("ApprovalGate", {"request": "request"}, {"approval": "agnews.Approval"}),
-    ("AgNewsPusher", {"model": "model", "approval": "approval"}, {"pushed_model": "PushedModel"}),
+    ("RequestApproval", {"model": "model", "model_blessing": "blessing"}, {"request": APPROVAL_REQUEST}),
+    ("ApprovalGate", {"request": "request"}, {"approval": APPROVAL}),
+    ("AgNewsPusher", {"model": "model", "approval": "approval"}, {"pushed_model": PUSHED_MODEL}),
 )
 
 
@@ -227,9 +246,7 @@ class SimulatedStore:
         return uri, {}
 
     def _decide(self, model: int, run: int, approved: bool) -> None:
-        execution = self._execution(
-            "agnews.ApprovalDecision", mlmd.Execution.COMPLETE, [self._context("pipeline", "agnews")]
-        )
+        execution = self._execution(DECISION_EXECUTION, mlmd.Execution.COMPLETE, [self._context("pipeline", "agnews")])
         self._event(execution, model, "model", mlmd.Event.INPUT)
         properties = {
             "fingerprint": _fingerprint(run),
@@ -238,7 +255,7 @@ class SimulatedStore:
             "when": "2026-01-02T03:04:05.678+00:00",
             "why": "the evidence%2C as it is",
         }
-        self._event(execution, self._artifact("AgNewsApprovalDecision", "", properties), "decision", mlmd.Event.OUTPUT)
+        self._event(execution, self._artifact(APPROVAL_DECISION, "", properties), "decision", mlmd.Event.OUTPUT)
 
     def _artifact(self, kind: str, uri: str, properties: dict[str, Any]) -> int:
         type_id = self._type(kind, lambda: self.store.put_artifact_type(mlmd.ArtifactType(name=kind)))

@@ -13,11 +13,12 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.review.snapshot import Snapshot
 from schema.errors import RunError
+from schema.metadata import DECISION_EXECUTION, PROMOTION_EXECUTION
 
 logger = logging.getLogger(__name__)
 
 _RUN_CONTEXT, _NODE_CONTEXT = "pipeline_run", "node"
-_OUTSIDE_RUNS = ("agnews.ApprovalDecision", "agnews.Promotion")
+_OUTSIDE_RUNS = (DECISION_EXECUTION, PROMOTION_EXECUTION)
 _IDS_PER_CALL = 500
 _FIRST_PAGE = 100
 

@@ -11,13 +11,14 @@ from pipeline.review.graph import Node, draw, remove_implied_arrows
 from pipeline.review.serving_state import ServingState
 from pipeline.review.site import render, site_of
 from pipeline.review.snapshot import Artifact, Execution, Snapshot
+from schema.metadata import EXAMPLES, MODEL, PUSHED_MODEL
 
 _MAX_RUNS = 4
 _DIRECTIONS = ("up", "down")
 # Baselines are not ancestors; otherwise each model would descend from all earlier models.
 _COMPARED = "baseline_model"
 # Descendants of data are shown as far as they lead to one of these.
-_ENDS = ("Model", "PushedModel")
+_ENDS = (MODEL, PUSHED_MODEL)
 
 
 def artifact_page(request: Request) -> Response:
@@ -45,7 +46,7 @@ def artifact_page(request: Request) -> Response:
         maker=snapshot.maker(artifact.id),
         runs=snapshot.runs_using(artifact.id),
         is_model=artifact.id in index.models,
-        is_ingested=artifact.type == "Examples" and "source" in artifact.properties,
+        is_ingested=artifact.type == EXAMPLES and "source" in artifact.properties,
         way=way,
         title=title,
         found=found,

@@ -17,6 +17,7 @@ from components.model_card.document import (
     interval,
     number,
     unavailable,
+    value_or_reason,
 )
 from components.model_card.evidence import NotAvailable
 from components.model_card.robustness import Robustness
@@ -138,8 +139,8 @@ def _calibration(card: Card) -> Iterator[Block]:
         "Expected calibration error on test, 15 bins",
         {
             "as served": number(calibration.error),
-            "without temperature": _value_or_reason(before),
-            "temperature, learned on val": _value_or_reason(temperature),
+            "without temperature": value_or_reason(before, number),
+            "temperature, learned on val": value_or_reason(temperature, number),
         },
     )
     yield Table(
@@ -150,10 +151,6 @@ def _calibration(card: Card) -> Iterator[Block]:
             for b in calibration.bins
         ],
     )
-
-
-def _value_or_reason(value: float | NotAvailable) -> str:
-    return f"not available: {value.not_available}" if isinstance(value, NotAvailable) else number(value)
 
 
 def _baseline(card: Card) -> Iterator[Block]:
@@ -217,7 +214,7 @@ def _robustness(card: Card) -> Iterator[Block]:
     )
     for name, check in card.robustness.items():
         if isinstance(check, NotAvailable):
-            yield Paragraph(f"{name.capitalize()} is not available: {check.not_available}.")
+            yield unavailable(check, name.capitalize())
     yield Paragraph(
         "Each check uses rows that it changes, drawn at random from the test rows with the seed "
         f"{card.robustness_seed}. {_LEVEL}; they are for a paired change (Agresti and Min 2005)."

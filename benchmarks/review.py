@@ -18,7 +18,7 @@ from rich.table import Table
 
 from benchmarks.review_store import SimulatedStore
 from pipeline.cli import main
-from pipeline.review.store import StoreReader
+from pipeline.metadata.store_reader import StoreReader
 from schema.metadata import EXAMPLES, MODEL, PUSHED_MODEL
 from serving.this_machine import proxy_mounts
 

@@ -29,7 +29,10 @@ from schema.metadata import (
     MODEL_BLESSING,
     MODEL_CARD,
     MODEL_RUN,
+    NODE_CONTEXT,
+    PIPELINE_CONTEXT,
     PUSHED_MODEL,
+    RUN_CONTEXT,
     SCHEMA,
     STATISTICS,
     TRANSFORM_GRAPH,
@@ -179,7 +182,7 @@ class SimulatedStore:
     def _add_run(self) -> None:
         number, outcome = self._runs, _OUTCOMES[self._runs % len(_OUTCOMES)]
         self._runs += 1
-        run = self._context("pipeline_run", f"local-{number:06d}")
+        run = self._context(RUN_CONTEXT, f"local-{number:06d}")
         made = dict(self._current)
         if outcome.trains and self._baseline is not None:
             made["baseline"] = self._baseline
@@ -187,7 +190,7 @@ class SimulatedStore:
             fresh = outcome.trains and (outcome.data or node not in _DATA)
             fails = node == outcome.fails_at
             state = mlmd.Execution.FAILED if fails else mlmd.Execution.COMPLETE if fresh else mlmd.Execution.CACHED
-            contexts = [run, self._context("node", f"agnews.{node}"), self._context("pipeline", "agnews")]
+            contexts = [run, self._context(NODE_CONTEXT, f"agnews.{node}"), self._context(PIPELINE_CONTEXT, "agnews")]
             execution = self._execution(f"components.{node}", state, contexts)
             for role, source in reads.items():
                 if source in made:
@@ -246,7 +249,8 @@ class SimulatedStore:
         return uri, {}
 
     def _decide(self, model: int, run: int, approved: bool) -> None:
-        execution = self._execution(DECISION_EXECUTION, mlmd.Execution.COMPLETE, [self._context("pipeline", "agnews")])
+        pipeline = self._context(PIPELINE_CONTEXT, "agnews")
+        execution = self._execution(DECISION_EXECUTION, mlmd.Execution.COMPLETE, [pipeline])
         self._event(execution, model, "model", mlmd.Event.INPUT)
         properties = {
             "fingerprint": _fingerprint(run),

@@ -15,6 +15,7 @@ from tfx.dsl.components.common.resolver import ResolverStrategy
 from tfx.types import Artifact
 
 from components.artifact_files import missing_file
+from schema.metadata import RUN_CONTEXT, STATISTICS
 
 logger = logging.getLogger(__name__)
 
@@ -242,7 +243,7 @@ def _report_gone(store: mlmd.MetadataStore, gone: Sequence[Artifact], consequenc
     if not gone:
         return
     first, others = gone[0], len(gone) - 1
-    name = {"ExampleStatistics": "statistics"}.get(first.type_name, first.type_name.lower())
+    name = {STATISTICS: "statistics"}.get(first.type_name, first.type_name.lower())
     more = f" (and {others} earlier one{'s' * (others > 1)})" if others else ""
     logger.warning(
         f"{name} {first.id} of {_run_of(store, first)} is gone from {first.uri}{more}; {consequence}. "
@@ -255,5 +256,5 @@ def _run_of(store: mlmd.MetadataStore, artifact: Artifact) -> str:
     """Returns the name of the run that produced an artifact, not of later runs that took it from the cache."""
     events = store.get_events_by_artifact_ids([artifact.id])
     made_by = min(event.execution_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT)
-    runs = [one.name for one in store.get_contexts_by_execution(made_by) if one.type == "pipeline_run"]
+    runs = [one.name for one in store.get_contexts_by_execution(made_by) if one.type == RUN_CONTEXT]
     return f"run {runs[0]}" if runs else "an unknown run"

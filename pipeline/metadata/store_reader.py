@@ -11,13 +11,13 @@ from ml_metadata import errors
 from ml_metadata.metadata_store import ListOptions, MetadataStore, OrderByField
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.review.snapshot import Snapshot
+from pipeline.metadata.graph import component_id, find_run
+from pipeline.metadata.snapshot import Snapshot
 from schema.errors import RunError
-from schema.metadata import DECISION_EXECUTION, PROMOTION_EXECUTION
+from schema.metadata import DECISION_EXECUTION, PROMOTION_EXECUTION, RUN_CONTEXT
 
 logger = logging.getLogger(__name__)
 
-_RUN_CONTEXT, _NODE_CONTEXT = "pipeline_run", "node"
 _OUTSIDE_RUNS = (DECISION_EXECUTION, PROMOTION_EXECUTION)
 _IDS_PER_CALL = 500
 _FIRST_PAGE = 100
@@ -90,12 +90,7 @@ class StoreReader:
         """Returns the component id in the pipeline of each execution, by the execution's id."""
 
         def names(store: MetadataStore | None) -> dict[int, str]:
-            return {
-                execution: context.name.rpartition(".")[2]
-                for execution in executions
-                for context in (_contexts(store, execution) if store else [])
-                if context.type == _NODE_CONTEXT
-            }
+            return {execution: component_id(store, execution) for execution in executions} if store else {}
 
         return self.query(names)
 
@@ -131,7 +126,7 @@ Executions = list[tuple[mlmd.Execution, int | None]]
 
 
 def _all(store: MetadataStore) -> tuple[list[mlmd.Context], Executions]:
-    runs = store.get_contexts_by_type(_RUN_CONTEXT)
+    runs = store.get_contexts_by_type(RUN_CONTEXT)
     of_runs: Executions = [(execution, run.id) for run in runs for execution in store.get_executions_by_context(run.id)]
     others = [execution for kind in _OUTSIDE_RUNS for execution in store.get_executions_by_type(kind)]
     return runs, of_runs + [(execution, None) for execution in others]
@@ -145,7 +140,7 @@ def _changed(store: MetadataStore, known: Snapshot) -> tuple[list[mlmd.Context],
         if before is not None:
             found.append((execution, before.run))
             continue
-        run = next((one for one in _contexts(store, execution.id) if one.type == _RUN_CONTEXT), None)
+        run = find_run(store, execution.id)
         if run is not None:
             runs[run.id] = run
         found.append((execution, run.id if run is not None else None))
@@ -174,13 +169,6 @@ def _unknown(store: MetadataStore, known: Snapshot) -> list[mlmd.Execution]:
 def _is_known(execution: mlmd.Execution, known: Snapshot) -> bool:
     before = known.executions.get(execution.id)
     return before is not None and before.changed == execution.last_update_time_since_epoch / 1000
-
-
-def _contexts(store: MetadataStore, execution: int) -> list[mlmd.Context]:
-    try:
-        return store.get_contexts_by_execution(execution)
-    except errors.NotFoundError:
-        return []
 
 
 def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from urllib.parse import unquote
 
 from components.approval import Decision, Rules, Status, judge
-from pipeline.review.snapshot import Artifact, Execution, Run, Snapshot
+from pipeline.metadata.snapshot import Artifact, Execution, Run, Snapshot
 from schema.features import CLASS_NAMES
 from schema.metadata import (
     APPROVAL_DECISION,

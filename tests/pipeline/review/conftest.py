@@ -11,13 +11,13 @@ import pytest
 import uvicorn
 
 from benchmarks.review_store import SimulatedStore
+from pipeline.metadata.store_reader import StoreReader
 from pipeline.monitoring.archive import report_path, reports_directory
 from pipeline.monitoring.page import write_report
 from pipeline.monitoring.report import Alert, Report, Window
 from pipeline.review.app import make_app
 from pipeline.review.security import Tokens
 from pipeline.review.site import Site
-from pipeline.review.store import StoreReader
 from pipeline.settings import Settings
 from schema.features import CLASS_NAMES
 

@@ -12,9 +12,9 @@ import pytest
 from benchmarks.review_store import SimulatedStore
 from pipeline.governance.audit_check import audit_log
 from pipeline.metadata.connection import connection_config, open_store
+from pipeline.metadata.store_reader import StoreReader
 from pipeline.review.pages.models import refusals_of_model
 from pipeline.review.security import Tokens
-from pipeline.review.store import StoreReader
 from tests.pipeline.review.conftest import TOKEN, serving, settings_of, text, waiting_store
 
 

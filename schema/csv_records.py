@@ -17,7 +17,7 @@ _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _SHOWN = 40
 
 
-class Record(NamedTuple):
+class CsvRecord(NamedTuple):
     """One record.
 
     Attributes:
@@ -43,7 +43,7 @@ class _TooLong(Exception):
     """A record has `MAX_LINE_BYTES` or more; stops the parser."""
 
 
-def read_records(lines: Iterable[bytes]) -> Iterator[Record | BadRecord]:
+def read_records(lines: Iterable[bytes]) -> Iterator[CsvRecord | BadRecord]:
     """Reads the records of a CSV file in linear time and bounded memory.
 
     A record has less than `MAX_LINE_BYTES`, and a field at most `csv.field_size_limit()` characters (131,072). Empty
@@ -61,9 +61,9 @@ def read_records(lines: Iterable[bytes]) -> Iterator[Record | BadRecord]:
         try:
             for fields in parser:
                 if len(taken) > 1:
-                    yield Record(number, sum(bool(line.strip(b"\r\n")) for line in taken), fields)
+                    yield CsvRecord(number, sum(bool(line.strip(b"\r\n")) for line in taken), fields)
                 elif fields:
-                    yield Record(number, 1, fields)
+                    yield CsvRecord(number, 1, fields)
                 number += len(taken)
                 taken.clear()
             return
@@ -96,7 +96,7 @@ def _decode(lines: Iterable[bytes], taken: list[bytes]) -> Iterator[str]:
         yield line.decode("utf-8", "surrogateescape")
 
 
-def _read_alone(line: bytes, number: int) -> Iterator[Record | BadRecord]:
+def _read_alone(line: bytes, number: int) -> Iterator[CsvRecord | BadRecord]:
     """Reads a line as if no line followed it."""
     for found in read_records([line]):
         yield found._replace(number=number)

@@ -64,7 +64,7 @@ Block = Paragraph | Items | Table | Plot
 
 
 @dataclass(frozen=True)
-class Section:
+class CardSection:
     """A section of the card. `id` is its anchor."""
 
     id: str

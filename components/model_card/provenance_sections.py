@@ -4,7 +4,16 @@ from collections.abc import Iterator
 
 from components.model_card import plots
 from components.model_card.card import Card
-from components.model_card.document import Block, Paragraph, Section, Table, facts, number, unavailable, value_or_reason
+from components.model_card.document import (
+    Block,
+    CardSection,
+    Paragraph,
+    Table,
+    facts,
+    number,
+    unavailable,
+    value_or_reason,
+)
 from components.model_card.environment import Environment, Revision
 from components.model_card.evidence import NotAvailable
 from components.model_card.training import Training
@@ -13,15 +22,15 @@ from schema.features import CLASS_NAMES, LENGTH_BUCKETS
 _SHARED = ("loss", "accuracy")
 
 
-def provenance_sections(card: Card) -> list[Section]:
+def provenance_sections(card: Card) -> list[CardSection]:
     """Returns the sections data, vocabulary, training, serving, cost, environment and lineage."""
     return [
-        Section("data", "Data", list(_data(card))),
-        Section("vocabulary", "Vocabulary", list(_vocabulary(card))),
-        Section("training", "Network and training", list(_training(card))),
-        Section("cost", "Time, size and energy", list(_cost(card))),
-        Section("environment", "Environment", list(_environment(card.environment))),
-        Section("lineage", "Lineage", list(_lineage(card))),
+        CardSection("data", "Data", list(_data(card))),
+        CardSection("vocabulary", "Vocabulary", list(_vocabulary(card))),
+        CardSection("training", "Network and training", list(_training(card))),
+        CardSection("cost", "Time, size and energy", list(_cost(card))),
+        CardSection("environment", "Environment", list(_environment(card.environment))),
+        CardSection("lineage", "Lineage", list(_lineage(card))),
     ]
 
 

@@ -8,9 +8,9 @@ from components.model_card.baseline import BaselineComparison
 from components.model_card.card import Card
 from components.model_card.document import (
     Block,
+    CardSection,
     Items,
     Paragraph,
-    Section,
     Table,
     change,
     facts,
@@ -26,16 +26,16 @@ from schema.features import CLASS_NAMES
 _LEVEL = "Intervals contain the true value in 95 of 100 cases"
 
 
-def quality_sections(card: Card) -> list[Section]:
+def quality_sections(card: Card) -> list[CardSection]:
     """Returns the sections verdict, use, quality, calibration, baseline, errors and robustness."""
     return [
-        Section("verdict", "Verdict", list(_verdict(card))),
-        Section("use", "Intended use and limits", list(_use(card))),
-        Section("quality", "Quality on the test rows", list(_quality(card))),
-        Section("calibration", "Calibration", list(_calibration(card))),
-        Section("baseline", "Comparison with the baseline", list(_baseline(card))),
-        Section("errors", "Worst errors", list(_errors(card))),
-        Section("robustness", "Robustness", list(_robustness(card))),
+        CardSection("verdict", "Verdict", list(_verdict(card))),
+        CardSection("use", "Intended use and limits", list(_use(card))),
+        CardSection("quality", "Quality on the test rows", list(_quality(card))),
+        CardSection("calibration", "Calibration", list(_calibration(card))),
+        CardSection("baseline", "Comparison with the baseline", list(_baseline(card))),
+        CardSection("errors", "Worst errors", list(_errors(card))),
+        CardSection("robustness", "Robustness", list(_robustness(card))),
     ]
 
 

@@ -21,7 +21,7 @@ _LOOKS_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
-class VersionState:
+class ServerVersionState:
     """The state of a version on a server.
 
     Attributes:
@@ -33,7 +33,7 @@ class VersionState:
     error: str
 
 
-_UNKNOWN = VersionState("unknown", "")
+_UNKNOWN = ServerVersionState("unknown", "")
 
 
 class Server:
@@ -57,7 +57,7 @@ class Server:
         )
         self._stub = ModelServiceStub(channel)
 
-    def states(self, model_name: str) -> dict[int, VersionState]:
+    def states(self, model_name: str) -> dict[int, ServerVersionState]:
         """Returns the state of each version that the server knows; empty if it does not know the model."""
         request = GetModelStatusRequest()
         request.model_spec.name = model_name
@@ -68,7 +68,7 @@ class Server:
                 return {}
             raise self._failed("GetModelStatus", error) from error
         return {
-            status.version: VersionState(
+            status.version: ServerVersionState(
                 ModelVersionStatus.State.Name(status.state), _one_line(status.status.error_message)
             )
             for status in response.model_version_status

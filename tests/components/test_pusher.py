@@ -194,7 +194,7 @@ def do(tmp_path):
             "approval_rules": rules.to_json() if rules else None,
             "signing_key": str(key) if key else None,
         }
-        pusher.Executor().Do(inputs, {"pushed_model": [pushed]}, properties)
+        pusher.PusherExecutor().Do(inputs, {"pushed_model": [pushed]}, properties)
         return pushed
 
     return do

@@ -1,6 +1,7 @@
 """Writes request logs of a simulated model, optionally with a shift at a given hour."""
 
 import csv
+from datetime import UTC, datetime
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +12,7 @@ from schema.features import CLASS_NAMES
 from serving.prediction_logs import LoggedText, without_texts
 
 START = 1_767_571_200  # 2026-01-05, midnight UTC, a Monday.
+NOW = datetime(2026, 1, 12, tzinfo=UTC)
 HOUR = 3600
 VERSION = 3
 _TEXTS_A_REQUEST = 4

@@ -4,13 +4,7 @@ from pathlib import Path
 
 import pytest
 
-TEXTS = [
-    ("ministers meet", "the vote was close"),
-    ("goal wins cup", "the match was close"),
-    ("oil prices rise", "the market was calm"),
-    ("new chip ships", "the software was calm"),
-]
-"""One text per class. They contain all words of the vocabulary."""
+from tests.support.texts import TEXTS
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,4 @@
 import shutil
-from pathlib import Path
 
 import grimp
 import pytest
@@ -13,8 +12,8 @@ from pipeline.code_version import PARAMETER, STAGES, code_version, entry_modules
 from pipeline.dag import create_pipeline
 from pipeline.runners.kubeflow.history import DirectoryHistory
 from pipeline.settings import Settings
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[2]
 PACKAGES = ("components", "schema", "serving")
 
 

@@ -11,7 +11,7 @@ import pytest
 from dockerfile_parse import DockerfileParser
 from setuptools import find_packages
 
-ROOT = Path(__file__).parents[1]
+from tests.support import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -5,14 +5,13 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import click
 import pytest
 
 from pipeline.cli import cli
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 RECORDS = sorted((ROOT / "docs/explanation/decisions").glob("0*.md"))
 

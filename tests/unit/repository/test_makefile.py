@@ -1,8 +1,7 @@
 import re
 import subprocess
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from tests.support import ROOT
 
 
 def test_help_lists_every_target_that_says_what_it_does():

@@ -2,11 +2,11 @@
 
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.support import ROOT
+
 LOCKS = ("default", "airflow", "kubeflow", "gpu", "dev")
 
 

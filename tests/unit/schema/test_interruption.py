@@ -6,15 +6,13 @@ import subprocess
 import sys
 import textwrap
 import time
-from pathlib import Path
 
 import psutil
 import pytest
 
-import schema
 from schema import interruption
+from tests.support import ROOT
 
-ROOT = str(Path(schema.__file__).parents[1])
 DROPS = "try: time.sleep(60)\nexcept BaseException: pass\n"
 NATIVE = "import hashlib\nhashlib.pbkdf2_hmac('md5', b'', b'', 10**9)"
 BEGIN = """
@@ -42,7 +40,7 @@ def start():
 
     def start(body, **options):
         code = BEGIN.format(body=textwrap.indent(textwrap.dedent(body), "    "))
-        environment = os.environ | {"PYTHONPATH": ROOT}
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         process = subprocess.Popen([sys.executable, "-c", code], env=environment, text=True, **pipes, **options)
         processes.append(process)

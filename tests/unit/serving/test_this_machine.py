@@ -2,9 +2,7 @@
 
 import os
 import socket
-import subprocess
 import sys
-from pathlib import Path
 
 import click
 import grpc
@@ -12,7 +10,6 @@ import httpx
 import psutil
 import pytest
 
-import serving
 from pipeline.cli import main
 from serving.this_machine import exempt_from_proxies, is_this_machine, proxy_options
 
@@ -90,21 +87,6 @@ def test_libraries_without_options_reach_this_machine(dead_proxy, server):
         listening.settimeout(10)
         with pytest.raises(httpx.ReadTimeout):  # The connection succeeded, but nobody answers.
             httpx.get(f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=0.2)
-
-
-def test_workers_of_beam_are_reached_without_the_proxy(dead_proxy):
-    """With the proxy, Beam would wait for its workers forever."""
-    code = """
-import apache_beam as beam
-from serving.this_machine import exempt_from_proxies
-from tests.support import direct_runner
-exempt_from_proxies()
-options = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
-with beam.Pipeline(argv=[*direct_runner.options(), *options]) as pipeline:
-    pipeline | beam.Create([1, 2]) | beam.Map(print)
-"""
-    root = str(Path(serving.__file__).parents[1])
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, env=os.environ | {"PYTHONPATH": root})
 
 
 def test_every_command_exempts_this_machine(dead_proxy, monkeypatch):

@@ -11,12 +11,10 @@ import pytest
 from click.testing import CliRunner
 from ml_metadata.errors import AbortedError
 
-import pipeline
 from pipeline.cli import LOG_LEVEL, cli, main
 from pipeline.settings.sources import profile_names
 from schema.errors import AgNewsError, DataError, SettingsError
-
-ROOT = str(Path(pipeline.__file__).parents[1])
+from tests.support import ROOT
 
 
 def run(*arguments):
@@ -38,7 +36,9 @@ def test_every_command_has_help_with_an_example(command):
 def test_help_needs_neither_tensorflow_nor_time():
     code = "import sys; sys.argv = ['agnews', '--help']; from pipeline.cli import cli; cli(standalone_mode=False); "
     code += "print([name for name in ('tensorflow', 'tfx', 'pydantic', 'rich') if name in sys.modules])"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=str(ROOT), check=True
+    ).stdout
     assert shown.splitlines()[-1] == "[]"
 
 
@@ -96,7 +96,7 @@ def test_a_metadata_store_that_another_process_holds_is_one_message_without_a_tr
 def agnews(*arguments, cwd):
     command = [sys.executable, "-m", "pipeline", *arguments]
     return subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd, env={"PYTHONPATH": ROOT, "PATH": ""}, timeout=120
+        command, capture_output=True, text=True, cwd=cwd, env={"PYTHONPATH": str(ROOT), "PATH": ""}, timeout=120
     )
 
 
@@ -168,7 +168,7 @@ def test_every_exit_status_stands_once_in_the_operators_table():
     def kinds(of=AgNewsError):
         return {of}.union(*(kinds(kind) for kind in of.__subclasses__()))
 
-    listed = re.findall(r"^\| (\d+) \|", Path(ROOT, "docs/guides/when-a-run-stops.md").read_text(), re.MULTILINE)
+    listed = re.findall(r"^\| (\d+) \|", Path(str(ROOT), "docs/guides/when-a-run-stops.md").read_text(), re.MULTILINE)
     assert len(listed) == len(set(listed))
     assert {kind.exit_code for kind in kinds()} | {129, 130, 143} == {int(status) for status in listed}
 
@@ -195,7 +195,7 @@ def test_a_command_that_is_told_to_end_ends_with_the_signals_status(tmp_path, nu
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(str(ROOT))},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout.readline() == "loading\n"
@@ -207,7 +207,7 @@ def test_a_command_that_is_told_to_end_ends_with_the_signals_status(tmp_path, nu
 
 
 def test_the_operators_page_lists_the_profiles():
-    assert f"`--profile {'|'.join(profile_names())}`" in Path(ROOT, "docs/guides/configure.md").read_text()
+    assert f"`--profile {'|'.join(profile_names())}`" in Path(str(ROOT), "docs/guides/configure.md").read_text()
 
 
 def test_config_show_says_where_each_value_comes_from():

@@ -6,15 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
 
-import pipeline
 from pipeline.cli import main
+from tests.support import ROOT
 
-ROOT = str(Path(pipeline.__file__).parents[1])
 TITLE = "café 東京 \N{GRINNING FACE}"
 POSIX = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
@@ -104,7 +102,7 @@ def test_csv_which_has_no_escapes_is_refused_rather_than_changed(agnews, server,
 
 
 def command(*arguments, **options):
-    environment = {"PYTHONPATH": ROOT, "PATH": "", "AG_NEWS_DIR": "données", **options.pop("env", {})}
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "", "AG_NEWS_DIR": "données", **options.pop("env", {})}
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline", *arguments], env=environment, stderr=subprocess.PIPE, text=True, **options
     )

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -14,12 +13,11 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
-import pipeline
 from components.example_gen.synthetic import write_synthetic
 from pipeline.cli.run import run
 from schema.errors import SettingsError
+from tests.support import ROOT
 
-ROOT = str(Path(pipeline.__file__).parents[1])
 JAVA = f"""#!{sys.executable}
 import sys
 from concurrent import futures
@@ -112,7 +110,7 @@ def started(tmp_path):
     (tmp_path / "java").chmod(0o755)
     (tmp_path / "any.jar").touch()
     command = [sys.executable, "-c", RUN, "run", "--data", "data"]
-    environment = os.environ | {"PYTHONPATH": ROOT}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment)
     children = []
     try:
@@ -161,7 +159,7 @@ def hiding(tmp_path_factory, http_sink):
                 stderr=subprocess.STDOUT,
                 text=True,
                 cwd=directory,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join([str(directory), ROOT])},
+                env=os.environ | {"PYTHONPATH": os.pathsep.join([str(directory), str(ROOT)])},
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             )
             stack.callback(process.kill)

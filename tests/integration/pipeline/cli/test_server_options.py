@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from pipeline.cli import cli
 from serving.promotion import PromotionError
-from tests.serving.promotion.test_remote import Scripted, serve
-from tests.serving.server.test_tls import Authority
+from tests.support.certificates import Authority
+from tests.support.model_service import ScriptedModelService, serve_model_service
 
 
 @pytest.mark.parametrize(
@@ -42,9 +42,9 @@ def encrypted(tmp_path, monkeypatch):
     for name, content in (("ca", authority.pem), ("key", key), ("cert", certificate)):
         (tmp_path / f"{name}.pem").write_bytes(content)
     credentials = grpc.ssl_server_credentials([authority.issue("server")], authority.pem, require_client_auth=True)
-    scripted = Scripted()
+    scripted = ScriptedModelService()
     scripted.states = [(30, "")]
-    with serve(scripted, credentials) as address:
+    with serve_model_service(scripted, credentials) as address:
         options = ["--server", address]
         yield scripted, options, [*options, "--tls-ca", "ca.pem", "--tls-cert", "cert.pem", "--tls-key", "key.pem"]
 

@@ -4,8 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-NOW = datetime(2026, 1, 12, tzinfo=UTC)
-
 
 @pytest.fixture(scope="session")
 def pool(tmp_path_factory):
@@ -26,7 +24,7 @@ def settings(tmp_path):
 def watch(settings, pool, tmp_path):
     """Returns a function that simulates logs and monitors them: watch(hours=, seed=, …) -> Report."""
     from pipeline.monitoring import monitor
-    from tests.support.simulated_traffic import write_logs
+    from tests.support.simulated_traffic import NOW, write_logs
 
     def watched(**options):
         write_logs(pool, tmp_path / "logs", **options)

@@ -13,8 +13,8 @@ from pipeline.monitoring import monitor
 from schema.errors import DataError, MonitoringAlert, SettingsError
 from serving.client import Client, NewsItem
 from serving.server import Flags, ModelServer
-from tests.pipeline.conftest import TEXTS
-from tests.pipeline.monitoring.conftest import NOW
+from tests.support.simulated_traffic import NOW
+from tests.support.texts import TEXTS
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pipeline.monitoring.page import write_report
 from pipeline.monitoring.report import JSON_FILE
 from pipeline.settings import Settings
 from schema.errors import SettingsError
-from tests.pipeline.review.conftest import ALERT, report_on
+from tests.support.review_site import ALERT, report_on
 
 
 def test_settings_determine_the_reports_directory(tmp_path):

@@ -14,7 +14,7 @@ from pipeline.monitoring.observations import log_files, read_log_files, to_rows
 from pipeline.monitoring.page import write_report
 from schema.errors import DataError
 from schema.features import CLASS_NAMES
-from tests.pipeline.monitoring.conftest import NOW
+from tests.support.simulated_traffic import NOW
 
 
 def served_log(texts, *, seconds=0, model="agnews", version=7, names=CLASS_NAMES, score=0.7, rate=0.0):

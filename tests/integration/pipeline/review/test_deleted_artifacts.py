@@ -7,7 +7,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from benchmarks.review_store import SimulatedStore
 from pipeline.review.store import StoreReader
-from tests.pipeline.review.conftest import serving, settings_of, text
+from tests.support.review_site import serving, settings_of, text
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.support.browser import CONTRAST, launched, needs_chromium
-from tests.pipeline.review.conftest import TOKEN, serving
+from tests.support.review_site import TOKEN, serving
 
 pytestmark = needs_chromium
 

@@ -15,7 +15,7 @@ from pipeline.metadata.connection import connection_config, open_store
 from pipeline.review.pages.models import refusals_of_model
 from pipeline.review.security import Tokens
 from pipeline.review.store import StoreReader
-from tests.pipeline.review.conftest import TOKEN, serving, settings_of, text, waiting_store
+from tests.support.review_site import TOKEN, serving, settings_of, text, waiting_store
 
 
 @pytest.fixture(scope="module")

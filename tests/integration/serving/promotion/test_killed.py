@@ -4,16 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-import serving
 from serving.promotion import Deployment, Served, promote, prune
+from tests.support import ROOT
 
-ROOT = str(Path(serving.__file__).parents[1])
 _CHILD = """
 import os, signal, sys
 from pathlib import Path
@@ -56,7 +54,7 @@ def kill_during(command, death, deployment, store_file):
     """Runs a command in another process, which kills itself at a given place."""
     ended = subprocess.run(
         [sys.executable, "-c", f"{_CHILD}\n{death}\n{command}", str(deployment.directory.parent), str(store_file)],
-        env=os.environ | {"PYTHONPATH": ROOT},
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=60,

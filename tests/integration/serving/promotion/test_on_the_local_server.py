@@ -8,17 +8,15 @@ import shutil
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-import serving
 from pipeline.cli import cli
 from schema.features import CLASS_NAMES
 from serving.client import Client
+from tests.support import ROOT
 
-ROOT = str(Path(serving.__file__).parents[1])
 TEXTS = ["oil", "goal", "chip", "ministers"]
 
 
@@ -81,7 +79,7 @@ def server(workplace, agnews):
     command += ["--max_num_load_retries=0"]
     with (workplace / "server.log").open("w") as log:
         process = subprocess.Popen(
-            command, cwd=workplace, stdout=subprocess.PIPE, stderr=log, text=True, env={"PYTHONPATH": ROOT}
+            command, cwd=workplace, stdout=subprocess.PIPE, stderr=log, text=True, env={"PYTHONPATH": str(ROOT)}
         )
         try:
             ready = process.stdout.readline()

@@ -19,7 +19,7 @@ from tensorflow_serving.apis import classification_pb2, inference_pb2, predict_p
 
 from serving.server import rest_json
 from serving.server.errors import RequestError
-from tests.serving.server.conftest import label_of, text_request
+from tests.support.model_servers import label_of, text_request
 
 # Errors of the client. Any other code would be a bug of the server.
 CLIENT_ERRORS = {"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEMENTED", "OUT_OF_RANGE"}

@@ -17,7 +17,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.server import config
-from tests.serving.server.conftest import label_of, text_request
+from tests.support.model_servers import label_of, text_request
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 

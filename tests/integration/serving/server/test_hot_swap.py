@@ -9,8 +9,7 @@ import psutil
 import pytest
 
 from schema.errors import RunError
-from tests.serving.server.conftest import label_of, serving, text_request
-from tests.serving.server.test_manager import until
+from tests.support.model_servers import label_of, serving, text_request, wait_until
 
 SWAPS = 20
 CLIENTS = 4
@@ -64,11 +63,11 @@ def test_no_request_fails_while_versions_are_swapped(push, text_models, batching
         serving(model_name="agnews", model_base_path=str(base), enable_batching=batching) as running,
         Clients(running) as clients,
     ):
-        until(lambda: clients.answers)
+        wait_until(lambda: clients.answers)
         for number in range(2, SWAPS + 2):
             push(text_models[label(number)], number)
             running.server._manager._poll_now.set()
-            until(lambda number=number: clients.errors or (number, label(number)) in clients.answers)
+            wait_until(lambda number=number: clients.errors or (number, label(number)) in clients.answers)
     assert clients.errors == []
     # Each response has the label of the version that it names.
     assert clients.answers == {(number, label(number)) for number in range(1, SWAPS + 2)}
@@ -155,7 +154,7 @@ def test_a_good_version_serves_while_broken_ones_are_reported(push, text_models,
             breakage(broken)
             broken.rename(base / str(number))
             running.server._manager._poll_now.set()
-            until(lambda number=number: state_of(running, number) == 50)
+            wait_until(lambda number=number: state_of(running, number) == 50)
             error = running.server._manager._models["agnews"].versions[number].error
             assert error is not None, breakage.__name__
             assert error.message, breakage.__name__
@@ -164,7 +163,7 @@ def test_a_good_version_serves_while_broken_ones_are_reported(push, text_models,
         shutil.rmtree(base / "6")
         shutil.copytree(text_models["Business"], base / "6")
         running.server._manager._poll_now.set()
-        until(lambda: available(running) == [6])
+        wait_until(lambda: available(running) == [6])
         assert label_of(running.predictions.Predict(text_request(["a"]))) == "Business"
 
 
@@ -196,7 +195,7 @@ def test_memory_is_returned_when_a_version_is_unloaded(push, tmp_path):
         for number in range(2, 12):
             push(tmp_path / "heavy", number)
             running.server._manager._poll_now.set()
-            until(lambda number=number: available(running) == [number] and state_of(running, number - 1) == 50)
+            wait_until(lambda number=number: available(running) == [number] and state_of(running, number - 1) == 50)
             resident.append(psutil.Process().memory_info().rss / 2**20)
     # Nine swaps of 32 MiB. During the first few, the pools of the allocator may still grow.
     assert resident[-1] - resident[3] < 32, resident

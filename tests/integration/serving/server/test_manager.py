@@ -12,6 +12,7 @@ from serving.server.config import ModelServerConfig, single_model
 from serving.server.errors import RequestError
 from serving.server.manager import Manager, ManagerOptions
 from serving.server.model_state import State
+from tests.support.model_servers import wait_until
 
 PATIENCE_SECONDS = 60
 POLL_SECONDS = 0.02
@@ -116,14 +117,6 @@ def states(manager, name="m"):
     return {status.version: State.State.Name(status.state) for status in response.model_version_status}
 
 
-def until(condition):
-    """Waits until a condition is true, at most 60 seconds."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not become true"
-        time.sleep(POLL_SECONDS / 2)
-
-
 def served(manager, **fields):
     with manager.borrow(spec(**fields)) as (version, _):
         return version.number
@@ -138,42 +131,42 @@ def error_of(call, *arguments, **named):
 def test_a_new_version_replaces_the_served_one(manager, base, loader):
     assert served(manager) == 1
     add(base, 2)
-    until(lambda: states(manager) == {1: "END", 2: "AVAILABLE"})
+    wait_until(lambda: states(manager) == {1: "END", 2: "AVAILABLE"})
     assert served(manager) == 2
     assert loader.loaded[1].closed.is_set()
 
 
 def test_on_unload_is_called_for_unloaded_and_failed_versions(manager, base, loader):
     add(base, 2, broken=True)
-    until(lambda: states(manager) == {1: "AVAILABLE", 2: "END"})
+    wait_until(lambda: states(manager) == {1: "AVAILABLE", 2: "END"})
     assert loader.unloaded == []
     add(base, 3)
-    until(lambda: states(manager) == {1: "END", 2: "END", 3: "AVAILABLE"})
-    until(lambda: {("m", 1, f"{base}/1"), ("m", 2, f"{base}/2")} == set(loader.unloaded))
+    wait_until(lambda: states(manager) == {1: "END", 2: "END", 3: "AVAILABLE"})
+    wait_until(lambda: {("m", 1, f"{base}/1"), ("m", 2, f"{base}/2")} == set(loader.unloaded))
 
 
 def test_the_old_version_serves_while_the_new_one_loads(manager, base, loader):
     loader.gate.clear()
     add(base, 2)
-    until(lambda: states(manager).get(2) == "LOADING")
+    wait_until(lambda: states(manager).get(2) == "LOADING")
     assert served(manager) == 1
     loader.gate.set()
-    until(lambda: states(manager)[2] == "AVAILABLE")
+    wait_until(lambda: states(manager)[2] == "AVAILABLE")
 
 
 def test_a_request_keeps_its_version_in_memory(manager, base, loader):
     with manager.borrow(spec()) as (version, servable):
         add(base, 2)
-        until(lambda: states(manager) == {1: "UNLOADING", 2: "AVAILABLE"})
+        wait_until(lambda: states(manager) == {1: "UNLOADING", 2: "AVAILABLE"})
         assert (version.number, servable.closed.is_set()) == (1, False)
         assert served(manager) == 2
-    until(lambda: states(manager)[1] == "END")
+    wait_until(lambda: states(manager)[1] == "END")
     assert loader.loaded[1].closed.is_set()
 
 
 def test_a_broken_version_does_not_replace_the_served_one(manager, base):
     add(base, 2, broken=True)
-    until(lambda: states(manager) == {1: "AVAILABLE", 2: "END"})
+    wait_until(lambda: states(manager) == {1: "AVAILABLE", 2: "END"})
     status = manager.status(spec(version=2)).model_version_status[0].status
     assert (status.error_code, status.error_message) == (grpc.StatusCode.INTERNAL.value[0], "the file is broken")
     assert served(manager) == 1
@@ -193,9 +186,9 @@ def test_a_version_is_retried_when_its_files_change(make_manager, base, loader):
     add(base, 2, broken=True)
     manager = make_manager(load_retries=3, retry_seconds=3600)
     manager.apply(single_model("m", str(base)), expect_versions=False)
-    until(lambda: states(manager) == {1: "AVAILABLE", 2: "LOADING"})
+    wait_until(lambda: states(manager) == {1: "AVAILABLE", 2: "LOADING"})
     (base / "2" / "broken").unlink()
-    until(lambda: states(manager) == {1: "END", 2: "AVAILABLE"})
+    wait_until(lambda: states(manager) == {1: "END", 2: "AVAILABLE"})
 
 
 def test_a_load_is_retried_load_retries_times(make_manager, base, loader):
@@ -215,7 +208,7 @@ def test_deleting_a_version_serves_the_previous_one(make_manager, base):
     manager.apply(single_model("m", str(base)), expect_versions=False)
     manager.wait_available()
     (base / "2").rmdir()
-    until(lambda: states(manager) == {1: "AVAILABLE", 2: "END"})
+    wait_until(lambda: states(manager) == {1: "AVAILABLE", 2: "END"})
 
 
 def test_an_unreadable_base_path_unloads_nothing(manager, base):
@@ -241,7 +234,7 @@ def test_polling_continues_after_undecodable_names_and_unexpected_errors(manager
         assert failed.wait(PATIENCE_SECONDS)
     os.rmdir(strange)
     add(base, 2)
-    until(lambda: states(manager) == {1: "END", 2: "AVAILABLE"})
+    wait_until(lambda: states(manager) == {1: "END", 2: "AVAILABLE"})
 
 
 def test_a_policy_can_serve_several_versions_with_labels(make_manager, base):
@@ -250,7 +243,7 @@ def test_a_policy_can_serve_several_versions_with_labels(make_manager, base):
     manager = make_manager()
     policy = "model_version_policy { specific { versions: 1 versions: 3 } }"
     manager.apply(model_config(base, policy=policy), expect_versions=True)
-    until(lambda: states(manager) == {1: "AVAILABLE", 3: "AVAILABLE"})
+    wait_until(lambda: states(manager) == {1: "AVAILABLE", 3: "AVAILABLE"})
     labels = 'version_labels { key: "stable" value: 1 } version_labels { key: "canary" value: 3 }'
     manager.apply(model_config(base, policy=policy, labels=labels), expect_versions=True)
     assert (served(manager), served(manager, version=1)) == (3, 1)
@@ -290,7 +283,7 @@ def test_a_new_configuration_replaces_the_old_one(make_manager, base, tmp_path):
     manager.apply(model_config(other, name="o"), expect_versions=True)
     manager.wait_available()
     assert served(manager, name="o") == 5
-    until(lambda: states(manager) == {1: "END"})
+    wait_until(lambda: states(manager) == {1: "END"})
     assert error_of(served, manager) == ("NOT_FOUND", "Servable not found for request: Latest(m)")
     manager.apply(model_config(base), expect_versions=True)
     manager.wait_available()
@@ -381,14 +374,14 @@ def test_the_reason_for_waiting_is_logged_once_until_it_changes(make_manager, lo
     base = tmp_path / "late"
     manager = make_manager()
     manager.apply(single_model("m", str(base)), expect_versions=False)
-    until(logged)
+    wait_until(logged)
     time.sleep(10 * POLL_SECONDS)
     assert logged() == [
         f"waiting for a version to serve model=m: {base} does not exist: create it, or give the "
         "directory that contains the versions"
     ]
     base.mkdir()
-    until(lambda: len(logged()) == 2)
+    wait_until(lambda: len(logged()) == 2)
     assert "contains no version" in logged()[1]
     add(base, 1)
     manager.wait_available()

@@ -18,13 +18,11 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2, prediction_log_pb2
 
-import serving
 from schema.errors import RunError
 from serving.server import config
-from tests.serving.server.conftest import label_of, stubs, text_request
-from tests.serving.server.test_manager import until
+from tests.support import ROOT
+from tests.support.model_servers import label_of, stubs, text_request, wait_until
 
-ROOT = str(Path(serving.__file__).parents[1])
 LIMIT = 100_000
 PATIENCE_SECONDS = 120
 
@@ -45,7 +43,7 @@ main(sys.argv[1:])
 
 
 def environment():
-    return os.environ | {"PYTHONPATH": ROOT, "CUDA_VISIBLE_DEVICES": "-1"}
+    return os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"}
 
 
 def _said(log):
@@ -201,10 +199,10 @@ def test_unreadable_versions_do_not_replace_the_served_one(text_models):
         with process(*arguments, unprivileged=True) as (_, _, clients):
             for number, part in enumerate([".", "variables", "saved_model.pb"], start=2):
                 add(number, lambda version, part=part: (version / part).chmod(0))
-                until(lambda number=number: (found := state(clients, number)) and found[0] == 50 and found[1] != 0)
+                wait_until(lambda number=number: (found := state(clients, number)) and found[0] == 50 and found[1] != 0)
                 assert label_of(clients.predictions.Predict(text_request(["a"]))) == "World"
             add(5)
-            until(lambda: label_of(clients.predictions.Predict(text_request(["a"]))) == "Sports")
+            wait_until(lambda: label_of(clients.predictions.Predict(text_request(["a"]))) == "Sports")
 
 
 def test_the_configuration_file_is_polled_and_can_be_replaced_over_grpc(push, text_models, tmp_path):
@@ -227,7 +225,7 @@ def test_the_configuration_file_is_polled_and_can_be_replaced_over_grpc(push, te
         assert answering(clients) == "World"
         file.write_text("not a configuration")
         pinned = write(2)
-        until(lambda: answering(clients) == "Sports")
+        wait_until(lambda: answering(clients) == "Sports")
         pinned.model_config_list.config[0].name = "renamed"
         clients.models.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest(config=pinned), timeout=60)
         assert label_of(clients.predictions.Predict(text_request(["a"], model="renamed"))) == "Sports"

@@ -17,7 +17,7 @@ from serving.server import Flags, ModelServer
 from serving.server.manager import Manager, ManagerOptions
 from serving.server.metrics import Metrics
 from serving.server.request_log import _MAX_WAITING, RequestLog
-from tests.serving.server.conftest import serving, text_request
+from tests.support.model_servers import serving, text_request
 
 ENTRY = 'name: "agnews" base_path: "{base}" model_platform: "tensorflow"'
 LOGGING = (

@@ -8,8 +8,7 @@ import pytest
 from schema.errors import RunError
 from serving.client import Client
 from serving.server import Flags, ModelServer
-from tests.serving.server.conftest import QUICK, serving, text_request
-from tests.serving.server.test_manager import until
+from tests.support.model_servers import QUICK, serving, text_request, wait_until
 
 needs_ipv6 = pytest.mark.skipif(not socket.has_ipv6, reason="this Python has no IPv6")
 
@@ -62,7 +61,7 @@ def test_unloading_a_version_removes_its_metrics(push, text_models):
         assert series_of(1) >= expected
         push(text_models["Sports"], 2)
         running.server._manager._poll_now.set()
-        until(lambda: series_of(1) == set())
+        wait_until(lambda: series_of(1) == set())
         assert series_of(2) >= {"load_attempt_count"}
 
 

@@ -6,15 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-import schema
 from schema.errors import AuditError
 from serving.audit import IDENTITY, AuditLog, Entry, problems, receipt_hash
-
-ROOT = str(Path(schema.__file__).parents[1])
+from tests.support import ROOT
 
 
 @pytest.fixture
@@ -24,7 +21,7 @@ def log(tmp_path):
 
 def child(code, log, *arguments):
     command = [sys.executable, "-c", f"import sys\nfrom pathlib import Path\n{code}", str(log.path), *arguments]
-    return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": ROOT}, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True)
 
 
 def test_an_entry_comes_back_with_who_wrote_it_and_when(log, monkeypatch):

@@ -11,8 +11,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from pipeline.experiments import reproduce as reproduction
 from pipeline.experiments.reproduce.comparison import WeightComparison, compare_facts, compare_weights
 from schema.errors import ReproductionError
-from tests.pipeline.conftest import TEXTS
 from tests.support.recorded_run import record
+from tests.support.texts import TEXTS
 
 
 class Quiet:

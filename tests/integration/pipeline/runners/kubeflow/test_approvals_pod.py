@@ -1,11 +1,11 @@
 """Checks the pod for approvals against Kubernetes' own schema and the Kubeflow profile."""
 
-from pathlib import Path
-
 import kubernetes_validate
 import yaml
 
-MANIFEST = Path(__file__).parents[4] / "docs/guides/approvals_pod.yaml"
+from tests.support import ROOT
+
+MANIFEST = ROOT / "docs/guides/approvals_pod.yaml"
 
 
 def test_it_is_a_pod_that_mounts_the_volume_of_the_pipelines_pods(settings_at):

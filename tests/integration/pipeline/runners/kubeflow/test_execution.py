@@ -6,7 +6,6 @@ lightweight Python components as processes, and requires Docker for others: thes
 
 import importlib
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -23,8 +22,8 @@ from pipeline.cli import cli
 from pipeline.runners.kubeflow import pod
 from schema.errors import ApprovalError, ApprovalPending, ValidationError
 from serving.audit import AuditLog
+from tests.support import ROOT
 
-ROOT = os.path.abspath(f"{importlib.import_module('pipeline').__file__}/../..")
 SMALL = {
     "transform__vocabulary_size": "500",
     "trainer__epochs": "5",
@@ -57,7 +56,7 @@ class Cluster:
         handler = subprocess_task_handler.SubprocessTaskHandler
         monkeypatch.setattr(handler, "validate_not_container_component", lambda *arguments: None)
         monkeypatch.setattr(subprocess_task_handler, "run_local_subprocess", self._run_pod)
-        monkeypatch.setenv("PYTHONPATH", ROOT)
+        monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
     def run(self, specification, *, cache=None, anew=(), in_this_process=False, **parameters):
         """Runs a pipeline and returns the artifacts.

@@ -199,7 +199,7 @@ class SimulatedStore:
                 return
             for role, kind in makes.items():
                 if fresh:
-                    made[role] = self._artifact(kind, *self._described(role, number, outcome, made))
+                    made[role] = self._artifact(kind, *self._describe(role, number, outcome, made))
                 self._event(execution, made[role], role, mlmd.Event.OUTPUT)
             if node == "RequestApproval" and outcome.decision is not None and fresh:
                 self._decide(made["model"], number, outcome.decision)
@@ -207,7 +207,7 @@ class SimulatedStore:
         if outcome.trains and outcome.blessed:
             self._baseline = made["model"]
 
-    def _described(self, role: str, run: int, outcome: _Outcome, made: dict[str, int]) -> tuple[str, dict[str, Any]]:
+    def _describe(self, role: str, run: int, outcome: _Outcome, made: dict[str, int]) -> tuple[str, dict[str, Any]]:
         """Returns the URI and the properties of an artifact."""
         uri, digest = str(self.root / f"artifacts/{role}/{run}"), _fingerprint(run)
         if role in ("examples", "statistics", "anomalies"):

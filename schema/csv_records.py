@@ -70,7 +70,7 @@ def read_records(lines: Iterable[bytes]) -> Iterator[CsvRecord | BadRecord]:
         except (csv.Error, _TooLong) as error:
             first, *others = taken
             taken.clear()
-            yield BadRecord(number, *(_unclosed(first) if others else _reject_reason(error, first)))
+            yield BadRecord(number, *(_describe_unclosed(first) if others else _reject_reason(error, first)))
             # The line of the error may begin a record. The lines before it can be read alone: the parser was within the
             # quoted field at the end of each, so a quote that one of them leaves open fails at the same place. This way
             # no line is parsed more than three times.
@@ -105,13 +105,13 @@ def _read_alone(line: bytes, number: int) -> Iterator[CsvRecord | BadRecord]:
 def _reject_reason(error: Exception, line: bytes) -> tuple[RejectReason, str]:
     message = str(error)
     if "unexpected end of data" in message:
-        return _unclosed(line)
+        return _describe_unclosed(line)
     if isinstance(error, _TooLong) or "field larger than field limit" in message:
         return RejectReason.TOO_LONG, message
     return RejectReason.MALFORMED_QUOTES, message
 
 
-def _unclosed(line: bytes) -> tuple[RejectReason, str]:
+def _describe_unclosed(line: bytes) -> tuple[RejectReason, str]:
     shown = line[:_SHOWN].decode("utf-8", "surrogateescape")
     return RejectReason.UNCLOSED_QUOTE, f"a quoted field that does not end: {shown!r}…"
 

@@ -68,7 +68,7 @@ def canary(
         click.echo(f"{len(bad)} bad rows are left out; the first is {bad[0]}", err=True)
     if rows is not None and rows < len(items):
         items = random.Random(seed).sample(items, rows)
-    with Client(**client_options) as client, _progress(len(items)) as advance:
+    with Client(**client_options) as client, _show_progress(len(items)) as advance:
         answers = ask_both(client, items, seed=seed, advance=advance)
     from pipeline.monitoring.canary_report import evaluate
 
@@ -87,7 +87,7 @@ def canary(
 
 
 @contextlib.contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
+def _show_progress(total: int) -> Iterator[Callable[[], None]]:
     if not sys.stderr.isatty():
         yield lambda: None
         return
@@ -103,9 +103,9 @@ def print_report(console: "Console", report: "CanaryReport", examples: int) -> N
     """Prints how the answers differ, one line per label, and some of the changed items."""
     for line in _verdict(report):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print(_labels(report))
+    console.print(_labels_table(report))
     if report.changed and examples:
-        console.print(_changed(report, examples))
+        console.print(_changed_table(report, examples))
 
 
 def _verdict(report: "CanaryReport") -> Iterator[str]:
@@ -130,7 +130,7 @@ def _verdict(report: "CanaryReport") -> Iterator[str]:
             yield f"{label} failed on {len(reasons):,} of {report.asked:,} items; the first: {reasons[0]}"
 
 
-def _labels(report: "CanaryReport"):
+def _labels_table(report: "CanaryReport"):
     from rich.table import Table
 
     table = Table("label", "version", box=None, pad_edge=False, header_style="dim")
@@ -149,7 +149,7 @@ def _labels(report: "CanaryReport"):
     return table
 
 
-def _changed(report: "CanaryReport", examples: int):
+def _changed_table(report: "CanaryReport", examples: int):
     from rich.table import Table
     from rich.text import Text
 
@@ -208,7 +208,7 @@ def read_items_with_classes(path: Path) -> tuple[list[tuple[NewsItem, str | None
     if not path.is_file():
         raise DataError(f"{path}: no such file; name one with news items")
     try:
-        items, bad = _labelled(path)
+        items, bad = _read_labelled(path)
     except DataError:
         if path.suffix == ".parquet" or "tfrecord" in path.name:  # These formats always have classes.
             raise
@@ -221,7 +221,7 @@ def read_items_with_classes(path: Path) -> tuple[list[tuple[NewsItem, str | None
     return list(good), [str(row) for row in rows if isinstance(row, BadRow)]
 
 
-def _labelled(path: Path) -> tuple[list[tuple[NewsItem, str | None]], list[str]]:
+def _read_labelled(path: Path) -> tuple[list[tuple[NewsItem, str | None]], list[str]]:
     items: list[tuple[NewsItem, str | None]] = []
     bad = []
     for row in read_rows(str(path)):

@@ -66,7 +66,7 @@ def classify(
     from serving.client import Client, ClientError
 
     bad, first_bad, done = 0, None, 0
-    with Client(**client_options) as client, _opened(path) as file, _progress(file) as advance:
+    with Client(**client_options) as client, _open_input(path) as file, _show_progress(file) as advance:
         rows = _rows_of_texts(texts) if file is None else _rows_of_file(file, path)
         write = make_writer(form, sys.stdout)
         for chunk in _chunks(rows):
@@ -120,7 +120,7 @@ def _rows_of_file(file: IO[bytes], path: Path | None) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path | None) -> Iterator[IO[bytes] | None]:
+def _open_input(path: Path | None) -> Iterator[IO[bytes] | None]:
     if path is None:
         yield None
     elif str(path) == _STDIN:
@@ -135,7 +135,7 @@ def _opened(path: Path | None) -> Iterator[IO[bytes] | None]:
 
 
 @contextlib.contextmanager
-def _progress(file: IO[bytes] | None) -> Iterator[Any]:
+def _show_progress(file: IO[bytes] | None) -> Iterator[Any]:
     """Shows a progress bar while a file is read, unless the output is on the terminal; yields its update function."""
     if file is None or not file.seekable() or not sys.stderr.isatty() or sys.stdout.isatty():
         yield lambda: None

@@ -85,7 +85,7 @@ def print_description(console: Console, splits: dict[str, SplitDescription]) -> 
             _bars("rows a class", [(label, split.by_class[label]) for label in CLASS_NAMES], total=split.rows)
         )
     train = splits[TRAIN]
-    console.print(_bars("characters a row (the longest hundredth left out)", _histogram(_clipped(train.lengths))))
+    console.print(_bars("characters a row (the longest hundredth left out)", _histogram(_clip(train.lengths))))
     words = [
         _bars(f"rows of {name} with the word", train.words[name].most_common(_TOP_WORDS), 18) for name in CLASS_NAMES
     ]
@@ -150,7 +150,7 @@ def write_png(splits: dict[str, SplitDescription], path: Path, *, title: str) ->
         )
         balance.bar_label(bars, fmt="{:,.0f}", fontsize=8)
         if split.lengths:
-            lengths.hist(_clipped(split.lengths), _BINS, density=True, alpha=0.5, label=name)
+            lengths.hist(_clip(split.lengths), _BINS, density=True, alpha=0.5, label=name)
     balance.set_xticks(range(len(CLASS_NAMES)), CLASS_NAMES)
     balance.set(title="Rows a class", ylabel="rows")
     lengths.set(title="Text length (the longest hundredth left out)", xlabel="characters", ylabel="density")
@@ -165,5 +165,5 @@ def write_png(splits: dict[str, SplitDescription], path: Path, *, title: str) ->
     figure.savefig(path, dpi=110)
 
 
-def _clipped(lengths: list[int]) -> list[int]:
+def _clip(lengths: list[int]) -> list[int]:
     return sorted(lengths)[: max(1, len(lengths) * 99 // 100)]

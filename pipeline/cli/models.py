@@ -48,7 +48,7 @@ def describe(loaded: Loaded, directory: Path | None, title: str, description: st
     pipeline exported; the default is the newest pushed version.
     """
     pusher = loaded.settings.pusher
-    directory = directory or last_pushed(Path(pusher.destination) / pusher.model_name)
+    directory = directory or newest_pushed_version(Path(pusher.destination) / pusher.model_name)
     with hide_library_output():
         from pipeline.metadata.model_description import describe_model
 
@@ -56,7 +56,7 @@ def describe(loaded: Loaded, directory: Path | None, title: str, description: st
     print_description(Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH), described)
 
 
-def last_pushed(destination: Path) -> Path:
+def newest_pushed_version(destination: Path) -> Path:
     """Returns the directory of the newest version.
 
     Raises:

@@ -311,7 +311,7 @@ def _print_versions(rows: "list[VersionOverview]", now: float, directory: Path) 
             f"{row.version.size / 1e6:,.1f}",
             "" if accuracy is None else f"{accuracy:.4f}",
             ", ".join(row.labels),
-            f"no: {row.version.problem}" if row.version.problem else _served(row),
+            f"no: {row.version.problem}" if row.version.problem else _describe_serving(row),
             *([row.state] if row.state else []),
             row.pushed_by or "not known here",
             _last_change(row, now),
@@ -330,7 +330,7 @@ def _print_versions(rows: "list[VersionOverview]", now: float, directory: Path) 
         )
 
 
-def _served(row: "VersionOverview") -> str:
+def _describe_serving(row: "VersionOverview") -> str:
     if row.in_production:
         return "in production"
     if row.answers_without_label:

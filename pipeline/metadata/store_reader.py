@@ -106,7 +106,7 @@ class StoreReader:
         if store is None:
             return
         known = self._snapshot
-        runs, executions = _all(store) if not known.executions else _changed(store, known)
+        runs, executions = _read_all(store) if not known.executions else _read_changes(store, known)
         if not executions:
             return
         events = [
@@ -125,17 +125,17 @@ class StoreReader:
 Executions = list[tuple[mlmd.Execution, int | None]]
 
 
-def _all(store: MetadataStore) -> tuple[list[mlmd.Context], Executions]:
+def _read_all(store: MetadataStore) -> tuple[list[mlmd.Context], Executions]:
     runs = store.get_contexts_by_type(RUN_CONTEXT)
     of_runs: Executions = [(execution, run.id) for run in runs for execution in store.get_executions_by_context(run.id)]
     others = [execution for kind in _OUTSIDE_RUNS for execution in store.get_executions_by_type(kind)]
     return runs, of_runs + [(execution, None) for execution in others]
 
 
-def _changed(store: MetadataStore, known: Snapshot) -> tuple[list[mlmd.Context], Executions]:
+def _read_changes(store: MetadataStore, known: Snapshot) -> tuple[list[mlmd.Context], Executions]:
     runs: dict[int, mlmd.Context] = {}
     found: Executions = []
-    for execution in _unknown(store, known):
+    for execution in _find_unknown(store, known):
         before = known.executions.get(execution.id)
         if before is not None:
             found.append((execution, before.run))
@@ -147,7 +147,7 @@ def _changed(store: MetadataStore, known: Snapshot) -> tuple[list[mlmd.Context],
     return list(runs.values()), found
 
 
-def _unknown(store: MetadataStore, known: Snapshot) -> list[mlmd.Execution]:
+def _find_unknown(store: MetadataStore, known: Snapshot) -> list[mlmd.Execution]:
     """Returns new and changed executions.
 
     New executions are found by their ids, so a host's wrong clock cannot hide them.

@@ -56,7 +56,7 @@ def monitor(
         made=now.isoformat(timespec="milliseconds"),
         window_hours=settings.monitoring.window_hours,
         records=len(used),
-        skipped=_skipped(log, len(used)),
+        skipped=_count_skipped(log, len(used)),
         rows=len(rows),
         sampling_rates=tuple(sorted({record.sampling_rate for record in used})),
         skew=skew,
@@ -77,6 +77,6 @@ def _reference(
     return find_reference(store, pushed.model_id, exported, settings.monitoring.reference_rows)
 
 
-def _skipped(log: LoggedRequests, used: int) -> dict[str, int]:
+def _count_skipped(log: LoggedRequests, used: int) -> dict[str, int]:
     others = len(log.used) - used
     return dict(log.skipped) | ({"another version": others} if others else {})

@@ -186,7 +186,7 @@ class ReviewIndex:
         found = self._latest_outputs(artifact.id)
         card, request = found.get(MODEL_CARD), found.get(APPROVAL_REQUEST)
         trainer = self.snapshot.maker(artifact.id)
-        ingested, inherited = self._ingested(trainer, ()), self._ingested(trainer, (_BASE_MODEL,))
+        ingested, inherited = self._ingested_examples(trainer, ()), self._ingested_examples(trainer, (_BASE_MODEL,))
         digest = (card.properties.get("model_sha256") if card else None) or (
             request.properties.get("fingerprint") if request else ""
         )
@@ -228,7 +228,7 @@ class ReviewIndex:
         numbers = [str(one.get("pushed_version", "")) for one in pushed if one.get("pushed") == 1]
         return tuple(dict.fromkeys(int(number) for number in numbers if number.isdecimal()))
 
-    def _ingested(self, trainer: Execution | None, through: Collection[str]) -> tuple[Artifact, ...]:
+    def _ingested_examples(self, trainer: Execution | None, through: Collection[str]) -> tuple[Artifact, ...]:
         """Returns the ingested rows that a training used, in the order of their spans.
 
         Args:

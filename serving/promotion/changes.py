@@ -108,7 +108,7 @@ def _change(deployment: Deployment, record: Record, version: PushedVersion, befo
     steps = plan.steps(before, after)
     if not former_text and deployment.server is None:
         steps = steps[-1:]  # No server polls a file that does not exist.
-    texts = [config.with_served(former_text, path, deployment.model_name, step) for step in steps]
+    texts = [config.replace_served(former_text, path, deployment.model_name, step) for step in steps]
     record = deployment.records.begin(replace(record, texts=(former_text, *texts)), version)
     try:
         for text in texts:

@@ -111,7 +111,7 @@ def other_places(config: model_server_config_pb2.ModelServerConfig, directory: P
     return found
 
 
-def with_served(text: str, path: Path, model_name: str, served: Served) -> str:
+def replace_served(text: str, path: Path, model_name: str, served: Served) -> str:
     """Returns the new text of the file: replaces the model's policy and labels, and keeps everything else.
 
     Args:

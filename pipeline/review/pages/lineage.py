@@ -98,7 +98,7 @@ def upstream(snapshot: Snapshot, artifact: int) -> LineageGraph:
         maker = snapshot.maker(one)
         return [maker.id] if maker else []
 
-    return _lineage(snapshot, artifact, _reached(artifact, makers, lambda one: _read(snapshot, one)), 0)
+    return _lineage(snapshot, artifact, _reachable(artifact, makers, lambda one: _read(snapshot, one)), 0)
 
 
 def downstream(snapshot: Snapshot, artifact: int, max_runs: int) -> LineageGraph:
@@ -111,7 +111,7 @@ def downstream(snapshot: Snapshot, artifact: int, max_runs: int) -> LineageGraph
         artifact: id of the artifact.
         max_runs: maximum number of runs.
     """
-    executions = _reached(
+    executions = _reachable(
         artifact,
         lambda one: [link.execution for link in snapshot.readers(one) if link.role != _COMPARED],
         lambda one: [link.artifact for link in snapshot.outputs(one)],
@@ -159,7 +159,7 @@ def main_line(lineage: LineageGraph, artifact: int, *, up: bool) -> LineageGraph
     )
 
 
-def _reached(
+def _reachable(
     artifact: int, executions_of: Callable[[int], Iterable[int]], artifacts_of: Callable[[int], Iterable[int]]
 ) -> set[int]:
     """Returns the executions on all paths from an artifact."""

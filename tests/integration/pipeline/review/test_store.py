@@ -101,7 +101,7 @@ def test_a_locked_store_returns_the_previous_snapshot(growing, monkeypatch):
     def busy(*_):
         raise errors.AbortedError("database is locked")
 
-    monkeypatch.setattr(store_reader, "_changed", busy)
+    monkeypatch.setattr(store_reader, "_read_changes", busy)
     assert reader.snapshot() is before
 
 

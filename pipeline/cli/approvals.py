@@ -1,4 +1,4 @@
-"""`agnews approvals list`: lists and decides the requests to push a model."""
+"""`agnews approvals`: lists and decides the requests to push a model."""
 
 import functools
 import json

@@ -74,8 +74,8 @@ def verify_log(loaded: Loaded, expect: tuple[str, ...]) -> None:
         found += unfounded_decisions(store, opened) + uncounted_decisions(store, opened)
     lines = opened.lines()
     changed, gone = find_changed_cards(lines)
-    for models_outside_directory in (other_logs(store, opened) if store else []) + gone:
-        click.echo(strip_control_characters(models_outside_directory))
+    for note in (other_logs(store, opened) if store else []) + gone:
+        click.echo(strip_control_characters(note))
     if found:
         raise AuditError(list_problems(f"{opened.path} is not as it was written:", found + changed))
     if changed:

@@ -1,4 +1,4 @@
-"""`agnews versions list`: lists the pushed versions, checks them, and changes which ones are served and kept."""
+"""`agnews versions`: lists the pushed versions, checks them, and changes which ones are served and kept."""
 
 import functools
 import json

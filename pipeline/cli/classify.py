@@ -164,18 +164,20 @@ def make_writer(form: str, out: TextIO) -> Callable[[Sequence[Outcome]], None]:
             return _CsvWriter(out).write
 
 
+def _to_json_dict(outcome: Outcome) -> dict[str, Any]:
+    if isinstance(outcome, BadRow):
+        return {"row": outcome.number, "error": outcome.reason}
+    row, answer = outcome
+    return {"row": row.number, "id": row.id, "title": row.item.title} | vars(answer)
+
+
 class _JsonWriter:
     def __init__(self, out: TextIO):
         self._out = out
 
     def write(self, rows: Sequence[Outcome]) -> None:
         for outcome in rows:
-            if isinstance(outcome, BadRow):
-                line = {"row": outcome.number, "error": outcome.reason}
-            else:
-                row, answer = outcome
-                line = {"row": row.number, "id": row.id, "title": row.item.title} | vars(answer)
-            self._out.write(json.dumps(line, ensure_ascii=False) + "\n")
+            self._out.write(json.dumps(_to_json_dict(outcome), ensure_ascii=False) + "\n")
         self._out.flush()
 
 
@@ -190,13 +192,9 @@ class _CsvWriter:
 
     def write(self, rows: Sequence[Outcome]) -> None:
         for outcome in rows:
-            if isinstance(outcome, BadRow):
-                line = {"row": outcome.number, "error": outcome.reason}
-            else:
-                row, answer = outcome
-                line = {"row": row.number, "id": row.id, "title": row.item.title} | vars(answer) | answer.probabilities
+            line = _to_json_dict(outcome)
             with exact_output():
-                self._writer.writerow(line)
+                self._writer.writerow(line | line.get("probabilities", {}))
         self._out.flush()
 
 

@@ -15,25 +15,36 @@ from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 
 from components.manifest import FILES, find_change
-from schema.metadata import MODEL
+from schema.metadata import (
+    ANOMALIES,
+    EVALUATION,
+    EXAMPLES,
+    HYPERPARAMETERS,
+    MODEL,
+    MODEL_CARD,
+    SCHEMA,
+    STATISTICS,
+    TRANSFORM_GRAPH,
+    VALIDATION_BLESSING,
+)
 from schema.model_contract import SAVED_MODEL_FILES
 
 # Files below the artifact's directory, by artifact type; {split} is replaced by each split. Later runs read no files of
 # other types, for which only the directory must exist.
 _FILES = {
-    "Examples": ("Split-{split}/*",),
-    "ExampleStatistics": ("Split-{split}/FeatureStats.pb",),
-    "ExampleAnomalies": ("Split-{split}/SchemaDiff.pb",),
-    "Schema": ("schema.pbtxt",),
-    "agnews.ValidationBlessing": ("drift.json",),
-    "TransformGraph": (
+    EXAMPLES: ("Split-{split}/*",),
+    STATISTICS: ("Split-{split}/FeatureStats.pb",),
+    ANOMALIES: ("Split-{split}/SchemaDiff.pb",),
+    SCHEMA: ("schema.pbtxt",),
+    VALIDATION_BLESSING: ("drift.json",),
+    TRANSFORM_GRAPH: (
         "transformed_metadata/schema.pbtxt",
         *(f"transform_fn/{name}" for name in SAVED_MODEL_FILES),
     ),
-    "HyperParameters": ("best_hyperparameters.txt",),
-    "Model": tuple(f"Format-Serving/{name}" for name in SAVED_MODEL_FILES),
-    "ModelEvaluation": ("eval_config.json", "metrics-*", "plots-*", "validations.tfrecord"),
-    "agnews.ModelCard": ("evidence.json", "model_card.html", "model_card.json", "predictions.parquet"),
+    HYPERPARAMETERS: ("best_hyperparameters.txt",),
+    MODEL: tuple(f"Format-Serving/{name}" for name in SAVED_MODEL_FILES),
+    EVALUATION: ("eval_config.json", "metrics-*", "plots-*", "validations.tfrecord"),
+    MODEL_CARD: ("evidence.json", "model_card.html", "model_card.json", "predictions.parquet"),
 }
 _SHARD = re.compile(r"-\d{5,}-of-(\d{5,})")
 

@@ -9,7 +9,7 @@ from components.manifest import judging
 from schema.metadata import decode_text, encode_text
 
 
-class Executor(executor.Executor):
+class EvaluatorExecutor(executor.Executor):
     """Decodes the configuration, evaluates as TFX's executor does, and notes the judged files in the blessing."""
 
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict) -> None:
@@ -32,7 +32,7 @@ class AgNewsEvaluator(Evaluator):
     percent-encoded.
     """
 
-    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(EvaluatorExecutor)
 
     def __init__(self, **arguments):
         """

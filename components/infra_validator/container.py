@@ -18,7 +18,7 @@ from components.infra_validator.validate import OF_MACHINE, not_tried, one_line
 from components.manifest import judging
 
 
-class Executor(executor.Executor):
+class ContainerExecutor(executor.Executor):
     """Remembers the error of the last try, since `super` reports only that the try failed."""
 
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict) -> None:
@@ -67,4 +67,4 @@ def _reason(error: Exception) -> str:
 class ContainerInfraValidator(InfraValidator):
     """TFX's component with the executor above."""
 
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(ContainerExecutor)

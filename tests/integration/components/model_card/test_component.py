@@ -1,0 +1,59 @@
+import json
+import os
+
+import pytest
+from tfx.types import Channel
+
+from components.manifest import files_of, record_files
+from components.model_card import component
+from components.model_card.component import ModelCard, ModelCardExecutor, ModelCardGen
+from schema.errors import SettingsError
+from serving.audit import fingerprint
+
+
+def test_the_executor_writes_all_forms_and_binds_the_artifact_to_the_model(run, tmp_path):
+    output = ModelCard()
+    output.uri = str(tmp_path / "card")
+    properties = {
+        "preparation": '{"max_tokens": 20}',
+        "robustness_rows": 5,
+        "errors_shown": 2,
+        "code": '{"trainer": "abc"}',
+    }
+    [model] = run.inputs["model"]
+    record_files(model, "ann@here")
+    ModelCardExecutor().Do(run.inputs, {"model_card": [output]}, properties)
+    judged = fingerprint(files_of(f"{model.uri}/Format-Serving"))
+    assert output.get_string_custom_property("model_fingerprint") == judged
+    forms = ["evidence.json", "model_card.html", "model_card.json", "model_card.md", "predictions.parquet"]
+    assert sorted(os.listdir(output.uri)) == forms
+    evidence = json.loads((tmp_path / "card/evidence.json").read_text())
+    assert output.get_int_custom_property("model_id") == evidence["model"] == 5
+    assert output.get_string_custom_property("model_sha256") == evidence["export"]["sha256"]
+    assert len(evidence["errors"]) == 2
+    overall, sports = evidence["quality"]["slices"]["all"], evidence["quality"]["classes"]["Sports"]
+    assert output.get_float_custom_property("accuracy") == overall["accuracy"]["value"]
+    assert output.get_float_custom_property("recall_Sports") == sports["recall"]["value"]
+
+
+@pytest.fixture
+def channels(run):
+    return {role: Channel(type=type(artifacts[0])) for role, artifacts in run.inputs.items()}
+
+
+def make(channels):
+    return ModelCardGen(preparation={}, robustness_rows=1, errors_shown=1, code={}, **channels)
+
+
+def test_an_edited_owners_file_changes_the_cache_key(channels, monkeypatch, tmp_path):
+    before = make(channels).exec_properties
+    edited = tmp_path / "model_card.yaml"
+    edited.write_bytes(component.OWNER_FILE.read_bytes() + b"\n# edited\n")
+    monkeypatch.setattr(component, "OWNER_FILE", edited)
+    assert make(channels).exec_properties != before
+
+
+def test_a_spoiled_owners_file_stops_before_anything_runs(channels, monkeypatch, tmp_path):
+    monkeypatch.setattr(component, "OWNER_FILE", tmp_path / "gone.yaml")
+    with pytest.raises(SettingsError, match="gone"):
+        make(channels)

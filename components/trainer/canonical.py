@@ -12,14 +12,16 @@ from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
 from google.protobuf.message import Message
-from tensorflow.core.framework import attr_value_pb2, node_def_pb2
+from tensorflow.core.framework import attr_value_pb2, function_pb2, node_def_pb2, types_pb2
 from tensorflow.core.protobuf import fingerprint_pb2, saved_model_pb2
 from tensorflow.python.saved_model.pywrap_saved_model import fingerprinting
 
 from schema.model_contract import FINGERPRINT, SAVED_MODEL, VARIABLES
 
 _COUNTER = re.compile(r"(_\d+)+$")
-_GRADIENT = "_gradient_op_type"
+_GRADIENT, _GIVEN_NAME = "_gradient_op_type", "_user_specified_name"
+# TensorFlow names a table after the temporary file of its vocabulary and after counters.
+_TABLE = re.compile(rb"(hash_table).*(tf\.Tensor|_load_\d)")
 
 
 def make_canonical(export_dir: str) -> None:
@@ -46,6 +48,7 @@ def _number_functions(meta_graph: Message) -> None:
     names: dict[str, str] = {}
     counts: dict[str, int] = {}
     gradients: dict[bytes, bytes] = {}
+    tables: dict[bytes, bytes] = {}
 
     def visit(name: str) -> None:
         if name not in functions or name in names:
@@ -61,6 +64,8 @@ def _number_functions(meta_graph: Message) -> None:
                 if key == _GRADIENT:
                     kind = value.s.partition(b"-")[0]
                     value.s = gradients.setdefault(value.s, b"%s-%d" % (kind, len(gradients)))
+                elif key == "shared_name" and (table := _TABLE.match(value.s)):
+                    value.s = tables.setdefault(value.s, b"%s_%d" % (table[1], len(tables)))
                 for function in _functions_of(value):
                     visit(function.name)
             visit(node.op)
@@ -82,6 +87,11 @@ def _number_functions(meta_graph: Message) -> None:
                 if (text := value.s.decode("utf-8", "replace")) in names:
                     value.s = names[text].encode()
     for function in library.function:
+        for argument in function.arg_attr.values():
+            # The number of a captured resource is another one in each process.
+            if argument.attr[_GIVEN_NAME].s.isdigit() or not argument.attr[_GIVEN_NAME].s:
+                del argument.attr[_GIVEN_NAME]
+        _name_captured_resources(function)
         function.signature.name = names[function.signature.name]
         for value in function.attr.values():
             if (text := value.s.decode("utf-8", "replace")) in names:
@@ -102,6 +112,18 @@ def _number_functions(meta_graph: Message) -> None:
     graph.concrete_functions.clear()
     for name, value in moved.items():
         graph.concrete_functions[names.get(name, name)].CopyFrom(value)
+
+
+def _name_captured_resources(function: function_pb2.FunctionDef) -> None:
+    """Names arguments that hold a captured resource by their position instead of a number of the process."""
+    arguments = [one for one in function.signature.input_arg if one.type == types_pb2.DT_RESOURCE]
+    names = {one.name: f"captured_resource_{index}" for index, one in enumerate(arguments)}
+    for argument in arguments:
+        argument.name = names[argument.name]
+    for node in function.node_def:
+        node.input[:] = [names.get(name, name) for name in node.input]
+    for key, name in function.ret.items():
+        function.ret[key] = names.get(name, name)
 
 
 def _functions_of(value: attr_value_pb2.AttrValue) -> Iterator[attr_value_pb2.NameAttrList]:

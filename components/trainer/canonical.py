@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
 from google.protobuf.message import Message
-from tensorflow.core.framework import attr_value_pb2, function_pb2, node_def_pb2, types_pb2
+from tensorflow.core.framework import attr_value_pb2, function_pb2, node_def_pb2
 from tensorflow.core.protobuf import fingerprint_pb2, saved_model_pb2
 from tensorflow.python.saved_model.pywrap_saved_model import fingerprinting
 
@@ -91,7 +91,7 @@ def _number_functions(meta_graph: Message) -> None:
             # The number of a captured resource is another one in each process.
             if argument.attr[_GIVEN_NAME].s.isdigit() or not argument.attr[_GIVEN_NAME].s:
                 del argument.attr[_GIVEN_NAME]
-        _name_captured_resources(function)
+        _name_captured_arguments(function)
         function.signature.name = names[function.signature.name]
         for value in function.attr.values():
             if (text := value.s.decode("utf-8", "replace")) in names:
@@ -114,10 +114,10 @@ def _number_functions(meta_graph: Message) -> None:
         graph.concrete_functions[names.get(name, name)].CopyFrom(value)
 
 
-def _name_captured_resources(function: function_pb2.FunctionDef) -> None:
-    """Names arguments that hold a captured resource by their position instead of a number of the process."""
-    arguments = [one for one in function.signature.input_arg if one.type == types_pb2.DT_RESOURCE]
-    names = {one.name: f"captured_resource_{index}" for index, one in enumerate(arguments)}
+def _name_captured_arguments(function: function_pb2.FunctionDef) -> None:
+    """Names arguments that hold something captured by their position instead of a number of the process."""
+    arguments = [one for one in function.signature.input_arg if _COUNTER.search(one.name)]
+    names = {one.name: f"captured_argument_{index}" for index, one in enumerate(arguments)}
     for argument in arguments:
         argument.name = names[argument.name]
     for node in function.node_def:

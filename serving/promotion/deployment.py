@@ -117,7 +117,7 @@ class Deployment:
         if findings := check_version(version.path, self.audit, self.public_key):
             raise PromotionError(
                 f"{version.path} is not what was pushed: {'; '.join(findings)}. Nothing was changed; push the model "
-                "again, and find out who changed the files: agnews verify"
+                "again, and find out who changed the files: agnews versions verify"
             )
 
     @contextmanager

@@ -6,8 +6,8 @@ from schema.errors import RunError, SettingsError
 from serving.audit import AuditLog
 from serving.audit.signature import signer
 from serving.server import Flags, ModelServer
-from tests.support.model_servers import QUICK, serving, text_request
 from tests.support.logged_push import log_push
+from tests.support.model_servers import QUICK, serving, text_request
 
 
 def answering(running):

@@ -108,8 +108,8 @@ reference: dev  ## Write docs/reference/ from settings, commands and errors.
 lock: dev  ## Write requirements/*.txt from pyproject.toml; ARGS=--upgrade takes newer versions.
 	@scripts/lock.sh $(ARGS)
 
-clean:  ## Remove the environment and the tools' caches; data, runs and pushed models stay.
-	rm -rf .venv .setup.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean:  ## Remove the environments and the tools' caches; data, runs and pushed models stay.
+	rm -rf .venv .venv-* .setup.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 default dev:
 	@scripts/setup.sh $@

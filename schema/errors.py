@@ -139,9 +139,7 @@ def status_meaning(status: int) -> str:
 def exit_statuses() -> dict[str, int | list[int]]:
     """Returns what an orchestrator does about each exit status of `agnews component`; any other can be tried again."""
     special = (NothingToTrain, ApprovalPending)
-    user_errors = {
-        error.exit_code for error in _descendants(AgNewsError) if not error.may_pass and error not in special
-    }
+    errors = [error for error in _descendants(AgNewsError) if not error.may_pass and error not in special]
     return {
         "done": 0,
         "nothing_to_train": NothingToTrain.exit_code,

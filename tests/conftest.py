@@ -67,7 +67,7 @@ def _no_determinism_from_other_tests():
 @pytest.fixture(scope="session")
 def scripted_server():
     """The module of that name: a model server that answers by rule and fails by script."""
-    from tests.serving import scripted_server
+    from tests.support import scripted_server
 
     return scripted_server
 
@@ -98,7 +98,7 @@ def dead_proxy(monkeypatch):
 @pytest.fixture(scope="session")
 def postgresql():
     """A running PostgreSQL server of our own; the module of that name."""
-    from tests import postgresql
+    from tests.support import postgresql
 
     if not postgresql.installed():
         pytest.skip(postgresql.MISSING)

@@ -230,7 +230,14 @@ _NO_LOCAL_PLACES = {
     *("alerts.mail_from", "beam.runner", "beam.master", "beam.job_endpoint", "beam.worker_pool", "beam.image"),
     *("beam.project", "beam.region", "beam.temp_location", "airflow.schedule", "kubeflow.host", "kubeflow.namespace"),
     *("kubeflow.experiment", "kubeflow.pipeline_root", "kubeflow.image", "kubeflow.trainer_image", "kubeflow.cpu"),
-    *("kubeflow.memory", "kubeflow.accelerator", "kubeflow.volume_claim", "kubeflow.mount_path"),
+    *(
+        "kubeflow.memory",
+        "kubeflow.accelerator",
+        "kubeflow.volume_claim",
+        "kubeflow.mount_path",
+        "kubeflow.secret",
+        "kubeflow.secret_path",
+    ),
 }
 _PLACES = [key for key, field in KEYS.items() if _holds_text(field.annotation) and key not in _NO_LOCAL_PLACES]
 

@@ -26,7 +26,7 @@ from pipeline.code_version import STAGES, add_code_version, code_version
 from pipeline.governance.approvals import rules_of
 from pipeline.governance.audit_check import audit_log
 from pipeline.history import History, MetadataHistory
-from pipeline.metadata.connection import check_storable_in_postgresql
+from pipeline.metadata.connection import check_storable_in_postgresql, connection_config
 from pipeline.settings import InfraValidatorSettings, Settings
 from schema.features import SCHEMA_PATH, TEST, TRAIN, VAL
 from schema.model_contract import SERVE_EXAMPLES
@@ -46,27 +46,37 @@ def create_pipeline(
     Raises:
         SettingsError: the metadata store cannot hold a setting, or TensorFlow would read a path as a pattern.
     """
-    settings.check_places()
     if history is None:
         check_storable_in_postgresql(settings, source)
-        history = MetadataHistory(settings)
-    components: list[BaseNode] = []
-    rows = _add_data_stages(components, settings, source, history)
-    trained = _add_training_stages(components, settings, history, rows)
-    blessings, model_card = _add_evaluation_stages(components, settings, history, rows, trained)
-    _add_push_stages(components, settings, history, trained.model, blessings, model_card)
+    components = create_components(settings, source, history)
     if until:
         components = components[: [component.id for component in components].index(until) + 1]
-    for component in components:
-        add_code_version(component)
     return Pipeline(
         pipeline_name=settings.pipeline.name,
         pipeline_root=f"{settings.pipeline.root}/{settings.pipeline.name}",
         components=components,
         enable_cache=settings.pipeline.enable_cache,
-        metadata_connection_config=history.connection(),
+        metadata_connection_config=history.connection() if history else connection_config(settings),
         beam_pipeline_args=beam_arguments(settings.beam),
     )
+
+
+def create_components(settings: Settings, source: DataSource, history: History | None = None) -> list[BaseNode]:
+    """Builds the components of the pipeline, without reading data or connecting to the metadata store.
+
+    Raises:
+        SettingsError: TensorFlow would read a path as a pattern.
+    """
+    settings.check_places()
+    history = history or MetadataHistory(settings)
+    components: list[BaseNode] = []
+    rows = _add_data_stages(components, settings, source, history)
+    trained = _add_training_stages(components, settings, history, rows)
+    blessings, model_card = _add_evaluation_stages(components, settings, history, rows, trained)
+    _add_push_stages(components, settings, history, trained.model, blessings, model_card)
+    for component in components:
+        add_code_version(component)
+    return components
 
 
 @dataclass(frozen=True)

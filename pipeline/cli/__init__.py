@@ -23,6 +23,8 @@ LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 # The module in this package that defines each command, as a function of the command's name.
 _COMMANDS = {
     "run": "run",
+    "plan": "component",
+    "component": "component",
     "compare": "compare",
     "serve": "serve",
     "model": "model",
@@ -112,15 +114,20 @@ def main(command: click.Command = cli, name: str = "agnews") -> None:
     except BrokenPipeError:  # The reader of the output has exited, as `head` does.
         sys.exit(1)
     except Exception as error:
-        user_error = _users_error(error)
+        user_error = users_error(error)
         if user_error is None:
             raise
-        click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo("\n".join(map(strip_control_characters, str(user_error).split("\n"))), err=True)
+        print_error(user_error)
         sys.exit(user_error.exit_code)
 
 
-def _users_error(error: Exception) -> AgNewsError | None:
+def print_error(error: AgNewsError) -> None:
+    """Prints a user's mistake on stderr."""
+    click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo("\n".join(map(strip_control_characters, str(error).split("\n"))), err=True)
+
+
+def users_error(error: Exception) -> AgNewsError | None:
     """Returns the error to print for a user, or None for a bug in the program."""
     if isinstance(error, AgNewsError):
         return error

@@ -25,6 +25,7 @@ _COMMANDS = {
     "run": "run",
     "plan": "component",
     "component": "component",
+    "alert": "component",
     "compare": "compare",
     "serve": "serve",
     "model": "model",

@@ -46,7 +46,8 @@ def _decision_options(command: Callable) -> Callable:
 def approve(decide: "Callable[..., Request]", who: str, next_step: str) -> None:
     """Approve a model, so that the next run pushes it.
 
-    MODEL is the id that `agnews run` and `agnews approvals` print, or at least eight leading digits of the fingerprint.
+    MODEL is the id that `agnews run` and `agnews approvals` print, at least eight leading digits of the fingerprint, or
+    the name of the run that requests the approval.
     The approval is valid for the model's current files only. The next run must have the same settings. If
     kubeflow.volume_claim is set, the models are from runs on Kubeflow, and have a fingerprint but no id.
     """

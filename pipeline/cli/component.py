@@ -1,4 +1,4 @@
-"""`agnews plan` and `agnews component`: the two commands with which an orchestrator runs the pipeline."""
+"""`agnews plan`, `agnews component` and `agnews alert`: the commands with which an orchestrator runs the pipeline."""
 
 import functools
 import json
@@ -15,7 +15,15 @@ from pipeline.alerts import Event, Kind, notify
 from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.output import hide_library_output, report_write_errors
 from pipeline.settings.sources import DEFAULT_FILE, Loaded, is_secret
-from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, SettingsError, component_status, status_meaning
+from schema.errors import (
+    AgNewsError,
+    ApprovalPending,
+    NothingToTrain,
+    RunError,
+    SettingsError,
+    component_status,
+    status_meaning,
+)
 from schema.files import replace_file
 from schema.interruption import raise_if_interrupted, set_advice
 
@@ -28,15 +36,17 @@ _POLL_SECONDS = 30.0
 def plan(loaded: Loaded, output: Path | None) -> None:
     """Print the plan of a run as JSON, for an orchestrator.
 
-    The plan names the components with those that each waits for, the options of this command, the exit statuses of
-    `agnews component`, and what an orchestrator needs of the settings. The command touches neither data nor metadata
+    The plan names the components with those that each waits for, this command with its directory and options, the exit
+    statuses of `agnews component`, and what an orchestrator needs of the settings. It touches neither data nor metadata
     store, and the same settings and code give the same plan.
     """
+    # Relative paths in the settings file belong to this directory.
+    this_command = {"command": [str(Path(sys.executable).with_name("agnews"))], "directory": os.getcwd()}
     options = _given_options()
     with hide_library_output():
         from pipeline.runners.plan import make_plan
 
-        text = json.dumps(make_plan(loaded.settings, options), indent=2) + "\n"
+        text = json.dumps(this_command | make_plan(loaded.settings, options), indent=2) + "\n"
     if output is None:
         click.echo(text, nl=False)
         return
@@ -152,3 +162,18 @@ def component(loaded: Loaded, name: str, run_id: str, wait: float, will_retry: b
         raise
     result = {"component": name, "run": run_id, "execution": outcome.execution.id, "state": outcome.state}
     click.echo(json.dumps(result))
+
+
+@click.command(epilog="Example:  agnews alert late 2026-03-01 'not finished after 12 hours'")
+@click.argument("kind", type=click.Choice([kind.value for kind in Kind]))
+@click.argument("run_id", metavar="RUN")
+@click.argument("message")
+@click.option("--log", default="unknown", help="Where people find the log of the run.")
+@settings_options
+def alert(loaded: Loaded, kind: str, run_id: str, message: str, log: str) -> None:
+    """Send an alert about a run, for an orchestrator: through the channels of alerts.*, if alerts.events has its kind.
+
+    `agnews run` and `agnews component` send their alerts themselves; only an orchestrator knows that a run is late.
+    """
+    if problems := notify(loaded.settings, Event(Kind(kind), run_id, message, log)):
+        raise RunError("\n".join(problems))

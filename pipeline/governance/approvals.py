@@ -15,7 +15,14 @@ from components.approval.rules import logged_decisions, logged_requests, may_app
 from components.exports import files_of
 from pipeline.governance.audit_check import card_snapshot
 from pipeline.metadata.connection import refusal
-from pipeline.metadata.graph import execution_inputs, find_producer, live_artifacts, pipeline_artifacts, properties
+from pipeline.metadata.graph import (
+    execution_inputs,
+    find_producer,
+    live_artifacts,
+    pipeline_artifacts,
+    properties,
+    run_outputs,
+)
 from pipeline.settings import Settings
 from schema.errors import ApprovalError, AuditError, RunError
 from schema.metadata import (
@@ -29,6 +36,7 @@ from schema.metadata import (
 )
 from serving.audit import APPROVE, DECIDED, REJECT, AuditLog, Entry, fingerprint, person
 
+REQUEST = "RequestApproval"
 _DIGITS = 12
 _FEWEST_DIGITS = 8
 
@@ -212,6 +220,14 @@ class StoredApprovals(Approvals):
             requested = artifact.create_time_since_epoch / 1000
             found[model] = Request(model, uris[model], digest, author, requested, made, status, cards.get(model, ""))
         return list(found.values())
+
+    def _require(self, model: str, now: datetime) -> Request:
+        """Also finds the model that the run of a name requests an approval for."""
+        try:
+            requested = run_outputs(self._store, model).get((REQUEST, "request"))
+        except LookupError:
+            requested = None
+        return super()._require(str(properties(requested)["model_id"]) if requested else model, now)
 
     def _passed(self) -> set[int]:
         """Returns the ids of the requests that a gate approved."""

@@ -405,8 +405,8 @@ class AirflowSettings(Section):
 
     tasks: Literal["process", "pod"] = Field(
         "process",
-        description="how tasks run commands: process: on the worker's machine; pod: in Kubernetes, with image, volume and "
-        "resources from kubeflow.*",
+        description="how tasks run commands: process: on the worker's machine; pod: in Kubernetes, with image, volume "
+        "and resources from kubeflow.*",
     )
     schedule: str = Field("@daily", min_length=1, description="cron expression or one of Airflow's presets")
     timezone: str = Field("UTC", description="time zone of the schedule and of the days that select spans")
@@ -425,7 +425,7 @@ class AirflowSettings(Section):
     approval_poll_minutes: PositiveFloat = Field(5.0, description="minutes between checks for an approval")
     batch_files: Location | None = Field(
         None,
-        description="files that the batch DAG scores for each day; {YYYY}, {MM} and {DD} are the day; unset: no such DAG",
+        description="files that the batch DAG scores each day; {YYYY}, {MM} and {DD} are the day; unset: no such DAG",
     )
     batch_output: Location = Field(
         "scored/{YYYY}-{MM}-{DD}", description="directory that the batch DAG creates for each day"

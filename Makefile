@@ -11,9 +11,9 @@ SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
 WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? cores : 4)))
 # Paths whose spelling and words `make lint` checks. Still to come: tests.
 PROSE := $(wildcard *.md) docs Makefile Dockerfile .pre-commit-config.yaml pyproject.toml setup.py pipeline components \
-	schema serving benchmarks scripts tests/test_docs.py tests/e2e/test_tutorial.py
+	schema serving benchmarks scripts tests/unit/repository/test_docs.py tests/e2e/test_tutorial.py
 
-.PHONY: help run test test-real test-continuous test-interrupts test-airflow test-postgres test-kubeflow test-container test-flink test-spark \
+.PHONY: help run test test-fast test-real test-continuous test-interrupts test-airflow test-postgres test-kubeflow test-container test-flink test-spark \
 	airflow airflow-stop job-server-flink job-server-spark bench-train bench-stages bench-serve bench-review bench-scale \
 	lint types format picture reference lock clean default dev
 
@@ -22,6 +22,9 @@ help:  ## List the targets.
 
 run: default  ## Run the whole pipeline; ARGS="--profile sample" passes options to `agnews run`.
 	@$(AGNEWS) run $(ARGS)
+
+test-fast: dev  ## Run the unit tests, which import no TensorFlow: under a minute.
+	.venv/bin/python -m pytest tests/unit --numprocesses $(WORKERS) --dist loadfile
 
 test: dev lint types  ## Check style and types, then run the tests, one of them the whole pipeline on synthetic rows.
 	.venv/bin/python -m pytest -m "$(IN_TIME)" --numprocesses $(WORKERS) --dist loadfile
@@ -50,7 +53,7 @@ test-postgres: dev  ## Run the pipeline with its metadata in a real PostgreSQL s
 	.venv/bin/python -m pytest -m postgres
 
 test-kubeflow: dev  ## Compile for Kubeflow and run the command of each pod, through to a push.
-	.venv/bin/python -m pytest tests/pipeline/runners/kubeflow tests/test_dockerfile.py
+	.venv/bin/python -m pytest tests/integration/pipeline/runners/kubeflow tests/unit/repository/test_dockerfile.py
 
 test-container: dev  ## Build the image with Docker and run it; DOCKER_BUILD_ARGS="--network host" adds options.
 	.venv/bin/python -m pytest -m container -s

@@ -67,7 +67,7 @@ def _no_determinism_from_other_tests():
 @pytest.fixture(scope="session")
 def scripted_server():
     """The module of that name: a model server that answers by rule and fails by script."""
-    from tests.serving import scripted_server
+    from tests.support import scripted_server
 
     return scripted_server
 
@@ -98,7 +98,7 @@ def dead_proxy(monkeypatch):
 @pytest.fixture(scope="session")
 def postgresql():
     """A running PostgreSQL server of our own; the module of that name."""
-    from tests import postgresql
+    from tests.support import postgresql
 
     if not postgresql.installed():
         pytest.skip(postgresql.MISSING)
@@ -139,25 +139,6 @@ def http_sink():
                 thread.join()
 
     return serving
-
-
-@pytest.fixture(scope="session")
-def airflow_home(tmp_path_factory):
-    """An AIRFLOW_HOME with an empty database, for Airflow in this process, whose first import reads where it is."""
-    import importlib.util
-    import sys
-
-    if importlib.util.find_spec("airflow") is None:
-        pytest.fail("Airflow is not installed: scripts/setup.sh airflow")
-    assert "airflow" not in sys.modules
-    home = tmp_path_factory.mktemp("airflow")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIRFLOW_HOME", str(home))
-        patch.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
-        from airflow.utils.db import upgradedb
-
-        upgradedb()
-        yield home
 
 
 @pytest.fixture

@@ -11,11 +11,10 @@ from types import SimpleNamespace
 
 import pytest
 
-import pipeline
+from tests.support import ROOT
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(3600)]
 
-ROOT = Path(pipeline.__file__).parents[1]
 AIRFLOW = Path(sys.executable).with_name("airflow")
 DAYS = {20454: "2026-01-01", 20455: "2026-01-02", 20457: "2026-01-04"}
 # So few rows teach little, and these runs are not about accuracy.

@@ -12,13 +12,13 @@ import tarfile
 import time
 import uuid
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
+from tests.support import ROOT
+
 pytestmark = [pytest.mark.container, pytest.mark.timeout(3600)]
 
-ROOT = Path(__file__).parents[2]
 IMAGE = "agnews-pipeline:tested"
 CLIENT = os.environ.get("DOCKER", "docker")
 # Imports all of the installed packages but the Airflow runner, whose packages the image does not have.

@@ -323,7 +323,7 @@ def test_each_day_is_ingested_once(story):
 def test_review_and_reproduction_know_all_days_of_a_window_and_the_model_that_it_began_with(story, tmp_path):
     from pipeline.experiments.reproduce.reproduce import reproduce
     from pipeline.metadata.lineage import model_lineage
-    from tests.pipeline.review.conftest import serving, settings_of, text
+    from tests.support.review_site import serving, settings_of, text
 
     store, settings = story.room.store(), settings_of(story.room.directory, root="runs")
     base, made = story.room.began_with(story.tenth)

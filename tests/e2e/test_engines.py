@@ -20,7 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import ROOT, Workplace
+from tests.support import ROOT
+from tests.support.sandbox import PipelineSandbox
 
 TIMEOUT = 1800
 pytestmark = pytest.mark.timeout(2 * TIMEOUT)
@@ -85,7 +86,7 @@ class Outcome:
 
 def produce(directory, data, engine_settings, model=None):
     """Runs the pipeline, then scores its test rows with `model`, or with what it trained, pushed or not."""
-    workplace = Workplace(directory)
+    workplace = PipelineSandbox(directory)
     os.symlink(data, directory / "data")
     flags = [word for setting in (*QUICK, *engine_settings) for word in ("--set", setting)]
     ended = workplace.run(*flags, timeout=TIMEOUT)
@@ -107,7 +108,7 @@ def data(request, tmp_path_factory):
     if request.param == "real":
         return REAL
     directory = tmp_path_factory.mktemp("synthetic")
-    Workplace(directory).make_data("data", rows=400)
+    PipelineSandbox(directory).make_data("data", rows=400)
     return directory / "data"
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.e2e.conftest import ROOT
+from tests.support import ROOT
 
 MEGABYTES = 2000
 PIPELINE = f"""

@@ -17,7 +17,7 @@ model_card: {robustness_rows: 20}
 
 @pytest.fixture(scope="module")
 def server():
-    from tests import postgresql
+    from tests.support import postgresql
 
     if not postgresql.installed():
         pytest.fail(postgresql.MISSING)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.pipeline.review.conftest import serving, settings_of, text
+from tests.support.review_site import serving, settings_of, text
 
 pytestmark = pytest.mark.e2e
 

@@ -8,11 +8,11 @@ import subprocess
 import sys
 import time
 import urllib.request
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+
 TUTORIAL = (ROOT / "docs/tutorial.md").read_text()
 # A block of code with its language, or an address that the reader opens.
 _STEPS = re.compile(r"^```(?P<kind>[^\n]*)\n(?P<body>.*?)^```$|<(?P<address>http://[^>]+)>", re.MULTILINE | re.DOTALL)

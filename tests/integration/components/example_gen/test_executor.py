@@ -1,0 +1,293 @@
+import gzip
+import json
+import os
+import tracemalloc
+
+import pytest
+import tensorflow as tf
+from google.protobuf import struct_pb2
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.utils import proto_utils
+
+from components.example_gen import csv_reader, ingestion_report
+from components.example_gen.executor import ExampleGenExecutor
+from schema.errors import DataError, NothingToTrain
+from schema.features import load_schema
+from tests.support import direct_runner
+
+GOOD = [(index % 4 + 1, f"title {index}", f"text {index}") for index in range(60)]
+TEST = [(1, "test", "rows"), (2, "more", "rows")]
+PATTERNS = {"train": "train.csv", "test": "test.csv"}
+
+
+def line(label, title, text):
+    return f'"{label}","{title}","{text}"\n'
+
+
+def ingest(base, *, max_bad_fraction=0.0, val_fraction=0.3, dated=False, output=None, patterns=PATTERNS, **more):
+    options = struct_pb2.Struct()
+    options.update(
+        {
+            "val_fraction": val_fraction,
+            "max_bad_fraction": max_bad_fraction,
+            "max_chars": 200,
+            "source": "here",
+            "synthetic": False,
+            "dated": dated,
+        }
+        | more
+    )
+    custom_config = example_gen_pb2.CustomConfig()
+    custom_config.custom_config.Pack(options)
+    splits = [{"name": name, "pattern": pattern} for name, pattern in patterns.items()]
+    examples = standard_artifacts.Examples()
+    examples.uri = str((output or base) / "AgNewsExampleGen/examples/7")
+    examples.set_int_custom_property("span", 8)
+    ExampleGenExecutor(ExampleGenExecutor.Context(beam_pipeline_args=direct_runner.options())).Do(
+        {},
+        {"examples": [examples]},
+        {
+            "input_base": str(base),
+            "input_config": proto_utils.proto_to_json(example_gen_pb2.Input(splits=splits)),
+            "output_config": proto_utils.proto_to_json(example_gen_pb2.Output()),
+            "output_data_format": example_gen_pb2.FORMAT_TF_EXAMPLE,
+            "custom_config": proto_utils.proto_to_json(custom_config),
+        },
+    )
+    return examples
+
+
+def written(examples, split):
+    files = tf.io.gfile.glob(os.path.join(artifact_utils.get_split_uri([examples], split), "*"))
+    records = tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator()
+    return [tf.train.Example.FromString(record).features.feature for record in records]
+
+
+def quarantined(examples):
+    with open(examples.get_string_custom_property("quarantine_uri")) as file:
+        return [json.loads(text) for text in file]
+
+
+def put_data(directory):
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "train.csv").write_text("".join(line(*row) for row in GOOD))
+    (directory / "test.csv").write_text("".join(line(*row) for row in TEST))
+    return directory
+
+
+@pytest.fixture
+def data(tmp_path):
+    return put_data(tmp_path)
+
+
+def titles(features):
+    return {feature["title"].bytes_list.value[0].decode() for feature in features}
+
+
+def test_train_is_split_and_test_stays_test(data):
+    examples = ingest(data)
+    train, val, test = (written(examples, split) for split in ("train", "val", "test"))
+    assert titles(train) | titles(val) == {title for _, title, _ in GOOD}
+    assert not titles(train) & titles(val)
+    assert len(train) > len(val) > 5
+    assert titles(test) == {"test", "more"}
+    assert artifact_utils.decode_split_names(examples.split_names) == ["train", "val", "test"]
+    assert examples.span == 8  # Which StatisticsGen hands on.
+
+
+def test_a_row_keeps_its_split_when_rows_are_added(data):
+    before = titles(written(ingest(data), "val"))
+    with open(data / "train.csv", "a") as file:
+        file.write("".join(line(1, f"new {index}", "text") for index in range(50)))
+    after = titles(written(ingest(data), "val"))
+    assert before == {title for title in after if not title.startswith("new")}
+
+
+def test_not_all_rows_are_in_memory_at_once(data):
+    ingest(data)  # Imports must not count as memory of the second run.
+    with (data / "train.csv").open("w") as file:
+        file.writelines(line(1, f"title {number}", "word " * 10_000) for number in range(800))
+    tracemalloc.start()
+    try:
+        examples = ingest(data, max_chars=100_000)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(written(examples, "train")) + len(written(examples, "val")) == 800
+    assert peak < (data / "train.csv").stat().st_size / 2
+
+
+def test_examples_have_exactly_the_features_of_the_schema(data):
+    [feature, *_] = written(ingest(data), "train")
+    assert set(feature) == {entry.name for entry in load_schema().feature}
+    assert (
+        feature["text_length"].int64_list.value[0] == len("title 0text 0")
+        or feature["text_length"].int64_list.value[0] == 15
+    )
+
+
+def test_bad_rows_go_to_quarantine_with_file_row_and_reason(data):
+    with open(data / "train.csv", "ab") as file:
+        file.write(
+            b'"9","class","unknown"\n"1","bad \xff","bytes"\n"1","short"\n"1"," ",""\n"1","long","'
+            + b"x" * 300
+            + b'"\n'
+        )
+    examples = ingest(data, max_bad_fraction=0.5)
+    assert [(row["number"], row["reason"]) for row in sorted(quarantined(examples), key=lambda row: row["number"])] == [
+        (61, "unknown_class"),
+        (62, "bad_utf8"),
+        (63, "wrong_field_count"),
+        (64, "empty_text"),
+        (65, "too_long"),
+    ]
+    assert {row["file"] for row in quarantined(examples)} == {str(data / "train.csv")}
+    assert examples.get_int_custom_property("rows_quarantined") == 5
+    assert examples.get_int_custom_property("quarantined_bad_utf8") == 1
+    assert os.path.dirname(examples.get_string_custom_property("quarantine_uri")) == str(
+        data / "AgNewsExampleGen/quarantine/7"
+    )
+
+
+def test_an_orchestrator_can_set_the_quarantine_root(data, tmp_path):
+    examples = ingest(data, quarantine_root=str(tmp_path / "kept"))
+    [directory] = (tmp_path / "kept").iterdir()
+    assert os.path.dirname(examples.get_string_custom_property("quarantine_uri")) == str(directory)
+
+
+def test_too_many_bad_rows_stop_the_run_with_a_summary(data):
+    with open(data / "train.csv", "a") as file:
+        file.write('"9","class","unknown"\n')
+    with pytest.raises(
+        DataError, match=r"1 of 63 rows are bad \(1\.59%\), the limit is 1\.00%: unknown_class 1"
+    ) as stopped:
+        ingest(data, max_bad_fraction=0.01)
+    assert "train.csv, row 61: unknown_class: class '9'" in str(stopped.value)
+    assert "quarantine.jsonl" in str(stopped.value)
+
+
+@pytest.mark.parametrize("ids_of_an_element", [1, 1024])
+def test_duplicates_and_rows_in_both_train_and_test_are_counted(data, monkeypatch, ids_of_an_element):
+    monkeypatch.setattr(ingestion_report, "_PACKED_BYTES", 8 * ids_of_an_element)
+    with open(data / "train.csv", "a") as file:
+        file.write(line(*GOOD[0]) * 2 + line(*GOOD[1]) + line(*TEST[0]))
+    examples = ingest(data)
+    assert examples.get_int_custom_property("duplicates") == 3
+    assert examples.get_int_custom_property("train_test_overlap") == 1
+
+
+def test_the_error_of_a_broken_file_does_not_name_beam(data):
+    (data / "test.csv").write_text("label,title\n1,Vote\n")
+    with pytest.raises(DataError, match=r"title and description, or text$"):
+        ingest(data)
+
+
+@pytest.mark.parametrize("where", ["train.csv", "test.csv"])
+def test_rows_that_a_reader_skips_stop_the_run(data, monkeypatch, where):
+    read_records = csv_reader.read_records
+    monkeypatch.setattr(csv_reader, "read_records", lambda lines: list(read_records(lines))[1:])
+    (data / ("test.csv" if where == "train.csv" else "train.csv")).write_text("")
+    with pytest.raises(
+        DataError, match=rf"/{where} has \d+ lines that are not empty, but .* covered \d+.*message persists$"
+    ):
+        ingest(data, max_bad_fraction=1.0)
+
+
+def test_rows_with_any_line_end_are_all_read(data):
+    rows = "".join(line(*row)[:-1] + end for row, end in zip(GOOD, ["\r", "\n", "\r\n"] * 20, strict=True))
+    (data / "train.csv").write_bytes(rows.encode())
+    assert ingest(data).get_int_custom_property("rows_read") == len(GOOD) + len(TEST)
+
+
+def test_a_damaged_gzip_file_is_reported_by_name(data):
+    whole = bytearray(gzip.compress("".join(line(*row) for row in GOOD).encode()))
+    whole[len(whole) // 2 :: 2] = bytes(len(whole[len(whole) // 2 :: 2]))
+    (data / "train.csv").unlink()
+    (data / "train.csv.gz").write_bytes(whole)
+    with pytest.raises(
+        DataError,
+        match=r"/train\.csv\.gz cannot be read after line \d+: .*; replace it with a complete, readable file$",
+    ):
+        ingest(data, patterns=PATTERNS | {"train": "train.csv.gz"})
+
+
+def test_a_file_of_only_bad_rows_is_suspected_of_another_format(data):
+    (data / "test.csv").write_text("headline,body,topic\nVote,Today,1\n")
+    with pytest.raises(DataError, match=r"another format: .*class, title and description") as stopped:
+        ingest(data)
+    assert "max_bad_fraction" not in str(stopped.value)
+
+
+def test_a_bad_row_counts_once_per_line(data):
+    with open(data / "train.csv", "a") as file:
+        file.write('1,"forgotten\n' + "1,two,rows\n" * 8 + '1,three,6"\n')
+    with pytest.raises(DataError, match=r"1 of 63 rows are bad, of 10 lines \(13\.89%\)"):
+        ingest(data, max_bad_fraction=0.1)
+    assert ingest(data, max_bad_fraction=0.2).get_int_custom_property("rows_quarantined") == 1
+
+
+def test_data_without_rows_is_an_error(data):
+    (data / "test.csv").write_text("")
+    with pytest.raises(DataError, match="the split test has no rows"):
+        ingest(data)
+
+
+_LINE = st.one_of(
+    st.just(b'"1","good","row"'),
+    st.binary(max_size=40).filter(lambda data: b"\n" not in data),
+    st.sampled_from([b'"1","open', b'"2","two', b'fields"', b'"9","x","y"', b'"1","\xff","z"', b'"1","",""']),
+)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(_LINE, max_size=12))
+def test_rows_read_are_rows_written_plus_rows_quarantined(tmp_path_factory, lines):
+    base = tmp_path_factory.mktemp("data")
+    (base / "train.csv").write_bytes("".join(line(*row) for row in GOOD).encode() + b"\n".join(lines))
+    (base / "test.csv").write_text(line(*TEST[0]))
+    examples = ingest(base, max_bad_fraction=1.0)
+    in_files = sum(len(written(examples, split)) for split in ("train", "val", "test"))
+    assert examples.get_int_custom_property("rows_written") == in_files
+    assert examples.get_int_custom_property("rows_quarantined") == len(quarantined(examples))
+    assert examples.get_int_custom_property("rows_read") == in_files + len(quarantined(examples))
+
+
+@pytest.mark.parametrize("content", ["", '"class","title","description"\n'], ids=["no line", "a header alone"])
+def test_a_span_without_training_rows_is_nothing_to_train(data, content):
+    (data / "train.csv").write_text(content)
+    with pytest.raises(NothingToTrain, match=r"the span is empty: .*train\.csv contain no rows"):
+        ingest(data, dated=True)
+    with pytest.raises(DataError, match="the split train has no rows"):
+        ingest(data)
+
+
+def test_a_span_of_only_bad_rows_is_not_empty(data):
+    (data / "train.csv").write_text('"9","unknown","class"\n')
+    with pytest.raises(DataError, match="rows are bad"):
+        ingest(data, dated=True)
+
+
+@pytest.mark.parametrize(
+    ("named", "neighbour"), [("ag [1]", "ag 1"), ("ag *", "ag 2"), ("ag?", "ag3"), ("ag[!x]", "agy")]
+)
+def test_only_the_named_directory_is_read(tmp_path, named, neighbour):
+    put_data(tmp_path / named)
+    put_data(tmp_path / neighbour)
+    (tmp_path / neighbour / "train.csv").write_text(line(1, "another", "directory"))
+    examples = ingest(tmp_path / named, output=tmp_path / "output")
+    assert examples.get_int_custom_property("rows_read") == len(GOOD) + len(TEST)
+    train, val = (titles(written(examples, split)) for split in ("train", "val"))
+    assert train | val == {title for _, title, _ in GOOD}
+
+
+def test_hidden_files_next_to_the_data_are_not_read(data):
+    for name in ("._train.csv", ".part.csv", "_SUCCESS.csv"):
+        (data / name).write_bytes(b"\x00\x05\x16\x07")
+    examples = ingest(data, patterns={"train": "*rain.csv", "test": "*est.csv"})
+    assert examples.get_int_custom_property("rows_read") == len(GOOD) + len(TEST)
+    (data / "test.csv").rename(data / ".test.csv")
+    with pytest.raises(DataError, match=r"\*est\.csv matches no file"):
+        ingest(data, patterns={"train": "*rain.csv", "test": "*est.csv"})

@@ -1,0 +1,89 @@
+"""Tests TLS and mutual TLS over gRPC with generated certificates."""
+
+import grpc
+import pytest
+from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+from schema.errors import RunError
+from serving.server import Flags, ModelServer
+from tests.support.certificates import Authority
+from tests.support.model_servers import QUICK, label_of, text_request
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return Authority("good")
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["tls", "mutual"])
+def secured(request, authority, tmp_path_factory, text_models):
+    """Port of a server, and whether it requires client certificates."""
+    root = tmp_path_factory.mktemp("tls")
+    (root / "models").mkdir()
+    (root / "models" / "1").symlink_to(text_models["World"])
+    key, certificate = authority.issue("server")
+    config = root / "ssl.config"
+    lines = [("server_key", key), ("server_cert", certificate), ("custom_ca", authority.pem)]
+    text = "\n".join(f'{name}: "{value.decode("ascii")}"'.replace("\n", "\\n") for name, value in lines)
+    config.write_text(f"{text}\nclient_verify: {str(request.param).lower()}\n")
+    flags = Flags(
+        **(QUICK | {"rest_api_port": -1}),
+        model_name="agnews",
+        model_base_path=str(root / "models"),
+        ssl_config_file=str(config),
+    )
+    with ModelServer(flags) as server:
+        yield server.grpc_port, request.param
+
+
+def ask(port, credentials):
+    target = f"127.0.0.1:{port}"
+    channel = grpc.secure_channel(target, credentials) if credentials else grpc.insecure_channel(target)
+    with channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        return label_of(stub.Predict(text_request(["a"]), timeout=10))
+
+
+def is_rejected(port, credentials):
+    with pytest.raises(grpc.RpcError) as caught:
+        ask(port, credentials)
+    return caught.value.code().name == "UNAVAILABLE"
+
+
+def test_valid_certificates_are_accepted(secured, authority):
+    port, _ = secured
+    assert ask(port, grpc.ssl_channel_credentials(authority.pem, *authority.issue("client"))) == "World"
+
+
+def test_mutual_tls_rejects_clients_without_certificate(secured, authority):
+    port, mutual = secured
+    credentials = grpc.ssl_channel_credentials(authority.pem)
+    if mutual:
+        assert is_rejected(port, credentials)
+    else:
+        assert ask(port, credentials) == "World"
+
+
+def test_mutual_tls_rejects_certificates_of_another_ca(secured, authority):
+    port, mutual = secured
+    credentials = grpc.ssl_channel_credentials(authority.pem, *Authority("other").issue("client"))
+    if mutual:
+        assert is_rejected(port, credentials)
+    else:
+        assert ask(port, credentials) == "World"
+
+
+def test_a_client_that_trusts_another_ca_rejects_the_server(secured):
+    assert is_rejected(secured[0], grpc.ssl_channel_credentials(Authority("other").pem))
+
+
+def test_plain_text_is_rejected(secured):
+    assert is_rejected(secured[0], None)
+
+
+def test_an_invalid_key_is_an_error(push, text_models, tmp_path):
+    (tmp_path / "ssl.config").write_text('server_key: "none" server_cert: "none"')
+    base = push(text_models["World"], 1)
+    flags = Flags(**QUICK, model_name="agnews", model_base_path=str(base), ssl_config_file=str(tmp_path / "ssl.config"))
+    with pytest.raises(RunError, match="the key and certificates of --ssl_config_file are invalid"):
+        ModelServer(flags).start()

@@ -1,0 +1,69 @@
+"""A review site over a store, and what its tests compare."""
+
+import contextlib
+import html
+import re
+import socket
+import threading
+
+import httpx
+import uvicorn
+
+from benchmarks.review_store import SimulatedStore
+from pipeline.monitoring.report import Alert, Report, Window
+from pipeline.review.app import make_app
+from pipeline.review.security import Tokens
+from pipeline.review.site import Site
+from pipeline.settings import Settings
+from schema.features import CLASS_NAMES
+
+TOKEN = "a token of many characters"
+ALERT = Alert("drift", "label", "2026-01-02T03:00+00:00", "2026-01-02T05:00+00:00", 3, 0.4, 0.1, 1e-9)
+
+
+def report_on(version, made, alerts=()):
+    """Returns a monitoring report on one hour."""
+    windows = (Window(f"{made[:10]}T05:00+00:00", 60, dict.fromkeys(CLASS_NAMES, 0.25), 0.8, 200.0, 0.02, ()),)
+    return Report("agnews", version, None, made, 1, 60, {}, 60, (0.1,), (), windows, alerts, ())
+
+
+def settings_of(directory, root="."):
+    """Returns settings with the metadata store in `directory / root` and the serving directory in `directory`."""
+    return Settings.model_validate(
+        {
+            "pipeline": {"root": str(directory / root)},
+            "pusher": {"destination": str(directory / "serving_model")},
+            # The simulated decisions are old and must not expire.
+            "promotion": {"expires_hours": 87_600},
+        }
+    )
+
+
+def text(response):
+    """Returns the text of a page without its tags."""
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", response.text)).split())
+
+
+@contextlib.contextmanager
+def serving(settings, tokens=Tokens(TOKEN, {})):  # noqa: B008 - immutable
+    """Serves the site and yields a client."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        web = uvicorn.Server(uvicorn.Config(make_app(Site(settings, tokens)), log_level="warning"))
+        thread = threading.Thread(target=web.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            with httpx.Client(base_url=url, timeout=60) as client:
+                yield client
+        finally:
+            web.should_exit = True
+            thread.join(timeout=20)
+        assert not thread.is_alive()
+
+
+def waiting_store(root):
+    """Creates a store whose ninth run waits for approval; returns its settings and that run's model id."""
+    made = SimulatedStore(root, files=1, test_rows=8, exports=True)
+    made.add_runs(9)
+    [request] = made.store.get_artifacts_by_type("AgNewsApprovalRequest")[-1:]
+    return settings_of(root), request.custom_properties["model_id"].int_value

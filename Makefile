@@ -38,14 +38,14 @@ test-interrupts: dev  ## Send runs SIGTERM and SIGINT at random moments of every
 test-real: dev  ## Run the pipeline on the data in AG_NEWS_DIR and check its accuracy.
 	.venv/bin/python -m pytest -m "real and not flink and not spark" -s
 
-airflow:  ## Start a local Airflow with the DAG loaded; `make airflow-stop` ends it.
+airflow: default  ## Start a local Airflow with the DAGs loaded; `make airflow-stop` ends it.
 	@scripts/setup.sh airflow
-	@.venv/bin/python scripts/local_airflow.py start
+	@.venv-airflow/bin/python scripts/local_airflow.py start
 
 airflow-stop:
-	@.venv/bin/python scripts/local_airflow.py stop
+	@.venv-airflow/bin/python scripts/local_airflow.py stop
 
-test-airflow: dev  ## Run the DAG in a real Airflow, for two days and after a kill.
+test-airflow: dev  ## Run the DAGs in a real Airflow: two days, a kill, an approval, batch scoring and monitoring.
 	@scripts/setup.sh airflow
 	.venv/bin/python -m pytest -m airflow
 

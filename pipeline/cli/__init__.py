@@ -26,6 +26,7 @@ _COMMANDS = {
     "plan": "component",
     "component": "component",
     "finish": "component",
+    "alert": "component",
     "compare": "compare",
     "serve": "serve",
     "model": "model",

@@ -46,8 +46,9 @@ def _decision_options(command: Callable) -> Callable:
 def approve(decide: "Callable[..., Request]", who: str) -> None:
     """Approve a model, so that the next run pushes it.
 
-    MODEL is the id that `agnews run` and `agnews approvals` print, or at least eight leading digits of the fingerprint.
-    The approval is valid for the model's current files only. The next run must have the same settings.
+    MODEL is the id that `agnews run` and `agnews approvals` print, at least eight leading digits of the fingerprint, or
+    the name of the run that requests the approval. The approval is valid for the model's current files only. The next
+    run must have the same settings.
     """
     request = decide(approved=True)
     click.echo(f"model {request.name} is {request.status}; approved by {who}, fingerprint {request.fingerprint}")

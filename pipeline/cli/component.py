@@ -1,4 +1,4 @@
-"""`agnews plan` and `agnews component`: the two commands with which an orchestrator runs the pipeline."""
+"""`agnews plan`, `agnews component` and `agnews alert`: the commands with which an orchestrator runs the pipeline."""
 
 import functools
 import json
@@ -16,7 +16,14 @@ from pipeline.cli.options import LocalPath, settings_arguments, settings_options
 from pipeline.cli.output import hide_library_output, report_write_errors
 from pipeline.settings import Settings
 from pipeline.settings.sources import Loaded
-from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, component_status, status_meaning
+from schema.errors import (
+    AgNewsError,
+    ApprovalPending,
+    NothingToTrain,
+    RunError,
+    component_status,
+    status_meaning,
+)
 from schema.files import replace_file
 from schema.interruption import raise_if_interrupted, set_advice
 from serving.audit import IDENTITY
@@ -30,15 +37,17 @@ _POLL_SECONDS = 30.0
 def plan(loaded: Loaded, output: Path | None) -> None:
     """Print the plan of a run as JSON, for an orchestrator.
 
-    The plan names the components with those that each waits for, the options of this command, the exit statuses of
-    `agnews component`, and what an orchestrator needs of the settings. The command touches neither data nor metadata
+    The plan names the components with those that each waits for, this command with its directory and options, the exit
+    statuses of `agnews component`, and what an orchestrator needs of the settings. It touches neither data nor metadata
     store, and the same settings and code give the same plan.
     """
+    # Relative paths in the settings file belong to this directory.
+    this_command = {"command": [str(Path(sys.executable).with_name("agnews"))], "directory": os.getcwd()}
     options = settings_arguments(loaded)
     with hide_library_output():
         from pipeline.runners.plan import make_plan
 
-        text = json.dumps(make_plan(loaded.settings, options), indent=2) + "\n"
+        text = json.dumps(this_command | make_plan(loaded.settings, options), indent=2) + "\n"
     if output is None:
         click.echo(text, nl=False)
         return
@@ -180,3 +189,18 @@ def finish(loaded: Loaded, run_id: str, status: str, log: str | None) -> None:
     if component:
         message = f"{component} has not finished (status {state}); its log says why, or its process was killed"
         notify(loaded.settings, Event(Kind.FAILED, run_id, message, log or f"the log of {component}"))
+
+
+@click.command(epilog="Example:  agnews alert late 2026-03-01 'not finished after 12 hours'")
+@click.argument("kind", type=click.Choice([kind.value for kind in Kind]))
+@click.argument("run_id", metavar="RUN")
+@click.argument("message")
+@click.option("--log", default="unknown", help="Where people find the log of the run.")
+@settings_options
+def alert(loaded: Loaded, kind: str, run_id: str, message: str, log: str) -> None:
+    """Send an alert about a run, for an orchestrator: through the channels of alerts.*, if alerts.events has its kind.
+
+    `agnews run` and `agnews component` send their alerts themselves; only an orchestrator knows that a run is late.
+    """
+    if problems := notify(loaded.settings, Event(Kind(kind), run_id, message, log)):
+        raise RunError("\n".join(problems))

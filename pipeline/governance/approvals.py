@@ -1,5 +1,6 @@
 """Requests for approval and the decisions on them, in the metadata store."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,7 +14,14 @@ from components.approval.rules import may_approve
 from components.exports import files_of
 from pipeline.governance.audit_check import card_snapshot
 from pipeline.metadata.connection import refusal
-from pipeline.metadata.graph import execution_inputs, find_producer, live_artifacts, pipeline_artifacts, properties
+from pipeline.metadata.graph import (
+    execution_inputs,
+    find_producer,
+    live_artifacts,
+    pipeline_artifacts,
+    properties,
+    run_outputs,
+)
 from pipeline.settings import Settings
 from schema.errors import ApprovalError, RunError
 from schema.metadata import (
@@ -27,6 +35,7 @@ from schema.metadata import (
 )
 from serving.audit import APPROVE, DECIDED, REJECT, AuditLog, Entry, fingerprint, person
 
+REQUEST = "RequestApproval"
 _FEWEST_DIGITS = 8
 
 
@@ -157,6 +166,10 @@ class Approvals:
         return next(one for one in self.requests(now) if one.model_id == request.model_id)
 
     def _require(self, model: str, now: datetime) -> Request:
+        """Returns the request for a model, or the one that the run of this name makes."""
+        with suppress(LookupError):
+            if requested := run_outputs(self._store, model).get((REQUEST, "request")):
+                model = str(properties(requested)["model_id"])
         requests = self.requests(now)
         called = [request for request in requests if request.is_called(model)]
         if not called:

@@ -31,7 +31,7 @@ from components.artifact_files import missing_file
 from components.example_gen.sources import DataSource
 from pipeline.beam.job_servers import stop_job_servers_on_exit
 from pipeline.dag import create_pipeline
-from pipeline.governance.approvals import Approvals
+from pipeline.governance.approvals import REQUEST, Approvals
 from pipeline.governance.audit_check import audit_log
 from pipeline.metadata.connection import connection_config, open_store
 from pipeline.metadata.graph import run_outputs
@@ -45,7 +45,7 @@ from schema.interruption import interruptible
 
 logger = logging.getLogger(__name__)
 
-REQUEST, PUSHER = "RequestApproval", "AgNewsPusher"
+PUSHER = "AgNewsPusher"
 _FINISHED = (mlmd.Execution.COMPLETE, mlmd.Execution.CACHED)
 _LONGEST_RUN_ID = 250
 

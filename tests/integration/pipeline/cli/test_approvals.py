@@ -40,16 +40,21 @@ def stored():
     return MetadataStore(connection_config(Settings.model_validate({"pipeline": {"root": "runs"}})))
 
 
-def put(store, kind, uri="", pipeline="agnews", **properties):
-    """Records an artifact as the output of an execution of a pipeline."""
+def put(store, kind, uri="", pipeline="agnews", run=None, **properties):
+    """Records an artifact as the output of an execution of a pipeline, or of a run's component RequestApproval."""
     artifact = mlmd.Artifact(type_id=store.put_artifact_type(mlmd.ArtifactType(name=kind)), uri=uri)
     artifact.state = mlmd.Artifact.LIVE
     for name, value in properties.items():
         setattr(artifact.custom_properties[name], "int_value" if isinstance(value, int) else "string_value", value)
     execution = mlmd.Execution(type_id=store.put_execution_type(mlmd.ExecutionType(name="any")))
     context = mlmd.Context(type_id=store.put_context_type(mlmd.ContextType(name="pipeline")), name=pipeline)
-    made = [(artifact, mlmd.Event(type=mlmd.Event.OUTPUT))]
-    store.put_execution(execution, made, [context], reuse_context_if_already_exist=True)
+    contexts, steps = [context], []
+    if run is not None:
+        steps = [{"key": "request"}, {"index": 0}]
+        for kind, name in (("pipeline_run", run), ("node", f"{pipeline}.RequestApproval")):
+            contexts.append(mlmd.Context(type_id=store.put_context_type(mlmd.ContextType(name=kind)), name=name))
+    made = [(artifact, mlmd.Event(type=mlmd.Event.OUTPUT, path=mlmd.Event.Path(steps=steps)))]
+    store.put_execution(execution, made, contexts, reuse_context_if_already_exist=True)
 
 
 def agnews(*arguments):
@@ -64,6 +69,15 @@ def test_control_characters_in_a_reason_or_a_name_do_not_reach_the_terminal(plac
     listed = agnews("approvals")
     assert "\x1b" not in listed
     assert "a\N{REPLACEMENT CHARACTER}[2Jb\N{REPLACEMENT CHARACTER}c" in listed
+
+
+def test_a_model_can_be_named_by_the_run_that_requests_the_approval(place):
+    run = "scheduled__2026-01-02T00:00:00+00:00.0"
+    digest = fingerprint(files_of(str(place / "model/Format-Serving")))
+    put(stored(), "AgNewsApprovalRequest", run=run, model_id=1, wanted=1, fingerprint=digest, author="ann@here")
+    with pytest.raises(ApprovalError, match="no request for model scheduled__2026-01-03"):
+        agnews("approve", "scheduled__2026-01-03", "--reason", "good")
+    assert "model 1 is approved; approved by bob@here" in agnews("approve", run, "--reason", "good")
 
 
 def test_a_request_is_listed_until_it_is_decided(place):

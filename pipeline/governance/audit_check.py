@@ -107,8 +107,8 @@ def uncounted_decisions(store: MetadataStore, log: AuditLog) -> list[str]:
     """Finds decisions in the log that do not count, because the metadata store does not have them as they were made.
 
     The check leaves out decisions on models that no pipeline in this store has a request for, which belong to another
-    store, and those of version 0.1.0 on Kubeflow, which only the log has. A decision that the same person replaced later
-    does not count anyway.
+    store, and those of version 0.1.0 on Kubeflow, which only the log has. A decision that the same person replaced
+    later does not count anyway.
 
     Returns:
         One message per decision.

@@ -309,7 +309,7 @@ def test_an_answer_in_airflow_is_recorded_under_the_users_name(airflow):
 def test_a_waiting_model_and_a_late_run_are_reported(airflow):
     for day in DAYS:
         [waiting] = [text for text in airflow.alerts if "is waiting for approval" in text and run_of(day) in text]
-        assert "agnews approve" in waiting
+        assert "agnews approvals approve" in waiting
     assert [text for text in airflow.alerts if "a model is late" in text and run_of("2026-01-01") in text]
 
 

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from components.example_gen.sources import DataSource
-from pipeline.cli.component import plan as plan_command
+from pipeline.cli.plan import plan as plan_command
 from pipeline.dag import create_pipeline
 from pipeline.runners import local
 from pipeline.runners.events import State

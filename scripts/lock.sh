@@ -11,7 +11,7 @@ compile() {
         --python-platform x86_64-manylinux_2_39 --no-annotate --custom-compile-command "make lock" "$@" >/dev/null
 }
 # uv keeps the versions that it finds in the file that it writes.
-sets="default kubeflow gpu dev"
+sets="default gpu dev"
 for set_name in $sets; do cat "requirements/$set_name.txt"; done | grep == | sed 's/ .*//' | sort -u >"$all"
 compile pyproject.toml --all-extras --output-file "$all" "$@"
 for set_name in $sets; do

@@ -26,6 +26,7 @@ _COMMANDS = {
     "plan": "component",
     "component": "component",
     "alert": "component",
+    "finish": "component",
     "compare": "compare",
     "serve": "serve",
     "model": "model",

@@ -12,20 +12,14 @@ from pathlib import Path
 import click
 
 from pipeline.alerts import Event, Kind, notify
-from pipeline.cli.options import LocalPath, settings_options
+from pipeline.cli.options import LocalPath, settings_arguments, settings_options
 from pipeline.cli.output import hide_library_output, report_write_errors
-from pipeline.settings.sources import DEFAULT_FILE, Loaded, is_secret
-from schema.errors import (
-    AgNewsError,
-    ApprovalPending,
-    NothingToTrain,
-    RunError,
-    SettingsError,
-    component_status,
-    status_meaning,
-)
+from pipeline.settings import Settings
+from pipeline.settings.sources import Loaded
+from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, RunError, component_status, status_meaning
 from schema.files import replace_file
 from schema.interruption import raise_if_interrupted, set_advice
+from serving.audit import IDENTITY
 
 _POLL_SECONDS = 30.0
 
@@ -42,7 +36,7 @@ def plan(loaded: Loaded, output: Path | None) -> None:
     """
     # Relative paths in the settings file belong to this directory.
     this_command = {"command": [str(Path(sys.executable).with_name("agnews"))], "directory": os.getcwd()}
-    options = _given_options()
+    options = settings_arguments(loaded)
     with hide_library_output():
         from pipeline.runners.plan import make_plan
 
@@ -52,25 +46,6 @@ def plan(loaded: Loaded, output: Path | None) -> None:
         return
     with report_write_errors("--output", output):
         replace_file(output, text.encode())
-
-
-def _given_options() -> list[str]:
-    """Returns the settings options of this command line, with absolute paths.
-
-    Raises:
-        SettingsError: an option contains a secret, which a plan must not.
-    """
-    given = click.get_current_context().params
-    options = ["--profile", given["profile"]]
-    if config := given["config_file"] or (DEFAULT_FILE if DEFAULT_FILE.exists() else None):
-        options += ["--config", str(config.absolute())]
-    if data := given["data"]:
-        options += ["--data", data if "://" in data else os.path.abspath(data)]
-    for assignment in given["assignments"]:
-        if is_secret(assignment.partition("=")[0]):
-            raise SettingsError(f"--set {assignment.partition('=')[0]}: a plan must not hold secrets; use its variable")
-        options += ["--set", assignment]
-    return options
 
 
 def _end_with_status(command: Callable) -> Callable:
@@ -112,11 +87,16 @@ def _end_with_status(command: Callable) -> Callable:
     metavar="HOURS",
     help="Hours to wait for an approval before the command ends with status 8.  [default: 0]",
 )
+@click.option(
+    "--by", help="Person who starts the run, the author of its model  [default: $AGNEWS_IDENTITY or user@host]"
+)
 @click.option("--will-retry", is_flag=True, help="Send no alert for an error that may pass: the caller tries again.")
 @click.option("--log", help="Where people find the output of this command, for alerts.")
 @_end_with_status
 @settings_options
-def component(loaded: Loaded, name: str, run_id: str, wait: float, will_retry: bool, log: str | None) -> None:
+def component(
+    loaded: Loaded, name: str, run_id: str, wait: float, by: str | None, will_retry: bool, log: str | None
+) -> None:
     """Run the component NAME of a run, for an orchestrator.
 
     All components of a run have the same settings, and run in the order of `agnews plan`. The command may be killed and
@@ -128,6 +108,8 @@ def component(loaded: Loaded, name: str, run_id: str, wait: float, will_retry: b
     outcome as JSON.
     """
     settings = loaded.settings
+    if by:
+        os.environ[IDENTITY] = by
     set_advice("the same command continues where this one stopped")
     log = log or f"the log of {name}"
     try:
@@ -153,12 +135,11 @@ def component(loaded: Loaded, name: str, run_id: str, wait: float, will_retry: b
                 summary = summarize(connection_config(settings), run_id)
                 if summary.is_new_refusal(run_id):
                     notify(settings, Event(Kind.NOT_BLESSED, run_id, "\n".join(summary.refusals), log))
-    except (ApprovalPending, NothingToTrain):
-        raise
     except Exception as error:
         raise_if_interrupted()
-        if not (will_retry and (not isinstance(error, AgNewsError) or error.may_pass)):
-            notify(settings, Event.of_error(error, run_id, log))
+        temporary = not isinstance(error, AgNewsError) or error.may_pass
+        if not (will_retry and temporary):
+            _send_once(settings, name, Event.of_error(error, run_id, log), error)
         raise
     result = {"component": name, "run": run_id, "execution": outcome.execution.id, "state": outcome.state}
     click.echo(json.dumps(result))
@@ -177,3 +158,42 @@ def alert(loaded: Loaded, kind: str, run_id: str, message: str, log: str) -> Non
     """
     if problems := notify(loaded.settings, Event(Kind(kind), run_id, message, log)):
         raise RunError("\n".join(problems))
+
+
+def _send_once(settings: Settings, name: str, event: Event, error: Exception) -> None:
+    """Sends the alert of a failure, unless an earlier try of the component in this run has sent it."""
+    try:
+        from pipeline.runners.component import note_end
+
+        is_new = note_end(settings, event.run, name, error)
+    except Exception:  # The place of the notes may be what is not available.
+        is_new = True
+    # The waiting component has sent its alert before it waited.
+    if is_new and not isinstance(error, ApprovalPending | NothingToTrain):
+        notify(settings, event)
+
+
+@click.command(epilog="Example:  agnews finish --run 2026-03-01 --status FAILED --profile sample")
+@click.option("--run", "run_id", required=True, help="Name of the run.")
+@click.option("--status", required=True, help="Status of the run's tasks: a word, or JSON with the key state.")
+@click.option("--log", help="Where people find the logs of the run, for alerts.")
+@_end_with_status
+@settings_options
+def finish(loaded: Loaded, run_id: str, status: str, log: str | None) -> None:
+    """Send the alert of a failed run whose component could not, for an orchestrator's last task.
+
+    A component that is killed, for instance because its node ran out of memory, sends no alert itself.
+    """
+    try:
+        state = json.loads(status)["state"]
+    except (ValueError, TypeError, KeyError):
+        state = status
+    if state == "SUCCEEDED":
+        return
+    with redirect_stdout(sys.stderr):
+        from pipeline.runners.component import unexplained_end
+
+        component = unexplained_end(loaded.settings, run_id)
+    if component:
+        message = f"{component} has not finished (status {state}); its log says why, or its process was killed"
+        notify(loaded.settings, Event(Kind.FAILED, run_id, message, log or f"the log of {component}"))

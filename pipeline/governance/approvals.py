@@ -1,17 +1,15 @@
-"""Requests for approval and the decisions on them, in the metadata store or in the audit log alone."""
+"""Requests for approval and the decisions on them, in the metadata store."""
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
 
 from ml_metadata.errors import StatusError
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
-from tfx.dsl.io import fileio
 from tfx.utils import path_utils
 
 from components.approval import Decision, Rules, Status, judge, write_decision
-from components.approval.rules import logged_decisions, logged_requests, may_approve
+from components.approval.rules import may_approve
 from components.exports import files_of
 from pipeline.governance.audit_check import card_snapshot
 from pipeline.metadata.connection import refusal
@@ -24,7 +22,7 @@ from pipeline.metadata.graph import (
     run_outputs,
 )
 from pipeline.settings import Settings
-from schema.errors import ApprovalError, AuditError, RunError
+from schema.errors import ApprovalError, RunError
 from schema.metadata import (
     APPROVAL,
     APPROVAL_DECISION,
@@ -37,7 +35,6 @@ from schema.metadata import (
 from serving.audit import APPROVE, DECIDED, REJECT, AuditLog, Entry, fingerprint, person
 
 REQUEST = "RequestApproval"
-_DIGITS = 12
 _FEWEST_DIGITS = 8
 
 
@@ -46,7 +43,7 @@ class Request:
     """A request to push a model.
 
     Attributes:
-        model_id: id of the Model artifact in the metadata store; None without a store.
+        model_id: id of the Model artifact in the metadata store.
         uri: URI of the Model artifact.
         fingerprint: of its export at the time of the request.
         author: who trained it, empty if unknown.
@@ -57,7 +54,7 @@ class Request:
         card: directory of its model card, empty if there is none.
     """
 
-    model_id: int | None
+    model_id: int
     uri: str
     fingerprint: str
     author: str
@@ -68,8 +65,8 @@ class Request:
 
     @property
     def name(self) -> str:
-        """The model's name for people: its id, or the first digits of its fingerprint."""
-        return self.fingerprint[:_DIGITS] if self.model_id is None else str(self.model_id)
+        """The model's name for people: its id."""
+        return str(self.model_id)
 
     def is_called(self, name: str) -> bool:
         """Returns whether a name is the model's id, or eight or more of the first digits of its fingerprint."""
@@ -77,35 +74,59 @@ class Request:
         return name == self.name or (len(digits) >= _FEWEST_DIGITS and self.fingerprint.startswith(digits))
 
 
-class Approvals(ABC):
-    """The requests of a pipeline.
+class Approvals:
+    """The requests that the runs of a pipeline left in the metadata store.
 
     Args:
+        store: the metadata store.
         settings: names of the pipeline and the model, and the gate's rules.
         log: the audit log that decisions are entered in.
     """
 
-    next_step: str
-    """The command that pushes an approved model."""
-
-    def __init__(self, settings: Settings, log: AuditLog):
+    def __init__(self, store: MetadataStore, settings: Settings, log: AuditLog):
+        self._store = store
         self._settings = settings
         self._log = log
         self.rules = rules_of(settings)
 
-    @abstractmethod
     def requests(self, now: datetime) -> list[Request]:
         """Returns all requests, oldest first, one per model.
 
         Args:
             now: with a time zone.
         """
+        decisions = [Decision.from_properties(one.custom_properties) for one in self._artifacts(APPROVAL_DECISION)]
+        passed = self._passed()
+        cards = {properties(one).get("model_id"): one.uri for one in live_artifacts(self._store, MODEL_CARD)}
+        artifacts = [one for one in self._artifacts(APPROVAL_REQUEST) if properties(one).get("wanted")]
+        ids = {properties(one)["model_id"] for one in artifacts}
+        uris = {model.id: model.uri for model in self._store.get_artifacts_by_id(ids)} if ids else {}
+        found = {}
+        for artifact in artifacts:
+            noted = properties(artifact)
+            model, digest, author = noted["model_id"], noted["fingerprint"], decode_text(noted["author"])
+            made = tuple(decision for decision in decisions if decision.fingerprint == digest)
+            status = judge(made, author, self.rules, now, was_used=artifact.id in passed)
+            requested = artifact.create_time_since_epoch / 1000
+            found[model] = Request(model, uris[model], digest, author, requested, made, status, cards.get(model, ""))
+        return list(found.values())
+
+    def _passed(self) -> set[int]:
+        """Returns the ids of the requests that a gate approved."""
+        passed = [one for one in live_artifacts(self._store, APPROVAL) if properties(one).get("approved")]
+        gates = [find_producer(self._store, approval.id) for approval in passed]
+        inputs = [execution_inputs(self._store, gate).get("request", ()) for gate in gates if gate is not None]
+        return {request.id for requests in inputs for request in requests}
+
+    def _artifacts(self, type_name: str) -> list[mlmd.Artifact]:
+        """Returns what the gate's resolver finds: a decision on another pipeline's request would not count."""
+        return pipeline_artifacts(self._store, self._settings.pipeline.name, type_name)
 
     def decide(self, model: str, *, approved: bool, who: str, why: str, now: datetime) -> Request:
         """Records an approval or a rejection, first in the audit log, together with the current model card.
 
         Args:
-            model: name of the model, see `Request.is_called`.
+            model: name of the model, see `Request.is_called`, or of the run that requests the approval.
             approved: False for a rejection.
             who: identity of the person; must not be empty.
             why: the reason; must not be empty.
@@ -129,7 +150,7 @@ class Approvals(ABC):
             self._require_may_approve(request, who)
         decision = Decision(request.fingerprint, approved, who, now.isoformat(timespec="milliseconds"), why)
         # The metadata store has these as well; `agnews audit verify` compares them.
-        stored = {} if request.model_id is None else {"model_id": request.model_id, DECIDED: decision.when}
+        stored = {"model_id": request.model_id, DECIDED: decision.when}
         receipt = self._log.append(
             Entry(
                 APPROVE if approved else REJECT,
@@ -141,16 +162,11 @@ class Approvals(ABC):
             )
         )
         self._record(decision, request, receipt)
-        same = (request.model_id, request.fingerprint)
-        return next(one for one in self.requests(now) if (one.model_id, one.fingerprint) == same)
-
-    @abstractmethod
-    def _record(self, decision: Decision, request: Request, receipt: str) -> None:
-        """Records a decision that is in the audit log wherever the gate looks for it."""
+        return next(one for one in self.requests(now) if one.model_id == request.model_id)
 
     def _require(self, model: str, now: datetime) -> Request:
-        requests = self.requests(now)
-        called = [request for request in requests if request.is_called(model)]
+        requests, of_run = self.requests(now), self._requested_by_run(model)
+        called = [one for one in requests if one.is_called(model) or one.model_id == of_run]
         if not called:
             known = ", ".join(request.name for request in requests)
             known = known or "none (a run with promotion.require_approval makes one)"
@@ -163,6 +179,14 @@ class Approvals(ABC):
             names = ", ".join(request.fingerprint for request in called)
             raise ApprovalError(f"{model} matches several models: {names}; give more digits")
         return called[-1]
+
+    def _requested_by_run(self, name: str) -> int | None:
+        """Returns the id of the model that a run requests an approval for; None if there is no such run or request."""
+        try:
+            request = run_outputs(self._store, name).get((REQUEST, "request"))
+        except LookupError:
+            return None
+        return request and properties(request)["model_id"]
 
     def _require_unchanged(self, request: Request) -> None:
         try:
@@ -187,58 +211,6 @@ class Approvals(ABC):
         raise ApprovalError(
             f"{who} cannot approve model {request.name}: {reason} (or set promotion.author_may_approve)"
         )
-
-
-class StoredApprovals(Approvals):
-    """The requests that the runs of a pipeline left in the metadata store.
-
-    Args:
-        store: the metadata store.
-        settings: names of the pipeline and the model, and the gate's rules.
-        log: the audit log that decisions are entered in.
-    """
-
-    next_step = "the same agnews run again: it takes everything else from the cache and pushes the model"
-
-    def __init__(self, store: MetadataStore, settings: Settings, log: AuditLog):
-        super().__init__(settings, log)
-        self._store = store
-
-    def requests(self, now: datetime) -> list[Request]:
-        decisions = [Decision.from_properties(one.custom_properties) for one in self._artifacts(APPROVAL_DECISION)]
-        passed = self._passed()
-        cards = {properties(one).get("model_id"): one.uri for one in live_artifacts(self._store, MODEL_CARD)}
-        artifacts = [one for one in self._artifacts(APPROVAL_REQUEST) if properties(one).get("wanted")]
-        ids = {properties(one)["model_id"] for one in artifacts}
-        uris = {model.id: model.uri for model in self._store.get_artifacts_by_id(ids)} if ids else {}
-        found = {}
-        for artifact in artifacts:
-            noted = properties(artifact)
-            model, digest, author = noted["model_id"], noted["fingerprint"], decode_text(noted["author"])
-            made = tuple(decision for decision in decisions if decision.fingerprint == digest)
-            status = judge(made, author, self.rules, now, was_used=artifact.id in passed)
-            requested = artifact.create_time_since_epoch / 1000
-            found[model] = Request(model, uris[model], digest, author, requested, made, status, cards.get(model, ""))
-        return list(found.values())
-
-    def _require(self, model: str, now: datetime) -> Request:
-        """Also finds the model that the run of a name requests an approval for."""
-        try:
-            requested = run_outputs(self._store, model).get((REQUEST, "request"))
-        except LookupError:
-            requested = None
-        return super()._require(str(properties(requested)["model_id"]) if requested else model, now)
-
-    def _passed(self) -> set[int]:
-        """Returns the ids of the requests that a gate approved."""
-        passed = [one for one in live_artifacts(self._store, APPROVAL) if properties(one).get("approved")]
-        gates = [find_producer(self._store, approval.id) for approval in passed]
-        inputs = [execution_inputs(self._store, gate).get("request", ()) for gate in gates if gate is not None]
-        return {request.id for requests in inputs for request in requests}
-
-    def _artifacts(self, type_name: str) -> list[mlmd.Artifact]:
-        """Returns what the gate's resolver finds: a decision on another pipeline's request would not count."""
-        return pipeline_artifacts(self._store, self._settings.pipeline.name, type_name)
 
     def _record(self, decision: Decision, request: Request, receipt: str) -> None:
         try:
@@ -275,44 +247,6 @@ class StoredApprovals(Approvals):
 
 def _event(kind: "mlmd.Event.Type", key: str) -> mlmd.Event:
     return mlmd.Event(type=kind, path=mlmd.Event.Path(steps=[{"key": key}, {"index": 0}]))
-
-
-class LoggedApprovals(Approvals):
-    """The requests that gates entered in the audit log, by the fingerprint of their models."""
-
-    next_step = "the same run again, which pushes it: agnews kubeflow submit, or Clone run on Kubeflow's page"
-
-    def requests(self, now: datetime) -> list[Request]:
-        """See `Approvals`.
-
-        Raises:
-            AuditError: the log does not exist, for instance because the volume is not mounted, or cannot be read.
-        """
-        if not self._log.path.exists():
-            kubeflow = self._settings.kubeflow
-            raise AuditError(
-                f"{self._log.path}: no audit log there. Run this command where the volume {kubeflow.volume_claim} is "
-                f"mounted at {kubeflow.mount_path}, after a run has made a request"
-            )
-        lines = self._log.lines()
-        found = []
-        for digest, entry in logged_requests(lines).items():
-            if entry.model != self._settings.pusher.model_name:
-                continue
-            made = tuple(logged_decisions(lines, digest))
-            uri, card = (str(entry.details.get(key, "")) for key in ("model", "card"))
-            requested = datetime.fromisoformat(entry.when).timestamp()
-            status = judge(made, entry.by, self.rules, now)
-            found.append(Request(None, uri, digest, entry.by, requested, made, status, card))
-        return found
-
-    def _require_unchanged(self, request: Request) -> None:
-        """Skips the check of an artifact that only pods can read; Pusher compares it in a pod."""
-        if fileio.exists(request.uri):
-            super()._require_unchanged(request)
-
-    def _record(self, decision: Decision, request: Request, receipt: str) -> None:
-        """Does nothing, since the gate reads the audit log."""
 
 
 def rules_of(settings: Settings) -> Rules:

@@ -6,7 +6,9 @@ files in it were deleted. This module fixes all three.
 """
 
 import difflib
+import hashlib
 import logging
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +18,7 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.dsl.compiler.compiler import Compiler
 from tfx.dsl.compiler.constants import PIPELINE_RUN_ID_PARAMETER_NAME
+from tfx.dsl.io import fileio
 from tfx.orchestration import metadata
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.pipeline import Pipeline
@@ -28,7 +31,7 @@ from components.artifact_files import missing_file
 from components.example_gen.sources import DataSource
 from pipeline.beam.job_servers import stop_job_servers_on_exit
 from pipeline.dag import create_pipeline
-from pipeline.governance.approvals import REQUEST, StoredApprovals
+from pipeline.governance.approvals import REQUEST, Approvals
 from pipeline.governance.audit_check import audit_log
 from pipeline.metadata.connection import connection_config, open_store
 from pipeline.metadata.graph import run_outputs
@@ -163,10 +166,39 @@ def awaited_approval(settings: Settings, run_id: str) -> str | None:
     store = open_store(connection_config(settings))
     artifact = run_outputs(store, run_id)[REQUEST, "request"]
     model_id = artifact.custom_properties["model_id"].int_value
-    for request in StoredApprovals(store, settings, audit_log(settings)).requests(datetime.now(UTC)):
+    for request in Approvals(store, settings, audit_log(settings)).requests(datetime.now(UTC)):
         if request.model_id == model_id and request.status in (Status.PENDING, Status.EXPIRED):
             return f"{request.status}: agnews approve {model_id} --reason … (or agnews reject)"
     return None
+
+
+def note_end(settings: Settings, run_id: str, component: str, error: Exception) -> bool:
+    """Notes why a component ended its run, and returns whether this is new: an orchestrator may try again."""
+    directory = _notes(settings, run_id)
+    note = os.path.join(directory, hashlib.sha256(f"{component} {error}".encode()).hexdigest()[:16])
+    if fileio.exists(note):
+        return False
+    fileio.makedirs(directory)
+    with fileio.open(note, "w") as file:
+        file.write(f"{component}: {type(error).__name__}")
+    return True
+
+
+def unexplained_end(settings: Settings, run_id: str) -> str | None:
+    """Returns the first component that has not finished in a run, or None if it is noted why, or all have finished."""
+    if fileio.exists(_notes(settings, run_id)):
+        return None
+    store = open_store(connection_config(settings))
+    ir = compile_run(create_pipeline(settings, expected_source(settings)), run_id)
+    for component in upstream_components(ir):
+        states = [one.last_known_state for one in component_executions(store, run_id, component)]
+        if not set(states) & set(_FINISHED):
+            return component
+    return None
+
+
+def _notes(settings: Settings, run_id: str) -> str:
+    return os.path.join(settings.pipeline.root, "ended", hashlib.sha256(run_id.encode()).hexdigest()[:16])
 
 
 def _launch(ir: pipeline_pb2.Pipeline, component: str, connection: mlmd.ConnectionConfig) -> mlmd.Execution:

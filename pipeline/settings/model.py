@@ -475,8 +475,15 @@ class KubeflowSettings(Section):
     mount_path: str = Field(
         "/agnews", pattern=r"^/[^/].*[^/]$", description="directory where each pod mounts the volume"
     )
+    secret: str | None = Field(None, description="Secret that each pod mounts, with the files of passwords and keys")
+    secret_path: str = Field(
+        "/run/secrets/agnews", pattern=r"^/[^/].*[^/]$", description="directory where each pod mounts the secret"
+    )
+    python: Path | None = Field(
+        None, description="Python with kfp, for compile, submit and schedule; unset: .venv-kubeflow of the project"
+    )
 
-    _home_is_expanded = field_validator("token_file")(replace_tilde)
+    _home_is_expanded = field_validator("token_file", "python")(replace_tilde)
 
 
 class Settings(Section):

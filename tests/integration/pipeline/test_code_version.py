@@ -2,6 +2,7 @@ import shutil
 
 import grimp
 import pytest
+from pipeline.runners.kubeflow.history import DirectoryHistory
 from tfx.components import ExampleValidator, StatisticsGen
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.common.resolver import Resolver
@@ -10,7 +11,6 @@ from components.example_gen.sources import DataSource
 from pipeline import code_version as module
 from pipeline.code_version import PARAMETER, STAGES, code_version, entry_modules, source_files, source_fingerprint
 from pipeline.dag import create_pipeline
-from pipeline.runners.kubeflow.history import DirectoryHistory
 from pipeline.settings import Settings
 from tests.support import ROOT
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support import ROOT
 
-SHARED = ("default", "kubeflow", "gpu", "dev")
+SHARED = ("default", "gpu", "dev")
 OWN = tuple(sorted(file.stem for file in (ROOT / "requirements").glob("*.in")))
 
 

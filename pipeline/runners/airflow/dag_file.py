@@ -107,6 +107,14 @@ class Pod:
         if trains and cluster["accelerator"]:
             sizes[cluster["accelerator"]] = str(cluster["accelerator_count"])
         limits = {name: size for name, size in sizes.items() if size}
+        volumes, mounts = [], []
+        if claim := cluster["volume_claim"]:
+            source = models.V1PersistentVolumeClaimVolumeSource(claim)
+            volumes.append(models.V1Volume(name="agnews", persistent_volume_claim=source))
+            mounts.append(models.V1VolumeMount(name="agnews", mount_path=cluster["mount_path"]))
+        if secret := cluster["secret"]:
+            volumes.append(models.V1Volume(name="secret", secret=models.V1SecretVolumeSource(secret_name=secret)))
+            mounts.append(models.V1VolumeMount(name="secret", mount_path=cluster["secret_path"], read_only=True))
         pod = self
 
         class Operator(KubernetesPodOperator):
@@ -129,13 +137,10 @@ class Pod:
             cmds=["agnews"],
             arguments=arguments,
             container_resources=models.V1ResourceRequirements(requests=limits, limits=limits),
-            volumes=[
-                models.V1Volume(
-                    name="agnews",
-                    persistent_volume_claim=models.V1PersistentVolumeClaimVolumeSource(cluster["volume_claim"]),
-                )
-            ],
-            volume_mounts=[models.V1VolumeMount(name="agnews", mount_path=cluster["mount_path"])],
+            volumes=volumes,
+            volume_mounts=mounts,
+            # The user of the image, see Dockerfile.
+            security_context={"runAsUser": 10001, "runAsGroup": 10001, "runAsNonRoot": True},
             env_vars={name: value for name, value in os.environ.items() if name.startswith("AGNEWS_")},
         )
 

@@ -73,6 +73,7 @@ def in_airflow(tmp_path_factory):
         orchestrator = Settings.model_validate({"airflow": settings}).airflow.model_dump(mode="json")
         cluster = {"image": "agnews:1", "trainer_image": None, "namespace": "ml", "volume_claim": "models"}
         cluster |= {"mount_path": "/agnews", "cpu": "4", "memory": "8Gi", "accelerator": "nvidia.com/gpu"}
+        cluster |= {"secret": "passwords", "secret_path": "/run/secrets/agnews"}
         plan = {
             "pipeline": "agnews",
             "command": [str(command)],
@@ -209,8 +210,15 @@ print(json.dumps([pod("First"), pod("Trainer")]))
         ["agnews"],
         ["component", "First"],
     )
-    assert container["volumeMounts"] == [{"mountPath": "/agnews", "name": "agnews"}]
-    assert first["spec"]["volumes"] == [{"name": "agnews", "persistentVolumeClaim": {"claimName": "models"}}]
+    assert container["volumeMounts"] == [
+        {"mountPath": "/agnews", "name": "agnews"},
+        {"mountPath": "/run/secrets/agnews", "name": "secret", "readOnly": True},
+    ]
+    assert first["spec"]["volumes"] == [
+        {"name": "agnews", "persistentVolumeClaim": {"claimName": "models"}},
+        {"name": "secret", "secret": {"secretName": "passwords"}},
+    ]
+    assert first["spec"]["securityContext"]["runAsUser"] == 10001
     assert {"name": "AGNEWS_IDENTITY", "value": "ann@here"} in container["env"]
     limits = trainer["spec"]["containers"][0]["resources"]["limits"]
     assert limits == {"cpu": "4", "memory": "8Gi", "nvidia.com/gpu": "1"}

@@ -1,7 +1,7 @@
 """Airflow DAGs that run the pipeline's commands. Needs Airflow 3.3 or newer, and neither this project nor TFX.
 
 Link or copy this file into Airflow's DAG folder, for instance as `agnews.py`, and write the plan next to it:
-`agnews plan --output agnews.json`. The variable AGNEWS_PLAN can name another file.
+`agnews plan --output agnews.json`. The variable AIRFLOW_AGNEWS_PLAN can name another file.
 """
 
 import ctypes
@@ -30,7 +30,7 @@ from airflow.sdk import (
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskAwaitingInput
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
-PLAN = json.loads(Path(os.environ.get("AGNEWS_PLAN") or Path(__file__).with_suffix(".json")).read_text())
+PLAN = json.loads(Path(os.environ.get("AIRFLOW_AGNEWS_PLAN") or Path(__file__).with_suffix(".json")).read_text())
 NAME = PLAN["pipeline"]
 COMPONENTS = PLAN["components"]
 STATUS = PLAN["exit_statuses"]

@@ -89,7 +89,7 @@ def in_airflow(tmp_path_factory):
         (directory / "plan.json").write_text(json.dumps(plan))
         environment = {
             "AIRFLOW_HOME": str(directory / "home"),
-            "AGNEWS_PLAN": str(directory / "plan.json"),
+            "AIRFLOW_AGNEWS_PLAN": str(directory / "plan.json"),
             "DAG_FILE": str(ROOT / "pipeline/runners/airflow/dag_file.py"),
             "KUBECONFIG": str(directory / "kubeconfig"),
             "PATH": "/usr/bin:/bin",

@@ -249,6 +249,8 @@ class ComponentTask(CommandTask):
         options = ["--run", name, "--log", instance.log_url]
         if SETTINGS["dated"]:
             options += ["--span", day_of(context).isoformat()]
+        if user := context["dag_run"].triggering_user_name:
+            options += ["--by", user]
         if instance.try_number <= instance.max_tries:
             options.append("--will-retry")
         return self.run_command(context, "component", self.task_id, *options)

@@ -52,6 +52,7 @@ dags = SimpleNamespace(**runpy.run_path(os.environ["DAG_FILE"]))
 def context(**run):
     begin = datetime(2026, 1, 1, tzinfo=UTC)
     run = dict(run_type="scheduled", run_id="r", clear_number=0, data_interval_start=begin) | run
+    run = dict(triggering_user_name=None) | run
     return {"dag_run": SimpleNamespace(**run), "ti": SimpleNamespace(task_id="First")}
 """
 
@@ -172,6 +173,19 @@ print(json.dumps(commands))
 """)
     given = ["component", "First", "--run", "r.0", "--log", "http://log", "--span", "2026-01-01"]
     assert commands == [[*given, "--will-retry"], given]
+
+
+def test_the_user_who_starts_a_run_is_the_author_of_its_model(in_airflow):
+    [command] = in_airflow("""
+commands = []
+task = dags.ComponentTask(task_id="First")
+task.run_command = lambda context, *arguments: (commands.append(arguments), (0, ""))[1]
+run = context(triggering_user_name="ann")
+run["ti"].__dict__.update(log_url="http://log", try_number=3, max_tries=2)
+task.execute(run)
+print(json.dumps(commands))
+""")
+    assert command[-2:] == ["--by", "ann"]
 
 
 def test_an_ended_task_ends_the_command_with_its_children(in_airflow):

@@ -4,6 +4,7 @@ Link or copy this file into Airflow's DAG folder, for instance as `agnews.py`, a
 `agnews plan --output agnews.json`. The variable AIRFLOW_AGNEWS_PLAN can name another file.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -90,7 +91,8 @@ class Process:
         try:
             self._process.wait(_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
 
 class Pod:

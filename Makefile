@@ -5,7 +5,7 @@ SHELL := bash
 export PYTHONDONTWRITEBYTECODE :=
 AGNEWS := .venv/bin/agnews
 # Tests that take minutes more, or need a server, have targets of their own.
-IN_TIME := not (real or continuous or interrupts or airflow or postgres or flink or spark or container)
+IN_TIME := not (real or continuous or interrupts or airflow or kubeflow or postgres or flink or spark or container)
 SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
 # Test files that `make test` runs at the same time: one per core, at most four, since each takes up to 4 GB of memory.
 WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? cores : 4)))
@@ -52,8 +52,9 @@ test-airflow: dev  ## Run the DAGs in a real Airflow: two days, a kill, an appro
 test-postgres: dev  ## Run the pipeline with its metadata in a real PostgreSQL server.
 	.venv/bin/python -m pytest -m postgres
 
-test-kubeflow: dev  ## Compile for Kubeflow and run the command of each pod, through to a push.
-	.venv/bin/python -m pytest tests/integration/pipeline/runners/kubeflow tests/unit/repository/test_dockerfile.py
+test-kubeflow: dev  ## Compile for Kubeflow and run the command of each task on PostgreSQL, through to pushes.
+	@scripts/setup.sh kubeflow
+	.venv/bin/python -m pytest -m kubeflow
 
 test-container: dev  ## Build the image with Docker and run it; DOCKER_BUILD_ARGS="--network host" adds options.
 	.venv/bin/python -m pytest -m container -s

@@ -17,7 +17,7 @@ from pipeline.cli import cli
 from pipeline.metadata.connection import connection_config
 from pipeline.settings import Settings
 from schema.errors import ApprovalError, AuditError, RunError
-from serving.audit import AuditLog, Entry, fingerprint
+from serving.audit import AuditLog, fingerprint
 
 
 @pytest.fixture
@@ -311,75 +311,3 @@ def test_verify_tells_of_decisions_whose_receipts_name_another_log(place):
     shown = agnews("audit", "verify")
     assert "not checked: 2 records of the metadata store have receipts of the log '/tmp/\\x1bmy log'" in shown
     assert "artifact 4 (AgNewsApprovalDecision), artifact 5 (AgNewsApprovalDecision)" in shown
-
-
-class TestOnKubeflow:
-    """Tests requests of Kubeflow runs, which are in the audit log only and identify models by their fingerprints."""
-
-    @pytest.fixture
-    def volume(self, tmp_path, monkeypatch):
-        """Creates a volume whose log has requests of two models, and of one with another name."""
-        monkeypatch.setenv("AGNEWS_KUBEFLOW__VOLUME_CLAIM", "agnews")
-        monkeypatch.setenv("AGNEWS_PUSHER__DESTINATION", str(tmp_path))
-        monkeypatch.setenv("AGNEWS_PIPELINE__ROOT", str(tmp_path / "runs"))
-        monkeypatch.setenv("AGNEWS_IDENTITY", "bob@here")
-        (tmp_path / "cards").mkdir()
-        (tmp_path / "cards/model_card.html").write_text("recall 0.9")
-        log = AuditLog(tmp_path / "audit.jsonl")
-        for digest, model in ((ONE, "agnews"), (OTHER, "agnews"), ("cd" * 32, "another")):
-            details = {"model": "/minio/pods/alone", "card": str(tmp_path / "cards")}
-            log.append(Entry("request", model=model, fingerprint=digest, by="ann@here", details=details))
-        return tmp_path
-
-    def test_requests_of_the_model_are_listed_with_what_to_read(self, volume):
-        listed = agnews("approvals")
-        assert re.search(r"^abababababab .* ann@here +pending ", listed, re.MULTILINE)
-        assert f"read before you decide on abababababab: {volume}/cards/model_card.html" in listed
-        assert "cdcdcdcd" not in listed
-        assert not (volume / "runs").exists()
-
-    def test_a_decision_is_one_entry_with_the_card_and_is_found_again(self, volume):
-        shown = agnews("approve", "abababababab0", "--reason", "better")
-        assert "model abababababab is approved; approved by bob@here" in shown
-        assert "next: the same run again" in shown
-        entry = AuditLog(volume / "audit.jsonl").lines()[-1].entry
-        assert (entry.action, entry.fingerprint, entry.by, entry.why) == ("approve", ONE, "bob@here", "better")
-        assert list(entry.details["card"]["files"]) == ["model_card.html"]
-        statuses = {request["fingerprint"]: request["status"] for request in json.loads(agnews("approvals", "--json"))}
-        assert statuses == {ONE: "approved", OTHER: "pending"}
-
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            (["approve", "abababababab0", "--by", "ann@there", "--reason", "mine"], "ann@here trained it"),
-            (["approve", "abababababab", "--reason", "good"], "give more digits"),
-            (
-                ["approve", "abababa", "--reason", "good"],
-                "no request for model abababa; models with a request: abababababab, ",
-            ),
-            (["reject", "cdcdcdcd", "--reason", "good"], "no request for model cdcdcdcd"),
-        ],
-    )
-    def test_a_decision_that_the_rules_forbid_leaves_nothing(self, volume, arguments, message):
-        with pytest.raises(ApprovalError, match=message):
-            agnews(*arguments)
-        assert len(AuditLog(volume / "audit.jsonl").lines()) == 3
-
-    @pytest.mark.parametrize("arguments", [["approvals"], ["approve", "abababababab0", "--reason", "good"]])
-    def test_where_the_volume_is_not_mounted_the_message_says_so(self, volume, monkeypatch, arguments):
-        monkeypatch.setenv("AGNEWS_PUSHER__DESTINATION", "/nowhere/serving_model")
-        with pytest.raises(
-            AuditError, match=r"no audit log there\. Run this command where the volume agnews is mounted at /agnews"
-        ):
-            agnews(*arguments)
-
-    def test_a_model_whose_files_can_be_read_and_changed_cannot_be_approved(self, volume):
-        (volume / "model/Format-Serving").mkdir(parents=True)
-        (volume / "model/Format-Serving/saved_model.pb").write_text("other weights")
-        request = Entry("request", "agnews", None, "ef" * 32, "ann@here", details={"model": str(volume / "model")})
-        AuditLog(volume / "audit.jsonl").append(request)
-        with pytest.raises(ApprovalError, match="changed after the request"):
-            agnews("approve", "efefefef", "--reason", "good")
-
-
-ONE, OTHER = "ab" * 6 + "0" * 52, "ab" * 6 + "1" * 52

@@ -231,7 +231,14 @@ _NO_LOCAL_PLACES = {
     *("beam.project", "beam.region", "beam.temp_location", "airflow.tasks", "airflow.schedule"),
     *("airflow.timezone", "airflow.batch_on_drift", "airflow.monitor_schedule", "kubeflow.host", "kubeflow.namespace"),
     *("kubeflow.experiment", "kubeflow.pipeline_root", "kubeflow.image", "kubeflow.trainer_image", "kubeflow.cpu"),
-    *("kubeflow.memory", "kubeflow.accelerator", "kubeflow.volume_claim", "kubeflow.mount_path"),
+    *(
+        "kubeflow.memory",
+        "kubeflow.accelerator",
+        "kubeflow.volume_claim",
+        "kubeflow.mount_path",
+        "kubeflow.secret",
+        "kubeflow.secret_path",
+    ),
 }
 _PLACES = [key for key, field in KEYS.items() if _holds_text(field.annotation) and key not in _NO_LOCAL_PLACES]
 

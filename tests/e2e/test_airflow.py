@@ -206,7 +206,7 @@ def score_and_monitor(airflow):
             csv.writer(target).writerows([("title", "description"), *rows])
     airflow.switch_on("agnews_batch")
     airflow.scored, airflow.drifted = (airflow.trigger("agnews_batch", day) for day in ("2026-01-03", "2026-01-04"))
-    write_logs(Pool(airflow.directory), airflow.directory / "request_logs", hours=48, seed=1, shift="classes", at=40)
+    write_logs(Pool(airflow.directory / "pool"), airflow.directory / "request_logs", hours=48, seed=1, shift="classes", at=40)
     airflow.switch_on("agnews_monitor")
     airflow.monitored = airflow.trigger("agnews_monitor", "2026-01-05")
     for run, dag in (

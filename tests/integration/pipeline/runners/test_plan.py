@@ -1,6 +1,7 @@
 """Tests the plan, which orchestrators read."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -93,6 +94,8 @@ def test_the_command_prints_the_same_plan_each_time_with_the_settings_as_options
         *("--set", "trainer.epochs=2"),
         *("--set", 'alerts.mail_to=["ann@example.com"]'),
     ]
+    assert Path(plan["command"][0]).name == "agnews"
+    assert plan["directory"] == str(tmp_path)
     assert "Tuner" in plan["components"]
     assert plan["orchestrator"]["retries"] == 7
     assert "hush-hush" not in first.stdout

@@ -1,13 +1,11 @@
 """Lists and compares pushed versions, local or in an object store."""
 
 import os
-from collections.abc import Iterator
 
 from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
-from components.artifact_files import first_missing
-from schema.model_contract import FINGERPRINT, SAVED_MODEL_FILES
+from schema.model_contract import FINGERPRINT
 from serving.versions import names_by_version
 
 
@@ -16,14 +14,6 @@ def version_numbers(directory: str) -> list[int]:
     if not fileio.exists(directory):
         return []
     return sorted(names_by_version(name.rstrip("/") for name in fileio.listdir(directory)))
-
-
-def pushed_versions(directory: str) -> Iterator[str]:
-    """Yields the directories of the complete versions, the newest first."""
-    for number in reversed(version_numbers(directory)):
-        version = os.path.join(directory, str(number))
-        if first_missing(version, SAVED_MODEL_FILES) is None:
-            yield version
 
 
 def same_export(one: str, other: str) -> bool:

@@ -30,7 +30,7 @@ RECOVER = "recover"
 PUSH = "push"
 SERVED_CHANGES = (PUSH, "promote", "rollback", "prune")
 """Actions that change what is served. Their entries are signed if there is a key, and the metadata store has them."""
-REQUEST, APPROVE, REJECT = "request", "approve", "reject"
+APPROVE, REJECT = "approve", "reject"
 DECIDED = "decided"
 """Detail of an entry with the time of the decision; the entry's own time is that of the writing."""
 APPROVALS = "approvals"

@@ -145,21 +145,6 @@ def component(
     click.echo(json.dumps(result))
 
 
-@click.command(epilog="Example:  agnews alert late 2026-03-01 'not finished after 12 hours'")
-@click.argument("kind", type=click.Choice([kind.value for kind in Kind]))
-@click.argument("run_id", metavar="RUN")
-@click.argument("message")
-@click.option("--log", default="unknown", help="Where people find the log of the run.")
-@settings_options
-def alert(loaded: Loaded, kind: str, run_id: str, message: str, log: str) -> None:
-    """Send an alert about a run, for an orchestrator: through the channels of alerts.*, if alerts.events has its kind.
-
-    `agnews run` and `agnews component` send their alerts themselves; only an orchestrator knows that a run is late.
-    """
-    if problems := notify(loaded.settings, Event(Kind(kind), run_id, message, log)):
-        raise RunError("\n".join(problems))
-
-
 def _send_once(settings: Settings, name: str, event: Event, error: Exception) -> None:
     """Sends the alert of a failure, unless an earlier try of the component in this run has sent it."""
     try:
@@ -197,3 +182,18 @@ def finish(loaded: Loaded, run_id: str, status: str, log: str | None) -> None:
     if component:
         message = f"{component} has not finished (status {state}); its log says why, or its process was killed"
         notify(loaded.settings, Event(Kind.FAILED, run_id, message, log or f"the log of {component}"))
+
+
+@click.command(epilog="Example:  agnews alert late 2026-03-01 'not finished after 12 hours'")
+@click.argument("kind", type=click.Choice([kind.value for kind in Kind]))
+@click.argument("run_id", metavar="RUN")
+@click.argument("message")
+@click.option("--log", default="unknown", help="Where people find the log of the run.")
+@settings_options
+def alert(loaded: Loaded, kind: str, run_id: str, message: str, log: str) -> None:
+    """Send an alert about a run, for an orchestrator: through the channels of alerts.*, if alerts.events has its kind.
+
+    `agnews run` and `agnews component` send their alerts themselves; only an orchestrator knows that a run is late.
+    """
+    if problems := notify(loaded.settings, Event(Kind(kind), run_id, message, log)):
+        raise RunError("\n".join(problems))

@@ -21,11 +21,12 @@ import pipeline.runners.plan, pipeline.cli.component
 exec(sys.argv[1])
 for line in sys.stdin:
     request = json.loads(line)
+    files = [os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600) for name in ("stdout", "stderr")]
     pid = os.fork()
     if pid == 0:
         os.setsid()
-        for descriptor, file in ((1, request["stdout"]), (2, request["stderr"])):
-            os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), descriptor)
+        for descriptor, file in zip((1, 2), files):
+            os.dup2(file, descriptor)
         os.environ.clear()
         os.environ.update(request["environment"])
         os.chdir(request["directory"])
@@ -42,6 +43,8 @@ for line in sys.stdin:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)
+    for file in files:
+        os.close(file)
     print(pid, flush=True)
     _, status = os.waitpid(pid, 0)
     print(os.waitstatus_to_exitcode(status), flush=True)

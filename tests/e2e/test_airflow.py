@@ -187,7 +187,7 @@ def tell_story(airflow):
     airflow.answer(first, "Approve", "recall is equal")
     airflow.wait_for_end(first)
     airflow.wait("a request", lambda: airflow.states(second)["RequestApproval"] == "awaiting_input")
-    airflow.sandbox.agnews("approve", f"{second}.0", "--by", "bob@here", "--reason", "good")
+    airflow.sandbox.agnews("approvals", "approve", f"{second}.0", "--by", "bob@here", "--reason", "good")
     airflow.wait_for_end(second)
     airflow.wait_for_end(run_of(WITHOUT_ROWS))
     score_and_monitor(airflow)
@@ -206,7 +206,9 @@ def score_and_monitor(airflow):
             csv.writer(target).writerows([("title", "description"), *rows])
     airflow.switch_on("agnews_batch")
     airflow.scored, airflow.drifted = (airflow.trigger("agnews_batch", day) for day in ("2026-01-03", "2026-01-04"))
-    write_logs(Pool(airflow.directory / "pool"), airflow.directory / "request_logs", hours=48, seed=1, shift="classes", at=40)
+    write_logs(
+        Pool(airflow.directory / "pool"), airflow.directory / "request_logs", hours=48, seed=1, shift="classes", at=40
+    )
     airflow.switch_on("agnews_monitor")
     airflow.monitored = airflow.trigger("agnews_monitor", "2026-01-05")
     for run, dag in (
@@ -299,7 +301,7 @@ def test_a_day_without_rows_is_skipped(airflow):
 
 def test_an_answer_in_airflow_is_recorded_under_the_users_name(airflow):
     assert airflow.versions_before == []
-    first, second = json.loads(airflow.sandbox.agnews("approvals", "--json"))
+    first, second = json.loads(airflow.sandbox.agnews("approvals", "list", "--json"))
     [decision] = first["decisions"]
     assert (decision["who"], decision["why"]) == ("admin", "recall is equal (logged in to Airflow)")
     assert decision["approved"]
@@ -310,7 +312,7 @@ def test_an_answer_in_airflow_is_recorded_under_the_users_name(airflow):
 def test_a_waiting_model_and_a_late_run_are_reported(airflow):
     for day in DAYS:
         [waiting] = [text for text in airflow.alerts if "is waiting for approval" in text and run_of(day) in text]
-        assert "agnews approve" in waiting
+        assert "agnews approvals approve" in waiting
     assert [text for text in airflow.alerts if "a model is late" in text and run_of("2026-01-01") in text]
 
 

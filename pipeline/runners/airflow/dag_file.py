@@ -259,7 +259,7 @@ class ComponentTask(CommandTask):
 
 
 class ApprovalTask(ComponentTask, HITLOperator):
-    """Requests an approval, and waits for enough decisions, made here or by `agnews approve`, without using a worker.
+    """Requests an approval, and waits for enough decisions, made here or by a command, without using a worker.
 
     An answer in Airflow becomes the same record as one of the command, with the name of the user who is logged in.
     """
@@ -269,7 +269,7 @@ class ApprovalTask(ComponentTask, HITLOperator):
     def __init__(self, **options: Any):
         super().__init__(
             subject=f"May {NAME} push this model?",
-            body="The task's log names the model. A decision by `agnews approve` or `agnews reject` counts as well.",
+            body="The task's log names the model. A decision by `agnews approvals approve` or `reject` counts as well.",
             options=[APPROVE, REJECT, CHECK],
             defaults=CHECK,
             params={"reason": Param("", type="string", description="Reason to record with the decision.")},
@@ -304,7 +304,7 @@ class ApprovalTask(ComponentTask, HITLOperator):
         if answer != CHECK and user:
             reason = (event.get("params_input") or {}).get("reason") or "no reason given"
             by = ("--by", user["name"], "--reason", f"{reason} (logged in to Airflow)")
-            status, message = self.run_command(context, answer.lower(), run_name(context), *by)
+            status, message = self.run_command(context, "approvals", answer.lower(), run_name(context), *by)
             if status:
                 self.log.error("the answer of %s was refused: %s", user["name"], message)
         return self.execute(context, until)

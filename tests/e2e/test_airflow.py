@@ -109,10 +109,21 @@ class LocalAirflow:
         self.wait(f"the end of {run}", lambda: self.runs(dag).get(run, {}).get("state") in states)
 
     def answer(self, run, option, reason):
-        """Answers the request for approval in Airflow, again if Airflow is just looking for a decision."""
+        """Answers the request for approval in Airflow until the task is done.
+
+        Airflow refuses an answer while the task looks for decisions, and can lose one in the seconds after the question.
+        """
         path = f"/dags/agnews/dagRuns/{quote(run, safe='')}/taskInstances/RequestApproval/-1/hitlDetails"
         body = {"chosen_options": [option], "params_input": {"reason": reason}}
-        self.wait("an answer", lambda: self.client.patch(path, json=body).is_success)
+
+        def is_done():
+            state = self.states(run)["RequestApproval"]
+            if state == "awaiting_input":
+                time.sleep(3)
+                self.client.patch(path, json=body)
+            return state == "success"
+
+        self.wait("the decision", is_done)
 
     def store_runs(self, run):
         """The runs of a DAG run in the metadata store, in order."""

@@ -111,7 +111,7 @@ class LocalAirflow:
     def answer(self, run, option, reason):
         """Answers the request for approval in Airflow until the task is done.
 
-        Airflow refuses an answer while the task looks for decisions, and can lose one in the seconds after the question.
+        Airflow refuses an answer while the task looks for decisions, and can lose one seconds after the question.
         """
         path = f"/dags/agnews/dagRuns/{quote(run, safe='')}/taskInstances/RequestApproval/-1/hitlDetails"
         body = {"chosen_options": [option], "params_input": {"reason": reason}}

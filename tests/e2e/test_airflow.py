@@ -33,7 +33,7 @@ model_card: {{robustness_rows: 20}}
 promotion: {{require_approval: true}}
 airflow:
   retry_minutes: 0.05
-  approval_poll_minutes: 0.5
+  approval_poll_minutes: 1
   sla_hours: 0.01
   batch_files: "{directory}/new/{{YYYY}}-{{MM}}-{{DD}}/*.csv"
   batch_output: "{directory}/scored/{{YYYY}}-{{MM}}-{{DD}}"
@@ -119,7 +119,7 @@ class LocalAirflow:
         def is_done():
             state = self.states(run)["RequestApproval"]
             if state == "awaiting_input":
-                time.sleep(3)
+                time.sleep(12)
                 self.client.patch(path, json=body)
             return state == "success"
 

@@ -1,8 +1,8 @@
 """Records which files a trained model consists of, and ties every verdict on it to these files.
 
 The Trainer's Model artifact holds the SHA-256 of each file of its export in the metadata store. A verdict holds the
-fingerprint of the files that it judged. Anyone who can write to the files alone, or takes a damaged model from the cache,
-cannot push other files under an earlier verdict.
+fingerprint of the files that it judged. Nobody who can write to the files alone can push other files under an earlier
+verdict, and neither can a damaged model from the cache be pushed.
 """
 
 import json

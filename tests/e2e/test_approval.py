@@ -57,7 +57,7 @@ def pages(directory, model):
         return SimpleNamespace(**{name: text(client.get(address)) for name, address in addresses.items()})
 
 
-def test_without_an_approval_the_run_ends_before_the_push_and_says_what_to_do(story):
+def test_a_run_without_an_approval_ends_before_the_push_with_advice(story):
     assert story.waiting.status == 8
     assert "not pushed yet: waiting for approval: agnews approve" in story.waiting.output
     assert "Traceback" not in story.waiting.output

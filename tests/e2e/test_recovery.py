@@ -108,7 +108,7 @@ def test_an_interrupted_run_says_so_without_a_trace(story):
     assert "failed" not in output
 
 
-def test_a_kill_in_the_copy_leaves_no_version_and_one_before_the_record_a_whole_one(story):
+def test_a_kill_leaves_no_version_or_a_whole_one(story):
     assert story.versions[:4] == [[], [], [], []]
     assert story.leftovers[3]
     assert len(story.versions[4]) == 1

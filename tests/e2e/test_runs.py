@@ -122,7 +122,7 @@ def test_an_unchanged_run_takes_everything_from_the_cache(story):
     assert "nothing new" not in story.first.output
 
 
-def test_the_version_is_listed_with_the_run_that_pushed_it_not_with_one_that_took_it_from_the_cache(story):
+def test_a_version_is_listed_with_the_run_that_pushed_it(story):
     [version] = story.listed
     assert f"run {version['pushed_by']}" in story.first.output
     assert f"{version['metrics']['accuracy']:.4f}" in story.first.output

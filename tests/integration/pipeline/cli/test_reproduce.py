@@ -38,7 +38,7 @@ def test_a_model_that_is_not_there_and_a_store_that_is_not_there_are_named(agnew
 
 
 @pytest.mark.parametrize("option", ["--output", "--directory"])
-def test_a_place_that_cannot_be_written_is_told_before_the_model_is_looked_for(agnews, tmp_path, option):
+def test_an_unwritable_place_is_reported_before_the_model_is_looked_for(agnews, tmp_path, option):
     (tmp_path / "file").touch()
     ended = agnews(4711, option, tmp_path / "file/out")
     assert isinstance(ended.exception, SettingsError)

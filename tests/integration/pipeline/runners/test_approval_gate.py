@@ -150,7 +150,7 @@ def test_an_approved_run_continues_from_the_cache_and_pushes_once(tmp_path, conn
     assert states["ApprovalGate"] is State.WAITING
     assert "AgNewsPusher" not in states
     [request] = place.approvals().requests(datetime.now(UTC))
-    assert f"agnews approve {request.model_id} " in waiting
+    assert f"agnews approvals approve {request.model_id} " in waiting
     assert (request.status, request.author, place.versions) == (Status.PENDING, "ann@here", [])
 
     place.decide("bob@here")

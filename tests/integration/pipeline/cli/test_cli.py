@@ -100,6 +100,19 @@ def agnews(*arguments, cwd):
     )
 
 
+@pytest.fixture
+def main_of(monkeypatch, capfd):
+    """Returns a function that runs a command line in this process as a process of its own would: status and errors."""
+
+    def run_main(*arguments):
+        monkeypatch.setattr(sys, "argv", ["agnews", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, capfd.readouterr().err
+
+    return run_main
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
@@ -127,11 +140,19 @@ def agnews(*arguments, cwd):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_a_users_mistake_is_one_message_and_a_status_without_a_trace(tmp_path, arguments, status, message):
+def test_a_users_mistake_is_one_message_and_a_status_without_a_trace(main_of, tmp_path, arguments, status, message):
     (tmp_path / "file").touch()
-    ended = agnews(*arguments, cwd=tmp_path)
-    assert ended.returncode == status, ended.stderr
-    assert message in ended.stderr
+    ended, errors = main_of(*arguments)
+    assert ended == status, errors
+    assert message in errors
+    assert "Traceback" not in errors
+
+
+def test_a_process_ends_with_the_status_and_the_message_of_a_mistake(tmp_path):
+    ended = agnews("run", "--data", "gone", cwd=tmp_path)
+    assert ended.returncode == 3
+    assert ended.stderr.startswith("Error: ")
+    assert "gone: no such directory" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

@@ -451,7 +451,7 @@ class KubeflowSettings(Section):
 class Settings(Section):
     """All settings, by section."""
 
-    # Made anew each time: default locations are in the current directory.
+    # Made for each instance: default locations are in the current directory.
 
     pipeline: PipelineSettings = Field(default_factory=PipelineSettings)
     data: DataSettings = Field(default_factory=DataSettings)

@@ -257,7 +257,7 @@ def test_a_day_without_rows_is_skipped(story):
     assert "the span is empty" in story.no_rows
 
 
-def test_a_killed_task_that_is_tried_again_takes_up_its_execution_without_what_was_left(story):
+def test_a_retried_task_reuses_its_execution_without_leftovers(story):
     from ml_metadata.proto import metadata_store_pb2
 
     assert story.killed.status == -signal.SIGKILL

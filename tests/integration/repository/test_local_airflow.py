@@ -55,7 +55,7 @@ def test_the_password_that_is_told_works_and_stays(local_airflow, capsys):
 
 
 @pytest.mark.parametrize("kept", [None, "of another database"])
-def test_an_administrator_that_was_there_keeps_the_password_and_no_other_is_told(local_airflow, capsys, kept):
+def test_an_existing_administrator_keeps_the_password(local_airflow, capsys, kept):
     local_airflow.PASSWORD.write_text("own")
     local_airflow.make_admin()
     local_airflow.PASSWORD.unlink()

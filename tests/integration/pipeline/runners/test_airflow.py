@@ -245,7 +245,7 @@ def test_a_day_without_a_task_that_began_waits_for_its_first(late):
     assert [event.message for event in late.events] == ["AgNewsPusher waits for AgNewsExampleGen (not begun)"]
 
 
-def test_a_day_whose_model_is_in_place_by_now_is_not_told_whatever_a_run_by_hand_does(late):
+def test_a_day_with_a_pushed_model_sends_no_alert(late):
     from airflow.models import SlaMiss
     from airflow.utils.session import create_session
 

@@ -89,7 +89,7 @@ def executions(settings):
     return store, [put("day-1.A", running), put("day-1.A", complete), put("day-10.A", running)]
 
 
-def test_what_a_killed_try_of_the_same_dag_run_left_is_closed_and_removed_and_nothing_else(settings, executions):
+def test_only_leftovers_of_a_killed_try_of_the_same_run_are_removed(settings, executions):
     store, ids = executions
     outputs = [Path(settings().pipeline.root) / f"agnews/Transform/transform_graph/{one}" for one in ids]
     for output in outputs:

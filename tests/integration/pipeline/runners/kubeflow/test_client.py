@@ -132,7 +132,7 @@ def test_the_token_is_read_from_its_file(api, settings, tmp_path):
 
 
 @pytest.mark.parametrize(("given", "author"), [({}, "ann@here"), ({"author": "bob@here"}, "bob@here")])
-def test_a_run_that_needs_an_author_has_who_starts_it_unless_another_is_named(monkeypatch, given, author):
+def test_a_runs_author_is_who_starts_it_unless_another_is_named(monkeypatch, given, author):
     monkeypatch.setenv("AGNEWS_IDENTITY", "ann@here")
     root = {"inputDefinitions": {"parameters": {"author": {"parameterType": "STRING"}}}}
     compiled = Compiled("agnews", "0.1.0-12345678", (SPECIFICATION | {"root": root},))

@@ -97,7 +97,7 @@ def test_our_own_artifact_types_are_known_to_the_pods(gated):
     assert {title for title in schemas if not title.startswith("tfx.")} == set(pod.ARTIFACT_TYPES)
 
 
-def test_where_approval_is_required_the_push_waits_for_a_gate_that_looks_anew_and_is_not_tried_again(gated, compiled):
+def test_a_required_approval_makes_the_push_wait_for_a_gate(gated, compiled):
     assert tasks(gated).keys() - tasks(compiled).keys() == {"ApprovalGate"}
     assert "ModelCardGen" in tasks(gated)["ApprovalGate"]["dependentTasks"]
     assert "ApprovalGate" in tasks(gated)["AgNewsPusher"]["dependentTasks"]
@@ -105,7 +105,7 @@ def test_where_approval_is_required_the_push_waits_for_a_gate_that_looks_anew_an
     assert "retryPolicy" not in tasks(gated)["ApprovalGate"]
 
 
-def test_a_run_with_a_gate_must_say_who_starts_it_and_asks_where_the_push_is_entered(gated):
+def test_a_run_with_a_gate_needs_an_author_and_a_log(gated):
     declared = gated.documents[0]["root"]["inputDefinitions"]["parameters"]["author"]
     assert "defaultValue" not in declared
     arguments = container(gated, "ApprovalGate")["args"]

@@ -217,7 +217,7 @@ def gated(executed, cluster, compiled_for):
 
 
 @pytest.mark.timeout(1800)
-def test_a_run_stops_at_the_gate_and_the_same_run_pushes_when_another_person_approved(gated):
+def test_a_run_stops_at_the_gate_and_pushes_once_approved(gated):
     stopped = gated.run(in_this_process=False)
     assert stopped == {"ApprovalGate": ApprovalPending.exit_code}
     assert versions_in(gated.destination) == []

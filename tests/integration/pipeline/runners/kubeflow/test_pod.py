@@ -29,7 +29,7 @@ def test_a_parameter_takes_the_place_of_an_execution_property():
     assert filled == {"base": "/new"}
 
 
-def test_a_parameter_goes_into_the_json_of_an_execution_property_with_its_type():
+def test_a_parameter_keeps_its_type_in_the_json_of_a_property():
     filled = pod.fill({"custom_config": '{"epochs": 5, "seed": 1}', "epochs": 3}, ["custom_config.epochs={epochs}"])
     assert json.loads(filled["custom_config"]) == {"epochs": 3, "seed": 1}
 
@@ -104,7 +104,7 @@ def test_a_users_error_ends_the_pod_with_its_message_and_status(caplog):
     assert "there are no rows" in caplog.text
 
 
-def test_an_empty_span_fails_the_pod_since_the_next_ones_would_miss_its_output(caplog):
+def test_an_empty_span_fails_the_pod(caplog):
     with pytest.raises(SystemExit) as end, pod.ending_with_the_message():
         raise NothingToTrain("the span is empty")
     assert end.value.code == 3

@@ -102,8 +102,8 @@ def use_current_name(args: list[str]) -> list[str]:
         if args[: len(words)] == words:
             return [*current.split(), *args[len(words) :]]
     match args:
-        case [name, option, *_] if name in _FORMER_LISTS and option.startswith("-") and option not in _HELP_OPTIONS:
-            return [name, "list", *args[1:]]
+        case [name, *rest] if name in _FORMER_LISTS and all(word.startswith("-") for word in rest[:1]):
+            return args if set(_HELP_OPTIONS) & set(rest[:1]) else [name, "list", *rest]
     return args
 
 

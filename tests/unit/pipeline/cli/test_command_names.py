@@ -3,7 +3,7 @@
 import pytest
 from click.testing import CliRunner
 
-from pipeline.cli import cli
+from pipeline.cli import cli, use_current_name
 
 FORMER_NAMES = [
     (["promote"], ["versions", "promote"]),
@@ -42,7 +42,13 @@ def test_options_without_a_command_list_as_they_did_before(group):
     assert ended.stderr.startswith(f"note: the command is now `agnews {group} list`\nUsage: agnews {group} list")
 
 
-@pytest.mark.parametrize("group", ["versions", "approvals", "audit", "models", "artifacts", "data", "schema", "config"])
+@pytest.mark.parametrize("group", ["versions", "approvals"])
+def test_a_former_list_without_options_still_lists(group):
+    assert use_current_name([group]) == [group, "list"]
+    assert use_current_name([group, "--help"]) == [group, "--help"]
+
+
+@pytest.mark.parametrize("group", ["audit", "models", "artifacts", "data", "schema", "config"])
 def test_a_group_without_a_command_shows_its_help(group):
     ended = run(group)
     assert (ended.exit_code, ended.output) == (2, run(group, "--help").output)

@@ -12,7 +12,7 @@ import pytest
 from pipeline.code_version import code_version
 from tests.support.review_site import serving, settings_of, text
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 REQUIRED = ["--set", "promotion.require_approval=true"]
 # So few rows teach little, and these runs are not about accuracy.

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.review_site import serving, settings_of, text
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 SPANS = ["--set", "data.train_pattern={SPAN}/train.csv", "--set", "data.test_pattern={SPAN}/test.csv"]
 BEFORE_TRAINER = [

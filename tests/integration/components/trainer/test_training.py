@@ -157,6 +157,7 @@ train(rows, val, words, recipe, checkpoint_root=root, callbacks=[Kill()])
 """
 
 
+@pytest.mark.timeout(1800)
 def test_a_killed_training_resumes_with_the_same_result(
     trained, finished, train_rows, val_rows, words, recipe, tmp_path
 ):
@@ -168,7 +169,7 @@ def test_a_killed_training_resumes_with_the_same_result(
             [sys.executable, "-c", KILLED, str(arguments), str(root), str(int(sent)), str(epoch)],
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             stderr=subprocess.PIPE,
-            timeout=300,
+            timeout=600,
         )
         assert ended.returncode == -sent, ended.stderr.decode()[-2000:]
         [directory] = root.iterdir()
@@ -223,7 +224,7 @@ def test_tensorboard_logs_are_written(finished):
 def test_two_replicas_train_together(train_rows, val_rows, words, recipe, tmp_path):
     """Runs in a new process, since a running TensorFlow cannot split its CPU into two logical devices."""
     with open(tmp_path / "arguments", "wb") as file:
-        pickle.dump((train_rows, val_rows, words, recipe(architecture="lstm", units=8)), file)
+        pickle.dump((train_rows, val_rows, words, recipe()), file)
     code = textwrap.dedent(f"""
         import pickle
         import tensorflow as tf
@@ -242,7 +243,7 @@ def test_two_replicas_train_together(train_rows, val_rows, words, recipe, tmp_pa
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
     found = ended.stdout.split()

@@ -10,14 +10,17 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-
-from tfx.types import Artifact
-from tfx.utils import io_utils, path_utils
+from typing import TYPE_CHECKING
 
 from schema.errors import RunError
 from schema.metadata import decode_text, encode_text
 from serving.audit import differences, fingerprint, manifest
 
+if TYPE_CHECKING:
+    from tfx.types import Artifact
+
+EXPORT = "Format-Serving"
+"""Directory of the SavedModel in a Model artifact, as tfx.utils.path_utils.serving_model_path."""
 FILES, AUTHOR = "files", "trained_by"
 """Custom properties of a Model: the SHA-256 of each file as JSON, and who trained it."""
 JUDGED = "model_fingerprint"
@@ -34,19 +37,21 @@ def files_of(export: str) -> dict[str, str]:
     """
     if "://" not in export:
         return manifest(Path(export))
+    from tfx.utils import io_utils  # Takes ten seconds to import, and local files do not need it.
+
     with tempfile.TemporaryDirectory() as copy:
         io_utils.copy_dir(export, copy)
         return manifest(Path(copy))
 
 
-def record_files(model: Artifact, author: str) -> None:
+def record_files(model: "Artifact", author: str) -> None:
     """Stores the files of a new export, and its author, in the properties of its artifact."""
-    files = files_of(path_utils.serving_model_path(model.uri))
+    files = files_of(f"{model.uri}/{EXPORT}")
     model.set_string_custom_property(FILES, encode_text(json.dumps(files)))
     model.set_string_custom_property(AUTHOR, encode_text(author))
 
 
-def author_of(model: Artifact) -> str:
+def author_of(model: "Artifact") -> str:
     """Returns who trained a model according to the metadata store, empty if unknown."""
     return decode_text(model.get_string_custom_property(AUTHOR))
 
@@ -63,11 +68,11 @@ def find_change(uri: str, recorded: str) -> str | None:
     """
     if not recorded:
         return None
-    changes = differences(json.loads(decode_text(recorded)), files_of(path_utils.serving_model_path(uri)))
+    changes = differences(json.loads(decode_text(recorded)), files_of(f"{uri}/{EXPORT}"))
     return f"{changes[0]} in {uri}" if changes else None
 
 
-def require_unchanged(model: Artifact) -> dict[str, str]:
+def require_unchanged(model: "Artifact") -> dict[str, str]:
     """Returns the SHA-256 of each file of a model's export, after comparing them with the recorded ones.
 
     Raises:
@@ -77,7 +82,7 @@ def require_unchanged(model: Artifact) -> dict[str, str]:
     if not recorded:
         raise RunError(f"the files of model {model.id} were not recorded when it was trained; {_AGAIN}")
     files = json.loads(decode_text(recorded))
-    if changes := differences(files, files_of(path_utils.serving_model_path(model.uri))):
+    if changes := differences(files, files_of(f"{model.uri}/{EXPORT}")):
         more = ", …" if len(changes) > _NAMED else ""
         raise RunError(
             f"the files of model {model.id} in {model.uri} are not those that were trained "
@@ -87,7 +92,7 @@ def require_unchanged(model: Artifact) -> dict[str, str]:
 
 
 @contextmanager
-def judging(model: Artifact, verdict: Artifact) -> Iterator[None]:
+def judging(model: "Artifact", verdict: "Artifact") -> Iterator[None]:
     """Notes in a verdict which files it judges, and checks that they were the same before and after.
 
     Args:
@@ -103,7 +108,7 @@ def judging(model: Artifact, verdict: Artifact) -> Iterator[None]:
     verdict.set_string_custom_property(JUDGED, fingerprint(files))
 
 
-def require_judged(digest: str, verdicts: Mapping[str, Artifact]) -> None:
+def require_judged(digest: str, verdicts: "Mapping[str, Artifact]") -> None:
     """Checks that verdicts are about the files with a fingerprint.
 
     Args:

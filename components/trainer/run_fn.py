@@ -1,11 +1,10 @@
 """The user function of the Trainer component: trains on transformed examples and exports a SavedModel."""
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras_tuner
 import tensorflow_transform as tft
-from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.trainer import devices, export, input_pipeline
 from components.trainer.settings import Recipe
@@ -13,8 +12,11 @@ from components.trainer.training import Trained, build, train
 from components.trainer.warm_start import read_base_model
 from schema.model_contract import RESERVED_IDS, VOCABULARY
 
+if TYPE_CHECKING:  # Each worker of a distributed training would spend ten seconds on the import.
+    from tfx.components.trainer.fn_args_utils import FnArgs
 
-def run_fn(fn_args: FnArgs) -> None:
+
+def run_fn(fn_args: "FnArgs") -> None:
     """Trains a model and exports it. With several workers in TF_CONFIG, each runs this and only the chief exports.
 
     Args:

@@ -511,22 +511,24 @@ class KubeflowSettings(Section):
 class Settings(Section):
     """All settings, by section."""
 
-    pipeline: PipelineSettings = PipelineSettings()
-    data: DataSettings = DataSettings()
-    transform: TransformSettings = TransformSettings()
-    tuner: TunerSettings = TunerSettings()
-    trainer: TrainerSettings = TrainerSettings()
-    evaluator: EvaluatorSettings = EvaluatorSettings()
-    infra_validator: InfraValidatorSettings = InfraValidatorSettings()
-    model_card: ModelCardSettings = ModelCardSettings()
-    pusher: PusherSettings = PusherSettings()
-    promotion: PromotionSettings = PromotionSettings()
-    monitoring: MonitoringSettings = MonitoringSettings()
-    metadata: MetadataSettings = MetadataSettings()
-    alerts: AlertSettings = AlertSettings()
-    beam: BeamSettings = BeamSettings()
-    airflow: AirflowSettings = AirflowSettings()
-    kubeflow: KubeflowSettings = KubeflowSettings()
+    # Made for each instance: default locations are in the current directory.
+
+    pipeline: PipelineSettings = Field(default_factory=PipelineSettings)
+    data: DataSettings = Field(default_factory=DataSettings)
+    transform: TransformSettings = Field(default_factory=TransformSettings)
+    tuner: TunerSettings = Field(default_factory=TunerSettings)
+    trainer: TrainerSettings = Field(default_factory=TrainerSettings)
+    evaluator: EvaluatorSettings = Field(default_factory=EvaluatorSettings)
+    infra_validator: InfraValidatorSettings = Field(default_factory=InfraValidatorSettings)
+    model_card: ModelCardSettings = Field(default_factory=ModelCardSettings)
+    pusher: PusherSettings = Field(default_factory=PusherSettings)
+    promotion: PromotionSettings = Field(default_factory=PromotionSettings)
+    monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
+    metadata: MetadataSettings = Field(default_factory=MetadataSettings)
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
+    beam: BeamSettings = Field(default_factory=BeamSettings)
+    airflow: AirflowSettings = Field(default_factory=AirflowSettings)
+    kubeflow: KubeflowSettings = Field(default_factory=KubeflowSettings)
 
     @model_validator(mode="after")
     def _remote_root_needs_a_database(self) -> "Settings":

@@ -333,7 +333,7 @@ def test_a_signal_after_the_version_appeared_waits_for_its_entry(do, tmp_path, m
     assert [str(line.entry.version)] == visible(tmp_path / "serving/agnews")
 
 
-def test_a_push_is_signed_also_when_the_one_before_was_killed_between_version_and_entry(do, tmp_path, key_files):
+def test_a_push_after_a_killed_one_is_signed(do, tmp_path, key_files):
     private, public = key_files()
     version = push(tmp_path / "model/Format-Serving", tmp_path / "serving/agnews")
     do(key=private)
@@ -356,7 +356,7 @@ def test_what_cannot_be_entered_is_not_pushed(do, tmp_path):
     assert not (tmp_path / "serving").exists()
 
 
-def test_a_version_that_was_tampered_with_before_its_push_was_recorded_is_not_taken_for_it(do, tmp_path):
+def test_a_version_changed_before_its_push_was_recorded_is_not_adopted(do, tmp_path):
     version = push(tmp_path / "model/Format-Serving", tmp_path / "serving/agnews")
     (Path(version) / "saved_model.pb").write_bytes(b"another graph")
     with pytest.raises(RunError, match=r"differs: saved_model\.pb"):

@@ -174,7 +174,7 @@ def test_the_build_needs_no_frontend_from_a_registry():
 
 
 @pytest.mark.parametrize("target", ["cpu", "gpu"])
-def test_the_image_runs_as_a_user_without_rights_and_without_the_builds_tools(instructions, target):
+def test_the_image_runs_unprivileged_and_without_build_tools(instructions, target):
     [user] = values(instructions, target, "USER")
     assert user.isdecimal()
     assert int(user) > 0

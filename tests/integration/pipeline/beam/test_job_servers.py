@@ -9,7 +9,7 @@ def options(jar):
     return PipelineOptions([f"--flink_job_server_jar={jar}", "--flink_master=[local]"])
 
 
-def test_the_pipelines_of_a_run_share_a_job_server_and_other_options_get_another():
+def test_a_run_shares_a_job_server_and_other_options_get_another():
     with stop_job_servers_on_exit():
         server = FlinkRunner().default_job_server(options("a.jar"))
         assert FlinkRunner().default_job_server(options("a.jar")) is server

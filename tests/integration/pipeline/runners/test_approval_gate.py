@@ -141,7 +141,7 @@ def place(tmp_path):
     return Place(tmp_path, config)
 
 
-def test_a_run_waits_is_approved_goes_on_from_the_cache_and_pushes_once_on_any_store(tmp_path, connection):
+def test_an_approved_run_continues_from_the_cache_and_pushes_once(tmp_path, connection):
     place = Place(tmp_path, connection)
     states, waiting = place.run()
     assert states["ApprovalGate"] is State.WAITING
@@ -190,7 +190,7 @@ def test_a_changed_model_needs_an_approval_of_its_own(place):
     assert len(place.versions) == 1
 
 
-def test_files_that_changed_under_a_request_can_be_neither_approved_nor_pushed(place, tmp_path):
+def test_changed_files_of_a_request_can_be_neither_approved_nor_pushed(place, tmp_path):
     place.run()
     [graph] = tmp_path.glob("test/Train/model/*/Format-Serving/saved_model.pb")
     graph.write_text("other weights")
@@ -252,7 +252,7 @@ def test_an_approval_that_is_dated_in_the_future_pushes_nothing_and_is_told(plac
     assert place.run()[1] is None
 
 
-def test_the_last_decision_is_the_one_that_was_made_last_whatever_the_clock_said(place):
+def test_the_last_decision_counts_whatever_the_clock_said(place):
     place.run()
     place.decide("bob@laptop", when=datetime.now(UTC) + timedelta(minutes=4))
     place.decide("bob@server", approved=False)
@@ -277,7 +277,7 @@ class LaterClock(datetime):
         return datetime.now(tz) + timedelta(hours=100)
 
 
-def test_an_approval_that_was_used_stays_good_but_not_for_another_push_when_it_is_old(place, monkeypatch):
+def test_a_used_approval_expires_for_another_push_only(place, monkeypatch):
     place.run()
     place.decide("bob@here")
     place.run()

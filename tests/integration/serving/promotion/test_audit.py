@@ -81,7 +81,7 @@ promote(place, 2, "stable", Signature("killed@here"))
 """
 
 
-def test_a_change_that_was_killed_before_its_entry_is_entered_by_the_next_command(directory, tmp_path, me):
+def test_the_next_command_enters_a_change_killed_before_its_entry(directory, tmp_path, me):
     root, store_file = str(Path(serving.__file__).parents[1]), tmp_path / "metadata.sqlite"
     command = [sys.executable, "-c", _KILLED, str(directory.parent), str(store_file)]
     ended = subprocess.run(command, env=os.environ | {"PYTHONPATH": root}, capture_output=True, text=True, timeout=60)

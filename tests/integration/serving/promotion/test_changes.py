@@ -26,7 +26,7 @@ def test_the_version_that_was_in_production_stays_loaded_for_a_roll_back(deploym
     assert deployment.served() == Served(frozenset({1, 2}), {"stable": 2})
 
 
-def test_a_higher_version_does_not_stay_loaded_since_it_would_answer_requests_without_a_label(deployment, me):
+def test_a_higher_version_does_not_stay_loaded(deployment, me):
     promote(deployment, 3, "stable", me)
     promote(deployment, 1, "stable", me)
     assert deployment.served() == Served(frozenset({1}), {"stable": 1})
@@ -40,7 +40,7 @@ def test_a_canary_is_loaded_beside_stable_and_what_stable_would_go_back_to(deplo
     assert deployment.served().unlabelled_version == 3
 
 
-def test_a_canary_that_becomes_stable_keeps_its_label_for_the_clients_that_ask_for_it(deployment, me):
+def test_a_canary_that_becomes_stable_keeps_its_label(deployment, me):
     promote(deployment, 2, "stable", me)
     promote(deployment, 3, "canary", me)
     promote(deployment, 3, "stable", me)
@@ -55,7 +55,7 @@ def test_a_label_that_is_there_already_changes_and_records_nothing(deployment, m
     assert len(deployment.records.all()) == 1
 
 
-def test_a_roll_back_leads_to_the_version_that_was_in_production_before_not_to_the_next_lower_number(deployment, me):
+def test_a_roll_back_returns_to_the_previous_production_version(deployment, me):
     promote(deployment, 1, "stable", me)
     promote(deployment, 3, "stable", me)
     record = roll_back(deployment, None, me)
@@ -156,7 +156,7 @@ def test_a_roll_back_to_where_one_is_or_to_nowhere_is_refused(deployment, me, ve
         roll_back(deployment, version, me)
 
 
-def test_without_the_file_no_server_follows_it_so_there_is_nothing_to_roll_back(deployment, me):
+def test_without_the_file_there_is_nothing_to_roll_back(deployment, me):
     with pytest.raises(
         PromotionError, match=r"models\.config is not there .* agnews versions promote VERSION --label stable"
     ):
@@ -301,7 +301,7 @@ def test_a_server_is_told_at_once(served_by, server, me):
     assert (server.labels, server.loaded, server.refusals) == ({"stable": 1}, {1}, [])
 
 
-def test_a_version_that_the_server_cannot_load_changes_nothing_for_its_clients(served_by, server, me):
+def test_a_version_that_cannot_be_loaded_changes_nothing_for_clients(served_by, server, me):
     promote(served_by, 1, "stable", me)
     text = served_by.config_path.read_text()
     server.broken = {2}
@@ -321,7 +321,7 @@ def test_a_server_that_does_not_answer_is_told_and_the_file_put_back(served_by, 
     assert served_by.records.all()[-1].state == "FAILED"
 
 
-def test_a_version_in_production_that_broke_does_not_stand_in_the_way_of_the_next(served_by, server, me):
+def test_a_broken_production_version_does_not_block_the_next_one(served_by, server, me):
     promote(served_by, 1, "stable", me)
     server.broken, server.loaded = {1}, set()
     promote(served_by, 2, "stable", me)

@@ -99,7 +99,7 @@ def classes(server, **target):
 
 
 @pytest.mark.timeout(600)
-def test_a_version_is_tried_compared_promoted_rolled_back_and_the_others_pruned(workplace, agnews, server):
+def test_a_version_is_tried_promoted_rolled_back_and_others_pruned(workplace, agnews, server):
     assert classes(server, label="stable") == ["World"] * 4
 
     agnews("versions", "promote", "2", "--label", "canary", "--server", server)
@@ -180,7 +180,7 @@ def asked_all_the_time(server, label):
 
 
 @pytest.mark.timeout(600)
-def test_no_request_fails_while_a_label_moves_to_a_version_that_is_not_loaded_and_back(workplace, agnews, server):
+def test_no_request_fails_while_a_label_moves_to_an_unloaded_version(workplace, agnews, server):
     versions = workplace / "serving_model/agnews"
     shutil.copytree(versions / "3", versions / "10")
     log_push(versions / "10")

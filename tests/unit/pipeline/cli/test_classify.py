@@ -183,7 +183,7 @@ def test_no_server_is_one_message_and_a_status_without_a_trace(scripted_server):
     assert "Traceback" not in message
 
 
-def test_a_file_shows_its_progress_on_a_terminal_when_the_output_goes_elsewhere(server, tmp_path):
+def test_a_file_shows_progress_on_a_terminal_if_output_is_redirected(server, tmp_path):
     (tmp_path / "long.csv").write_text("title\n" + "oil\n" * 1_000)
     terminal, end = os.openpty()
     command = ("--file", "long.csv", "--format", "jsonl", "--server", server.address)

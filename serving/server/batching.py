@@ -250,7 +250,7 @@ class Batcher:
         merged = [_merge([task.arrays[index] for task in tasks], padded) for index in range(len(tasks[0].arrays))]
         self._metrics.batch_size.observe(padded)
         self._metrics.batches.inc()
-        outputs = run(merged)
+        outputs = run(merged, max(task.deadline for task in tasks))
         for output in outputs:
             if np.ndim(output) == 0 or len(output) != padded:
                 raise failed_precondition_error(

@@ -51,7 +51,7 @@ class Flags:
     enable_model_warmup: bool = _flag(True, "Replay a version's warm-up requests before it serves.")
     num_request_iterations_for_warmup: int = _flag(1, "Number of times to run each warm-up request.")
     enable_signature_method_name_check: bool = _flag(
-        True, "Reject Classify and Regress requests for signatures with another method name."
+        False, "Reject Classify and Regress requests for signatures with another method name."
     )
     monitoring_config_file: str = _flag("", "File with a MonitoringConfig in protobuf text format.")
     ssl_config_file: str = _flag("", "File with an SSLConfig in protobuf text format. Enables TLS for gRPC.")

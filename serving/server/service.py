@@ -39,7 +39,7 @@ class InferenceService:
         Args:
             api: "Predict", "Classify", "Regress" or "MultiInference".
             request: request message of this API.
-            deadline: time.monotonic() after which the request is no longer run.
+            deadline: time.monotonic() at which the request is stopped.
             entrypoint: "GRPC" or "REST", a label of the metrics.
 
         Returns:
@@ -107,7 +107,7 @@ class InferenceService:
 
     def _execute(self, run: Run, arrays: list[np.ndarray], deadline: float, model: str, api: str) -> list[np.ndarray]:
         started = time.monotonic()
-        outputs = self._batcher.run(run, arrays, deadline) if self._batcher else run(arrays)
+        outputs = self._batcher.run(run, arrays, deadline) if self._batcher else run(arrays, deadline)
         self._metrics.runtime_latency.labels(model, api, "TF1").observe((time.monotonic() - started) * 1e6)
         return outputs
 

@@ -21,7 +21,7 @@ _MAX_RECEIVE = "grpc.max_receive_message_length"
 _MAX_MESSAGE_BYTES = 64 << 20
 _CHANNEL_ARGUMENTS: dict[str, int | str] = {
     _MAX_RECEIVE: _MAX_MESSAGE_BYTES,
-    "grpc.max_send_message_length": _MAX_MESSAGE_BYTES,
+    "grpc.max_send_message_length": -1,
     # Otherwise two servers could listen on the same port, and each would get some of the requests.
     "grpc.so_reuseport": 0,
 }

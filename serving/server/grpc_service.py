@@ -46,7 +46,14 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
         return _reply(context, lambda: self._service.metadata(request))
 
     def _answer(self, api: str, request, context: grpc.ServicerContext):
-        return _reply(context, lambda: self._service.answer(api, request, _deadline(context), "GRPC"))
+        started, code = time.monotonic(), grpc.StatusCode.OK
+        try:
+            return self._service.answer(api, request, _deadline(context))
+        except RequestError as error:
+            code = error.code
+            return context.abort(code, error.message)
+        finally:
+            self._service.record(_model_name(request), api, "GRPC", code, started)
 
 
 class _Models(model_service_pb2_grpc.ModelServiceServicer):
@@ -58,6 +65,11 @@ class _Models(model_service_pb2_grpc.ModelServiceServicer):
 
     def HandleReloadConfigRequest(self, request, context):
         return _reply(context, lambda: self._service.reload(request, _deadline(context)))
+
+
+def _model_name(request: message.Message) -> str:
+    spec = getattr(request, "model_spec", None)
+    return spec.name if spec is not None else next((task.model_spec.name for task in request.tasks), "")
 
 
 def _deadline(context: grpc.ServicerContext) -> float:

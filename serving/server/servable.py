@@ -156,7 +156,7 @@ def _signature(proto: meta_graph_pb2.SignatureDef) -> ModelSignature:
     return ModelSignature(
         proto.method_name,
         {
-            name: InputTensor(info.name, info.dtype, proto.defaults[name] if name in proto.defaults else None)
+            name: InputTensor(info.name, info.dtype, proto.defaults.get(name))
             for name, info in proto.inputs.items()
         },
         {name: (info.name, info.dtype) for name, info in proto.outputs.items()},

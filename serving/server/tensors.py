@@ -14,7 +14,6 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 from serving.server.errors import invalid_argument_error
 
 
-
 @dataclass(frozen=True)
 class _Field:
     """How a TensorProto stores a type.

@@ -106,7 +106,7 @@ def write_case_model(directory):
     def half_plus_two(x):
         return {"y": x / 2 + 2}
 
-    def scaled(x, k=tf.constant(10.0)):
+    def scaled(x, k):
         return {"y": x * k}
 
     def narrow(half, brain, pair):

@@ -128,7 +128,7 @@ def test_invalid_requests_get_tensorflow_servings_errors(served, request_, code,
 def test_an_expired_request_is_not_run(served):
     service = served.server._service
     with pytest.raises(Exception, match="deadline passed") as caught:
-        service.answer("Predict", text_request(["a"]), deadline=0.0, entrypoint="GRPC")
+        service.answer("Predict", text_request(["a"]), deadline=0.0)
     assert caught.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
 
 

@@ -152,9 +152,7 @@ def test_half_and_complex_values_are_in_their_own_fields(served):
 
 
 def test_a_response_may_be_larger_than_the_largest_request(served):
-    channel = grpc.insecure_channel(
-        f"127.0.0.1:{served.server.grpc_port}", [("grpc.max_receive_message_length", -1)]
-    )
+    channel = grpc.insecure_channel(f"127.0.0.1:{served.server.grpc_port}", [("grpc.max_receive_message_length", -1)])
     with channel:
         stubs = SimpleNamespace(predictions=prediction_service_pb2_grpc.PredictionServiceStub(channel))
         assert len(predict(stubs, "repeat", text=["a" * (1 << 20)])["text"].string_val) == 70

@@ -39,6 +39,10 @@ class BatchingOptions:
         pad_variable_length_inputs: whether to pad inputs that differ in other dimensions to the largest. Otherwise
             they are put into different batches.
         thread_pool_name: label of the metrics.
+        enable_large_batch_splitting: whether max_execution_batch_size applies. This server always splits a request
+            with more rows than a batch, and TensorFlow Serving rejects it unless this is set.
+        max_execution_batch_size: maximum number of rows in a batch, if it is less than max_batch_size. 0 means
+            max_batch_size.
     """
 
     max_batch_size: int = 1000
@@ -48,6 +52,14 @@ class BatchingOptions:
     allowed_batch_sizes: tuple[int, ...] = ()
     pad_variable_length_inputs: bool = False
     thread_pool_name: str = "batch_threads"
+    enable_large_batch_splitting: bool = False
+    max_execution_batch_size: int = 0
+
+    @property
+    def largest_batch(self) -> int:
+        """Maximum number of rows that run at once."""
+        split = self.enable_large_batch_splitting and self.max_execution_batch_size
+        return self.max_execution_batch_size if split else self.max_batch_size
 
     @classmethod
     def from_proto(cls, parameters, cores: int) -> "BatchingOptions":
@@ -70,6 +82,11 @@ class BatchingOptions:
         if options.batch_timeout_micros < 0:
             raise SettingsError(
                 f"batching parameter batch_timeout_micros is {options.batch_timeout_micros}, it must be at least 0"
+            )
+        if not 0 <= options.max_execution_batch_size <= options.max_batch_size:
+            raise SettingsError(
+                f"batching parameter max_execution_batch_size is {options.max_execution_batch_size}, it must be at "
+                f"most max_batch_size {options.max_batch_size}"
             )
         sizes = options.allowed_batch_sizes
         if sizes and (sizes[0] < 1 or list(sizes) != sorted(set(sizes)) or sizes[-1] != options.max_batch_size):
@@ -137,7 +154,7 @@ class Batcher:
             RequestError: the inputs cannot be batched, the queue is full, the deadline passed, or the batch failed.
         """
         rows = _rows(arrays)
-        limit = self._options.max_batch_size
+        limit = self._options.largest_batch
         now = time.monotonic()
         starts = range(0, max(rows, 1), limit)
         tasks = [_BatchTask([a[s : s + limit] for a in arrays], min(limit, rows - s), deadline, now) for s in starts]
@@ -212,7 +229,7 @@ class Batcher:
 
     def _due(self, queue: _Queue) -> float:
         """Returns the time at which the oldest request was queued, or -inf if the queue fills a batch."""
-        return float("-inf") if queue.rows >= self._options.max_batch_size else queue.tasks[0].enqueued
+        return float("-inf") if queue.rows >= self._options.largest_batch else queue.tasks[0].enqueued
 
     def _timeout(self) -> float:
         """Returns the seconds that the oldest request waits for others, 0 if no other requests are expected."""
@@ -222,7 +239,7 @@ class Batcher:
     def _pop(self, queue: _Queue) -> list[_BatchTask]:
         tasks = [queue.tasks.popleft()]
         rows = tasks[0].rows
-        while queue.tasks and rows + queue.tasks[0].rows <= self._options.max_batch_size:
+        while queue.tasks and rows + queue.tasks[0].rows <= self._options.largest_batch:
             tasks.append(queue.tasks.popleft())
             rows += tasks[-1].rows
         queue.rows -= rows

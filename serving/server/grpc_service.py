@@ -165,7 +165,8 @@ class GrpcServer:
     def stop(self, grace_seconds: float) -> None:
         """Rejects new requests and waits up to `grace_seconds` for those in flight."""
         self._health.enter_graceful_shutdown()
-        self._server.stop(grace_seconds).wait()
+        # A graph cannot be interrupted, so the handlers may end later.
+        self._server.stop(grace_seconds).wait(grace_seconds + 1)
 
     def _bind(self, host: str, port: int, ssl: Any) -> int:
         address = host_port(host, port)

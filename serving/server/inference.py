@@ -214,6 +214,7 @@ def _input_arrays(signature: ModelSignature, request: predict_pb2.PredictRequest
     arrays = {}
     for alias, declared in signature.inputs.items():
         proto = request.inputs[alias] if alias in sent else declared.default
+        assert proto is not None  # Inputs without a default were sent.
         if proto.dtype != declared.dtype:
             expected, got = dtype_name(declared.dtype), dtype_name(proto.dtype)
             raise invalid_argument_error(f"Expects input {alias} to be {expected} but {got} is provided")

@@ -99,6 +99,9 @@ class Manager:
             check(config)
         except ValueError as error:
             raise invalid_argument_error(str(error)) from error
+        if config.WhichOneof("config") is None:
+            _log.warning("the configuration is empty, and nothing changes")
+            return
         models = {model.name: model for model in config.model_config_list.config}
         if expect_versions:
             for model in models.values():
@@ -165,8 +168,7 @@ class Manager:
         The result includes versions that were unloaded.
 
         Raises:
-            RequestError: NOT_FOUND if there is no such version, INVALID_ARGUMENT for an unknown label or a missing
-                name.
+            RequestError: NOT_FOUND if there is no such version, INVALID_ARGUMENT for an unknown label.
         """
         response = get_model_status_pb2.GetModelStatusResponse()
         with self._changed:
@@ -199,8 +201,13 @@ class Manager:
             }
         return {name: versions for name, versions in found.items() if versions}
 
-    def close(self, grace_seconds: float) -> None:
-        """Unloads all versions after the requests in flight have finished, or after the grace period."""
+    def close(self, grace_seconds: float) -> bool:
+        """Unloads all versions after the requests in flight have finished, or after the grace period.
+
+        Returns:
+            Whether everything has finished. Otherwise threads still load or run models.
+        """
+        deadline = time.monotonic() + grace_seconds
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -208,13 +215,14 @@ class Manager:
         self._thread.join(grace_seconds)
         unloading = [self._start_unload(m, v) for m in self._models.values() for v in list(m.available.values())]
         for thread in unloading:
-            thread.join(grace_seconds)
+            thread.join(max(deadline - time.monotonic(), 0))
+        with self._changed:
+            in_use = any(version.servable for model in self._models.values() for version in model.versions.values())
+        return not in_use and not self._thread.is_alive()
 
     # Lookups. The caller holds the lock.
 
     def _requested_number(self, spec: model_pb2.ModelSpec) -> int | None:
-        if not spec.name:
-            raise invalid_argument_error("ModelSpec has no name specified.")
         choice = spec.WhichOneof("version_choice")
         if choice == "version_label":
             labels = self._labels.get(spec.name, {})
@@ -224,6 +232,8 @@ class Manager:
         return spec.version.value if choice == "version" else None
 
     def _find(self, spec: model_pb2.ModelSpec) -> VersionState:
+        if not spec.name:
+            raise invalid_argument_error("ModelSpec has no name specified.")
         number = self._requested_number(spec)
         model = self._models.get(spec.name)
         available = model.available if model else {}

@@ -76,6 +76,13 @@ def from_flags(flags: Flags) -> ServerOptions:
     for name, (lowest, highest) in _RANGES.items():
         if not lowest <= getattr(flags, name) <= highest:
             raise SettingsError(f"--{name}={getattr(flags, name)}: expected {lowest} to {highest:,}")
+    if flags.tensorflow_session_parallelism and (
+        flags.tensorflow_intra_op_parallelism or flags.tensorflow_inter_op_parallelism
+    ):
+        raise SettingsError(
+            "--tensorflow_session_parallelism sets both numbers of threads: remove it, or remove "
+            "--tensorflow_intra_op_parallelism and --tensorflow_inter_op_parallelism"
+        )
     batching = _batching(flags)
     channel_arguments = _CHANNEL_ARGUMENTS | _channel_arguments(flags.grpc_channel_arguments)
     return ServerOptions(

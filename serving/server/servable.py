@@ -155,10 +155,7 @@ def _as_array(output: object) -> np.ndarray:
 def _signature(proto: meta_graph_pb2.SignatureDef) -> ModelSignature:
     return ModelSignature(
         proto.method_name,
-        {
-            name: InputTensor(info.name, info.dtype, proto.defaults.get(name))
-            for name, info in proto.inputs.items()
-        },
+        {name: InputTensor(info.name, info.dtype, proto.defaults.get(name)) for name, info in proto.inputs.items()},
         {name: (info.name, info.dtype) for name, info in proto.outputs.items()},
     )
 

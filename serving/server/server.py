@@ -3,8 +3,11 @@
 import gc
 import json
 import logging
+import os
 import signal
+import sys
 import threading
+import time
 
 import click
 
@@ -106,17 +109,29 @@ class ModelServer:
             for model, versions in self._manager.failures().items()
         }
 
-    def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
-        """Rejects new requests, waits up to `grace_seconds` for those in flight, and unloads the models."""
+    def stop(self, grace_seconds: float = GRACE_SECONDS) -> bool:
+        """Rejects new requests, waits up to `grace_seconds` for those in flight, and unloads the models.
+
+        Returns:
+            Whether everything has finished. Otherwise threads still load or run models.
+        """
+        deadline = time.monotonic() + grace_seconds
         self._stopping.set()
-        for listener in (self._rest, self._grpc):
-            if listener:
-                listener.stop(grace_seconds)
+        listeners = [
+            threading.Thread(target=listener.stop, args=[grace_seconds])
+            for listener in (self._rest, self._grpc)
+            if listener
+        ]
+        for thread in listeners:
+            thread.start()
+        for thread in listeners:
+            thread.join()
         # Before the models are unloaded, because the log counts the tokens of queued texts with them.
-        self._request_log.close(grace_seconds)
-        self._manager.close(grace_seconds)
-        if self._batcher:
+        self._request_log.close(max(deadline - time.monotonic(), 0))
+        finished = self._manager.close(max(deadline - time.monotonic(), 0))
+        if self._batcher and finished:
             self._batcher.close()
+        return finished
 
     def __enter__(self) -> "ModelServer":
         self.start()
@@ -216,4 +231,9 @@ def run(flags: Flags) -> None:
         stop_requested.wait()
     finally:
         # A second signal interrupts the wait for requests in flight.
-        server.stop()
+        if not server.stop(GRACE_SECONDS) and stop_requested.is_set():
+            _log.warning("requests were still running after %.0f s", GRACE_SECONDS)
+            # A thread in TensorFlow would abort the process when the interpreter ends.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)

@@ -221,6 +221,8 @@ def test_metadata_contains_the_signatures(served):
 def test_status_contains_the_state_of_each_version(served):
     request = get_model_status_pb2.GetModelStatusRequest()
     assert error_of(served.models.GetModelStatus, request) == ("INVALID_ARGUMENT", "Missing ModelSpec")
+    request.model_spec.SetInParent()
+    assert error_of(served.models.GetModelStatus, request)[0] == "NOT_FOUND"
     request.model_spec.name = "agnews"
     status = served.models.GetModelStatus(request).model_version_status
     assert [(entry.version, entry.state, entry.status.error_code) for entry in status] == [(2, 30, 0), (1, 30, 0)]

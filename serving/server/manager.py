@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import grpc
 import tensorflow as tf
@@ -27,27 +26,11 @@ from serving.server.errors import (
     request_error,
 )
 from serving.server.model_state import ModelState, State, VersionState, select_versions
+from serving.server.options import ManagerOptions
 from serving.server.servable import Servable
 from serving.versions import explain_no_versions, fingerprint, list_versions
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ManagerOptions:
-    """Options for polling, retries and labels.
-
-    Attributes:
-        poll_seconds: seconds between two polls of the base paths. With 0 the manager reads them once.
-        load_retries: number of retries after a failed load.
-        retry_seconds: seconds between two tries. A version whose files change is retried immediately.
-        labels_for_unavailable: whether a new label may name a version that is not loaded yet.
-    """
-
-    poll_seconds: float = 1.0
-    load_retries: int = 5
-    retry_seconds: float = 60.0
-    labels_for_unavailable: bool = False
 
 
 class Manager:

@@ -1,4 +1,7 @@
-"""Converts the flags, and the configuration files that they name, to options of the server's parts."""
+"""Converts the flags, and the configuration files that they name, to options of the server's parts.
+
+It does not import TensorFlow, so that a mistake in a flag is reported at once.
+"""
 
 import os
 import sys
@@ -12,8 +15,6 @@ from schema.paths import refuse_wildcards
 from serving.server import config
 from serving.server.batching import BatchingOptions
 from serving.server.flags import Flags
-from serving.server.manager import ManagerOptions
-from serving.server.servable import SessionOptions
 
 DEFAULT_METRICS_PATH = "/monitoring/prometheus/metrics"
 _MAX_RECEIVE = "grpc.max_receive_message_length"
@@ -38,6 +39,38 @@ _RANGES = {
     "tensorflow_intra_op_parallelism": (0, 10_000),
     "tensorflow_inter_op_parallelism": (0, 10_000),
 }
+
+
+@dataclass(frozen=True)
+class ManagerOptions:
+    """Options for polling, retries and labels.
+
+    Attributes:
+        poll_seconds: seconds between two polls of the base paths. With 0 the manager reads them once.
+        load_retries: number of retries after a failed load.
+        retry_seconds: seconds between two tries. A version whose files change is retried immediately.
+        labels_for_unavailable: whether a new label may name a version that is not loaded yet.
+    """
+
+    poll_seconds: float = 1.0
+    load_retries: int = 5
+    retry_seconds: float = 60.0
+    labels_for_unavailable: bool = False
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """Options of a TensorFlow session.
+
+    Attributes:
+        tags: tags of the graph to load from the SavedModel.
+        intra_op_threads: number of threads per operation. 0 uses one per core.
+        inter_op_threads: number of operations to run at once. 0 uses one per core.
+    """
+
+    tags: tuple[str, ...] = ("serve",)
+    intra_op_threads: int = 0
+    inter_op_threads: int = 0
 
 
 @dataclass(frozen=True)

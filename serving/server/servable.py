@@ -15,25 +15,11 @@ from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.client import pywrap_tf_session
 
 from schema.model_contract import MLMD_UUID, WARMUP_REQUESTS
+from serving.server.options import SessionOptions
 from serving.server.tensors import Run
 
 _MAX_CACHED_RUNS = 64
 _MAX_TIMEOUT_MS = 2**31 - 1
-
-
-@dataclass(frozen=True)
-class SessionOptions:
-    """Options of a TensorFlow session.
-
-    Attributes:
-        tags: tags of the graph to load from the SavedModel.
-        intra_op_threads: number of threads per operation. 0 uses one per core.
-        inter_op_threads: number of operations to run at once. 0 uses one per core.
-    """
-
-    tags: tuple[str, ...] = ("serve",)
-    intra_op_threads: int = 0
-    inter_op_threads: int = 0
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,8 @@ def _is_task_cancelled() -> bool:
         task = asyncio.current_task()
     except RuntimeError:  # No event loop runs in this thread.
         return False
-    return task is not None and task.cancelling() > 0
+    # Python 3.10 cannot distinguish a cancelled task from a closed channel.
+    return task is not None and getattr(task, "cancelling", int)() > 0
 
 
 class Client(_Base):

@@ -22,7 +22,7 @@ def environment(directory):
 
 def ended(directory, *arguments):
     """Runs the command in a process in which an import of TensorFlow fails."""
-    program = "import sys; sys.modules['tensorflow'] = None; from pipeline.cli import main; main()"
+    program = "import sys; sys.modules['tensorflow.python'] = None; from pipeline.cli import main; main()"
     command = [sys.executable, "-c", program, "serve", "--port=0", *arguments]
     return subprocess.run(
         command, env=environment(directory), cwd=directory, capture_output=True, text=True, timeout=SECONDS

@@ -179,7 +179,7 @@ def test_no_server_is_one_message_and_a_status_without_a_trace(scripted_server):
     process = agnews("oil", "--server", server.address, stderr=subprocess.PIPE)
     message = process.communicate(timeout=60)[1]
     assert process.returncode == 6
-    assert message.startswith(f"Error: no answer from {server.address}")
+    assert message.startswith(f"Error: nothing listens at {server.address}")
     assert "Traceback" not in message
 
 

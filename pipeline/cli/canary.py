@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.options import LocalPath
+from pipeline.cli.promotion import print_change, signed_options
 from pipeline.cli.server_options import asked_server_options
 from schema.errors import DataError
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipeline.monitoring.canary_report import CanaryReport
+    from serving.promotion import Deployment, Signature
 
 _PLAIN_WIDTH = 140
 _SHOWN_CHARACTERS = 90
@@ -24,7 +26,7 @@ _SHOWN_CHARACTERS = 90
 
 @click.group(epilog="Example:  agnews canary report --file test.csv --server localhost:8500")
 def canary() -> None:
-    """Compare the answers of stable and canary."""
+    """Compare the answers of stable and canary, and end a canary."""
 
 
 @canary.command(epilog="Example:  agnews canary report --file test.csv --rows 1000")
@@ -86,6 +88,22 @@ def report(
         from rich.console import Console
 
         print_report(Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH), evaluated, examples)
+
+
+@canary.command(epilog="Example:  agnews canary end --reason 'no better than stable' --server localhost:8500")
+@signed_options
+def end(deployment: "Deployment", signature: "Signature") -> None:
+    """Remove the label canary, and unload its version.
+
+    Clients that ask for the label then get an error, so stop sending them a share of the requests first.
+    """
+    from serving import promotion
+
+    record = promotion.end_canary(deployment, signature)
+    if record is None:
+        click.echo("no version is the canary; nothing was changed")
+    else:
+        print_change(deployment, record)
 
 
 @contextlib.contextmanager

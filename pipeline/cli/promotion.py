@@ -36,7 +36,7 @@ def running_server_options(command: Callable) -> Callable:
     return server(tls_options(command))
 
 
-def _signed_options(command: Callable) -> Callable:
+def signed_options(command: Callable) -> Callable:
     """Adds `--server`, TLS, `--by`, `--reason` and settings options to a command.
 
     The command receives `deployment` and `signature`.
@@ -142,7 +142,7 @@ def _pause(seconds: float) -> None:
 @click.argument("version", type=click.IntRange(min=0))
 @click.option("--label", type=click.Choice(["stable", "canary"]), required=True, help="The label to move to VERSION.")
 @_waiting_options
-@_signed_options
+@signed_options
 def promote(deployment: "Deployment", signature: "Signature", version: int, label: str) -> None:
     """Move the label stable or canary to a version, and serve that version.
 
@@ -157,7 +157,7 @@ def promote(deployment: "Deployment", signature: "Signature", version: int, labe
         click.echo(f"version {version} is {label} already; nothing was changed")
         _tell_other_place(deployment)
     else:
-        _report(deployment, record)
+        print_change(deployment, record)
 
 
 @click.command(epilog="Example:  agnews rollback --reason 'finds no sports' --server localhost:8500")
@@ -165,7 +165,7 @@ def promote(deployment: "Deployment", signature: "Signature", version: int, labe
     "--to", "version", type=click.IntRange(min=0), help="Version to restore  [default: the previous production version]"
 )
 @_waiting_options
-@_signed_options
+@signed_options
 def rollback(deployment: "Deployment", signature: "Signature", version: int | None) -> None:
     """Restore the previous production version.
 
@@ -173,7 +173,7 @@ def rollback(deployment: "Deployment", signature: "Signature", version: int | No
     """
     from serving import promotion
 
-    _report(deployment, promotion.roll_back(deployment, version, signature))
+    print_change(deployment, promotion.roll_back(deployment, version, signature))
 
 
 @click.command(epilog="Example:  agnews prune --keep 5 --dry-run")
@@ -181,7 +181,7 @@ def rollback(deployment: "Deployment", signature: "Signature", version: int | No
     "--keep", type=click.IntRange(min=1), required=True, help="Minimum number of versions to keep, the highest ones."
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be deleted, and delete nothing.")
-@_signed_options
+@signed_options
 def prune(deployment: "Deployment", signature: "Signature", keep: int, dry_run: bool) -> None:
     """Delete old versions that are not in use.
 
@@ -198,12 +198,18 @@ def prune(deployment: "Deployment", signature: "Signature", keep: int, dry_run: 
         click.echo("nothing to delete")
 
 
-def _report(deployment: "Deployment", record: "Record") -> None:
+def print_change(deployment: "Deployment", record: "Record") -> None:
+    """Prints what a change of a label did, and what the servers will do."""
     served = deployment.served()
     labels = ", ".join(f"{label} {version}" for label, version in sorted(served.labels.items(), reverse=True))
     # Without labels, the latest version is served, so the first label may move to the version in production.
-    came_from = {None: "no version", record.to_version: "no label"}.get(record.from_version, record.from_version)
-    click.echo(f"{record.label} went from {came_from} to {record.to_version}; recorded as {record.id}, by {record.who}")
+    if record.to_version is None:
+        click.echo(f"{record.label} was {record.from_version} and is removed; recorded as {record.id}, by {record.who}")
+    else:
+        came_from = {None: "no version", record.to_version: "no label"}.get(record.from_version, record.from_version)
+        click.echo(
+            f"{record.label} went from {came_from} to {record.to_version}; recorded as {record.id}, by {record.who}"
+        )
     click.echo(f"labels: {labels}; loaded: {', '.join(map(str, sorted(served.versions)))}")
     if deployment.server is None:
         click.echo(

@@ -81,7 +81,7 @@ def score_files(
         Interrupted: the process received a signal to end; no output appears after it.
         SettingsError: TensorFlow or Beam would expand the model's or the output's directory as a pattern.
     """
-    files = _matched(patterns)
+    files = _match(patterns)
     model, output = _absolute(model), _absolute(output)
     refuse_wildcards("the model", model)
     refuse_wildcards("the output directory", output)
@@ -95,7 +95,7 @@ def score_files(
     try:
         with beam.Pipeline(options=PipelineOptions(list(beam_args))) as pipeline:
             _score(pipeline, files, model, writing)
-        scored, quarantined = (_counted(pipeline.result, name) for name in (PREDICTIONS, QUARANTINE))
+        scored, quarantined = (_count(pipeline.result, name) for name in (PREDICTIONS, QUARANTINE))
         summary = BatchSummary(model, tuple(files), scored, quarantined, clock().isoformat())
         with uninterruptible():
             with FileSystems.create(f"{writing}/{SUMMARY}", compression_type=CompressionTypes.UNCOMPRESSED) as file:
@@ -111,7 +111,7 @@ def score_files(
     return summary
 
 
-def _matched(patterns: Sequence[str]) -> list[str]:
+def _match(patterns: Sequence[str]) -> list[str]:
     files: list[str] = []
     for pattern in patterns:
         place = _absolute(pattern)
@@ -199,7 +199,7 @@ class _Part(beam.DoFn):
             yield row
 
 
-def _counted(result: Any, name: str) -> int:
+def _count(result: Any, name: str) -> int:
     counters = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(__name__).with_name(name))
     return sum(counter.result for counter in counters["counters"])
 

@@ -71,7 +71,7 @@ def LoggedApprovalGate(
     lines = opened.lines()
     if flaws := breaks(lines):
         raise AuditError(f"{opened.path} was changed: {flaws[0]}; agnews audit verify lists all changes")
-    how = f"agnews approve {digest[:12]} --reason … (or agnews reject) on {opened.path}, then the same run again"
+    how = f"agnews approvals approve {digest[:12]} --reason … (or reject) on {opened.path}, then the same run again"
     write_approval(approval, logged_decisions(lines, digest), request.by, Rules.from_json(rules), how)
 
 

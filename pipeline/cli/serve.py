@@ -26,7 +26,7 @@ def serve(flags: Flags) -> None:
 
 
 def _with_pushed_models(flags: Flags) -> Flags:
-    """Returns the flags that serve what `agnews run` pushed, with the labels that `agnews promote` gave.
+    """Returns the flags that serve what `agnews run` pushed, with the labels that `agnews versions promote` gave.
 
     Raises:
         DataError: no model has been pushed.

@@ -8,7 +8,7 @@ from ml_metadata.metadata_store import MetadataStore
 
 from components.model_card.exported_model import ExportedModel
 from pipeline.monitoring.detection import DriftDetector, find_alerts
-from pipeline.monitoring.observations import RequestLog, log_files, read_log_files, to_rows
+from pipeline.monitoring.observations import LoggedRequests, log_files, read_log_files, to_rows
 from pipeline.monitoring.reference import Reference, find_reference
 from pipeline.monitoring.report import Report
 from pipeline.settings import Settings
@@ -56,7 +56,7 @@ def monitor(
         made=now.isoformat(timespec="milliseconds"),
         window_hours=settings.monitoring.window_hours,
         records=len(used),
-        skipped=_skipped(log, len(used)),
+        skipped=_count_skipped(log, len(used)),
         rows=len(rows),
         sampling_rates=tuple(sorted({record.sampling_rate for record in used})),
         skew=skew,
@@ -77,6 +77,6 @@ def _reference(
     return find_reference(store, pushed.model_id, exported, settings.monitoring.reference_rows)
 
 
-def _skipped(log: RequestLog, used: int) -> dict[str, int]:
+def _count_skipped(log: LoggedRequests, used: int) -> dict[str, int]:
     others = len(log.used) - used
     return dict(log.skipped) | ({"another version": others} if others else {})

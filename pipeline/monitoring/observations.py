@@ -44,7 +44,7 @@ class LoggedRequest:
 
 
 @dataclass(frozen=True)
-class RequestLog:
+class LoggedRequests:
     """A model's requests in a set of log files.
 
     Attributes:
@@ -74,7 +74,7 @@ def log_files(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-def read_log_files(files: Sequence[Path], model: str) -> RequestLog:
+def read_log_files(files: Sequence[Path], model: str) -> LoggedRequests:
     """Reads logs in TensorFlow Serving's format.
 
     Args:
@@ -105,7 +105,7 @@ def read_log_files(files: Sequence[Path], model: str) -> RequestLog:
     if not used:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in (+skipped).items())
         raise DataError(f"no predictions of model {model!r} in {len(files)} files ({reasons or 'no records'})")
-    return RequestLog(used, +skipped)
+    return LoggedRequests(used, +skipped)
 
 
 def _record(log: prediction_log_pb2.PredictionLog, model: str, written: int) -> LoggedRequest | str:

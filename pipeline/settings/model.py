@@ -201,7 +201,7 @@ def _on_this_machine(place: str | None) -> str | None:
 class PromotionSettings(Section):
     """Approval of blessed models, and the audit log."""
 
-    require_approval: bool = Field(False, description="push only approved models (agnews approve)")
+    require_approval: bool = Field(False, description="push only approved models (agnews approvals approve)")
     approvers: PositiveInt = Field(1, description="number of different people who must approve a model")
     author_may_approve: bool = Field(False, description="accept an approval by the author of the model")
     expires_hours: PositiveFloat = Field(72.0, le=87_600, description="hours until an approval expires")

@@ -70,7 +70,7 @@ def gate(tmp_path):
 
 def test_a_request_is_logged_once_with_author_and_card_and_waits(gate):
     for _ in range(2):
-        with pytest.raises(ApprovalPending, match=rf"agnews approve [0-9a-f]{{12}} .* on {gate.log.path}"):
+        with pytest.raises(ApprovalPending, match=rf"agnews approvals approve [0-9a-f]{{12}} .* on {gate.log.path}"):
             gate.run()
     [line] = gate.log.lines()
     assert (line.entry.action, line.entry.model, line.entry.by) == ("request", "agnews", "ann@here")

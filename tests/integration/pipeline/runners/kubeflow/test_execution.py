@@ -203,7 +203,7 @@ class Gated:
     @property
     def asked(self):
         """Returns the fingerprint of the model that needs an approval."""
-        [request] = json.loads(self.agnews("approvals", "--json"))
+        [request] = json.loads(self.agnews("approvals", "list", "--json"))
         return request["fingerprint"]
 
     @property
@@ -221,13 +221,13 @@ def test_a_run_stops_at_the_gate_and_the_same_run_pushes_when_another_person_app
     stopped = gated.run(in_this_process=False)
     assert stopped == {"ApprovalGate": ApprovalPending.exit_code}
     assert versions_in(gated.destination) == []
-    assert "ann@here" in gated.agnews("approvals")
+    assert "ann@here" in gated.agnews("approvals", "list")
 
-    refused = gated.agnews("approve", gated.asked[:8], "--by", "ann@laptop", "--reason", "mine")
+    refused = gated.agnews("approvals", "approve", gated.asked[:8], "--by", "ann@laptop", "--reason", "mine")
     assert isinstance(refused, ApprovalError)
     assert gated.run() == stopped
     assert "is approved; approved by bob@here" in gated.agnews(
-        "approve", gated.asked[:8], "--by", "bob@here", "--reason", "recall is up"
+        "approvals", "approve", gated.asked[:8], "--by", "bob@here", "--reason", "recall is up"
     )
     assert gated.run() == {"ApprovalGate": 0, "AgNewsPusher": 0}
     [version] = versions_in(gated.destination)
@@ -241,7 +241,7 @@ def test_a_run_stops_at_the_gate_and_the_same_run_pushes_when_another_person_app
 @pytest.mark.timeout(1800)
 def test_a_rejected_model_is_not_pushed_and_its_run_ends_well(gated):
     gated.run()
-    gated.agnews("reject", gated.asked, "--by", "bob@here", "--reason", "bad rows")
+    gated.agnews("approvals", "reject", gated.asked, "--by", "bob@here", "--reason", "bad rows")
     assert set(gated.run().values()) == {0}
     assert versions_in(gated.destination) == []
     assert gated.made["pushed_model"]["metadata"]["pushed"] == 0

@@ -24,7 +24,7 @@ from serving.server.errors import (
 from serving.server.metrics import Metrics
 
 if TYPE_CHECKING:
-    from serving.server.tensors import Run
+    from serving.server.tensors import GraphRun
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class _BatchTask:
 
 @dataclass(eq=False)
 class _Queue:
-    run: "Run"
+    run: "GraphRun"
     tasks: collections.deque[_BatchTask] = field(default_factory=collections.deque)
     rows: int = 0
 
@@ -142,7 +142,7 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    def run(self, run: "Run", arrays: Sequence[np.ndarray], deadline: float) -> list[np.ndarray]:
+    def run(self, run: "GraphRun", arrays: Sequence[np.ndarray], deadline: float) -> list[np.ndarray]:
         """Runs the inputs of a request as part of a batch and waits for its outputs.
 
         Args:
@@ -179,7 +179,7 @@ class Batcher:
         for thread in self._threads:
             thread.join()
 
-    def _enqueue(self, run: "Run", tasks: list[_BatchTask]) -> None:
+    def _enqueue(self, run: "GraphRun", tasks: list[_BatchTask]) -> None:
         arrays = tasks[0].arrays
         shapes = tuple(a.ndim if self._options.pad_variable_length_inputs else a.shape[1:] for a in arrays)
         key = (run, shapes)
@@ -204,7 +204,7 @@ class Batcher:
             # A waiting thread must not keep the graph of an unloaded version in memory.
             del taken, run, tasks
 
-    def _take(self) -> "tuple[Run, list[_BatchTask]] | None":
+    def _take(self) -> "tuple[GraphRun, list[_BatchTask]] | None":
         """Waits for a batch that is due. Returns None when the batcher is closed and the queues are empty."""
         with self._changed:
             while self._queues or not self._closed:
@@ -214,7 +214,7 @@ class Batcher:
                 self._changed.wait(wait)
         return None
 
-    def _batch_or_wait(self) -> "tuple[tuple[Run, list[_BatchTask]] | None, float | None]":
+    def _batch_or_wait(self) -> "tuple[tuple[GraphRun, list[_BatchTask]] | None, float | None]":
         """Returns a batch that is due, or the seconds until one is due.
 
         It is a separate function so that a waiting thread refers to no queue, and so to no graph.
@@ -249,7 +249,7 @@ class Batcher:
         self._last_batch_was_shared = len(tasks) > 1
         return tasks
 
-    def _process(self, run: "Run", tasks: list[_BatchTask]) -> None:
+    def _process(self, run: "GraphRun", tasks: list[_BatchTask]) -> None:
         now = time.monotonic()
         alive = [task for task in tasks if task.deadline > now]
         for task in tasks:
@@ -264,7 +264,7 @@ class Batcher:
         for task in tasks:
             task.pending.release()
 
-    def _run_batch(self, run: "Run", tasks: list[_BatchTask]) -> None:
+    def _run_batch(self, run: "GraphRun", tasks: list[_BatchTask]) -> None:
         rows = sum(task.rows for task in tasks)
         padded = next((size for size in self._options.allowed_batch_sizes if size >= rows > 0), rows)
         merged = [_merge([task.arrays[index] for task in tasks], padded) for index in range(len(tasks[0].arrays))]

@@ -25,7 +25,7 @@ from schema.model_contract import SERVING_DEFAULT, WARMUP_REQUESTS
 from serving.server.errors import RequestError, failed_precondition_error, invalid_argument_error
 from serving.server.metrics import Metrics
 from serving.server.servable import ModelSignature, Servable
-from serving.server.tensors import Run, dtype_name, fill_proto, to_array
+from serving.server.tensors import GraphRun, dtype_name, fill_proto, to_array
 
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
@@ -49,7 +49,7 @@ class RequestContext:
     model: str
     version: int
     servable: Servable
-    execute: Callable[[Run, list[np.ndarray]], list[np.ndarray]]
+    execute: Callable[[GraphRun, list[np.ndarray]], list[np.ndarray]]
     count_examples: Callable[[int], None] = lambda count: None
     check_method: bool = True
 

@@ -16,7 +16,7 @@ from tensorflow.python.client import pywrap_tf_session
 
 from schema.model_contract import MLMD_UUID, WARMUP_REQUESTS
 from serving.server.options import SessionOptions
-from serving.server.tensors import Run
+from serving.server.tensors import GraphRun
 
 _MAX_CACHED_RUNS = 64
 _MAX_TIMEOUT_MS = 2**31 - 1
@@ -90,7 +90,7 @@ class Servable:
         self.warmup_path = warmup_path if tf.io.gfile.exists(warmup_path) else None
         self.run_for = functools.lru_cache(_MAX_CACHED_RUNS)(self._run_for)
 
-    def _run_for(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Run:
+    def _run_for(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> GraphRun:
         # The public methods resolve the names in each call: 0.3 of the 0.7 ms for a short text.
         session, graph = self._session, self._session.graph
         call = session._make_callable_from_options(config_pb2.CallableOptions(feed=feeds, fetch=fetches))

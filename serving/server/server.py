@@ -20,7 +20,7 @@ from serving.server.grpc_service import GrpcServer
 from serving.server.inference import warm_up
 from serving.server.manager import Manager
 from serving.server.metrics import Metrics
-from serving.server.request_log import RequestLog
+from serving.server.request_log import LocalModels, RequestLog
 from serving.server.rest import RestApi, RestServer
 from serving.server.servable import Servable
 from serving.server.service import InferenceService
@@ -51,7 +51,7 @@ class ModelServer:
         self._batcher = Batcher(batching, self._metrics) if batching else None
         self._stopping = threading.Event()
         self._manager = Manager(self._load, self._options.manager, self._metrics.forget_version)
-        self._request_log = RequestLog(self._manager, self._metrics, keep_days=flags.request_log_keep_days)
+        self._request_log = RequestLog(LocalModels(self._manager), self._metrics, keep_days=flags.request_log_keep_days)
         self._service = InferenceService(
             self._manager,
             self._batcher,

@@ -13,7 +13,7 @@ from serving.server.errors import deadline_exceeded_error, invalid_argument_erro
 from serving.server.manager import Manager
 from serving.server.metrics import Metrics
 from serving.server.request_log import RequestLog
-from serving.server.tensors import Run
+from serving.server.tensors import GraphRun
 
 
 class InferenceService:
@@ -111,7 +111,9 @@ class InferenceService:
         self.manager.wait_available(deadline)
         return model_management_pb2.ReloadConfigResponse(status={"error_code": 0})
 
-    def _execute(self, run: Run, arrays: list[np.ndarray], deadline: float, model: str, api: str) -> list[np.ndarray]:
+    def _execute(
+        self, run: GraphRun, arrays: list[np.ndarray], deadline: float, model: str, api: str
+    ) -> list[np.ndarray]:
         started = time.monotonic()
         outputs = self._batcher.run(run, arrays, deadline) if self._batcher else run(arrays, deadline)
         self._metrics.runtime_latency.labels(model, api, "TF1").observe((time.monotonic() - started) * 1e6)

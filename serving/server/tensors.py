@@ -172,7 +172,7 @@ def fill_proto(proto: tensor_pb2.TensorProto, array: np.ndarray, dtype: int) -> 
     getattr(proto, field.name).extend((values if field.stored == field.dtype else values.view(field.stored)).tolist())
 
 
-class Run(Protocol):
+class GraphRun(Protocol):
     """Computes outputs of a graph from its inputs, and stops at a deadline, in time.monotonic()."""
 
     def __call__(self, arrays: list[np.ndarray], deadline: float = math.inf) -> list[np.ndarray]: ...

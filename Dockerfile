@@ -21,8 +21,8 @@ COPY serving serving
 RUN uv build --wheel --out-dir /wheels
 
 FROM builder AS packages-cpu
-COPY requirements/kubeflow.txt /requirements/
-RUN --mount=type=cache,target=/root/.cache/uv uv pip install --require-hashes --requirements /requirements/kubeflow.txt
+COPY requirements/default.txt /requirements/
+RUN --mount=type=cache,target=/root/.cache/uv uv pip install --require-hashes --requirements /requirements/default.txt
 
 FROM packages-cpu AS packages-gpu
 COPY requirements/gpu.txt /requirements/

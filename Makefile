@@ -5,7 +5,7 @@ SHELL := bash
 export PYTHONDONTWRITEBYTECODE :=
 AGNEWS := .venv/bin/agnews
 # Tests that take minutes more, or need a server, have targets of their own.
-IN_TIME := not (real or continuous or interrupts or airflow or postgres or flink or spark or container)
+IN_TIME := not (real or continuous or interrupts or airflow or kubeflow or postgres or flink or spark or container)
 SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
 # Test files that `make test` runs at the same time: one per core, at most four, since each takes up to 4 GB of memory.
 WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? cores : 4)))
@@ -38,22 +38,23 @@ test-interrupts: dev  ## Send runs SIGTERM and SIGINT at random moments of every
 test-real: dev  ## Run the pipeline on the data in AG_NEWS_DIR and check its accuracy.
 	.venv/bin/python -m pytest -m "real and not flink and not spark" -s
 
-airflow:  ## Start a local Airflow with the DAG loaded; `make airflow-stop` ends it.
+airflow: default  ## Start a local Airflow with the DAGs loaded; `make airflow-stop` ends it.
 	@scripts/setup.sh airflow
-	@.venv/bin/python scripts/local_airflow.py start
+	@.venv-airflow/bin/python scripts/local_airflow.py start
 
 airflow-stop:
-	@.venv/bin/python scripts/local_airflow.py stop
+	@.venv-airflow/bin/python scripts/local_airflow.py stop
 
-test-airflow: dev  ## Run the DAG in a real Airflow, for two days and after a kill.
+test-airflow: dev  ## Run the DAGs in a real Airflow: two days, a kill, an approval, batch scoring and monitoring.
 	@scripts/setup.sh airflow
 	.venv/bin/python -m pytest -m airflow
 
 test-postgres: dev  ## Run the pipeline with its metadata in a real PostgreSQL server.
 	.venv/bin/python -m pytest -m postgres
 
-test-kubeflow: dev  ## Compile for Kubeflow and run the command of each pod, through to a push.
-	.venv/bin/python -m pytest tests/integration/pipeline/runners/kubeflow tests/unit/repository/test_dockerfile.py
+test-kubeflow: dev  ## Compile for Kubeflow and run the command of each task on PostgreSQL, through to pushes.
+	@scripts/setup.sh kubeflow
+	.venv/bin/python -m pytest -m kubeflow
 
 test-container: dev  ## Build the image with Docker and run it; DOCKER_BUILD_ARGS="--network host" adds options.
 	.venv/bin/python -m pytest -m container -s
@@ -117,8 +118,8 @@ client-messages: dev  ## Write the Python modules of serving/client/messages.pro
 lock: dev  ## Write requirements/*.txt from pyproject.toml; ARGS=--upgrade takes newer versions.
 	@scripts/lock.sh $(ARGS)
 
-clean:  ## Remove the environment and the tools' caches; data, runs and pushed models stay.
-	rm -rf .venv .setup.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean:  ## Remove the environments and the tools' caches; data, runs and pushed models stay.
+	rm -rf .venv .venv-* .setup.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 default dev:
 	@scripts/setup.sh $@

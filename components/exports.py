@@ -10,8 +10,7 @@ from pathlib import Path
 from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
-from components.artifact_files import first_missing
-from schema.model_contract import FINGERPRINT, SAVED_MODEL_FILES, TRAINING_FACTS
+from schema.model_contract import FINGERPRINT, TRAINING_FACTS
 from serving.audit import manifest
 from serving.versions import names_by_version
 
@@ -42,14 +41,6 @@ def version_numbers(directory: str) -> list[int]:
     if not fileio.exists(directory):
         return []
     return sorted(names_by_version(name.rstrip("/") for name in fileio.listdir(directory)))
-
-
-def pushed_versions(directory: str) -> Iterator[str]:
-    """Yields the directories of the complete versions, the newest first."""
-    for number in reversed(version_numbers(directory)):
-        version = os.path.join(directory, str(number))
-        if first_missing(version, SAVED_MODEL_FILES) is None:
-            yield version
 
 
 def same_export(one: str, other: str) -> bool:

@@ -7,10 +7,12 @@ import tensorflow_data_validation as tfdv
 from tfx.components import ExampleValidator, StatisticsGen, Trainer, Transform, Tuner
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.base_node import BaseNode
+from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import infra_validator_pb2, trainer_pb2, transform_pb2
-from tfx.types import Channel
+from tfx.types import Channel, standard_artifacts
 
+from components.approval import ApprovalDecision, ApprovalGate, DecisionsOnModel, RequestApproval, Rules
 from components.evaluator.component import AgNewsEvaluator
 from components.evaluator.config import eval_config
 from components.example_gen.component import AgNewsExampleGen
@@ -19,54 +21,59 @@ from components.infra_validator.component import AgNewsInfraValidator
 from components.infra_validator.container import ContainerInfraValidator
 from components.model_card.component import ModelCardGen
 from components.pusher.component import AgNewsPusher
+from components.resolvers import LatestBlessedModelBefore, LatestOtherBlessedModel, LatestSpans, PreviousStatistics
 from components.schema_gen.component import CuratedSchemaGen
-from components.validation_gate.component import ValidationGate
+from components.validation_gate.component import ValidationBlessing, ValidationGate
 from pipeline.beam.options import beam_arguments
 from pipeline.code_version import STAGES, add_code_version, code_version
 from pipeline.governance.approvals import rules_of
 from pipeline.governance.audit_check import audit_log
-from pipeline.history import History, MetadataHistory
-from pipeline.metadata.connection import check_storable_in_postgresql
+from pipeline.metadata.connection import check_storable_in_postgresql, connection_config
 from pipeline.settings import InfraValidatorSettings, Settings
 from schema.features import SCHEMA_PATH, TEST, TRAIN, VAL
 from schema.model_contract import SERVE_EXAMPLES
 
 
-def create_pipeline(
-    settings: Settings, source: DataSource, *, until: str | None = None, history: History | None = None
-) -> Pipeline:
+def create_pipeline(settings: Settings, source: DataSource, *, until: str | None = None) -> Pipeline:
     """Builds the pipeline, from data files to a pushed model, for any orchestrator.
 
     Args:
         settings: all settings.
         source: the data files, as `components.example_gen.sources.resolve` finds them.
         until: id of the last component, to build only the first part of the pipeline. Defaults to the whole pipeline.
-        history: finds the results of earlier runs. Defaults to the metadata store.
 
     Raises:
         SettingsError: the metadata store cannot hold a setting, or TensorFlow would read a path as a pattern.
     """
-    settings.check_places()
-    if history is None:
-        check_storable_in_postgresql(settings, source)
-        history = MetadataHistory(settings)
-    components: list[BaseNode] = []
-    rows = _add_data_stages(components, settings, source, history)
-    trained = _add_training_stages(components, settings, history, rows)
-    blessings, model_card = _add_evaluation_stages(components, settings, history, rows, trained)
-    _add_push_stages(components, settings, history, trained.model, blessings, model_card)
+    check_storable_in_postgresql(settings, source)
+    components = create_components(settings, source)
     if until:
         components = components[: [component.id for component in components].index(until) + 1]
-    for component in components:
-        add_code_version(component)
     return Pipeline(
         pipeline_name=settings.pipeline.name,
         pipeline_root=f"{settings.pipeline.root}/{settings.pipeline.name}",
         components=components,
         enable_cache=settings.pipeline.enable_cache,
-        metadata_connection_config=history.connection(),
+        metadata_connection_config=connection_config(settings),
         beam_pipeline_args=beam_arguments(settings.beam),
     )
+
+
+def create_components(settings: Settings, source: DataSource) -> list[BaseNode]:
+    """Builds the components of the pipeline, without reading data or connecting to the metadata store.
+
+    Raises:
+        SettingsError: TensorFlow would read a path as a pattern.
+    """
+    settings.check_places()
+    components: list[BaseNode] = []
+    rows = _add_data_stages(components, settings, source)
+    trained = _add_training_stages(components, settings, rows)
+    blessings, model_card = _add_evaluation_stages(components, settings, rows, trained)
+    _add_push_stages(components, settings, trained.model, blessings, model_card)
+    for component in components:
+        add_code_version(component)
+    return components
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ class _Rows:
     ready: BaseNode
 
 
-def _add_data_stages(components: list[BaseNode], settings: Settings, source: DataSource, history: History) -> _Rows:
+def _add_data_stages(components: list[BaseNode], settings: Settings, source: DataSource) -> _Rows:
     # Read the files, split the rows, and set bad rows aside.
     example_gen = AgNewsExampleGen(
         source,
@@ -109,7 +116,13 @@ def _add_data_stages(components: list[BaseNode], settings: Settings, source: Dat
     components.append(example_validator)
 
     # Stop the run when the data is invalid or has drifted from the spans before.
-    previous_statistics = history.previous_statistics(examples, statistics)
+    previous_statistics = Resolver(
+        strategy_class=PreviousStatistics,
+        current=statistics,
+        statistics=Channel(type=standard_artifacts.ExampleStatistics),
+        blessing=Channel(type=ValidationBlessing),
+        config={"spans": settings.data.window},
+    ).with_id("PreviousStatisticsResolver")
     components.append(previous_statistics)
     gate = ValidationGate(
         examples=examples,
@@ -119,15 +132,22 @@ def _add_data_stages(components: list[BaseNode], settings: Settings, source: Dat
         previous_statistics=previous_statistics.outputs["statistics"],
     )
     components.append(gate)
-    components += history.keep(examples, statistics, gate.outputs["blessing"])
 
     # Where rows come in spans, train on the latest accepted ones.
-    window = history.window(examples, statistics) if source.dated else []
-    components += window
-    if not window:
+    if not source.dated:
         return _Rows(examples, statistics, examples, schema, gate)
-    window[0].add_upstream_node(gate)
-    latest = window[0].outputs
+    window = Resolver(
+        strategy_class=LatestSpans,
+        newest=examples,
+        newest_statistics=statistics,
+        examples=Channel(type=standard_artifacts.Examples),
+        statistics=Channel(type=standard_artifacts.ExampleStatistics),
+        blessing=Channel(type=ValidationBlessing),
+        config={"spans": settings.data.window},
+    ).with_id("WindowResolver")
+    window.add_upstream_node(gate)
+    components.append(window)
+    latest = window.outputs
     return _Rows(latest["examples"], latest["statistics"], latest["newest"], schema, gate)
 
 
@@ -140,7 +160,7 @@ class _Trained:
     model: Channel
 
 
-def _add_training_stages(components: list[BaseNode], settings: Settings, history: History, rows: _Rows) -> _Trained:
+def _add_training_stages(components: list[BaseNode], settings: Settings, rows: _Rows) -> _Trained:
     # Turn texts into token ids.
     transform = Transform(
         examples=rows.examples,
@@ -169,7 +189,9 @@ def _add_training_stages(components: list[BaseNode], settings: Settings, history
     # Train, from the last blessed model if the start is warm.
     base_model = None
     if settings.trainer.warm_start:
-        base = history.base_model(graph)
+        base = Resolver(strategy_class=LatestBlessedModelBefore, graph=graph, **_blessed_models()).with_id(
+            "BaseModelResolver"
+        )
         base_model = base.outputs["model"]
         components.append(base)
     place = {"model_name": settings.pusher.model_name, "checkpoint_root": f"{settings.pipeline.root}/checkpoints"}
@@ -186,11 +208,13 @@ def _add_training_stages(components: list[BaseNode], settings: Settings, history
 
 
 def _add_evaluation_stages(
-    components: list[BaseNode], settings: Settings, history: History, rows: _Rows, trained: _Trained
+    components: list[BaseNode], settings: Settings, rows: _Rows, trained: _Trained
 ) -> tuple[dict[str, Channel], BaseNode]:
     """Returns the blessings, by the name of the input that takes them, and the model card's component."""
     # Evaluate the model on the test rows, next to the current model.
-    baseline = history.baseline(trained.model)
+    baseline = Resolver(strategy_class=LatestOtherBlessedModel, candidate=trained.model, **_blessed_models()).with_id(
+        "BaselineResolver"
+    )
     components.append(baseline)
     models = {"model": trained.model, "baseline_model": baseline.outputs["model"]}
     evaluator = AgNewsEvaluator(
@@ -229,14 +253,13 @@ def _add_evaluation_stages(
 def _add_push_stages(
     components: list[BaseNode],
     settings: Settings,
-    history: History,
     model: Channel,
     blessings: Mapping[str, Channel],
     model_card: BaseNode,
 ) -> None:
     # Wait for approval, if required.
     rules = rules_of(settings) if settings.promotion.require_approval else None
-    approval = history.approval(model, blessings, model_card.outputs["model_card"], rules) if rules else []
+    approval = approval_stages(model, blessings, rules) if rules else []
     components += approval
 
     # Push the model to the directory that servers watch.
@@ -253,6 +276,26 @@ def _add_push_stages(
     # Approvers read the card first, and a model whose card could not be written is not pushed.
     for node in (*approval[:1], pusher):
         node.add_upstream_node(model_card)
+
+
+def approval_stages(model: Channel, blessings: Mapping[str, Channel], rules: Rules) -> list[BaseNode]:
+    """Returns the components that request approval of a blessed model, find the decisions and apply the rules.
+
+    The output `approval` of the last one is the result.
+    """
+    requesting = RequestApproval(model=model, **blessings)
+    request = requesting.outputs["request"]
+    decisions = Resolver(
+        strategy_class=DecisionsOnModel, request=request, decisions=Channel(type=ApprovalDecision)
+    ).with_id("DecisionResolver")
+    gate = ApprovalGate(request=request, decisions=decisions.outputs["decisions"], rules=rules.to_json())
+    return [requesting, decisions, gate]
+
+
+def _blessed_models() -> dict[str, Channel]:
+    """Returns the inputs of a resolver that chooses among the blessed models of all runs."""
+    blessing = Channel(type=standard_artifacts.ModelBlessing)
+    return {"model": Channel(type=standard_artifacts.Model), "model_blessing": blessing}
 
 
 def _infra_validator(settings: InfraValidatorSettings, model: Channel, examples: Channel) -> BaseComponent:

@@ -1,14 +1,15 @@
 """Errors that a user can resolve, and their exit statuses.
 
 Each message says what happened, where, and what to do next; the command line prints it without a traceback. Programming
-errors are ordinary exceptions.
+errors are ordinary exceptions. `serving` and `pipeline.runners.kubeflow` define errors of their own, with the statuses
+6 and 7. `component_status` and `exit_statuses` say what `agnews component` ends with, for orchestrators.
 
     AgNewsError             1
     ├── SettingsError       2
     ├── DataError           3
     ├── ValidationError     4
     │   └── DriftError
-    ├── NothingToTrain      0
+    ├── NothingToTrain     13
     ├── RunError            5
     │   ├── StoreError
     │   └── NotMeasuredError
@@ -55,9 +56,9 @@ class DriftError(ValidationError):
 
 
 class NothingToTrain(AgNewsError):
-    """The span has no rows; the run ends before training, which is not a failure."""
+    """The span has no rows; the run ends before training, which is not a failure: `agnews run` ends with 0."""
 
-    exit_code = 0
+    exit_code = 13
 
 
 class RunError(AgNewsError):
@@ -107,3 +108,51 @@ class ReproductionError(AgNewsError):
     """A training cannot be repeated as recorded, or its result differs."""
 
     exit_code = 12
+
+
+# BSD's EX_TEMPFAIL. Outside of `agnews component`, an error that may pass ends with the status of its class.
+TRY_AGAIN = 75
+_UNEXPECTED = 1
+
+
+def component_status(error: BaseException | None) -> int:
+    """Returns the exit status of `agnews component`: 0 without an error, `TRY_AGAIN` for an error that may pass."""
+    if error is None:
+        return 0
+    if not isinstance(error, AgNewsError):
+        return _UNEXPECTED
+    return TRY_AGAIN if error.may_pass else error.exit_code
+
+
+def status_meaning(status: int) -> str:
+    """Returns what an exit status of `agnews component` means; Argo and Kubernetes report any failure as 1."""
+    meanings = {
+        0: "done",
+        _UNEXPECTED: "unexpected error; it can be tried again",
+        TRY_AGAIN: "temporary error; it can be tried again",
+        NothingToTrain.exit_code: "nothing to train; the run ends here",
+        ApprovalPending.exit_code: "waiting for approval; repeat the same command after the decision",
+    }
+    return meanings.get(status, "a user must fix the error above; trying again is no use")
+
+
+def exit_statuses() -> dict[str, int | list[int]]:
+    """Returns what an orchestrator does about each exit status of `agnews component`; any other can be tried again."""
+    special = (NothingToTrain, ApprovalPending)
+    errors = [error for error in _descendants(AgNewsError) if not error.may_pass and error not in special]
+    return {
+        "done": 0,
+        "nothing_to_train": NothingToTrain.exit_code,
+        "waiting_for_approval": ApprovalPending.exit_code,
+        "try_again": [_UNEXPECTED, TRY_AGAIN],
+        "user_error": sorted({error.exit_code for error in errors}),
+    }
+
+
+def _descendants(error: type[AgNewsError]) -> list[type[AgNewsError]]:
+    """Returns the classes below an error in this file: which others exist depends on what was imported."""
+    found = []
+    for child in error.__subclasses__():
+        if child.__module__ == __name__:
+            found += [child, *_descendants(child)]
+    return found

@@ -1,12 +1,10 @@
 """Runs a real Airflow that is reachable only from this machine: `make airflow` and `make airflow-stop`.
 
-All its files (database, logs, password, plans of the pipeline) are in `.airflow`, or in the directory AIRFLOW_HOME. The
-settings are those of `agnews run` in this directory: `./agnews.yaml` and the environment.
+All its files (database, logs, password, plan) are in `.airflow`, or in the directory AIRFLOW_HOME. The settings are
+those of `agnews run` in this directory: `./agnews.yaml` and the environment.
 """
 
 import os
-import secrets
-import shlex
 import socket
 import subprocess
 import sys
@@ -19,51 +17,79 @@ import psutil
 ROOT = Path(__file__).parents[1]
 HOME = Path(os.environ.get("AIRFLOW_HOME", ROOT / ".airflow")).absolute()
 ADDRESS = HOME / "address"
-PASSWORD = HOME / "admin-password"
-PARTS = ("scheduler", "webserver")
+PASSWORDS = HOME / "passwords.json"
+AIRFLOW = Path(sys.executable).with_name("airflow")
+# Logs are not served, since that would open a port on all interfaces; the API server reads the files.
+PARTS = {"scheduler": ["--skip-serve-logs"], "dag-processor": [], "api-server": []}
 _START_SECONDS = 180
 _STOP_SECONDS = 30
 
-ENVIRONMENT = {
-    "AIRFLOW_HOME": str(HOME),
-    "AIRFLOW__CORE__DAGS_FOLDER": str(HOME / "dags"),
-    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-    # Seconds, enough to make the plan for the first time.
-    "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",
-    # The scheduler starts its tasks by the name `airflow`.
-    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    # If this is set, child processes write no bytecode, and the import of TFX takes four times as long.
-    "PYTHONDONTWRITEBYTECODE": "",
-    "PYTHONWARNINGS": "ignore",
-}
+
+def environment(address: str) -> dict[str, str]:
+    """Returns the variables of a local Airflow at an address; variables that are set already stay."""
+    host, _, port = address.removeprefix("http://").partition(":")
+    return {
+        "AIRFLOW__CORE__DAGS_FOLDER": str(HOME / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(PASSWORDS),
+        # One training uses all cores.
+        "AIRFLOW__CORE__PARALLELISM": "2",
+        "AIRFLOW__API__WORKERS": "1",
+        "PYTHONWARNINGS": "ignore",
+        **os.environ,
+        "AIRFLOW_HOME": str(HOME),
+        "AIRFLOW__API__HOST": host,
+        "AIRFLOW__API__PORT": port,
+        "AIRFLOW__API__BASE_URL": address,
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
+        # If this is set, child processes write no bytecode, and the import of TFX takes four times as long.
+        "PYTHONDONTWRITEBYTECODE": "",
+    }
 
 
 def start() -> None:
-    """Starts the parts that do not run yet, and prints their address."""
-    if all(_process(part) for part in PARTS):
+    """Writes the plan, starts the parts that do not run yet, and prints the address."""
+    if all(map(_process, PARTS)):
         _say("Airflow already runs")
         return
     stop(quietly=True)
     HOME.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.environ.update(ENVIRONMENT)
+    (HOME / "dags").mkdir(exist_ok=True)
+    PASSWORDS.touch(mode=0o600)
     _print(f"preparing {HOME}: half a minute the first time")
+    link = HOME / "dags/agnews.py"
+    link.unlink(missing_ok=True)
+    link.symlink_to(ROOT / "pipeline/runners/airflow/dag_file.py")
+    if subprocess.run([ROOT / ".venv/bin/agnews", "plan", "--output", link.with_suffix(".json")]).returncode:
+        sys.exit("the plan cannot be written; the lines above say why")
+    address = f"http://127.0.0.1:{_free_port()}"
+    variables = environment(address)
     with open(HOME / "prepare.log", "w") as log:
-        if subprocess.run([sys.executable, __file__, "prepare"], cwd=ROOT, stdout=log, stderr=log).returncode:
+        if subprocess.run([AIRFLOW, "db", "migrate"], env=variables, cwd=ROOT, stdout=log, stderr=log).returncode:
             sys.exit(f"Airflow cannot be prepared; see {log.name}")
-    port = _free_port()
-    # Not --daemon, which closes the output. Logs are not served, since that would open a port on all interfaces.
-    _spawn("scheduler", "--skip-serve-logs")
-    _spawn("webserver", "--hostname", "127.0.0.1", "--port", str(port), "--workers", "1")
-    ADDRESS.write_text(f"http://127.0.0.1:{port}\n")
-    _wait_until_healthy()
+    ADDRESS.write_text(address + "\n")
+    for part, options in PARTS.items():
+        # Not --daemon, which closes the output.
+        with open(HOME / f"{part}.log", "a") as log:
+            process = subprocess.Popen(
+                [AIRFLOW, part, *options],
+                env=variables,
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        _pid_file(part).write_text(f"{process.pid}\n")
+    _wait_until_healthy(address)
     _say("Airflow runs")
 
 
 def stop(quietly: bool = False) -> None:
     """Stops all parts and running tasks; those tasks are retried after the next start."""
-    running = {part: process for part in PARTS if (process := _process(part))}
-    processes = [one for process in running.values() for one in (process, *process.children(recursive=True))]
-    for process in running.values():
+    running = [process for process in map(_process, PARTS) if process]
+    processes = [one for process in running for one in (process, *process.children(recursive=True))]
+    for process in running:
         process.terminate()
     deadline = time.monotonic() + _STOP_SECONDS
     while any(map(_lives, processes)) and time.monotonic() < deadline:
@@ -76,65 +102,15 @@ def stop(quietly: bool = False) -> None:
         _print(f"Airflow ended; {HOME} stays" if running else "Airflow does not run")
 
 
-def prepare() -> None:
-    """Creates the database, an administrator and the DAG; hides Airflow's verbose output."""
-    from airflow.models import DagBag
-    from airflow.utils.db import upgradedb
-
-    (HOME / "dags").mkdir(exist_ok=True)
-    link = HOME / "dags/agnews.py"
-    link.unlink(missing_ok=True)
-    link.symlink_to(ROOT / "pipeline/runners/airflow/dag_file.py")
-    upgradedb()
-    make_admin()
-    dags = DagBag(HOME / "dags")
-    if dags.import_errors:
-        sys.exit("the DAG cannot be loaded:\n" + "\n".join(dags.import_errors.values()))
-    dags.sync_to_db()
-
-
-def make_admin() -> None:
-    """Creates the administrator with the password in the file; an existing one keeps its password, without a file."""
-    from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
-    from werkzeug.security import check_password_hash
-
-    password = PASSWORD.read_text().strip() if PASSWORD.exists() else ""
-    with get_application_builder() as builder:
-        manager = builder.sm
-        admin = manager.find_user("admin")
-        if admin is None:
-            password = password or secrets.token_urlsafe(12)
-            # The file comes first, so that an interrupt between the two leaves no user with an unknown password.
-            PASSWORD.touch(mode=0o600)
-            PASSWORD.write_text(password + "\n")
-            if not manager.add_user("admin", "Local", "Admin", "admin@localhost", manager.find_role("Admin"), password):
-                sys.exit("the user admin cannot be made: the lines above say why")
-        elif not check_password_hash(admin.password or "", password):
-            PASSWORD.unlink(missing_ok=True)
-
-
-def _spawn(part: str, *options: str) -> None:
-    with open(HOME / f"{part}.log", "a") as log:
-        process = subprocess.Popen(
-            [Path(sys.executable).with_name("airflow"), part, *options],
-            cwd=ROOT,
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    _pid_file(part).write_text(f"{process.pid}\n")
-
-
-def _wait_until_healthy() -> None:
+def _wait_until_healthy(address: str) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         for part in PARTS:
             if _process(part) is None:
                 sys.exit(f"the {part} ended; see {HOME / f'{part}.log'}")
         try:
-            health = httpx.get(f"{_address()}/health", trust_env=False).json()
-            if health["scheduler"]["status"] == health["metadatabase"]["status"] == "healthy":
+            health = httpx.get(f"{address}/api/v2/monitor/health", trust_env=False).json()
+            if {health[part]["status"] for part in ("metadatabase", "scheduler", "dag_processor")} == {"healthy"}:
                 return
         except (httpx.HTTPError, ValueError):
             pass
@@ -146,7 +122,8 @@ def _process(part: str) -> psutil.Process | None:
     """Returns the running process, or None if another program now has its pid."""
     try:
         process = psutil.Process(int(_pid_file(part).read_text()))
-        return process if part in process.cmdline() else None
+        # The API server changes its title.
+        return process if "airflow" in " ".join(process.cmdline()) and _lives(process) else None
     except (OSError, ValueError, psutil.Error):
         return None
 
@@ -163,10 +140,6 @@ def _pid_file(part: str) -> Path:
     return HOME / f"{part}.pid"
 
 
-def _address() -> str:
-    return ADDRESS.read_text().strip()
-
-
 def _free_port() -> int:
     """Returns port 8080, or a free one if that is taken."""
     for port in (8080, 0):
@@ -181,13 +154,7 @@ def _free_port() -> int:
 
 
 def _say(state: str) -> None:
-    kept = f"password in {PASSWORD}" if PASSWORD.exists() else "whose password is the one in your database"
-    _print(f"{state} at {_address()}, user admin, {kept}")
-    if not PASSWORD.exists():
-        home, airflow = (shlex.quote(str(path)) for path in (HOME, Path(sys.executable).with_name("airflow")))
-        # With sessions in the database, the default, the command of Airflow 2.11 fails.
-        variables = f"AIRFLOW_HOME={home} AIRFLOW__WEBSERVER__SESSION_BACKEND=securecookie"
-        _print(f"to give it another: {variables} {airflow} users reset-password --username admin")
+    _print(f"{state} at {ADDRESS.read_text().strip()}, user admin, password in {PASSWORDS}")
     _print("the DAG is paused until you switch it on there; stop Airflow with: make airflow-stop")
 
 
@@ -197,4 +164,4 @@ def _print(line: str) -> None:
 
 
 if __name__ == "__main__":
-    {"start": start, "stop": stop, "prepare": prepare}[sys.argv[1]]()
+    {"start": start, "stop": stop}[sys.argv[1]]()

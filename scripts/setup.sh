@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# Makes .venv and installs one locked set into it:  scripts/setup.sh default|dev|airflow|kubeflow|gpu
+# Installs one locked set:  scripts/setup.sh default|dev|gpu|airflow|kubeflow
+# A set with a file requirements/SET.in does not share its packages with TFX and gets an environment of its own, .venv-SET,
+# without the project; the other sets share .venv.
 # Idempotent: returns at once while the lock, pyproject.toml and the place of the project are the same.
 # Every package must have one of the hashes in the lock.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 set_name=${1:-default}
 venv=$PWD/.venv
+if [ -f "requirements/$set_name.in" ]; then venv=$PWD/.venv-$set_name; fi
 lock=requirements/$set_name.txt
 uv_version=0.13.9
 # The host's certificates: behind a company's proxy uv's own would not do. For the scripts that are called from here, too.
@@ -36,7 +39,7 @@ find_python() {
 }
 
 if ! "$venv/bin/python" -c '' 2>/dev/null || [ "$(cat "$venv/.place" 2>/dev/null)" != "$venv" ]; then
-    say "making .venv (one minute on a warm network)"
+    say "making ${venv##*/} (one minute on a warm network)"
     rm -rf "$venv"
     python=$(find_python)
     if [ -n "$python" ]; then
@@ -55,8 +58,10 @@ uv() { VIRTUAL_ENV=$venv "$venv/bin/uv" "$@"; }
 # Two TFX wheels are tagged for glibc 2.39 alone; scripts/glibc.sh makes older hosts fit.
 uv pip install --quiet --python-platform x86_64-manylinux_2_39 --require-hashes --requirements "$lock" ||
     die "the packages of $lock could not be installed; see uv's message above: check the network, or the lock, and run again"
-uv pip install --quiet --no-deps --editable .
-scripts/glibc.sh "$venv"
-"$venv/bin/python" -c 'import ml_metadata, tensorflow_data_validation' >/dev/null 2>"$venv/import.log" ||
-    die "TFX's native libraries do not load on this host; see .venv/import.log, or use the image python:3.11-slim-trixie"
+if [ "$venv" = "$PWD/.venv" ]; then
+    uv pip install --quiet --no-deps --editable .
+    scripts/glibc.sh "$venv"
+    "$venv/bin/python" -c 'import ml_metadata, tensorflow_data_validation' >/dev/null 2>"$venv/import.log" ||
+        die "TFX's native libraries do not load on this host; see .venv/import.log, or use the image python:3.11-slim-trixie"
+fi
 echo "$state" >"$stamp"

@@ -13,6 +13,7 @@ import yaml
 from pipeline.cli import cli
 from pipeline.settings import Settings
 from pipeline.settings.sources import profile_names
+from schema.errors import TRY_AGAIN
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs/reference"
@@ -45,7 +46,8 @@ _EXIT_CODES = f"""\
 {_NOTE}
 
 [When a run stops](../guides/when-a-run-stops.md) says what to do about each. A temporary error may be gone when the
-same command is repeated: Airflow retries such a task, and fails it at once for any other error in this table.
+same command is repeated. [`agnews component`](plan.md#exit-statuses) ends with 75 for all of them, and orchestrators
+repeat it.
 """
 
 
@@ -94,6 +96,7 @@ def exit_codes_page() -> str:
         (1, "", "A bug in the program, printed with its stack trace.", ""),
         (130, "", "Ctrl-C (SIGINT) interrupted the command.", ""),
         (143, "", "SIGTERM ended the command.", ""),
+        (TRY_AGAIN, "", "An error of `agnews component` that may pass, of any class.", "yes"),
     ]
     parts = [
         _EXIT_CODES,

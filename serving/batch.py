@@ -81,7 +81,7 @@ def score_files(
         Interrupted: the process received a signal to end; no output appears after it.
         SettingsError: TensorFlow or Beam would expand the model's or the output's directory as a pattern.
     """
-    files = _match(patterns)
+    files = matching_files(patterns)
     model, output = _absolute(model), _absolute(output)
     refuse_wildcards("the model", model)
     refuse_wildcards("the output directory", output)
@@ -111,7 +111,12 @@ def score_files(
     return summary
 
 
-def _match(patterns: Sequence[str]) -> list[str]:
+def matching_files(patterns: Sequence[str]) -> list[str]:
+    """Lists the files that names and patterns select.
+
+    Raises:
+        DataError: a pattern selects no file.
+    """
     files: list[str] = []
     for pattern in patterns:
         place = _absolute(pattern)

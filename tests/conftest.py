@@ -141,25 +141,6 @@ def http_sink():
     return serving
 
 
-@pytest.fixture(scope="session")
-def airflow_home(tmp_path_factory):
-    """An AIRFLOW_HOME with an empty database, for Airflow in this process, whose first import reads where it is."""
-    import importlib.util
-    import sys
-
-    if importlib.util.find_spec("airflow") is None:
-        pytest.fail("Airflow is not installed: scripts/setup.sh airflow")
-    assert "airflow" not in sys.modules
-    home = tmp_path_factory.mktemp("airflow")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIRFLOW_HOME", str(home))
-        patch.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
-        from airflow.utils.db import upgradedb
-
-        upgradedb()
-        yield home
-
-
 @pytest.fixture
 def key_files(tmp_path):
     """Writes a new Ed25519 key: key_files(name) -> its private and its public file, PEM."""

@@ -94,7 +94,8 @@ def RequestApproval(
     """Requests approval of a model that Evaluator and InfraValidator blessed. The request names the model's files."""
     export = path_utils.serving_model_path(model.uri)
     request.set_int_custom_property("model_id", model.id)
-    request.set_int_custom_property("wanted", int(is_blessed(model_blessing, infra_blessing)))
+    blessed = model_utils.is_model_blessed(model_blessing) and model_utils.is_infra_validated(infra_blessing)
+    request.set_int_custom_property("wanted", int(blessed))
     request.set_string_custom_property("fingerprint", fingerprint(files_of(export)))
     request.set_string_custom_property("author", metadata.encode_text(author_of(export)))
 
@@ -118,44 +119,18 @@ def ApprovalGate(
         ApprovalPending: the model needs more approvals, or its approvals have expired.
     """
     if not request.get_int_custom_property("wanted"):
-        write_not_requested(approval)
+        _set_result(approval, False, "")
         return
     made = [Decision.from_properties(one.mlmd_artifact.custom_properties) for one in decisions or []]
     author = metadata.decode_text(request.get_string_custom_property("author"))
     model_id = request.get_int_custom_property("model_id")
     how = f"agnews approvals approve {model_id} --reason … (or reject), then the same agnews run"
-    write_approval(approval, made, author, Rules.from_json(rules), how)
-
-
-def is_blessed(model_blessing: Artifact, infra_blessing: Artifact) -> bool:
-    """Returns whether both Evaluator and InfraValidator blessed the model."""
-    return model_utils.is_model_blessed(model_blessing) and model_utils.is_infra_validated(infra_blessing)
-
-
-def write_approval(approval: Artifact, decisions: list[Decision], author: str, rules: Rules, how: str) -> None:
-    """Applies the rules to the decisions on a model and writes the result, approved or rejected, into the artifact.
-
-    Args:
-        approval: the artifact.
-        decisions: all decisions on the model, oldest first.
-        author: who trained the model, empty if unknown.
-        rules: the gate's rules.
-        how: command that approves the model, for the error message.
-
-    Raises:
-        ApprovalPending: the model needs more approvals, or its approvals have expired.
-    """
-    status = _require_decided(decisions, author, rules, how)
-    rejections = [one for one in last_decisions(decisions) if not one.approved]
+    status = _require_decided(made, author, Rules.from_json(rules), how)
+    rejections = [one for one in last_decisions(made) if not one.approved]
     with fileio.open(os.path.join(approval.uri, _REPORT), "w") as file:
-        json.dump({"author": author, "decisions": [asdict(decision) for decision in decisions]}, file, indent=1)
-    logger.info(str(status), extra={"fields": {"by": ", ".join(decision.who for decision in decisions)}})
+        json.dump({"author": author, "decisions": [asdict(decision) for decision in made]}, file, indent=1)
+    logger.info(str(status), extra={"fields": {"by": ", ".join(decision.who for decision in made)}})
     _set_result(approval, status is Status.APPROVED, "; ".join(f"{one.who}: {one.why}" for one in rejections))
-
-
-def write_not_requested(approval: Artifact) -> None:
-    """Writes the result for a model that was not blessed and needs no approval."""
-    _set_result(approval, False, "")
 
 
 def require_approval(approval: Artifact | None, rules: Rules, model: Artifact, files: dict[str, str]) -> list[Decision]:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from schema.metadata import decode_text
-from serving.audit import APPROVE, REJECT, REQUEST, Entry, Line, person
+from serving.audit import person
 
 # Hosts that synchronize their clocks over the network differ by less.
 _CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -134,21 +134,3 @@ def postdated(decisions: Iterable[Decision], now: datetime) -> list[Decision]:
 
 def _when(decision: Decision) -> datetime:
     return datetime.fromisoformat(decision.when)
-
-
-def logged_requests(lines: Iterable[Line]) -> dict[str, Entry]:
-    """Returns the requests in an audit log by fingerprint, the first one of each."""
-    found: dict[str, Entry] = {}
-    for line in lines:
-        if line.entry and line.entry.action == REQUEST:
-            found.setdefault(line.entry.fingerprint, line.entry)
-    return found
-
-
-def logged_decisions(lines: Iterable[Line], fingerprint: str) -> list[Decision]:
-    """Returns the decisions on a model in an audit log, oldest first."""
-    return [
-        Decision(fingerprint, entry.action == APPROVE, entry.by, entry.when, entry.why)
-        for line in lines
-        if (entry := line.entry) and entry.action in (APPROVE, REJECT) and entry.fingerprint == fingerprint
-    ]

@@ -1,6 +1,5 @@
 """The executor of ExampleGen: one Beam pipeline that reads, validates, splits and counts the rows."""
 
-import hashlib
 import logging
 import os
 from collections.abc import Iterator
@@ -38,8 +37,6 @@ from schema.paths import list_files
 logger = logging.getLogger(__name__)
 
 _REPORT_DIRECTORY = "report_directory"
-# An orchestrator adds this option: the directory of all quarantines.
-QUARANTINE_ROOT = "quarantine_root"
 _FILE_FORMAT = write_split.to_file_format_str(example_gen_pb2.FORMAT_TFRECORDS_GZIP)
 
 
@@ -55,7 +52,7 @@ class ExampleGenExecutor(BaseExampleGenExecutor):
         """
         options = _options(exec_properties)
         examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
-        directory = _quarantine_directory(examples.uri, options.get(QUARANTINE_ROOT))
+        directory = _quarantine_directory(examples.uri)
         # TFX's Do writes the splits that it reads; here they differ.
         self._log_startup(input_dict, output_dict, exec_properties)
         # TFX's driver does not set the property that StatisticsGen passes on.
@@ -186,14 +183,11 @@ def _options(exec_properties: dict[str, Any]) -> dict[str, Any]:
     return dict(options)
 
 
-def _quarantine_directory(examples_uri: str, root: str | None) -> str:
+def _quarantine_directory(examples_uri: str) -> str:
     """Returns the quarantine directory of an output, which stays when the outputs of a failed run are removed.
 
-    It is …/AgNewsExampleGen/quarantine/7 for …/AgNewsExampleGen/examples/7, unless an orchestrator sets a root because
-    files next to an output are lost, as on a pod's disk.
+    It is …/AgNewsExampleGen/quarantine/7 for …/AgNewsExampleGen/examples/7.
     """
-    if root:
-        return f"{root}/{hashlib.sha256(examples_uri.encode()).hexdigest()[:16]}"
     outputs, execution = os.path.split(examples_uri.rstrip("/"))
     return os.path.join(os.path.dirname(outputs), "quarantine", execution)
 

@@ -23,6 +23,10 @@ _HELP_OPTIONS = ["-h", "--help"]
 # Each command or group of commands; a module of this package defines it as a function of the same name.
 _COMMANDS = (
     "run",
+    "plan",
+    "component",
+    "finish",
+    "alert",
     "compare",
     "reproduce",
     "serve",
@@ -135,15 +139,20 @@ def main(command: click.Command = cli, name: str = "agnews") -> None:
     except BrokenPipeError:  # The reader of the output has exited, as `head` does.
         sys.exit(1)
     except Exception as error:
-        user_error = _users_error(error)
+        user_error = users_error(error)
         if user_error is None:
             raise
-        click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo("\n".join(map(strip_control_characters, str(user_error).split("\n"))), err=True)
+        print_error(user_error)
         sys.exit(user_error.exit_code)
 
 
-def _users_error(error: Exception) -> AgNewsError | None:
+def print_error(error: AgNewsError) -> None:
+    """Prints a user's mistake on stderr."""
+    click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo("\n".join(map(strip_control_characters, str(error).split("\n"))), err=True)
+
+
+def users_error(error: Exception) -> AgNewsError | None:
     """Returns the error to print for a user, or None for a bug in the program."""
     if isinstance(error, AgNewsError):
         return error

@@ -24,7 +24,7 @@ _PLAIN_WIDTH = 160
 def _decision_options(command: Callable) -> Callable:
     """Adds MODEL, `--by`, `--reason` and the settings options to a command.
 
-    The command receives `decide`, which records a decision, `who`, and `next_step`.
+    The command receives `decide`, which records a decision, and `who`.
     """
 
     @click.argument("model")
@@ -36,7 +36,7 @@ def _decision_options(command: Callable) -> Callable:
         who = readable(by if by is not None else identity()).strip()
         opened = _open(loaded)
         decide = functools.partial(opened.decide, model, who=who, why=readable(reason), now=datetime.now(UTC))
-        return command(decide=decide, who=who, next_step=opened.next_step)
+        return command(decide=decide, who=who)
 
     return with_options
 
@@ -72,22 +72,22 @@ def list_requests(loaded: Loaded, as_json: bool) -> None:
     epilog="Example:  agnews approvals approve 12 --by ann@example.com --reason 'recall of Business up, rest equal'"
 )
 @_decision_options
-def approve(decide: "Callable[..., Request]", who: str, next_step: str) -> None:
+def approve(decide: "Callable[..., Request]", who: str) -> None:
     """Approve a model, so that the next run pushes it.
 
-    MODEL is the id that `agnews run` and `agnews approvals list` print, or at least eight leading digits of the
-    fingerprint. The approval is valid for the model's current files only. The next run must have the same settings. If
-    kubeflow.volume_claim is set, the models are from runs on Kubeflow, and have a fingerprint but no id.
+    MODEL is the id that `agnews run` and `agnews approvals list` print, at least eight leading digits of the
+    fingerprint, or the name of the run that requests the approval. The approval is valid for the model's current files
+    only. The next run must have the same settings.
     """
     request = decide(approved=True)
     click.echo(f"model {request.name} is {request.status}; approved by {who}, fingerprint {request.fingerprint}")
     if request.status == "approved":
-        click.echo(f"next: {next_step}")
+        click.echo("next: the same agnews run pushes the model; a run of Airflow or Kubeflow that waits continues")
 
 
 @approvals.command(epilog="Example:  agnews approvals reject 12 --reason 'trained on rows that must not be used'")
 @_decision_options
-def reject(decide: "Callable[..., Request]", who: str, next_step: str) -> None:
+def reject(decide: "Callable[..., Request]", who: str) -> None:
     """Reject a model, so that no run pushes it.
 
     One rejection outweighs all approvals. The person who rejected a model can approve it later.
@@ -97,18 +97,15 @@ def reject(decide: "Callable[..., Request]", who: str, next_step: str) -> None:
 
 
 def _open(loaded: Loaded) -> "Approvals":
-    """Opens the requests of the runs that the settings describe; pods of Kubeflow have only the audit log."""
     from pipeline.governance.audit_check import audit_log
 
     settings = loaded.settings
     log = audit_log(settings)
     with hide_library_output():
-        from pipeline.governance.approvals import LoggedApprovals, StoredApprovals
+        from pipeline.governance.approvals import Approvals
         from pipeline.metadata.connection import connection_config, open_store
 
-    if settings.kubeflow.volume_claim is not None:
-        return LoggedApprovals(settings, log)
-    return StoredApprovals(open_store(connection_config(settings)), settings, log)
+    return Approvals(open_store(connection_config(settings)), settings, log)
 
 
 def _print(requests: "list[Request]", opened: "Approvals", now: datetime) -> None:

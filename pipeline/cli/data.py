@@ -1,10 +1,12 @@
 """`agnews data`: downloads, generates and describes the data."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from components.example_gen import download, sources
+from components.example_gen import download
 from components.example_gen.csv_reader import EXPECTED
 from components.example_gen.readers import FORMATS
 from components.example_gen.sources import DataSource
@@ -29,8 +31,8 @@ def fetch(loaded: Loaded, directory: Path | None) -> None:
     """Download the public files; an interrupted download is resumed."""
     option = "--to" if directory else "data.cache"
     directory = directory or Path(loaded.settings.data.cache) / "ag_news"
-    with report_write_errors(option, directory):
-        download_with_progress(directory)
+    with report_write_errors(option, directory), download_progress() as progress:
+        download.download(directory, progress)
     click.echo(f"{directory}: {', '.join(download.MD5)} are complete, their checksums are right")
 
 
@@ -87,19 +89,11 @@ def describe(loaded: Loaded, png: Path | None) -> None:
 
 
 def resolve_source(settings: Settings) -> DataSource:
-    """Returns the data files that the settings and the environment select; downloads them if none are local."""
-    data = settings.data
-    cache = Path(data.cache)
-    with report_write_errors("data.cache", cache):
-        source = sources.resolve(
-            data.path,
-            data.train_pattern,
-            data.test_pattern,
-            cache=cache,
-            synthetic_rows=data.synthetic_rows,
-            synthetic_seed=data.synthetic_seed,
-            download=download_with_progress,
-        )
+    """Returns the data files that the settings select; shows a download's progress, and warns of synthetic rows."""
+    from pipeline.runners import preflight
+
+    with download_progress() as progress:
+        source = preflight.resolve_source(settings, progress)
     if source.synthetic:
         click.secho(
             f"The public data cannot be downloaded here ({source.offline}): SYNTHETIC rows stand in. For the real "
@@ -110,8 +104,9 @@ def resolve_source(settings: Settings) -> DataSource:
     return source
 
 
-def download_with_progress(directory: Path) -> None:
-    """Downloads with a progress bar; prints the licence note if there was something to download."""
+@contextmanager
+def download_progress() -> Iterator[download.Progress]:
+    """Shows a progress bar if something is downloaded in the `with` block, after a note on the licence."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
@@ -128,7 +123,7 @@ def download_with_progress(directory: Path) -> None:
         bar.update(tasks[name], completed=done, total=total)
 
     try:
-        download.download(directory, progress)
+        yield progress
     finally:
         if tasks:  # Otherwise stopping would print an empty line.
             bar.stop()

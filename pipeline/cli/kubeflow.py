@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import LocalPath, settings_options
+from pipeline.cli.options import LocalPath, settings_arguments, settings_options
 from pipeline.cli.output import hide_library_output
 from pipeline.settings.sources import Loaded
 from schema.errors import SettingsError
 
 if TYPE_CHECKING:
-    from pipeline.runners.kubeflow.compiler import Compiled
+    from pipeline.runners.kubeflow.client import Compiled
 
 
 @click.group(epilog="Example:  agnews kubeflow compile --profile kubeflow")
@@ -26,7 +26,7 @@ def _parameters(command: Callable) -> Callable:
         "parameters",
         multiple=True,
         metavar="NAME=VALUE",
-        help="Value of a runtime parameter; may be repeated.",
+        help="Value of a parameter of the run; may be repeated.",
     )(command)
 
 
@@ -39,14 +39,13 @@ def _parameters(command: Callable) -> Callable:
 )
 @settings_options
 def compile_(loaded: Loaded, output: Path) -> None:
-    """Compile the pipeline to a file that is named after pipeline and version, and check it."""
-    compiled = _compiled(loaded)
+    """Compile the pipeline to a file that is named after pipeline and version."""
+    compiled = _compile(loaded)
     click.echo(f"compiled: {compiled.write(output)}")
-    click.echo("runtime parameters:")
-    for name, declared in compiled.documents[0]["root"]["inputDefinitions"]["parameters"].items():
-        default = declared.get("defaultValue", "none: each run must name one")
-        shown = f"{default:g}" if isinstance(default, float) else default
-        click.echo(f"  {name}: {declared['description']}  [{shown}]")
+    click.echo("parameters of a run:")
+    for parameter in compiled.parameters:
+        default = "none: each run must name one" if parameter.default is None else parameter.default or "unset"
+        click.echo(f"  {parameter.name}: {parameter.description}  [{default}]")
 
 
 @kubeflow.command(epilog="Example:  agnews kubeflow submit --profile kubeflow --param epochs=3")
@@ -56,10 +55,10 @@ def submit(loaded: Loaded, parameters: tuple[str, ...]) -> None:
     """Compile the pipeline and start one run on kubeflow.host."""
     from pipeline.runners.kubeflow import client
 
-    # Report mistakes before the compilation, which takes seconds.
+    # Report mistakes before the compilation, which takes half a minute.
     named = _named(parameters)
     client.check_host(loaded.settings.kubeflow)
-    started = client.submit(loaded.settings.kubeflow, _compiled(loaded), named)
+    started = client.submit(loaded.settings.kubeflow, _compile(loaded), named)
     click.echo(f"run {started.id}: {started.page}")
 
 
@@ -77,19 +76,24 @@ def schedule(loaded: Loaded, cron: str, name: str | None, parameters: tuple[str,
 
     settings = loaded.settings
     name = name or settings.pipeline.name
-    # Report mistakes before the compilation, which takes seconds.
+    # Report mistakes before the compilation, which takes half a minute.
     named = _named(parameters)
     client.check_cron(cron)
     client.check_host(settings.kubeflow)
-    started = client.schedule(settings.kubeflow, _compiled(loaded), cron, named, name)
+    started = client.schedule(settings.kubeflow, _compile(loaded), cron, named, name)
     click.echo(f"schedule {name}, {cron}, {started.id}: {started.page}")
 
 
-def _compiled(loaded: Loaded) -> "Compiled":
-    with hide_library_output():
-        from pipeline.runners.kubeflow.compiler import compile_pipeline
+def _compile(loaded: Loaded) -> "Compiled":
+    from pipeline.runners.kubeflow.client import check_settings, compile_pipeline
 
-        return compile_pipeline(loaded.settings)
+    check_settings(loaded.settings)
+    options = settings_arguments(loaded)
+    with hide_library_output():
+        from pipeline.runners.plan import make_plan
+
+        plan = make_plan(loaded.settings, options)
+    return compile_pipeline(loaded.settings, plan)
 
 
 def _named(parameters: Iterable[str]) -> dict[str, str]:

@@ -20,21 +20,29 @@ _PLAIN_WIDTH = 140
 
 
 @click.command(epilog="Example:  agnews monitor request_logs --version 1795578266")
-@click.argument("logs", nargs=-1, required=True, type=LocalPath(exists=True))
+@click.argument("logs", nargs=-1, required=True, type=LocalPath())
+@click.option("--items", is_flag=True, help="LOGS are files of news items, or quoted patterns, as for agnews batch.")
 @click.option("--model", help="Name of the served model  [default: pusher.model_name]")
-@click.option("--version", type=click.IntRange(min=1), help="Version to check  [default: that of the latest response]")
+@click.option(
+    "--version",
+    type=click.IntRange(min=1),
+    help="Version to check  [default: that of the latest response, or the newest]",
+)
 @settings_options
-def monitor(loaded: Loaded, logs: tuple[Path, ...], model: str | None, version: int | None) -> None:
+def monitor(loaded: Loaded, logs: tuple[Path, ...], items: bool, model: str | None, version: int | None) -> None:
     """Compare a served model's request logs with its training data and with earlier hours.
 
     LOGS are files or directories of PredictionLog TFRecords, as agnews serve and TensorFlow Serving's collectors write
-    them. The command writes monitoring.json, monitoring.html and monitoring.png to a new directory in
-    monitoring.directory, and agnews review shows them. It sends an alert for each change that the previous report on
-    the version does not contain.
+    them. With --items, the model classifies up to monitoring.reference_rows rows of the files first, so that a change
+    is found before `agnews batch` scores them. The command writes monitoring.json, monitoring.html and monitoring.png
+    to a new directory in monitoring.directory, and agnews review shows them. It sends an alert for each change that the
+    previous report on the version does not contain.
 
     Exit status: 0 no change; 11 changes, which are printed; 3 the logs cannot be used; 2 the report cannot be written.
     """
     settings = loaded.settings
+    if missing := [str(log) for log in logs if not items and not log.exists()]:
+        raise click.BadParameter(f"Path '{missing[0]}' does not exist.", param_hint="'LOGS...'")
     if model is not None:
         settings = settings.model_copy(update={"pusher": settings.pusher.model_copy(update={"model_name": model})})
     with hide_library_output():
@@ -44,7 +52,7 @@ def monitor(loaded: Loaded, logs: tuple[Path, ...], model: str | None, version: 
         from pipeline.monitoring.page import write_report
 
         directory = reports_directory(settings)
-        report = look(settings, logs, existing_store(settings), version=version, now=datetime.now(UTC))
+        report = look(settings, logs, existing_store(settings), version=version, now=datetime.now(UTC), items=items)
     last = next((found for kept in reversed(stored_reports(directory, report.version)) if (found := kept.read())), None)
     known = {alert.key for alert in last.alerts} if last else set()
     place = report_path(directory, report)

@@ -1,16 +1,23 @@
 """Options that several commands have: settings, and the model server to send requests to."""
 
 import functools
+import json
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from schema.errors import SettingsError
-from schema.paths import expand_home
+from schema.paths import expand_home, is_remote
+
+if TYPE_CHECKING:
+    from pipeline.settings.sources import Loaded
+
+# Sections that no component reads.
+_ORCHESTRATORS = ("airflow", "kubeflow")
 
 # An IPv6 address contains colons, so it is written in brackets.
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.%\w]+\]|[^:\[\]/]+):\d+|unix:.+")
@@ -61,6 +68,33 @@ def settings_options(command: Callable) -> Callable:
         return command(*args, loaded=loaded, **kwargs)
 
     return with_settings
+
+
+def settings_arguments(loaded: "Loaded") -> list[str]:
+    """Returns options that give `agnews component` the same settings on another machine.
+
+    Secrets in variables are left out: they belong into the environment of the component as well.
+
+    Raises:
+        SettingsError: a flag or a file contains a secret, which a plan must not.
+    """
+    from pipeline.settings.sources import is_secret
+
+    options = ["--profile", click.get_current_context().params["profile"]]
+    for key, origin in loaded.origins.items():
+        section, _, name = key.partition(".")
+        if origin == "default" or origin.startswith("profile ") or section in _ORCHESTRATORS:
+            continue
+        value = getattr(getattr(loaded.settings, section), name)
+        if is_secret(key):
+            if not origin.startswith("environment "):
+                raise SettingsError(f"{origin}: {key} is a secret, which a plan must not hold; set it by its variable")
+            continue
+        if isinstance(value, Path) or (key == "data.path" and value and not is_remote(value)):
+            value = os.path.abspath(value)
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        options += ["--set", f"{key}={'' if value is None else text}"]
+    return options
 
 
 class ServerAddress(click.ParamType):

@@ -2,16 +2,13 @@
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import click
 
 from pipeline.alerts import Event, Kind
-from pipeline.beam.engine_check import check_docker, check_engine
 from pipeline.cli.options import settings_options
 from pipeline.cli.output import send_alert
 from pipeline.runners.logs import logged_to
-from pipeline.settings import Settings
 from pipeline.settings.sources import Loaded
 from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, SettingsError
 from schema.interruption import set_advice
@@ -37,7 +34,7 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
 
     from pipeline.cli.data import resolve_source
     from pipeline.runners.display import LiveDisplay, PlainDisplay
-    from pipeline.runners.preflight import check_source
+    from pipeline.runners.preflight import prepare
     from pipeline.runners.run_id import new_run_id
 
     settings = loaded.settings
@@ -56,12 +53,7 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
     on_terminal = sys.stdout.isatty() and not verbose
     set_advice(f"the next run continues after the last finished component. The log is {log}")
     try:
-        _check_files(settings)
-        source = resolve_source(settings)
-        check_source(source, settings)
-        source.check_span(settings.data.span)
-        check_engine(settings.beam)
-        check_docker(settings.infra_validator)
+        source = prepare(settings, resolve_source)
         with logged_to(log, verbose=verbose) as terminal:
             console = Console(file=terminal, force_terminal=on_terminal)
             console.print(f"run {run_id}, data: {source.describe()}", markup=False, highlight=False, soft_wrap=True)
@@ -95,18 +87,3 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
     except Exception as error:
         send_alert(settings, Event.of_error(error, run_id, str(log)), log)
         raise
-
-
-def _check_files(settings: Settings) -> None:
-    """Reads the key, vector and password files in the settings at the start, hours before they are used.
-
-    Raises:
-        SettingsError: a file cannot be read.
-    """
-    from serving.audit.signature import read_signing_key
-
-    if settings.promotion.signing_key_file:
-        read_signing_key(Path(settings.promotion.signing_key_file))
-    settings.trainer.check_word_vectors()
-    settings.alerts.read_webhook_url()
-    settings.alerts.read_smtp_password()

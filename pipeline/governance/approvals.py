@@ -1,23 +1,28 @@
-"""Requests for approval and the decisions on them, in the metadata store or in the audit log alone."""
+"""Requests for approval and the decisions on them, in the metadata store."""
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
 
 from ml_metadata.errors import StatusError
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
-from tfx.dsl.io import fileio
 from tfx.utils import path_utils
 
 from components.approval import Decision, Rules, Status, judge, write_decision
-from components.approval.rules import logged_decisions, logged_requests, may_approve
+from components.approval.rules import may_approve
 from components.exports import files_of
 from pipeline.governance.audit_check import card_snapshot
 from pipeline.metadata.connection import refusal
-from pipeline.metadata.graph import execution_inputs, find_producer, live_artifacts, pipeline_artifacts, properties
+from pipeline.metadata.graph import (
+    execution_inputs,
+    find_producer,
+    live_artifacts,
+    pipeline_artifacts,
+    properties,
+    run_outputs,
+)
 from pipeline.settings import Settings
-from schema.errors import ApprovalError, AuditError, RunError
+from schema.errors import ApprovalError, RunError
 from schema.metadata import (
     APPROVAL,
     APPROVAL_DECISION,
@@ -29,7 +34,7 @@ from schema.metadata import (
 )
 from serving.audit import APPROVE, DECIDED, REJECT, AuditLog, Entry, fingerprint, person
 
-_DIGITS = 12
+REQUEST = "RequestApproval"
 _FEWEST_DIGITS = 8
 
 
@@ -38,7 +43,7 @@ class Request:
     """A request to push a model.
 
     Attributes:
-        model_id: id of the Model artifact in the metadata store; None without a store.
+        model_id: id of the Model artifact in the metadata store.
         uri: URI of the Model artifact.
         fingerprint: of its export at the time of the request.
         author: who trained it, empty if unknown.
@@ -49,7 +54,7 @@ class Request:
         card: directory of its model card, empty if there is none.
     """
 
-    model_id: int | None
+    model_id: int
     uri: str
     fingerprint: str
     author: str
@@ -60,8 +65,8 @@ class Request:
 
     @property
     def name(self) -> str:
-        """The model's name for people: its id, or the first digits of its fingerprint."""
-        return self.fingerprint[:_DIGITS] if self.model_id is None else str(self.model_id)
+        """The model's name for people: its id."""
+        return str(self.model_id)
 
     def is_called(self, name: str) -> bool:
         """Returns whether a name is the model's id, or eight or more of the first digits of its fingerprint."""
@@ -69,119 +74,7 @@ class Request:
         return name == self.name or (len(digits) >= _FEWEST_DIGITS and self.fingerprint.startswith(digits))
 
 
-class Approvals(ABC):
-    """The requests of a pipeline.
-
-    Args:
-        settings: names of the pipeline and the model, and the gate's rules.
-        log: the audit log that decisions are entered in.
-    """
-
-    next_step: str
-    """The command that pushes an approved model."""
-
-    def __init__(self, settings: Settings, log: AuditLog):
-        self._settings = settings
-        self._log = log
-        self.rules = rules_of(settings)
-
-    @abstractmethod
-    def requests(self, now: datetime) -> list[Request]:
-        """Returns all requests, oldest first, one per model.
-
-        Args:
-            now: with a time zone.
-        """
-
-    def decide(self, model: str, *, approved: bool, who: str, why: str, now: datetime) -> Request:
-        """Records an approval or a rejection, first in the audit log, together with the current model card.
-
-        Args:
-            model: name of the model, see `Request.is_called`.
-            approved: False for a rejection.
-            who: identity of the person; must not be empty.
-            why: the reason; must not be empty.
-            now: with a time zone.
-
-        Returns:
-            The request with the decision.
-
-        Raises:
-            ApprovalError: a name or a reason is missing, there is no such request, its files changed, or the rules do
-                not let `who` approve it.
-            AuditError: the decision cannot be entered in the log.
-            RunError: it was entered but could not be recorded in the metadata store, so it does not count.
-        """
-        who, why = who.strip(), why.strip()
-        if not person(who) or not why:
-            raise ApprovalError("a decision needs a name and a reason")
-        request = self._require(model, now)
-        self._require_unchanged(request)
-        if approved:
-            self._require_may_approve(request, who)
-        decision = Decision(request.fingerprint, approved, who, now.isoformat(timespec="milliseconds"), why)
-        # The metadata store has these as well; `agnews audit verify` compares them.
-        stored = {} if request.model_id is None else {"model_id": request.model_id, DECIDED: decision.when}
-        receipt = self._log.append(
-            Entry(
-                APPROVE if approved else REJECT,
-                model=self._settings.pusher.model_name,
-                fingerprint=request.fingerprint,
-                by=who,
-                why=why,
-                details=stored | {"author": request.author} | card_snapshot(request.card),
-            )
-        )
-        self._record(decision, request, receipt)
-        same = (request.model_id, request.fingerprint)
-        return next(one for one in self.requests(now) if (one.model_id, one.fingerprint) == same)
-
-    @abstractmethod
-    def _record(self, decision: Decision, request: Request, receipt: str) -> None:
-        """Records a decision that is in the audit log wherever the gate looks for it."""
-
-    def _require(self, model: str, now: datetime) -> Request:
-        requests = self.requests(now)
-        called = [request for request in requests if request.is_called(model)]
-        if not called:
-            known = ", ".join(request.name for request in requests)
-            known = known or "none (a run with promotion.require_approval makes one)"
-            settings = self._settings
-            raise ApprovalError(
-                f"no request for model {model}; models with a request: {known}. Searched with pipeline.name "
-                f"{settings.pipeline.name} and pusher.model_name {settings.pusher.model_name}"
-            )
-        if len({request.fingerprint for request in called}) > 1:
-            names = ", ".join(request.fingerprint for request in called)
-            raise ApprovalError(f"{model} matches several models: {names}; give more digits")
-        return called[-1]
-
-    def _require_unchanged(self, request: Request) -> None:
-        try:
-            found = fingerprint(files_of(path_utils.serving_model_path(request.uri)))
-        except OSError as error:
-            raise ApprovalError(
-                f"cannot read the files of model {request.name}: {error}; train the model again"
-            ) from error
-        if found != request.fingerprint:
-            raise ApprovalError(
-                f"the files of model {request.name} under {request.uri} changed after the request; train it again: "
-                "agnews run --no-cache"
-            )
-
-    def _require_may_approve(self, request: Request, who: str) -> None:
-        if may_approve(who, request.author, self.rules):
-            return
-        if request.author:
-            reason = f"{request.author} trained it, so another person must approve it"
-        else:
-            reason = "its author is unknown, so anyone could be the author; train it again"
-        raise ApprovalError(
-            f"{who} cannot approve model {request.name}: {reason} (or set promotion.author_may_approve)"
-        )
-
-
-class StoredApprovals(Approvals):
+class Approvals:
     """The requests that the runs of a pipeline left in the metadata store.
 
     Args:
@@ -190,13 +83,18 @@ class StoredApprovals(Approvals):
         log: the audit log that decisions are entered in.
     """
 
-    next_step = "the same agnews run again: it takes everything else from the cache and pushes the model"
-
     def __init__(self, store: MetadataStore, settings: Settings, log: AuditLog):
-        super().__init__(settings, log)
         self._store = store
+        self._settings = settings
+        self._log = log
+        self.rules = rules_of(settings)
 
     def requests(self, now: datetime) -> list[Request]:
+        """Returns all requests, oldest first, one per model.
+
+        Args:
+            now: with a time zone.
+        """
         decisions = [Decision.from_properties(one.custom_properties) for one in self._artifacts(APPROVAL_DECISION)]
         passed = self._passed()
         cards = {properties(one).get("model_id"): one.uri for one in live_artifacts(self._store, MODEL_CARD)}
@@ -223,6 +121,96 @@ class StoredApprovals(Approvals):
     def _artifacts(self, type_name: str) -> list[mlmd.Artifact]:
         """Returns what the gate's resolver finds: a decision on another pipeline's request would not count."""
         return pipeline_artifacts(self._store, self._settings.pipeline.name, type_name)
+
+    def decide(self, model: str, *, approved: bool, who: str, why: str, now: datetime) -> Request:
+        """Records an approval or a rejection, first in the audit log, together with the current model card.
+
+        Args:
+            model: name of the model, see `Request.is_called`, or of the run that requests the approval.
+            approved: False for a rejection.
+            who: identity of the person; must not be empty.
+            why: the reason; must not be empty.
+            now: with a time zone.
+
+        Returns:
+            The request with the decision.
+
+        Raises:
+            ApprovalError: a name or a reason is missing, there is no such request, its files changed, or the rules do
+                not let `who` approve it.
+            AuditError: the decision cannot be entered in the log.
+            RunError: it was entered but could not be recorded in the metadata store, so it does not count.
+        """
+        who, why = who.strip(), why.strip()
+        if not person(who) or not why:
+            raise ApprovalError("a decision needs a name and a reason")
+        request = self._require(model, now)
+        self._require_unchanged(request)
+        if approved:
+            self._require_may_approve(request, who)
+        decision = Decision(request.fingerprint, approved, who, now.isoformat(timespec="milliseconds"), why)
+        # The metadata store has these as well; `agnews audit verify` compares them.
+        stored = {"model_id": request.model_id, DECIDED: decision.when}
+        receipt = self._log.append(
+            Entry(
+                APPROVE if approved else REJECT,
+                model=self._settings.pusher.model_name,
+                fingerprint=request.fingerprint,
+                by=who,
+                why=why,
+                details=stored | {"author": request.author} | card_snapshot(request.card),
+            )
+        )
+        self._record(decision, request, receipt)
+        return next(one for one in self.requests(now) if one.model_id == request.model_id)
+
+    def _require(self, model: str, now: datetime) -> Request:
+        requests, of_run = self.requests(now), self._requested_by_run(model)
+        called = [one for one in requests if one.is_called(model) or one.model_id == of_run]
+        if not called:
+            known = ", ".join(request.name for request in requests)
+            known = known or "none (a run with promotion.require_approval makes one)"
+            settings = self._settings
+            raise ApprovalError(
+                f"no request for model {model}; models with a request: {known}. Searched with pipeline.name "
+                f"{settings.pipeline.name} and pusher.model_name {settings.pusher.model_name}"
+            )
+        if len({request.fingerprint for request in called}) > 1:
+            names = ", ".join(request.fingerprint for request in called)
+            raise ApprovalError(f"{model} matches several models: {names}; give more digits")
+        return called[-1]
+
+    def _requested_by_run(self, name: str) -> int | None:
+        """Returns the id of the model that a run requests an approval for; None if there is no such run or request."""
+        try:
+            request = run_outputs(self._store, name).get((REQUEST, "request"))
+        except LookupError:
+            return None
+        return request and properties(request)["model_id"]
+
+    def _require_unchanged(self, request: Request) -> None:
+        try:
+            found = fingerprint(files_of(path_utils.serving_model_path(request.uri)))
+        except OSError as error:
+            raise ApprovalError(
+                f"cannot read the files of model {request.name}: {error}; train the model again"
+            ) from error
+        if found != request.fingerprint:
+            raise ApprovalError(
+                f"the files of model {request.name} under {request.uri} changed after the request; train it again: "
+                "agnews run --no-cache"
+            )
+
+    def _require_may_approve(self, request: Request, who: str) -> None:
+        if may_approve(who, request.author, self.rules):
+            return
+        if request.author:
+            reason = f"{request.author} trained it, so another person must approve it"
+        else:
+            reason = "its author is unknown, so anyone could be the author; train it again"
+        raise ApprovalError(
+            f"{who} cannot approve model {request.name}: {reason} (or set promotion.author_may_approve)"
+        )
 
     def _record(self, decision: Decision, request: Request, receipt: str) -> None:
         try:
@@ -259,44 +247,6 @@ class StoredApprovals(Approvals):
 
 def _event(kind: "mlmd.Event.Type", key: str) -> mlmd.Event:
     return mlmd.Event(type=kind, path=mlmd.Event.Path(steps=[{"key": key}, {"index": 0}]))
-
-
-class LoggedApprovals(Approvals):
-    """The requests that gates entered in the audit log, by the fingerprint of their models."""
-
-    next_step = "the same run again, which pushes it: agnews kubeflow submit, or Clone run on Kubeflow's page"
-
-    def requests(self, now: datetime) -> list[Request]:
-        """See `Approvals`.
-
-        Raises:
-            AuditError: the log does not exist, for instance because the volume is not mounted, or cannot be read.
-        """
-        if not self._log.path.exists():
-            kubeflow = self._settings.kubeflow
-            raise AuditError(
-                f"{self._log.path}: no audit log there. Run this command where the volume {kubeflow.volume_claim} is "
-                f"mounted at {kubeflow.mount_path}, after a run has made a request"
-            )
-        lines = self._log.lines()
-        found = []
-        for digest, entry in logged_requests(lines).items():
-            if entry.model != self._settings.pusher.model_name:
-                continue
-            made = tuple(logged_decisions(lines, digest))
-            uri, card = (str(entry.details.get(key, "")) for key in ("model", "card"))
-            requested = datetime.fromisoformat(entry.when).timestamp()
-            status = judge(made, entry.by, self.rules, now)
-            found.append(Request(None, uri, digest, entry.by, requested, made, status, card))
-        return found
-
-    def _require_unchanged(self, request: Request) -> None:
-        """Skips the check of an artifact that only pods can read; Pusher compares it in a pod."""
-        if fileio.exists(request.uri):
-            super()._require_unchanged(request)
-
-    def _record(self, decision: Decision, request: Request, receipt: str) -> None:
-        """Does nothing, since the gate reads the audit log."""
 
 
 def rules_of(settings: Settings) -> Rules:

@@ -107,7 +107,7 @@ def uncounted_decisions(store: MetadataStore, log: AuditLog) -> list[str]:
     """Finds decisions in the log that do not count, because the metadata store does not have them as they were made.
 
     The check leaves out decisions on models that no pipeline in this store has a request for, which belong to another
-    store, and decisions on models of Kubeflow runs, which only the log has. A decision that the same person replaced
+    store, and those of version 0.1.0 on Kubeflow, which only the log has. A decision that the same person replaced
     later does not count anyway.
 
     Returns:
@@ -141,7 +141,7 @@ def _find_uncounted(store: MetadataStore, pipeline: str, log: AuditLog) -> list[
 
 
 def _belongs_in_store(entry: Entry, requested: Collection[str]) -> bool:
-    """Returns whether the metadata store must have a decision; models of Kubeflow runs have no ids."""
+    """Returns whether the metadata store must have a decision; those of 0.1.0 on Kubeflow name no model id."""
     return entry.action in (APPROVE, REJECT) and entry.fingerprint in requested and "model_id" in entry.details
 
 

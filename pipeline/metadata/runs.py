@@ -1,6 +1,7 @@
 """Summarizes runs, and cleans up after killed ones."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ml_metadata.metadata_store import MetadataStore
@@ -11,6 +12,7 @@ from components.evaluator.report import EvaluationReport, read_report
 from components.validation_gate.component import Drift, read_drift
 from pipeline.metadata.connection import open_store
 from pipeline.metadata.graph import (
+    component_id,
     execution_inputs,
     find_producer,
     find_run,
@@ -26,9 +28,9 @@ from schema.metadata import (
     INFRA_BLESSING,
     MODEL,
     MODEL_BLESSING,
-    NODE_CONTEXT,
     PIPELINE_CONTEXT,
     PUSHED_MODEL,
+    RUN_CONTEXT,
     TRANSFORM_GRAPH,
     VALIDATION_BLESSING,
     decode_text,
@@ -145,30 +147,36 @@ def _run_that_made(store: MetadataStore, artifact: mlmd.Artifact | None) -> str 
     return run.name if run else None
 
 
-def close_killed_executions(
-    store: MetadataStore, pipeline: str, pipeline_root: str, run_prefix: str, component: str | None = None
-) -> None:
-    """Cancels the executions that a killed process left as running, and deletes their unpublished outputs.
+def component_executions(store: MetadataStore, run_id: str, component: str) -> list[mlmd.Execution]:
+    """Returns the executions of a component in a run, oldest first: one per try."""
+    run = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
+    executions = store.get_executions_by_context(run.id) if run else []
+    return sorted((one for one in executions if component_id(store, one.id) == component), key=lambda one: one.id)
 
-    TFX then starts the execution of the run again. The caller makes sure that none of these executions is alive.
+
+def unfinished_executions(store: MetadataStore, pipeline: str, run_prefix: str) -> list[mlmd.Execution]:
+    """Returns the unfinished executions of a pipeline in the runs whose names start with a prefix."""
+    context = store.get_context_by_type_and_name(PIPELINE_CONTEXT, pipeline)
+    executions = filter(_is_unfinished, store.get_executions_by_context(context.id) if context else [])
+    return [one for one in executions if (run := find_run(store, one.id)) and run.name.startswith(run_prefix)]
+
+
+def close_killed_executions(store: MetadataStore, executions: Iterable[mlmd.Execution], pipeline_root: str) -> None:
+    """Cancels the executions that a killed process left as running, and deletes their unpublished outputs.
 
     Args:
         store: the metadata store.
-        pipeline: name of the pipeline.
+        executions: executions, of which the finished ones are left alone. The caller makes sure that none is alive.
         pipeline_root: directory or URI of the pipeline's outputs.
-        run_prefix: beginning of the names of the runs to clean up.
-        component: id of the only component to clean up. Defaults to all.
     """
-    kind, name = (NODE_CONTEXT, f"{pipeline}.{component}") if component else (PIPELINE_CONTEXT, pipeline)
-    context = store.get_context_by_type_and_name(kind, name)
-    for execution in store.get_executions_by_context(context.id) if context else []:
-        if execution.last_known_state not in (mlmd.Execution.NEW, mlmd.Execution.RUNNING):
-            continue
-        run = find_run(store, execution.id)
-        if run is None or not run.name.startswith(run_prefix):
-            continue
-        logger.warning("closing the killed execution %s of run %s", execution.id, run.name)
+    for execution in filter(_is_unfinished, executions):
+        component = component_id(store, execution.id)
+        logger.warning("closing the killed execution %s of %s", execution.id, component)
         execution.last_known_state = mlmd.Execution.CANCELED
         store.put_executions([execution])
-        for directory in fileio.glob(f"{pipeline_root}/{component or '*'}/*/{execution.id}"):
+        for directory in fileio.glob(f"{pipeline_root}/{component}/*/{execution.id}"):
             fileio.rmtree(directory)
+
+
+def _is_unfinished(execution: mlmd.Execution) -> bool:
+    return execution.last_known_state in (mlmd.Execution.NEW, mlmd.Execution.RUNNING)

@@ -1,6 +1,6 @@
 """Runs monitoring: from request logs to a report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -8,12 +8,12 @@ from ml_metadata.metadata_store import MetadataStore
 
 from components.model_card.exported_model import ExportedModel
 from pipeline.monitoring.detection import DriftDetector, find_alerts
-from pipeline.monitoring.observations import LoggedRequests, log_files, read_log_files, to_rows
+from pipeline.monitoring.observations import LoggedRequests, classify_items, log_files, read_log_files, to_rows
 from pipeline.monitoring.reference import Reference, find_reference
 from pipeline.monitoring.report import Report
 from pipeline.settings import Settings
 from schema.errors import DataError
-from serving.versions import PushedVersion, pushed_versions
+from serving.versions import PushedVersion, loadable, pushed_versions
 
 
 def monitor(
@@ -23,6 +23,7 @@ def monitor(
     *,
     version: int | None,
     now: datetime,
+    items: bool = False,
 ) -> Report:
     """Compares a version's logged predictions with its training data, and each window with earlier windows.
 
@@ -32,18 +33,23 @@ def monitor(
         store: metadata store with the model's lineage; None skips the comparison with training data.
         version: version to examine; None selects the version with the most recent request.
         now: creation time of the report, with a time zone.
+        items: `logs` are files of news items, or patterns, which the version (by default the newest) classifies first.
 
     Raises:
         DataError: the logs cannot be read, or contain no prediction of the version.
     """
     name = settings.pusher.model_name
-    log = read_log_files(log_files(logs), name)
-    version = log.latest_version() if version is None else version
+    versions = pushed_versions(Path(settings.pusher.destination) / name)
+    if items:
+        log, version = _classify(settings, list(map(str, logs)), versions, version, now)
+    else:
+        log = read_log_files(log_files(logs), name)
+        version = log.latest_version() if version is None else version
     used = [record for record in log.used if record.version == version]
     if not used:
         known = ", ".join(map(str, sorted({record.version for record in log.used})))
         raise DataError(f"the logs contain no prediction of version {version} of {name}, only of: {known}")
-    pushed = pushed_versions(Path(settings.pusher.destination) / name).get(version)
+    pushed = versions.get(version)
     exported = ExportedModel(str(pushed.path)) if pushed and not pushed.problem else None
     rows = to_rows(used, exported)
     detector = DriftDetector(rows, settings.monitoring)
@@ -64,6 +70,21 @@ def monitor(
         alerts=find_alerts(skew, windows),
         notes=tuple(reference.notes),
     )
+
+
+def _classify(
+    settings: Settings,
+    patterns: Sequence[str],
+    versions: Mapping[int, PushedVersion],
+    version: int | None,
+    now: datetime,
+) -> tuple[LoggedRequests, int]:
+    usable = loadable(versions)
+    version = max(usable, default=0) if version is None else version
+    if version not in usable:
+        raise DataError(f"{settings.pusher.destination} has no version {version or 'of the model'} that can be loaded")
+    model, rows = ExportedModel(str(versions[version].path)), settings.monitoring.reference_rows
+    return classify_items(patterns, model, version, rows, int(now.timestamp())), version
 
 
 def _reference(

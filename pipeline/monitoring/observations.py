@@ -2,6 +2,7 @@
 
 import math
 import os
+import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from components.model_card.rows import Texts
 from pipeline.monitoring.report import CONFIDENCE, UNKNOWN_SHARE
 from schema.errors import DataError
 from schema.features import CLASS_NAMES, LABEL, TEXT_LENGTH
+from schema.news_items import NewsItem
 from schema.paths import list_files
+from serving.item_files import BadRow
 from serving.prediction_logs import LoggedText, logged_texts, read_log
 
 TIME = "time"
@@ -106,6 +109,46 @@ def read_log_files(files: Sequence[Path], model: str) -> LoggedRequests:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in (+skipped).items())
         raise DataError(f"no predictions of model {model!r} in {len(files)} files ({reasons or 'no records'})")
     return LoggedRequests(used, +skipped)
+
+
+def classify_items(patterns: Sequence[str], model: ExportedModel, version: int, rows: int, now: int) -> LoggedRequests:
+    """Classifies rows of files, as if they had been requested now.
+
+    Args:
+        patterns: files, or patterns, as for `agnews batch`.
+        model: the served version.
+        version: its number.
+        rows: maximum number of rows; from larger files, the same random rows are taken each time.
+        now: POSIX seconds.
+
+    Raises:
+        DataError: there is no such file, or no usable row in them.
+    """
+    from serving.batch import matching_files, read_file
+
+    generator = random.Random(0)
+    skipped: Counter[str] = Counter()
+    chosen: list[NewsItem] = []
+    seen = 0
+    for file in matching_files(patterns):
+        for row in read_file(file):
+            if isinstance(row, BadRow):
+                skipped["bad row"] += 1
+                continue
+            seen += 1
+            if len(chosen) < rows:
+                chosen.append(row.item)
+            elif (place := generator.randrange(seen)) < rows:
+                chosen[place] = row.item
+    if not chosen:
+        raise DataError(f"no usable row in {', '.join(patterns)}; put files with news items there")
+    texts = [(item.title, item.description) for item in chosen]
+    scores = model.probabilities(Texts(*map(list, zip(*texts, strict=True))))
+    logged = [
+        LoggedText(dict(zip(CLASS_NAMES, row, strict=True)), sum(map(len, text)), text)
+        for row, text in zip(scores.tolist(), texts, strict=True)
+    ]
+    return LoggedRequests([LoggedRequest(now, version, len(chosen) / seen, logged)], skipped)
 
 
 def _record(log: prediction_log_pb2.PredictionLog, model: str, written: int) -> LoggedRequest | str:

@@ -11,24 +11,20 @@ from pathlib import Path
 
 import filelock
 from ml_metadata.proto import metadata_store_pb2
-from tfx.dsl.compiler import compiler, constants
 from tfx.orchestration.pipeline import Pipeline
-from tfx.orchestration.portable import runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline.metadata.connection import open_store
-from pipeline.metadata.runs import close_killed_executions
-from pipeline.runners import run_id as run_ids
-from pipeline.runners.component import launch
+from pipeline.metadata.runs import close_killed_executions, unfinished_executions
+from pipeline.runners.component import compile_run, run_component, upstream_components
 from pipeline.runners.events import ComponentEvent, ProgressEvent, State, Watcher
 from pipeline.runners.root_cause import root_cause_line
+from pipeline.runners.run_id import PREFIX
 from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, RunError
 from schema.files import file_lock
 from schema.interruption import Interrupted, raise_if_interrupted
 
 logger = logging.getLogger(__name__)
-
-_EXECUTION = metadata_store_pb2.Execution
 
 
 def run(pipeline: Pipeline, run_id: str, root: Path, watcher: Watcher) -> None:
@@ -47,26 +43,24 @@ def run(pipeline: Pipeline, run_id: str, root: Path, watcher: Watcher) -> None:
         AgNewsError: a component rejected its input; the message is from the component.
         Interrupted: a signal interrupted the process; no further component is started.
     """
-    ir = compiler.Compiler().compile(pipeline)
-    runtime_parameter_utils.substitute_runtime_parameter(ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
+    ir, connection = compile_run(pipeline, run_id), pipeline.metadata_connection_config
     with _exclusive(root):
-        info = pipeline.pipeline_info
-        store = open_store(pipeline.metadata_connection_config)
-        close_killed_executions(store, info.pipeline_name, info.pipeline_root, run_ids.PREFIX)
-        nodes = [node.pipeline_node for node in ir.nodes]
-        watcher.run_began({node.node_info.id: list(node.upstream_nodes) for node in nodes})
-        for node in nodes:
+        store, info = open_store(connection), pipeline.pipeline_info
+        killed = unfinished_executions(store, info.pipeline_name, PREFIX)
+        close_killed_executions(store, killed, info.pipeline_root)
+        components = upstream_components(ir)
+        watcher.run_began(components)
+        for component in components:
             raise_if_interrupted()
-            _run_component(ir, node, pipeline.metadata_connection_config, watcher)
+            _run_component(ir, component, connection, watcher)
 
 
 def _run_component(
     ir: pipeline_pb2.Pipeline,
-    node: pipeline_pb2.PipelineNode,
+    component: str,
     connection: metadata_store_pb2.ConnectionConfig,
     watcher: Watcher,
 ) -> None:
-    component = node.node_info.id
     began = time.monotonic()
     watcher.component_changed(ComponentEvent(component, State.RUNNING))
 
@@ -75,7 +69,7 @@ def _run_component(
 
     try:
         with reports_to(watcher, component):
-            published = launch(ir, node, connection)
+            ended(run_component(ir, component, connection).state)
     except ApprovalPending:
         ended(State.WAITING)
         raise
@@ -85,9 +79,9 @@ def _run_component(
     except Interrupted:
         ended(State.STOPPED)
         raise
-    except AgNewsError as error:
+    except AgNewsError:
         ended(State.FAILED)
-        raise type(error)(f"{component}: {error}") from error
+        raise
     except Exception as error:
         ended(State.FAILED)
         logger.exception("component failed", extra={"fields": {"component": component}})
@@ -95,11 +89,6 @@ def _run_component(
     except BaseException:
         ended(State.FAILED)
         raise
-    # If an input does not exist, the launcher publishes a failed execution and returns.
-    if published.last_known_state == _EXECUTION.FAILED:
-        ended(State.FAILED)
-        raise RunError(f"{component} failed: an input that it needs does not exist")
-    ended(State.CACHED if published.last_known_state == _EXECUTION.CACHED else State.DONE)
 
 
 @contextmanager

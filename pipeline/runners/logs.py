@@ -21,6 +21,23 @@ class FieldsFormatter(logging.Formatter):
 
 
 @contextmanager
+def logged_to_stderr() -> Iterator[logging.Logger]:
+    """Writes Python's logging to standard error in the `with` block, with the fields of events; yields a logger."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(FieldsFormatter())
+    root.handlers = [handler]
+    root.setLevel(logging.INFO)
+    logging.getLogger("apache_beam.typehints").setLevel(logging.WARNING)  # A hundred lines about types.
+    try:
+        yield logging.getLogger(__name__)
+    finally:
+        root.handlers, level = before
+        root.setLevel(level)
+
+
+@contextmanager
 def logged_to(path: Path, *, verbose: bool) -> Iterator[TextIO]:
     """Redirects Python's logging, standard output and standard error to a file.
 

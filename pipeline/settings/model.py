@@ -7,6 +7,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import available_timezones
 
 from pydantic import (
     AfterValidator,
@@ -400,9 +401,15 @@ class BeamSettings(Section):
 
 
 class AirflowSettings(Section):
-    """Schedule, retries and timeouts of the Airflow DAG."""
+    """Schedule, retries and timeouts of the Airflow DAGs."""
 
+    tasks: Literal["process", "pod"] = Field(
+        "process",
+        description="how tasks run commands: process: on the worker's machine; pod: in Kubernetes, with image, volume "
+        "and resources from kubeflow.*",
+    )
     schedule: str = Field("@daily", min_length=1, description="cron expression or one of Airflow's presets")
+    timezone: str = Field("UTC", description="time zone of the schedule and of the days that select spans")
     start_date: date = Field(date(2026, 1, 1), description="first day to run or backfill")
     catchup: bool = Field(False, description="also run missed days when the DAG is switched on")
     retries: NonNegativeInt = Field(
@@ -413,9 +420,33 @@ class AirflowSettings(Section):
     )
     task_minutes: PositiveInt = Field(60, description="timeout of a task, in minutes")
     training_minutes: PositiveInt = Field(360, description="timeout of Tuner and Trainer, in minutes")
-    sla_hours: PositiveFloat = Field(12.0, description="hours from the end of a day until its run should be finished")
+    sla_hours: PositiveFloat = Field(12.0, description="hours within which a run should finish after it was queued")
     approval_hours: PositiveFloat = Field(20.0, description="hours to wait for an approval; the next runs wait as well")
     approval_poll_minutes: PositiveFloat = Field(5.0, description="minutes between checks for an approval")
+    batch_files: Location | None = Field(
+        None,
+        description="files that the batch DAG scores each day; {YYYY}, {MM} and {DD} are the day; unset: no such DAG",
+    )
+    batch_output: Location = Field(
+        "scored/{YYYY}-{MM}-{DD}", description="directory that the batch DAG creates for each day"
+    )
+    batch_on_drift: Literal["stop", "score"] = Field(
+        "stop", description="what the batch DAG does if the files differ from the model's training data"
+    )
+    monitor_logs: Location | None = Field(
+        None, description="request logs that the monitoring DAG checks, a file or a directory; unset: no such DAG"
+    )
+    monitor_schedule: str = Field("@hourly", min_length=1, description="cron expression of the monitoring DAG")
+    monitor_trains: bool = Field(
+        False, description="start a training when the monitoring DAG finds a change, at most once per day"
+    )
+
+    @field_validator("timezone")
+    @classmethod
+    def _timezone_exists(cls, name: str) -> str:
+        if name not in available_timezones():
+            raise ValueError(f"unknown time zone {name}; expected a name like Europe/Berlin")
+        return name
 
 
 class KubeflowSettings(Section):
@@ -444,8 +475,15 @@ class KubeflowSettings(Section):
     mount_path: str = Field(
         "/agnews", pattern=r"^/[^/].*[^/]$", description="directory where each pod mounts the volume"
     )
+    secret: str | None = Field(None, description="Secret that each pod mounts, with the files of passwords and keys")
+    secret_path: str = Field(
+        "/run/secrets/agnews", pattern=r"^/[^/].*[^/]$", description="directory where each pod mounts the secret"
+    )
+    python: Path | None = Field(
+        None, description="Python with kfp, for compile, submit and schedule; unset: .venv-kubeflow of the project"
+    )
 
-    _home_is_expanded = field_validator("token_file")(replace_tilde)
+    _home_is_expanded = field_validator("token_file", "python")(replace_tilde)
 
 
 class Settings(Section):

@@ -92,6 +92,12 @@ def _fields() -> Iterator[tuple[str, FieldInfo]]:
 KEYS: Mapping[str, FieldInfo] = dict(_fields())
 """Every dotted key with its field, in the order of the model."""
 
+
+def is_secret(key: str) -> bool:
+    """Returns whether a dotted key holds a secret, such as a password."""
+    return key in KEYS and SecretStr in typing.get_args(KEYS[key].annotation)
+
+
 _Source = dict[str, tuple[Any, str]]
 
 
@@ -219,8 +225,7 @@ def _explain(error: ValidationError, values: _Source) -> str:
         )
         message = problem["msg"].removeprefix("Value error, ")
         received = problem["input"]
-        secret = key in KEYS and SecretStr in typing.get_args(KEYS[key].annotation)
-        shown = f" (received {received!r})" if key in KEYS and not secret else ""
+        shown = f" (received {received!r})" if key in KEYS and not is_secret(key) else ""
         # The origin of a flag already contains its key.
         place = origin if origin.endswith(f" {key}") else ": ".join(filter(None, [origin, key]))
         lines.append(f"{place or 'settings'}: {message}{shown}")

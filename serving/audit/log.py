@@ -27,7 +27,7 @@ AUDIT_FILE = "audit.jsonl"
 FIRST = "0" * 64
 """Hash that the first line has as its previous hash."""
 RECOVER = "recover"
-REQUEST, APPROVE, REJECT = "request", "approve", "reject"
+APPROVE, REJECT = "approve", "reject"
 DECIDED = "decided"
 """Detail of an entry with the time of the decision; the entry's own time is that of the writing."""
 _LOCK_SECONDS = 30.0

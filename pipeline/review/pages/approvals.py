@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from components.approval import Status
-from pipeline.governance.approvals import StoredApprovals
+from pipeline.governance.approvals import Approvals
 from pipeline.governance.audit_check import audit_log
 from pipeline.metadata.connection import connection_config, open_store
 from pipeline.review.pages.models import find_model, render_model
@@ -60,7 +60,7 @@ def _decide(request: Request, form: dict[str, str]) -> Response:
     if form["decision"] not in ("approve", "reject"):
         raise HTTPException(400, "decision must be approve or reject")
     try:
-        approvals = StoredApprovals(_writable_store(site), site.settings, audit_log(site.settings))
+        approvals = Approvals(_writable_store(site), site.settings, audit_log(site.settings))
         approved = form["decision"] == "approve"
         approvals.decide(str(model.id), approved=approved, who=approver, why=form["reason"], now=site.now())
     except AgNewsError as error:

@@ -1,1 +1,1 @@
-"""Runs the pipeline on Kubeflow Pipelines: `compiler` writes a file, `client` submits it, `pod` runs in the pods."""
+"""Runs the pipeline on Kubeflow Pipelines: `client` checks and sends, `kfp_script` runs in the environment of kfp."""

@@ -1,34 +1,92 @@
-"""Submits a compiled pipeline to Kubeflow Pipelines, as one run or on a schedule."""
+"""Compiles the pipeline for Kubeflow Pipelines, and submits it as one run or on a schedule.
 
-import contextlib
+kfp is in an environment of its own: `kfp_script` runs there, and everything that can be checked is checked here.
+"""
+
 import difflib
-import io
+import hashlib
+import json
+import subprocess
 import tempfile
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from pipeline.runners.kubeflow.compiler import Compiled, require_kfp
-from pipeline.runners.kubeflow.tasks import AUTHOR
-from pipeline.settings import KubeflowSettings
-from schema.errors import AgNewsError, SettingsError
+from pipeline.settings import BeamSettings, KubeflowSettings, Settings
+from schema.errors import AgNewsError, RunError, SettingsError
 from serving.audit import identity
 from serving.this_machine import proxy_mounts
 
+_PROJECT = Path(__file__).parents[3]
+_SCRIPT = Path(__file__).with_name("kfp_script.py")
 _CRON_FIELDS = 6
 _ANSWERS_WITHIN = 10.0  # seconds
-_PAGE = 100
+_AUTHOR = "author"
+# What a run may change without compiling again, by the name of the parameter.
+_PARAMETERS = {
+    "data_path": ("data.path", "directory or URI of the data"),
+    "span": ("data.span", "span to ingest, as a number or YYYY-MM-DD; empty: the latest"),
+    "epochs": ("trainer.epochs", "maximum number of training epochs"),
+    "destination": ("pusher.destination", "base directory of the pushed versions and the audit log"),
+}
 
 
 class KubeflowError(AgNewsError):
     """The API of Kubeflow Pipelines did not respond, or refused the request."""
 
     exit_code = 6
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a run, with which each command of the run begins a setting.
+
+    Attributes:
+        name: name in `--param` and on Kubeflow's page.
+        option: text before the value on the command line.
+        description: description for people.
+        default: value as text; None if each run must name one.
+    """
+
+    name: str
+    option: str
+    description: str
+    default: str | None
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled pipeline.
+
+    Attributes:
+        name: name of the pipeline.
+        version: version of this project, and eight digits of the content's SHA-256, so that it changes with the
+            content.
+        text: YAML of the pipeline specification and the platform document.
+        parameters: parameters of a run.
+    """
+
+    name: str
+    version: str
+    text: str
+    parameters: tuple[Parameter, ...]
+
+    def write(self, directory: Path) -> Path:
+        """Writes the file, named after pipeline and version, and returns its path.
+
+        Raises:
+            SettingsError: the file cannot be written.
+        """
+        path = directory / f"{self.name}-{self.version}.yaml"
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            path.write_text(self.text, encoding="utf-8")
+        except OSError as error:
+            raise SettingsError(f"{path}: {error.strerror}; name another directory with --output") from error
+        return path
 
 
 @dataclass(frozen=True)
@@ -44,41 +102,52 @@ class Started:
     page: str
 
 
-def submit(settings: KubeflowSettings, compiled: Compiled, parameters: Mapping[str, str]) -> Started:
+def compile_pipeline(settings: Settings, plan: Mapping[str, Any]) -> Compiled:
+    """Compiles the pipeline.
+
+    Args:
+        settings: all settings.
+        plan: the plan of these settings, see `pipeline.runners.plan`.
+
+    Raises:
+        RunError: kfp is not installed.
+    """
+    parameters = _parameters(settings)
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "pipeline.yaml"
+        declared = [
+            {name: value for name, value in vars(parameter).items() if value is not None} for parameter in parameters
+        ]
+        _run_script(settings.kubeflow, {"action": "compile", "plan": plan, "parameters": declared, "file": str(file)})
+        text = file.read_text(encoding="utf-8")
+    version = f"{plan['version']}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return Compiled(plan["pipeline"], version, text, tuple(parameters))
+
+
+def submit(settings: KubeflowSettings, compiled: Compiled, given: Mapping[str, str]) -> Started:
     """Starts one run.
 
     Args:
         settings: settings with the address of the API.
         compiled: the pipeline to run.
-        parameters: values of runtime parameters by name, as text; the others keep their defaults.
+        given: values of parameters by name; the others keep their defaults.
 
     Raises:
-        SettingsError: a parameter is unknown, missing or of the wrong type, or no host is set.
+        SettingsError: a parameter is unknown or missing, or no host is set.
         KubeflowError: the API does not respond, or refuses the request.
     """
-    values = checked_parameters(compiled, parameters)
-    with _client(settings) as client, _file(compiled) as path:
-        run = client.create_run_from_pipeline_package(
-            str(path),
-            arguments=values,
-            run_name=f"{compiled.name} {compiled.version}",
-            experiment_name=settings.experiment,
-            namespace=settings.namespace,
-            pipeline_root=settings.pipeline_root,
-        )
-        return Started(run.run_id, f"{settings.host}/#/runs/details/{run.run_id}")
+    run = _send(settings, compiled, given, {"action": "submit"})
+    return Started(run, f"{settings.host}/#/runs/details/{run}")
 
 
-def schedule(
-    settings: KubeflowSettings, compiled: Compiled, cron: str, parameters: Mapping[str, str], name: str
-) -> Started:
+def schedule(settings: KubeflowSettings, compiled: Compiled, cron: str, given: Mapping[str, str], name: str) -> Started:
     """Starts runs on a schedule, one at a time; replaces an existing schedule of the same name.
 
     Args:
         settings: settings with the address of the API.
         compiled: the pipeline to run.
         cron: six fields, seconds first, or a word like @daily; UTC.
-        parameters: values of runtime parameters by name, as text; the others keep their defaults.
+        given: values of parameters by name; the others keep their defaults.
         name: name of the schedule.
 
     Raises:
@@ -86,28 +155,8 @@ def schedule(
         KubeflowError: the API does not respond, or refuses the request.
     """
     check_cron(cron)
-    values = checked_parameters(compiled, parameters)
-    with _client(settings) as client, _file(compiled) as path:
-        experiment = client.create_experiment(settings.experiment, namespace=settings.namespace)
-        listed = client.list_recurring_runs(
-            page_size=_PAGE, experiment_id=experiment.experiment_id, namespace=settings.namespace
-        )
-        before = [one for one in listed.recurring_runs or [] if one.display_name == name]
-        made = client.create_recurring_run(
-            experiment.experiment_id,
-            name,
-            description=f"{compiled.name} {compiled.version}",
-            cron_expression=cron,
-            max_concurrency=1,
-            # After a pause, start one run instead of all missed ones: each would ingest the same latest span.
-            no_catchup=True,
-            params=values,
-            pipeline_package_path=str(path),
-            pipeline_root=settings.pipeline_root,
-        )
-        for one in before:
-            client.delete_recurring_run(one.recurring_run_id)
-        return Started(made.recurring_run_id, f"{settings.host}/#/recurringrun/details/{made.recurring_run_id}")
+    made = _send(settings, compiled, given, {"action": "schedule", "cron": cron, "name": name})
+    return Started(made, f"{settings.host}/#/recurringrun/details/{made}")
 
 
 def check_cron(cron: str) -> None:
@@ -133,38 +182,81 @@ def check_host(settings: KubeflowSettings) -> None:
         raise SettingsError("kubeflow.host is not set: name the address of the Kubeflow Pipelines API")
 
 
-def checked_parameters(compiled: Compiled, given: Mapping[str, str]) -> dict[str, Any]:
-    """Validates runtime parameters and converts them to their types.
-
-    If the run needs an author and none is given, the author is the person who runs this command.
+def check_parameters(compiled: Compiled, given: Mapping[str, str]) -> dict[str, str]:
+    """Returns the values of a run; the author, if the run needs one, is by default the person who runs this command.
 
     Raises:
-        SettingsError: a parameter is unknown, missing or of the wrong type.
+        SettingsError: a parameter is unknown or missing.
     """
-    declared = compiled.documents[0]["root"]["inputDefinitions"]["parameters"]
-    values: dict[str, Any] = {AUTHOR: identity()} if AUTHOR in declared else {}
-    for name, value in given.items():
+    declared = {parameter.name: parameter for parameter in compiled.parameters}
+    for name in given:
         if name not in declared:
             near = difflib.get_close_matches(name, declared, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(declared))}"
-            raise SettingsError(f"--param {name}: no such runtime parameter; {hint}")
-        if declared[name]["parameterType"] == "NUMBER_INTEGER":
-            try:
-                values[name] = int(value)
-            except ValueError:
-                raise SettingsError(f"--param {name}: expected a whole number (received {value!r})") from None
-        else:
-            values[name] = value
-    missing = [name for name in declared if name not in values and "defaultValue" not in declared[name]]
-    if missing:
-        raise SettingsError(f"no value for {', '.join(missing)}: name one with --param {missing[0]}=…")
-    return values
+            raise SettingsError(f"--param {name}: no such parameter of a run; {hint}")
+    return ({_AUTHOR: identity()} if _AUTHOR in declared else {}) | dict(given)
 
 
-@contextmanager
-def _client(settings: KubeflowSettings) -> Iterator[Any]:
-    """Opens kfp's client, and converts its errors to messages that say what to do."""
-    require_kfp()
+def _parameters(settings: Settings) -> list[Parameter]:
+    """Returns the parameters of a run; those without a default come first."""
+    parameters = []
+    if settings.promotion.require_approval:
+        described = "person who starts the run: the author of the model, who may not approve it"
+        parameters.append(Parameter(_AUTHOR, "--by=", described, None))
+    for name, (key, described) in _PARAMETERS.items():
+        section, _, field = key.partition(".")
+        value = getattr(getattr(settings, section), field)
+        parameters.append(Parameter(name, f"--set={key}=", described, "" if value is None else str(value)))
+    return parameters
+
+
+def check_settings(settings: Settings) -> None:
+    """Checks that pods share what the settings name.
+
+    Raises:
+        SettingsError: a setting is not supported on Kubeflow.
+    """
+    if settings.metadata.backend == "sqlite":
+        raise SettingsError(
+            "metadata.backend is sqlite, a file that pods cannot share: set it to postgresql (--profile kubeflow does)"
+        )
+    if settings.infra_validator.platform == "docker":
+        raise SettingsError("infra_validator.platform docker needs an engine that pods do not have: use process")
+    _check_engine(settings.beam)
+    places = {
+        "pipeline.root": settings.pipeline.root,
+        "data.path": settings.data.path,
+        "pusher.destination": settings.pusher.destination,
+        "promotion.audit_log": settings.promotion.audit_log,
+    }
+    local = {key: place for key, place in places.items() if place is not None and "://" not in place}
+    mounted = settings.kubeflow.mount_path
+    for key, place in local.items():
+        if not f"{place}/".startswith(f"{mounted}/"):
+            raise SettingsError(
+                f"{key} {place} is on the disk of a pod, which ends with it: name a URI or a directory below "
+                f"kubeflow.mount_path {mounted} (--profile kubeflow has them all)"
+            )
+    if local and settings.kubeflow.volume_claim is None:
+        raise SettingsError(
+            f"{', '.join(local)} are below kubeflow.mount_path, where nothing is mounted: set kubeflow.volume_claim"
+        )
+
+
+def _check_engine(settings: BeamSettings) -> None:
+    """Requires a running job server and worker pool, because a pod cannot start one that Flink or Spark can reach."""
+    if settings.runner not in ("flink", "spark"):
+        return
+    for name, what in (("job_endpoint", "a job server"), ("worker_pool", "the workers next to the cluster's nodes")):
+        if getattr(settings, name) is None:
+            raise SettingsError(
+                f"beam.runner {settings.runner} needs beam.{name} on Kubeflow, the address of {what}: what this "
+                "machine would start is not in the pods"
+            )
+
+
+def _send(settings: KubeflowSettings, compiled: Compiled, given: Mapping[str, str], request: Mapping[str, Any]) -> str:
+    values = check_parameters(compiled, given)
     check_host(settings)
     token = _token(settings)
     # kfp's own client retries for 30 seconds before it reports an error.
@@ -178,19 +270,30 @@ def _client(settings: KubeflowSettings) -> Iterator[Any]:
             f"kubeflow.host {settings.host}: no Kubeflow Pipelines API there ({error}); correct the address, forward a "
             "port to it (kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80), or name kubeflow.token_file"
         ) from error
+    with tempfile.TemporaryDirectory() as directory:
+        request = {
+            **request,
+            **settings.model_dump(include={"host", "namespace", "experiment", "pipeline_root"}),
+            "token": token,
+            "file": str(compiled.write(Path(directory))),
+            "values": values,
+            "title": f"{compiled.name} {compiled.version}",
+        }
+        return _run_script(settings, request)
 
-    import kfp
-    import kfp_server_api
-    import urllib3
 
-    try:
-        # kfp prints its own links and warnings.
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
-            yield kfp.Client(host=settings.host, namespace=settings.namespace or "kubeflow", existing_token=token)
-    except kfp_server_api.ApiException as error:
-        raise KubeflowError(f"{settings.host} refused: {error.status} {error.reason}: {error.body}") from error
-    except urllib3.exceptions.HTTPError as error:
-        raise KubeflowError(f"{settings.host} stopped answering: {error}; try again") from error
+def _run_script(settings: KubeflowSettings, request: Mapping[str, Any]) -> Any:
+    python = settings.python or _PROJECT / ".venv-kubeflow/bin/python"
+    if not python.exists():
+        raise RunError(f"kfp is not installed: no {python}; run scripts/setup.sh kubeflow, or set kubeflow.python")
+    ended = subprocess.run(
+        [python, "-I", _SCRIPT], input=json.dumps(request), capture_output=True, text=True, check=False
+    )
+    if ended.returncode == KubeflowError.exit_code:
+        raise KubeflowError(f"{settings.host} {ended.stderr}")
+    if ended.returncode:
+        raise RunError(f"{python} could not {request['action']} the pipeline: {ended.stderr.strip()[-2000:]}")
+    return json.loads(ended.stdout)
 
 
 def _token(settings: KubeflowSettings) -> str | None:
@@ -200,9 +303,3 @@ def _token(settings: KubeflowSettings) -> str | None:
         return settings.token_file.read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
         raise SettingsError(f"kubeflow.token_file: {error}; make it readable or unset it") from error
-
-
-@contextmanager
-def _file(compiled: Compiled) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as directory:
-        yield compiled.write(Path(directory))

@@ -10,7 +10,6 @@ from components.example_gen.sources import DataSource
 from pipeline import code_version as module
 from pipeline.code_version import PARAMETER, STAGES, code_version, entry_modules, source_files, source_fingerprint
 from pipeline.dag import create_pipeline
-from pipeline.runners.kubeflow.history import DirectoryHistory
 from pipeline.settings import Settings
 from tests.support import ROOT
 
@@ -115,26 +114,19 @@ def test_stages_have_different_versions():
     assert len({code_version(stage) for stage in STAGES}) == len(STAGES)
 
 
-def components_of(directory, history=None):
+@pytest.fixture
+def components(tmp_path):
+    """Every component that has a cache key, with all optional stages."""
     settings = Settings.model_validate(
         {
-            "pipeline": {"root": str(directory)},
-            "trainer": {"warm_start": history is None},
+            "pipeline": {"root": str(tmp_path)},
+            "trainer": {"warm_start": True},
             "tuner": {"enabled": True},
             "promotion": {"require_approval": True},
         }
     )
     source = DataSource("/data", "{SPAN}/train.csv", "{SPAN}/test.csv", "path")
-    components = create_pipeline(settings, source, history=history).components
-    return [component for component in components if isinstance(component, BaseComponent)]
-
-
-@pytest.fixture(params=["metadata store", "directories"])
-def components(request, tmp_path):
-    """Every component that has a cache key, with all optional stages."""
-    if request.param == "metadata store":
-        return components_of(tmp_path)
-    return components_of(tmp_path, DirectoryHistory("/versions", "/statistics", "/log", "agnews"))
+    return [one for one in create_pipeline(settings, source).components if isinstance(one, BaseComponent)]
 
 
 def test_every_component_that_runs_our_code_has_a_version(components):

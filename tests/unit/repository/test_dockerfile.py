@@ -129,7 +129,7 @@ def test_what_the_packages_read_is_declared_as_their_data(package_data):
     assert found == {path for path in declared if path.is_file()}
 
 
-@pytest.mark.parametrize(("target", "locks"), [("cpu", ["kubeflow"]), ("gpu", ["kubeflow", "gpu"])])
+@pytest.mark.parametrize(("target", "locks"), [("cpu", ["default"]), ("gpu", ["default", "gpu"])])
 def test_a_target_installs_its_locks_and_the_project(instructions, target, locks):
     [copy] = [value for name, value in instructions[target] if name == "COPY"]
     built = re.fullmatch(r"--from=(\S+) /opt/venv /opt/venv", copy).group(1)
@@ -150,7 +150,7 @@ def locked(lock):
     return {canonical(name) for name in re.findall(r"^([\w.-]+)", text, re.MULTILINE)}
 
 
-@pytest.mark.parametrize(("target", "lock"), [("cpu", "kubeflow"), ("gpu", "gpu")])
+@pytest.mark.parametrize(("target", "lock"), [("cpu", "default"), ("gpu", "gpu")])
 def test_the_builder_can_compile_what_has_no_wheel(instructions, target, lock):
     """Package indexes accept no wheel tagged linux_x86_64: a package with that tag was compiled on this machine."""
     compiled = {
@@ -168,7 +168,7 @@ def test_the_builder_can_compile_what_has_no_wheel(instructions, target, lock):
 def test_each_package_of_the_image_is_installed_here():
     """Otherwise the test above would not know how the package is published."""
     installed = {canonical(package.name) for package in importlib.metadata.distributions()}
-    assert locked("kubeflow") <= installed
+    assert locked("default") <= installed
 
 
 def test_the_build_needs_no_frontend_from_a_registry():
@@ -203,7 +203,6 @@ def test_versions_are_named(instructions):
 def test_entry_point_and_the_commands_of_the_pods_are_in_the_packages(instructions, packages, pyproject):
     assert values(instructions, "cpu", "ENTRYPOINT") == ['["agnews"]']
     assert pyproject["project"]["scripts"]["agnews"] == "pipeline.cli:main"
-    assert "pipeline.runners.kubeflow" in packages
 
 
 def test_images_are_named_with_the_version_of_the_project(pyproject):

@@ -7,7 +7,8 @@ import pytest
 
 from tests.support import ROOT
 
-LOCKS = ("default", "airflow", "kubeflow", "gpu", "dev")
+SHARED = ("default", "gpu", "dev")
+OWN = tuple(sorted(file.stem for file in (ROOT / "requirements").glob("*.in")))
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +18,10 @@ def project():
 
 def declared(project, lock):
     """Names of the packages that a set asks for; an extra of the project itself stands for what it holds."""
+    if lock in OWN:
+        lines = (ROOT / f"requirements/{lock}.in").read_text().splitlines()
+        yield from (name_of(line) for line in lines if not line.startswith("#"))
+        return
     requirements = [] if lock == "default" else project["optional-dependencies"][lock]
     for requirement in requirements:
         if extra := re.fullmatch(rf"{project['name']}\[(\w+)\]", requirement):
@@ -37,14 +42,19 @@ def locked(lock):
     return {line.split()[0]: line.split()[1:] for line in lines}
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", SHARED + OWN)
 def test_each_lock_holds_all_that_is_declared_with_versions(project, lock):
     packages = locked(lock)
     assert set(declared(project, lock)) <= set(map(name_of, packages))
     assert [package for package in packages if "==" not in package] == []
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", OWN)
+def test_an_orchestrators_set_has_no_tfx(lock):
+    assert "tfx" not in map(name_of, locked(lock))
+
+
+@pytest.mark.parametrize("lock", SHARED + OWN)
 def test_each_locked_package_has_hashes(lock):
     sha256 = re.compile(r"--hash=sha256:[0-9a-f]{64}")
     unhashed = [name for name, hashes in locked(lock).items() if not hashes or not all(map(sha256.fullmatch, hashes))]
@@ -53,7 +63,7 @@ def test_each_locked_package_has_hashes(lock):
 
 def test_the_sets_share_their_versions():
     version_of = {}
-    for lock in LOCKS:
+    for lock in SHARED:
         for package in locked(lock):
             name, _, version = package.partition("==")
             version_of.setdefault(name.partition("[")[0], set()).add(version)

@@ -152,12 +152,6 @@ def test_bad_rows_go_to_quarantine_with_file_row_and_reason(data):
     )
 
 
-def test_an_orchestrator_can_set_the_quarantine_root(data, tmp_path):
-    examples = ingest(data, quarantine_root=str(tmp_path / "kept"))
-    [directory] = (tmp_path / "kept").iterdir()
-    assert os.path.dirname(examples.get_string_custom_property("quarantine_uri")) == str(directory)
-
-
 def test_too_many_bad_rows_stop_the_run_with_a_summary(data):
     with open(data / "train.csv", "a") as file:
         file.write('"9","class","unknown"\n')

@@ -17,7 +17,7 @@ from pipeline.cli import cli
 from pipeline.metadata.connection import connection_config
 from pipeline.settings import Settings
 from schema.errors import ApprovalError, AuditError, RunError
-from serving.audit import AuditLog, Entry, fingerprint
+from serving.audit import AuditLog, fingerprint
 
 
 @pytest.fixture
@@ -40,16 +40,21 @@ def stored():
     return MetadataStore(connection_config(Settings.model_validate({"pipeline": {"root": "runs"}})))
 
 
-def put(store, kind, uri="", pipeline="agnews", **properties):
-    """Records an artifact as the output of an execution of a pipeline."""
+def put(store, kind, uri="", pipeline="agnews", run=None, **properties):
+    """Records an artifact as the output of an execution of a pipeline, or of a run's component RequestApproval."""
     artifact = mlmd.Artifact(type_id=store.put_artifact_type(mlmd.ArtifactType(name=kind)), uri=uri)
     artifact.state = mlmd.Artifact.LIVE
     for name, value in properties.items():
         setattr(artifact.custom_properties[name], "int_value" if isinstance(value, int) else "string_value", value)
     execution = mlmd.Execution(type_id=store.put_execution_type(mlmd.ExecutionType(name="any")))
     context = mlmd.Context(type_id=store.put_context_type(mlmd.ContextType(name="pipeline")), name=pipeline)
-    made = [(artifact, mlmd.Event(type=mlmd.Event.OUTPUT))]
-    store.put_execution(execution, made, [context], reuse_context_if_already_exist=True)
+    contexts, steps = [context], []
+    if run is not None:
+        steps = [{"key": "request"}, {"index": 0}]
+        for kind, name in (("pipeline_run", run), ("node", f"{pipeline}.RequestApproval")):
+            contexts.append(mlmd.Context(type_id=store.put_context_type(mlmd.ContextType(name=kind)), name=name))
+    made = [(artifact, mlmd.Event(type=mlmd.Event.OUTPUT, path=mlmd.Event.Path(steps=steps)))]
+    store.put_execution(execution, made, contexts, reuse_context_if_already_exist=True)
 
 
 def agnews(*arguments):
@@ -64,6 +69,15 @@ def test_control_characters_in_a_reason_or_a_name_do_not_reach_the_terminal(plac
     listed = agnews("approvals", "list")
     assert "\x1b" not in listed
     assert "a\N{REPLACEMENT CHARACTER}[2Jb\N{REPLACEMENT CHARACTER}c" in listed
+
+
+def test_a_model_can_be_named_by_the_run_that_requests_the_approval(place):
+    run = "scheduled__2026-01-02T00:00:00+00:00.0"
+    digest = fingerprint(files_of(str(place / "model/Format-Serving")))
+    put(stored(), "AgNewsApprovalRequest", run=run, model_id=1, wanted=1, fingerprint=digest, author="ann@here")
+    with pytest.raises(ApprovalError, match="no request for model scheduled__2026-01-03"):
+        agnews("approvals", "approve", "scheduled__2026-01-03", "--reason", "good")
+    assert "model 1 is approved; approved by bob@here" in agnews("approvals", "approve", run, "--reason", "good")
 
 
 def test_a_request_is_listed_until_it_is_decided(place):
@@ -303,79 +317,3 @@ def test_verify_tells_of_decisions_whose_receipts_name_another_log(place):
     shown = agnews("audit", "verify")
     assert "not checked: 2 records of the metadata store have receipts of the log '/tmp/\\x1bmy log'" in shown
     assert "artifact 4 (AgNewsApprovalDecision), artifact 5 (AgNewsApprovalDecision)" in shown
-
-
-class TestOnKubeflow:
-    """Tests requests of Kubeflow runs, which are in the audit log only and identify models by their fingerprints."""
-
-    @pytest.fixture
-    def volume(self, tmp_path, monkeypatch):
-        """Creates a volume whose log has requests of two models, and of one with another name."""
-        monkeypatch.setenv("AGNEWS_KUBEFLOW__VOLUME_CLAIM", "agnews")
-        monkeypatch.setenv("AGNEWS_PUSHER__DESTINATION", str(tmp_path))
-        monkeypatch.setenv("AGNEWS_PIPELINE__ROOT", str(tmp_path / "runs"))
-        monkeypatch.setenv("AGNEWS_IDENTITY", "bob@here")
-        (tmp_path / "cards").mkdir()
-        (tmp_path / "cards/model_card.html").write_text("recall 0.9")
-        log = AuditLog(tmp_path / "audit.jsonl")
-        for digest, model in ((ONE, "agnews"), (OTHER, "agnews"), ("cd" * 32, "another")):
-            details = {"model": "/minio/pods/alone", "card": str(tmp_path / "cards")}
-            log.append(Entry("request", model=model, fingerprint=digest, by="ann@here", details=details))
-        return tmp_path
-
-    def test_requests_of_the_model_are_listed_with_what_to_read(self, volume):
-        listed = agnews("approvals", "list")
-        assert re.search(r"^abababababab .* ann@here +pending ", listed, re.MULTILINE)
-        assert f"read before you decide on abababababab: {volume}/cards/model_card.html" in listed
-        assert "cdcdcdcd" not in listed
-        assert not (volume / "runs").exists()
-
-    def test_a_decision_is_one_entry_with_the_card_and_is_found_again(self, volume):
-        shown = agnews("approvals", "approve", "abababababab0", "--reason", "better")
-        assert "model abababababab is approved; approved by bob@here" in shown
-        assert "next: the same run again" in shown
-        entry = AuditLog(volume / "audit.jsonl").lines()[-1].entry
-        assert (entry.action, entry.fingerprint, entry.by, entry.why) == ("approve", ONE, "bob@here", "better")
-        assert list(entry.details["card"]["files"]) == ["model_card.html"]
-        statuses = {
-            request["fingerprint"]: request["status"] for request in json.loads(agnews("approvals", "list", "--json"))
-        }
-        assert statuses == {ONE: "approved", OTHER: "pending"}
-
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            (["approvals", "approve", "abababababab0", "--by", "ann@there", "--reason", "mine"], "ann@here trained it"),
-            (["approvals", "approve", "abababababab", "--reason", "good"], "give more digits"),
-            (
-                ["approvals", "approve", "abababa", "--reason", "good"],
-                "no request for model abababa; models with a request: abababababab, ",
-            ),
-            (["approvals", "reject", "cdcdcdcd", "--reason", "good"], "no request for model cdcdcdcd"),
-        ],
-    )
-    def test_a_decision_that_the_rules_forbid_leaves_nothing(self, volume, arguments, message):
-        with pytest.raises(ApprovalError, match=message):
-            agnews(*arguments)
-        assert len(AuditLog(volume / "audit.jsonl").lines()) == 3
-
-    @pytest.mark.parametrize(
-        "arguments", [["approvals", "list"], ["approvals", "approve", "abababababab0", "--reason", "good"]]
-    )
-    def test_where_the_volume_is_not_mounted_the_message_says_so(self, volume, monkeypatch, arguments):
-        monkeypatch.setenv("AGNEWS_PUSHER__DESTINATION", "/nowhere/serving_model")
-        with pytest.raises(
-            AuditError, match=r"no audit log there\. Run this command where the volume agnews is mounted at /agnews"
-        ):
-            agnews(*arguments)
-
-    def test_a_model_whose_files_can_be_read_and_changed_cannot_be_approved(self, volume):
-        (volume / "model/Format-Serving").mkdir(parents=True)
-        (volume / "model/Format-Serving/saved_model.pb").write_text("other weights")
-        request = Entry("request", "agnews", None, "ef" * 32, "ann@here", details={"model": str(volume / "model")})
-        AuditLog(volume / "audit.jsonl").append(request)
-        with pytest.raises(ApprovalError, match="changed after the request"):
-            agnews("approvals", "approve", "efefefef", "--reason", "good")
-
-
-ONE, OTHER = "ab" * 6 + "0" * 52, "ab" * 6 + "1" * 52

@@ -13,7 +13,7 @@ from ml_metadata.errors import AbortedError
 
 from pipeline.cli import LOG_LEVEL, cli, main
 from pipeline.settings.sources import profile_names
-from schema.errors import AgNewsError, DataError, SettingsError
+from schema.errors import TRY_AGAIN, AgNewsError, DataError, SettingsError
 from tests.support import ROOT
 
 
@@ -138,7 +138,7 @@ def test_a_users_mistake_is_one_message_and_a_status_without_a_trace(tmp_path, a
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [
-        (["kubeflow", "compile", "--profile", "kubeflow"], 0),
+        (["plan", "--profile", "kubeflow"], 0),
         (["monitor", "file"], 3),
         (["serve", "--port=70000", "--model_base_path=."], 2),
     ],
@@ -170,7 +170,7 @@ def test_every_exit_status_stands_once_in_the_operators_table():
 
     listed = re.findall(r"^\| (\d+) \|", Path(str(ROOT), "docs/guides/when-a-run-stops.md").read_text(), re.MULTILINE)
     assert len(listed) == len(set(listed))
-    assert {kind.exit_code for kind in kinds()} | {129, 130, 143} == {int(status) for status in listed}
+    assert {kind.exit_code for kind in kinds()} | {0, TRY_AGAIN, 129, 130, 143} == {int(status) for status in listed}
 
 
 LOADING = """

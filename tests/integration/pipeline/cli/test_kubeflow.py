@@ -10,18 +10,20 @@ def run(*arguments):
     return CliRunner().invoke(cli, ["kubeflow", *arguments])
 
 
-def test_compile_names_the_file_and_the_runtime_parameters(tmp_path):
+@pytest.mark.kubeflow
+def test_compile_names_the_file_and_the_parameters_of_a_run(tmp_path):
     shown = run("compile", "--profile", "kubeflow", "--set", "trainer.epochs=4", "--output", str(tmp_path / "out"))
     [file] = (tmp_path / "out").iterdir()
     assert f"compiled: {file}" in shown.output
     assert "epochs: maximum number of training epochs  [4]" in shown.output
+    assert "span: span to ingest, as a number or YYYY-MM-DD; empty: the latest  [unset]" in shown.output
     specification, _ = yaml.safe_load_all(file.read_text())
     assert specification["pipelineInfo"]["name"] == "agnews"
 
 
 @pytest.fixture
 def not_compiled(monkeypatch):
-    monkeypatch.setattr("pipeline.runners.kubeflow.compiler.compile_pipeline", lambda settings: pytest.fail("compiled"))
+    monkeypatch.setattr("pipeline.runners.kubeflow.client.compile_pipeline", lambda *_: pytest.fail("compiled"))
 
 
 @pytest.mark.parametrize(
@@ -35,12 +37,14 @@ def not_compiled(monkeypatch):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_what_the_arguments_alone_tell_is_told_before_anything_is_compiled(not_compiled, arguments, message):
+@pytest.mark.usefixtures("not_compiled")
+def test_a_mistake_in_the_arguments_is_reported_before_the_compilation(arguments, message):
     refused = run(*arguments, "--profile", "kubeflow").exception
     assert isinstance(refused, SettingsError)
     assert message in str(refused)
 
 
+@pytest.mark.usefixtures("not_compiled")
 def test_on_the_default_profile_the_message_names_the_one_for_kubeflow(tmp_path):
     refused = run("compile", "--output", str(tmp_path)).exception
     assert isinstance(refused, SettingsError)

@@ -113,3 +113,36 @@ def test_missing_test_rows_are_noted_and_the_rest_is_compared(recorded, served, 
         ("text_length", "training rows"),
     ]
     assert report.notes == (f"the test rows are no longer at {recorded.examples}",)
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+def test_files_are_compared_before_they_are_scored(recorded, served, tmp_path, monkeypatch, shifted):
+    monkeypatch.setenv("AGNEWS_PIPELINE__ROOT", recorded.settings.pipeline.root)
+    monkeypatch.setenv("AGNEWS_PUSHER__DESTINATION", recorded.settings.pusher.destination)
+    texts = [("unheard words " * 9, "of things that nobody knows")] * 100 if shifted else TEXTS * 30
+    lines = [json.dumps({"title": title, "description": description}) for title, description in texts]
+    (tmp_path / "news-1.jsonl").write_text("\n".join([*lines, '{"title": 5}']))
+    ended = CliRunner().invoke(cli, ["monitor", "--items", str(tmp_path / "news-*.jsonl")])
+    assert f"version 1795578266: {len(texts)} texts" in ended.output
+    assert "left out: 1 × bad row" in ended.output
+    if shifted:
+        assert isinstance(ended.exception, MonitoringAlert)
+        assert "skew of unknown words" in str(ended.exception)
+    else:
+        assert ended.exit_code == 0, ended.output
+
+
+def test_of_a_large_file_the_same_random_rows_are_compared(recorded, served, tmp_path):
+    few = recorded.settings.monitoring.model_copy(update={"reference_rows": 10})
+    settings = recorded.settings.model_copy(update={"monitoring": few})
+    file = tmp_path / "news.jsonl"
+    file.write_text("\n".join(json.dumps({"text": f"{number} {TEXTS[number % 4][0]}"}) for number in range(200)))
+    first, again = (monitor(settings, [file], None, version=None, now=NOW, items=True) for _ in "12")
+    assert first.rows == 10
+    assert first == again
+
+
+def test_files_cannot_be_compared_without_a_version_that_loads(recorded, tmp_path):
+    (tmp_path / "news.jsonl").write_text('{"text": "a"}')
+    with pytest.raises(DataError, match="has no version of the model that can be loaded"):
+        monitor(recorded.settings, [tmp_path / "news.jsonl"], None, version=None, now=NOW, items=True)

@@ -1,106 +1,268 @@
-"""Tests the functions that do not need Airflow; tests/e2e/test_airflow.py tests a real Airflow."""
+"""Runs tasks of the DAG file in Airflow's own environment, with a script in place of the command."""
 
-import io
 import json
-from datetime import date
-from pathlib import Path
+import subprocess
+import sys
+import time
 
+import psutil
 import pytest
-from ml_metadata import metadata_store
-from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.metadata.connection import connection_config
-from pipeline.runners.airflow import tasks as airflow_tasks
-from pipeline.settings import Settings
+from tests.support import ROOT
 
+pytestmark = pytest.mark.airflow
 
-@pytest.fixture
-def settings(tmp_path):
-    def settings(**sections):
-        return Settings.model_validate({"pipeline": {"root": str(tmp_path / "runs")}} | sections)
-
-    return settings
-
-
-def spans(pattern):
-    return {"path": "/data", "train_pattern": f"{pattern}/train.csv", "test_pattern": f"{pattern}/test.csv"}
-
-
-def test_a_plan_names_each_component_after_those_that_it_waits_for(settings):
-    plan = airflow_tasks.compile_plan(settings())
-    seen = set()
-    for component, waits_for in plan.items():
-        assert set(waits_for) <= seen
-        seen.add(component)
-    assert list(plan)[-1] == "AgNewsPusher"
-    assert "ValidationGate" in plan["Transform"]
-
-
-def test_one_component_begins_a_run_and_all_others_wait(settings):
-    plan = airflow_tasks.compile_plan(settings())
-    assert [component for component, waits_for in plan.items() if not waits_for] == ["AgNewsExampleGen"]
-
-
-def test_the_plan_follows_the_settings(settings):
-    plan = airflow_tasks.compile_plan(settings(tuner={"enabled": True}, promotion={"require_approval": True}))
-    assert "Tuner" in plan["Trainer"]
-    assert plan["DecisionResolver"] == ["RequestApproval"]
-
-
-def test_a_plan_is_written_once_for_the_settings_on_standard_input(settings, tmp_path, monkeypatch):
-    file = tmp_path / "plan.json"
-    monkeypatch.setattr("sys.stdin", io.StringIO(settings().model_dump_json()))
-    airflow_tasks.write_plan(str(file))
-    assert json.loads(file.read_text()) == airflow_tasks.compile_plan(settings())
-    file.write_text("{}")
-    monkeypatch.setattr("sys.stdin", io.StringIO(settings().model_dump_json()))
-    airflow_tasks.write_plan(str(file))
-    assert file.read_text() == "{}"
+PYTHON = ROOT / ".venv-airflow/bin/python"
+STATUS = {
+    "done": 0,
+    "nothing_to_train": 13,
+    "waiting_for_approval": 8,
+    "try_again": [1, 75],
+    "user_error": [2, 3, 4, 5, 9, 11],
+}
+# Stands in for `agnews`: its first argument is the name of a function.
+COMMAND = """#!{python}
+import os, signal, subprocess, sys, time
+def end(status, *_): print("Error: what to do\\nstatus " + status, flush=True); sys.exit(int(status))
+def signalled(*_): os.kill(os.getpid(), signal.SIGKILL)
+def arguments(*given): print(" ".join(given), os.getcwd())
+def stubborn(*_):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    child = subprocess.Popen(["sleep", "600"])
+    print("started", flush=True)
+    time.sleep(600)
+globals()[sys.argv[1]](*sys.argv[2:])
+"""
+# The operator for pods looks for a cluster; nothing listens there.
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+current-context: none
+contexts: [{name: none, context: {cluster: none, user: none}}]
+clusters: [{name: none, cluster: {server: "http://127.0.0.1:1"}}]
+users: [{name: none, user: {}}]
+"""
+# What the tests do in Airflow's environment.
+PRELUDE = """
+import json, logging, os, runpy, signal, sys, threading, time
+from datetime import UTC, datetime
+from types import SimpleNamespace
+logging.basicConfig(stream=sys.stderr)
+dags = SimpleNamespace(**runpy.run_path(os.environ["DAG_FILE"]))
+def context(**run):
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    run = dict(run_type="scheduled", run_id="r", clear_number=0, data_interval_start=begin) | run
+    run = dict(triggering_user_name=None) | run
+    return {"dag_run": SimpleNamespace(**run), "ti": SimpleNamespace(task_id="First")}
+"""
 
 
-@pytest.mark.parametrize("pattern", ["{SPAN}", "span-{SPAN:6}", "{YYYY}-{MM}-{DD}", "{YYYY}/{MM}/{DD}/{VERSION}"])
-def test_a_day_is_a_span_in_days_since_1970(settings, pattern):
-    of_day = airflow_tasks.for_day(settings(data=spans(pattern)), date(2026, 1, 1))
-    assert of_day.data.span == (date(2026, 1, 1) - date(1970, 1, 1)).days == 20454
+@pytest.fixture(scope="module")
+def in_airflow(tmp_path_factory):
+    """A function that runs Python in Airflow's environment, and returns what it prints as JSON."""
+    if not PYTHON.exists():
+        pytest.fail("Airflow is not installed: scripts/setup.sh airflow")
+    directory = tmp_path_factory.mktemp("airflow")
+    command = directory / "agnews"
+    command.write_text(COMMAND.format(python=sys.executable))
+    command.chmod(0o700)
+    (directory / "kubeconfig").write_text(KUBECONFIG)
+
+    def run(code, **settings):
+        from pipeline.settings import Settings
+
+        orchestrator = Settings.model_validate({"airflow": settings}).airflow.model_dump(mode="json")
+        cluster = {"image": "agnews:1", "trainer_image": None, "namespace": "ml", "volume_claim": "models"}
+        cluster |= {"mount_path": "/agnews", "cpu": "4", "memory": "8Gi", "accelerator": "nvidia.com/gpu"}
+        cluster |= {"secret": "passwords", "secret_path": "/run/secrets/agnews"}
+        plan = {
+            "pipeline": "agnews",
+            "command": [str(command)],
+            "directory": str(directory),
+            "options": ["--profile", "sample"],
+            "components": {"First": [], "Trainer": ["First"], "RequestApproval": ["Trainer"]},
+            "training": ["Trainer"],
+            "approval": "RequestApproval",
+            "exit_statuses": STATUS,
+            "orchestrator": orchestrator | {"dated": True},
+            "kubeflow": cluster | {"accelerator_count": 1},
+        }
+        (directory / "plan.json").write_text(json.dumps(plan))
+        environment = {
+            "AIRFLOW_HOME": str(directory / "home"),
+            "AIRFLOW_AGNEWS_PLAN": str(directory / "plan.json"),
+            "DAG_FILE": str(ROOT / "pipeline/runners/airflow/dag_file.py"),
+            "KUBECONFIG": str(directory / "kubeconfig"),
+            "PATH": "/usr/bin:/bin",
+            "PYTHONWARNINGS": "ignore",
+        }
+        process = subprocess.run(
+            [PYTHON, "-c", PRELUDE + code], env=environment, capture_output=True, text=True, timeout=300, cwd=directory
+        )
+        print(process.stderr)  # noqa: T201 - pytest shows it when a test fails
+        assert process.returncode == 0
+        return json.loads(process.stdout.splitlines()[-1])
+
+    return run
 
 
-def test_files_without_spans_are_taken_as_they_are(settings):
-    plain = settings(data=spans("all"))
-    assert airflow_tasks.for_day(plain, date(2026, 1, 1)) == plain
+def test_the_exit_status_decides_between_skip_fail_and_retry(in_airflow):
+    outcomes = in_airflow("""
+outcomes = {}
+for command in ("end 0", "end 13", "end 8", "end 3", "end 5", "end 1", "end 75", "end 143", "signalled"):
+    task = dags.CommandTask(task_id="t", arguments=tuple(command.split()))
+    try:
+        outcomes[command] = task.execute(context())
+    except Exception as error:
+        outcomes[command] = f"{type(error).__name__}: {error}"
+print(json.dumps(outcomes))
+""")
+    message = "Error: what to do"
+    assert outcomes == {
+        "end 0": False,
+        "end 13": f"AirflowSkipException: {message}",
+        "end 8": f"AirflowFailException: {message}",
+        "end 3": f"AirflowFailException: {message}",
+        "end 5": f"AirflowFailException: {message}",
+        "end 1": f"AirflowException: {message} (exit status 1)",
+        "end 75": f"AirflowException: {message} (exit status 75)",
+        "end 143": f"AirflowException: {message} (exit status 143)",
+        "signalled": "AirflowException:  (exit status -9)",
+    }
 
 
-@pytest.fixture
-def executions(settings):
-    """Records three executions of one component: two tries of a DAG run, and one of another DAG run."""
-    store = metadata_store.MetadataStore(connection_config(settings()))
-    execution_type = store.put_execution_type(mlmd.ExecutionType(name="Transform"))
-    context_types = {name: store.put_context_type(mlmd.ContextType(name=name)) for name in ("node", "pipeline_run")}
-
-    def context(kind, name):
-        found = store.get_context_by_type_and_name(kind, name)
-        return found or mlmd.Context(type_id=context_types[kind], name=name)
-
-    def put(run, state):
-        contexts = [context("node", "agnews.Transform"), context("pipeline_run", run)]
-        execution = mlmd.Execution(type_id=execution_type, last_known_state=state)
-        return store.put_execution(execution, [], contexts)[0]
-
-    running, complete = mlmd.Execution.RUNNING, mlmd.Execution.COMPLETE
-    return store, [put("day-1.A", running), put("day-1.A", complete), put("day-10.A", running)]
+def test_a_monitor_that_finds_a_change_does_not_fail(in_airflow):
+    assert in_airflow("""
+task = dags.CommandTask(task_id="t", arguments=("end", "11"), changed=11)
+print(json.dumps(task.execute(context())))
+""")
 
 
-def test_what_a_killed_try_of_the_same_dag_run_left_is_closed_and_removed_and_nothing_else(settings, executions):
-    store, ids = executions
-    outputs = [Path(settings().pipeline.root) / f"agnews/Transform/transform_graph/{one}" for one in ids]
-    for output in outputs:
-        output.mkdir(parents=True)
+def test_a_run_by_hand_takes_the_day_before_its_logical_date(in_airflow):
+    days = in_airflow(
+        """
+midnight = datetime(2026, 3, 1, 23, 0, tzinfo=UTC)  # In Berlin.
+runs = [
+    context(data_interval_start=midnight),
+    context(run_type="backfill", data_interval_start=midnight),
+    context(run_type="manual", logical_date=midnight, data_interval_start=datetime(2026, 11, 25, tzinfo=UTC)),
+    context(run_type="manual", logical_date=None, run_after=midnight, data_interval_start=None),
+]
+print(json.dumps([str(dags.day_of(run)) for run in runs]))
+""",
+        timezone="Europe/Berlin",
+    )
+    assert days == ["2026-03-02", "2026-03-02", "2026-03-01", "2026-03-01"]
 
-    airflow_tasks.discard_killed(settings(), "Transform", "day-1")
 
-    states = [execution.last_known_state for execution in store.get_executions_by_id(ids)]
-    assert states == [mlmd.Execution.CANCELED, mlmd.Execution.COMPLETE, mlmd.Execution.RUNNING]
-    assert [output.exists() for output in outputs] == [False, True, True]
+def test_a_cleared_first_task_begins_another_run(in_airflow):
+    names = in_airflow("""print(json.dumps([dags.run_name(context(clear_number=number)) for number in (0, 1)]))""")
+    assert names == ["r.0", "r.1"]
 
 
-def test_the_first_try_of_all_finds_nothing_to_close(settings):
-    airflow_tasks.discard_killed(settings(), "Transform", "day-1")
+def test_a_component_gets_run_span_log_and_whether_it_is_retried(in_airflow):
+    commands = in_airflow("""
+commands = []
+for try_number in (1, 3):
+    task = dags.ComponentTask(task_id="First")
+    task.run_command = lambda context, *arguments: (commands.append(arguments), (0, ""))[1]
+    run = context()
+    run["ti"].__dict__.update(log_url="http://log", try_number=try_number, max_tries=2)
+    task.execute(run)
+print(json.dumps(commands))
+""")
+    given = ["component", "First", "--run", "r.0", "--log", "http://log", "--span", "2026-01-01"]
+    assert commands == [[*given, "--will-retry"], given]
+
+
+def test_the_user_who_starts_a_run_is_the_author_of_its_model(in_airflow):
+    [command] = in_airflow("""
+commands = []
+task = dags.ComponentTask(task_id="First")
+task.run_command = lambda context, *arguments: (commands.append(arguments), (0, ""))[1]
+run = context(triggering_user_name="ann")
+run["ti"].__dict__.update(log_url="http://log", try_number=3, max_tries=2)
+task.execute(run)
+print(json.dumps(commands))
+""")
+    assert command[-2:] == ["--by", "ann"]
+
+
+def test_an_ended_task_ends_the_command_with_its_children(in_airflow):
+    started = time.time()
+    seconds, message = in_airflow("""
+task = dags.CommandTask(task_id="t", arguments=("stubborn",))
+signal.signal(signal.SIGTERM, lambda *_: task.on_kill())  # As Airflow's task runner does.
+threading.Timer(2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+started = time.monotonic()
+try:
+    task.execute(context())
+except Exception as error:
+    print(json.dumps([time.monotonic() - started, str(error)]))
+""")
+    assert message == "the task was ended"
+    assert seconds < 10
+    left = [one for one in psutil.process_iter(["cmdline", "create_time"]) if one.info["create_time"] > started]
+    assert [one for one in left if one.info["cmdline"] in (["sleep", "600"], ["stubborn"])] == []
+
+
+def test_a_pod_has_the_image_the_volume_and_the_resources_of_the_settings(in_airflow):
+    first, trainer = in_airflow(
+        """
+from kubernetes.client import ApiClient
+os.environ["AGNEWS_IDENTITY"] = "ann@here"
+def pod(name):
+    operator = dags.Pod(dags.ComponentTask(task_id=name), ["component", name])._operator
+    return ApiClient().sanitize_for_serialization(operator.build_pod_request_obj())
+print(json.dumps([pod("First"), pod("Trainer")]))
+""",
+        tasks="pod",
+    )
+    [container] = first["spec"]["containers"]
+    assert (container["image"], container["command"], container["args"]) == (
+        "agnews:1",
+        ["agnews"],
+        ["component", "First"],
+    )
+    assert container["volumeMounts"] == [
+        {"mountPath": "/agnews", "name": "agnews"},
+        {"mountPath": "/run/secrets/agnews", "name": "secret", "readOnly": True},
+    ]
+    assert first["spec"]["volumes"] == [
+        {"name": "agnews", "persistentVolumeClaim": {"claimName": "models"}},
+        {"name": "secret", "secret": {"secretName": "passwords"}},
+    ]
+    assert first["spec"]["securityContext"]["runAsUser"] == 10001
+    assert {"name": "AGNEWS_IDENTITY", "value": "ann@here"} in container["env"]
+    limits = trainer["spec"]["containers"][0]["resources"]["limits"]
+    assert limits == {"cpu": "4", "memory": "8Gi", "nvidia.com/gpu": "1"}
+    assert not container.get("resources", {}).get("limits")
+
+
+def test_a_pod_keeps_the_exit_status_of_its_container(in_airflow):
+    outcomes = in_airflow(
+        """
+from kubernetes.client import models as k8s
+outcomes = []
+for status in (0, 3, 13):
+    task = dags.CommandTask(task_id="t", arguments=("x",))
+    pod = dags.Pod(task, ["x"])
+    operator = pod._operator
+    operator.is_istio_enabled = lambda *_: False
+    operator.process_pod_deletion = lambda *_, **__: True
+    operator._read_pod_events = operator._read_pod_container_states = lambda *_, **__: None
+    operator.patch_already_checked = lambda *_, **__: None
+    ended = k8s.V1ContainerState(terminated=k8s.V1ContainerStateTerminated(exit_code=status))
+    container = k8s.V1ContainerStatus(image="i", image_id="i", name="base", ready=False, restart_count=0, state=ended)
+    remote = k8s.V1Pod(
+        metadata=k8s.V1ObjectMeta(name="p", namespace="ml", annotations={}),
+        spec=k8s.V1PodSpec(containers=[k8s.V1Container(name="base")]),
+        status=k8s.V1PodStatus(phase="Failed" if status else "Succeeded", container_statuses=[container]),
+    )
+    operator.cleanup(remote, remote, context=None)
+    outcomes.append(pod.status)
+print(json.dumps(outcomes))
+""",
+        tasks="pod",
+    )
+    assert outcomes == [0, 3, 13]

@@ -16,9 +16,9 @@ from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing
 from components.approval import Rules, Status
 from components.model_card.component import ModelCard
 from components.pusher.component import AgNewsPusher
-from pipeline.governance.approvals import StoredApprovals
+from pipeline.dag import approval_stages
+from pipeline.governance.approvals import Approvals
 from pipeline.governance.audit_check import audit_log, recorded_lines
-from pipeline.history import MetadataHistory
 from pipeline.metadata.runs import summarize
 from pipeline.runners import local
 from pipeline.runners.events import State
@@ -88,9 +88,7 @@ class Place:
         rules = Rules(**({"approvers": 1, "author_may_approve": False, "expires_hours": 24} | promotion))
         train = Train(weights=weights, author=author, blessed=blessed)
         blessings = {name: train.outputs[name] for name in ("model_blessing", "infra_blessing")}
-        gate = MetadataHistory(self.settings()).approval(
-            train.outputs["model"], blessings, train.outputs["card"], rules
-        )
+        gate = approval_stages(train.outputs["model"], blessings, rules)
         pusher = AgNewsPusher(
             model=train.outputs["model"],
             **blessings,
@@ -113,7 +111,7 @@ class Place:
 
     def approvals(self, **promotion):
         settings = self.settings(**promotion)
-        return StoredApprovals(MetadataStore(self._connection), settings, audit_log(settings))
+        return Approvals(MetadataStore(self._connection), settings, audit_log(settings))
 
     def decide(self, who, *, approved=True, model=None, when=None, **promotion):
         approvals, now = self.approvals(**promotion), when or datetime.now(UTC)

@@ -228,9 +228,17 @@ _NO_LOCAL_PLACES = {
     *("metadata.backend", "metadata.host", "metadata.database", "metadata.user", "metadata.password"),
     *("alerts.webhook_url", "alerts.smtp_host", "alerts.smtp_security", "alerts.smtp_user", "alerts.smtp_password"),
     *("alerts.mail_from", "beam.runner", "beam.master", "beam.job_endpoint", "beam.worker_pool", "beam.image"),
-    *("beam.project", "beam.region", "beam.temp_location", "airflow.schedule", "kubeflow.host", "kubeflow.namespace"),
+    *("beam.project", "beam.region", "beam.temp_location", "airflow.tasks", "airflow.schedule"),
+    *("airflow.timezone", "airflow.batch_on_drift", "airflow.monitor_schedule", "kubeflow.host", "kubeflow.namespace"),
     *("kubeflow.experiment", "kubeflow.pipeline_root", "kubeflow.image", "kubeflow.trainer_image", "kubeflow.cpu"),
-    *("kubeflow.memory", "kubeflow.accelerator", "kubeflow.volume_claim", "kubeflow.mount_path"),
+    *(
+        "kubeflow.memory",
+        "kubeflow.accelerator",
+        "kubeflow.volume_claim",
+        "kubeflow.mount_path",
+        "kubeflow.secret",
+        "kubeflow.secret_path",
+    ),
 }
 _PLACES = [key for key, field in KEYS.items() if _holds_text(field.annotation) and key not in _NO_LOCAL_PLACES]
 

@@ -7,29 +7,39 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from pipeline.runners.kubeflow import client
-from pipeline.runners.kubeflow.compiler import Compiled
 from pipeline.settings import KubeflowSettings
-from schema.errors import SettingsError
+from schema.errors import RunError, SettingsError
+
+pytestmark = pytest.mark.kubeflow
 
 EXPERIMENTS, RUNS, SCHEDULES = (f"/apis/v2beta1/{name}" for name in ("experiments", "runs", "recurringruns"))
 SPECIFICATION = {
     "pipelineInfo": {"name": "agnews"},
     "schemaVersion": "2.1.0",
-    "sdkVersion": "tfx-1.21.0",
+    "sdkVersion": "kfp-2.17.3",
     "deploymentSpec": {"executors": {}},
     "root": {
         "dag": {"tasks": {}},
         "inputDefinitions": {
             "parameters": {
-                "data_path": {"parameterType": "STRING"},
-                "epochs": {"parameterType": "NUMBER_INTEGER", "defaultValue": 5.0},
+                "author": {"parameterType": "STRING"},
+                "epochs": {"parameterType": "STRING", "defaultValue": "5", "isOptional": True},
             }
         },
     },
 }
-COMPILED = Compiled("agnews", "0.1.0-12345678", (SPECIFICATION,))
+AUTHOR = client.Parameter("author", "--by=", "who", None)
+EPOCHS = client.Parameter("epochs", "--set=trainer.epochs=", "epochs", "5")
+
+
+def compiled_of(*documents):
+    return client.Compiled("agnews", "0.1.0-12345678", yaml.safe_dump_all(documents), (AUTHOR, EPOCHS))
+
+
+COMPILED = compiled_of(SPECIFICATION)
 
 
 class Api:
@@ -89,10 +99,10 @@ def settings(api):
 
 
 def test_a_run_is_started_with_the_specification_and_its_parameters(api, settings):
-    started = client.submit(settings, COMPILED, {"data_path": "gs://bucket/data", "epochs": "3"})
+    started = client.submit(settings, COMPILED, {"author": "ann@here", "epochs": "3"})
     [run] = api.bodies("POST", RUNS)
     assert run["runtime_config"] == {
-        "parameters": {"data_path": "gs://bucket/data", "epochs": 3},
+        "parameters": {"author": "ann@here", "epochs": "3"},
         "pipeline_root": "gs://bucket/root",
     }
     assert run["pipeline_spec"]["pipelineInfo"] == {"name": "agnews"}
@@ -102,14 +112,14 @@ def test_a_run_is_started_with_the_specification_and_its_parameters(api, setting
 
 def test_the_volume_of_the_pods_goes_with_the_specification(api, settings):
     platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {"Trainer_executor": {}}}}}}
-    compiled = Compiled("agnews", "1", (SPECIFICATION, platform))
-    client.submit(settings, compiled, {"data_path": "/agnews/data"})
+    compiled = compiled_of(SPECIFICATION, platform)
+    client.submit(settings, compiled, {})
     [run] = api.bodies("POST", RUNS)
     assert run["pipeline_spec"]["platform_spec"] == platform
 
 
 def test_a_schedule_runs_one_at_a_time_and_makes_nothing_up(api, settings):
-    started = client.schedule(settings, COMPILED, "0 30 4 * * *", {"data_path": "gs://bucket/data"}, "daily")
+    started = client.schedule(settings, COMPILED, "0 30 4 * * *", {}, "daily")
     [made] = api.bodies("POST", SCHEDULES)
     assert made["trigger"] == {"cron_schedule": {"cron": "0 30 4 * * *"}}
     assert (made["display_name"], made["max_concurrency"], made["no_catchup"]) == ("daily", 1, True)
@@ -119,7 +129,7 @@ def test_a_schedule_runs_one_at_a_time_and_makes_nothing_up(api, settings):
 def test_the_schedule_of_the_same_name_is_replaced_and_no_other(api, settings):
     listed = [{"recurring_run_id": "s1", "display_name": "daily"}, {"recurring_run_id": "s0", "display_name": "other"}]
     api.answers["GET", SCHEDULES] = (200, {"recurringRuns": listed})
-    client.schedule(settings, COMPILED, "@daily", {"data_path": "gs://bucket/data"}, "daily")
+    client.schedule(settings, COMPILED, "@daily", {}, "daily")
     changes = [(method, path) for method, path, _ in api.asked if method != "GET"]
     assert changes == [("POST", SCHEDULES), ("DELETE", f"{SCHEDULES}/s1")]
 
@@ -127,41 +137,31 @@ def test_the_schedule_of_the_same_name_is_replaced_and_no_other(api, settings):
 def test_the_token_is_read_from_its_file(api, settings, tmp_path):
     (tmp_path / "token").write_text("secret\n")
     with_token = settings.model_copy(update={"token_file": tmp_path / "token"})
-    client.submit(with_token, COMPILED, {"data_path": "x"})
+    client.submit(with_token, COMPILED, {})
     assert api.authorization == "Bearer secret"
 
 
 @pytest.mark.parametrize(("given", "author"), [({}, "ann@here"), ({"author": "bob@here"}, "bob@here")])
-def test_a_run_that_needs_an_author_has_who_starts_it_unless_another_is_named(monkeypatch, given, author):
+def test_the_author_is_who_starts_the_run_unless_another_is_named(monkeypatch, given, author):
     monkeypatch.setenv("AGNEWS_IDENTITY", "ann@here")
-    root = {"inputDefinitions": {"parameters": {"author": {"parameterType": "STRING"}}}}
-    compiled = Compiled("agnews", "0.1.0-12345678", (SPECIFICATION | {"root": root},))
-    assert client.checked_parameters(compiled, given) == {"author": author}
+    assert client.check_parameters(COMPILED, given) == {"author": author}
 
 
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"data_path": "x", "epoch": "3"}, "did you mean 'epochs'"),
-        ({"data_path": "x", "epochs": "many"}, "expected a whole number"),
-        ({}, "no value for data_path"),
-    ],
-)
-def test_a_wrong_parameter_is_refused_before_anything_is_sent(api, settings, parameters, message):
-    with pytest.raises(SettingsError, match=message):
-        client.submit(settings, COMPILED, parameters)
+def test_an_unknown_parameter_is_refused_before_anything_is_sent(api, settings):
+    with pytest.raises(SettingsError, match="did you mean 'epochs'"):
+        client.submit(settings, COMPILED, {"epoch": "3"})
     assert api.asked == []
 
 
 @pytest.mark.parametrize("cron", ["30 4 * * *", "daily"])
 def test_a_schedule_without_seconds_is_refused(settings, cron):
     with pytest.raises(SettingsError, match="seconds first"):
-        client.schedule(settings, COMPILED, cron, {"data_path": "x"}, "daily")
+        client.schedule(settings, COMPILED, cron, {}, "daily")
 
 
 def test_without_a_host_nothing_is_tried():
     with pytest.raises(SettingsError, match=r"kubeflow\.host is not set"):
-        client.submit(KubeflowSettings(), COMPILED, {"data_path": "x"})
+        client.submit(KubeflowSettings(), COMPILED, {})
 
 
 def test_a_host_that_does_not_answer_is_named_with_what_to_do():
@@ -169,7 +169,7 @@ def test_a_host_that_does_not_answer_is_named_with_what_to_do():
         free.bind(("127.0.0.1", 0))
         host = f"http://127.0.0.1:{free.getsockname()[1]}"
         with pytest.raises(client.KubeflowError, match="port-forward") as refused:
-            client.submit(KubeflowSettings(host=host), COMPILED, {"data_path": "x"})
+            client.submit(KubeflowSettings(host=host), COMPILED, {})
     assert host in str(refused.value)
     assert refused.value.exit_code == 6
 
@@ -177,8 +177,14 @@ def test_a_host_that_does_not_answer_is_named_with_what_to_do():
 def test_what_the_api_refuses_is_told_in_its_own_words(api, settings):
     api.answers["POST", RUNS] = (400, {"message": "the quota is used up"})
     with pytest.raises(client.KubeflowError, match="the quota is used up"):
-        client.submit(settings, COMPILED, {"data_path": "x"})
+        client.submit(settings, COMPILED, {})
 
 
 def test_an_api_on_this_machine_is_reached_without_the_proxy(dead_proxy, api, settings):
-    assert client.submit(settings, COMPILED, {"data_path": "gs://bucket/data"}).id == "r1"
+    assert client.submit(settings, COMPILED, {}).id == "r1"
+
+
+def test_a_python_without_kfp_is_named_with_what_to_do(settings, tmp_path):
+    lacking = settings.model_copy(update={"python": tmp_path / "python"})
+    with pytest.raises(RunError, match=r"scripts/setup\.sh kubeflow"):
+        client.submit(lacking, COMPILED, {})

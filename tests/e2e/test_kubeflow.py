@@ -1,0 +1,281 @@
+"""Runs each task of the compiled pipeline with its own command line and mounts, on PostgreSQL, to pushed models."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from tests.support import ROOT
+from tests.support.command_server import command_server
+
+pytestmark = [pytest.mark.kubeflow, pytest.mark.timeout(5400)]
+
+DATABASE = "metadata"
+RUN = "{{$.pipeline_job_uuid}}"
+SMALL = {
+    "data.train_pattern": "{SPAN}/train.csv",
+    "data.test_pattern": "{SPAN}/test.csv",
+    "data.window": "2",
+    "trainer.epochs": "1",
+    "trainer.embedding_dim": "16",
+    "trainer.units": "8",
+    "trainer.batch_tokens": "1000",
+    "evaluator.min_accuracy": "0.1",
+    "evaluator.min_label_recall": "0.0",
+    "evaluator.max_accuracy_drop": "1.0",
+    "evaluator.max_label_recall_drop": "1.0",
+    "model_card.robustness_rows": "20",
+    "promotion.require_approval": "true",
+}
+
+
+class Cluster:
+    """Does what Kubeflow Pipelines does with a compiled file, with processes in place of pods."""
+
+    def __init__(self, directory, server, commands):
+        self.volume, self.secret = directory / "volume", directory / "secret"
+        self.mounts = {directory / "agnews": self.volume, directory / "secrets": self.secret}
+        self._home, self._commands = directory / "home", commands
+        for made in (self.volume, self.secret, self._home):
+            made.mkdir()
+        (self.secret / "metadata_password").write_text(server.password + "\n")
+        places = {
+            "kubeflow.mount_path": directory / "agnews",
+            "kubeflow.secret_path": directory / "secrets",
+            "pipeline.root": directory / "agnews/runs",
+            "data.path": directory / "agnews/data",
+            "pusher.destination": directory / "agnews/serving_model",
+            "metadata.password_file": directory / "secrets/metadata_password",
+            "metadata.host": "127.0.0.1",
+            "metadata.port": server.port,
+            "metadata.database": DATABASE,
+        }
+        self.options = [
+            "--profile",
+            "kubeflow",
+            *(word for key, value in (SMALL | places).items() for word in ("--set", f"{key}={value}")),
+        ]
+        self.environment = {"PATH": os.environ["PATH"], "HOME": str(self._home), "TMPDIR": str(self._home)}
+
+    def compile(self):
+        command = [sys.executable, "-m", "pipeline", "kubeflow", "compile", *self.options, "--output", "compiled"]
+        subprocess.run(
+            command, cwd=self._home, env=self.environment | {"PYTHONPATH": str(ROOT)}, check=True, timeout=1200
+        )
+        [file] = (self._home / "compiled").iterdir()
+        self.specification, self.platform = yaml.safe_load_all(file.read_text())
+
+    def run(self, name, parameters, *, at_task=None):
+        """Runs the tasks in order; returns their exit statuses. `at_task` may act on a running task, by its name."""
+        root = self.specification["root"]
+        declared = root["inputDefinitions"]["parameters"]
+        values = {key: one.get("defaultValue") for key, one in declared.items()} | parameters
+        [handler] = [one for one in root["dag"]["tasks"].values() if "dag" in self._component(one)]
+        inner = self._inputs(handler, values, name)
+        statuses = {}
+        tasks = self._component(handler)["dag"]["tasks"]
+        while waiting := [one for one in tasks if tasks[one]["taskInfo"]["name"] not in statuses]:
+            ready = next(one for one in waiting if not set(tasks[one].get("dependentTasks", ())) & set(waiting))
+            title = tasks[ready]["taskInfo"]["name"]
+            statuses[title] = self._try(title, tasks[ready], self._inputs(tasks[ready], inner, name), at_task)
+            if statuses[title]:
+                break
+        state = "FAILED" if any(statuses.values()) else "SUCCEEDED"
+        [end] = [one for one in root["dag"]["tasks"].values() if one is not handler]
+        inputs = self._inputs(end, values, name) | {"status": json.dumps({"state": state})}
+        statuses["end of the run"] = self._try("end", end, inputs, None)
+        return statuses
+
+    def _component(self, task):
+        return self.specification["components"][task["componentRef"]["name"]]
+
+    def _inputs(self, task, values, run):
+        inputs = {}
+        for key, source in task.get("inputs", {}).get("parameters", {}).items():
+            if "runtimeValue" in source:
+                inputs[key] = source["runtimeValue"]["constant"].replace(RUN, run)
+            elif "componentInputParameter" in source:
+                inputs[key] = values[source["componentInputParameter"]]
+        return inputs
+
+    def _try(self, title, task, inputs, at_task):
+        for _ in range(1 + task.get("retryPolicy", {}).get("maxRetryCount", 0)):
+            with self._mounted(self._component(task)["executorLabel"]):
+                running = self._commands.start(self._command(task, inputs), self.environment, self._home)
+                if at_task:
+                    at_task(title, running)
+                status = running.wait()
+            if status == 0:
+                return 0
+            print(title, status, running.log[-3000:])  # noqa: T201 - pytest shows it when a test fails
+        return status
+
+    def _command(self, task, inputs):
+        executor = self.specification["deploymentSpec"]["executors"][self._component(task)["executorLabel"]]
+        container = executor["container"]
+
+        def fill(text):
+            return re.sub(r"\{\{\$\.inputs\.parameters\['(.+?)'\]\}\}", lambda found: inputs[found[1]], text)
+
+        return [*container["command"], *map(fill, container["args"])]
+
+    @contextlib.contextmanager
+    def _mounted(self, label):
+        """Mounts what the platform document names for an executor, and nothing else."""
+        kubernetes = self.platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"][label]
+        sources = {"pvcMount": self.volume, "secretAsVolume": self.secret}
+        links = [Path(mount["mountPath"]) for kind in sources for mount in kubernetes.get(kind, ())]
+        for kind, source in sources.items():
+            for mount in kubernetes.get(kind, ()):
+                Path(mount["mountPath"]).symlink_to(source)
+        try:
+            yield
+        finally:
+            for link in links:
+                link.unlink()
+
+    @contextlib.contextmanager
+    def all_mounted(self):
+        with self._mounted("exec-trainer"):
+            yield
+
+    def agnews(self, *arguments):
+        """The status and the output of a command that a person runs in a pod."""
+        running = self._commands.start(["agnews", *arguments, *self.options], self.environment, self._home)
+        return SimpleNamespace(status=running.wait(), output=running.stdout.read_text(), log=running.log)
+
+
+def wait_for(condition, seconds=600):
+    until = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    return found
+
+
+@pytest.fixture(scope="module")
+def store(server):
+    from ml_metadata import metadata_store
+    from ml_metadata.proto import metadata_store_pb2
+
+    config = metadata_store_pb2.ConnectionConfig()
+    config.postgresql.host, config.postgresql.port = "127.0.0.1", str(server.port)
+    config.postgresql.dbname, config.postgresql.user = DATABASE, "agnews"
+    config.postgresql.password = server.password
+    return metadata_store.MetadataStore(config)
+
+
+@pytest.fixture(scope="module")
+def server():
+    from tests.support import postgresql
+
+    if not postgresql.installed():
+        pytest.fail(postgresql.MISSING)
+    with postgresql.serving() as running:
+        running.create_database(DATABASE)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory, server):
+    from components.example_gen.synthetic import write_synthetic
+
+    directory = tmp_path_factory.mktemp("kubeflow")
+    told = SimpleNamespace(killed=[], approved=[])
+    # One server runs the tasks, another one what a person does while a task waits.
+    with contextlib.ExitStack() as stack:
+        servers = []
+        for name in ("tasks", "people"):
+            (directory / name).mkdir()
+            servers.append(stack.enter_context(command_server(directory / name)))
+        told.cluster = cluster = Cluster(directory, server, servers[0])
+        people = Cluster.__new__(Cluster)
+        people.__dict__.update(vars(cluster), _commands=servers[1])
+        for span in (1, 2):
+            # The same rows: so few others would have drifted.
+            write_synthetic(cluster.volume / f"data/{span}", train_rows=400, test_rows=100, seed=7)
+        cluster.compile()
+
+        def kill_trainer_once(title, running):
+            if title == "Trainer" and not told.killed:
+                wait_for(lambda: "Going to run a new execution" in running.log)
+                os.killpg(running.pid, signal.SIGKILL)
+                told.killed.append(running.pid)
+            approve(title, running)
+
+        def approve(title, running):
+            if title == "RequestApproval":
+                shown = wait_for(lambda: re.search(r"agnews approvals approve (\d+)", running.log))
+                ended = people.agnews("approvals", "approve", shown[1], "--by", "bob@here", "--reason", "good enough")
+                told.approved.append(ended)
+
+        started = time.monotonic()
+        told.first = cluster.run("first", {"author": "ann@here", "span": "1"}, at_task=kill_trainer_once)
+        told.again = cluster.run("again", {"author": "ann@here", "span": "1"})
+        told.window = cluster.run("window", {"author": "ann@here", "span": "2"}, at_task=approve)
+        told.seconds = time.monotonic() - started
+        with cluster.all_mounted():
+            told.verified = cluster.agnews("audit", "verify")
+        serving = cluster.volume / "serving_model/agnews"
+        told.versions = sorted(path.name for path in serving.iterdir() if path.name.isdecimal())
+    return told
+
+
+def executions(store, run, component):
+    from pipeline.metadata.runs import component_executions
+
+    return component_executions(store, f"kubeflow-{run}", component)
+
+
+def states(store, run, component):
+    from ml_metadata.proto.metadata_store_pb2 import Execution
+
+    return [Execution.State.Name(one.last_known_state) for one in executions(store, run, component)]
+
+
+def test_each_run_ends_well(story):
+    for statuses in (story.first, story.again, story.window):
+        assert set(statuses.values()) == {0}
+        assert len(statuses) == 18  # All components, with the window's and the approval's, and the end of the run.
+
+
+def test_a_killed_task_is_closed_and_its_second_try_finishes(story, store):
+    assert len(story.killed) == 1
+    assert states(store, "first", "Trainer") == ["CANCELED", "COMPLETE"]
+
+
+def test_a_task_waits_until_another_person_has_approved(story):
+    assert [ended.status for ended in story.approved] == [0, 0]
+    assert "approved by bob@here" in story.approved[0].output
+    assert story.verified.status == 0
+    assert "4 entries, as they were written" in story.verified.output
+
+
+def test_the_second_run_takes_everything_from_the_cache(story, store):
+    components = [name for name in story.again if not name.endswith("Resolver") and name != "end of the run"]
+    assert {name: states(store, "again", name) for name in components} == {name: ["CACHED"] for name in components}
+
+
+def test_a_window_of_two_spans_is_trained_and_pushed(story, store):
+    from pipeline.metadata.graph import execution_inputs
+
+    [transform] = executions(store, "window", "Transform")
+    spans = [one.custom_properties["span"].int_value for one in execution_inputs(store, transform.id)["examples"]]
+    assert sorted(spans) == [1, 2]
+    assert len(story.versions) == 2
+
+
+def test_no_file_on_the_volume_can_be_written_by_everybody(story):
+    """Argo starts commands with umask 000."""
+    files = [path for path in story.cluster.volume.rglob("*") if path.is_file() and "data" not in path.parts]
+    assert files
+    assert [path for path in files if path.stat().st_mode & 0o002] == []

@@ -1,0 +1,112 @@
+"""Runs `agnews` commands in processes of their own, forked from one that has imported TensorFlow Extended.
+
+The import takes most of the time of a short command. The arguments, environment, directory and streams of a command are
+its own, as if it had been started.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support import ROOT
+
+_SERVER = """
+import json, os, sys
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+import pipeline.runners.plan, pipeline.cli.component, pipeline.cli.finish
+exec(sys.argv[1])
+for line in sys.stdin:
+    request = json.loads(line)
+    files = [os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600) for name in ("stdout", "stderr")]
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        for descriptor, file in zip((1, 2), files):
+            os.dup2(file, descriptor)
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        os.chdir(request["directory"])
+        os.umask(0)
+        sys.argv = request["command"]
+        from pipeline.cli import main
+        status = 1
+        try:
+            main()
+            status = 0
+        except SystemExit as ended:
+            status = ended.code or 0
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    for file in files:
+        os.close(file)
+    print(pid, flush=True)
+    _, status = os.waitpid(pid, 0)
+    print(os.waitstatus_to_exitcode(status), flush=True)
+"""
+
+
+@dataclass
+class Command:
+    """A running command."""
+
+    server: subprocess.Popen
+    pid: int
+    stdout: Path
+    stderr: Path
+
+    def wait(self):
+        """Its exit status, negative after a signal."""
+        return int(self.server.stdout.readline())
+
+    @property
+    def log(self):
+        return self.stderr.read_text()
+
+
+class CommandServer:
+    """Starts commands, one at a time."""
+
+    def __init__(self, directory, code):
+        self._directory = directory
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _SERVER, code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+        self._started = 0
+
+    def start(self, command, environment, directory):
+        self._started += 1
+        files = [self._directory / f"{self._started:03}.{kind}" for kind in ("stdout", "stderr")]
+        request = {
+            "command": command,
+            "environment": environment,
+            "directory": str(directory),
+            "stdout": str(files[0]),
+            "stderr": str(files[1]),
+        }
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return Command(self._process, int(self._process.stdout.readline()), *files)
+
+    def close(self):
+        self._process.stdin.close()
+        self._process.wait()
+
+
+@contextmanager
+def command_server(directory, code=""):
+    """A server that ends with the block; `code` is Python that it runs before the commands."""
+    server = CommandServer(directory, code)
+    try:
+        yield server
+    finally:
+        server.close()

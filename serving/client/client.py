@@ -91,7 +91,7 @@ class _Base:
     @contextmanager
     def _steps(
         self,
-        items: Iterable[str | NewsItem],
+        items: list[NewsItem],
         send: Any,
         version: int | None,
         label: str | None,
@@ -104,7 +104,7 @@ class _Base:
             raise DeadlineError(f"a timeout of {timeout:g} s leaves no time for an answer: allow more")
         target = Target(self._model_name, version, label, self._canary)
         steps = exchange(
-            checked_items(items),
+            items,
             target,
             send,
             deadline=time.monotonic() + min(timeout, _LONGEST_SECONDS),
@@ -173,14 +173,14 @@ class Client(_Base):
             DeadlineError: `timeout` has passed.
             RefusedError: the server does not accept the request.
         """
-        items = checked_items(items) if self._shadow else items
+        items = checked_items(items)
         answers = self._ask(items, version, label, timeout)
         if self._starts_shadow(version, label):
             threading.Thread(target=self._ask_shadow, args=[items, answers, timeout], daemon=True).start()
         return answers
 
     def _ask(
-        self, items: Iterable[str | NewsItem], version: int | None, label: str | None, timeout: float | None
+        self, items: list[NewsItem], version: int | None, label: str | None, timeout: float | None
     ) -> list[Classification]:
         with self._steps(items, self._stub.Predict.future, version, label, timeout) as steps:
             try:
@@ -242,7 +242,7 @@ class AsyncClient(_Base):
         timeout: float | None = None,
     ) -> list[Classification]:
         """Classifies like `Client.classify`; cancelling the task cancels its requests in flight."""
-        items = checked_items(items) if self._shadow else items
+        items = checked_items(items)
         answers = await self._ask(items, version, label, timeout)
         if self._starts_shadow(version, label):
             task = asyncio.create_task(self._ask_shadow(items, answers, timeout))
@@ -251,7 +251,7 @@ class AsyncClient(_Base):
         return answers
 
     async def _ask(
-        self, items: Iterable[str | NewsItem], version: int | None, label: str | None, timeout: float | None
+        self, items: list[NewsItem], version: int | None, label: str | None, timeout: float | None
     ) -> list[Classification]:
         send = PredictionServiceStub(self._channel()).Predict
         with self._steps(items, send, version, label, timeout) as steps:

@@ -19,6 +19,7 @@ from serving.server.flags import Flags
 from serving.server.grpc_service import GrpcServer
 from serving.server.inference import warm_up
 from serving.server.manager import Manager
+from serving.server.memory import require_memory
 from serving.server.metrics import Metrics
 from serving.server.request_log import LocalModels, RequestLog
 from serving.server.rest import RestApi, RestServer
@@ -169,6 +170,8 @@ class ModelServer:
     def _load(self, model: str, version: int, directory: str) -> Servable:
         flags = self._flags
         try:
+            if any(self._manager.available().values()):  # A server with nothing to serve tries in any case.
+                require_memory(directory)
             servable = Servable(directory, self._options.session)
         except BaseException:
             self._metrics.load_attempts.labels(directory, "fail").inc()

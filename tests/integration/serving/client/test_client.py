@@ -360,25 +360,16 @@ def test_threads_may_share_a_client(server):
     assert answers == {"oil": {"Business"}, "goal": {"Sports"}, "chip": {"Sci/Tech"}, "ministers": {"World"}}
 
 
-def test_the_client_needs_no_tensorflow_and_tensorflow_still_works_after_it():
+def test_the_client_imports_no_tensorflow_and_can_be_next_to_it():
     code = """
 import sys
 import serving.client
-assert "tensorflow" not in sys.modules
+assert not [name for name in sys.modules if name.partition(".")[0].startswith("tensorflow")]
 from serving.client.protos import TensorProto
 import tensorflow as tf
-assert tf.make_tensor_proto([1.0]).__class__ is TensorProto
-assert tf.function(lambda x: x + 1)(tf.constant(1)).numpy() == 2
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=120)
-
-
-def test_the_client_leaves_a_tensorflow_that_is_there_in_its_place():
-    code = """
-import importlib.util, sys
-there = sys.modules["tensorflow"] = importlib.util.module_from_spec(importlib.util.find_spec("tensorflow"))
-import serving.client
-assert sys.modules["tensorflow"] is there
+original = tf.make_tensor_proto(["a", "b"])
+assert original.__class__ is not TensorProto
+assert TensorProto.FromString(original.SerializeToString()).string_val == [b"a", b"b"]
 """
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=120)
 

@@ -1,5 +1,7 @@
 """Checks whether the files of an artifact exist, since the metadata store does not notice when they are deleted.
 
+The files of a trained model are also compared with their recorded fingerprints.
+
 Only this module knows which files an artifact must have. The resolvers, the cache and `agnews artifacts check` use it.
 """
 
@@ -12,9 +14,9 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 
+from components.manifest import FILES, find_change
 from schema.metadata import (
     ANOMALIES,
-    APPROVAL,
     EVALUATION,
     EXAMPLES,
     HYPERPARAMETERS,
@@ -43,20 +45,19 @@ _FILES = {
     MODEL: tuple(f"Format-Serving/{name}" for name in SAVED_MODEL_FILES),
     EVALUATION: ("eval_config.json", "metrics-*", "plots-*", "validations.tfrecord"),
     MODEL_CARD: ("evidence.json", "model_card.html", "model_card.json", "predictions.parquet"),
-    APPROVAL: ("approval.json",),
 }
 _SHARD = re.compile(r"-\d{5,}-of-(\d{5,})")
 
 
 def missing_file(artifact: Artifact | mlmd.Artifact) -> str | None:
-    """Looks for the files of an artifact, which may be local or in an object store.
+    """Looks for the files of an artifact, which may be local or in an object store, and for changed files of a model.
 
     Args:
         artifact: the artifact, as a component receives it or as the metadata store holds it.
 
     Returns:
-        The first file, directory or pattern that does not exist; None if nothing is missing. An artifact without a URI
-        has no files, so nothing is missing.
+        The first file, directory or pattern that does not exist, or the file of a model that is not as it was trained;
+        None if nothing is missing. An artifact without a URI has no files, so nothing is missing.
     """
     if isinstance(artifact, Artifact):
         kind, stored = artifact.type_name, artifact.mlmd_artifact
@@ -70,7 +71,10 @@ def missing_file(artifact: Artifact | mlmd.Artifact) -> str | None:
     splits = artifact_utils.decode_split_names(names)
     patterns = _FILES.get(kind, ())
     of_splits = [pattern.format(split=split) for pattern in patterns if "{split}" in pattern for split in splits]
-    return first_missing(stored.uri, [*of_splits, *(pattern for pattern in patterns if "{split}" not in pattern)])
+    missing = first_missing(stored.uri, [*of_splits, *(pattern for pattern in patterns if "{split}" not in pattern)])
+    if missing is None and kind == MODEL and FILES in stored.custom_properties:
+        return find_change(stored.uri, stored.custom_properties[FILES].string_value)
+    return missing
 
 
 def first_missing(directory: str, patterns: Iterable[str]) -> str | None:

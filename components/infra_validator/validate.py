@@ -34,6 +34,7 @@ from tensorflow_serving.apis import (
 )
 
 from components.infra_validator.serving_operations import SERVING_VERSION, missing_operations
+from schema.child_process import bound_command
 from schema.errors import NotMeasuredError
 from schema.features import DESCRIPTION, TITLE
 from schema.model_contract import CLASSES, SAVED_MODEL, SERVE_EXAMPLES, SERVING_DEFAULT
@@ -153,12 +154,8 @@ def _serving(saved_model: str, limits: Limits, deadline: float) -> Iterator[Call
             Path(base, "1").symlink_to(Path(saved_model).absolute())
             # The project's own server runs a session as TensorFlow Serving does, so a failure to load is final.
             options = {"port": 0, "model_name": _MODEL, "model_base_path": base, "max_num_load_retries": 0}
-            command = [
-                sys.executable,
-                "-m",
-                "serving.server",
-                *(f"--{name}={value}" for name, value in options.items()),
-            ]
+            flags = [f"--{name}={value}" for name, value in options.items()]
+            command = bound_command([sys.executable, "-m", "serving.server", *flags])
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
         except OSError as error:
             raise not_tried(

@@ -12,7 +12,6 @@ from components.trainer.settings import Recipe
 from components.trainer.training import Trained, build, train
 from components.trainer.warm_start import read_base_model
 from schema.model_contract import RESERVED_IDS, VOCABULARY
-from serving.audit import identity
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -45,7 +44,7 @@ def run_fn(fn_args: FnArgs) -> None:
     if devices.worker_index() == 0:
         _export(trained, recipe, words, transform_output, fn_args.serving_model_dir, config)
         # Next to the export, in the model's artifact.
-        curves = os.path.join(os.path.dirname(fn_args.serving_model_dir), "training")
+        curves = os.path.join(os.path.dirname(fn_args.serving_model_dir), export.TRAINING_FOLDER)
         export.write_curves(trained.facts["history"], trained.facts["best_epoch"], curves)
     if devices.worker_count() > 1:
         devices.wait_for_workers()
@@ -75,6 +74,5 @@ def _export(
         "architecture": recipe.architecture,
         "layers": export.layer_facts(portable),
         "recipe": recipe.model_dump(),
-        "trained_by": identity(),
     }
     export.write_facts(described | trained.facts, export_dir)

@@ -209,10 +209,32 @@ class PromotionSettings(Section):
     audit_log: str | None = Field(None, description="path of the audit log; unset: audit.jsonl in pusher.destination")
     signing_key_file: str | None = Field(
         None,
-        description="private Ed25519 key that signs each push, as PEM without a password; unset: pushes are not signed",
+        description="private Ed25519 key that signs each push, promotion, rollback and deletion, as PEM without a "
+        "password; unset: they are not signed",
+    )
+    public_key_file: str | None = Field(
+        None, description="public Ed25519 key, as PEM; a version is promoted only if this key signed its push"
+    )
+    openssf_key_file: str | None = Field(
+        None,
+        description="private elliptic-curve key that signs each pushed version in the OpenSSF model-signing format, as "
+        "PEM without a password; needs agnews-pipeline[signing]",
+    )
+    openssf_certificate_file: str | None = Field(
+        None, description="certificate of promotion.openssf_key_file, as PEM; unset: the key alone signs"
+    )
+    openssf_chain_file: str | None = Field(
+        None, description="certificate of the authority that issued promotion.openssf_certificate_file, as PEM"
     )
 
-    _files_are_local = field_validator("audit_log", "signing_key_file")(_on_this_machine)
+    _files_are_local = field_validator(
+        "audit_log",
+        "signing_key_file",
+        "public_key_file",
+        "openssf_key_file",
+        "openssf_certificate_file",
+        "openssf_chain_file",
+    )(_on_this_machine)
 
 
 class MonitoringSettings(Section):

@@ -37,7 +37,8 @@ def promote(deployment: Deployment, version: int, label: str, signature: Signatu
         The closed record, or None if the version already has the label.
 
     Raises:
-        PromotionError: the version cannot be served, there is no `stable` next to `canary`, or the server refused.
+        PromotionError: the version cannot be served or is not as it was pushed, there is no `stable` next to `canary`,
+            or the server refused.
     """
     with deployment.locked():
         versions, before = deployment.versions(), deployment.loaded()
@@ -99,7 +100,7 @@ def roll_back(deployment: Deployment, version: int | None, signature: Signature)
     taken from the records. If they do not contain it, it is the next lower loadable version that was not rolled back.
 
     Raises:
-        PromotionError: there is no version to roll back to, or the server refused.
+        PromotionError: there is no version to roll back to, it is not as it was pushed, or the server refused.
     """
     with deployment.locked():
         versions, before = deployment.versions(), deployment.loaded()
@@ -178,6 +179,7 @@ def _require_loadable(deployment: Deployment, number: int, versions: Mapping[int
         raise PromotionError(f"{deployment.directory} has no version {number}; there are: {there}")
     if problem := versions[number].problem:
         raise PromotionError(f"{versions[number].path} cannot be served: {problem}; push the model again")
+    deployment.require_as_pushed(versions[number])
 
 
 def _if_loadable(number: int | None, versions: Mapping[int, PushedVersion]) -> int | None:

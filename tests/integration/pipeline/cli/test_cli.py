@@ -312,3 +312,16 @@ def test_a_place_that_tensorflow_takes_for_a_pattern_stops_a_run_first(tmp_path,
     assert isinstance(ended.exception, SettingsError)
     assert str(ended.exception).startswith(f"{setting} {tmp_path}/out [1]: ")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", ["yaml", "json"])
+def test_shown_settings_hold_no_mask_that_would_be_read_as_a_password(tmp_path, monkeypatch, form):
+    from pipeline.settings.sources import load
+
+    monkeypatch.setenv("AGNEWS_METADATA__PASSWORD", "very-secret")
+    monkeypatch.setenv("AGNEWS_ALERTS__SMTP_PASSWORD", "very-secret")
+    shown = run("config", "show", "--format", form).output
+    assert "**" not in shown
+    assert "very-secret" not in shown
+    (tmp_path / "shown.yaml").write_text(shown)
+    assert load("default", tmp_path / "shown.yaml").settings.metadata.password.get_secret_value() == "very-secret"

@@ -13,6 +13,7 @@ from pipeline.metadata.connection import connection_config
 from pipeline.settings import Settings
 from schema.errors import DataError
 from serving.promotion import PromotionError
+from tests.support.logged_push import log_push
 
 
 @pytest.fixture
@@ -24,6 +25,7 @@ def place(tmp_path, monkeypatch):
         path = tmp_path / f"serving_model/agnews/{number}"
         (path / "assets.extra").mkdir(parents=True)
         (path / "saved_model.pb").write_bytes(b"x" * 1_000_000)
+        log_push(path)
     return tmp_path
 
 

@@ -1,9 +1,11 @@
 import re
+import shutil
 
 import filelock
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from serving.audit.signature import read_public_key, signature_flaw, signer
 from serving.promotion import Deployment, PromotionError, Served, end_canary, promote, prune, roll_back
 
 
@@ -349,3 +351,38 @@ def test_what_is_in_production_without_a_label_is_asked_of_the_server(served_by,
     server.loaded = {2}  # Version 3 exists but failed to load.
     record = promote(served_by, 1, "stable", me)
     assert record.from_version == 2
+
+
+@pytest.mark.parametrize("change", ["differs", "extra", "link", "nobody", "spelling"])
+def test_a_version_that_is_not_as_it_was_pushed_is_refused(deployment, directory, me, push, change):
+    graph = directory / "2/saved_model.pb"
+    if change == "differs":
+        graph.write_bytes(b"Graph")
+    elif change == "extra":
+        (directory / "2/more.so").touch()
+    elif change == "link":
+        graph.rename(directory / "graph")
+        graph.symlink_to(directory / "graph")
+    elif change == "nobody":
+        log = deployment.audit.path
+        log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:1]))
+    else:
+        shutil.copytree(directory / "2", directory / "02")
+    with pytest.raises(PromotionError, match=r"2 is not what was pushed: .*Nothing was changed"):
+        promote(deployment, 2, "stable", me)
+    assert not deployment.config_path.exists()
+    promote(deployment, 1, "stable", me)
+    with pytest.raises(PromotionError, match="is not what was pushed"):
+        roll_back(deployment, 2, me)
+
+
+def test_with_a_public_key_only_signed_versions_are_promoted(deployment, directory, me, key_files):
+    private, public = key_files()
+    deployment.public_key, deployment.sign = read_public_key(public), signer(private)
+    with pytest.raises(PromotionError, match="not signed"):
+        promote(deployment, 2, "stable", me)
+    push = deployment.audit.last_push("agnews", 2)
+    deployment.audit.append(push, deployment.sign)
+    promote(deployment, 2, "stable", me)
+    [*_, line] = deployment.audit.lines()
+    assert signature_flaw(deployment.public_key, line.entry) is None

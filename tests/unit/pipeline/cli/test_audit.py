@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from pipeline.cli import cli
 from schema.errors import AuditError, SettingsError
 from serving.audit import AuditLog, Entry, manifest
-from serving.audit.signature import read_signing_key, sign
+from serving.audit.signature import signer
 
 
 @pytest.fixture
@@ -185,8 +185,7 @@ def test_with_a_public_key_every_version_must_be_signed_with_it(place, key_files
     log = AuditLog(place / "serving_model/audit.jsonl")
     for number in (1, 2):
         files = manifest(place / f"serving_model/agnews/{number}")
-        signature = sign(read_signing_key(private), "agnews", number, files)
-        log.append(Entry("push", "agnews", number, "ab" * 32, details={"files": files, "signature": signature}))
+        log.append(Entry("push", "agnews", number, "ab" * 32, details={"files": files}), signer(private))
     shown = agnews("versions", "verify", "serving_model", "--public-key", str(public))
     assert shown.splitlines()[-1] == "agnews/2: as it was pushed, signed with this key"
     with pytest.raises(AuditError, match="agnews/2: the signature is not this key's"):

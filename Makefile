@@ -19,7 +19,7 @@ PROSE := $(wildcard *.md) docs Makefile Dockerfile .pre-commit-config.yaml pypro
 
 .PHONY: help run test test-fast test-all test-coverage test-real test-continuous test-interrupts test-airflow test-postgres test-kubeflow test-container test-flink test-spark \
 	airflow airflow-stop job-server-flink job-server-spark bench-train bench-stages bench-serve bench-review bench-scale \
-	lint types format picture reference lock clean default dev
+	lint types format picture reference client client-messages lock clean default dev
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -118,6 +118,12 @@ picture: dev  ## Draw docs/images/dag.svg from the pipeline.
 
 reference: dev  ## Write docs/reference/ from settings, commands and errors.
 	@PYTHONPATH=. .venv/bin/python scripts/write_reference.py
+
+client: dev  ## Build the wheel agnews-client in dist/.
+	@.venv/bin/python scripts/build_client.py
+
+client-messages: dev  ## Write the Python modules of serving/client/messages.proto.
+	@scripts/client_messages.sh
 
 lock: dev  ## Write requirements/*.txt from pyproject.toml; ARGS=--upgrade takes newer versions.
 	@scripts/lock.sh $(ARGS)

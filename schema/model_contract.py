@@ -2,6 +2,8 @@
 
 SERVING_DEFAULT = "serving_default"
 """Signature from texts, `title` and `description`, to `label`, `CLASSES` and `PROBABILITIES`; TensorFlow's default."""
+TITLE_INPUT, DESCRIPTION_INPUT = "title", "description"
+"""Inputs of `SERVING_DEFAULT`, string [batch]. They have the names of the features in the schema."""
 SERVE_EXAMPLES = "serve_examples"
 """Signature from serialized tf.Examples to `CLASSES` and `SCORES`, as TensorFlow Serving's Classify API expects."""
 TRANSFORM_FEATURES = "transform_features"

@@ -78,6 +78,9 @@ class _Endpoints:
             `label`, the most likely class, string [batch]; `classes`, the class names in the order of the
             probabilities, string [batch, 4]; `probabilities`, float32 [batch, 4].
         """
+        # Otherwise the error names shapes of operations that no client knows.
+        same = tf.equal(tf.size(title), tf.size(description))
+        tf.debugging.Assert(same, ["title and description need the same number of texts"])
         classes, probabilities = self._classify(title, description)
         label = tf.gather(tf.constant(CLASS_NAMES), tf.argmax(probabilities, axis=1))
         return {"label": label, CLASSES: classes, PROBABILITIES: probabilities}

@@ -144,6 +144,22 @@ def promote(deployment: "Deployment", signature: "Signature", version: int, labe
         _report(deployment, record)
 
 
+@versions.command("end-canary", epilog="Example:  agnews versions end-canary --server localhost:8500")
+@_signed_options
+def end_canary(deployment: "Deployment", signature: "Signature") -> None:
+    """Remove the label canary, and unload its version.
+
+    Requests for the label then fail, so first stop the clients that send a share of their requests to it.
+    """
+    from serving import promotion
+
+    record = promotion.end_canary(deployment, signature)
+    if record is None:
+        click.echo("no version is the canary; nothing was changed")
+    else:
+        _report(deployment, record)
+
+
 @versions.command(epilog="Example:  agnews versions rollback --reason 'finds no sports' --server localhost:8500")
 @click.option(
     "--to", "version", type=click.IntRange(min=0), help="Version to restore  [default: the previous production version]"
@@ -284,10 +300,13 @@ def _report(deployment: "Deployment", record: "Record") -> None:
     served = deployment.served()
     labels = ", ".join(f"{label} {version}" for label, version in sorted(served.labels.items(), reverse=True))
     # Without labels, the latest version is served, so the first label may move to the version in production.
-    was = {None: "not set", record.to_version: "unlabelled"}.get(record.from_version, f"version {record.from_version}")
-    click.echo(
-        f"Moved label {record.label} to version {record.to_version} (was {was}). Record {record.id}, by {record.who}."
-    )
+    if record.to_version is None:
+        done = f"Removed label {record.label} from version {record.from_version}."
+    else:
+        before = {None: "not set", record.to_version: "unlabelled"}
+        was = before.get(record.from_version, f"version {record.from_version}")
+        done = f"Moved label {record.label} to version {record.to_version} (was {was})."
+    click.echo(f"{done} Record {record.id}, by {record.who}.")
     click.echo(f"labels: {labels}; loaded: {', '.join(map(str, sorted(served.versions)))}")
     if deployment.server is None:
         click.echo(

@@ -1,4 +1,7 @@
-"""Converts the flags, and the configuration files that they name, to options of the server's parts."""
+"""Converts the flags, and the configuration files that they name, to options of the server's parts.
+
+It does not import TensorFlow, so that a mistake in a flag is reported at once.
+"""
 
 import os
 import sys
@@ -16,8 +19,6 @@ from serving.audit.signature import read_public_key
 from serving.server import config
 from serving.server.batching import BatchingOptions
 from serving.server.flags import Flags
-from serving.server.manager import ManagerOptions
-from serving.server.servable import SessionOptions
 from serving.verify import check_version
 
 DEFAULT_METRICS_PATH = "/monitoring/prometheus/metrics"
@@ -26,7 +27,7 @@ _MAX_RECEIVE = "grpc.max_receive_message_length"
 _MAX_MESSAGE_BYTES = 64 << 20
 _CHANNEL_ARGUMENTS: dict[str, int | str] = {
     _MAX_RECEIVE: _MAX_MESSAGE_BYTES,
-    "grpc.max_send_message_length": _MAX_MESSAGE_BYTES,
+    "grpc.max_send_message_length": -1,
     # Otherwise two servers could listen on the same port, and each would get some of the requests.
     "grpc.so_reuseport": 0,
 }
@@ -43,6 +44,38 @@ _RANGES = {
     "tensorflow_intra_op_parallelism": (0, 10_000),
     "tensorflow_inter_op_parallelism": (0, 10_000),
 }
+
+
+@dataclass(frozen=True)
+class ManagerOptions:
+    """Options for polling, retries and labels.
+
+    Attributes:
+        poll_seconds: seconds between two polls of the base paths. With 0 the manager reads them once.
+        load_retries: number of retries after a failed load.
+        retry_seconds: seconds between two tries. A version whose files change is retried immediately.
+        labels_for_unavailable: whether a new label may name a version that is not loaded yet.
+    """
+
+    poll_seconds: float = 1.0
+    load_retries: int = 5
+    retry_seconds: float = 60.0
+    labels_for_unavailable: bool = False
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """Options of a TensorFlow session.
+
+    Attributes:
+        tags: tags of the graph to load from the SavedModel.
+        intra_op_threads: number of threads per operation. 0 uses one per core.
+        inter_op_threads: number of operations to run at once. 0 uses one per core.
+    """
+
+    tags: tuple[str, ...] = ("serve",)
+    intra_op_threads: int = 0
+    inter_op_threads: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,6 +116,13 @@ def from_flags(flags: Flags) -> ServerOptions:
     for name, (lowest, highest) in _RANGES.items():
         if not lowest <= getattr(flags, name) <= highest:
             raise SettingsError(f"--{name}={getattr(flags, name)}: expected {lowest} to {highest:,}")
+    if flags.tensorflow_session_parallelism and (
+        flags.tensorflow_intra_op_parallelism or flags.tensorflow_inter_op_parallelism
+    ):
+        raise SettingsError(
+            "--tensorflow_session_parallelism sets both numbers of threads: remove it, or remove "
+            "--tensorflow_intra_op_parallelism and --tensorflow_inter_op_parallelism"
+        )
     batching = _batching(flags)
     channel_arguments = _CHANNEL_ARGUMENTS | _channel_arguments(flags.grpc_channel_arguments)
     return ServerOptions(

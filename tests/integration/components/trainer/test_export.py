@@ -46,6 +46,11 @@ def test_unusual_texts_get_probabilities(signatures, text):
     assert probabilities.sum() == pytest.approx(1, abs=1e-5)
 
 
+def test_different_numbers_of_titles_and_descriptions_are_an_error(signatures):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="title and description need the same number of texts"):
+        classify(signatures, ["oil", "goal"], ["", "", ""])
+
+
 def test_a_longer_text_in_the_batch_changes_nothing(signatures):
     alone = classify(signatures, ["oil up"], [""])["probabilities"][0]
     beside = classify(signatures, ["oil up", "goal " * 15], ["", ""])["probabilities"][0]

@@ -6,7 +6,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from serving.audit.signature import read_public_key, signature_flaw, signer
-from serving.promotion import Deployment, PromotionError, Served, promote, prune, roll_back
+from serving.promotion import Deployment, PromotionError, Served, end_canary, promote, prune, roll_back
 
 
 def test_without_a_config_file_the_highest_whole_version_is_in_production(deployment, push):
@@ -45,6 +45,25 @@ def test_a_canary_that_becomes_stable_keeps_its_label(deployment, me):
     promote(deployment, 3, "canary", me)
     promote(deployment, 3, "stable", me)
     assert deployment.served() == Served(frozenset({2, 3}), {"stable": 3, "canary": 3})
+
+
+def test_the_canary_can_be_ended(deployment, me):
+    assert end_canary(deployment, me) is None
+    promote(deployment, 1, "stable", me)
+    promote(deployment, 2, "stable", me)
+    promote(deployment, 3, "canary", me)
+    record = end_canary(deployment, me)
+    assert (record.label, record.from_version, record.to_version) == ("canary", 3, None)
+    assert deployment.served() == Served(frozenset({1, 2}), {"stable": 2})
+    assert roll_back(deployment, None, me).to_version == 1
+
+
+def test_a_canary_that_is_also_stable_stays_loaded_when_it_is_ended(deployment, me):
+    promote(deployment, 2, "stable", me)
+    promote(deployment, 3, "canary", me)
+    promote(deployment, 3, "stable", me)
+    end_canary(deployment, me)
+    assert deployment.served() == Served(frozenset({2, 3}), {"stable": 3})
 
 
 def test_a_label_that_is_there_already_changes_and_records_nothing(deployment, me):

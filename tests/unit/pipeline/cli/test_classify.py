@@ -134,6 +134,13 @@ def test_version_and_label_are_asked_for(classify):
     assert isinstance(classify("oil", "--version", 5).exception, ModelNotFoundError)
 
 
+def test_the_name_of_the_model_comes_from_the_settings(classify, server, monkeypatch):
+    monkeypatch.setenv("AGNEWS_PUSHER__MODEL_NAME", "news")
+    classify("oil")
+    classify("oil", "--model-name", "other")
+    assert [request.model_spec.name for request in server.requests] == ["news", "other"]
+
+
 def test_a_share_of_a_files_requests_goes_to_the_canary(classify, tmp_path, server):
     (tmp_path / "long.csv").write_text("title\n" + "oil\n" * 3_000)
     assert classify("--file", tmp_path / "long.csv", "--canary-share", "0.5").exit_code == 0
@@ -179,7 +186,7 @@ def test_no_server_is_one_message_and_a_status_without_a_trace(scripted_server):
     process = agnews("oil", "--server", server.address, stderr=subprocess.PIPE)
     message = process.communicate(timeout=60)[1]
     assert process.returncode == 6
-    assert message.startswith(f"Error: no answer from {server.address}")
+    assert message.startswith(f"Error: nothing listens at {server.address}")
     assert "Traceback" not in message
 
 

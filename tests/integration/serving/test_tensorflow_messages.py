@@ -2,7 +2,7 @@ import subprocess
 import sys
 
 
-def test_the_messages_need_no_tensorflow_and_tensorflow_still_works_after_them():
+def test_messages_need_no_tensorflow_and_do_not_break_it():
     code = """
 import sys
 from serving.tensorflow_messages import TensorProto

@@ -83,5 +83,7 @@ def test_the_working_directory_counts_and_other_texts_may_have_any_letter(tmp_pa
     check_storable_in_postgresql(on_postgresql(promotion={"audit_log": "/srv/José"}), source)
     (tmp_path / "José").mkdir()
     monkeypatch.chdir(tmp_path / "José")
-    with pytest.raises(SettingsError, match=r"pipeline\.root .*/José/runs: "):
+    with pytest.raises(
+        SettingsError, match=r"pipeline\.root .*/José/runs, pusher\.destination .*/José/serving_model: "
+    ):
         check_storable_in_postgresql(on_postgresql(pipeline={"root": "runs"}), source)

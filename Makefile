@@ -5,7 +5,7 @@ SHELL := bash
 export PYTHONDONTWRITEBYTECODE :=
 AGNEWS := .venv/bin/agnews
 # Tests that take minutes more, or need a server, have targets of their own.
-IN_TIME := not (real or continuous or interrupts or airflow or kubeflow or postgres or flink or spark or container)
+IN_TIME := not (real or continuous or interrupts or airflow or kubeflow or postgres or flink or spark or container or kubernetes)
 SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
 # Test files that `make test` runs at the same time: one per core, at most four, since each takes up to 4 GB of memory.
 WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? cores : 4)))
@@ -13,7 +13,7 @@ WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? cores : 4)))
 PROSE := $(wildcard *.md) docs Makefile Dockerfile .pre-commit-config.yaml pyproject.toml setup.py pipeline components \
 	schema serving benchmarks scripts tests/unit/repository/test_docs.py tests/e2e/test_tutorial.py
 
-.PHONY: help run test test-fast test-real test-continuous test-interrupts test-airflow test-postgres test-kubeflow test-container test-flink test-spark \
+.PHONY: help run test test-fast test-real test-continuous test-interrupts test-airflow test-postgres test-kubeflow test-kubernetes test-container test-flink test-spark \
 	airflow airflow-stop job-server-flink job-server-spark bench-train bench-stages bench-serve bench-review bench-scale \
 	lint types format picture reference lock clean default dev
 
@@ -55,6 +55,10 @@ test-postgres: dev  ## Run the pipeline with its metadata in a real PostgreSQL s
 test-kubeflow: dev  ## Compile for Kubeflow and run the command of each task on PostgreSQL, through to pushes.
 	@scripts/setup.sh kubeflow
 	.venv/bin/python -m pytest -m kubeflow
+
+test-kubernetes: dev  ## Run tasks and model servers in pods of the cluster that KUBECONFIG names.
+	@scripts/setup.sh kubeflow
+	.venv/bin/python -m pytest -m kubernetes -s
 
 test-container: dev  ## Build the image with Docker and run it; DOCKER_BUILD_ARGS="--network host" adds options.
 	.venv/bin/python -m pytest -m container -s

@@ -1,6 +1,6 @@
 # The image of Kubeflow's pods and of `agnews` itself. Two variants from one file:
-#   docker build --target cpu -t agnews-pipeline:0.1.0 .
-#   docker build --target gpu -t agnews-pipeline:0.1.0-gpu .
+#   docker build --target cpu -t agnews-pipeline:0.2.0 .
+#   docker build --target gpu -t agnews-pipeline:0.2.0-gpu .
 # trixie has glibc 2.41; TFX's wheels need 2.39. For builds that can be repeated, name the base with its digest.
 ARG BASE=python:3.11-slim-trixie
 

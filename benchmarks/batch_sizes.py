@@ -32,11 +32,11 @@ def main() -> None:
     print("batch      ms  texts/s")  # noqa: T201
     for size in _BATCH_SIZES:
         batch = tf.constant(random.integers(2, _VOCABULARY, (size, _TOKENS)))
-        seconds = min(_timed(answer, batch) for _ in range(20 + _TEXTS // size))
+        seconds = min(_time_call(answer, batch) for _ in range(20 + _TEXTS // size))
         print(f"{size:5}  {seconds * 1e3:6.2f}  {size / seconds:7,.0f}")  # noqa: T201
 
 
-def _timed(answer, batch: tf.Tensor) -> float:
+def _time_call(answer, batch: tf.Tensor) -> float:
     began = time.perf_counter()
     answer(batch)
     return time.perf_counter() - began

@@ -197,7 +197,7 @@ def _rest(load: Load, batches: list[list[Item]], stack: contextlib.ExitStack) ->
 
 
 @functools.cache
-def _loaded(directory: str):
+def _load_model(directory: str):
     from serving.server.servable import Servable, SessionOptions
 
     # A session and its callable are faster than the function of tf.saved_model.load.
@@ -207,7 +207,7 @@ def _loaded(directory: str):
 def _in_process(load: Load, batches: list[list[Item]]) -> Send:
     import numpy as np
 
-    servable = _loaded(load.target)
+    servable = _load_model(load.target)
     signature = servable.signatures[SERVING_DEFAULT]
     fetches = [tensor for tensor, _ in signature.outputs.values()]
     run = servable.run_for(tuple(model_input.tensor for model_input in signature.inputs.values()), tuple(fetches))

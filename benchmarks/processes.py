@@ -133,7 +133,7 @@ def serving(command: tuple[str, ...], model: str, base_path: Path, *flags: str) 
     def ready() -> bool:
         if process.poll() is not None:
             raise RunError(f"{command[0]} ended with exit status {process.returncode}:\n{_log_end(endpoint)}")
-        return bool(_served(endpoint, model)) and all(map(_is_open, ports))
+        return bool(_served_versions(endpoint, model)) and all(map(_is_open, ports))
 
     try:
         _wait(ready, f"{command[0]} to serve", endpoint)
@@ -154,11 +154,11 @@ def swap(endpoint: Endpoint, model: str, base_path: Path) -> None:
     copied = base_path / f".{new.name}"
     shutil.copytree(old, copied)
     copied.rename(new)
-    _wait(lambda: _served(endpoint, model) == {new.name}, f"version {new.name} to be served", endpoint)
+    _wait(lambda: _served_versions(endpoint, model) == {new.name}, f"version {new.name} to be served", endpoint)
     shutil.rmtree(old)
 
 
-def _served(endpoint: Endpoint, model: str) -> set[str]:
+def _served_versions(endpoint: Endpoint, model: str) -> set[str]:
     """Returns the loaded versions, or an empty set while a version is loading or the server does not answer."""
     request = GetModelStatusRequest()
     request.model_spec.name = model

@@ -18,7 +18,8 @@ from rich.table import Table
 
 from benchmarks.review_store import SimulatedStore
 from pipeline.cli import main
-from pipeline.review.store import StoreReader
+from pipeline.metadata.store_reader import StoreReader
+from schema.metadata import EXAMPLES, MODEL, PUSHED_MODEL
 from serving.this_machine import proxy_mounts
 
 _LIMIT_MILLISECONDS = 300.0
@@ -75,10 +76,10 @@ def _addresses(simulated: SimulatedStore, requests: int) -> dict[str, list[str]]
     def spread(numbers: list[int]) -> list[int]:
         return [numbers[index] for index in np.linspace(0, len(numbers) - 1, requests).astype(int)]
 
-    models = spread([artifact.id for artifact in snapshot.of_type("Model")])
+    models = spread([artifact.id for artifact in snapshot.of_type(MODEL)])
     runs = spread(list(snapshot.runs))
-    ingested = spread([one.id for one in snapshot.of_type("Examples") if "source" in one.properties])
-    pushed = spread([artifact.id for artifact in snapshot.of_type("PushedModel")])
+    ingested = spread([one.id for one in snapshot.of_type(EXAMPLES) if "source" in one.properties])
+    pushed = spread([artifact.id for artifact in snapshot.of_type(PUSHED_MODEL)])
     pages = len(snapshot.runs) // 50
     return {
         "/served": ["/served"] * requests,

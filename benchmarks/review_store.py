@@ -16,6 +16,28 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from benchmarks.review_files import write_card_files, write_data_files
 from schema.features import CLASS_NAMES
+from schema.metadata import (
+    ANOMALIES,
+    APPROVAL,
+    APPROVAL_DECISION,
+    APPROVAL_REQUEST,
+    DECISION_EXECUTION,
+    EVALUATION,
+    EXAMPLES,
+    INFRA_BLESSING,
+    MODEL,
+    MODEL_BLESSING,
+    MODEL_CARD,
+    MODEL_RUN,
+    NODE_CONTEXT,
+    PIPELINE_CONTEXT,
+    PUSHED_MODEL,
+    RUN_CONTEXT,
+    SCHEMA,
+    STATISTICS,
+    TRANSFORM_GRAPH,
+    VALIDATION_BLESSING,
+)
 from schema.model_contract import MLMD_UUID, SAVED_MODEL
 from serving.audit import AUDIT_FILE, AuditLog, Entry, fingerprint, manifest
 
@@ -25,42 +47,42 @@ AUTHOR, APPROVER = "ann@example.com", "bob@example.com"
 _DATA = ("AgNewsExampleGen", "ImportSchemaGen", "StatisticsGen", "ExampleValidator", "ValidationGate", "Transform")
 # Component id, inputs by role, and output types by role.
 _NODES: tuple[tuple[str, dict[str, str], dict[str, str]], ...] = (
-    ("AgNewsExampleGen", {}, {"examples": "Examples"}),
-    ("ImportSchemaGen", {}, {"schema": "Schema"}),
-    ("StatisticsGen", {"examples": "examples", "schema": "schema"}, {"statistics": "ExampleStatistics"}),
-    ("ExampleValidator", {"statistics": "statistics", "schema": "schema"}, {"anomalies": "ExampleAnomalies"}),
+    ("AgNewsExampleGen", {}, {"examples": EXAMPLES}),
+    ("ImportSchemaGen", {}, {"schema": SCHEMA}),
+    ("StatisticsGen", {"examples": "examples", "schema": "schema"}, {"statistics": STATISTICS}),
+    ("ExampleValidator", {"statistics": "statistics", "schema": "schema"}, {"anomalies": ANOMALIES}),
     (
         "ValidationGate",
         {"statistics": "statistics", "schema": "schema", "anomalies": "anomalies"},
-        {"data_blessing": "agnews.ValidationBlessing"},
+        {"data_blessing": VALIDATION_BLESSING},
     ),
     (
         "Transform",
         {"examples": "examples", "schema": "schema"},
-        {"transform_graph": "TransformGraph", "transformed_examples": "Examples"},
+        {"transform_graph": TRANSFORM_GRAPH, "transformed_examples": EXAMPLES},
     ),
     (
         "Trainer",
         {"examples": "transformed_examples", "transform_graph": "transform_graph"},
-        {"model": "Model", "model_run": "ModelRun"},
+        {"model": MODEL, "model_run": MODEL_RUN},
     ),
     (
         "Evaluator",
         {"examples": "examples", "model": "model", "baseline_model": "baseline"},
-        {"evaluation": "ModelEvaluation", "blessing": "ModelBlessing"},
+        {"evaluation": EVALUATION, "blessing": MODEL_BLESSING},
     ),
-    ("AgNewsInfraValidator", {"examples": "examples", "model": "model"}, {"infra_blessing": "InfraBlessing"}),
+    ("AgNewsInfraValidator", {"examples": "examples", "model": "model"}, {"infra_blessing": INFRA_BLESSING}),
     (
         "ModelCardGen",
         {
             **{role: role for role in ("examples", "statistics", "model", "evaluation", "blessing", "infra_blessing")},
             "baseline_model": "baseline",
         },
-        {"model_card": "agnews.ModelCard"},
+        {"model_card": MODEL_CARD},
     ),
-    ("RequestApproval", {"model": "model", "model_blessing": "blessing"}, {"request": "AgNewsApprovalRequest"}),
-    ("ApprovalGate", {"request": "request"}, {"approval": "agnews.Approval"}),
-    ("AgNewsPusher", {"model": "model", "approval": "approval"}, {"pushed_model": "PushedModel"}),
+    ("RequestApproval", {"model": "model", "model_blessing": "blessing"}, {"request": APPROVAL_REQUEST}),
+    ("ApprovalGate", {"request": "request"}, {"approval": APPROVAL}),
+    ("AgNewsPusher", {"model": "model", "approval": "approval"}, {"pushed_model": PUSHED_MODEL}),
 )
 
 
@@ -160,7 +182,7 @@ class SimulatedStore:
     def _add_run(self) -> None:
         number, outcome = self._runs, _OUTCOMES[self._runs % len(_OUTCOMES)]
         self._runs += 1
-        run = self._context("pipeline_run", f"local-{number:06d}")
+        run = self._context(RUN_CONTEXT, f"local-{number:06d}")
         made = dict(self._current)
         if outcome.trains and self._baseline is not None:
             made["baseline"] = self._baseline
@@ -168,7 +190,7 @@ class SimulatedStore:
             fresh = outcome.trains and (outcome.data or node not in _DATA)
             fails = node == outcome.fails_at
             state = mlmd.Execution.FAILED if fails else mlmd.Execution.COMPLETE if fresh else mlmd.Execution.CACHED
-            contexts = [run, self._context("node", f"agnews.{node}"), self._context("pipeline", "agnews")]
+            contexts = [run, self._context(NODE_CONTEXT, f"agnews.{node}"), self._context(PIPELINE_CONTEXT, "agnews")]
             execution = self._execution(f"components.{node}", state, contexts)
             for role, source in reads.items():
                 if source in made:
@@ -177,7 +199,7 @@ class SimulatedStore:
                 return
             for role, kind in makes.items():
                 if fresh:
-                    made[role] = self._artifact(kind, *self._described(role, number, outcome, made))
+                    made[role] = self._artifact(kind, *self._describe(role, number, outcome, made))
                 self._event(execution, made[role], role, mlmd.Event.OUTPUT)
             if node == "RequestApproval" and outcome.decision is not None and fresh:
                 self._decide(made["model"], number, outcome.decision)
@@ -185,7 +207,7 @@ class SimulatedStore:
         if outcome.trains and outcome.blessed:
             self._baseline = made["model"]
 
-    def _described(self, role: str, run: int, outcome: _Outcome, made: dict[str, int]) -> tuple[str, dict[str, Any]]:
+    def _describe(self, role: str, run: int, outcome: _Outcome, made: dict[str, int]) -> tuple[str, dict[str, Any]]:
         """Returns the URI and the properties of an artifact."""
         uri, digest = str(self.root / f"artifacts/{role}/{run}"), _fingerprint(run)
         if role in ("examples", "statistics", "anomalies"):
@@ -227,9 +249,8 @@ class SimulatedStore:
         return uri, {}
 
     def _decide(self, model: int, run: int, approved: bool) -> None:
-        execution = self._execution(
-            "agnews.ApprovalDecision", mlmd.Execution.COMPLETE, [self._context("pipeline", "agnews")]
-        )
+        pipeline = self._context(PIPELINE_CONTEXT, "agnews")
+        execution = self._execution(DECISION_EXECUTION, mlmd.Execution.COMPLETE, [pipeline])
         self._event(execution, model, "model", mlmd.Event.INPUT)
         properties = {
             "fingerprint": _fingerprint(run),
@@ -238,7 +259,7 @@ class SimulatedStore:
             "when": "2026-01-02T03:04:05.678+00:00",
             "why": "the evidence%2C as it is",
         }
-        self._event(execution, self._artifact("AgNewsApprovalDecision", "", properties), "decision", mlmd.Event.OUTPUT)
+        self._event(execution, self._artifact(APPROVAL_DECISION, "", properties), "decision", mlmd.Event.OUTPUT)
 
     def _artifact(self, kind: str, uri: str, properties: dict[str, Any]) -> int:
         type_id = self._type(kind, lambda: self.store.put_artifact_type(mlmd.ArtifactType(name=kind)))

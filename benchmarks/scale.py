@@ -1,14 +1,11 @@
 """`make bench-scale`: measures time and memory of the data stages on each Beam engine for growing numbers of rows."""
 
-import csv
-import itertools
 import json
 import os
-import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,10 +16,10 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.growing_rows import growing_rows_options, write_repeated
 from pipeline.cli import main
 from pipeline.cli.options import settings_options
 from pipeline.settings.sources import Loaded
-from schema.features import TEST, TRAIN
 
 SIZES = (120_000, 1_200_000, 12_000_000)
 # Settings of each engine, by section.
@@ -38,8 +35,6 @@ ENGINES: dict[str, dict[str, dict[str, Any]]] = {
 }
 _GIB = 2**30
 _SAMPLE_SECONDS = 1.0
-# One worker reads one file.
-_FILES = 4
 
 
 @dataclass(frozen=True)
@@ -71,15 +66,7 @@ class Measurement:
 
 
 @click.command(epilog="Example:  make bench-scale ARGS='--data ~/ag_news --rows 1200000 --engine flink'")
-@click.option(
-    "--rows",
-    "sizes",
-    type=int,
-    multiple=True,
-    default=SIZES,
-    show_default=True,
-    help="Number of training rows; may be repeated.",
-)
+@growing_rows_options(SIZES)
 @click.option(
     "--engine",
     "engines",
@@ -91,7 +78,6 @@ class Measurement:
 @click.option(
     "--max-minutes", type=float, default=120.0, show_default=True, help="Minutes after which a run is stopped."
 )
-@click.option("--to", "directory", type=click.Path(path_type=Path), default=Path("docs/images"), show_default=True)
 @click.option(
     "--results",
     type=click.Path(path_type=Path),
@@ -132,43 +118,6 @@ def bench_scale(
     directory.mkdir(parents=True, exist_ok=True)
     _plot(found, directory / "scale.png")
     console.print(f"plot: {directory}/scale.png")
-
-
-def write_repeated(source, size: int, directory: Path) -> None:
-    """Writes `size` training rows to several files, and the test rows unchanged; holds one row in memory.
-
-    From the second pass on, the words of a description are shuffled: the same words, another text.
-    """
-    directory.mkdir()
-    noise = random.Random(size)
-
-    def rows(pattern: str) -> Iterator[tuple[int, str, str]]:
-        from components.example_gen.readers import read_rows
-        from components.example_gen.rows import RawRow
-
-        for file in source.files(pattern):
-            for row in read_rows(file):
-                if isinstance(row, RawRow) and row.label is not None:
-                    yield row.label + 1, row.title, row.description
-
-    def repeated() -> Iterator[tuple[int, str, str]]:
-        yield from rows(source.train_pattern)
-        while True:
-            for label, title, description in rows(source.train_pattern):
-                words = description.split(" ")
-                noise.shuffle(words)
-                yield label, title, " ".join(words)
-
-    def write(name: str, content: Iterator[tuple[int, str, str]]) -> None:
-        with open(directory / name, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            csv.writer(file, quoting=csv.QUOTE_ALL).writerows(content)
-
-    training = repeated()
-    for number in range(_FILES):
-        write(
-            f"{TRAIN}-{number}.csv", itertools.islice(training, size * (number + 1) // _FILES - size * number // _FILES)
-        )
-    write(f"{TEST}.csv", rows(source.test_pattern))
 
 
 def measure(engine: str, rows: int, data: Path, *, max_gib: float, max_minutes: float) -> Measurement:

@@ -18,6 +18,7 @@ def main(directory: str, rows: str, sections: str) -> None:
     """
     from rich.console import Console
 
+    from benchmarks.growing_rows import TEST_FILE, TRAIN_FILES
     from benchmarks.stages import StageTimes
     from components.example_gen.sources import DataSource
     from pipeline.beam.job_servers import stop_job_servers_on_exit
@@ -35,7 +36,7 @@ def main(directory: str, rows: str, sections: str) -> None:
 
     place = Path(directory)
     settings = Settings.model_validate({"pipeline": {"root": str(place / "runs")}} | json.loads(sections))
-    source = DataSource(str(place / "data"), "train-*.csv", "test.csv", f"{rows} repeated rows")
+    source = DataSource(str(place / "data"), TRAIN_FILES, TEST_FILE, f"{rows} repeated rows")
     with stop_job_servers_on_exit():
         pipeline = create_pipeline(settings, source, until="Transform")
         local.run(pipeline, new_run_id(), place / "runs", Progress(Console(file=sys.stderr)))

@@ -82,14 +82,21 @@ def print_requests(console: Console, results: Results) -> None:
     if not results:
         return
     percents = (f"p{percent} ms" for percent in _PERCENTS)
-    peers = [IN_PROCESS] + [REAL] * any(key.system.startswith(REAL) for key in results)
+    baselines = [IN_PROCESS] + [REAL] * any(key.system.startswith(REAL) for key in results)
     table = _table(
-        "requests", "system", "over", "texts/s", *percents, "errors", "MB", *(f"of {peer}" for peer in peers)
+        "requests",
+        "system",
+        "over",
+        "texts/s",
+        *percents,
+        "errors",
+        "MB",
+        *(f"of {baseline}" for baseline in baselines),
     )
     before = None
     for key in sorted(results, key=lambda key: [*dict.fromkeys(key.shape for key in results)].index(key.shape)):
         one = results[key]
-        peer_keys = [Key(key.shape, IN_PROCESS, IN_PROCESS), key._replace(system=key.system.replace(LOCAL, REAL))]
+        baseline_keys = [Key(key.shape, IN_PROCESS, IN_PROCESS), key._replace(system=key.system.replace(LOCAL, REAL))]
         table.add_row(
             "" if key.shape == before else str(key.shape),
             key.system,
@@ -98,7 +105,7 @@ def print_requests(console: Console, results: Results) -> None:
             *(f"{one.milliseconds(percent):.2f}" for percent in _PERCENTS),
             str(_errors(one.outcomes).total()),
             "-" if one.memories[-1] is None else f"{one.memories[-1]:.0f}",
-            *(_ratio(results, key, peer) for _, peer in zip(peers, peer_keys, strict=False)),
+            *(_ratio(results, key, baseline) for _, baseline in zip(baselines, baseline_keys, strict=False)),
         )
         before = key.shape
     console.print(table)
@@ -205,12 +212,12 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _ratio(results: Results, key: Key, peer: Key) -> str:
-    return f"{_over(results[key], results[peer]):.2f}" if key != peer and peer in results else ""
+def _ratio(results: Results, key: Key, baseline: Key) -> str:
+    return f"{_over(results[key], results[baseline]):.2f}" if key != baseline and baseline in results else ""
 
 
-def _over(one: LoadRounds, peer: LoadRounds) -> float:
-    return one.requests_per_second / peer.requests_per_second if peer.requests_per_second else float("nan")
+def _over(one: LoadRounds, baseline: LoadRounds) -> float:
+    return one.requests_per_second / baseline.requests_per_second if baseline.requests_per_second else float("nan")
 
 
 def _percentile(values: list[float], percent: int) -> float:

@@ -1,7 +1,5 @@
 """`make bench-stages`: measures and plots the time of each stage for growing numbers of rows."""
 
-import csv
-import itertools
 import math
 import sys
 from pathlib import Path
@@ -11,12 +9,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.growing_rows import TEST_FILE, TRAIN_FILES, growing_rows_options, write_repeated
 from pipeline.cli import main
 from pipeline.cli.options import settings_options
 from pipeline.runners.display import PlainDisplay
 from pipeline.runners.events import ComponentEvent, State
 from pipeline.settings.sources import Loaded
-from schema.features import TEST, TRAIN
 
 SIZES = (7_500, 15_000, 30_000, 60_000, 120_000)
 # Stages that take less than this in every run are not plotted.
@@ -37,21 +35,12 @@ class StageTimes(PlainDisplay):
 
 
 @click.command(epilog="Example:  make bench-stages ARGS='--data ~/ag_news --set trainer.epochs=1'")
-@click.option(
-    "--rows",
-    "sizes",
-    type=int,
-    multiple=True,
-    default=SIZES,
-    show_default=True,
-    help="Number of training rows; may be repeated.",
-)
-@click.option("--to", "directory", type=click.Path(path_type=Path), default=Path("docs/images"), show_default=True)
+@growing_rows_options(SIZES)
 @settings_options
 def bench_stages(loaded: Loaded, sizes: tuple[int, ...], directory: Path) -> None:
     """Run the whole pipeline on samples of the training rows; print and plot the seconds of each stage against rows.
 
-    If there are not enough rows, they are read again; every run uses all test rows.
+    If there are not enough rows, they are read again with their words in another order. Every run uses all test rows.
     """
     console = Console(width=None if sys.stdout.isatty() else 120)
     times = {size: _run(loaded, size, console) for size in sorted(sizes)}
@@ -72,9 +61,9 @@ def _run(loaded: Loaded, size: int, console: Console) -> dict[str, float]:
 
     with TemporaryDirectory() as temporary:
         place = Path(temporary)
-        _write_rows(resolve_source(loaded.settings), size, place / "data")
+        write_repeated(resolve_source(loaded.settings), size, place / "data")
         changed = loaded.settings.model_dump()
-        changed["data"] |= {"path": str(place / "data"), "train_pattern": None, "test_pattern": None}
+        changed["data"] |= {"path": str(place / "data"), "train_pattern": TRAIN_FILES, "test_pattern": TEST_FILE}
         changed["pipeline"] |= {"root": str(place / "runs")}
         changed["pusher"] |= {"destination": str(place / "serving_model")}
         settings = Settings.model_validate(changed)
@@ -86,20 +75,6 @@ def _run(loaded: Loaded, size: int, console: Console) -> dict[str, float]:
             times = StageTimes(shown)
             local.run(create_pipeline(settings, resolve_source(settings)), run_id, root, times)
     return times.seconds
-
-
-def _write_rows(source, size: int, directory: Path) -> None:
-    from components.example_gen.readers import read_rows
-    from components.example_gen.rows import RawRow
-
-    directory.mkdir()
-    for split, pattern, count in ((TRAIN, source.train_pattern, size), (TEST, source.test_pattern, None)):
-        read = (row for file in source.files(pattern) for row in read_rows(file))
-        good = [(row.label, row) for row in read if isinstance(row, RawRow) and row.label is not None]
-        with open(directory / f"{split}.csv", "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            writer = csv.writer(file, quoting=csv.QUOTE_ALL)
-            for label, row in itertools.islice(itertools.cycle(good), count or len(good)):
-                writer.writerow([label + 1, row.title, row.description])
 
 
 def _print(console: Console, times: dict[int, dict[str, float]]) -> None:

@@ -12,25 +12,38 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 
+from schema.metadata import (
+    ANOMALIES,
+    APPROVAL,
+    EVALUATION,
+    EXAMPLES,
+    HYPERPARAMETERS,
+    MODEL,
+    MODEL_CARD,
+    SCHEMA,
+    STATISTICS,
+    TRANSFORM_GRAPH,
+    VALIDATION_BLESSING,
+)
 from schema.model_contract import SAVED_MODEL_FILES
 
 # Files below the artifact's directory, by artifact type; {split} is replaced by each split. Later runs read no files of
 # other types, for which only the directory must exist.
 _FILES = {
-    "Examples": ("Split-{split}/*",),
-    "ExampleStatistics": ("Split-{split}/FeatureStats.pb",),
-    "ExampleAnomalies": ("Split-{split}/SchemaDiff.pb",),
-    "Schema": ("schema.pbtxt",),
-    "agnews.ValidationBlessing": ("drift.json",),
-    "TransformGraph": (
+    EXAMPLES: ("Split-{split}/*",),
+    STATISTICS: ("Split-{split}/FeatureStats.pb",),
+    ANOMALIES: ("Split-{split}/SchemaDiff.pb",),
+    SCHEMA: ("schema.pbtxt",),
+    VALIDATION_BLESSING: ("drift.json",),
+    TRANSFORM_GRAPH: (
         "transformed_metadata/schema.pbtxt",
         *(f"transform_fn/{name}" for name in SAVED_MODEL_FILES),
     ),
-    "HyperParameters": ("best_hyperparameters.txt",),
-    "Model": tuple(f"Format-Serving/{name}" for name in SAVED_MODEL_FILES),
-    "ModelEvaluation": ("eval_config.json", "metrics-*", "plots-*", "validations.tfrecord"),
-    "agnews.ModelCard": ("evidence.json", "model_card.html", "model_card.json", "predictions.parquet"),
-    "agnews.Approval": ("approval.json",),
+    HYPERPARAMETERS: ("best_hyperparameters.txt",),
+    MODEL: tuple(f"Format-Serving/{name}" for name in SAVED_MODEL_FILES),
+    EVALUATION: ("eval_config.json", "metrics-*", "plots-*", "validations.tfrecord"),
+    MODEL_CARD: ("evidence.json", "model_card.html", "model_card.json", "predictions.parquet"),
+    APPROVAL: ("approval.json",),
 }
 _SHARD = re.compile(r"-\d{5,}-of-(\d{5,})")
 

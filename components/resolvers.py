@@ -15,6 +15,7 @@ from tfx.dsl.components.common.resolver import ResolverStrategy
 from tfx.types import Artifact
 
 from components.artifact_files import missing_file
+from schema.metadata import RUN_CONTEXT, STATISTICS
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class LatestBlessedModelBefore(ResolverStrategy):
         [graph] = input_dict["graph"]
 
         def is_of_earlier_graph(model: Artifact) -> bool:
-            graphs = [artifact.id for artifact in _made_of(store, model) if artifact.type == graph.type_name]
+            graphs = [artifact.id for artifact in _inputs_of_producer(store, model) if artifact.type == graph.type_name]
             return all(number < graph.id for number in graphs)
 
         earlier = (pair for pair in _blessed_models(input_dict) if is_of_earlier_graph(pair[0]))
@@ -157,7 +158,7 @@ def _order(examples: Artifact) -> Order:
     return span, version, examples.id
 
 
-def _made_of(store: mlmd.MetadataStore, artifact: Artifact) -> list[metadata_store_pb2.Artifact]:
+def _inputs_of_producer(store: mlmd.MetadataStore, artifact: Artifact) -> list[metadata_store_pb2.Artifact]:
     """Returns the inputs of the executions that produced the artifact."""
     event = metadata_store_pb2.Event
     made_by = [e.execution_id for e in store.get_events_by_artifact_ids([artifact.id]) if e.type == event.OUTPUT]
@@ -167,7 +168,7 @@ def _made_of(store: mlmd.MetadataStore, artifact: Artifact) -> list[metadata_sto
 
 def _origin(store: mlmd.MetadataStore, statistics: Artifact) -> tuple[str | None, int, int]:
     """Returns source, span and version of the Examples from which the statistics were computed."""
-    for artifact in _made_of(store, statistics):
+    for artifact in _inputs_of_producer(store, statistics):
         properties = artifact.custom_properties
         if "source" in properties:
             span, version = (properties[name].int_value if name in properties else 0 for name in ("span", "version"))
@@ -242,18 +243,18 @@ def _report_gone(store: mlmd.MetadataStore, gone: Sequence[Artifact], consequenc
     if not gone:
         return
     first, others = gone[0], len(gone) - 1
-    name = {"ExampleStatistics": "statistics"}.get(first.type_name, first.type_name.lower())
+    name = {STATISTICS: "statistics"}.get(first.type_name, first.type_name.lower())
     more = f" (and {others} earlier one{'s' * (others > 1)})" if others else ""
     logger.warning(
-        f"{name} {first.id} of {_run_of(store, first)} is gone from {first.uri}{more}; {consequence}. "
+        f"{name} {first.id} of {_producing_run(store, first)} is gone from {first.uri}{more}; {consequence}. "
         "To stop looking for what was deleted: agnews artifacts check --mark-deleted",
         extra={"fields": {}},
     )
 
 
-def _run_of(store: mlmd.MetadataStore, artifact: Artifact) -> str:
+def _producing_run(store: mlmd.MetadataStore, artifact: Artifact) -> str:
     """Returns the name of the run that produced an artifact, not of later runs that took it from the cache."""
     events = store.get_events_by_artifact_ids([artifact.id])
     made_by = min(event.execution_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT)
-    runs = [one.name for one in store.get_contexts_by_execution(made_by) if one.type == "pipeline_run"]
+    runs = [one.name for one in store.get_contexts_by_execution(made_by) if one.type == RUN_CONTEXT]
     return f"run {runs[0]}" if runs else "an unknown run"

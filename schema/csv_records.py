@@ -17,7 +17,7 @@ _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _SHOWN = 40
 
 
-class Record(NamedTuple):
+class CsvRecord(NamedTuple):
     """One record.
 
     Attributes:
@@ -43,7 +43,7 @@ class _TooLong(Exception):
     """A record has `MAX_LINE_BYTES` or more; stops the parser."""
 
 
-def read_records(lines: Iterable[bytes]) -> Iterator[Record | BadRecord]:
+def read_records(lines: Iterable[bytes]) -> Iterator[CsvRecord | BadRecord]:
     """Reads the records of a CSV file in linear time and bounded memory.
 
     A record has less than `MAX_LINE_BYTES`, and a field at most `csv.field_size_limit()` characters (131,072). Empty
@@ -61,16 +61,16 @@ def read_records(lines: Iterable[bytes]) -> Iterator[Record | BadRecord]:
         try:
             for fields in parser:
                 if len(taken) > 1:
-                    yield Record(number, sum(bool(line.strip(b"\r\n")) for line in taken), fields)
+                    yield CsvRecord(number, sum(bool(line.strip(b"\r\n")) for line in taken), fields)
                 elif fields:
-                    yield Record(number, 1, fields)
+                    yield CsvRecord(number, 1, fields)
                 number += len(taken)
                 taken.clear()
             return
         except (csv.Error, _TooLong) as error:
             first, *others = taken
             taken.clear()
-            yield BadRecord(number, *(_unclosed(first) if others else _reject_reason(error, first)))
+            yield BadRecord(number, *(_describe_unclosed(first) if others else _reject_reason(error, first)))
             # The line of the error may begin a record. The lines before it can be read alone: the parser was within the
             # quoted field at the end of each, so a quote that one of them leaves open fails at the same place. This way
             # no line is parsed more than three times.
@@ -96,7 +96,7 @@ def _decode(lines: Iterable[bytes], taken: list[bytes]) -> Iterator[str]:
         yield line.decode("utf-8", "surrogateescape")
 
 
-def _read_alone(line: bytes, number: int) -> Iterator[Record | BadRecord]:
+def _read_alone(line: bytes, number: int) -> Iterator[CsvRecord | BadRecord]:
     """Reads a line as if no line followed it."""
     for found in read_records([line]):
         yield found._replace(number=number)
@@ -105,13 +105,13 @@ def _read_alone(line: bytes, number: int) -> Iterator[Record | BadRecord]:
 def _reject_reason(error: Exception, line: bytes) -> tuple[RejectReason, str]:
     message = str(error)
     if "unexpected end of data" in message:
-        return _unclosed(line)
+        return _describe_unclosed(line)
     if isinstance(error, _TooLong) or "field larger than field limit" in message:
         return RejectReason.TOO_LONG, message
     return RejectReason.MALFORMED_QUOTES, message
 
 
-def _unclosed(line: bytes) -> tuple[RejectReason, str]:
+def _describe_unclosed(line: bytes) -> tuple[RejectReason, str]:
     shown = line[:_SHOWN].decode("utf-8", "surrogateescape")
     return RejectReason.UNCLOSED_QUOTE, f"a quoted field that does not end: {shown!r}…"
 

@@ -36,7 +36,7 @@ def make_directory(directory: Path) -> None:
         if not directory.is_dir():
             raise
     else:
-        directory.chmod(_shared(directory, _DIRECTORY))
+        directory.chmod(_shared_mode(directory, _DIRECTORY))
 
 
 def make_readable(directory: Path) -> None:
@@ -44,16 +44,16 @@ def make_readable(directory: Path) -> None:
     for folder, _, names in os.walk(directory):
         for name in names:
             with open(os.path.join(folder, name), "rb") as file:
-                os.fchmod(file.fileno(), _shared(directory, FOR_ALL))
+                os.fchmod(file.fileno(), _shared_mode(directory, FOR_ALL))
                 os.fsync(file.fileno())
-        os.chmod(folder, _shared(directory, _DIRECTORY))
+        os.chmod(folder, _shared_mode(directory, _DIRECTORY))
         flush_directory(Path(folder))
 
 
 def create_file(path: Path, mode: int) -> None:
     """Creates an empty file; an existing file stays unchanged, including its mode."""
     with suppress(FileExistsError), open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)) as file:
-        os.fchmod(file.fileno(), _shared(path, mode))
+        os.fchmod(file.fileno(), _shared_mode(path, mode))
 
 
 def replace_file(path: Path, content: bytes, mode: int | None = None) -> None:
@@ -71,7 +71,7 @@ def replace_file(path: Path, content: bytes, mode: int | None = None) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     with open(os.open(incoming, flags, 0o666 if mode is None else mode), "wb") as file:
         if mode is not None:
-            os.fchmod(file.fileno(), _shared(path, mode))
+            os.fchmod(file.fileno(), _shared_mode(path, mode))
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -95,7 +95,7 @@ def file_lock(path: Path, timeout: float = -1) -> filelock.FileLock:
         path: the lock file, created when the lock is acquired.
         timeout: seconds to wait for another holder; a negative number waits forever.
     """
-    return filelock.FileLock(path, timeout=timeout, mode=_shared(path, FOR_GROUP))
+    return filelock.FileLock(path, timeout=timeout, mode=_shared_mode(path, FOR_GROUP))
 
 
 def deny_others_writing() -> None:
@@ -106,7 +106,7 @@ def deny_others_writing() -> None:
     os.umask(os.umask(stat.S_IWOTH) | stat.S_IWOTH)
 
 
-def _shared(path: Path, mode: int) -> int:
+def _shared_mode(path: Path, mode: int) -> int:
     """Returns the mode, plus group write and, for directories, setgid if the parent directory has them."""
     parent = path.parent.stat().st_mode
     return mode | parent & stat.S_IWGRP | (parent & stat.S_ISGID if mode == _DIRECTORY else 0)

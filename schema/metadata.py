@@ -3,7 +3,8 @@
 from urllib.parse import unquote
 
 # TFX's artifact types.
-EXAMPLES, STATISTICS, TRANSFORM_GRAPH, MODEL = "Examples", "ExampleStatistics", "TransformGraph", "Model"
+EXAMPLES, STATISTICS, ANOMALIES, SCHEMA = "Examples", "ExampleStatistics", "ExampleAnomalies", "Schema"
+TRANSFORM_GRAPH, HYPERPARAMETERS, MODEL, MODEL_RUN = "TransformGraph", "HyperParameters", "Model", "ModelRun"
 EVALUATION, MODEL_BLESSING, INFRA_BLESSING = "ModelEvaluation", "ModelBlessing", "InfraBlessing"
 PUSHED_MODEL = "PushedModel"
 # This project's artifact types.

@@ -95,7 +95,7 @@ def score_files(
     try:
         with beam.Pipeline(options=PipelineOptions(list(beam_args))) as pipeline:
             _score(pipeline, files, model, writing)
-        scored, quarantined = (_counted(pipeline.result, name) for name in (PREDICTIONS, QUARANTINE))
+        scored, quarantined = (_count(pipeline.result, name) for name in (PREDICTIONS, QUARANTINE))
         summary = BatchSummary(model, tuple(files), scored, quarantined, clock().isoformat())
         with uninterruptible():
             with FileSystems.create(f"{writing}/{SUMMARY}", compression_type=CompressionTypes.UNCOMPRESSED) as file:
@@ -204,7 +204,7 @@ class _Part(beam.DoFn):
             yield row
 
 
-def _counted(result: Any, name: str) -> int:
+def _count(result: Any, name: str) -> int:
     counters = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(__name__).with_name(name))
     return sum(counter.result for counter in counters["counters"])
 

@@ -124,7 +124,7 @@ def ApprovalGate(
     made = [Decision.from_properties(one.mlmd_artifact.custom_properties) for one in decisions or []]
     author = metadata.decode_text(request.get_string_custom_property("author"))
     model_id = request.get_int_custom_property("model_id")
-    how = f"agnews approve {model_id} --reason … (or agnews reject), then the same agnews run"
+    how = f"agnews approvals approve {model_id} --reason … (or reject), then the same agnews run"
     status = _require_decided(made, author, Rules.from_json(rules), how)
     rejections = [one for one in last_decisions(made) if not one.approved]
     with fileio.open(os.path.join(approval.uri, _REPORT), "w") as file:
@@ -150,7 +150,7 @@ def require_approval(approval: Artifact | None, rules: Rules, model: Artifact, f
         RunError: the approved files were different.
     """
     digest = fingerprint(files)
-    how = f"agnews approve {digest[:12]} --reason … (or agnews reject), then the same run again"
+    how = f"agnews approvals approve {digest[:12]} --reason … (or reject), then the same run again"
     if approval is None:
         raise _pending(rules, Status.PENDING, how)
     if not approval.get_int_custom_property("approved"):

@@ -8,7 +8,7 @@ from tfx.types.standard_component_specs import EVAL_CONFIG_KEY
 from schema.metadata import decode_text, encode_text
 
 
-class Executor(executor.Executor):
+class EvaluatorExecutor(executor.Executor):
     """Decodes the configuration, then evaluates as TFX's executor does."""
 
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict) -> None:
@@ -25,7 +25,7 @@ class AgNewsEvaluator(Evaluator):
     percent-encoded.
     """
 
-    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(EvaluatorExecutor)
 
     def __init__(self, **arguments):
         """

@@ -17,7 +17,7 @@ from tfx.types.standard_component_specs import BLESSING_KEY
 from components.infra_validator.validate import OF_MACHINE, not_tried, one_line
 
 
-class Executor(executor.Executor):
+class ContainerExecutor(executor.Executor):
     """Remembers the error of the last try, since `super` reports only that the try failed."""
 
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict) -> None:
@@ -64,4 +64,4 @@ def _reason(error: Exception) -> str:
 class ContainerInfraValidator(InfraValidator):
     """TFX's component with the executor above."""
 
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(ContainerExecutor)

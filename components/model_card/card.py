@@ -8,7 +8,6 @@ from tfx.utils import path_utils
 
 from components.evaluator.report import OVERALL, read_report
 from components.model_card.baseline import BaselineComparison, compare_with_baseline
-from components.model_card.calibration import Calibration, describe_calibration
 from components.model_card.data import Data, Vocabulary, describe_data, describe_vocabulary
 from components.model_card.environment import Environment, describe_environment
 from components.model_card.evidence import NotAvailable
@@ -17,9 +16,11 @@ from components.model_card.lineage import Fingerprint, Lineage, fingerprint
 from components.model_card.owner import OwnerStatements
 from components.model_card.predictions import Predictions
 from components.model_card.quality import (
+    Calibration,
     Quality,
     Verdicts,
     WrongAnswer,
+    describe_calibration,
     describe_quality,
     describe_verdicts,
     worst_errors,

@@ -31,7 +31,7 @@ class ModelCard(Artifact):
     TYPE_NAME = MODEL_CARD
 
 
-class _Spec(component_spec.ComponentSpec):
+class _ModelCardSpec(component_spec.ComponentSpec):
     PARAMETERS = {  # noqa: RUF012
         "preparation": component_spec.ExecutionParameter(type=str),
         "robustness_rows": component_spec.ExecutionParameter(type=int),
@@ -53,7 +53,7 @@ class _Spec(component_spec.ComponentSpec):
     OUTPUTS = {"model_card": component_spec.ChannelParameter(type=ModelCard)}  # noqa: RUF012
 
 
-class Executor(base_executor.BaseExecutor):
+class ModelCardExecutor(base_executor.BaseExecutor):
     """Makes the card and writes it in all its formats."""
 
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict[str, Any]) -> None:
@@ -95,8 +95,8 @@ class ModelCardGen(base_component.BaseComponent):
     and those of `headlines`.
     """
 
-    SPEC_CLASS = _Spec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+    SPEC_CLASS = _ModelCardSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(ModelCardExecutor)
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class ModelCardGen(base_component.BaseComponent):
         """
         read_owner_statements(OWNER_FILE)
         super().__init__(
-            _Spec(
+            _ModelCardSpec(
                 preparation=json.dumps(dict(preparation), sort_keys=True),
                 robustness_rows=robustness_rows,
                 errors_shown=errors_shown,

@@ -1,11 +1,14 @@
 """The content of a card before it becomes HTML or Markdown: sections of paragraphs, tables and plots."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from markupsafe import Markup
 
 from components.model_card.evidence import NotAvailable, Share
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ Block = Paragraph | Items | Table | Plot
 
 
 @dataclass(frozen=True)
-class Section:
+class CardSection:
     """A section of the card. `id` is its anchor."""
 
     id: str
@@ -74,9 +77,14 @@ def facts(caption: str, values: dict[str, object]) -> Table:
     return Table(caption, (), [[name, str(value)] for name, value in values.items()], texts=None)
 
 
-def unavailable(missing: NotAvailable) -> Paragraph:
-    """Returns a paragraph that says why a section is missing."""
-    return Paragraph(f"Not available: {missing.not_available}.")
+def unavailable(missing: NotAvailable, subject: str = "") -> Paragraph:
+    """Returns a paragraph that says why a section is missing, or the `subject` in it."""
+    return Paragraph(f"{f'{subject} is not' if subject else 'Not'} available: {missing.not_available}.")
+
+
+def value_or_reason(value: Value | NotAvailable, text: Callable[[Value], str]) -> str:
+    """Formats a value with a function, or says why it is missing."""
+    return f"not available: {value.not_available}" if isinstance(value, NotAvailable) else text(value)
 
 
 def number(value: float | None) -> str:

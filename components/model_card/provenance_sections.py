@@ -4,8 +4,17 @@ from collections.abc import Iterator
 
 from components.model_card import plots
 from components.model_card.card import Card
-from components.model_card.document import Block, Paragraph, Section, Table, facts, number, unavailable
-from components.model_card.environment import Environment
+from components.model_card.document import (
+    Block,
+    CardSection,
+    Paragraph,
+    Table,
+    facts,
+    number,
+    unavailable,
+    value_or_reason,
+)
+from components.model_card.environment import Environment, Revision
 from components.model_card.evidence import NotAvailable
 from components.model_card.training import Training
 from schema.features import CLASS_NAMES, LENGTH_BUCKETS
@@ -13,15 +22,15 @@ from schema.features import CLASS_NAMES, LENGTH_BUCKETS
 _SHARED = ("loss", "accuracy")
 
 
-def provenance_sections(card: Card) -> list[Section]:
+def provenance_sections(card: Card) -> list[CardSection]:
     """Returns the sections data, vocabulary, training, serving, cost, environment and lineage."""
     return [
-        Section("data", "Data", list(_data(card))),
-        Section("vocabulary", "Vocabulary", list(_vocabulary(card))),
-        Section("training", "Network and training", list(_training(card))),
-        Section("cost", "Time, size and energy", list(_cost(card))),
-        Section("environment", "Environment", list(_environment(card.environment))),
-        Section("lineage", "Lineage", list(_lineage(card))),
+        CardSection("data", "Data", list(_data(card))),
+        CardSection("vocabulary", "Vocabulary", list(_vocabulary(card))),
+        CardSection("training", "Network and training", list(_training(card))),
+        CardSection("cost", "Time, size and energy", list(_cost(card))),
+        CardSection("environment", "Environment", list(_environment(card.environment))),
+        CardSection("lineage", "Lineage", list(_lineage(card))),
     ]
 
 
@@ -110,7 +119,7 @@ def _curves_table(training: Training) -> Table:
 def _cost(card: Card) -> Iterator[Block]:
     serving, training = card.serving, card.training
     if isinstance(training, NotAvailable):
-        yield Paragraph(f"Training time is not available: {training.not_available}.")
+        yield unavailable(training, "Training time")
     else:
         before, after = training.validation_error
         yield facts(
@@ -139,19 +148,13 @@ def _cost(card: Card) -> Iterator[Block]:
 
 
 def _environment(environment: Environment) -> Iterator[Block]:
-    revision = environment.revision
-    code = (
-        f"not available: {revision.not_available}"
-        if isinstance(revision, NotAvailable)
-        else f"{revision.commit}, {'with changes that are not committed' if revision.dirty else 'unchanged'}"
-    )
     yield Paragraph(
         "This section describes the process that wrote the card; the training may have run earlier or elsewhere."
     )
     yield facts(
         "Machine and code",
         {
-            "code revision": code,
+            "code revision": value_or_reason(environment.revision, _revision),
             "system": environment.system,
             "processor": f"{environment.processor}, {environment.cores} cores",
             "memory": f"{environment.memory_gib:.1f} GiB",
@@ -159,6 +162,10 @@ def _environment(environment: Environment) -> Iterator[Block]:
         },
     )
     yield facts("Versions", dict(environment.versions))
+
+
+def _revision(revision: Revision) -> str:
+    return f"{revision.commit}, {'with changes that are not committed' if revision.dirty else 'unchanged'}"
 
 
 def _lineage(card: Card) -> Iterator[Block]:

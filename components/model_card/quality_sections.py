@@ -8,15 +8,16 @@ from components.model_card.baseline import BaselineComparison
 from components.model_card.card import Card
 from components.model_card.document import (
     Block,
+    CardSection,
     Items,
     Paragraph,
-    Section,
     Table,
     change,
     facts,
     interval,
     number,
     unavailable,
+    value_or_reason,
 )
 from components.model_card.evidence import NotAvailable
 from components.model_card.robustness import Robustness
@@ -25,16 +26,16 @@ from schema.features import CLASS_NAMES
 _LEVEL = "Intervals contain the true value in 95 of 100 cases"
 
 
-def quality_sections(card: Card) -> list[Section]:
+def quality_sections(card: Card) -> list[CardSection]:
     """Returns the sections verdict, use, quality, calibration, baseline, errors and robustness."""
     return [
-        Section("verdict", "Verdict", list(_verdict(card))),
-        Section("use", "Intended use and limits", list(_use(card))),
-        Section("quality", "Quality on the test rows", list(_quality(card))),
-        Section("calibration", "Calibration", list(_calibration(card))),
-        Section("baseline", "Comparison with the baseline", list(_baseline(card))),
-        Section("errors", "Worst errors", list(_errors(card))),
-        Section("robustness", "Robustness", list(_robustness(card))),
+        CardSection("verdict", "Verdict", list(_verdict(card))),
+        CardSection("use", "Intended use and limits", list(_use(card))),
+        CardSection("quality", "Quality on the test rows", list(_quality(card))),
+        CardSection("calibration", "Calibration", list(_calibration(card))),
+        CardSection("baseline", "Comparison with the baseline", list(_baseline(card))),
+        CardSection("errors", "Worst errors", list(_errors(card))),
+        CardSection("robustness", "Robustness", list(_robustness(card))),
     ]
 
 
@@ -138,8 +139,8 @@ def _calibration(card: Card) -> Iterator[Block]:
         "Expected calibration error on test, 15 bins",
         {
             "as served": number(calibration.error),
-            "without temperature": _or_why(before),
-            "temperature, learned on val": _or_why(temperature),
+            "without temperature": value_or_reason(before, number),
+            "temperature, learned on val": value_or_reason(temperature, number),
         },
     )
     yield Table(
@@ -150,10 +151,6 @@ def _calibration(card: Card) -> Iterator[Block]:
             for b in calibration.bins
         ],
     )
-
-
-def _or_why(value: float | NotAvailable) -> str:
-    return f"not available: {value.not_available}" if isinstance(value, NotAvailable) else number(value)
 
 
 def _baseline(card: Card) -> Iterator[Block]:
@@ -217,7 +214,7 @@ def _robustness(card: Card) -> Iterator[Block]:
     )
     for name, check in card.robustness.items():
         if isinstance(check, NotAvailable):
-            yield Paragraph(f"{name.capitalize()} is not available: {check.not_available}.")
+            yield unavailable(check, name.capitalize())
     yield Paragraph(
         "Each check uses rows that it changes, drawn at random from the test rows with the seed "
         f"{card.robustness_seed}. {_LEVEL}; they are for a paired change (Agresti and Min 2005)."

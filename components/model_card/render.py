@@ -8,7 +8,7 @@ import jinja2
 from tfx.dsl.io import fileio
 
 from components.model_card.card import Card
-from components.model_card.document import Section
+from components.model_card.document import CardSection
 from components.model_card.provenance_sections import provenance_sections
 from components.model_card.quality_sections import quality_sections
 from components.model_card.standard import to_plain, to_standard
@@ -47,7 +47,7 @@ def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
-def _render(template: str, card: Card, sections: list[Section]) -> str:
+def _render(template: str, card: Card, sections: list[CardSection]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("components.model_card"),
         autoescape=jinja2.select_autoescape(["html.j2"]),

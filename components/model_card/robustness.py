@@ -88,7 +88,7 @@ def _with_typos(text: str, generator: random.Random) -> str:
     return re.sub(rf"[^\W\d_]{{{_SHORTEST_WITH_TYPO},}}", mistyped, text)
 
 
-def _swapped(names: Sequence[str]) -> Callable[[str, random.Random], str]:
+def _swap_names(names: Sequence[str]) -> Callable[[str, random.Random], str]:
     pattern = re.compile(rf"\b({'|'.join(names)})\b")
 
     def swap(text: str, generator: random.Random) -> str:
@@ -108,8 +108,8 @@ CHECKS = (
     Check("upper case", "all letters in upper case", _each(lambda text, _: text.upper())),
     Check("truncation", "the description's second half left out", lambda title, text, _: (title, _first_half(text))),
     Check("title only", "the description left out", lambda title, text, _: (title, "")),
-    Check("names swapped", "given names replaced by others, of other languages among them", _each(_swapped(_NAMES))),
-    Check("countries swapped", "names of countries replaced by those of others", _each(_swapped(_COUNTRIES))),
+    Check("names swapped", "given names replaced by others, of other languages among them", _each(_swap_names(_NAMES))),
+    Check("countries swapped", "names of countries replaced by those of others", _each(_swap_names(_COUNTRIES))),
 )
 
 

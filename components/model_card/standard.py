@@ -92,10 +92,10 @@ def to_standard(card: Card, documentation: str) -> dict[str, Any]:
         },
         "quantitative_analysis": {"performance_metrics": list(_metrics(card))},
         "considerations": {
-            "users": _described(owner.users),
-            "use_cases": _described(owner.use_cases),
-            "limitations": _described((*owner.limitations, *(f"Out of scope: {text}" for text in owner.out_of_scope))),
-            "tradeoffs": _described(owner.tradeoffs),
+            "users": _describe(owner.users),
+            "use_cases": _describe(owner.use_cases),
+            "limitations": _describe((*owner.limitations, *(f"Out of scope: {text}" for text in owner.out_of_scope))),
+            "tradeoffs": _describe(owner.tradeoffs),
             "ethical_considerations": [
                 {"name": entry.risk, "mitigation_strategy": entry.mitigation} for entry in owner.ethical_considerations
             ],
@@ -105,7 +105,7 @@ def to_standard(card: Card, documentation: str) -> dict[str, Any]:
     return standard
 
 
-def _described(texts: tuple[str, ...]) -> list[dict[str, str]]:
+def _describe(texts: tuple[str, ...]) -> list[dict[str, str]]:
     return [{"description": text} for text in texts]
 
 

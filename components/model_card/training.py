@@ -65,7 +65,7 @@ def describe_training(export_dir: str) -> Training | NotAvailable:
         architecture=facts["architecture"],
         layers=facts["layers"],
         parameters=facts["parameters"],
-        hyperparameters=_resolved(facts["recipe"])
+        hyperparameters=_resolve(facts["recipe"])
         | {"batch_tokens": facts["batch_tokens"]}
         | facts.get("warm_start", {}),
         rows=facts["rows"],
@@ -81,7 +81,7 @@ def describe_training(export_dir: str) -> Training | NotAvailable:
     )
 
 
-def _resolved(recipe: dict[str, Any]) -> dict[str, Any]:
+def _resolve(recipe: dict[str, Any]) -> dict[str, Any]:
     return {**recipe, **dataclasses.asdict(architecture_of(recipe))}
 
 

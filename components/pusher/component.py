@@ -31,7 +31,7 @@ _INCOMING = ".incoming-"
 _LOCK = ".push.lock"
 
 
-class Executor(executor.Executor):
+class PusherExecutor(executor.Executor):
     """Extends TFX's Pusher executor: copies in one step, checks the approval, and adds an entry to the audit log."""
 
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict) -> None:
@@ -112,7 +112,7 @@ def _require_same(files: dict[str, str], directory: str) -> dict[str, str]:
     return arrived
 
 
-class _Spec(standard_component_specs.PusherSpec):
+class _PusherSpec(standard_component_specs.PusherSpec):
     PARAMETERS: ClassVar[dict] = {
         **standard_component_specs.PusherSpec.PARAMETERS,
         APPROVAL_RULES: ExecutionParameter(type=str, optional=True),
@@ -128,8 +128,8 @@ class _Spec(standard_component_specs.PusherSpec):
 class AgNewsPusher(base_component.BaseComponent):
     """TFX's Pusher component with the executor above."""
 
-    SPEC_CLASS = _Spec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+    SPEC_CLASS = _PusherSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(PusherExecutor)
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class AgNewsPusher(base_component.BaseComponent):
             rules: rules of the gate; if given, nothing is pushed without an approval.
             signing_key: file of the private key that signs each push.
         """
-        spec = _Spec(
+        spec = _PusherSpec(
             model=model,
             model_blessing=model_blessing,
             infra_blessing=infra_blessing,

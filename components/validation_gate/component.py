@@ -14,7 +14,7 @@ from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
-from components.validation_gate.statistics_pool import pooled
+from components.validation_gate.statistics_pool import pool_statistics
 from schema.errors import DriftError, ValidationError
 from schema.features import CLASS_NAMES, LABEL, TEST, TRAIN
 from schema.metadata import VALIDATION_BLESSING
@@ -101,7 +101,7 @@ def ValidationGate(
             drift was found.
     """
     splits = _splits(statistics)
-    found = [anomaly for split in splits for anomaly in _recorded(anomalies, split)]
+    found = [anomaly for split in splits for anomaly in _read_anomalies(anomalies, split)]
     severity = "WARNING" if previous_statistics else "ERROR"
     for split in filter(_CONSEQUENCES.get, splits):
         found += _missing_classes(_statistics(statistics, split), split, severity)
@@ -113,10 +113,10 @@ def ValidationGate(
             before = [_statistics(one, split) for one in previous_statistics if split in _splits(one)]
             if before:
                 compared = tfdv.validate_statistics(
-                    _statistics(statistics, split), curated, previous_statistics=pooled(before)
+                    _statistics(statistics, split), curated, previous_statistics=pool_statistics(before)
                 )
                 found += [anomaly for anomaly in _anomalies(compared, split) if anomaly.drift]
-                measured += _measured(compared, split)
+                measured += _read_drifts(compared, split)
     errors = [anomaly for anomaly in found if anomaly.severity == "ERROR"]
     for anomaly in found:
         logger.warning("anomaly", extra={"fields": asdict(anomaly)})
@@ -147,7 +147,7 @@ def _splits(statistics: Artifact) -> list[str]:
     return artifact_utils.decode_split_names(statistics.split_names)
 
 
-def _recorded(anomalies: Artifact, split: str) -> list[Anomaly]:
+def _read_anomalies(anomalies: Artifact, split: str) -> list[Anomaly]:
     path = os.path.join(artifact_utils.get_split_uri([anomalies], split), "SchemaDiff.pb")
     return _anomalies(anomalies_pb2.Anomalies.FromString(io_utils.read_bytes_file(path)), split)
 
@@ -156,7 +156,7 @@ def _statistics(artifact: Artifact, split: str):
     return tfdv.load_stats_binary(os.path.join(artifact_utils.get_split_uri([artifact], split), "FeatureStats.pb"))
 
 
-def _measured(compared: anomalies_pb2.Anomalies, split: str) -> list[Drift]:
+def _read_drifts(compared: anomalies_pb2.Anomalies, split: str) -> list[Drift]:
     return [
         Drift(split, info.path.step[0], _MEASURES[measured.type], measured.value, measured.threshold)
         for info in compared.drift_skew_info

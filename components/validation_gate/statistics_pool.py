@@ -9,7 +9,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 _Features = Sequence[statistics_pb2.FeatureNameStatistics]
 
 
-def pooled(
+def pool_statistics(
     statistics: Sequence[statistics_pb2.DatasetFeatureStatisticsList],
 ) -> statistics_pb2.DatasetFeatureStatisticsList:
     """Adds up the frequencies of values and the histograms of numbers.

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.output import strip_control_characters
-from pipeline.cli.streams import finish_output, output_error, prepare_streams
+from pipeline.cli.output import finish_output, output_error, prepare_streams, strip_control_characters
 from schema.errors import AgNewsError, StoreError
 from schema.files import deny_others_writing
 from schema.interruption import end_on_signals
@@ -19,44 +18,52 @@ from serving.this_machine import exempt_from_proxies
 # TensorFlow reads the first variable when it is first used, the second when it is imported.
 INTRA_OP_THREADS = "TF_NUM_INTRAOP_THREADS"
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+_HELP_OPTIONS = ["-h", "--help"]
 
-# The module in this package that defines each command, as a function of the command's name.
-_COMMANDS = {
-    "run": "run",
-    "plan": "component",
-    "component": "component",
-    "finish": "component",
-    "alert": "component",
-    "compare": "compare",
-    "serve": "serve",
-    "model": "model",
-    "classify": "classify",
-    "batch": "batch",
-    "demo": "demo",
-    "versions": "versions",
-    "promote": "promotion",
-    "rollback": "promotion",
-    "prune": "promotion",
-    "approvals": "approvals",
-    "approve": "approvals",
-    "reject": "approvals",
-    "review": "review",
-    "audit": "audit",
-    "verify": "audit",
-    "monitor": "monitor",
-    "reproduce": "reproduce",
-    "canary": "canary",
-    "kubeflow": "kubeflow",
-    "artifacts": "artifacts",
-    "data": "data",
-    "schema": "schema",
-    "config": "config",
+# Each command or group of commands; a module of this package defines it as a function of the same name.
+_COMMANDS = (
+    "run",
+    "plan",
+    "component",
+    "finish",
+    "alert",
+    "compare",
+    "reproduce",
+    "serve",
+    "classify",
+    "batch",
+    "demo",
+    "versions",
+    "approvals",
+    "audit",
+    "models",
+    "monitor",
+    "review",
+    "artifacts",
+    "data",
+    "schema",
+    "config",
+    "kubeflow",
+)
+# Former names, which stay valid, with the current ones.
+_FORMER_NAMES = {
+    "promote": "versions promote",
+    "rollback": "versions rollback",
+    "prune": "versions prune",
+    "verify": "versions verify",
+    "canary report": "versions canary",
+    "canary": "versions canary",
+    "approve": "approvals approve",
+    "reject": "approvals reject",
+    "model": "models",
 }
+# These were commands before they became groups.
+_FORMER_LISTS = ("versions", "approvals")
 
 
 def _summary(name: str) -> str:
     """Returns the first line of a command's docstring, from its source: importing the module would be slow."""
-    source = Path(__file__).with_name(f"{_COMMANDS[name]}.py").read_text(encoding="utf-8")
+    source = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
     functions = (node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef))
     [docstring] = [ast.get_docstring(function) or "" for function in functions if function.name == name]
     return docstring.partition("\n")[0]
@@ -71,7 +78,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        return getattr(importlib.import_module(f"pipeline.cli.{_COMMANDS[name]}"), name)
+        return getattr(importlib.import_module(f"pipeline.cli.{name}"), name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -82,15 +89,31 @@ class _LazyGroup(click.Group):
             return super().invoke(ctx)
 
     def resolve_command(self, ctx: click.Context, args: list[str]):
-        if args and args[0] not in _COMMANDS:
-            near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
-            ctx.fail(f"no command {args[0]!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-        return super().resolve_command(ctx, args)
+        current = use_current_name(args)
+        if current != args and not ctx.resilient_parsing:
+            click.echo(f"note: the command is now `agnews {' '.join(current[:2])}`", err=True)
+        if current[0] not in _COMMANDS:
+            names = {name: name for name in _COMMANDS} | _FORMER_NAMES
+            near = difflib.get_close_matches(current[0], names, n=1)
+            ctx.fail(f"no command {current[0]!r}" + (f"; did you mean {names[near[0]]!r}?" if near else ""))
+        return super().resolve_command(ctx, current)
+
+
+def use_current_name(args: list[str]) -> list[str]:
+    """Returns the arguments of `agnews` with the current name of the command if they begin with a former one."""
+    for former, current in _FORMER_NAMES.items():
+        words = former.split()
+        if args[: len(words)] == words:
+            return [*current.split(), *args[len(words) :]]
+    match args:
+        case [name, *rest] if name in _FORMER_LISTS and all(word.startswith("-") for word in rest[:1]):
+            return args if set(_HELP_OPTIONS) & set(rest[:1]) else [name, "list", *rest]
+    return args
 
 
 @click.group(
     cls=_LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings={"help_option_names": _HELP_OPTIONS, "max_content_width": 110},
     epilog="Example:  agnews run --profile sample",
 )
 @click.version_option(package_name="agnews-pipeline", prog_name="agnews")

@@ -1,4 +1,4 @@
-"""`agnews approvals`, `approve` and `reject`: list and decide requests to push a model."""
+"""`agnews approvals`: lists and decides the requests to push a model."""
 
 import functools
 import json
@@ -41,36 +41,18 @@ def _decision_options(command: Callable) -> Callable:
     return with_options
 
 
-@click.command(epilog="Example:  agnews approve 12 --by ann@example.com --reason 'recall of Business up, rest equal'")
-@_decision_options
-def approve(decide: "Callable[..., Request]", who: str) -> None:
-    """Approve a model, so that the next run pushes it.
+@click.group(epilog="Example:  agnews approvals list")
+def approvals() -> None:
+    """List and decide the requests to push a model.
 
-    MODEL is the id that `agnews run` and `agnews approvals` print, at least eight leading digits of the fingerprint, or
-    the name of the run that requests the approval. The approval is valid for the model's current files only. The next
-    run must have the same settings.
+    A run makes a request if promotion.require_approval is true.
     """
-    request = decide(approved=True)
-    click.echo(f"model {request.name} is {request.status}; approved by {who}, fingerprint {request.fingerprint}")
-    if request.status == "approved":
-        click.echo("next: the same agnews run pushes the model; a run of Airflow or Kubeflow that waits continues")
 
 
-@click.command(epilog="Example:  agnews reject 12 --reason 'trained on rows that must not be used'")
-@_decision_options
-def reject(decide: "Callable[..., Request]", who: str) -> None:
-    """Reject a model, so that no run pushes it.
-
-    One rejection outweighs all approvals. The person who rejected a model can approve it later.
-    """
-    request = decide(approved=False)
-    click.echo(f"model {request.name} is {request.status}; rejected by {who}, fingerprint {request.fingerprint}")
-
-
-@click.command(epilog="Example:  agnews approvals --json")
+@approvals.command("list", epilog="Example:  agnews approvals list --json")
 @click.option("--json", "as_json", is_flag=True, help="Print all details as JSON.")
 @settings_options
-def approvals(loaded: Loaded, as_json: bool) -> None:
+def list_requests(loaded: Loaded, as_json: bool) -> None:
     """List the requests for approval with their decisions, oldest first.
 
     A request is pending, approved, rejected or expired.
@@ -83,7 +65,35 @@ def approvals(loaded: Loaded, as_json: bool) -> None:
     elif requests:
         _print(requests, opened, now)
     else:
-        click.echo("no model asks to be pushed; a run with promotion.require_approval makes requests")
+        click.echo("No model is waiting for approval. Runs create requests when promotion.require_approval is true.")
+
+
+@approvals.command(
+    epilog="Example:  agnews approvals approve 12 --by ann@example.com --reason 'recall of Business up, rest equal'"
+)
+@_decision_options
+def approve(decide: "Callable[..., Request]", who: str) -> None:
+    """Approve a model, so that the next run pushes it.
+
+    MODEL is the id that `agnews run` and `agnews approvals list` print, at least eight leading digits of the
+    fingerprint, or the name of the run that requests the approval. The approval is valid for the model's current files
+    only. The next run must have the same settings.
+    """
+    request = decide(approved=True)
+    click.echo(f"model {request.name} is {request.status}; approved by {who}, fingerprint {request.fingerprint}")
+    if request.status == "approved":
+        click.echo("next: the same agnews run pushes the model; a run of Airflow or Kubeflow that waits continues")
+
+
+@approvals.command(epilog="Example:  agnews approvals reject 12 --reason 'trained on rows that must not be used'")
+@_decision_options
+def reject(decide: "Callable[..., Request]", who: str) -> None:
+    """Reject a model, so that no run pushes it.
+
+    One rejection outweighs all approvals. The person who rejected a model can approve it later.
+    """
+    request = decide(approved=False)
+    click.echo(f"model {request.name} is {request.status}; rejected by {who}, fingerprint {request.fingerprint}")
 
 
 def _open(loaded: Loaded) -> "Approvals":

@@ -1,18 +1,16 @@
-"""`agnews audit` and `agnews verify`: show and check the audit log and the served versions."""
+"""`agnews audit`: shows, checks and exports the audit log."""
 
 import csv
 import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
 
-from pipeline.cli.options import LocalPath, settings_options
-from pipeline.cli.output import strip_control_characters
-from pipeline.cli.streams import exact_output
+from pipeline.cli.options import settings_options
+from pipeline.cli.output import exact_output, list_problems, strip_control_characters
 from pipeline.settings import Settings
 from pipeline.settings.sources import Loaded
 from schema.errors import AuditError
@@ -76,12 +74,12 @@ def verify_log(loaded: Loaded, expect: tuple[str, ...]) -> None:
         found += unfounded_decisions(store, opened) + uncounted_decisions(store, opened)
     lines = opened.lines()
     changed, gone = find_changed_cards(lines)
-    for models_outside_directory in (other_logs(store, opened) if store else []) + gone:
-        click.echo(strip_control_characters(models_outside_directory))
+    for note in (other_logs(store, opened) if store else []) + gone:
+        click.echo(strip_control_characters(note))
     if found:
-        raise AuditError(_listed(f"{opened.path} is not as it was written:", found + changed))
+        raise AuditError(list_problems(f"{opened.path} is not as it was written:", found + changed))
     if changed:
-        raise AuditError(_listed("what was approved is not what is there:", changed))
+        raise AuditError(list_problems("what was approved is not what is there:", changed))
     known = f"{len(recorded)} of them known to the metadata store" if store else "the metadata store is not there"
     click.echo(f"{opened.path}: {len(lines)} entries, as they were written; {known}")
     if lines:
@@ -104,43 +102,6 @@ def export(loaded: Loaded, form: str) -> None:
             writer = csv.writer(sys.stdout, lineterminator="\n")
             writer.writerow(_COLUMNS)
             writer.writerows([_cell(row[name]) for name in _COLUMNS] for row in _rows(lines))
-
-
-@click.command(epilog="Example:  agnews verify serving_model")
-@click.argument("serving_dir", type=LocalPath(exists=True, file_okay=False))
-@click.option("--log", "log_file", type=LocalPath(), help="Audit log  [default: SERVING_DIR/audit.jsonl]")
-@click.option("--public-key", type=LocalPath(), help="PEM file; require a signature of each push by this key.")
-def verify(serving_dir: Path, log_file: Path | None, public_key: Path | None) -> None:
-    """Compare the served versions with the models that were pushed.
-
-    The command compares each version in SERVING_DIR with the fingerprints of its push, and names the files that differ.
-    It prints a note for each model that models.config loads from another directory, and does not compare that model.
-    """
-    from serving.audit import AUDIT_FILE, lost_pieces, problems
-    from serving.audit.signature import read_public_key
-    from serving.verify import check, models_outside_directory
-
-    key = read_public_key(public_key) if public_key else None
-    opened = AuditLog(log_file or serving_dir / AUDIT_FILE)
-    if not opened.lines():
-        raise AuditError(f"{opened.path} has no entries to compare with; name the audit log with --log")
-    found = [f"audit log: {problem}" for problem in problems(opened, {}, copied=log_file is not None)]
-    checked = check(serving_dir, opened, key)
-    whole = "as it was pushed" + (", signed with this key" if key else "")
-    for version in checked:
-        click.echo(
-            strip_control_characters(f"{version.model}/{version.number}: {'; '.join(version.findings) or whole}")
-        )
-    for note in models_outside_directory(serving_dir) + (lost_pieces(opened) if log_file else []):
-        click.echo(f"note: {strip_control_characters(note)}")
-    found += [f"{version.model}/{version.number}: {finding}" for version in checked for finding in version.findings]
-    if found:
-        raise AuditError(_listed(f"{serving_dir} is not what was pushed:", found))
-
-
-def _listed(title: str, findings: list[str]) -> str:
-    """Returns a message with one line per finding; line breaks in names of files and people are replaced."""
-    return "\n  ".join([title, *map(strip_control_characters, findings)])
 
 
 def _open(settings: Settings) -> AuditLog:

@@ -35,10 +35,10 @@ def batch(loaded: Loaded, files: tuple[str, ...], output: str, model: str | None
     tf.Examples (*tfrecord*). The settings beam.* select the engine. The output is sharded JSON Lines. Rows that cannot
     be scored are written to quarantine-*.jsonl in the same directory, with the reasons.
     """
-    from pipeline.cli.model import last_pushed
+    from pipeline.cli.models import newest_pushed_version
 
     settings = loaded.settings
-    model = model or str(last_pushed(Path(settings.pusher.destination) / settings.pusher.model_name))
+    model = model or str(newest_pushed_version(Path(settings.pusher.destination) / settings.pusher.model_name))
     check_engine(settings.beam)
     if "://" not in output:
         make_directory("--to", Path(output).absolute().parent)

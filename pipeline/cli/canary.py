@@ -1,4 +1,4 @@
-"""`agnews canary`: compares the canary with the stable version."""
+"""`agnews versions canary`: compares the canary with the stable version."""
 
 import contextlib
 import json
@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.options import LocalPath
-from pipeline.cli.server_options import asked_server_options
+from components.example_gen.readers import read_rows
+from components.example_gen.rows import RejectedRow
+from pipeline.cli.options import LocalPath, asked_server_options
 from schema.errors import DataError
+from schema.features import CLASS_NAMES
+from schema.news_items import NewsItem, validate
+from serving.item_files import BadRow, read_items
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,12 +26,7 @@ _PLAIN_WIDTH = 140
 _SHOWN_CHARACTERS = 90
 
 
-@click.group(epilog="Example:  agnews canary report --file test.csv --server localhost:8500")
-def canary() -> None:
-    """Compare the answers of stable and canary."""
-
-
-@canary.command(epilog="Example:  agnews canary report --file test.csv --rows 1000")
+@click.command(epilog="Example:  agnews versions canary --file test.csv --server localhost:8500")
 @click.option(
     "--file",
     "path",
@@ -44,7 +43,7 @@ def canary() -> None:
     "--examples", type=click.IntRange(min=0), default=10, show_default=True, help="Number of changed items to show."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, with all changed items.")
-def report(
+def canary(
     path: Path,
     rows: int | None,
     seed: int,
@@ -59,7 +58,6 @@ def report(
     """
     import random
 
-    from pipeline.cli.labelled_items import read_items_with_classes
     from serving.client import Client
     from serving.client.canary_comparison import ask_both
 
@@ -70,7 +68,7 @@ def report(
         click.echo(f"{len(bad)} bad rows are left out; the first is {bad[0]}", err=True)
     if rows is not None and rows < len(items):
         items = random.Random(seed).sample(items, rows)
-    with Client(**client_options) as client, _progress(len(items)) as advance:
+    with Client(**client_options) as client, _show_progress(len(items)) as advance:
         answers = ask_both(client, items, seed=seed, advance=advance)
     from pipeline.monitoring.canary_report import evaluate
 
@@ -81,7 +79,7 @@ def report(
         )
     evaluated = evaluate(answers)
     if as_json:
-        click.echo(json.dumps(_plain(evaluated), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_to_json_dict(evaluated), indent=2, ensure_ascii=False))
     else:
         from rich.console import Console
 
@@ -89,7 +87,7 @@ def report(
 
 
 @contextlib.contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
+def _show_progress(total: int) -> Iterator[Callable[[], None]]:
     if not sys.stderr.isatty():
         yield lambda: None
         return
@@ -105,9 +103,9 @@ def print_report(console: "Console", report: "CanaryReport", examples: int) -> N
     """Prints how the answers differ, one line per label, and some of the changed items."""
     for line in _verdict(report):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print(_labels(report))
+    console.print(_labels_table(report))
     if report.changed and examples:
-        console.print(_changed(report, examples))
+        console.print(_changed_table(report, examples))
 
 
 def _verdict(report: "CanaryReport") -> Iterator[str]:
@@ -132,7 +130,7 @@ def _verdict(report: "CanaryReport") -> Iterator[str]:
             yield f"{label} failed on {len(reasons):,} of {report.asked:,} items; the first: {reasons[0]}"
 
 
-def _labels(report: "CanaryReport"):
+def _labels_table(report: "CanaryReport"):
     from rich.table import Table
 
     table = Table("label", "version", box=None, pad_edge=False, header_style="dim")
@@ -151,7 +149,7 @@ def _labels(report: "CanaryReport"):
     return table
 
 
-def _changed(report: "CanaryReport", examples: int):
+def _changed_table(report: "CanaryReport", examples: int):
     from rich.table import Table
     from rich.text import Text
 
@@ -169,7 +167,7 @@ def _changed(report: "CanaryReport", examples: int):
     return table
 
 
-def _plain(report: "CanaryReport") -> dict[str, Any]:
+def _to_json_dict(report: "CanaryReport") -> dict[str, Any]:
     return {
         "versions": dict(report.versions),
         "asked": report.asked,
@@ -193,3 +191,48 @@ def _plain(report: "CanaryReport") -> dict[str, Any]:
             for pair in report.changed
         ],
     }
+
+
+def read_items_with_classes(path: Path) -> tuple[list[tuple[NewsItem, str | None]], list[str]]:
+    """Reads a file in a format of the training data or of `agnews classify`.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The items, each with its class, or None if the file has no classes; and a message for each bad row.
+
+    Raises:
+        DataError: the file does not exist or has neither format.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; name one with news items")
+    try:
+        items, bad = _read_labelled(path)
+    except DataError:
+        if path.suffix == ".parquet" or "tfrecord" in path.name:  # These formats always have classes.
+            raise
+        items = []
+    if items:
+        return items, bad
+    with path.open("rb") as file:
+        rows = list(read_items(file, str(path)))
+    good = [(row.item, None) for row in rows if not isinstance(row, BadRow)]
+    return list(good), [str(row) for row in rows if isinstance(row, BadRow)]
+
+
+def _read_labelled(path: Path) -> tuple[list[tuple[NewsItem, str | None]], list[str]]:
+    items: list[tuple[NewsItem, str | None]] = []
+    bad = []
+    for row in read_rows(str(path)):
+        if isinstance(row, RejectedRow):
+            bad.append(f"{row.file}:{row.number}: {row.reason} ({row.detail})")
+            continue
+        item = NewsItem(row.title, row.description)
+        if rejection := validate(item):
+            bad.append(f"{row.file}:{row.number}: {rejection.detail}")
+        elif row.label is None:
+            bad.append(f"{row.file}:{row.number}: the class {row.class_as_read!r} is unknown")
+        else:
+            items.append((item, CLASS_NAMES[row.label]))
+    return items, bad

@@ -1,21 +1,33 @@
 """`agnews classify`: classifies texts with a served model."""
 
 import contextlib
+import csv
+import json
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from pipeline.cli.options import LocalPath
-from pipeline.cli.server_options import server_options
+from pipeline.cli.options import LocalPath, server_options
+from pipeline.cli.output import exact_output, strip_control_characters
 from schema.errors import DataError
+from schema.features import CLASS_NAMES
+from schema.news_items import Classification, NewsItem
+from serving.item_files import BadRow, ItemRow, read_items, validate_item
 
 # Rows per call: enough to keep several requests in flight, few enough to show results early.
 _ROWS_A_CALL = 256
 _STDIN = "-"
 FORMATS = ("table", "jsonl", "csv")
+_PLAIN_WIDTH = 120
+Outcome = tuple[ItemRow, Classification] | BadRow
+"""A row with its classification, or a bad row."""
 
 
 @click.command(
@@ -51,12 +63,10 @@ def classify(
     if sum(option is not None for option in (version, label, client_options["canary"])) > 1:
         raise click.UsageError("--version, --label and --canary-share exclude each other")
 
-    from pipeline.cli.classified_rows import make_writer
     from serving.client import Client, ClientError
-    from serving.item_files import BadRow
 
     bad, first_bad, done = 0, None, 0
-    with Client(**client_options) as client, _opened(path) as file, _progress(file) as advance:
+    with Client(**client_options) as client, _open_input(path) as file, _show_progress(file) as advance:
         rows = _rows_of_texts(texts) if file is None else _rows_of_file(file, path)
         write = make_writer(form, sys.stdout)
         for chunk in _chunks(rows):
@@ -96,9 +106,6 @@ def _chunks(rows: Iterator[Any]) -> Iterator[list[Any]]:
 
 
 def _rows_of_texts(texts: Sequence[str]) -> Iterator[Any]:
-    from schema.news_items import NewsItem
-    from serving.item_files import validate_item
-
     place, lines = "text", iter(texts)
     if texts == (_STDIN,):
         place = "standard input"
@@ -109,13 +116,11 @@ def _rows_of_texts(texts: Sequence[str]) -> Iterator[Any]:
 
 
 def _rows_of_file(file: IO[bytes], path: Path | None) -> Iterator[Any]:
-    from serving.item_files import read_items
-
     return read_items(file, "standard input" if str(path) == _STDIN else str(path))
 
 
 @contextlib.contextmanager
-def _opened(path: Path | None) -> Iterator[IO[bytes] | None]:
+def _open_input(path: Path | None) -> Iterator[IO[bytes] | None]:
     if path is None:
         yield None
     elif str(path) == _STDIN:
@@ -130,17 +135,95 @@ def _opened(path: Path | None) -> Iterator[IO[bytes] | None]:
 
 
 @contextlib.contextmanager
-def _progress(file: IO[bytes] | None) -> Iterator[Any]:
+def _show_progress(file: IO[bytes] | None) -> Iterator[Any]:
     """Shows a progress bar while a file is read, unless the output is on the terminal; yields its update function."""
     if file is None or not file.seekable() or not sys.stderr.isatty() or sys.stdout.isatty():
         yield lambda: None
         return
-    import os
-
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as bar:
         task = bar.add_task("classifying", total=os.fstat(file.fileno()).st_size)
         yield lambda: bar.update(task, completed=file.tell())
+
+
+def make_writer(form: str, out: TextIO) -> Callable[[Sequence[Outcome]], None]:
+    """Returns a function that prints rows; its first call also prints the headings.
+
+    Args:
+        form: "table", "jsonl" or "csv".
+        out: stream to print to.
+    """
+    match form:
+        case "table":
+            return _TableWriter(out).write
+        case "jsonl":
+            return _JsonWriter(out).write
+        case _:
+            return _CsvWriter(out).write
+
+
+def _to_json_dict(outcome: Outcome) -> dict[str, Any]:
+    if isinstance(outcome, BadRow):
+        return {"row": outcome.number, "error": outcome.reason}
+    row, answer = outcome
+    return {"row": row.number, "id": row.id, "title": row.item.title} | vars(answer)
+
+
+class _JsonWriter:
+    def __init__(self, out: TextIO):
+        self._out = out
+
+    def write(self, rows: Sequence[Outcome]) -> None:
+        for outcome in rows:
+            self._out.write(json.dumps(_to_json_dict(outcome), ensure_ascii=False) + "\n")
+        self._out.flush()
+
+
+class _CsvWriter:
+    """Writes CSV with fixed columns, so that files can be joined by row or id; class names are columns."""
+
+    def __init__(self, out: TextIO):
+        columns = ["row", "id", "title", "label", "probability", *CLASS_NAMES, "model_version", "error"]
+        self._out = out
+        self._writer = csv.DictWriter(out, columns, extrasaction="ignore", lineterminator="\n")
+        self._writer.writeheader()
+
+    def write(self, rows: Sequence[Outcome]) -> None:
+        for outcome in rows:
+            line = _to_json_dict(outcome)
+            with exact_output():
+                self._writer.writerow(line | line.get("probabilities", {}))
+        self._out.flush()
+
+
+class _TableWriter:
+    """Prints rows immediately: column widths depend on the terminal, not on later rows."""
+
+    def __init__(self, out: TextIO):
+        self._console = Console(file=out, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+        self._begun = False
+
+    def write(self, rows: Sequence[Outcome]) -> None:
+        table = Table(box=None, pad_edge=False, header_style="dim", expand=True, show_header=not self._begun)
+        table.add_column("row", justify="right", width=6)
+        table.add_column("class", width=max(map(len, CLASS_NAMES)), no_wrap=True)
+        table.add_column("probability", justify="right", width=11)
+        table.add_column("version", justify="right", width=10)
+        table.add_column("text", ratio=1, no_wrap=True, overflow="ellipsis")
+        for outcome in rows:
+            if isinstance(outcome, BadRow):
+                table.add_row(str(outcome.number), Text("bad row", "red"), "", "", Text(outcome.reason, "red"))
+            else:
+                row, answer = outcome
+                text = " · ".join(filter(None, (row.item.title, row.item.description)))
+                table.add_row(
+                    str(row.number),
+                    Text(answer.label, "bold"),
+                    f"{answer.probability:.1%}",
+                    str(answer.model_version),
+                    Text(strip_control_characters(text, " ")),
+                )
+        self._console.print(table)
+        self._begun = True

@@ -29,7 +29,10 @@ _PLAIN_WIDTH = 200
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Number of training runs of each network."
 )
-@click.option("--peers/--no-peers", default=True, show_default=True, help="Train TF-IDF and fastText classifiers.")
+@click.option(
+    "--baselines/--no-baselines", default=True, show_default=True, help="Train TF-IDF and fastText classifiers."
+)
+@click.option("--peers/--no-peers", "baselines", default=True, hidden=True)  # The former name.
 @click.option(
     "--seed-notebook/--no-seed-notebook",
     default=True,
@@ -61,7 +64,7 @@ def compare(
     loaded: Loaded,
     networks: tuple[str, ...],
     seeds: int,
-    peers: bool,
+    baselines: bool,
     seed_notebook: bool,
     variants: tuple[str, ...],
     fraction: float,
@@ -109,7 +112,7 @@ def compare(
                     networks=networks,
                     variants=variants,
                     seeds=seeds,
-                    baselines=peers,
+                    baselines=baselines,
                     seed_notebook=seed_notebook,
                     fraction=fraction,
                     results=directory / "results",

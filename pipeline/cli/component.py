@@ -1,4 +1,4 @@
-"""`agnews plan`, `agnews component` and `agnews alert`: the commands with which an orchestrator runs the pipeline."""
+"""`agnews component`: runs one component of a run, for an orchestrator."""
 
 import functools
 import json
@@ -7,55 +7,21 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from pathlib import Path
 
 import click
 
 from pipeline.alerts import Event, Kind, notify
-from pipeline.cli.options import LocalPath, settings_arguments, settings_options
-from pipeline.cli.output import hide_library_output, report_write_errors
+from pipeline.cli.options import settings_options
 from pipeline.settings import Settings
 from pipeline.settings.sources import Loaded
-from schema.errors import (
-    AgNewsError,
-    ApprovalPending,
-    NothingToTrain,
-    RunError,
-    component_status,
-    status_meaning,
-)
-from schema.files import replace_file
+from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, component_status, status_meaning
 from schema.interruption import raise_if_interrupted, set_advice
 from serving.audit import IDENTITY
 
 _POLL_SECONDS = 30.0
 
 
-@click.command(epilog="Example:  agnews plan --profile sample --output plan.json")
-@click.option("--output", type=LocalPath(dir_okay=False), help="Write the plan to this file  [default: print it]")
-@settings_options
-def plan(loaded: Loaded, output: Path | None) -> None:
-    """Print the plan of a run as JSON, for an orchestrator.
-
-    The plan names the components with those that each waits for, this command with its directory and options, the exit
-    statuses of `agnews component`, and what an orchestrator needs of the settings. It touches neither data nor metadata
-    store, and the same settings and code give the same plan.
-    """
-    # Relative paths in the settings file belong to this directory.
-    this_command = {"command": [str(Path(sys.executable).with_name("agnews"))], "directory": os.getcwd()}
-    options = settings_arguments(loaded)
-    with hide_library_output():
-        from pipeline.runners.plan import make_plan
-
-        text = json.dumps(this_command | make_plan(loaded.settings, options), indent=2) + "\n"
-    if output is None:
-        click.echo(text, nl=False)
-        return
-    with report_write_errors("--output", output):
-        replace_file(output, text.encode())
-
-
-def _end_with_status(command: Callable) -> Callable:
+def end_with_status(command: Callable) -> Callable:
     """Ends a command with the status that orchestrators understand, and with its meaning as the last line."""
 
     @functools.wraps(command)
@@ -99,7 +65,7 @@ def _end_with_status(command: Callable) -> Callable:
 )
 @click.option("--will-retry", is_flag=True, help="Send no alert for an error that may pass: the caller tries again.")
 @click.option("--log", help="Where people find the output of this command, for alerts.")
-@_end_with_status
+@end_with_status
 @settings_options
 def component(
     loaded: Loaded, name: str, run_id: str, wait: float, by: str | None, will_retry: bool, log: str | None
@@ -163,44 +129,3 @@ def _send_once(settings: Settings, name: str, event: Event, error: Exception) ->
     # The waiting component has sent its alert before it waited.
     if is_new and not isinstance(error, ApprovalPending | NothingToTrain):
         notify(settings, event)
-
-
-@click.command(epilog="Example:  agnews finish --run 2026-03-01 --status FAILED --profile sample")
-@click.option("--run", "run_id", required=True, help="Name of the run.")
-@click.option("--status", required=True, help="Status of the run's tasks: a word, or JSON with the key state.")
-@click.option("--log", help="Where people find the logs of the run, for alerts.")
-@_end_with_status
-@settings_options
-def finish(loaded: Loaded, run_id: str, status: str, log: str | None) -> None:
-    """Send the alert of a failed run whose component could not, for an orchestrator's last task.
-
-    A component that is killed, for instance because its node ran out of memory, sends no alert itself.
-    """
-    try:
-        state = json.loads(status)["state"]
-    except (ValueError, TypeError, KeyError):
-        state = status
-    if state == "SUCCEEDED":
-        return
-    with redirect_stdout(sys.stderr):
-        from pipeline.runners.component import unexplained_end
-
-        component = unexplained_end(loaded.settings, run_id)
-    if component:
-        message = f"{component} has not finished (status {state}); its log says why, or its process was killed"
-        notify(loaded.settings, Event(Kind.FAILED, run_id, message, log or f"the log of {component}"))
-
-
-@click.command(epilog="Example:  agnews alert late 2026-03-01 'not finished after 12 hours'")
-@click.argument("kind", type=click.Choice([kind.value for kind in Kind]))
-@click.argument("run_id", metavar="RUN")
-@click.argument("message")
-@click.option("--log", default="unknown", help="Where people find the log of the run.")
-@settings_options
-def alert(loaded: Loaded, kind: str, run_id: str, message: str, log: str) -> None:
-    """Send an alert about a run, for an orchestrator: through the channels of alerts.*, if alerts.events has its kind.
-
-    `agnews run` and `agnews component` send their alerts themselves; only an orchestrator knows that a run is late.
-    """
-    if problems := notify(loaded.settings, Event(Kind(kind), run_id, message, log)):
-        raise RunError("\n".join(problems))

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel
 
 from pipeline.cli.options import LocalPath, settings_options
-from pipeline.cli.streams import can_encode
+from pipeline.cli.output import can_encode
 from pipeline.settings.sources import KEYS, Loaded, load
 
 
@@ -32,7 +32,7 @@ def show(loaded: Loaded, form: str) -> None:
     elif form == "json":
         click.echo(json.dumps(tree, indent=2, ensure_ascii=False))
     else:
-        rows = [(key, _shown(_value(loaded.settings, key)), origin) for key, origin in loaded.origins.items()]
+        rows = [(key, _format_value(_value(loaded.settings, key)), origin) for key, origin in loaded.origins.items()]
         _print_table(("key", "value", "origin"), rows)
 
 
@@ -48,7 +48,7 @@ def check(file: Path, profile: str) -> None:
 @config.command(epilog="Example:  agnews config keys | grep trainer")
 def keys() -> None:
     """List every key with its default and meaning."""
-    rows = [(key, _shown(field.default), field.description or "") for key, field in KEYS.items()]
+    rows = [(key, _format_value(field.default), field.description or "") for key, field in KEYS.items()]
     _print_table(("key", "default", "meaning"), rows)
 
 
@@ -57,7 +57,7 @@ def _value(settings: BaseModel, key: str) -> object:
     return getattr(getattr(settings, section), name)
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     if value is None:
         return "(unset)"
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

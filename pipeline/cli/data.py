@@ -65,8 +65,7 @@ def describe(loaded: Loaded, png: Path | None) -> None:
     """
     from rich.console import Console
 
-    from pipeline.cli.data_description import describe_files
-    from pipeline.cli.data_plots import check_format, print_description, write_png
+    from pipeline.cli.data_description import check_format, describe_files, print_description, write_png
 
     if png:
         check_format("--png", png)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.options import settings_options
-from pipeline.cli.server_options import server_options
+from pipeline.cli.options import server_options, settings_options
 from pipeline.settings.sources import Loaded
 
 if TYPE_CHECKING:

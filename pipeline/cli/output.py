@@ -1,21 +1,88 @@
-"""Prints untrusted text, checks output paths, hides library output and sends alerts, for all commands."""
+"""Prepares the output streams, prints untrusted text, checks output paths and sends alerts, for all commands."""
 
+import codecs
+import contextlib
 import errno
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from schema.errors import SettingsError
+from schema.errors import AgNewsError, RunError, SettingsError
 from schema.interruption import raise_if_interrupted
 
 if TYPE_CHECKING:
     from pipeline.alerts import Event
     from pipeline.settings import Settings
+
+_ESCAPE = "agnews-escape"
+
+
+def prepare_streams() -> None:
+    r"""Makes sure that printing never fails because of a closed stream or an unsupported character.
+
+    A closed stream is replaced by the null device. A character that the encoding of standard output lacks is written as
+    `\uXXXX`, in UTF-16 as in JSON: JSON output stays equivalent, and people can still read the rest.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - it stays open like the stream that it replaces
+    codecs.register_error(_ESCAPE, _escape)
+    _set_errors(_ESCAPE)
+
+
+def finish_output() -> None:
+    """Flushes standard output; otherwise Python would flush it at exit, and print a stack trace if that failed.
+
+    Raises:
+        OSError: the buffered output cannot be written; it is dropped.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+
+@contextlib.contextmanager
+def exact_output() -> Iterator[None]:
+    """Rejects characters that the encoding of standard output lacks, for formats without escapes, such as CSV.
+
+    Raises:
+        SettingsError: the output contains such a character.
+    """
+    _set_errors("strict")
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        sign = _escape(error)[0]
+        raise SettingsError(
+            f"standard output is written as {sys.stdout.encoding}, which lacks {sign}; set PYTHONIOENCODING=utf-8, or "
+            "take the format jsonl"
+        ) from error
+    finally:
+        _set_errors(_ESCAPE)
+
+
+def can_encode(text: str) -> bool:
+    """Returns whether the encoding of standard output has all characters of a text."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def output_error(error: OSError) -> AgNewsError | None:
+    """Returns an error that explains what to do about a failed write, or None for an error of another kind."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) and error.filename is None:
+        return RunError(f"{error.strerror}: what the command writes is cut; make room and repeat")
+    return None
 
 
 def strip_control_characters(text: str, replacement: str = "\N{REPLACEMENT CHARACTER}") -> str:
@@ -28,14 +95,19 @@ def strip_control_characters(text: str, replacement: str = "\N{REPLACEMENT CHARA
     return "".join(sign if sign.isprintable() else replacement for sign in text)
 
 
-def hide_library_output() -> AbstractContextManager[TextIO]:
+def list_problems(title: str, problems: list[str]) -> str:
+    """Returns a message with one line per problem; line breaks in names of files and people are replaced."""
+    return "\n  ".join([title, *map(strip_control_characters, problems)])
+
+
+def hide_library_output() -> contextlib.AbstractContextManager[TextIO]:
     """Hides library output in the `with` block; a log level would hide only part of TensorFlow's import messages."""
     from pipeline.runners.logs import logged_to
 
     return logged_to(Path(os.devnull), verbose=False)
 
 
-@contextmanager
+@contextlib.contextmanager
 def report_write_errors(option: str, place: Path) -> Iterator[None]:
     """Reports write errors in the `with` block as an error of an option or a setting.
 
@@ -91,3 +163,15 @@ def send_alert(settings: "Settings", event: "Event", log: Path) -> None:
         problems = notify(settings, event)
     for problem in problems:
         click.secho(problem, fg="yellow", err=True)
+
+
+def _set_errors(handler: str) -> None:
+    if hasattr(sys.stdout, "reconfigure"):  # A stream that replaces it in a test or a notebook may lack it.
+        sys.stdout.reconfigure(errors=handler)
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    pairs = zip(units[::2], units[1::2], strict=True)
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in pairs), error.end

@@ -1,8 +1,10 @@
-"""`agnews versions`: lists the pushed versions."""
+"""`agnews versions`: lists the pushed versions, checks them, and changes which ones are served and kept."""
 
+import functools
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,24 +12,100 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.options import settings_options
-from pipeline.cli.output import strip_control_characters
-from pipeline.cli.promotion import open_deployment, running_server_options
+from pipeline.cli.canary import canary
+from pipeline.cli.options import LocalPath, ServerAddress, settings_options, tls_options
+from pipeline.cli.output import list_problems, strip_control_characters
 from pipeline.settings.sources import Loaded
+from schema.errors import AuditError, DataError
+from serving.audit import AUDIT_FILE, AuditLog, identity, readable
 
 if TYPE_CHECKING:
+    from ml_metadata.metadata_store import MetadataStore
+
     from pipeline.metadata.versions import VersionOverview
     from serving.client import Tls
+    from serving.promotion import Deployment, Record, Signature
 
 _PLAIN_WIDTH = 180
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+# Timeout in seconds of a request for which the server does not load a version.
+_ANSWER_SECONDS = 10.0
 
 
-@click.command(epilog="Example:  agnews versions --server localhost:8500")
+@click.group(epilog="Example:  agnews versions list --server localhost:8500")
+def versions() -> None:
+    """List, promote, compare, verify and delete the pushed versions."""
+
+
+versions.add_command(canary)
+
+
+def running_server_options(command: Callable) -> Callable:
+    """Adds `--server` and the TLS options to a command, and passes it `address`, None without a server, and `tls`."""
+    server = click.option(
+        "--server",
+        "address",
+        type=ServerAddress(),
+        help="gRPC address of a running server, to query its state and to apply changes at once.",
+    )
+    return server(tls_options(command))
+
+
+def _signed_options(command: Callable) -> Callable:
+    """Adds `--server`, TLS, `--by`, `--reason` and settings options to a command.
+
+    The command receives `deployment` and `signature`.
+    """
+
+    @running_server_options
+    @click.option("--by", help="Name to record with the change  [default: $AGNEWS_IDENTITY or user@host]")
+    @click.option("--reason", default="", help="Reason to record.")
+    @settings_options
+    @functools.wraps(command)
+    def with_options(
+        *,
+        loaded: Loaded,
+        address: str | None,
+        tls: "Tls | None",
+        by: str | None,
+        reason: str,
+        timeout=_ANSWER_SECONDS,
+        poll_seconds=0.0,
+        **rest,
+    ):
+        from serving.promotion import Signature
+
+        deployment, _ = open_deployment(loaded, address, tls, timeout, poll_seconds)
+        signature = Signature(readable(by or identity()), readable(reason))
+        return command(deployment=deployment, signature=signature, **rest)
+
+    return with_options
+
+
+def _waiting_options(command: Callable) -> Callable:
+    """Adds `--timeout` and `--poll-seconds` to a command."""
+    timeout = click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=120.0,
+        show_default=True,
+        help="With --server: seconds to wait for a version to be loaded.",
+    )
+    poll_seconds = click.option(
+        "--poll-seconds",
+        type=click.FloatRange(min=0),
+        default=15.0,
+        show_default=True,
+        help="Without --server: seconds to wait for servers to read models.config.",
+    )
+    return timeout(poll_seconds(command))
+
+
+@versions.command("list", epilog="Example:  agnews versions list --server localhost:8500")
 @running_server_options
 @click.option("--json", "as_json", is_flag=True, help="Print all details as JSON.")
 @settings_options
-def versions(loaded: Loaded, address: str | None, tls: "Tls | None", as_json: bool) -> None:
+def list_versions(loaded: Loaded, address: str | None, tls: "Tls | None", as_json: bool) -> None:
     """List the pushed versions with their labels, state, accuracy and author, lowest first.
 
     The state comes from models.config and, with --server, from a running server. Accuracy is measured on the test
@@ -38,12 +116,182 @@ def versions(loaded: Loaded, address: str | None, tls: "Tls | None", as_json: bo
     deployment, store = open_deployment(loaded, address, tls)
     rows = overview(deployment, store)
     if as_json:
-        click.echo(json.dumps([_plain(row) for row in rows], indent=2, ensure_ascii=False))
+        click.echo(json.dumps([_to_json_dict(row) for row in rows], indent=2, ensure_ascii=False))
     else:
-        _print(rows, time.time(), deployment.directory)
+        _print_versions(rows, time.time(), deployment.directory)
 
 
-def _print(rows: "list[VersionOverview]", now: float, directory: Path) -> None:
+@versions.command(epilog="Example:  agnews versions promote 1795469554 --label canary --server localhost:8500")
+@click.argument("version", type=click.IntRange(min=0))
+@click.option("--label", type=click.Choice(["stable", "canary"]), required=True, help="The label to move to VERSION.")
+@_waiting_options
+@_signed_options
+def promote(deployment: "Deployment", signature: "Signature", version: int, label: str) -> None:
+    """Move the label stable or canary to a version, and serve that version.
+
+    `stable` is the version in production, `canary` a version on trial. The server loads VERSION first, and the label
+    moves when it is ready. The previous production version stays loaded, so that `agnews versions rollback` takes
+    effect immediately.
+    """
+    from serving import promotion
+
+    record = promotion.promote(deployment, version, label, signature)
+    if record is None:
+        click.echo(f"version {version} is {label} already; nothing was changed")
+        _print_other_place(deployment)
+    else:
+        _report(deployment, record)
+
+
+@versions.command(epilog="Example:  agnews versions rollback --reason 'finds no sports' --server localhost:8500")
+@click.option(
+    "--to", "version", type=click.IntRange(min=0), help="Version to restore  [default: the previous production version]"
+)
+@_waiting_options
+@_signed_options
+def rollback(deployment: "Deployment", signature: "Signature", version: int | None) -> None:
+    """Restore the previous production version.
+
+    The current version loses its labels and is unloaded. To undo a rollback, promote a version.
+    """
+    from serving import promotion
+
+    _report(deployment, promotion.roll_back(deployment, version, signature))
+
+
+@versions.command(epilog="Example:  agnews versions prune --keep 5 --dry-run")
+@click.option(
+    "--keep", type=click.IntRange(min=1), required=True, help="Minimum number of versions to keep, the highest ones."
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted, and delete nothing.")
+@_signed_options
+def prune(deployment: "Deployment", signature: "Signature", keep: int, dry_run: bool) -> None:
+    """Delete old versions that are not in use.
+
+    The command never deletes a version that is served or labelled, or that `agnews versions rollback` would restore.
+    """
+    from serving import promotion
+
+    pruned = promotion.prune(deployment, keep, signature, dry_run=dry_run)
+    for number, reason in pruned.kept.items():
+        click.echo(f"kept {number}: {reason}")
+    for number, size in pruned.removed.items():
+        click.echo(f"{'would delete' if dry_run else 'deleted'} {number}, {size / 1e6:,.1f} MB")
+    if not pruned.removed:
+        click.echo("nothing to delete")
+
+
+@versions.command(epilog="Example:  agnews versions verify serving_model")
+@click.argument("serving_dir", type=LocalPath(exists=True, file_okay=False))
+@click.option("--log", "log_file", type=LocalPath(), help="Audit log  [default: SERVING_DIR/audit.jsonl]")
+@click.option("--public-key", type=LocalPath(), help="PEM file; require a signature of each push by this key.")
+def verify(serving_dir: Path, log_file: Path | None, public_key: Path | None) -> None:
+    """Compare the served versions with the models that were pushed.
+
+    The command compares each version in SERVING_DIR with the fingerprints of its push, and names the files that differ.
+    It prints a note for each model that models.config loads from another directory, and does not compare that model.
+    """
+    from serving.audit import lost_pieces, problems
+    from serving.audit.signature import read_public_key
+    from serving.verify import check, models_outside_directory
+
+    key = read_public_key(public_key) if public_key else None
+    opened = AuditLog(log_file or serving_dir / AUDIT_FILE)
+    if not opened.lines():
+        raise AuditError(f"{opened.path} has no entries to compare with; name the audit log with --log")
+    found = [f"audit log: {problem}" for problem in problems(opened, {}, copied=log_file is not None)]
+    checked = check(serving_dir, opened, key)
+    whole = "as it was pushed" + (", signed with this key" if key else "")
+    for version in checked:
+        click.echo(
+            strip_control_characters(f"{version.model}/{version.number}: {'; '.join(version.findings) or whole}")
+        )
+    for note in models_outside_directory(serving_dir) + (lost_pieces(opened) if log_file else []):
+        click.echo(f"note: {strip_control_characters(note)}")
+    found += [f"{version.model}/{version.number}: {finding}" for version in checked for finding in version.findings]
+    if found:
+        raise AuditError(list_problems(f"{serving_dir} is not what was pushed:", found))
+
+
+def open_deployment(
+    loaded: Loaded,
+    address: str | None,
+    tls: "Tls | None",
+    timeout: float = _ANSWER_SECONDS,
+    poll_seconds: float = 0.0,
+) -> "tuple[Deployment, MetadataStore]":
+    """Opens the serving directory in the settings, and the metadata store with its records.
+
+    Args:
+        loaded: the settings.
+        address: host:port of a running server, or None.
+        tls: TLS options of the connection to the server; None does not encrypt it.
+        timeout: seconds to wait for the server.
+        poll_seconds: seconds to wait for servers to read models.config.
+
+    Raises:
+        DataError: the directory is not on this machine, or no model has been pushed to it.
+    """
+    pusher = loaded.settings.pusher
+    destination = Path(pusher.destination)
+    if "://" in pusher.destination:
+        raise DataError(
+            f"pusher.destination {pusher.destination} is an object store, where no file is replaced in one step; "
+            "run this where it is mounted as a directory, with --set pusher.destination=DIRECTORY"
+        )
+    if not (destination / pusher.model_name).is_dir():
+        raise DataError(
+            f"{destination / pusher.model_name}: no model has been pushed; run agnews run, or set pusher.destination"
+        )
+    from pipeline.governance.audit_check import audit_log
+    from pipeline.metadata.connection import connection_config, open_store
+    from serving.promotion import Deployment, Server
+
+    store = open_store(connection_config(loaded.settings))
+    deployment = Deployment(
+        destination,
+        pusher.model_name,
+        store,
+        server=Server(address, timeout, tls) if address else None,
+        poll_seconds=poll_seconds,
+        pause=_pause,
+        audit=audit_log(loaded.settings),
+    )
+    return deployment, store
+
+
+def _pause(seconds: float) -> None:
+    click.echo(f"waiting {seconds:g} s: servers load the version before a label moves to it", err=True)
+    time.sleep(seconds)
+
+
+def _report(deployment: "Deployment", record: "Record") -> None:
+    served = deployment.served()
+    labels = ", ".join(f"{label} {version}" for label, version in sorted(served.labels.items(), reverse=True))
+    # Without labels, the latest version is served, so the first label may move to the version in production.
+    was = {None: "not set", record.to_version: "unlabelled"}.get(record.from_version, f"version {record.from_version}")
+    click.echo(
+        f"Moved label {record.label} to version {record.to_version} (was {was}). Record {record.id}, by {record.who}."
+    )
+    click.echo(f"labels: {labels}; loaded: {', '.join(map(str, sorted(served.versions)))}")
+    if deployment.server is None:
+        click.echo(
+            f"servers that poll {deployment.config_path} follow at their next poll; --server reloads one at once"
+        )
+    if served.unlabelled_version != served.production_version:
+        click.echo(
+            f"note: requests that name neither version nor label are answered by {served.unlabelled_version}, the "
+            "highest loaded version; have clients ask for the label stable"
+        )
+    _print_other_place(deployment)
+
+
+def _print_other_place(deployment: "Deployment") -> None:
+    if note := deployment.other_place():
+        click.echo(f"note: {strip_control_characters(note)}")
+
+
+def _print_versions(rows: "list[VersionOverview]", now: float, directory: Path) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -63,7 +311,7 @@ def _print(rows: "list[VersionOverview]", now: float, directory: Path) -> None:
             f"{row.version.size / 1e6:,.1f}",
             "" if accuracy is None else f"{accuracy:.4f}",
             ", ".join(row.labels),
-            f"no: {row.version.problem}" if row.version.problem else _served(row),
+            f"no: {row.version.problem}" if row.version.problem else _describe_serving(row),
             *([row.state] if row.state else []),
             row.pushed_by or "not known here",
             _last_change(row, now),
@@ -82,10 +330,10 @@ def _print(rows: "list[VersionOverview]", now: float, directory: Path) -> None:
         )
 
 
-def _served(row: "VersionOverview") -> str:
+def _describe_serving(row: "VersionOverview") -> str:
     if row.in_production:
         return "in production"
-    if row.is_default:
+    if row.answers_without_label:
         unlabelled = "loaded, answers requests without a label"
         return unlabelled if row.loaded else "newest, served where there is no models.config"
     return "loaded" if row.loaded else ""
@@ -117,7 +365,7 @@ def _age(seconds: float) -> str:
     return "0 s"
 
 
-def _plain(row: "VersionOverview") -> dict[str, Any]:
+def _to_json_dict(row: "VersionOverview") -> dict[str, Any]:
     version = row.version
     return {
         "version": version.number,
@@ -132,7 +380,7 @@ def _plain(row: "VersionOverview") -> dict[str, Any]:
         "labels": list(row.labels),
         "in_production": row.in_production,
         "loaded": row.loaded,
-        "answers_without_label": row.is_default,
+        "answers_without_label": row.answers_without_label,
         "server_state": row.state,
         "changes": [
             {name: value for name, value in asdict(record).items() if name != "texts"} for record in row.records

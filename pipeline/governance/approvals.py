@@ -1,6 +1,5 @@
 """Requests for approval and the decisions on them, in the metadata store."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -127,7 +126,7 @@ class Approvals:
         """Records an approval or a rejection, first in the audit log, together with the current model card.
 
         Args:
-            model: name of the model, see `Request.is_called`.
+            model: name of the model, see `Request.is_called`, or of the run that requests the approval.
             approved: False for a rejection.
             who: identity of the person; must not be empty.
             why: the reason; must not be empty.
@@ -166,12 +165,8 @@ class Approvals:
         return next(one for one in self.requests(now) if one.model_id == request.model_id)
 
     def _require(self, model: str, now: datetime) -> Request:
-        """Returns the request for a model, or the one that the run of this name makes."""
-        with suppress(LookupError):
-            if requested := run_outputs(self._store, model).get((REQUEST, "request")):
-                model = str(properties(requested)["model_id"])
-        requests = self.requests(now)
-        called = [request for request in requests if request.is_called(model)]
+        requests, of_run = self.requests(now), self._requested_by_run(model)
+        called = [one for one in requests if one.is_called(model) or one.model_id == of_run]
         if not called:
             known = ", ".join(request.name for request in requests)
             known = known or "none (a run with promotion.require_approval makes one)"
@@ -184,6 +179,14 @@ class Approvals:
             names = ", ".join(request.fingerprint for request in called)
             raise ApprovalError(f"{model} matches several models: {names}; give more digits")
         return called[-1]
+
+    def _requested_by_run(self, name: str) -> int | None:
+        """Returns the id of the model that a run requests an approval for; None if there is no such run or request."""
+        try:
+            request = run_outputs(self._store, name).get((REQUEST, "request"))
+        except LookupError:
+            return None
+        return request and properties(request)["model_id"]
 
     def _require_unchanged(self, request: Request) -> None:
         try:

@@ -114,10 +114,10 @@ def uncounted_decisions(store: MetadataStore, log: AuditLog) -> list[str]:
         One message per decision.
     """
     pipelines = store.get_contexts_by_type(PIPELINE_CONTEXT)
-    return [message for pipeline in pipelines for message in _uncounted(store, pipeline.name, log)]
+    return [message for pipeline in pipelines for message in _find_uncounted(store, pipeline.name, log)]
 
 
-def _uncounted(store: MetadataStore, pipeline: str, log: AuditLog) -> list[str]:
+def _find_uncounted(store: MetadataStore, pipeline: str, log: AuditLog) -> list[str]:
     requests = pipeline_artifacts(store, pipeline, APPROVAL_REQUEST)
     requested = {request.custom_properties["fingerprint"].string_value for request in requests}
     decided = {line.hash: line for line in log.lines() if line.entry and _belongs_in_store(line.entry, requested)}

@@ -34,8 +34,8 @@ def connection_config(settings: Settings) -> metadata_store_pb2.ConnectionConfig
         config.postgresql.host = metadata.host
         config.postgresql.port = str(metadata.port)
         config.postgresql.dbname = metadata.database
-        config.postgresql.user = _quoted(metadata.user)
-        config.postgresql.password = _quoted(metadata.read_password())
+        config.postgresql.user = _quote(metadata.user)
+        config.postgresql.password = _quote(metadata.read_password())
     else:
         config.mysql.host = metadata.host
         config.mysql.port = metadata.port
@@ -45,7 +45,7 @@ def connection_config(settings: Settings) -> metadata_store_pb2.ConnectionConfig
     return config
 
 
-def _quoted(value: str | None) -> str:
+def _quote(value: str | None) -> str:
     """Quotes a value for libpq: ML Metadata pastes it into a connection string, where a space would end it.
 
     The name of the database must not be quoted, because ML Metadata pastes it into SQL as well.

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ml_metadata import errors
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
@@ -44,7 +45,7 @@ def pipeline_artifacts(store: MetadataStore, pipeline: str, type_name: str) -> l
         if event.type != mlmd.Event.OUTPUT or event.artifact_id in made:
             continue
         # Not all executions of the context at once: 2,000 runs have 30,000 of them.
-        if any(one.id == context.id for one in store.get_contexts_by_execution(event.execution_id)):
+        if any(one.id == context.id for one in _contexts(store, event.execution_id)):
             made.add(event.artifact_id)
     return [found[artifact] for artifact in sorted(made)]
 
@@ -63,8 +64,7 @@ def require_run(store: MetadataStore, run_id: str) -> mlmd.Context:
 
 def find_run(store: MetadataStore, execution: int) -> mlmd.Context | None:
     """Returns the context of an execution's run, or None outside of runs."""
-    contexts = store.get_contexts_by_execution(execution)
-    return next((context for context in contexts if context.type == RUN_CONTEXT), None)
+    return next((context for context in _contexts(store, execution) if context.type == RUN_CONTEXT), None)
 
 
 def component_id(store: MetadataStore, execution: int) -> str:
@@ -72,7 +72,7 @@ def component_id(store: MetadataStore, execution: int) -> str:
 
     TFX names the context by pipeline and component.
     """
-    nodes = (one.name for one in store.get_contexts_by_execution(execution) if one.type == NODE_CONTEXT)
+    nodes = (one.name for one in _contexts(store, execution) if one.type == NODE_CONTEXT)
     return next(nodes, "").rpartition(".")[2]
 
 
@@ -136,6 +136,13 @@ def made_from(store: MetadataStore, artifact: int, input_name: str = "") -> list
     readers = [event.execution_id for event in events if input_name in ("", event.path.steps[0].key)]
     artifacts = _artifacts(store, _output_events(store, readers))
     return [artifacts[one] for one in sorted(artifacts) if is_live(artifacts[one])]
+
+
+def _contexts(store: MetadataStore, execution: int) -> list[mlmd.Context]:
+    try:
+        return store.get_contexts_by_execution(execution)
+    except errors.NotFoundError:
+        return []
 
 
 def _output_events(store: MetadataStore, executions: Sequence[int]) -> list[mlmd.Event]:

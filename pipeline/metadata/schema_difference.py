@@ -37,7 +37,7 @@ def infer_from_latest_statistics(connection: metadata_store_pb2.ConnectionConfig
     lines = [
         f"{mark} {name}: {line}"
         for name in sorted(before.keys() | after.keys())
-        for mark, line in _changed(before.get(name, []), after.get(name, []))
+        for mark, line in _changed_lines(before.get(name, []), after.get(name, []))
     ]
     return text_format.MessageToString(inferred), latest.properties["span"].int_value, lines
 
@@ -65,5 +65,5 @@ def _one_line(value: object) -> str:
     return str(value)
 
 
-def _changed(before: list[str], after: list[str]) -> list[tuple[str, str]]:
+def _changed_lines(before: list[str], after: list[str]) -> list[tuple[str, str]]:
     return [(line[0], line[2:]) for line in difflib.ndiff(before, after) if line[0] in "-+"]

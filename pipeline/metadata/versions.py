@@ -23,8 +23,8 @@ class VersionOverview:
         in_production: whether it is the version labelled stable or, without that label, the default version. Always
             false without models.config.
         loaded: whether models.config loads it.
-        is_default: whether it answers requests that name neither a version nor a label. Without models.config: on a
-            server that was started with the model's directory.
+        answers_without_label: whether it answers requests that name neither a version nor a label. Without
+            models.config: on a server that was started with the model's directory.
         state: the server's state of it; None without a server, "unknown" if the server does not know the version.
         pushed_by: name of the run that pushed it; None if this metadata store does not know it.
         source: source of that run's rows.
@@ -36,7 +36,7 @@ class VersionOverview:
     labels: tuple[str, ...]
     in_production: bool
     loaded: bool
-    is_default: bool
+    answers_without_label: bool
     state: str | None
     pushed_by: str | None
     source: str | None
@@ -62,9 +62,9 @@ def overview(deployment: Deployment, store: MetadataStore) -> list[VersionOvervi
             VersionOverview(
                 version=version,
                 labels=tuple(label for label, labelled in served.labels.items() if labelled == number),
-                in_production=configured and number == served.live,
+                in_production=configured and number == served.production_version,
                 loaded=configured and number in served.versions,
-                is_default=number == served.default,
+                answers_without_label=number == served.unlabelled_version,
                 state=None if states is None else states[number].name if number in states else "unknown",
                 pushed_by=run.name if run else None,
                 source=source,

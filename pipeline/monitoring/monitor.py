@@ -8,7 +8,7 @@ from ml_metadata.metadata_store import MetadataStore
 
 from components.model_card.exported_model import ExportedModel
 from pipeline.monitoring.detection import DriftDetector, find_alerts
-from pipeline.monitoring.observations import RequestLog, classify_items, log_files, read_log_files, to_rows
+from pipeline.monitoring.observations import LoggedRequests, classify_items, log_files, read_log_files, to_rows
 from pipeline.monitoring.reference import Reference, find_reference
 from pipeline.monitoring.report import Report
 from pipeline.settings import Settings
@@ -62,7 +62,7 @@ def monitor(
         made=now.isoformat(timespec="milliseconds"),
         window_hours=settings.monitoring.window_hours,
         records=len(used),
-        skipped=_skipped(log, len(used)),
+        skipped=_count_skipped(log, len(used)),
         rows=len(rows),
         sampling_rates=tuple(sorted({record.sampling_rate for record in used})),
         skew=skew,
@@ -78,7 +78,7 @@ def _classify(
     versions: Mapping[int, PushedVersion],
     version: int | None,
     now: datetime,
-) -> tuple[RequestLog, int]:
+) -> tuple[LoggedRequests, int]:
     usable = loadable(versions)
     version = max(usable, default=0) if version is None else version
     if version not in usable:
@@ -98,6 +98,6 @@ def _reference(
     return find_reference(store, pushed.model_id, exported, settings.monitoring.reference_rows)
 
 
-def _skipped(log: RequestLog, used: int) -> dict[str, int]:
+def _count_skipped(log: LoggedRequests, used: int) -> dict[str, int]:
     others = len(log.used) - used
     return dict(log.skipped) | ({"another version": others} if others else {})

@@ -47,7 +47,7 @@ class LoggedRequest:
 
 
 @dataclass(frozen=True)
-class RequestLog:
+class LoggedRequests:
     """A model's requests in a set of log files.
 
     Attributes:
@@ -77,7 +77,7 @@ def log_files(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-def read_log_files(files: Sequence[Path], model: str) -> RequestLog:
+def read_log_files(files: Sequence[Path], model: str) -> LoggedRequests:
     """Reads logs in TensorFlow Serving's format.
 
     Args:
@@ -108,10 +108,10 @@ def read_log_files(files: Sequence[Path], model: str) -> RequestLog:
     if not used:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in (+skipped).items())
         raise DataError(f"no predictions of model {model!r} in {len(files)} files ({reasons or 'no records'})")
-    return RequestLog(used, +skipped)
+    return LoggedRequests(used, +skipped)
 
 
-def classify_items(patterns: Sequence[str], model: ExportedModel, version: int, rows: int, now: int) -> RequestLog:
+def classify_items(patterns: Sequence[str], model: ExportedModel, version: int, rows: int, now: int) -> LoggedRequests:
     """Classifies rows of files, as if they had been requested now.
 
     Args:
@@ -148,7 +148,7 @@ def classify_items(patterns: Sequence[str], model: ExportedModel, version: int, 
         LoggedText(dict(zip(CLASS_NAMES, row, strict=True)), sum(map(len, text)), text)
         for row, text in zip(scores.tolist(), texts, strict=True)
     ]
-    return RequestLog([LoggedRequest(now, version, len(chosen) / seen, logged)], skipped)
+    return LoggedRequests([LoggedRequest(now, version, len(chosen) / seen, logged)], skipped)
 
 
 def _record(log: prediction_log_pb2.PredictionLog, model: str, written: int) -> LoggedRequest | str:

@@ -67,13 +67,13 @@ def _panels(report: Report) -> list[_Panel]:
         UNKNOWN_SHARE: "Mean share of unknown words",
     }
     return [
-        _Panel(signal, titles[signal], lines, _changed(report, signal))
+        _Panel(signal, titles[signal], lines, _changed_windows(report, signal))
         for signal, lines in series.items()
         if any(value is not None for values in lines.values() for value in values)
     ]
 
 
-def _changed(report: Report, signal: str) -> tuple[int, ...]:
+def _changed_windows(report: Report, signal: str) -> tuple[int, ...]:
     return tuple(
         number
         for number, window in enumerate(report.windows)

@@ -11,7 +11,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.model_card.exported_model import ExportedModel
 from components.model_card.rows import Texts, read_test_rows
-from components.validation_gate.statistics_pool import pooled
+from components.validation_gate.statistics_pool import pool_statistics
 from pipeline.metadata.lineage import model_lineage
 from pipeline.monitoring.observations import confidence
 from pipeline.monitoring.report import CONFIDENCE, UNKNOWN_SHARE
@@ -86,7 +86,7 @@ def find_reference(store: MetadataStore, model_id: int, model: ExportedModel | N
         notes.append("the metadata store has no statistics of the training rows")
     else:
         try:
-            training = pooled([tfdv.load_stats_binary(path) for path in paths])
+            training = pool_statistics([tfdv.load_stats_binary(path) for path in paths])
         except Exception:  # TensorFlow's file systems raise errors of their own; the paths help most.
             notes.append(f"the statistics of the training rows are no longer at {', '.join(paths)}")
     predictions = None

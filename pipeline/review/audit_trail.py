@@ -8,6 +8,7 @@ from pipeline.governance.audit_check import audit_log, card_of_decision
 from pipeline.review.review_index import ReviewedModel, ReviewIndex
 from pipeline.settings import Settings
 from schema.errors import AgNewsError
+from schema.metadata import APPROVAL_DECISION, PUSHED_MODEL
 from serving.audit import APPROVE, AuditLog, Entry, Line, differences, manifest, problems, receipt_hash
 from serving.verify import differences_from_push, version_directories
 
@@ -41,7 +42,7 @@ def find_audit_trail(settings: Settings, index: ReviewIndex, model: ReviewedMode
     hashes = {line.hash for line in lines}
     missing = tuple(
         f"the entry of artifact {artifact.id} ({artifact.type}) is missing"
-        for kind in ("PushedModel", "AgNewsApprovalDecision")
+        for kind in (PUSHED_MODEL, APPROVAL_DECISION)
         for artifact in index.snapshot.of_type(kind)
         if (digest := receipt_hash(str(artifact.properties.get("audit", "")), log)) and digest not in hashes
     )

@@ -8,8 +8,19 @@ from functools import cached_property
 from urllib.parse import unquote
 
 from components.approval import Decision, Rules, Status, judge
-from pipeline.review.snapshot import Artifact, Execution, Run, Snapshot
+from pipeline.metadata.snapshot import Artifact, Execution, Run, Snapshot
 from schema.features import CLASS_NAMES
+from schema.metadata import (
+    APPROVAL_DECISION,
+    APPROVAL_REQUEST,
+    EVALUATION,
+    EXAMPLES,
+    INFRA_BLESSING,
+    MODEL,
+    MODEL_BLESSING,
+    MODEL_CARD,
+    PUSHED_MODEL,
+)
 
 ACCURACY = "accuracy"
 RECALLS = tuple(f"recall_{name}" for name in CLASS_NAMES)
@@ -137,7 +148,7 @@ class ReviewIndex:
     @cached_property
     def models(self) -> dict[int, ReviewedModel]:
         """Models by id, oldest first."""
-        return {artifact.id: self._model(artifact) for artifact in self.snapshot.of_type("Model")}
+        return {artifact.id: self._model(artifact) for artifact in self.snapshot.of_type(MODEL)}
 
     @cached_property
     def runs(self) -> dict[int, RunListItem]:
@@ -154,7 +165,7 @@ class ReviewIndex:
         """Ingested rows by span, in ascending order."""
         found: dict[int, list[Artifact]] = {}
         # Transform writes Examples too, but without the property source.
-        for artifact in self.snapshot.of_type("Examples"):
+        for artifact in self.snapshot.of_type(EXAMPLES):
             if "source" in artifact.properties:
                 found.setdefault(int(artifact.properties.get("span", 0)), []).append(artifact)
         return dict(sorted(found.items()))
@@ -173,9 +184,9 @@ class ReviewIndex:
 
     def _model(self, artifact: Artifact) -> ReviewedModel:
         found = self._latest_outputs(artifact.id)
-        card, request = found.get("agnews.ModelCard"), found.get("AgNewsApprovalRequest")
+        card, request = found.get(MODEL_CARD), found.get(APPROVAL_REQUEST)
         trainer = self.snapshot.maker(artifact.id)
-        ingested, inherited = self._ingested(trainer, ()), self._ingested(trainer, (_BASE_MODEL,))
+        ingested, inherited = self._ingested_examples(trainer, ()), self._ingested_examples(trainer, (_BASE_MODEL,))
         digest = (card.properties.get("model_sha256") if card else None) or (
             request.properties.get("fingerprint") if request else ""
         )
@@ -185,12 +196,12 @@ class ReviewIndex:
             ingested=ingested,
             inherited=tuple(one for one in inherited if one not in ingested),
             card=card,
-            evaluation=found.get("ModelEvaluation"),
+            evaluation=found.get(EVALUATION),
             figures={name: card.properties[name] for name in (ACCURACY, *RECALLS) if name in card.properties}
             if card
             else {},
-            blessed=_flag(found.get("ModelBlessing"), "blessed"),
-            servable=_flag(found.get("InfraBlessing"), "blessed"),
+            blessed=_flag(found.get(MODEL_BLESSING), "blessed"),
+            servable=_flag(found.get(INFRA_BLESSING), "blessed"),
             fingerprint=str(digest),
             approval=self._approval(request) if request and not request.removed else None,
             versions=self._versions(artifact.id),
@@ -212,12 +223,12 @@ class ReviewIndex:
             for link in self.snapshot.readers(model)
             if link.role == "model"
             for made in self.snapshot.outputs(link.execution)
-            if self.snapshot.artifacts[made.artifact].type == "PushedModel"
+            if self.snapshot.artifacts[made.artifact].type == PUSHED_MODEL
         ]
         numbers = [str(one.get("pushed_version", "")) for one in pushed if one.get("pushed") == 1]
         return tuple(dict.fromkeys(int(number) for number in numbers if number.isdecimal()))
 
-    def _ingested(self, trainer: Execution | None, through: Collection[str]) -> tuple[Artifact, ...]:
+    def _ingested_examples(self, trainer: Execution | None, through: Collection[str]) -> tuple[Artifact, ...]:
         """Returns the ingested rows that a training used, in the order of their spans.
 
         Args:
@@ -231,7 +242,7 @@ class ReviewIndex:
                 maker = self.snapshot.maker(artifact.id)
                 if "source" in artifact.properties:
                     found[artifact.id] = artifact
-                elif maker and maker.id not in seen and (artifact.type != "Model" or link.role in through):
+                elif maker and maker.id not in seen and (artifact.type != MODEL or link.role in through):
                     seen.add(maker.id)
                     waiting.append(maker)
         return tuple(sorted(found.values(), key=lambda one: (one.properties.get("span", 0), one.id)))
@@ -255,7 +266,7 @@ class ReviewIndex:
     @cached_property
     def _decisions(self) -> dict[str, list[Decision]]:
         found: dict[str, list[Decision]] = {}
-        for artifact in self.snapshot.of_type("AgNewsApprovalDecision"):
+        for artifact in self.snapshot.of_type(APPROVAL_DECISION):
             if artifact.removed:
                 continue
             noted = artifact.properties
@@ -277,8 +288,8 @@ class ReviewIndex:
             for link in self.snapshot.outputs(execution.id)
         }
         status, at = _status(executions)
-        trainer, model = made.get("Model", (None, None))
-        pushed = made["PushedModel"][1].properties if "PushedModel" in made else {}
+        trainer, model = made.get(MODEL, (None, None))
+        pushed = made[PUSHED_MODEL][1].properties if PUSHED_MODEL in made else {}
         version = str(pushed.get("pushed_version", "")) if pushed.get("pushed") == 1 else ""
         return RunListItem(
             run,

@@ -7,7 +7,7 @@ from ml_metadata.metadata_store import MetadataStore
 
 from pipeline.review.review_index import ReviewedModel, ReviewIndex
 from serving.promotion import Deployment, PromotionError, PushedVersion, Record
-from serving.promotion.plan import live_before
+from serving.promotion.plan import production_version_before
 from serving.promotion.record import COMPLETE
 
 
@@ -93,7 +93,7 @@ def read_serving_state(
         ServedVersion(
             number=number,
             labels=tuple(label for label, labelled in served.labels.items() if labelled == number),
-            in_production=number == served.live,
+            in_production=number == served.production_version,
             loaded=number in served.versions,
             problem=version.problem,
             pushed_at=version.pushed_at,
@@ -101,7 +101,7 @@ def read_serving_state(
         )
         for number, version in reversed(pushed.items())
     )
-    return ServingState(versions, _previous(records, served.live, index), records, note=note)
+    return ServingState(versions, _previous(records, served.production_version, index), records, note=note)
 
 
 def _model(index: ReviewIndex, version: PushedVersion) -> ReviewedModel | None:
@@ -110,11 +110,11 @@ def _model(index: ReviewIndex, version: PushedVersion) -> ReviewedModel | None:
     return model if model is not None and model.id == version.model_id else None
 
 
-def _previous(records: tuple[Record, ...], live: int | None, index: ReviewIndex) -> int | None:
+def _previous(records: tuple[Record, ...], current: int | None, index: ReviewIndex) -> int | None:
     """Uses the promotion records; without them servers load the highest version, so the previous is the next lower."""
-    if live is None:
+    if current is None:
         return None
-    recorded = live_before(records, live)
+    recorded = production_version_before(records, current)
     if recorded is not None or any(record.state == COMPLETE for record in records):
         return recorded
-    return max((number for number in index.by_version if number < live), default=None)
+    return max((number for number in index.by_version if number < current), default=None)

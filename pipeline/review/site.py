@@ -13,12 +13,12 @@ from starlette.templating import Jinja2Templates
 
 from pipeline.governance.approvals import rules_of
 from pipeline.metadata.connection import connection_config
+from pipeline.metadata.snapshot import Snapshot
+from pipeline.metadata.store_reader import StoreReader
 from pipeline.monitoring.report import readable_moment
 from pipeline.review.review_index import ReviewIndex
 from pipeline.review.security import Tokens
 from pipeline.review.serving_state import ServingState, read_serving_state
-from pipeline.review.snapshot import Snapshot
-from pipeline.review.store import StoreReader
 from pipeline.settings import Settings
 
 _MAX_AGE_SECONDS = 2.0

@@ -51,7 +51,7 @@ _LONGEST_RUN_ID = 250
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ComponentResult:
     """How a component ended.
 
     Attributes:
@@ -81,7 +81,7 @@ def upstream_components(ir: pipeline_pb2.Pipeline) -> dict[str, list[str]]:
     return {node.node_info.id: list(node.upstream_nodes) for node in nodes}
 
 
-def run_component(ir: pipeline_pb2.Pipeline, component: str, connection: mlmd.ConnectionConfig) -> Outcome:
+def run_component(ir: pipeline_pb2.Pipeline, component: str, connection: mlmd.ConnectionConfig) -> ComponentResult:
     """Runs one component in this process, unless it has finished in this run before.
 
     Args:
@@ -100,7 +100,7 @@ def run_component(ir: pipeline_pb2.Pipeline, component: str, connection: mlmd.Co
     run_id = ir.runtime_spec.pipeline_run_id.field_value.string_value
     for execution in component_executions(open_store(connection), run_id, component):
         if execution.last_known_state in _FINISHED:
-            return Outcome(execution, repeated=True)
+            return ComponentResult(execution, repeated=True)
     try:
         with interruptible():
             execution = _launch(ir, component, connection)
@@ -111,12 +111,12 @@ def run_component(ir: pipeline_pb2.Pipeline, component: str, connection: mlmd.Co
     # If an input does not exist, the launcher publishes a failed execution and returns.
     if execution.last_known_state == mlmd.Execution.FAILED:
         raise RunError(f"{component} failed: an input that it needs does not exist")
-    return Outcome(execution)
+    return ComponentResult(execution)
 
 
 def run_component_of(
     settings: Settings, component: str, run_id: str, resolve: Callable[[Settings], DataSource] = resolve_source
-) -> Outcome:
+) -> ComponentResult:
     """Runs one component of the settings' pipeline, as the step of a run that an orchestrator starts.
 
     The process may be killed, and the same call made again: the executions that this component left in this run are
@@ -168,7 +168,7 @@ def awaited_approval(settings: Settings, run_id: str) -> str | None:
     model_id = artifact.custom_properties["model_id"].int_value
     for request in Approvals(store, settings, audit_log(settings)).requests(datetime.now(UTC)):
         if request.model_id == model_id and request.status in (Status.PENDING, Status.EXPIRED):
-            return f"{request.status}: agnews approve {model_id} --reason … (or agnews reject)"
+            return f"{request.status}: agnews approvals approve {model_id} --reason … (or reject)"
     return None
 
 

@@ -202,7 +202,7 @@ def _on_this_machine(place: str | None) -> str | None:
 class PromotionSettings(Section):
     """Approval of blessed models, and the audit log."""
 
-    require_approval: bool = Field(False, description="push only approved models (agnews approve)")
+    require_approval: bool = Field(False, description="push only approved models (agnews approvals approve)")
     approvers: PositiveInt = Field(1, description="number of different people who must approve a model")
     author_may_approve: bool = Field(False, description="accept an approval by the author of the model")
     expires_hours: PositiveFloat = Field(72.0, le=87_600, description="hours until an approval expires")
@@ -420,7 +420,7 @@ class AirflowSettings(Section):
     )
     task_minutes: PositiveInt = Field(60, description="timeout of a task, in minutes")
     training_minutes: PositiveInt = Field(360, description="timeout of Tuner and Trainer, in minutes")
-    sla_hours: PositiveFloat = Field(12.0, description="hours within which a run should finish, from when it was due")
+    sla_hours: PositiveFloat = Field(12.0, description="hours within which a run should finish after it was queued")
     approval_hours: PositiveFloat = Field(20.0, description="hours to wait for an approval; the next runs wait as well")
     approval_poll_minutes: PositiveFloat = Field(5.0, description="minutes between checks for an approval")
     batch_files: Location | None = Field(

@@ -68,7 +68,7 @@ def load(
         if key not in KEYS:
             raise SettingsError(f"{origin}: unknown setting {key!r}{_nearest(key)}")
         if isinstance(value, bool) and KEYS[key].annotation is not bool:
-            raise SettingsError(f"{origin}: {key}: expected no yes or no (received {value})")
+            raise SettingsError(f"{origin}: {key}: expected a value, not a boolean (received {str(value).lower()})")
         section, _, name = key.partition(".")
         tree.setdefault(section, {})[name] = value
     try:

@@ -60,11 +60,12 @@ def from_rpc(error: grpc.RpcError, *, address: str, asked: str, timeout: float) 
             )
         case grpc.StatusCode.NOT_FOUND:
             return ModelNotFoundError(
-                f"{address} does not serve {asked}: {details}; `agnews versions` says what is live"
+                f"{address} does not serve {asked}: {details}; `agnews versions list` lists the versions"
             )
         case grpc.StatusCode.INVALID_ARGUMENT if _UNKNOWN_LABEL in (details or ""):
             return ModelNotFoundError(
-                f"{address} does not know the label asked for ({asked}): {details}; `agnews promote` gives labels"
+                f"{address} does not know the label asked for ({asked}): {details}; "
+                "`agnews versions promote` sets labels"
             )
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             return RefusedError(f"{address} is at a limit: {details}; send smaller batches, or later")

@@ -5,11 +5,10 @@ labels after a change, `config` handles TensorFlow Serving's model config file, 
 `remote` a running server.
 """
 
-from serving.promotion.changes import Signature, promote, roll_back
+from serving.promotion.changes import Pruned, Signature, promote, prune, roll_back
 from serving.promotion.config import CANARY, LABELS, STABLE, Served
 from serving.promotion.deployment import Deployment
 from serving.promotion.errors import PromotionError
-from serving.promotion.pruning import Pruned, prune
 from serving.promotion.record import Record
 from serving.promotion.remote import Server
 from serving.versions import PushedVersion, pushed_versions

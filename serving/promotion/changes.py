@@ -1,16 +1,18 @@
-"""Promotes and rolls back: moves a label and updates the versions to load."""
+"""Promotes, rolls back and prunes versions: moves labels, updates the versions to load, and deletes old ones."""
 
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from schema.files import flush_directory
 from schema.interruption import uninterruptible
 from serving.promotion import config, plan
 from serving.promotion.config import CANARY, CONFIG_FILE, STABLE, Served
-from serving.promotion.deployment import Deployment
+from serving.promotion.deployment import PRUNED, Deployment
 from serving.promotion.errors import PromotionError
-from serving.promotion.record import CANCELED, COMPLETE, FAILED, PROMOTE, ROLLBACK, Record
+from serving.promotion.record import CANCELED, COMPLETE, FAILED, PROMOTE, PRUNE, ROLLBACK, Record
 from serving.versions import PushedVersion, loadable
 
 
@@ -39,24 +41,27 @@ def promote(deployment: Deployment, version: int, label: str, signature: Signatu
     """
     with deployment.locked():
         versions, before = deployment.versions(), deployment.loaded()
-        _require_whole(deployment, version, versions)
+        _require_loadable(deployment, version, versions)
         if before.labels.get(label) == version:
             return None
+        production = before.production_version
         if label == CANARY and STABLE not in before.labels:
             raise PromotionError(
                 f"no version is labelled {STABLE} yet, with which a {CANARY} is compared; first: "
-                f"agnews promote {before.live or version} --label {STABLE}"
+                f"agnews versions promote {production or version} --label {STABLE}"
             )
-        fallback = before.live if label == STABLE else plan.live_before(deployment.records.all(), before.live)
-        after = plan.promoted(before, version, label, _if_whole(fallback, versions))
+        fallback = production
+        if label != STABLE:
+            fallback = plan.production_version_before(deployment.records.all(), production)
+        after = plan.promoted(before, version, label, _if_loadable(fallback, versions))
         for other, labelled in after.labels.items():
             if labelled not in loadable(versions):
                 raise PromotionError(
-                    f"{other} is version {labelled}, which is not there or not whole: nothing would be left to serve "
-                    f"for it; first: agnews promote VERSION --label {other}"
+                    f"{other} is version {labelled}, which does not exist or is incomplete, so the label would have no "
+                    f"version; first: agnews versions promote VERSION --label {other}"
                 )
-        left = before.labels.get(label, before.live if label == STABLE else None)
-        record = new_record(PROMOTE, signature, label, left, version)
+        current = before.labels.get(label, production if label == STABLE else None)
+        record = new_record(PROMOTE, signature, label, current, version)
         return _change(deployment, record, versions[version], before, after)
 
 
@@ -71,20 +76,21 @@ def roll_back(deployment: Deployment, version: int | None, signature: Signature)
     """
     with deployment.locked():
         versions, before = deployment.versions(), deployment.loaded()
-        if before.live is None:
+        production = before.production_version
+        if production is None:
             raise PromotionError(
                 f"{deployment.config_path} is not there or names no version, so nothing is served that could be rolled "
-                f"back; agnews promote VERSION --label {STABLE} makes it"
+                f"back; agnews versions promote VERSION --label {STABLE} makes it"
             )
-        target = _previous_version(deployment, before.live, versions) if version is None else version
-        _require_whole(deployment, target, versions)
-        if target == before.live:
-            raise PromotionError(f"version {target} is in production already; name another one: agnews versions")
-        record = new_record(ROLLBACK, signature, STABLE, before.live, target)
-        fallback = plan.live_before([*deployment.records.all(), replace(record, state=COMPLETE)], target)
+        target = _previous_version(deployment, production, versions) if version is None else version
+        _require_loadable(deployment, target, versions)
+        if target == production:
+            raise PromotionError(f"version {target} is in production already; name another one: agnews versions list")
+        record = new_record(ROLLBACK, signature, STABLE, production, target)
+        fallback = plan.production_version_before([*deployment.records.all(), replace(record, state=COMPLETE)], target)
         # A label whose version was deleted must not prevent the roll-back: it moves too.
-        labels = {label: v if v in loadable(versions) else before.live for label, v in before.labels.items()}
-        after = plan.rolled_back(replace(before, labels=labels), target, _if_whole(fallback, versions))
+        labels = {label: v if v in loadable(versions) else production for label, v in before.labels.items()}
+        after = plan.rolled_back(replace(before, labels=labels), target, _if_loadable(fallback, versions))
         return _change(deployment, record, versions[target], before, after)
 
 
@@ -98,12 +104,12 @@ def new_record(
 
 def _change(deployment: Deployment, record: Record, version: PushedVersion, before: Served, after: Served) -> Record:
     path = deployment.config_path
-    former = config.read_text(path)
+    former_text = config.read_text(path)
     steps = plan.steps(before, after)
-    if not former and deployment.server is None:
+    if not former_text and deployment.server is None:
         steps = steps[-1:]  # No server polls a file that does not exist.
-    texts = [config.with_served(former, path, deployment.model_name, step) for step in steps]
-    record = deployment.records.begin(replace(record, texts=(former, *texts)), version)
+    texts = [config.replace_served(former_text, path, deployment.model_name, step) for step in steps]
+    record = deployment.records.begin(replace(record, texts=(former_text, *texts)), version)
     try:
         for text in texts:
             deployment.apply(text, version.number)
@@ -111,7 +117,7 @@ def _change(deployment: Deployment, record: Record, version: PushedVersion, befo
                 deployment.pause(deployment.poll_seconds)
     except BaseException as error:
         with uninterruptible(also_after_signal=True):
-            deployment.restore(former)
+            deployment.restore(former_text)
             deployment.close(record, FAILED if isinstance(error, Exception) else CANCELED, str(error))
         if isinstance(error, PromotionError | OSError):
             raise PromotionError(f"{error}\n{CONFIG_FILE} is as it was, and so is what is served") from error
@@ -124,28 +130,97 @@ def _change(deployment: Deployment, record: Record, version: PushedVersion, befo
     return replace(record, state=COMPLETE)
 
 
-def _previous_version(deployment: Deployment, live: int, versions: Mapping[int, PushedVersion]) -> int:
+def _previous_version(deployment: Deployment, current: int, versions: Mapping[int, PushedVersion]) -> int:
     records = deployment.records.all()
-    former = plan.live_before(records, live)
-    others = [number for number in loadable(versions) if number != live]
-    lower = [number for number in others if number < live and number not in plan.rolled_back_from(records)]
-    if former is None and not lower:
+    previous = plan.production_version_before(records, current)
+    others = [number for number in loadable(versions) if number != current]
+    lower = [number for number in others if number < current and number not in plan.rolled_back_from(records)]
+    if previous is None and not lower:
         raise PromotionError(
-            f"no version is known to have served well before {live}; name one with --to, see agnews versions"
+            f"no version is known to have served well before {current}; name one with --to, see agnews versions list"
         )
-    if former is not None and former not in others:
-        hint = f"choose another: agnews rollback --to {others[-1]}" if others else "push another: agnews run"
-        raise PromotionError(f"version {former}, in production before {live}, is not there any more; {hint}")
-    return lower[-1] if former is None else former
+    if previous is not None and previous not in others:
+        hint = f"choose another: agnews versions rollback --to {others[-1]}" if others else "push another: agnews run"
+        raise PromotionError(f"version {previous}, in production before {current}, is not there any more; {hint}")
+    return lower[-1] if previous is None else previous
 
 
-def _require_whole(deployment: Deployment, number: int, versions: Mapping[int, PushedVersion]) -> None:
+def _require_loadable(deployment: Deployment, number: int, versions: Mapping[int, PushedVersion]) -> None:
     if number not in versions:
         there = ", ".join(map(str, versions)) or "none"
         raise PromotionError(f"{deployment.directory} has no version {number}; there are: {there}")
-    if flaw := versions[number].problem:
-        raise PromotionError(f"{versions[number].path} cannot be served: {flaw}; push the model again")
+    if problem := versions[number].problem:
+        raise PromotionError(f"{versions[number].path} cannot be served: {problem}; push the model again")
 
 
-def _if_whole(number: int | None, versions: Mapping[int, PushedVersion]) -> int | None:
+def _if_loadable(number: int | None, versions: Mapping[int, PushedVersion]) -> int | None:
     return number if number in loadable(versions) else None
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """The versions that a pruning removed, or would remove, and the reasons for keeping the others.
+
+    Attributes:
+        removed: size in bytes, by version.
+        kept: reason, by version.
+    """
+
+    removed: Mapping[int, int]
+    kept: Mapping[int, str]
+
+
+def prune(deployment: Deployment, keep: int, signature: Signature, *, dry_run: bool = False) -> Pruned:
+    """Deletes all versions except the `keep` highest loadable ones, the served ones, and the roll-back target.
+
+    Each version is recorded, renamed to a name that servers ignore, and then deleted.
+
+    Args:
+        deployment: the serving directory.
+        keep: minimum number of loadable versions to keep, at least 1.
+        signature: user and reason for the records.
+        dry_run: delete nothing.
+
+    Raises:
+        PromotionError: a version cannot be deleted.
+    """
+    with deployment.locked():
+        versions = deployment.versions()
+        kept = _reasons_to_keep(deployment, keep, versions)
+        removed = {number: version.size for number, version in versions.items() if number not in kept}
+        if not dry_run:
+            for number in removed:
+                _delete(deployment, versions[number], signature)
+        return Pruned(removed, kept)
+
+
+def _reasons_to_keep(deployment: Deployment, keep: int, versions: Mapping[int, PushedVersion]) -> dict[int, str]:
+    served = deployment.served()
+    # Later reasons replace earlier ones, so the strongest comes last.
+    reasons = dict.fromkeys(loadable(versions)[-keep:], f"one of the {keep} highest")
+    highest = max(loadable(versions), default=-1)
+    reasons |= {number: "incomplete, maybe being pushed" for number in versions if number > highest}
+    previous = plan.production_version_before(deployment.records.all(), served.production_version)
+    if previous is not None:
+        reasons[previous] = "agnews versions rollback leads to it"
+    reasons |= dict.fromkeys(served.versions, f"served, by {CONFIG_FILE}")
+    if deployment.server:
+        states = deployment.server.states(deployment.model_name)
+        reasons |= {number: "loaded by the server" for number, state in states.items() if state.name != "END"}
+    reasons |= {version: f"labelled {label}" for label, version in served.labels.items()}
+    return {number: reasons[number] for number in versions if number in reasons}
+
+
+def _delete(deployment: Deployment, version: PushedVersion, signature: Signature) -> None:
+    record = deployment.records.begin(new_record(PRUNE, signature, "", version.number, None), version)
+    aside = deployment.directory / f"{PRUNED}{version.path.name}"
+    try:
+        version.path.rename(aside)
+        flush_directory(deployment.directory)
+        shutil.rmtree(aside)
+    except OSError as error:
+        deployment.close(record, FAILED, str(error))
+        raise PromotionError(
+            f"version {version.number} cannot be deleted: {error}; fix that and repeat the command"
+        ) from error
+    deployment.close(record, COMPLETE)

@@ -16,7 +16,7 @@ from serving.promotion.errors import PromotionError
 
 CONFIG_FILE = "models.config"
 STABLE, CANARY = LABELS = ("stable", "canary")
-_HEADER = "# Written by agnews promote and agnews rollback; entries of other models are kept, comments are not.\n"
+_HEADER = "# Written by agnews versions promote and rollback; entries of other models are kept, comments are not.\n"
 _Policy = file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy
 
 
@@ -33,14 +33,14 @@ class Served:
     labels: Mapping[str, int]
 
     @property
-    def default(self) -> int | None:
+    def unlabelled_version(self) -> int | None:
         """Version that answers requests without version and label: the highest loaded one."""
         return max(self.versions, default=None)
 
     @property
-    def live(self) -> int | None:
-        """Version in production: the one labelled stable, or the default if there is no such label."""
-        return self.labels.get(STABLE, self.default)
+    def production_version(self) -> int | None:
+        """Version in production: the one labelled stable, or the unlabelled version if there is no such label."""
+        return self.labels.get(STABLE, self.unlabelled_version)
 
 
 def read_text(path: Path) -> str:
@@ -111,7 +111,7 @@ def other_places(config: model_server_config_pb2.ModelServerConfig, directory: P
     return found
 
 
-def with_served(text: str, path: Path, model_name: str, served: Served) -> str:
+def replace_served(text: str, path: Path, model_name: str, served: Served) -> str:
     """Returns the new text of the file: replaces the model's policy and labels, and keeps everything else.
 
     Args:

@@ -120,7 +120,7 @@ class Deployment:
             raise PromotionError(f"{self.config_path.parent}: {error.strerror}; make it writable and repeat") from error
         try:
             self.audit.require_writable()
-            self._end_killed()
+            self._finish_interrupted()
             yield
         finally:
             lock.release()
@@ -158,7 +158,7 @@ class Deployment:
         )
         self.records.close(record, state, detail, self.audit.append(entry))
 
-    def _end_killed(self) -> None:
+    def _finish_interrupted(self) -> None:
         for leftover in self.directory.glob(f"{PRUNED}*"):
             shutil.rmtree(leftover)
         for record in self.records.all():

@@ -20,8 +20,8 @@ def promoted(before: Served, version: int, label: str, fallback: int | None) -> 
 
 def rolled_back(before: Served, version: int, fallback: int | None) -> Served:
     """Returns the configuration after moving `stable`, and all other labels of the abandoned version, back."""
-    left = before.live
-    labels = {label: version if labelled == left else labelled for label, labelled in before.labels.items()}
+    current = before.production_version
+    labels = {label: version if labelled == current else labelled for label, labelled in before.labels.items()}
     return _loading({**labels, STABLE: version}, fallback)
 
 
@@ -47,15 +47,15 @@ def steps(before: Served, after: Served) -> list[Served]:
     return [Served(before.versions | after.versions, before.labels), after]
 
 
-def live_before(records: Sequence[Record], live: int | None) -> int | None:
-    """Returns the production version before `live` according to the records; None if they do not contain it.
+def production_version_before(records: Sequence[Record], current: int | None) -> int | None:
+    """Returns the production version before `current` according to the records; None if they do not contain it.
 
     The records act as a stack: a promotion pushes its version, and a roll-back removes all versions above its own. A
     version that was rolled back is not selected again until it is promoted again.
 
     Args:
         records: oldest first.
-        live: the production version.
+        current: the production version.
     """
     pile: list[int] = []
     for record in _moves_of_stable(records):
@@ -66,21 +66,21 @@ def live_before(records: Sequence[Record], live: int | None) -> int | None:
             pile.append(record.from_version)
         if record.to_version is not None and pile[-1:] != [record.to_version]:
             pile.append(record.to_version)
-    while live in pile:
-        if pile.pop() == live:
+    while current in pile:
+        if pile.pop() == current:
             break
-    left = rolled_back_from(records)
-    return next((version for version in reversed(pile) if version not in left), None)
+    abandoned = rolled_back_from(records)
+    return next((version for version in reversed(pile) if version not in abandoned), None)
 
 
 def rolled_back_from(records: Iterable[Record]) -> set[int]:
     """Returns the versions that a roll-back abandoned and that have not been promoted or restored since."""
-    left: set[int] = set()
+    abandoned: set[int] = set()
     for record in _moves_of_stable(records):
         if record.action == ROLLBACK and record.from_version is not None:
-            left.add(record.from_version)
-        left -= {record.to_version}
-    return left
+            abandoned.add(record.from_version)
+        abandoned -= {record.to_version}
+    return abandoned
 
 
 def _moves_of_stable(records: Iterable[Record]) -> Iterator[Record]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from schema.metadata import PROMOTION_EXECUTION, decode_text, encode_text
+from schema.metadata import PROMOTION_EXECUTION, PUSHED_MODEL, decode_text, encode_text
 from serving.versions import PushedVersion
 
 PROMOTE, ROLLBACK, PRUNE = "promote", "rollback", "prune"
@@ -106,7 +106,7 @@ class Records:
         outputs = sorted({event.artifact_id for event in events if event.type == mlmd.Event.OUTPUT})
         for artifact in self._store.get_artifacts_by_id(outputs) if outputs else []:
             pushed_as = artifact.custom_properties["pushed_version"].string_value
-            if artifact.type == "PushedModel" and pushed_as == str(version.number):
+            if artifact.type == PUSHED_MODEL and pushed_as == str(version.number):
                 [model] = self._store.get_artifacts_by_id([version.model_id])
                 return [("model", model), ("pushed_model", artifact)]
         return []

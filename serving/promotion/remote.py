@@ -21,7 +21,7 @@ _LOOKS_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
-class VersionState:
+class ServerVersionState:
     """The state of a version on a server.
 
     Attributes:
@@ -33,7 +33,7 @@ class VersionState:
     error: str
 
 
-_UNKNOWN = VersionState("unknown", "")
+_UNKNOWN = ServerVersionState("unknown", "")
 
 
 class Server:
@@ -57,7 +57,7 @@ class Server:
         )
         self._stub = ModelServiceStub(channel)
 
-    def states(self, model_name: str) -> dict[int, VersionState]:
+    def states(self, model_name: str) -> dict[int, ServerVersionState]:
         """Returns the state of each version that the server knows; empty if it does not know the model."""
         request = GetModelStatusRequest()
         request.model_spec.name = model_name
@@ -66,9 +66,9 @@ class Server:
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.NOT_FOUND:
                 return {}
-            raise self._failed("GetModelStatus", error) from error
+            raise self._call_error("GetModelStatus", error) from error
         return {
-            status.version: VersionState(
+            status.version: ServerVersionState(
                 ModelVersionStatus.State.Name(status.state), _one_line(status.status.error_message)
             )
             for status in response.model_version_status
@@ -84,7 +84,7 @@ class Server:
         try:
             response = self._stub.HandleReloadConfigRequest(request, timeout=self._timeout)
         except grpc.RpcError as error:
-            raise self._failed("HandleReloadConfigRequest", error) from error
+            raise self._call_error("HandleReloadConfigRequest", error) from error
         if response.status.error_code:
             reason = _one_line(response.status.error_message)
             raise PromotionError(f"the server at {self.address} refused the config: {reason}")
@@ -119,7 +119,7 @@ class Server:
                 return
             time.sleep(_ASK_AGAIN_SECONDS)
 
-    def _failed(self, method: str, error: grpc.RpcError) -> PromotionError:
+    def _call_error(self, method: str, error: grpc.RpcError) -> PromotionError:
         return PromotionError(f"{method} at {self.address}: {error.code().name}: {_one_line(error.details() or '')}")
 
 

@@ -24,7 +24,7 @@ def story(workplace):
     workplace.environment["AGNEWS_IDENTITY"] = "ann@here"
     told.waiting = workplace.run(*REQUIRED)
     told.versions_while_waiting = workplace.versions
-    [told.model] = re.findall(r"agnews approve (\d+)", told.waiting.output)
+    [told.model] = re.findall(r"agnews approvals approve (\d+)", told.waiting.output)
 
     def agnews(*arguments):
         command = [sys.executable, "-m", "pipeline", *arguments]
@@ -32,10 +32,10 @@ def story(workplace):
             command, cwd=workplace.directory, env=workplace.environment, capture_output=True, text=True, timeout=120
         )
 
-    told.by_author = agnews("approve", told.model, "--reason", "mine")
-    told.approved = agnews("approve", told.model, "--by", "bob@here", "--reason", "good enough")
+    told.by_author = agnews("approvals", "approve", told.model, "--reason", "mine")
+    told.approved = agnews("approvals", "approve", told.model, "--by", "bob@here", "--reason", "good enough")
     told.pushed = workplace.run(*REQUIRED)
-    told.verified = agnews("audit", "verify"), agnews("verify", "serving_model")
+    told.verified = agnews("audit", "verify"), agnews("versions", "verify", "serving_model")
     told.first_versions = workplace.versions
     told.first = pages(workplace.directory, told.model)
     told.second = workplace.run("--set", "trainer.epochs=4")
@@ -52,7 +52,7 @@ def pages(directory, model):
 
 def test_without_an_approval_the_run_ends_before_the_push_and_says_what_to_do(story):
     assert story.waiting.status == 8
-    assert "not pushed yet: waiting for approval: agnews approve" in story.waiting.output
+    assert "not pushed yet: waiting for approval: agnews approvals approve" in story.waiting.output
     assert "Traceback" not in story.waiting.output
     assert "AgNewsPusher" not in story.waiting.states
     assert story.versions_while_waiting == []

@@ -139,7 +139,7 @@ def test_the_run_after_all_of_them_ends_well(newsroom, sink):
     assert last.status == 0
     assert "blessed and pushed as version" in last.output
     assert newsroom.leftovers == []
-    newsroom.agnews("verify", "serving_model")  # Every version is in the audit log, as it was pushed.
+    newsroom.agnews("versions", "verify", "serving_model")  # Every version is in the audit log, as it was pushed.
     states = [execution.last_known_state for execution in newsroom.store().get_executions()]
     assert metadata_store_pb2.Execution.RUNNING not in states
     assert sink.bodies == []

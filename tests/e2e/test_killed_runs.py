@@ -13,7 +13,7 @@ _DIE = (
     "die = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)"
 )
 IN_THE_COPY = f"{_DIE}; pusher.make_readable = die"
-BEFORE_THE_RECORD = f"{_DIE}; pusher.Executor._MarkPushed = die"
+BEFORE_THE_RECORD = f"{_DIE}; pusher.PusherExecutor._MarkPushed = die"
 
 
 def end(workplace, line, signal_number, *, once_there_is="*"):

@@ -181,8 +181,8 @@ def story(tmp_path_factory, server):
 
         def approve(title, running):
             if title == "RequestApproval":
-                shown = wait_for(lambda: re.search(r"agnews approve (\d+)", running.log))
-                ended = people.agnews("approve", shown[1], "--by", "bob@here", "--reason", "good enough")
+                shown = wait_for(lambda: re.search(r"agnews approvals approve (\d+)", running.log))
+                ended = people.agnews("approvals", "approve", shown[1], "--by", "bob@here", "--reason", "good enough")
                 told.approved.append(ended)
 
         started = time.monotonic()

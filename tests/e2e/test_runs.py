@@ -33,7 +33,7 @@ def story(workplace):
     told.first_temporary = sorted(path.name for path in workplace.temporary.iterdir())
     told.second = workplace.run(*SPANS)
     told.second_versions = workplace.versions
-    told.listed = json.loads(workplace.agnews("versions", "--profile", "sample", "--json"))
+    told.listed = json.loads(workplace.agnews("versions", "list", "--profile", "sample", "--json"))
     # So few steps that the network is worse than the one before: it must not be pushed.
     told.worse = workplace.run(*SPANS, "--set", "trainer.learning_rate=0.000001")
     told.worse_versions = workplace.versions

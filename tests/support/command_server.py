@@ -17,7 +17,7 @@ from tests.support import ROOT
 _SERVER = """
 import json, os, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-import pipeline.runners.plan, pipeline.cli.component
+import pipeline.runners.plan, pipeline.cli.component, pipeline.cli.finish
 exec(sys.argv[1])
 for line in sys.stdin:
     request = json.loads(line)

@@ -58,7 +58,7 @@ def compare(
         Interrupted: a signal ended the process, even if the training ignored it.
     """
     recipes = named_recipes(settings, networks, variants)
-    reduced = _reduced(data, fraction, settings.seed)
+    reduced = _reduce(data, fraction, settings.seed)
     store = Results(results)
 
     def outcome(
@@ -99,7 +99,7 @@ def compare(
     return lines
 
 
-def _reduced(data: ComparisonData, fraction: float, seed: int) -> ComparisonData:
+def _reduce(data: ComparisonData, fraction: float, seed: int) -> ComparisonData:
     if fraction == 1.0:
         return data
     rows = data.tokens[TRAIN]

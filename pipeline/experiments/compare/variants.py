@@ -25,7 +25,7 @@ def named_recipes(settings: TrainerSettings, networks: Sequence[str], variants: 
     """
     changes: dict[str, dict[str, Any]] = {}
     for variant in variants:
-        name, found = _parsed(variant)
+        name, found = _parse(variant)
         if name in changes:
             raise SettingsError(f"--variant {variant}: another variant has this name; give each its own name")
         changes[name] = found
@@ -37,7 +37,7 @@ def named_recipes(settings: TrainerSettings, networks: Sequence[str], variants: 
     return recipes
 
 
-def _parsed(variant: str) -> tuple[str, dict[str, Any]]:
+def _parse(variant: str) -> tuple[str, dict[str, Any]]:
     name, _, assignments = variant.partition(":")
     changes = {}
     for assignment in assignments.split(";"):

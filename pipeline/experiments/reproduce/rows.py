@@ -51,7 +51,7 @@ def find_recorded_rows(training: RecordedTraining) -> PreparedRows | None:
     if any(map(missing_file, [*inputs["examples"], *inputs["transform_graph"]])):
         return None
     examples = [one.uri for one in inputs["examples"]]
-    prepared = _prepared(examples, inputs["transform_graph"][0].uri, "as recorded", training)
+    prepared = _prepare(examples, inputs["transform_graph"][0].uri, "as recorded", training)
     return prepared if prepared is not None and prepared.same is not False else None
 
 
@@ -84,7 +84,7 @@ def ingest_again(training: RecordedTraining, directory: Path, watcher: Watcher) 
     local.run(pipeline, run_id, directory, watcher)
     outputs = run_outputs(open_store(connection_config(settings)), run_id)
     examples, graph = (outputs["Transform", name].uri for name in ("transformed_examples", "transform_graph"))
-    prepared = _prepared([examples], graph, f"ingested again from {source.base}", training)
+    prepared = _prepare([examples], graph, f"ingested again from {source.base}", training)
     assert prepared is not None
     if prepared.same is False:
         raise ReproductionError(
@@ -94,7 +94,7 @@ def ingest_again(training: RecordedTraining, directory: Path, watcher: Watcher) 
     return prepared
 
 
-def _prepared(examples: Sequence[str], graph: str, how: str, training: RecordedTraining) -> PreparedRows | None:
+def _prepare(examples: Sequence[str], graph: str, how: str, training: RecordedTraining) -> PreparedRows | None:
     files = {split: [os.path.join(uri, f"Split-{split}", "*") for uri in examples] for split in (TRAIN, VAL)}
     known = training.facts.get(ROWS)
     try:

@@ -57,11 +57,13 @@ def compare_models(request: Request) -> Response:
         predictions=predictions,
         problem=problem,
         outcomes=OUTCOMES,
-        **(_changed(query, predictions, first, second) if predictions else {}),
+        **(_changed_items(query, predictions, first, second) if predictions else {}),
     )
 
 
-def _changed(query: QueryParams, predictions: PairedPredictions, first: ReviewedModel, second: ReviewedModel) -> dict:
+def _changed_items(
+    query: QueryParams, predictions: PairedPredictions, first: ReviewedModel, second: ReviewedModel
+) -> dict:
     """Returns a page of changed predictions, with the texts of rows that still exist."""
     outcome = query.get("outcome", "")
     rows = [row for row in predictions.changed if not outcome or row.outcome == outcome]

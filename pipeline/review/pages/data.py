@@ -16,6 +16,7 @@ from pipeline.review.pages.runs import artifacts_of, find_run
 from pipeline.review.pagination import paginate
 from pipeline.review.site import render, site_of
 from schema.features import CLASS_NAMES, LABEL, SPLITS
+from schema.metadata import ANOMALIES, EXAMPLES, STATISTICS
 
 _Info = anomalies_pb2.AnomalyInfo
 _MAX_VALUES = 12
@@ -65,14 +66,12 @@ def run_data_page(request: Request) -> Response:
         for execution in index.snapshot.executions_of(row.run.id)
         for artifact in artifacts_of(index.snapshot, index.snapshot.outputs(execution.id))
         # Transform writes Examples too, but without the property source.
-        if artifact.type != "Examples" or "source" in artifact.properties
+        if artifact.type != EXAMPLES or "source" in artifact.properties
     }
     split = request.query_params.get("split", SPLITS[0])
     if split not in SPLITS:
         raise HTTPException(404, f"unknown split {split!r}; the splits are {', '.join(SPLITS)}")
-    examples, statistics, anomalies = (
-        outputs.get(kind) for kind in ("Examples", "ExampleStatistics", "ExampleAnomalies")
-    )
+    examples, statistics, anomalies = (outputs.get(kind) for kind in (EXAMPLES, STATISTICS, ANOMALIES))
     found = None
     if anomalies:
         found = [one for name in SPLITS for one in list_anomalies(evidence.anomalies_of(anomalies.uri, name), name)]

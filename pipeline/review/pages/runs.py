@@ -7,11 +7,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from pipeline.metadata.snapshot import Artifact, Execution, Link, Snapshot
 from pipeline.review.graph import Node, draw, remove_implied_arrows
 from pipeline.review.pagination import paginate
 from pipeline.review.review_index import ACCURACY, ReviewIndex, RunListItem, RunStatus
 from pipeline.review.site import render, site_of
-from pipeline.review.snapshot import Artifact, Execution, Link, Snapshot
 
 _KEYS = {
     "run": lambda row: row.run.id,
@@ -41,7 +41,7 @@ def run_page(request: Request) -> Response:
     row = find_run(index, request)
     executions = index.snapshot.executions_of(row.run.id)
     names = site.store.node_names([execution.id for execution in executions])
-    names = {execution.id: names.get(execution.id, execution.type) for execution in executions}
+    names = {execution.id: names.get(execution.id) or execution.type for execution in executions}
     return render(
         request,
         "run.html",

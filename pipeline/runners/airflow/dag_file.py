@@ -1,9 +1,10 @@
 """Airflow DAGs that run the pipeline's commands. Needs Airflow 3.3 or newer, and neither this project nor TFX.
 
 Link or copy this file into Airflow's DAG folder, for instance as `agnews.py`, and write the plan next to it:
-`agnews plan --output agnews.json`. The variable AGNEWS_PLAN can name another file.
+`agnews plan --output agnews.json`. The variable AIRFLOW_AGNEWS_PLAN can name another file.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -30,7 +31,7 @@ from airflow.sdk import (
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskAwaitingInput
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
-PLAN = json.loads(Path(os.environ.get("AGNEWS_PLAN") or Path(__file__).with_suffix(".json")).read_text())
+PLAN = json.loads(Path(os.environ.get("AIRFLOW_AGNEWS_PLAN") or Path(__file__).with_suffix(".json")).read_text())
 NAME = PLAN["pipeline"]
 COMPONENTS = PLAN["components"]
 STATUS = PLAN["exit_statuses"]
@@ -90,7 +91,8 @@ class Process:
         try:
             self._process.wait(_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
 
 class Pod:
@@ -107,6 +109,14 @@ class Pod:
         if trains and cluster["accelerator"]:
             sizes[cluster["accelerator"]] = str(cluster["accelerator_count"])
         limits = {name: size for name, size in sizes.items() if size}
+        volumes, mounts = [], []
+        if claim := cluster["volume_claim"]:
+            source = models.V1PersistentVolumeClaimVolumeSource(claim)
+            volumes.append(models.V1Volume(name="agnews", persistent_volume_claim=source))
+            mounts.append(models.V1VolumeMount(name="agnews", mount_path=cluster["mount_path"]))
+        if secret := cluster["secret"]:
+            volumes.append(models.V1Volume(name="secret", secret=models.V1SecretVolumeSource(secret_name=secret)))
+            mounts.append(models.V1VolumeMount(name="secret", mount_path=cluster["secret_path"], read_only=True))
         pod = self
 
         class Operator(KubernetesPodOperator):
@@ -129,13 +139,10 @@ class Pod:
             cmds=["agnews"],
             arguments=arguments,
             container_resources=models.V1ResourceRequirements(requests=limits, limits=limits),
-            volumes=[
-                models.V1Volume(
-                    name="agnews",
-                    persistent_volume_claim=models.V1PersistentVolumeClaimVolumeSource(cluster["volume_claim"]),
-                )
-            ],
-            volume_mounts=[models.V1VolumeMount(name="agnews", mount_path=cluster["mount_path"])],
+            volumes=volumes,
+            volume_mounts=mounts,
+            # The user of the image, see Dockerfile.
+            security_context={"runAsUser": 10001, "runAsGroup": 10001, "runAsNonRoot": True},
             env_vars={name: value for name, value in os.environ.items() if name.startswith("AGNEWS_")},
         )
 
@@ -244,6 +251,8 @@ class ComponentTask(CommandTask):
         options = ["--run", name, "--log", instance.log_url]
         if SETTINGS["dated"]:
             options += ["--span", day_of(context).isoformat()]
+        if user := context["dag_run"].triggering_user_name:
+            options += ["--by", user]
         if instance.try_number <= instance.max_tries:
             options.append("--will-retry")
         return self.run_command(context, "component", self.task_id, *options)
@@ -260,7 +269,7 @@ class ApprovalTask(ComponentTask, HITLOperator):
     def __init__(self, **options: Any):
         super().__init__(
             subject=f"May {NAME} push this model?",
-            body="The task's log names the model. A decision by `agnews approve` or `agnews reject` counts as well.",
+            body="The task's log names the model. A decision by `agnews approvals approve` or `reject` counts as well.",
             options=[APPROVE, REJECT, CHECK],
             defaults=CHECK,
             params={"reason": Param("", type="string", description="Reason to record with the decision.")},
@@ -295,7 +304,7 @@ class ApprovalTask(ComponentTask, HITLOperator):
         if answer != CHECK and user:
             reason = (event.get("params_input") or {}).get("reason") or "no reason given"
             by = ("--by", user["name"], "--reason", f"{reason} (logged in to Airflow)")
-            status, message = self.run_command(context, answer.lower(), run_name(context), *by)
+            status, message = self.run_command(context, "approvals", answer.lower(), run_name(context), *by)
             if status:
                 self.log.error("the answer of %s was refused: %s", user["name"], message)
         return self.execute(context, until)

@@ -6,7 +6,8 @@ import sys
 import psutil
 import pytest
 
-from benchmarks.scale import watch, write_repeated
+from benchmarks.growing_rows import write_repeated
+from benchmarks.scale import watch
 from components.example_gen.sources import DataSource
 
 

@@ -194,7 +194,7 @@ def do(tmp_path):
             "approval_rules": rules.to_json() if rules else None,
             "signing_key": str(key) if key else None,
         }
-        pusher.Executor().Do(inputs, {"pushed_model": [pushed]}, properties)
+        pusher.PusherExecutor().Do(inputs, {"pushed_model": [pushed]}, properties)
         return pushed
 
     return do
@@ -204,7 +204,7 @@ RULES = Rules(approvers=1, author_may_approve=False, expires_hours=24)
 
 
 def test_without_an_approval_the_executor_itself_refuses(do, tmp_path):
-    with pytest.raises(ApprovalPending, match=r"agnews approve [0-9a-f]{12} "):
+    with pytest.raises(ApprovalPending, match=r"agnews approvals approve [0-9a-f]{12} "):
         do(rules=RULES)
     assert not (tmp_path / "serving").exists()
 

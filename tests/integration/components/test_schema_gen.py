@@ -9,8 +9,7 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.pipeline import Pipeline
 from tfx.types import standard_artifacts
 
-from components.schema_gen.component import CuratedSchemaGen
-from components.schema_gen.executor import SchemaExecutor
+from components.schema_gen.component import CuratedSchemaGen, SchemaExecutor
 from schema.errors import SettingsError
 from schema.features import SCHEMA_PATH
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import tensorflow_data_validation as tfdv
 
-from components.validation_gate.statistics_pool import pooled
+from components.validation_gate.statistics_pool import pool_statistics
 from schema.features import load_schema
 
 
@@ -24,11 +24,11 @@ HIGH = [2 + index % 2 for index in range(100)], [150 + 2 * (index % 100) for ind
 
 def test_one_span_stays_as_it_is():
     one = statistics(*LOW)
-    assert pooled([one]) is one
+    assert pool_statistics([one]) is one
 
 
 def test_labels_are_counted_over_all_spans():
-    both = pooled([statistics(*LOW), statistics(*HIGH)])
+    both = pool_statistics([statistics(*LOW), statistics(*HIGH)])
     [label] = [feature for feature in both.datasets[0].features if feature.path.step[0] == "label"]
     counts = {bucket.label: bucket.sample_count for bucket in label.string_stats.rank_histogram.buckets}
     assert counts == {"0": 150, "1": 150, "2": 50, "3": 50}
@@ -36,7 +36,7 @@ def test_labels_are_counted_over_all_spans():
 
 
 def test_a_histogram_of_all_spans_holds_each_row_once():
-    both = pooled([statistics(*LOW), statistics(*HIGH)])
+    both = pool_statistics([statistics(*LOW), statistics(*HIGH)])
     [length] = [feature for feature in both.datasets[0].features if feature.path.step[0] == "text_length"]
     [histogram] = length.num_stats.histograms
     assert sum(bucket.sample_count for bucket in histogram.buckets) == pytest.approx(400)
@@ -48,7 +48,7 @@ def test_a_histogram_of_all_spans_holds_each_row_once():
 
 def test_the_distance_from_the_pool_is_that_from_all_rows_together():
     current = statistics([0] * 100 + [1] * 100, [120 + index for index in range(200)])
-    of_pool = distances(current, pooled([statistics(*LOW), statistics(*HIGH)]))
+    of_pool = distances(current, pool_statistics([statistics(*LOW), statistics(*HIGH)]))
     of_rows = distances(current, statistics(*(low + high for low, high in zip(LOW, HIGH, strict=True))))
     assert of_pool["label"] == pytest.approx(of_rows["label"])
     assert of_pool["text_length"] == pytest.approx(of_rows["text_length"], abs=0.02)
@@ -56,4 +56,4 @@ def test_the_distance_from_the_pool_is_that_from_all_rows_together():
 
 def test_spans_of_one_and_the_same_length_pool_as_well():
     same = statistics([0, 1, 2, 3], [200] * 4)
-    assert distances(same, pooled([same, same])) == {"label": 0, "text_length": 0}
+    assert distances(same, pool_statistics([same, same])) == {"label": 0, "text_length": 0}

@@ -172,7 +172,7 @@ def test_a_signal_that_beam_drops_leaves_no_output(score, tmp_path, monkeypatch,
     from serving import batch
 
     (tmp_path / "items.csv").write_text("title\noil\n")
-    monkeypatch.setattr(batch, "_counted", lambda *_: interrupt() or 0)
+    monkeypatch.setattr(batch, "_count", lambda *_: interrupt() or 0)
     with pytest.raises(Interrupted):
         score(tmp_path / "items.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["items.csv"]

@@ -102,8 +102,10 @@ def test_commands_in_the_documentation_and_their_options_exist(page):
 
 
 def test_command_lines_are_found_in_blocks_and_inline_code():
-    text = "`agnews run --span 1`\n```\n.venv/bin/agnews classify 'a; b' | head  # one\nX=$(agnews versions)\n```\n"
-    assert list(command_lines(text)) == [["classify", "a; b"], ["versions"], ["run", "--span", "1"]]
+    text = (
+        "`agnews run --span 1`\n```\n.venv/bin/agnews classify 'a; b' | head  # one\nX=$(agnews versions list)\n```\n"
+    )
+    assert list(command_lines(text)) == [["classify", "a; b"], ["versions", "list"], ["run", "--span", "1"]]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema.csv_records import BadRecord, Record, read_records
+from schema.csv_records import BadRecord, CsvRecord, read_records
 from schema.news_items import RejectReason
 from schema.text_files import MAX_LINE_BYTES, TextFile
 
@@ -17,7 +17,7 @@ def records(data):
 
 
 def fields(found):
-    return [record.fields if isinstance(record, Record) else record.reason for record in found]
+    return [record.fields if isinstance(record, CsvRecord) else record.reason for record in found]
 
 
 _FIELD = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.text('",;\r\n a', max_size=12)
@@ -62,10 +62,10 @@ def test_an_unclosed_quote_rejects_only_its_own_line(end):
         BadRecord(
             1, RejectReason.UNCLOSED_QUOTE, "a quoted field that does not end: '1,\"open" + repr(end)[1:-1] + "'…"
         ),
-        Record(2, 1, ["2", "b", "c"]),
-        Record(3, 1, ["3", "d", "e"]),
+        CsvRecord(2, 1, ["2", "b", "c"]),
+        CsvRecord(3, 1, ["3", "d", "e"]),
         BadRecord(5, RejectReason.UNCLOSED_QUOTE, "a quoted field that does not end: '4,\"f" + repr(end)[1:-1] + "'…"),
-        Record(6, 1, ["g", "h"]),
+        CsvRecord(6, 1, ["g", "h"]),
     ]
 
 

@@ -11,7 +11,7 @@ from tfx.proto import infra_validator_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
-from components.infra_validator.container import Executor
+from components.infra_validator.container import ContainerExecutor
 from schema.errors import NotMeasuredError
 
 
@@ -69,7 +69,7 @@ def bless(tmp_path, server, monkeypatch):
         )
         validation = infra_validator_pb2.ValidationSpec(num_tries=2)
         context = BaseExecutor.Context(tmp_dir=str(tmp_path / "temporary"), unique_id="1")
-        Executor(context).Do(
+        ContainerExecutor(context).Do(
             {"model": [model], "examples": [examples]},
             {"blessing": [blessing]},
             {

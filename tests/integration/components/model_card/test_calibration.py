@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from components.model_card.calibration import describe_calibration, without_temperature
 from components.model_card.evidence import NotAvailable
+from components.model_card.quality import describe_calibration, without_temperature
 from components.trainer.calibration import expected_calibration_error
 
 GENERATOR = np.random.default_rng(2)

@@ -5,7 +5,7 @@ import pytest
 from tfx.types import Channel
 
 from components.model_card import component
-from components.model_card.component import Executor, ModelCard, ModelCardGen
+from components.model_card.component import ModelCard, ModelCardExecutor, ModelCardGen
 from schema.errors import SettingsError
 
 
@@ -18,7 +18,7 @@ def test_the_executor_writes_all_forms_and_binds_the_artifact_to_the_model(run, 
         "errors_shown": 2,
         "code": '{"trainer": "abc"}',
     }
-    Executor().Do(run.inputs, {"model_card": [output]}, properties)
+    ModelCardExecutor().Do(run.inputs, {"model_card": [output]}, properties)
     forms = ["evidence.json", "model_card.html", "model_card.json", "model_card.md", "predictions.parquet"]
     assert sorted(os.listdir(output.uri)) == forms
     evidence = json.loads((tmp_path / "card/evidence.json").read_text())

@@ -1,4 +1,4 @@
-"""Tests `agnews approvals`, `approve` and `reject` on a request that the pipeline made."""
+"""Tests `agnews approvals list`, `approve` and `reject` on a request that the pipeline made."""
 
 import hashlib
 import json
@@ -65,8 +65,8 @@ def agnews(*arguments):
 
 
 def test_control_characters_in_a_reason_or_a_name_do_not_reach_the_terminal(place):
-    agnews("approve", "1", "--by", "bob\x1b[2J@here", "--reason", "a\x1b[2Jb\rc")
-    listed = agnews("approvals")
+    agnews("approvals", "approve", "1", "--by", "bob\x1b[2J@here", "--reason", "a\x1b[2Jb\rc")
+    listed = agnews("approvals", "list")
     assert "\x1b" not in listed
     assert "a\N{REPLACEMENT CHARACTER}[2Jb\N{REPLACEMENT CHARACTER}c" in listed
 
@@ -76,22 +76,24 @@ def test_a_model_can_be_named_by_the_run_that_requests_the_approval(place):
     digest = fingerprint(files_of(str(place / "model/Format-Serving")))
     put(stored(), "AgNewsApprovalRequest", run=run, model_id=1, wanted=1, fingerprint=digest, author="ann@here")
     with pytest.raises(ApprovalError, match="no request for model scheduled__2026-01-03"):
-        agnews("approve", "scheduled__2026-01-03", "--reason", "good")
-    assert "model 1 is approved; approved by bob@here" in agnews("approve", run, "--reason", "good")
+        agnews("approvals", "approve", "scheduled__2026-01-03", "--reason", "good")
+    assert "model 1 is approved; approved by bob@here" in agnews("approvals", "approve", run, "--reason", "good")
 
 
 def test_a_request_is_listed_until_it_is_decided(place):
-    assert re.search(r"^1 .* ann@here +pending ", agnews("approvals"), re.MULTILINE)
-    shown = agnews("approve", "1", "--reason", "[better]")
+    assert re.search(r"^1 .* ann@here +pending ", agnews("approvals", "list"), re.MULTILINE)
+    shown = agnews("approvals", "approve", "1", "--reason", "[better]")
     assert "model 1 is approved; approved by bob@here" in shown
     assert "next: the same agnews run" in shown
-    listed = agnews("approvals")
+    listed = agnews("approvals", "list")
     assert re.search(r"^1 .* ann@here +approved +approved by bob@here, .*: \[better\]", listed, re.MULTILINE)
     assert "needed: approvals by 1, not counting who trained the model, not older than 72 hours" in listed
 
 
 def test_a_rejection_says_by_whom_and_stands_in_the_audit_log(place):
-    assert "is rejected; rejected by cem@here" in agnews("reject", "1", "--by", "cem@here", "--reason", "bad rows")
+    assert "is rejected; rejected by cem@here" in agnews(
+        "approvals", "reject", "1", "--by", "cem@here", "--reason", "bad rows"
+    )
     [line] = AuditLog(place / "serving_model/audit.jsonl").lines()
     entry = line.entry
     assert (entry.action, entry.by, entry.who, entry.why) == ("reject", "cem@here", "bob@here", "bad rows")
@@ -101,12 +103,14 @@ def test_a_rejection_says_by_whom_and_stands_in_the_audit_log(place):
 
 
 def test_one_of_two_approvals_leaves_it_pending(place):
-    assert "model 1 is pending" in agnews("approve", "1", "--reason", "good", "--set", "promotion.approvers=2")
+    assert "model 1 is pending" in agnews(
+        "approvals", "approve", "1", "--reason", "good", "--set", "promotion.approvers=2"
+    )
 
 
 def test_the_list_as_json_holds_everything(place):
-    agnews("approve", "1", "--reason", "good")
-    [request] = json.loads(agnews("approvals", "--json"))
+    agnews("approvals", "approve", "1", "--reason", "good")
+    [request] = json.loads(agnews("approvals", "list", "--json"))
     assert (request["status"], request["author"], request["model_id"]) == ("approved", "ann@here", 1)
     assert (request["decisions"][0]["who"], request["decisions"][0]["why"]) == ("bob@here", "good")
 
@@ -114,10 +118,10 @@ def test_the_list_as_json_holds_everything(place):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["approve", "1", "--by", "ann@there", "--reason", "mine"], "ann@here trained it"),
-        (["approve", "7", "--reason", "good"], "no request for model 7; models with a request: 1"),
-        (["approve", "1", "--reason", " "], "needs a name and a reason"),
-        (["reject", "1", "--by", "@here", "--reason", "bad"], "needs a name and a reason"),
+        (["approvals", "approve", "1", "--by", "ann@there", "--reason", "mine"], "ann@here trained it"),
+        (["approvals", "approve", "7", "--reason", "good"], "no request for model 7; models with a request: 1"),
+        (["approvals", "approve", "1", "--reason", " "], "needs a name and a reason"),
+        (["approvals", "reject", "1", "--by", "@here", "--reason", "bad"], "needs a name and a reason"),
     ],
 )
 def test_a_decision_that_the_rules_forbid_is_one_message_and_leaves_nothing(place, arguments, message):
@@ -130,11 +134,11 @@ def test_a_decision_that_the_rules_forbid_is_one_message_and_leaves_nothing(plac
 def test_a_request_of_another_pipeline_in_the_same_store_is_neither_listed_nor_decided(place, known):
     if known:
         put(stored(), "Model", uri="other", pipeline="other")
-    assert "no model asks to be pushed" in agnews("approvals", "--set", "pipeline.name=other")
+    assert "No model is waiting for approval" in agnews("approvals", "list", "--set", "pipeline.name=other")
     with pytest.raises(
         ApprovalError, match=r"no request for model 1; models with a request: none.*pipeline\.name other"
     ):
-        agnews("reject", "1", "--reason", "bad rows", "--set", "pipeline.name=other")
+        agnews("approvals", "reject", "1", "--reason", "bad rows", "--set", "pipeline.name=other")
     assert not (place / "serving_model/audit.jsonl").exists()
 
 
@@ -147,27 +151,27 @@ def test_a_decision_that_the_metadata_store_does_not_take_is_one_message(place, 
         RunError,
         match=r"not in the metadata store, so it does not count: another process is writing to it; .*decide again",
     ):
-        agnews("approve", "1", "--reason", "good")
+        agnews("approvals", "approve", "1", "--reason", "good")
 
 
 def test_an_approval_that_is_dated_in_the_future_is_listed_as_one_that_does_not_count(place):
-    [request] = json.loads(agnews("approvals", "--json"))
+    [request] = json.loads(agnews("approvals", "list", "--json"))
     made = {"fingerprint": request["fingerprint"], "approved": 1, "who": "bob@here", "when": "2999-01-02T03:04+00:00"}
     put(stored(), "AgNewsApprovalDecision", **made, why="good")
-    listed = " ".join(agnews("approvals").split())
+    listed = " ".join(agnews("approvals", "list").split())
     assert "pending approved by bob@here, 2999-01-02T03:04 (in the future: it does not count): good" in listed
 
 
 def test_a_decision_needs_a_reason(place):
-    assert "Missing option '--reason'" in CliRunner().invoke(cli, ["approve", "1"]).output
+    assert "Missing option '--reason'" in CliRunner().invoke(cli, ["approvals", "approve", "1"]).output
 
 
 def test_without_requests_the_list_says_how_they_come_about(place):
-    assert "no model asks to be pushed" in agnews("approvals", "--set", "pipeline.root=other")
+    assert "No model is waiting for approval" in agnews("approvals", "list", "--set", "pipeline.root=other")
 
 
 def test_a_decision_that_was_written_past_the_log_or_changed_in_the_store_is_found_by_verify(place):
-    agnews("approve", "1", "--reason", "better")
+    agnews("approvals", "approve", "1", "--reason", "better")
     assert "1 entries, as they were written" in agnews("audit", "verify")
     store = stored()
     [decision] = store.get_artifacts_by_type("AgNewsApprovalDecision")
@@ -193,20 +197,20 @@ def change(decision, state=mlmd.Artifact.LIVE, **properties):
 
 
 def test_verify_finds_a_rejection_that_was_taken_out_of_the_metadata_store(place):
-    agnews("reject", "1", "--by", "cem@here", "--reason", "bad rows")
-    agnews("approve", "1", "--reason", "good")
+    agnews("approvals", "reject", "1", "--by", "cem@here", "--reason", "bad rows")
+    agnews("approvals", "approve", "1", "--reason", "good")
     assert "2 entries, as they were written" in agnews("audit", "verify")
     rejection, _ = stored().get_artifacts_by_type("AgNewsApprovalDecision")
     change(rejection, state=mlmd.Artifact.DELETED)
-    assert "approved" in agnews("approvals")
+    assert "approved" in agnews("approvals", "list")
     with pytest.raises(AuditError, match="line 1: the decision of cem@here to reject model 1 does not count"):
         agnews("audit", "verify")
-    agnews("reject", "1", "--by", "cem@here", "--reason", "bad rows, still")
+    agnews("approvals", "reject", "1", "--by", "cem@here", "--reason", "bad rows, still")
     assert "3 entries, as they were written" in agnews("audit", "verify")
 
 
 def test_verify_finds_a_decision_whose_time_was_changed_in_the_metadata_store(place):
-    agnews("approve", "1", "--reason", "good")
+    agnews("approvals", "approve", "1", "--reason", "good")
     [decision] = stored().get_artifacts_by_type("AgNewsApprovalDecision")
     change(decision, when="2030-01-02T03:04:05.678+00:00")
     with pytest.raises(AuditError) as raised:
@@ -219,12 +223,12 @@ def test_verify_finds_a_decision_whose_time_was_changed_in_the_metadata_store(pl
 
 
 def test_verify_finds_an_old_approval_that_was_copied_behind_the_rejection(place):
-    agnews("approve", "1", "--reason", "good")
-    agnews("reject", "1", "--reason", "bad rows")
+    agnews("approvals", "approve", "1", "--reason", "good")
+    agnews("approvals", "reject", "1", "--reason", "bad rows")
     approval, _ = stored().get_artifacts_by_type("AgNewsApprovalDecision")
     noted = {name: getattr(value, value.WhichOneof("value")) for name, value in approval.custom_properties.items()}
     put(stored(), "AgNewsApprovalDecision", **noted)
-    assert "approved by bob@here" in agnews("approvals")
+    assert "approved by bob@here" in agnews("approvals", "list")
     with pytest.raises(
         AuditError, match="line 1: the decision of bob@here to approve model 1 is in the metadata store after a later"
     ):
@@ -233,7 +237,7 @@ def test_verify_finds_an_old_approval_that_was_copied_behind_the_rejection(place
 
 @pytest.mark.parametrize("name", ["serving_model/audit.jsonl", "moved.jsonl"])
 def test_verify_accepts_entries_from_before_a_decisions_time_was_noted_and_a_log_that_was_moved(place, name):
-    agnews("approve", "1", "--reason", "good")
+    agnews("approvals", "approve", "1", "--reason", "good")
     log = AuditLog(place / "serving_model/audit.jsonl")
     [line] = log.lines()
     log.path.unlink()
@@ -248,7 +252,7 @@ def test_verify_accepts_entries_from_before_a_decisions_time_was_noted_and_a_log
 
 
 def test_verify_misses_no_decisions_that_were_made_with_another_metadata_store(place):
-    agnews("approve", "1", "--reason", "good")
+    agnews("approvals", "approve", "1", "--reason", "good")
     (place / "runs/metadata.sqlite").unlink()
     assert "the metadata store is not there" in agnews("audit", "verify")
     put(stored(), "AgNewsApprovalRequest", model_id=1, wanted=1, fingerprint="ab" * 32)
@@ -256,14 +260,16 @@ def test_verify_misses_no_decisions_that_were_made_with_another_metadata_store(p
 
 
 def test_a_model_can_be_named_by_the_first_digits_of_its_fingerprint(place):
-    [request] = json.loads(agnews("approvals", "--json"))
-    assert "model 1 is approved" in agnews("approve", request["fingerprint"][:8].upper(), "--reason", "good")
+    [request] = json.loads(agnews("approvals", "list", "--json"))
+    assert "model 1 is approved" in agnews(
+        "approvals", "approve", request["fingerprint"][:8].upper(), "--reason", "good"
+    )
 
 
 def test_the_card_to_read_is_named_and_its_files_are_noted_with_the_decision(place):
     card = write_card(place)
-    assert f"read before you decide on 1: {card}/model_card.html" in agnews("approvals")
-    agnews("approve", "1", "--reason", "good")
+    assert f"read before you decide on 1: {card}/model_card.html" in agnews("approvals", "list")
+    agnews("approvals", "approve", "1", "--reason", "good")
     [line] = AuditLog(place / "serving_model/audit.jsonl").lines()
     assert line.entry.details["card"] == {
         "uri": str(card),
@@ -273,7 +279,7 @@ def test_the_card_to_read_is_named_and_its_files_are_noted_with_the_decision(pla
 
 def test_verify_finds_a_card_that_is_another_than_the_approved_one_and_tells_one_that_is_gone(place):
     card = write_card(place)
-    agnews("approve", "1", "--reason", "good")
+    agnews("approvals", "approve", "1", "--reason", "good")
     assert "as they were written" in agnews("audit", "verify")
     (card / "model_card.html").write_text("recall 1.0")
     with pytest.raises(AuditError) as raised:
@@ -302,7 +308,7 @@ def write_card(place):
 
 
 def test_verify_tells_of_decisions_whose_receipts_name_another_log(place):
-    agnews("approve", "1", "--reason", "better")
+    agnews("approvals", "approve", "1", "--reason", "better")
     assert "not checked" not in agnews("audit", "verify")
     store = stored()
     forged = {"fingerprint": "ab" * 32, "approved": 1, "who": "cem%40here", "audit": f"{'0' * 64} /tmp/%1Bmy%20log"}

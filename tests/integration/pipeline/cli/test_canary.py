@@ -58,12 +58,12 @@ def test_changed_items_are_shown_as_they_stand():
 def test_a_server_that_is_not_there_is_named(tmp_path):
     (tmp_path / "items.csv").write_text("title\nOil rises\n")
     ended = CliRunner().invoke(
-        cli, ["canary", "report", "--file", "items.csv", "--server", "127.0.0.1:1", "--timeout", "1"]
+        cli, ["versions", "canary", "--file", "items.csv", "--server", "127.0.0.1:1", "--timeout", "1"]
     )
     assert "127.0.0.1:1" in str(ended.exception)
 
 
 def test_a_file_without_a_good_row_is_named(tmp_path):
     (tmp_path / "items.csv").write_text("title\n\n \n")
-    ended = CliRunner().invoke(cli, ["canary", "report", "--file", "items.csv"])
+    ended = CliRunner().invoke(cli, ["versions", "canary", "--file", "items.csv"])
     assert "items.csv: no row can be classified" in str(ended.exception)

@@ -57,7 +57,9 @@ def prepared(monkeypatch, tmp_path):
 
 
 def test_table_and_plots_are_left(prepared, tmp_path, capfd):
-    ended = agnews("--network", "lstm", "--seeds", "2", "--no-peers", "--to", str(tmp_path / "to"), *prepared["root"])
+    ended = agnews(
+        "--network", "lstm", "--seeds", "2", "--no-baselines", "--to", str(tmp_path / "to"), *prepared["root"]
+    )
     assert ended.exit_code == 0, ended.output
     assert "50.00" in ended.output
     assert (tmp_path / "to" / "comparison.md").read_text().splitlines()[2].startswith("| lstm | 1 | 50.00 |")

@@ -1,8 +1,7 @@
 from matplotlib.image import imread
 from rich.console import Console
 
-from pipeline.cli.data_description import describe_files
-from pipeline.cli.data_plots import print_description, write_png
+from pipeline.cli.data_description import describe_files, print_description, write_png
 
 
 def describe(tmp_path, text):

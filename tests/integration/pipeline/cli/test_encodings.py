@@ -50,10 +50,10 @@ def sample(tmp_path):
         ("data", "describe", "--data", "données"),
         ("config", "show", "--set", "data.path=東京"),
         ("config", "keys"),
-        ("model", "describe", "--help"),
+        ("models", "describe", "--help"),
         ("artifacts", "check", "--set", "pipeline.root=東京"),
         ("data", "sample", "--to", "東京", "--rows", "8"),
-        ("approvals", "--set", "pipeline.root=東京"),
+        ("approvals", "list", "--set", "pipeline.root=東京"),
     ],
     ids=" ".join,
 )

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from pipeline.cli import cli
-from pipeline.cli.model_description import print_description
+from pipeline.cli.models import print_description
 from pipeline.metadata.model_description import ModelDescription, Token
 from schema.errors import DataError
 
@@ -74,7 +74,7 @@ def test_the_likeliest_class_comes_first(shown):
 
 
 def describe(*arguments):
-    return CliRunner().invoke(cli, ["model", "describe", *arguments])
+    return CliRunner().invoke(cli, ["models", "describe", *arguments])
 
 
 def test_the_command_describes_the_directory_it_is_given(exported):

@@ -1,4 +1,4 @@
-"""Tests `agnews promote`, `rollback`, `prune` and `versions` on a serving directory without a server."""
+"""Tests `agnews versions list`, `promote`, `rollback` and `prune` on a serving directory without a server."""
 
 import json
 import re
@@ -39,9 +39,9 @@ def lines(output):
 
 
 def test_versions_shows_what_is_in_production_and_who_changed_it(place):
-    agnews("promote", "2", "--label", "stable", "--by", "ann@here", "--reason", "[good]")
-    agnews("promote", "3", "--label", "canary", "--by", "bob@here", "--poll-seconds", "0")
-    shown = lines(agnews("versions"))
+    agnews("versions", "promote", "2", "--label", "stable", "--by", "ann@here", "--reason", "[good]")
+    agnews("versions", "promote", "3", "--label", "canary", "--by", "bob@here", "--poll-seconds", "0")
+    shown = lines(agnews("versions", "list"))
     assert re.fullmatch(r"1 \d+ s 1.0 not known here", shown[2])
     assert re.fullmatch(r"2 .* stable in production .* became stable, \d+ s ago by ann@here: \[good\]", shown[3])
     assert re.fullmatch(
@@ -54,17 +54,17 @@ def test_control_characters_in_a_reason_or_a_label_do_not_reach_the_terminal(pla
         "model_config_list { config { name: 'agnews' base_path: '/models/agnews\\033[2J' "
         "version_labels { key: '[b]\\033[2J' value: 3 } } }"
     )
-    agnews("promote", "3", "--label", "stable", "--reason", "a\x1b[2Jb")
-    shown = agnews("promote", "3", "--label", "stable") + agnews("versions")
+    agnews("versions", "promote", "3", "--label", "stable", "--reason", "a\x1b[2Jb")
+    shown = agnews("versions", "promote", "3", "--label", "stable") + agnews("versions", "list")
     assert "\x1b" not in shown
     assert "[b]\N{REPLACEMENT CHARACTER}[2J" in shown
 
 
 def test_without_a_models_config_no_version_is_said_to_be_in_production(place):
-    shown = lines(agnews("versions"))
+    shown = lines(agnews("versions", "list"))
     assert "in production" not in " ".join(shown)
     assert re.fullmatch(r"3 \d+ s 1.0 newest, served where there is no models.config not known here", shown[4])
-    rows = json.loads(agnews("versions", "--json"))
+    rows = json.loads(agnews("versions", "list", "--json"))
     assert [(row["in_production"], row["loaded"], row["answers_without_label"]) for row in rows] == [
         (False, False, False),
         (False, False, False),
@@ -74,14 +74,14 @@ def test_without_a_models_config_no_version_is_said_to_be_in_production(place):
 
 def test_an_incomplete_version_is_told_from_the_others(place):
     (place / "serving_model/agnews/2/saved_model.pb").unlink()
-    assert "no: it has no saved_model.pb" in lines(agnews("versions"))[3]
+    assert "no: it has no saved_model.pb" in lines(agnews("versions", "list"))[3]
 
 
 def test_versions_as_json_hold_everything(place):
-    agnews("promote", "1", "--label", "stable", "--by", "ann@here")
-    agnews("promote", "2", "--label", "stable", "--by", "ann@here", "--poll-seconds", "0")
-    agnews("rollback", "--reason", "worse", "--by", "bob@here")
-    one, two, _ = json.loads(agnews("versions", "--json"))
+    agnews("versions", "promote", "1", "--label", "stable", "--by", "ann@here")
+    agnews("versions", "promote", "2", "--label", "stable", "--by", "ann@here", "--poll-seconds", "0")
+    agnews("versions", "rollback", "--reason", "worse", "--by", "bob@here")
+    one, two, _ = json.loads(agnews("versions", "list", "--json"))
     assert (one["version"], one["labels"], one["in_production"], one["loaded"]) == (1, ["stable"], True, True)
     assert (two["bytes"], two["loaded"], two["flaw"], two["server_state"]) == (1_000_000, False, None, None)
     change = two["changes"][-1]
@@ -97,7 +97,7 @@ def test_the_pushing_run_and_its_metrics_are_found_in_the_metadata_store(place, 
     (place / "serving_model/agnews/2/assets.extra/mlmd_uuid").write_text(
         str(_record_a_push(store, "run-7", "2", str(evaluation)))
     )
-    _, two, three = json.loads(agnews("versions", "--json"))
+    _, two, three = json.loads(agnews("versions", "list", "--json"))
     assert (two["pushed_by"], two["data"], two["metrics"]) == ("run-7", "ag_news", {"accuracy": 0.875})
     assert three["pushed_by"] is None
 
@@ -107,7 +107,7 @@ def test_a_run_that_took_the_push_from_the_cache_is_not_named_as_the_one_that_pu
     model = _record_a_push(store, "run-7", "2", str(evaluation))
     (place / "serving_model/agnews/2/assets.extra/mlmd_uuid").write_text(str(model))
     _record_a_push_from_the_cache(store, "run-8")
-    _, two, _ = json.loads(agnews("versions", "--json"))
+    _, two, _ = json.loads(agnews("versions", "list", "--json"))
     assert (two["pushed_by"], two["metrics"]) == ("run-7", {"accuracy": 0.875})
 
 
@@ -149,15 +149,15 @@ def _record_a_push_from_the_cache(store, run):
 
 
 def test_a_promotion_says_what_it_did_and_who_answers_requests_without_a_label(place):
-    shown = agnews("promote", "1", "--label", "stable")
-    assert "stable went from no version to 1; recorded as 1, by " in shown
+    shown = agnews("versions", "promote", "1", "--label", "stable")
+    assert "Moved label stable to version 1 (was not set). Record 1, by " in shown
     assert "labels: stable 1; loaded: 1" in shown
     assert "models.config follow at their next poll" in shown
     assert "models.config loads" not in shown
-    shown = agnews("promote", "2", "--label", "canary", "--poll-seconds", "0")
-    assert "canary went from no version to 2" in shown
+    shown = agnews("versions", "promote", "2", "--label", "canary", "--poll-seconds", "0")
+    assert "Moved label canary to version 2 (was not set)" in shown
     assert "requests that name neither version nor label are answered by 2" in shown
-    assert "nothing was changed" in agnews("promote", "2", "--label", "canary")
+    assert "nothing was changed" in agnews("versions", "promote", "2", "--label", "canary")
 
 
 def test_the_first_label_of_the_version_that_is_served_says_so(place):
@@ -165,7 +165,9 @@ def test_the_first_label_of_the_version_that_is_served_says_so(place):
         'model_config_list { config { name: "agnews" model_platform: "tensorflow" base_path: "'
         f'{place / "serving_model/agnews"}" model_version_policy {{ specific {{ versions: 1 }} }} }} }}'
     )
-    assert "stable went from no label to 1;" in agnews("promote", "1", "--label", "stable")
+    assert "Moved label stable to version 1 (was unlabelled)." in agnews(
+        "versions", "promote", "1", "--label", "stable"
+    )
 
 
 def test_a_promotion_tells_that_servers_load_the_model_from_elsewhere(place):
@@ -173,9 +175,9 @@ def test_a_promotion_tells_that_servers_load_the_model_from_elsewhere(place):
         'model_config_list { config { name: "agnews" base_path: "/models/agnews" model_platform: "tensorflow" } }'
     )
     note = "note: models.config loads agnews from /models/agnews; that is not what was checked"
-    assert note in agnews("promote", "1", "--label", "stable")
-    assert note in agnews("promote", "1", "--label", "stable")
-    assert note in agnews("rollback", "--to", "2", "--poll-seconds", "0")
+    assert note in agnews("versions", "promote", "1", "--label", "stable")
+    assert note in agnews("versions", "promote", "1", "--label", "stable")
+    assert note in agnews("versions", "rollback", "--to", "2", "--poll-seconds", "0")
 
 
 def test_a_container_without_a_users_name_and_bytes_that_are_no_text_do_not_stand_in_the_way(place, monkeypatch):
@@ -183,30 +185,30 @@ def test_a_container_without_a_users_name_and_bytes_that_are_no_text_do_not_stan
         raise KeyError("getpwuid(): uid not found: 12345")
 
     monkeypatch.setattr("getpass.getuser", nobody)
-    agnews("promote", "3", "--label", "stable", "--reason", "caf\udce9")
-    change = json.loads(agnews("versions", "--json"))[2]["changes"][0]
+    agnews("versions", "promote", "3", "--label", "stable", "--reason", "caf\udce9")
+    change = json.loads(agnews("versions", "list", "--json"))[2]["changes"][0]
     assert re.fullmatch(r"uid \d+@.+", change["who"])
     assert change["why"] == "caf\ufffd"
 
 
 def test_a_pruning_lists_what_goes_and_why_the_others_stay(place):
-    agnews("promote", "2", "--label", "stable")
-    dry = agnews("prune", "--keep", "1", "--dry-run")
+    agnews("versions", "promote", "2", "--label", "stable")
+    dry = agnews("versions", "prune", "--keep", "1", "--dry-run")
     assert lines(dry) == ["kept 2: labelled stable", "kept 3: one of the 1 highest", "would delete 1, 1.0 MB"]
     assert (place / "serving_model/agnews/1").exists()
-    assert "deleted 1, 1.0 MB" in agnews("prune", "--keep", "1")
+    assert "deleted 1, 1.0 MB" in agnews("versions", "prune", "--keep", "1")
     assert not (place / "serving_model/agnews/1").exists()
-    assert "nothing to delete" in agnews("prune", "--keep", "1")
+    assert "nothing to delete" in agnews("versions", "prune", "--keep", "1")
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (["promote", "9", "--label", "stable"], PromotionError, "has no version 9; there are: 1, 2, 3"),
-        (["rollback", "--to", "3"], PromotionError, "nothing is served that could be rolled back"),
-        (["versions", "--set", "pusher.destination=elsewhere"], DataError, "no model has been pushed"),
-        (["versions", "--set", "pusher.destination=gs://bucket/serving"], DataError, "is an object store"),
-        (["promote", "1", "--label", "stable", "--server", "127.0.0.1:1"], PromotionError, "UNAVAILABLE"),
+        (["versions", "promote", "9", "--label", "stable"], PromotionError, "has no version 9; there are: 1, 2, 3"),
+        (["versions", "rollback", "--to", "3"], PromotionError, "nothing is served that could be rolled back"),
+        (["versions", "list", "--set", "pusher.destination=elsewhere"], DataError, "no model has been pushed"),
+        (["versions", "list", "--set", "pusher.destination=gs://bucket/serving"], DataError, "is an object store"),
+        (["versions", "promote", "1", "--label", "stable", "--server", "127.0.0.1:1"], PromotionError, "UNAVAILABLE"),
     ],
 )
 def test_a_mistake_is_one_message(place, arguments, error, message):
@@ -214,7 +216,14 @@ def test_a_mistake_is_one_message(place, arguments, error, message):
         agnews(*arguments)
 
 
-@pytest.mark.parametrize("arguments", [["promote", "1", "--label", "best"], ["promote", "1"], ["prune", "--keep", "0"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["versions", "promote", "1", "--label", "best"],
+        ["versions", "promote", "1"],
+        ["versions", "prune", "--keep", "0"],
+    ],
+)
 def test_an_unknown_label_or_number_is_refused_with_the_known_ones(place, arguments):
     shown = agnews(*arguments, ends=2)
     assert re.search(r"'stable', 'canary'|stable,\s+canary|0 is not in the range x>=1", shown)

@@ -13,7 +13,7 @@ from tests.support.model_service import ScriptedModelService, serve_model_servic
 
 
 @pytest.mark.parametrize(
-    "command", [["classify", "oil"], ["versions"], ["promote", "1", "--label", "stable"], ["demo"]]
+    "command", [["classify", "oil"], ["versions", "list"], ["versions", "promote", "1", "--label", "stable"], ["demo"]]
 )
 @pytest.mark.parametrize("address", ["localhost", "::1:8500", "http://localhost:8500", "localhost:grpc"])
 def test_an_address_that_is_none_is_refused_with_the_right_form(command, address):
@@ -58,13 +58,15 @@ def agnews(*arguments):
 
 def test_versions_and_promotions_reach_a_server_by_mutual_tls(encrypted):
     scripted, _, tls = encrypted
-    [row] = json.loads(agnews("versions", "--json", *tls))
+    [row] = json.loads(agnews("versions", "list", "--json", *tls))
     assert row["server_state"] == "AVAILABLE"
-    agnews("promote", "7", "--label", "stable", *tls)
+    agnews("versions", "promote", "7", "--label", "stable", *tls)
     assert [config.model_config_list.config[0].version_labels for config in scripted.configs][-1] == {"stable": 7}
 
 
-@pytest.mark.parametrize("command", [["versions"], ["promote", "7", "--label", "stable"], ["rollback"]])
+@pytest.mark.parametrize(
+    "command", [["versions", "list"], ["versions", "promote", "7", "--label", "stable"], ["versions", "rollback"]]
+)
 def test_plain_text_does_not_reach_it(encrypted, command):
     _, plain, _ = encrypted
     with pytest.raises(PromotionError, match="UNAVAILABLE"):
@@ -74,7 +76,7 @@ def test_plain_text_does_not_reach_it(encrypted, command):
 def test_a_canary_report_asks_by_tls(encrypted, tmp_path):
     _, plain, tls = encrypted
     (tmp_path / "items.csv").write_text("title\noil\n")
-    report = ["canary", "report", "--file", "items.csv", "--timeout", "2"]
+    report = ["versions", "canary", "--file", "items.csv", "--timeout", "2"]
     with pytest.raises(Exception, match="no answer"):
         agnews(*report, *plain)
     # The error shows that the request reached the server, which has no PredictionService.

@@ -3,9 +3,9 @@
 import pytest
 
 from benchmarks.review_store import SimulatedStore
+from pipeline.metadata.store_reader import StoreReader
 from pipeline.monitoring.archive import report_path, reports_directory
 from pipeline.monitoring.page import write_report
-from pipeline.review.store import StoreReader
 from tests.support.review_site import ALERT, report_on, serving, settings_of, waiting_store
 
 RUNS = 12

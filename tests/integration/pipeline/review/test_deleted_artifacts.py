@@ -6,7 +6,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from benchmarks.review_store import SimulatedStore
-from pipeline.review.store import StoreReader
+from pipeline.metadata.store_reader import StoreReader
 from tests.support.review_site import serving, settings_of, text
 
 

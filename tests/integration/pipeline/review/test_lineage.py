@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.review.lineage import downstream, main_line, upstream
+from pipeline.review.pages.lineage import downstream, main_line, upstream
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 from benchmarks.review_store import SimulatedStore
 from pipeline.governance.audit_check import audit_log
 from pipeline.metadata.connection import connection_config, open_store
+from pipeline.metadata.store_reader import StoreReader
 from pipeline.review.pages.models import refusals_of_model
 from pipeline.review.security import Tokens
-from pipeline.review.store import StoreReader
 from tests.support.review_site import TOKEN, serving, settings_of, text, waiting_store
 
 
@@ -380,7 +380,7 @@ def test_a_site_without_a_token_is_read_only(settings, ids):
     with serving(settings, Tokens(None, {})) as client:
         page = client.get(f"/models/{ids[0]}")
         assert "<form" not in page.text
-        assert f"agnews approve {ids[0]}" in page.text
+        assert f"agnews approvals approve {ids[0]}" in page.text
         assert decide(client, ids[0]).status_code == 403
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks.review_store import APPROVER, AUTHOR
 from components.approval import Rules, Status
+from pipeline.metadata.snapshot import Link
 from pipeline.review.review_index import ReviewIndex, RunStatus
-from pipeline.review.snapshot import Link
 
 NOW = datetime(2026, 1, 3, tzinfo=UTC)
 

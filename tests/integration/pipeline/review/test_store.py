@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 from ml_metadata import errors
+from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from benchmarks.review_store import APPROVER, SimulatedStore
-from pipeline.review import store as store_module
-from pipeline.review.store import StoreReader
+from pipeline.metadata import store_reader
+from pipeline.metadata.store_reader import StoreReader
 from schema.errors import RunError
 
 
@@ -42,9 +43,9 @@ def test_new_runs_are_found_without_reading_known_ones(growing, monkeypatch):
     reader = StoreReader(growing.connection, max_age=-1)
     reader.snapshot()
     growing.add_runs(3)
-    queried = []
+    queried, query = [], MetadataStore.get_contexts_by_execution
     monkeypatch.setattr(
-        store_module, "_contexts", lambda store, one: queried.append(one) or store.get_contexts_by_execution(one)
+        MetadataStore, "get_contexts_by_execution", lambda store, one: queried.append(one) or query(store, one)
     )
     known = reader.snapshot()
     assert len(known.runs) == 4
@@ -100,7 +101,7 @@ def test_a_locked_store_returns_the_previous_snapshot(growing, monkeypatch):
     def busy(*_):
         raise errors.AbortedError("database is locked")
 
-    monkeypatch.setattr(store_module, "_changed", busy)
+    monkeypatch.setattr(store_reader, "_read_changes", busy)
     assert reader.snapshot() is before
 
 

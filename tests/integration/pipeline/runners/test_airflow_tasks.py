@@ -52,6 +52,7 @@ dags = SimpleNamespace(**runpy.run_path(os.environ["DAG_FILE"]))
 def context(**run):
     begin = datetime(2026, 1, 1, tzinfo=UTC)
     run = dict(run_type="scheduled", run_id="r", clear_number=0, data_interval_start=begin) | run
+    run = dict(triggering_user_name=None) | run
     return {"dag_run": SimpleNamespace(**run), "ti": SimpleNamespace(task_id="First")}
 """
 
@@ -73,6 +74,7 @@ def in_airflow(tmp_path_factory):
         orchestrator = Settings.model_validate({"airflow": settings}).airflow.model_dump(mode="json")
         cluster = {"image": "agnews:1", "trainer_image": None, "namespace": "ml", "volume_claim": "models"}
         cluster |= {"mount_path": "/agnews", "cpu": "4", "memory": "8Gi", "accelerator": "nvidia.com/gpu"}
+        cluster |= {"secret": "passwords", "secret_path": "/run/secrets/agnews"}
         plan = {
             "pipeline": "agnews",
             "command": [str(command)],
@@ -88,7 +90,7 @@ def in_airflow(tmp_path_factory):
         (directory / "plan.json").write_text(json.dumps(plan))
         environment = {
             "AIRFLOW_HOME": str(directory / "home"),
-            "AGNEWS_PLAN": str(directory / "plan.json"),
+            "AIRFLOW_AGNEWS_PLAN": str(directory / "plan.json"),
             "DAG_FILE": str(ROOT / "pipeline/runners/airflow/dag_file.py"),
             "KUBECONFIG": str(directory / "kubeconfig"),
             "PATH": "/usr/bin:/bin",
@@ -173,6 +175,19 @@ print(json.dumps(commands))
     assert commands == [[*given, "--will-retry"], given]
 
 
+def test_the_user_who_starts_a_run_is_the_author_of_its_model(in_airflow):
+    [command] = in_airflow("""
+commands = []
+task = dags.ComponentTask(task_id="First")
+task.run_command = lambda context, *arguments: (commands.append(arguments), (0, ""))[1]
+run = context(triggering_user_name="ann")
+run["ti"].__dict__.update(log_url="http://log", try_number=3, max_tries=2)
+task.execute(run)
+print(json.dumps(commands))
+""")
+    assert command[-2:] == ["--by", "ann"]
+
+
 def test_an_ended_task_ends_the_command_with_its_children(in_airflow):
     started = time.time()
     seconds, message = in_airflow("""
@@ -209,8 +224,15 @@ print(json.dumps([pod("First"), pod("Trainer")]))
         ["agnews"],
         ["component", "First"],
     )
-    assert container["volumeMounts"] == [{"mountPath": "/agnews", "name": "agnews"}]
-    assert first["spec"]["volumes"] == [{"name": "agnews", "persistentVolumeClaim": {"claimName": "models"}}]
+    assert container["volumeMounts"] == [
+        {"mountPath": "/agnews", "name": "agnews"},
+        {"mountPath": "/run/secrets/agnews", "name": "secret", "readOnly": True},
+    ]
+    assert first["spec"]["volumes"] == [
+        {"name": "agnews", "persistentVolumeClaim": {"claimName": "models"}},
+        {"name": "secret", "secret": {"secretName": "passwords"}},
+    ]
+    assert first["spec"]["securityContext"]["runAsUser"] == 10001
     assert {"name": "AGNEWS_IDENTITY", "value": "ann@here"} in container["env"]
     limits = trainer["spec"]["containers"][0]["resources"]["limits"]
     assert limits == {"cpu": "4", "memory": "8Gi", "nvidia.com/gpu": "1"}

@@ -148,7 +148,7 @@ def test_a_run_waits_is_approved_goes_on_from_the_cache_and_pushes_once_on_any_s
     assert states["ApprovalGate"] is State.WAITING
     assert "AgNewsPusher" not in states
     [request] = place.approvals().requests(datetime.now(UTC))
-    assert f"agnews approve {request.model_id} " in waiting
+    assert f"agnews approvals approve {request.model_id} " in waiting
     assert (request.status, request.author, place.versions) == (Status.PENDING, "ann@here", [])
 
     place.decide("bob@here")

@@ -1,13 +1,14 @@
 """Tests the plan, which orchestrators read."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
 from components.example_gen.sources import DataSource
-from pipeline.cli.component import plan as plan_command
+from pipeline.cli.plan import plan as plan_command
 from pipeline.dag import create_pipeline
 from pipeline.runners import local
 from pipeline.runners.events import State
@@ -93,6 +94,8 @@ def test_the_command_prints_the_same_plan_each_time_with_the_settings_as_options
         *("--set", "trainer.epochs=2"),
         *("--set", 'alerts.mail_to=["ann@example.com"]'),
     ]
+    assert Path(plan["command"][0]).name == "agnews"
+    assert plan["directory"] == str(tmp_path)
     assert "Tuner" in plan["components"]
     assert plan["orchestrator"]["retries"] == 7
     assert "hush-hush" not in first.stdout

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from pipeline.cli.promotion import promote
+from pipeline.cli.versions import promote
 from pipeline.settings import InfraValidatorSettings, PusherSettings
 from schema.errors import SettingsError
 from serving.client import Client

@@ -8,7 +8,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from serving.promotion import Deployment, PromotionError, Signature
 from serving.promotion.config import parse, served_of
-from serving.promotion.remote import VersionState
+from serving.promotion.remote import ServerVersionState
 
 
 def _push(directory, number, *, whole=True, model_id=None):
@@ -55,8 +55,8 @@ class StrictServer:
         self.loaded = (served.versions & there) - self.broken
 
     def states(self, model_name):
-        states = {version: VersionState("AVAILABLE", "") for version in self.loaded}
-        return states | {version: VersionState("END", "it is broken") for version in self.broken}
+        states = {version: ServerVersionState("AVAILABLE", "") for version in self.loaded}
+        return states | {version: ServerVersionState("END", "it is broken") for version in self.broken}
 
     def wait_until_available(self, model_name, version):
         if version not in self.loaded:

@@ -10,7 +10,7 @@ from serving.promotion import Deployment, PromotionError, Served, promote, prune
 def test_without_a_config_file_the_highest_whole_version_is_in_production(deployment, push):
     push(deployment.directory, 4, whole=False)
     assert deployment.served() == Served(frozenset({3}), {})
-    assert deployment.served().live == 3
+    assert deployment.served().production_version == 3
 
 
 def test_a_promoted_version_has_the_label_and_is_loaded(deployment, me):
@@ -35,7 +35,7 @@ def test_a_canary_is_loaded_beside_stable_and_what_stable_would_go_back_to(deplo
     promote(deployment, 2, "stable", me)
     promote(deployment, 3, "canary", me)
     assert deployment.served() == Served(frozenset({1, 2, 3}), {"stable": 2, "canary": 3})
-    assert deployment.served().default == 3
+    assert deployment.served().unlabelled_version == 3
 
 
 def test_a_canary_that_becomes_stable_keeps_its_label_for_the_clients_that_ask_for_it(deployment, me):
@@ -125,7 +125,7 @@ def test_a_former_version_that_is_gone_is_not_replaced_by_a_guess(deployment, me
         ((7, "stable"), "has no version 7; there are: 1, 2, 3, 4, 5"),
         ((4, "stable"), "4 cannot be served: it has no saved_model.pb; push the model again"),
         ((5, "stable"), "5 cannot be served: its variables are incomplete"),
-        ((3, "canary"), "first: agnews promote 3 --label stable"),
+        ((3, "canary"), "first: agnews versions promote 3 --label stable"),
     ],
 )
 def test_what_cannot_be_served_is_refused_and_nothing_is_changed_or_recorded(deployment, push, me, arguments, message):
@@ -141,7 +141,7 @@ def test_a_label_without_a_whole_version_refuses_a_promotion(deployment, me):
     promote(deployment, 1, "stable", me)
     promote(deployment, 2, "canary", me)
     (deployment.directory / "2/saved_model.pb").unlink()
-    with pytest.raises(PromotionError, match="canary is version 2, which is not there or not whole"):
+    with pytest.raises(PromotionError, match="canary is version 2, which does not exist or is incomplete"):
         promote(deployment, 3, "stable", me)
 
 
@@ -155,7 +155,9 @@ def test_a_roll_back_to_where_one_is_or_to_nowhere_is_refused(deployment, me, ve
 
 
 def test_without_the_file_no_server_follows_it_so_there_is_nothing_to_roll_back(deployment, me):
-    with pytest.raises(PromotionError, match=r"models\.config is not there .* agnews promote VERSION --label stable"):
+    with pytest.raises(
+        PromotionError, match=r"models\.config is not there .* agnews versions promote VERSION --label stable"
+    ):
         roll_back(deployment, None, me)
     assert promote(deployment, 1, "stable", me).from_version is None
 

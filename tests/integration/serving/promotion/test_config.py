@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving.promotion.config import Served, other_places, parse, replace, served_of, with_served
+from serving.promotion.config import Served, other_places, parse, replace, replace_served, served_of
 
 
 def config_of(policy):
@@ -32,7 +32,7 @@ def test_a_model_without_an_entry_is_served_by_the_default_policy():
 
 
 def test_nothing_is_in_production_where_nothing_was_pushed():
-    assert served_of(model_server_config_pb2.ModelServerConfig(), "agnews", []).live is None
+    assert served_of(model_server_config_pb2.ModelServerConfig(), "agnews", []).production_version is None
 
 
 @given(
@@ -44,11 +44,11 @@ def test_what_is_written_is_what_is_read_whatever_the_directory_is_called(tmp_pa
     labels = data.draw(st.dictionaries(st.sampled_from(["stable", "canary"]), st.sampled_from(sorted(versions))))
     served = Served(versions, labels)
     path = tmp_path_factory.getbasetemp() / folder / "models.config"
-    text = with_served("", path, "agnews", served)
+    text = replace_served("", path, "agnews", served)
     config = parse(text, path)
     assert served_of(config, "agnews", []) == served
     assert config.model_config_list.config[0].base_path == str(path.with_name("agnews"))
-    assert with_served(text, path, "agnews", served) == text
+    assert replace_served(text, path, "agnews", served) == text
 
 
 @pytest.mark.parametrize("base_path", ["/models/agnews", "gs://bucket/agnews", "other/agnews", "{here}/other", ""])

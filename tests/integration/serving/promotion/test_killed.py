@@ -17,7 +17,7 @@ import os, signal, sys
 from pathlib import Path
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
-from serving.promotion import Deployment, Signature, promote, prune, config, deployment, pruning, record
+from serving.promotion import Deployment, Signature, promote, prune, config, deployment, changes, record
 
 def die(*arguments, **options):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -90,8 +90,8 @@ def test_a_file_changed_by_hand_since_the_kill_is_left_alone(deployment, store_f
 @pytest.mark.parametrize(
     ("death", "state", "left"),
     [
-        ("pruning.flush_directory = die", "COMPLETE", ["2", "3"]),
-        ("pruning.shutil.rmtree = die", "COMPLETE", ["2", "3"]),
+        ("changes.flush_directory = die", "COMPLETE", ["2", "3"]),
+        ("changes.shutil.rmtree = die", "COMPLETE", ["2", "3"]),
         ("Path.rename = die", "CANCELED", ["1", "2", "3"]),
     ],
 )

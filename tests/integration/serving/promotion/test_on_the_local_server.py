@@ -73,7 +73,7 @@ def agnews(workplace):
 @pytest.fixture(scope="module")
 def server(workplace, agnews):
     """Returns the address of a local server of the promoted config, in a separate process."""
-    agnews("promote", "1", "--label", "stable")
+    agnews("versions", "promote", "1", "--label", "stable")
     command = [sys.executable, "-m", "serving.server", "--port=0", "--model_config_file=serving_model/models.config"]
     command += ["--model_config_file_poll_wait_seconds=1", "--allow_version_labels_for_unavailable_models=true"]
     command += ["--max_num_load_retries=0"]
@@ -99,11 +99,11 @@ def classes(server, **target):
 def test_a_version_is_tried_compared_promoted_rolled_back_and_the_others_pruned(workplace, agnews, server):
     assert classes(server, label="stable") == ["World"] * 4
 
-    agnews("promote", "2", "--label", "canary", "--server", server)
+    agnews("versions", "promote", "2", "--label", "canary", "--server", server)
     assert classes(server, label="stable") == ["World"] * 4
     assert classes(server, label="canary") == ["Business", "Sports", "Sports", "World"]
 
-    report = json.loads(agnews("canary", "report", "--file", "test.csv", "--server", server, "--json"))
+    report = json.loads(agnews("versions", "canary", "--file", "test.csv", "--server", server, "--json"))
     assert (report["versions"], report["compared"]) == ({"stable": [1], "canary": [2]}, 20)
     assert (report["accuracy"], report["agreement"]) == ({"stable": 0.25, "canary": 0.75}, 0.25)
     assert report["mcnemar"] == {"only_first": 0, "only_second": 10, "p_value": pytest.approx(2 * 0.5**10)}
@@ -113,24 +113,24 @@ def test_a_version_is_tried_compared_promoted_rolled_back_and_the_others_pruned(
     }
     assert report["milliseconds"]["canary"]["p50"] > 0
 
-    agnews("promote", "2", "--label", "stable", "--server", server)
-    agnews("promote", "3", "--label", "stable", "--server", server)
+    agnews("versions", "promote", "2", "--label", "stable", "--server", server)
+    agnews("versions", "promote", "3", "--label", "stable", "--server", server)
     assert classes(server, label="stable") == ["Business", "Sports", "Sci/Tech", "World"]
 
-    agnews("rollback", "--server", server)
+    agnews("versions", "rollback", "--server", server)
     assert classes(server, label="stable") == ["Business", "Sports", "Sports", "World"]
     assert classes(server) == classes(server, label="stable")
 
-    shown = {row["version"]: row for row in json.loads(agnews("versions", "--json", "--server", server))}
+    shown = {row["version"]: row for row in json.loads(agnews("versions", "list", "--json", "--server", server))}
     assert [shown[version]["server_state"] for version in (1, 2)] == ["AVAILABLE"] * 2
     assert shown[3]["server_state"] in ("UNLOADING", "END")
     assert [version for version, row in shown.items() if row["in_production"]] == [2]
 
-    agnews("prune", "--keep", "1", "--server", server)
+    agnews("versions", "prune", "--keep", "1", "--server", server)
     assert sorted(path.name for path in (workplace / "serving_model/agnews").iterdir()) == ["1", "2", "3"]
-    agnews("promote", "2", "--label", "canary", "--server", server)
-    agnews("promote", "3", "--label", "stable", "--server", server)
-    agnews("prune", "--keep", "1", "--server", server)
+    agnews("versions", "promote", "2", "--label", "canary", "--server", server)
+    agnews("versions", "promote", "3", "--label", "stable", "--server", server)
+    agnews("versions", "prune", "--keep", "1", "--server", server)
     assert sorted(path.name for path in (workplace / "serving_model/agnews").iterdir()) == ["2", "3"]
 
 
@@ -141,12 +141,12 @@ def test_a_version_that_does_not_load_is_taken_back_and_nobody_notices(workplace
     (workplace / "serving_model/agnews/9").mkdir()
     (workplace / "serving_model/agnews/9/saved_model.pb").write_bytes(b"no graph")
 
-    message = agnews("promote", "9", "--label", "stable", "--server", server, fails=True)
+    message = agnews("versions", "promote", "9", "--label", "stable", "--server", server, fails=True)
 
     assert "cannot load version 9" in message
     assert (workplace / "serving_model/models.config").read_text() == before
     assert classes(server, label="stable") == answers
-    row = json.loads(agnews("versions", "--json"))[-1]
+    row = json.loads(agnews("versions", "list", "--json"))[-1]
     assert (row["changes"][-1]["state"], row["labels"]) == ("FAILED", [])
 
 
@@ -179,12 +179,12 @@ def asked_all_the_time(server, label):
 def test_no_request_fails_while_a_label_moves_to_a_version_that_is_not_loaded_and_back(workplace, agnews, server):
     versions = workplace / "serving_model/agnews"
     shutil.copytree(versions / "3", versions / "10")
-    agnews("promote", "3", "--label", "stable", "--server", server)
+    agnews("versions", "promote", "3", "--label", "stable", "--server", server)
     with asked_all_the_time(server, "stable") as (answered, seen):
         # The server polls the file every second.
-        agnews("promote", "10", "--label", "stable", "--poll-seconds", "3")
+        agnews("versions", "promote", "10", "--label", "stable", "--poll-seconds", "3")
         assert seen[10].wait(60)
-        agnews("rollback", "--server", server)
+        agnews("versions", "rollback", "--server", server)
         seen[3].clear()
         assert seen[3].wait(60)
     assert [version for version, _ in itertools.groupby(answered)] == [3, 10, 3]

@@ -55,7 +55,7 @@ class ServedModel(RuleBasedStateMachine):
 
     @rule(version=st.none() | st.integers(1, 9))
     def roll_back(self, version):
-        live = self.deployment.loaded().live
+        live = self.deployment.loaded().production_version
         if self.attempt(roll_back, version):
             assert live not in self.deployment.served().labels.values()
 

@@ -39,7 +39,7 @@ def test_a_higher_former_version_stays_although_it_is_not_loaded(deployment, pus
     push(deployment.directory, 4)
     promote(deployment, 3, "stable", me)
     promote(deployment, 1, "stable", me)
-    assert prune(deployment, 1, me).kept[3] == "agnews rollback leads to it"
+    assert prune(deployment, 1, me).kept[3] == "agnews versions rollback leads to it"
     assert roll_back(deployment, None, me).to_version == 3
 
 
@@ -73,7 +73,7 @@ def test_a_version_that_cannot_be_deleted_is_named_and_recorded(deployment, me, 
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("serving.promotion.pruning.shutil.rmtree", refuse)
+    monkeypatch.setattr("serving.promotion.changes.shutil.rmtree", refuse)
     with pytest.raises(PromotionError, match=r"version 1 cannot be deleted: .*Permission denied"):
         prune(deployment, 2, me)
     assert deployment.records.all()[-1].state == "FAILED"

@@ -5,7 +5,7 @@ from tensorflow_serving.apis import get_model_status_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from serving.promotion import PromotionError
-from serving.promotion.remote import Server, VersionState
+from serving.promotion.remote import Server, ServerVersionState
 from tests.support.model_service import ScriptedModelService, serve_model_service
 
 _Status = get_model_status_pb2.ModelVersionStatus
@@ -35,7 +35,7 @@ def test_a_model_that_the_server_does_not_know_has_no_states(server, scripted):
 
 def test_states_have_tensorflow_servings_names(server, scripted):
     scripted.states = [(_Status.LOADING, "")]
-    assert server.states("agnews") == {7: VersionState("LOADING", "")}
+    assert server.states("agnews") == {7: ServerVersionState("LOADING", "")}
 
 
 def test_a_version_is_waited_for(server, scripted):
@@ -104,4 +104,4 @@ def unused_port():
 
 def test_a_server_on_this_machine_is_reached_without_the_proxy(dead_proxy, listening, scripted):
     scripted.states = [(_Status.AVAILABLE, "")]
-    assert Server(listening[1], timeout=5.0).states("agnews") == {7: VersionState("AVAILABLE", "")}
+    assert Server(listening[1], timeout=5.0).states("agnews") == {7: ServerVersionState("AVAILABLE", "")}

@@ -1,4 +1,4 @@
-"""Tests `agnews audit` and `agnews verify` on a serving directory without a server."""
+"""Tests `agnews audit` and `agnews versions verify` on a serving directory without a server."""
 
 import csv
 import io
@@ -37,9 +37,9 @@ def agnews(*arguments):
 
 
 def promote_and_roll_back():
-    agnews("promote", "1", "--label", "stable", "--by", "ann@here", "--reason", "[good]")
-    agnews("promote", "2", "--label", "stable", "--by", "ann@here", "--poll-seconds", "0")
-    agnews("rollback", "--by", "bob@here", "--reason", "=1+1")
+    agnews("versions", "promote", "1", "--label", "stable", "--by", "ann@here", "--reason", "[good]")
+    agnews("versions", "promote", "2", "--label", "stable", "--by", "ann@here", "--poll-seconds", "0")
+    agnews("versions", "rollback", "--by", "bob@here", "--reason", "=1+1")
 
 
 def test_the_log_shows_who_did_what_and_why(place):
@@ -68,7 +68,7 @@ def test_a_reason_that_a_spreadsheet_would_run_is_made_text(place):
 
 
 def test_control_characters_in_a_reason_do_not_reach_the_terminal(place):
-    agnews("promote", "1", "--label", "stable", "--reason", "a\x1b[2Jb")
+    agnews("versions", "promote", "1", "--label", "stable", "--reason", "a\x1b[2Jb")
     assert "\x1b" not in agnews("audit", "log")
 
 
@@ -118,9 +118,9 @@ def test_where_the_serving_directory_is_an_object_store_the_log_needs_a_place(pl
 
 
 def test_verify_of_a_serving_directory_names_version_and_file_and_fails(place):
-    assert "agnews/2: as it was pushed" in agnews("verify", "serving_model")
+    assert "agnews/2: as it was pushed" in agnews("versions", "verify", "serving_model")
     (place / "serving_model/agnews/2/saved_model.pb").write_bytes(b"Graph")
-    ended = CliRunner().invoke(cli, ["verify", "serving_model"])
+    ended = CliRunner().invoke(cli, ["versions", "verify", "serving_model"])
     assert isinstance(ended.exception, AuditError)
     assert "agnews/2: differs: saved_model.pb" in str(ended.exception)
     assert "agnews/1: as it was pushed" in ended.output
@@ -129,15 +129,17 @@ def test_verify_of_a_serving_directory_names_version_and_file_and_fails(place):
 def test_verify_tells_what_servers_load_from_elsewhere_and_does_not_fail_for_it(place):
     config = place / "serving_model/models.config"
     config.write_text('model_config_list { config { name: "agnews" base_path: "/models/agnews" } }')
-    assert "note: models.config loads agnews from /models/agnews; that is not" in agnews("verify", "serving_model")
+    assert "note: models.config loads agnews from /models/agnews; that is not" in agnews(
+        "versions", "verify", "serving_model"
+    )
     config.write_text("model_config {")
-    assert "models.config: not a model config file" in agnews("verify", "serving_model")
+    assert "models.config: not a model config file" in agnews("versions", "verify", "serving_model")
 
 
 @pytest.mark.parametrize("sign", ["\x1b[2J", "\n  agnews 2: ", "\udcff"])
 def test_a_files_name_neither_steers_the_terminal_nor_hides_a_finding(place, sign):
     (place / f"serving_model/agnews/2/{sign}.so").touch()
-    ended = CliRunner().invoke(cli, ["verify", "serving_model"])
+    ended = CliRunner().invoke(cli, ["versions", "verify", "serving_model"])
     assert isinstance(ended.exception, AuditError)
     for told in (ended.output.splitlines(), str(ended.exception).splitlines()):
         [line] = [line for line in told if "extra: " in line]
@@ -149,7 +151,7 @@ def test_fingerprints_of_a_log_that_was_tampered_with_prove_nothing(place):
     path = place / "serving_model/audit.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"version": 1', b'"version": 3'))
     with pytest.raises(AuditError, match="audit log: line 2 does not follow"):
-        agnews("verify", "serving_model")
+        agnews("versions", "verify", "serving_model")
 
 
 def test_a_copy_of_the_log_does_for_verify_without_the_piece_that_was_set_aside_beside_the_log(place):
@@ -157,37 +159,37 @@ def test_a_copy_of_the_log_does_for_verify_without_the_piece_that_was_set_aside_
     with open(log.path, "ab") as file:
         file.write(b"half of a li")
     log.append(Entry("prune", "agnews", 9))
-    agnews("verify", "serving_model")
+    agnews("versions", "verify", "serving_model")
     copy = place / "kept/copy.jsonl"
     copy.parent.mkdir()
     shutil.copy(log.path, copy)
-    shown = agnews("verify", "serving_model", "--log", str(copy))
+    shown = agnews("versions", "verify", "serving_model", "--log", str(copy))
     assert "agnews/2: as it was pushed" in shown
     assert "note: line 3 reports a piece set aside in audit.jsonl.torn-" in shown
     [piece] = log.path.parent.glob("*.torn-*")
     piece.unlink()
     with pytest.raises(AuditError, match="audit log: line 3 reports a piece set aside"):
-        agnews("verify", "serving_model")
+        agnews("versions", "verify", "serving_model")
 
 
 def test_without_a_log_there_is_nothing_to_compare_with(place):
     (place / "serving_model/audit.jsonl").unlink()
     with pytest.raises(AuditError, match="name the audit log with --log"):
-        agnews("verify", "serving_model")
+        agnews("versions", "verify", "serving_model")
 
 
 def test_with_a_public_key_every_version_must_be_signed_with_it(place, key_files):
     (private, public), (_, other) = key_files("ours"), key_files("other")
     with pytest.raises(AuditError, match="agnews/1: not signed"):
-        agnews("verify", "serving_model", "--public-key", str(public))
+        agnews("versions", "verify", "serving_model", "--public-key", str(public))
     log = AuditLog(place / "serving_model/audit.jsonl")
     for number in (1, 2):
         files = manifest(place / f"serving_model/agnews/{number}")
         signature = sign(read_signing_key(private), "agnews", number, files)
         log.append(Entry("push", "agnews", number, "ab" * 32, details={"files": files, "signature": signature}))
-    shown = agnews("verify", "serving_model", "--public-key", str(public))
+    shown = agnews("versions", "verify", "serving_model", "--public-key", str(public))
     assert shown.splitlines()[-1] == "agnews/2: as it was pushed, signed with this key"
     with pytest.raises(AuditError, match="agnews/2: the signature is not this key's"):
-        agnews("verify", "serving_model", "--public-key", str(other))
+        agnews("versions", "verify", "serving_model", "--public-key", str(other))
     with pytest.raises(SettingsError, match="holds no public Ed25519 key"):
-        agnews("verify", "serving_model", "--public-key", str(private))
+        agnews("versions", "verify", "serving_model", "--public-key", str(private))

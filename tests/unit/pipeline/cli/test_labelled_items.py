@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.cli.labelled_items import read_items_with_classes
+from pipeline.cli.canary import read_items_with_classes
 from schema.errors import DataError
 from schema.news_items import NewsItem
 

@@ -1,14 +1,25 @@
-"""Prints the description of a trained model."""
+"""`agnews models`: describes a trained model."""
 
+import sys
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.metadata.model_description import ModelDescription
+from pipeline.cli.options import LocalPath, settings_options
+from pipeline.cli.output import hide_library_output
+from pipeline.settings.sources import Loaded
+from schema.errors import DataError
+from serving.versions import pushed_versions
 
+if TYPE_CHECKING:
+    from pipeline.metadata.model_description import ModelDescription
+
+_PLAIN_WIDTH = 120
 _LOOK: dict[str, Any] = {
     "box": None,
     "pad_edge": False,
@@ -18,7 +29,46 @@ _LOOK: dict[str, Any] = {
 }
 
 
-def print_description(console: Console, description: ModelDescription) -> None:
+@click.group(epilog="Example:  agnews models describe --title 'Oil prices rise'")
+def models() -> None:
+    """Describe a trained model."""
+
+
+@models.command(epilog="Example:  agnews models describe serving_model/agnews/1795469554 --title 'Oil prices rise'")
+@click.argument("directory", required=False, type=LocalPath(file_okay=False))
+@click.option("--title", default="Oil prices rise", show_default=True, help="Title of the example item.")
+@click.option(
+    "--description", default="Crude hit a record on Monday.", show_default=True, help="Description of the example item."
+)
+@settings_options
+def describe(loaded: Loaded, directory: Path | None, title: str, description: str) -> None:
+    """Print the layers and the training of a model, and classify an example.
+
+    The description includes shapes, parameters, and the tokens of the example. DIRECTORY is a SavedModel that this
+    pipeline exported; the default is the newest pushed version.
+    """
+    pusher = loaded.settings.pusher
+    directory = directory or newest_pushed_version(Path(pusher.destination) / pusher.model_name)
+    with hide_library_output():
+        from pipeline.metadata.model_description import describe_model
+
+        described = describe_model(directory, title, description)
+    print_description(Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH), described)
+
+
+def newest_pushed_version(destination: Path) -> Path:
+    """Returns the directory of the newest version.
+
+    Raises:
+        DataError: no version has been pushed.
+    """
+    versions = pushed_versions(destination)
+    if not versions:
+        raise DataError(f"{destination}: no model has been pushed; run `agnews run`, or name a SavedModel's directory")
+    return versions[max(versions)].path
+
+
+def print_description(console: Console, description: "ModelDescription") -> None:
     """Prints the layers, how the model was trained, and the example with its tokens and classes."""
     console.print(f"model: {description.directory}", markup=False, highlight=False, soft_wrap=True)
     console.print(_layers(description.facts))
@@ -57,7 +107,7 @@ def _training(facts: Mapping[str, Any]) -> Table:
     )
 
 
-def _example(description: ModelDescription) -> Table:
+def _example(description: "ModelDescription") -> Table:
     tokens = [
         Text.assemble((token.word, "" if token.known else "yellow"), (f" {token.id}", "dim"))
         for token in description.tokens

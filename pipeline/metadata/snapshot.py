@@ -12,6 +12,8 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from pipeline.metadata.graph import properties
+
 _EVENT = mlmd.Event
 _KINDS = {
     _EVENT.INPUT: "read",
@@ -196,7 +198,7 @@ class Snapshot:
                     stored.type,
                     stored.uri,
                     stored.create_time_since_epoch / 1000,
-                    _properties(stored),
+                    properties(stored),
                     stored.state == mlmd.Artifact.DELETED,
                 )
             else:
@@ -224,8 +226,3 @@ def _execution(stored: mlmd.Execution, run: int | None) -> Execution:
         stored.last_update_time_since_epoch / 1000,
         run,
     )
-
-
-def _properties(stored: mlmd.Artifact) -> dict[str, Any]:
-    merged = [*stored.properties.items(), *stored.custom_properties.items()]
-    return {name: getattr(value, kind) for name, value in merged if (kind := value.WhichOneof("value"))}

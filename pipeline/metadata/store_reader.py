@@ -11,13 +11,14 @@ from ml_metadata import errors
 from ml_metadata.metadata_store import ListOptions, MetadataStore, OrderByField
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.review.snapshot import Snapshot
+from pipeline.metadata.graph import component_id, find_run
+from pipeline.metadata.snapshot import Snapshot
 from schema.errors import RunError
+from schema.metadata import DECISION_EXECUTION, PROMOTION_EXECUTION, RUN_CONTEXT
 
 logger = logging.getLogger(__name__)
 
-_RUN_CONTEXT, _NODE_CONTEXT = "pipeline_run", "node"
-_OUTSIDE_RUNS = ("agnews.ApprovalDecision", "agnews.Promotion")
+_OUTSIDE_RUNS = (DECISION_EXECUTION, PROMOTION_EXECUTION)
 _IDS_PER_CALL = 500
 _FIRST_PAGE = 100
 
@@ -89,12 +90,7 @@ class StoreReader:
         """Returns the component id in the pipeline of each execution, by the execution's id."""
 
         def names(store: MetadataStore | None) -> dict[int, str]:
-            return {
-                execution: context.name.rpartition(".")[2]
-                for execution in executions
-                for context in (_contexts(store, execution) if store else [])
-                if context.type == _NODE_CONTEXT
-            }
+            return {execution: component_id(store, execution) for execution in executions} if store else {}
 
         return self.query(names)
 
@@ -110,7 +106,7 @@ class StoreReader:
         if store is None:
             return
         known = self._snapshot
-        runs, executions = _all(store) if not known.executions else _changed(store, known)
+        runs, executions = _read_all(store) if not known.executions else _read_changes(store, known)
         if not executions:
             return
         events = [
@@ -129,29 +125,29 @@ class StoreReader:
 Executions = list[tuple[mlmd.Execution, int | None]]
 
 
-def _all(store: MetadataStore) -> tuple[list[mlmd.Context], Executions]:
-    runs = store.get_contexts_by_type(_RUN_CONTEXT)
+def _read_all(store: MetadataStore) -> tuple[list[mlmd.Context], Executions]:
+    runs = store.get_contexts_by_type(RUN_CONTEXT)
     of_runs: Executions = [(execution, run.id) for run in runs for execution in store.get_executions_by_context(run.id)]
     others = [execution for kind in _OUTSIDE_RUNS for execution in store.get_executions_by_type(kind)]
     return runs, of_runs + [(execution, None) for execution in others]
 
 
-def _changed(store: MetadataStore, known: Snapshot) -> tuple[list[mlmd.Context], Executions]:
+def _read_changes(store: MetadataStore, known: Snapshot) -> tuple[list[mlmd.Context], Executions]:
     runs: dict[int, mlmd.Context] = {}
     found: Executions = []
-    for execution in _unknown(store, known):
+    for execution in _find_unknown(store, known):
         before = known.executions.get(execution.id)
         if before is not None:
             found.append((execution, before.run))
             continue
-        run = next((one for one in _contexts(store, execution.id) if one.type == _RUN_CONTEXT), None)
+        run = find_run(store, execution.id)
         if run is not None:
             runs[run.id] = run
         found.append((execution, run.id if run is not None else None))
     return list(runs.values()), found
 
 
-def _unknown(store: MetadataStore, known: Snapshot) -> list[mlmd.Execution]:
+def _find_unknown(store: MetadataStore, known: Snapshot) -> list[mlmd.Execution]:
     """Returns new and changed executions.
 
     New executions are found by their ids, so a host's wrong clock cannot hide them.
@@ -173,13 +169,6 @@ def _unknown(store: MetadataStore, known: Snapshot) -> list[mlmd.Execution]:
 def _is_known(execution: mlmd.Execution, known: Snapshot) -> bool:
     before = known.executions.get(execution.id)
     return before is not None and before.changed == execution.last_update_time_since_epoch / 1000
-
-
-def _contexts(store: MetadataStore, execution: int) -> list[mlmd.Context]:
-    try:
-        return store.get_contexts_by_execution(execution)
-    except errors.NotFoundError:
-        return []
 
 
 def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -1,0 +1,37 @@
+"""`agnews plan`: prints what an orchestrator needs to run the pipeline."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from pipeline.cli.options import LocalPath, settings_arguments, settings_options
+from pipeline.cli.output import hide_library_output, report_write_errors
+from pipeline.settings.sources import Loaded
+from schema.files import replace_file
+
+
+@click.command(epilog="Example:  agnews plan --profile sample --output plan.json")
+@click.option("--output", type=LocalPath(dir_okay=False), help="Write the plan to this file  [default: print it]")
+@settings_options
+def plan(loaded: Loaded, output: Path | None) -> None:
+    """Print the plan of a run as JSON, for an orchestrator.
+
+    The plan names the components with those that each waits for, this command with its directory and options, the exit
+    statuses of `agnews component`, and what an orchestrator needs of the settings. It touches neither data nor metadata
+    store, and the same settings and code give the same plan.
+    """
+    # Relative paths in the settings file belong to this directory.
+    this_command = {"command": [str(Path(sys.executable).with_name("agnews"))], "directory": os.getcwd()}
+    options = settings_arguments(loaded)
+    with hide_library_output():
+        from pipeline.runners.plan import make_plan
+
+        text = json.dumps(this_command | make_plan(loaded.settings, options), indent=2) + "\n"
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    with report_write_errors("--output", output):
+        replace_file(output, text.encode())

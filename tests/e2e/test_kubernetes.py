@@ -10,6 +10,7 @@ import secrets
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from types import SimpleNamespace
 
 import pytest
@@ -17,12 +18,13 @@ import yaml
 
 from tests.support import ROOT
 from tests.support.compiled_pipeline import CompiledPipeline
-from tests.support.kubernetes import Namespace, job, kubectl
+from tests.support.kubernetes import Namespace, job, kubectl, try_kubectl
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(5400)]
 
+PIPELINE = f"agnews-pipeline:{version('agnews-pipeline')}"
 IMAGES = {
-    "agnews-pipeline:0.1.0": os.environ.get("PIPELINE_IMAGE", "agnews-pipeline:0.1.0"),
+    PIPELINE: os.environ.get("PIPELINE_IMAGE", PIPELINE),
     "postgres:17": os.environ.get("POSTGRES_IMAGE", "postgres:17"),
     "tensorflow/serving:2.19.1": os.environ.get("SERVING_IMAGE", "tensorflow/serving:2.19.1"),
 }
@@ -41,7 +43,7 @@ SETTINGS = {
     "evaluator.min_label_recall": "0.0",
     "model_card.robustness_rows": "20",
     "promotion.require_approval": "true",
-    "kubeflow.image": IMAGES["agnews-pipeline:0.1.0"],
+    "kubeflow.image": IMAGES[PIPELINE],
     "kubeflow.cpu": "1",
     "kubeflow.memory": "4Gi",
 }
@@ -116,7 +118,7 @@ def directory():
             "containers": [
                 {
                     "name": "node",
-                    "image": IMAGES["agnews-pipeline:0.1.0"],
+                    "image": IMAGES[PIPELINE],
                     "command": ["sleep", "infinity"],
                     "volumeMounts": [{"name": "node", "mountPath": "/node"}],
                 }
@@ -191,13 +193,7 @@ def run_job(namespace, task, at_log=None):
     def ended():
         nonlocal acted
         if not acted:
-            logs = subprocess.run(
-                ["kubectl", "--namespace", namespace.name, "logs", f"job/{name}"],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            acted = at_log(logs.stdout)
+            acted = at_log(try_kubectl("--namespace", namespace.name, "logs", f"job/{name}"))
         state = namespace.kubectl("get", f"job/{name}", "--output=jsonpath={.status.conditions[*].type}")
         return state if "Complete" in state or "Failed" in state else None
 
@@ -219,11 +215,10 @@ def story(pipeline, servers, compiled):
         return True
 
     def approve(log):
-        if not (shown := re.search(r"agnews approve (\d+)", log)):
+        if not (shown := re.search(r"agnews approvals approve (\d+)", log)):
             return False
-        story.approved.append(
-            agnews(pipeline, "approve", shown[1], "--by", "bob@here", "--reason", "the sample is good enough")
-        )
+        words = ["approvals", "approve", shown[1], "--by", "bob@here", "--reason", "good enough"]
+        story.approved.append(agnews(pipeline, *words))
         return True
 
     acts = {"Trainer": evict_once, "RequestApproval": approve}
@@ -237,15 +232,19 @@ def story(pipeline, servers, compiled):
 
 
 @pytest.fixture(scope="module")
-def promoted(story, pipeline, servers):
-    """Promotes the pushed version; the servers mount its directory as /models."""
+def served(story, pipeline, servers):
+    """Serves the pushed version, then promotes it; returns what the servers said before, and a classified text."""
     waiting = servers.kubectl("logs", "--selector=app.kubernetes.io/name=tf-serving", "--container=wait-for-promotion")
+    # Servers mount the directory under another path, so the first promotion must find a file with theirs.
     config = (ROOT / "serving/deploy/config/models.config").read_text()
-    write = "from pathlib import Path; import sys; Path('/agnews/serving_model/models.config').write_text(sys.argv[1])"
+    write = "import sys; open('/agnews/serving_model/models.config', 'w').write(sys.argv[1])"
     pipeline.execute(APPROVERS, "python", "-c", write, config)
-    agnews(pipeline, "promote", story.versions[0], "--label", "stable")
     servers.kubectl("rollout", "status", "deployment/tf-serving", "--timeout=300s", timeout=310)
-    return waiting
+    agnews(pipeline, "versions", "promote", story.versions[0], "--label", "stable")
+    address = f"tf-serving-grpc.{servers.name}:8500"
+    classify = ["agnews", "classify", "Oil prices rise", "--label", "stable", "--server", address]
+    # Servers read the file every ten seconds.
+    return waiting, wait_for(lambda: try_kubectl("--namespace", pipeline.name, "exec", APPROVERS, "--", *classify), 120)
 
 
 def test_all_tasks_end_well_and_push_one_version(story):
@@ -270,16 +269,13 @@ def test_no_file_on_the_volume_can_be_written_by_everybody(story, pipeline):
     assert "/agnews/runs/" in pipeline.execute(APPROVERS, "find", "/agnews/runs", "-type", "f")
 
 
-def test_servers_wait_for_a_promotion_and_then_answer(promoted, pipeline, servers):
-    assert "waiting for /models/models.config" in promoted
-    address = f"tf-serving-grpc.{servers.name}:8500"
-    told = pipeline.execute(
-        APPROVERS, "agnews", "classify", "Oil prices rise", "--label", "stable", "--server", address, timeout=300
-    )
-    assert re.search(r"World|Sports|Business|Sci/Tech", told)
+def test_servers_wait_for_models_and_follow_a_promotion(served):
+    waiting, classified = served
+    assert "waiting for /models/models.config" in waiting
+    assert re.search("World|Sports|Business|Sci/Tech", classified)
 
 
-def test_a_rollout_of_the_servers_fails_no_request(promoted, pipeline, servers):
+def test_a_rollout_of_the_servers_fails_no_request(served, pipeline, servers):
     address = f"http://tf-serving.{servers.name}:8501/v1/models/agnews/labels/stable:predict"
     client = subprocess.Popen(
         ["kubectl", "--namespace", pipeline.name, "exec", "-i", APPROVERS, "--", "python", "-c", ASK, address],

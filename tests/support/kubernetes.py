@@ -72,12 +72,22 @@ class Namespace:
 
 def kubectl(*arguments: str, objects: Iterable[Mapping[str, Any]] = (), timeout: int = 120) -> str:
     """Runs kubectl, which must succeed, and returns its output."""
-    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
-    ended = subprocess.run(
-        ["kubectl", *arguments], input=text, capture_output=True, text=True, timeout=timeout, check=False
-    )
+    ended = _run(arguments, objects, timeout)
     assert ended.returncode == 0, f"kubectl {' '.join(arguments)}:\n{ended.stdout[-2000:]}{ended.stderr[-4000:]}"
     return ended.stdout
+
+
+def try_kubectl(*arguments: str, timeout: int = 120) -> str:
+    """Runs kubectl and returns its output, which is empty if it failed."""
+    ended = _run(arguments, (), timeout)
+    return "" if ended.returncode else ended.stdout
+
+
+def _run(arguments, objects, timeout):
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+    return subprocess.run(
+        ["kubectl", *arguments], input=text, capture_output=True, text=True, timeout=timeout, check=False
+    )
 
 
 def job(name: str, task: Task) -> dict[str, Any]:

@@ -22,11 +22,11 @@ from tests.support.kubernetes import Namespace, job, kubectl, try_kubectl
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(5400)]
 
-PIPELINE = f"agnews-pipeline:{version('agnews-pipeline')}"
+# By the name in the manifests. Defaults are the images that the manifests name.
 IMAGES = {
-    PIPELINE: os.environ.get("PIPELINE_IMAGE", PIPELINE),
-    "postgres:17": os.environ.get("POSTGRES_IMAGE", "postgres:17"),
-    "tensorflow/serving:2.19.1": os.environ.get("SERVING_IMAGE", "tensorflow/serving:2.19.1"),
+    "agnews-pipeline": os.environ.get("PIPELINE_IMAGE", f"agnews-pipeline:{version('agnews-pipeline')}"),
+    "postgres": os.environ.get("POSTGRES_IMAGE", "postgres:17"),
+    "tensorflow/serving": os.environ.get("SERVING_IMAGE", "tensorflow/serving:2.19.1"),
 }
 MANIFESTS = ROOT / "pipeline/runners/kubeflow/manifests"
 OVERLAYS = ROOT / "serving/deploy/kubernetes/overlays"
@@ -43,7 +43,7 @@ SETTINGS = {
     "evaluator.min_label_recall": "0.0",
     "model_card.robustness_rows": "20",
     "promotion.require_approval": "true",
-    "kubeflow.image": IMAGES[PIPELINE],
+    "kubeflow.image": IMAGES["agnews-pipeline"],
     "kubeflow.cpu": "1",
     "kubeflow.memory": "4Gi",
 }
@@ -71,7 +71,7 @@ while not ended.wait(0.2):
 def objects(text):
     """The objects of a manifest, with the images that the cluster has and volumes that need no storage class."""
     for name, image in IMAGES.items():
-        text = text.replace(f"image: {name}\n", f"image: {image}\n")
+        text = re.sub(rf"image: {name}:.*", f"image: {image}", text)
     found = list(yaml.safe_load_all(text))
     for one in found:
         claims = (
@@ -118,7 +118,7 @@ def directory():
             "containers": [
                 {
                     "name": "node",
-                    "image": IMAGES[PIPELINE],
+                    "image": IMAGES["agnews-pipeline"],
                     "command": ["sleep", "infinity"],
                     "volumeMounts": [{"name": "node", "mountPath": "/node"}],
                 }

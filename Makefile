@@ -4,18 +4,22 @@ SHELL := bash
 # If this is set, Python compiles TensorFlow Extended again at every start: 40 s instead of 10.
 export PYTHONDONTWRITEBYTECODE :=
 AGNEWS := .venv/bin/agnews
-# Tests that take minutes more, or need a server, have targets of their own.
-IN_TIME := not (real or continuous or interrupts or airflow or kubeflow or postgres or flink or spark or container or kubernetes)
+# Tests that need a server or the real data have targets of their own, and so do two that take many minutes.
+WITHOUT_SERVERS := not (real or airflow or kubeflow or postgres or flink or spark or container or kubernetes)
+IN_TIME := $(WITHOUT_SERVERS) and not (continuous or interrupts)
 SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
 # Test files that `make test` runs at the same time: one per core, at most four, since each takes up to 4 GB of memory.
 WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? cores : 4)))
+# A file stays on one worker, which makes its fixtures once. In the given order, whole runs come first and unit tests last,
+# so that all workers are busy to the end; pytest-xdist's own order begins with the files of most tests.
+PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Paths whose spelling and words `make lint` checks. Still to come: tests.
 PROSE := $(wildcard *.md) docs Makefile Dockerfile .pre-commit-config.yaml pyproject.toml setup.py pipeline components \
 	schema serving benchmarks scripts tests/unit/repository/test_docs.py tests/e2e/test_tutorial.py
 
-.PHONY: help run test test-fast test-real test-continuous test-interrupts test-airflow test-postgres test-kubeflow test-kubernetes test-container test-flink test-spark \
+.PHONY: help run test test-fast test-all test-coverage test-real test-continuous test-interrupts test-airflow test-postgres test-kubeflow test-kubernetes test-container test-flink test-spark \
 	airflow airflow-stop job-server-flink job-server-spark bench-train bench-stages bench-serve bench-review bench-scale \
-	lint types format picture reference lock clean default dev
+	lint types format picture reference client client-messages lock clean default dev
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -24,10 +28,16 @@ run: default  ## Run the whole pipeline; ARGS="--profile sample" passes options 
 	@$(AGNEWS) run $(ARGS)
 
 test-fast: dev  ## Run the unit tests, which import no TensorFlow: under a minute.
-	.venv/bin/python -m pytest tests/unit --numprocesses $(WORKERS) --dist loadfile
+	.venv/bin/python -m pytest tests/unit $(PARALLEL)
 
 test: dev lint types  ## Check style and types, then run the tests, one of them the whole pipeline on synthetic rows.
-	.venv/bin/python -m pytest -m "$(IN_TIME)" --numprocesses $(WORKERS) --dist loadfile
+	.venv/bin/python -m pytest -m "$(IN_TIME)" $(PARALLEL)
+
+test-all: dev lint types  ## Run `make test`, ten days of continuous training, and runs that are sent signals: an hour.
+	.venv/bin/python -m pytest -m "$(WITHOUT_SERVERS)" $(PARALLEL)
+
+test-coverage: dev  ## Run the tests of `make test` and print the lines that none of them executes; fails under the floor.
+	.venv/bin/python -m pytest -m "$(IN_TIME)" $(PARALLEL) --cov --cov-report=term-missing:skip-covered
 
 test-continuous: dev  ## Feed ten days to the pipeline, good and bad ones, and check the trained and pushed models.
 	.venv/bin/python -m pytest -m continuous
@@ -112,6 +122,12 @@ picture: dev  ## Draw docs/images/dag.svg from the pipeline.
 
 reference: dev  ## Write docs/reference/ from settings, commands and errors.
 	@PYTHONPATH=. .venv/bin/python scripts/write_reference.py
+
+client: dev  ## Build the wheel agnews-client in dist/.
+	@.venv/bin/python scripts/build_client.py
+
+client-messages: dev  ## Write the Python modules of serving/client/messages.proto.
+	@scripts/client_messages.sh
 
 lock: dev  ## Write requirements/*.txt from pyproject.toml; ARGS=--upgrade takes newer versions.
 	@scripts/lock.sh $(ARGS)

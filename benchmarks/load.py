@@ -25,7 +25,7 @@ import grpc
 
 from schema.features import DESCRIPTION, TITLE
 from schema.model_contract import SERVING_DEFAULT
-from serving.client.protos import DT_STRING, PredictionServiceStub, PredictRequest, TensorProto
+from serving.tensorflow_messages import DT_STRING, PredictionServiceStub, PredictRequest, TensorProto
 from serving.this_machine import proxy_options
 
 GRPC, REST, IN_PROCESS = "gRPC", "REST", "in-process"

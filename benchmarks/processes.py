@@ -17,7 +17,7 @@ import psutil
 
 from benchmarks.load import Load, LoadResult
 from schema.errors import RunError
-from serving.client.protos import GetModelStatusRequest, ModelServiceStub, ModelVersionStatus
+from serving.tensorflow_messages import GetModelStatusRequest, ModelServiceStub, ModelVersionStatus
 from serving.this_machine import proxy_options
 from serving.versions import pushed_versions
 

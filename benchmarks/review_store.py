@@ -234,7 +234,8 @@ class SimulatedStore:
                 write_card_files(files, self._random, made, made.get("baseline"), run, self.root / "data-0")
             accuracy = self._random.uniform(0.88, 0.93)
             recalls = {f"recall_{name}": accuracy + self._random.uniform(-0.05, 0.05) for name in CLASS_NAMES}
-            return str(files), {"accuracy": accuracy, **recalls, "model_id": made["model"], "model_sha256": digest}
+            bound = {"model_id": made["model"], "model_sha256": digest, "model_fingerprint": digest}
+            return str(files), {"accuracy": accuracy, **recalls, **bound}
         if role == "request":
             wanted = {"model_id": made["model"], "wanted": int(outcome.blessed)}
             return uri, wanted | {"fingerprint": digest, "author": AUTHOR}

@@ -246,8 +246,8 @@ def _report_gone(store: mlmd.MetadataStore, gone: Sequence[Artifact], consequenc
     name = {STATISTICS: "statistics"}.get(first.type_name, first.type_name.lower())
     more = f" (and {others} earlier one{'s' * (others > 1)})" if others else ""
     logger.warning(
-        f"{name} {first.id} of {_producing_run(store, first)} is gone from {first.uri}{more}; {consequence}. "
-        "To stop looking for what was deleted: agnews artifacts check --mark-deleted",
+        f"{name} {first.id} of {_producing_run(store, first)} is gone from {first.uri} or damaged there{more}; "
+        f"{consequence}. To stop looking for what was deleted: agnews artifacts check --mark-deleted",
         extra={"fields": {}},
     )
 

@@ -15,7 +15,7 @@ import httpx
 import tenacity
 
 from pipeline.settings import AlertSettings, Settings
-from schema.errors import ApprovalPending, DriftError
+from schema.errors import ApprovalPending, DriftError, SettingsError
 from serving.this_machine import proxy_mounts
 
 logger = logging.getLogger(__name__)
@@ -118,6 +118,13 @@ def _is_retryable(error: BaseException) -> bool:
 def _post(alerts: AlertSettings, subject: str, body: str) -> None:
     """Posts the JSON of Slack's incoming webhooks, which Mattermost and others accept too."""
     url = alerts.read_webhook_url()
+    try:
+        address = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError):
+        address = httpx.URL()
+    if address.scheme not in ("http", "https") or not address.host:
+        # The address is a secret, and the messages of httpx quote its parts.
+        raise SettingsError("alerts.webhook_url is no address of the form https://HOST/PATH") from None
     # httpx logs every URL, and this one is a secret.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     with httpx.Client(timeout=alerts.timeout_seconds, mounts=proxy_mounts(url)) as client:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import tensorflow_data_validation as tfdv
-from tfx.components import ExampleValidator, StatisticsGen, Trainer, Transform, Tuner
+from tfx.components import ExampleValidator, StatisticsGen, Transform, Tuner
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
@@ -23,6 +23,7 @@ from components.model_card.component import ModelCardGen
 from components.pusher.component import AgNewsPusher
 from components.resolvers import LatestBlessedModelBefore, LatestOtherBlessedModel, LatestSpans, PreviousStatistics
 from components.schema_gen.component import CuratedSchemaGen
+from components.trainer.component import AgNewsTrainer
 from components.validation_gate.component import ValidationBlessing, ValidationGate
 from pipeline.beam.options import beam_arguments
 from pipeline.code_version import STAGES, add_code_version, code_version
@@ -30,8 +31,10 @@ from pipeline.governance.approvals import rules_of
 from pipeline.governance.audit_check import audit_log
 from pipeline.metadata.connection import check_storable_in_postgresql, connection_config
 from pipeline.settings import InfraValidatorSettings, Settings
+from pipeline.settings.model import PromotionSettings
 from schema.features import SCHEMA_PATH, TEST, TRAIN, VAL
 from schema.model_contract import SERVE_EXAMPLES
+from serving.audit.openssf import SigningFiles
 
 
 def create_pipeline(settings: Settings, source: DataSource, *, until: str | None = None) -> Pipeline:
@@ -195,14 +198,14 @@ def _add_training_stages(components: list[BaseNode], settings: Settings, rows: _
         base_model = base.outputs["model"]
         components.append(base)
     place = {"model_name": settings.pusher.model_name, "checkpoint_root": f"{settings.pipeline.root}/checkpoints"}
-    trainer = Trainer(
+    trainer = AgNewsTrainer(
         run_fn="components.trainer.run_fn.run_fn",
         base_model=base_model,
         hyperparameters=hyperparameters,
         custom_config=recipe | place,
         **inputs,
         **splits,
-    )
+    ).with_id("Trainer")
     components.append(trainer)
     return _Trained(examples, graph, trainer.outputs["model"])
 
@@ -271,11 +274,18 @@ def _add_push_stages(
         approval=approval[-1].outputs["approval"] if approval else None,
         rules=rules,
         signing_key=settings.promotion.signing_key_file,
+        openssf=_signing_files(settings.promotion),
     )
     components.append(pusher)
     # Approvers read the card first, and a model whose card could not be written is not pushed.
     for node in (*approval[:1], pusher):
         node.add_upstream_node(model_card)
+
+
+def _signing_files(promotion: PromotionSettings) -> SigningFiles | None:
+    if promotion.openssf_key_file is None:
+        return None
+    return SigningFiles(promotion.openssf_key_file, promotion.openssf_certificate_file, promotion.openssf_chain_file)
 
 
 def approval_stages(model: Channel, blessings: Mapping[str, Channel], rules: Rules) -> list[BaseNode]:

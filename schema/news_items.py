@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum
 from typing import NamedTuple
 
 _MAX_SHOWN_CHARACTERS = 40
 
 
-class RejectReason(StrEnum):
+class RejectReason(str, Enum):  # noqa: UP042 - the client also runs on Python 3.10, which has no StrEnum.
     """Why a row of a file or a news item is rejected."""
+
+    __str__ = str.__str__
 
     WRONG_FIELD_COUNT = "wrong_field_count"
     MALFORMED_QUOTES = "malformed_quotes"

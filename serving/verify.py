@@ -1,17 +1,15 @@
-"""Verifies the files of each served version against the fingerprints in the audit log."""
+"""Verifies the files of served versions against the fingerprints in the audit log."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from schema.errors import AuditError
-from serving.audit import AuditLog, Entry, differences, manifest
-from serving.audit.signature import signature_flaw
-from serving.promotion import config
-from serving.promotion.errors import PromotionError
+from serving.audit import PUSH, AuditLog, Entry, Line, differences, manifest
+from serving.audit.signature import signature_flaw, unsigned_lines
 from serving.versions import names_by_version
 
 
@@ -35,7 +33,7 @@ def check(serving_directory: Path, log: AuditLog, key: Ed25519PublicKey | None =
     Raises:
         AuditError: a directory of versions cannot be read.
     """
-    pushed = _should_be_there(log)
+    pushed = _should_be_there(log.lines(), key)
     try:
         named = {
             (directory.name, number): flaws
@@ -58,13 +56,23 @@ def check(serving_directory: Path, log: AuditLog, key: Ed25519PublicKey | None =
     ]
 
 
-def models_outside_directory(serving_directory: Path) -> list[str]:
-    """Returns the models that models.config loads from elsewhere, or why they are unknown, one line each."""
-    path = serving_directory / config.CONFIG_FILE
-    try:
-        return list(config.other_places(config.parse(config.read_text(path), path), serving_directory).values())
-    except PromotionError as error:
-        return [str(error)]
+def check_version(directory: Path, log: AuditLog, key: Ed25519PublicKey | None = None) -> list[str]:
+    """Checks one version before it is served.
+
+    Args:
+        directory: `<serving directory>/<model name>/<version>`.
+        log: log with the entry of the push.
+        key: public key of the required signature; None requires none.
+
+    Returns:
+        The findings; empty if the version is as it was pushed.
+
+    Raises:
+        AuditError: the log cannot be read.
+    """
+    model, number = directory.parent.name, int(directory.name)
+    entry = _should_be_there(log.lines(), key).get((model, number))
+    return [*version_directories(directory.parent).get(number, ()), *_findings(entry, directory, key)]
 
 
 def differences_from_push(push: Entry, found: Mapping[str, str]) -> list[str]:
@@ -91,15 +99,16 @@ def version_directories(directory: Path) -> dict[int, list[str]]:
     return found
 
 
-def _should_be_there(log: AuditLog) -> dict[tuple[str, int], Entry]:
+def _should_be_there(lines: Sequence[Line], key: Ed25519PublicKey | None) -> dict[tuple[str, int], Entry]:
     pushed: dict[tuple[str, int], Entry] = {}
-    for line in log.lines():
+    unsigned = {line.number for line in unsigned_lines(key, lines)} if key else set()
+    for line in lines:
         entry = line.entry
         if entry is None or entry.version is None or entry.outcome != "COMPLETE":
             continue
-        if entry.action == "push":
+        if entry.action == PUSH:
             pushed[entry.model, entry.version] = entry
-        elif entry.action == "prune":
+        elif entry.action == "prune" and line.number not in unsigned:
             pushed.pop((entry.model, entry.version), None)
     return pushed
 

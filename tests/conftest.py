@@ -98,10 +98,10 @@ def dead_proxy(monkeypatch):
 @pytest.fixture(scope="session")
 def postgresql():
     """A running PostgreSQL server of our own; the module of that name."""
-    from tests.support import postgresql
+    from tests.support import postgresql, skip_without_tool
 
     if not postgresql.installed():
-        pytest.skip(postgresql.MISSING)
+        skip_without_tool(postgresql.MISSING)
     with postgresql.serving() as running:
         yield running
 

@@ -1,9 +1,7 @@
 """The approval gate: a blessed model is pushed only when enough people approve it.
 
 `RequestApproval` makes a request, the command line adds decisions, `DecisionsOnModel` finds them, and `ApprovalGate`
-lets the run continue or ends it. `rules` decides which approvals are enough, and Pusher applies it again. Without a
-metadata store the gate in `logged` does all of this in the audit log. It is not imported here because it needs the
-model card, and Pusher, which needs this package, must not depend on the card.
+lets the run continue or ends it. `rules` decides which approvals are enough, and Pusher applies it again.
 """
 
 from components.approval.component import (

@@ -7,8 +7,7 @@ approval that was used stays valid: the gate comes from the cache, and so does t
 
 import json
 import logging
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import List  # noqa: UP035 - TFX's decorator looks for this one
@@ -18,19 +17,17 @@ from tfx.components.util import model_utils
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.components.common.resolver import ResolverStrategy
-from tfx.dsl.io import fileio
 from tfx.types import Artifact, standard_artifacts
-from tfx.utils import io_utils, path_utils
 
-from components.approval.rules import Decision, Rules, Status, judge, last_decisions, postdated
-from components.exports import author_of, files_of
+from components.approval.rules import Decision, Rules, Status, is_logged, judge, last_decisions, postdated
+from components.manifest import JUDGED, author_of, require_judged, require_unchanged
 from schema import metadata
-from schema.errors import ApprovalPending, RunError
-from serving.audit import fingerprint
+from schema.errors import ApprovalPending, AuditError
+from serving.audit import Line, fingerprint
 
 logger = logging.getLogger(__name__)
 
-_REPORT = "approval.json"
+_AUTHOR, _DECISIONS = "author", "decisions"
 
 
 class ApprovalRequest(Artifact):
@@ -52,7 +49,8 @@ class ApprovalDecision(Artifact):
 class Approval(Artifact):
     """The gate's result.
 
-    Custom properties: `approved` (0 or 1), and the `reason` of a rejection. The file approval.json holds the decisions.
+    Custom properties: `approved` (0 or 1), and the `reason` of a rejection; of a decided model also its author, the
+    decisions as JSON, and the fingerprint of its export. There is no file: Pusher trusts the metadata store alone.
     """
 
     TYPE_NAME = metadata.APPROVAL
@@ -91,13 +89,18 @@ def RequestApproval(
     infra_blessing: InputArtifact[standard_artifacts.InfraBlessing],
     request: OutputArtifact[ApprovalRequest],
 ) -> None:
-    """Requests approval of a model that Evaluator and InfraValidator blessed. The request names the model's files."""
-    export = path_utils.serving_model_path(model.uri)
+    """Requests approval of a model that Evaluator and InfraValidator blessed. The request names the model's files.
+
+    Raises:
+        RunError: the files are not those that were trained, or a blessing is about others.
+    """
+    digest = fingerprint(require_unchanged(model))
+    require_judged(digest, {"Evaluator": model_blessing, "InfraValidator": infra_blessing})
     request.set_int_custom_property("model_id", model.id)
     blessed = model_utils.is_model_blessed(model_blessing) and model_utils.is_infra_validated(infra_blessing)
     request.set_int_custom_property("wanted", int(blessed))
-    request.set_string_custom_property("fingerprint", fingerprint(files_of(export)))
-    request.set_string_custom_property("author", metadata.encode_text(author_of(export)))
+    request.set_string_custom_property("fingerprint", digest)
+    request.set_string_custom_property("author", metadata.encode_text(author_of(model)))
 
 
 @component
@@ -127,20 +130,22 @@ def ApprovalGate(
     how = f"agnews approvals approve {model_id} --reason … (or reject), then the same agnews run"
     status = _require_decided(made, author, Rules.from_json(rules), how)
     rejections = [one for one in last_decisions(made) if not one.approved]
-    with fileio.open(os.path.join(approval.uri, _REPORT), "w") as file:
-        json.dump({"author": author, "decisions": [asdict(decision) for decision in made]}, file, indent=1)
+    decided = json.dumps([asdict(decision) for decision in made])
+    approval.set_string_custom_property(_AUTHOR, metadata.encode_text(author))
+    approval.set_string_custom_property(_DECISIONS, metadata.encode_text(decided))
+    approval.set_string_custom_property(JUDGED, made[0].fingerprint)
     logger.info(str(status), extra={"fields": {"by": ", ".join(decision.who for decision in made)}})
     _set_result(approval, status is Status.APPROVED, "; ".join(f"{one.who}: {one.why}" for one in rejections))
 
 
-def require_approval(approval: Artifact | None, rules: Rules, model: Artifact, files: dict[str, str]) -> list[Decision]:
+def require_approval(approval: Artifact | None, rules: Rules, digest: str, lines: Sequence[Line]) -> list[Decision]:
     """Checks an approval again before the push: the gate may have run long ago, for other files, or not at all.
 
     Args:
         approval: the gate's result; None without a gate.
         rules: the gate's rules.
-        model: the Model to push.
-        files: SHA-256 of each file of its export, by path.
+        digest: fingerprint of the files to push.
+        lines: lines of the audit log.
 
     Returns:
         The decisions; empty when the model was rejected or not blessed.
@@ -148,20 +153,26 @@ def require_approval(approval: Artifact | None, rules: Rules, model: Artifact, f
     Raises:
         ApprovalPending: the model has no approval, or its approval has expired.
         RunError: the approved files were different.
+        AuditError: an approval is not in the audit log, so somebody else wrote it into the metadata store.
     """
-    digest = fingerprint(files)
     how = f"agnews approvals approve {digest[:12]} --reason … (or reject), then the same run again"
     if approval is None:
         raise _pending(rules, Status.PENDING, how)
     if not approval.get_int_custom_property("approved"):
         return []
-    report = json.loads(io_utils.read_string_file(os.path.join(approval.uri, _REPORT)))
-    decisions = [Decision(**decision) for decision in report["decisions"]]
-    if any(decision.fingerprint != digest for decision in decisions):
-        raise RunError(
-            f"the files of model {model.id} are not the approved ones; train it again: agnews run --no-cache"
-        )
-    status = _require_decided(decisions, report["author"], rules, how)
+    require_judged(digest, {"ApprovalGate": approval})
+    author = metadata.decode_text(approval.get_string_custom_property(_AUTHOR))
+    noted = json.loads(metadata.decode_text(approval.get_string_custom_property(_DECISIONS)))
+    # Decisions on other files do not count.
+    decisions = [one for one in (Decision(**values) for values in noted) if one.fingerprint == digest]
+    status = _require_decided(decisions, author, rules, how)
+    entries = {line.hash: line.entry for line in lines}
+    for decision in decisions:
+        if decision.approved and not is_logged(decision, author, entries.get(decision.entry)):
+            raise AuditError(
+                f"the audit log has no approval of {digest[:12]} by {decision.who} at {decision.when}: find out who "
+                "wrote it into the metadata store (agnews audit verify); nothing was pushed"
+            )
     return decisions if status is Status.APPROVED else []
 
 

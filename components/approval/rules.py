@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from schema.metadata import decode_text
-from serving.audit import person
+from serving.audit import APPROVE, DECIDED, Entry, person
 
 # Hosts that synchronize their clocks over the network differ by less.
 _CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -58,6 +58,7 @@ class Decision:
         who: name@host, or a given name.
         when: UTC, ISO 8601.
         why: the given reason.
+        entry: SHA-256 of its line in the audit log, empty if unknown.
     """
 
     fingerprint: str
@@ -65,6 +66,7 @@ class Decision:
     who: str
     when: str
     why: str
+    entry: str = ""
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, Any]) -> "Decision":
@@ -73,13 +75,15 @@ class Decision:
         Args:
             properties: ML Metadata's values by name.
         """
-        text = {name: properties[name].string_value for name in ("fingerprint", "who", "when", "why")}
+        names = ("fingerprint", "who", "when", "why", "audit")
+        text = {name: properties[name].string_value for name in names if name in properties}
         return cls(
             fingerprint=text["fingerprint"],
             approved=properties["approved"].int_value == 1,
             who=decode_text(text["who"]),
             when=text["when"],
             why=decode_text(text["why"]),
+            entry=text.get("audit", "").partition(" ")[0],
         )
 
 
@@ -130,6 +134,15 @@ def postdated(decisions: Iterable[Decision], now: datetime) -> list[Decision]:
         now: with a time zone.
     """
     return [decision for decision in decisions if decision.approved and _when(decision) - now > _CLOCK_TOLERANCE]
+
+
+def is_logged(decision: Decision, author: str, entry: Entry | None) -> bool:
+    """Returns whether an entry of the audit log says that this decision was made on a model of this author."""
+    return entry is not None and (
+        (entry.action == APPROVE, entry.fingerprint, entry.by, entry.details.get(DECIDED, entry.when))
+        == (decision.approved, decision.fingerprint, decision.who, decision.when)
+        and entry.details.get("author") == author
+    )
 
 
 def _when(decision: Decision) -> datetime:

@@ -1,20 +1,27 @@
-"""TFX's Evaluator with its configuration encoded so that every metadata store can hold it."""
+"""TFX's Evaluator with a configuration that every metadata store can hold, and a verdict that names the files."""
 
 from tfx.components import Evaluator
 from tfx.components.evaluator import executor
 from tfx.dsl.components.base import executor_spec
-from tfx.types.standard_component_specs import EVAL_CONFIG_KEY
+from tfx.types.standard_component_specs import BLESSING_KEY, EVAL_CONFIG_KEY, MODEL_KEY
 
+from components.manifest import judging
 from schema.metadata import decode_text, encode_text
 
 
 class EvaluatorExecutor(executor.Executor):
-    """Decodes the configuration, then evaluates as TFX's executor does."""
+    """Decodes the configuration, evaluates as TFX's executor does, and notes the judged files in the blessing."""
 
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict) -> None:
-        """See tfx/components/evaluator/executor.py."""
+        """See tfx/components/evaluator/executor.py.
+
+        Raises:
+            RunError: the model's files are not those that were trained.
+        """
         decoded = decode_text(exec_properties[EVAL_CONFIG_KEY])
-        super().Do(input_dict, output_dict, exec_properties | {EVAL_CONFIG_KEY: decoded})
+        [model], [blessing] = input_dict[MODEL_KEY], output_dict[BLESSING_KEY]
+        with judging(model, blessing):
+            super().Do(input_dict, output_dict, exec_properties | {EVAL_CONFIG_KEY: decoded})
 
 
 class AgNewsEvaluator(Evaluator):

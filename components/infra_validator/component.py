@@ -12,6 +12,7 @@ from tfx.types import Artifact, artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
 from components.infra_validator.validate import Limits, Refused, validate
+from components.manifest import judging
 from schema.features import TEST
 from schema.paths import list_files
 
@@ -41,11 +42,13 @@ def AgNewsInfraValidator(
 
     Raises:
         NotMeasuredError: the machine did not allow a verdict. A failed component is not cached.
+        RunError: the model's files are not those that were trained.
     """
     saved_model = path_utils.serving_model_path(model.uri)
     limits = Limits(timeout_seconds, max_memory_mb, tolerance)
     try:
-        validate(saved_model, _read(examples, rows), limits)
+        with judging(model, blessing):
+            validate(saved_model, _read(examples, rows), limits)
     except Refused as refusal:
         logger.warning("refused", extra={"fields": {"reason": str(refusal)}})
         blessing.set_string_custom_property("reason", str(refusal))

@@ -12,9 +12,10 @@ from tfx.components.infra_validator import executor
 from tfx.components.infra_validator.error_types import ValidationFailed
 from tfx.dsl.components.base import executor_spec
 from tfx.types import artifact_utils
-from tfx.types.standard_component_specs import BLESSING_KEY
+from tfx.types.standard_component_specs import BLESSING_KEY, MODEL_KEY
 
 from components.infra_validator.validate import OF_MACHINE, not_tried, one_line
+from components.manifest import judging
 
 
 class ContainerExecutor(executor.Executor):
@@ -25,11 +26,13 @@ class ContainerExecutor(executor.Executor):
 
         Raises:
             NotMeasuredError: the last try failed for a reason unrelated to the model.
+            RunError: the model's files are not those that were trained.
         """
         self._error: Exception | None = None
-        super().Do(input_dict, output_dict, exec_properties)
+        blessing = artifact_utils.get_single_instance(output_dict[BLESSING_KEY])
+        with judging(artifact_utils.get_single_instance(input_dict[MODEL_KEY]), blessing):
+            super().Do(input_dict, output_dict, exec_properties)
         if self._error:
-            blessing = artifact_utils.get_single_instance(output_dict[BLESSING_KEY])
             blessing.set_string_custom_property("reason", _reason(self._error))
 
     def _ValidateOnce(self, *arguments: Any, **options: Any) -> None:

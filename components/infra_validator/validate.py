@@ -24,6 +24,7 @@ import grpc
 import numpy as np
 import psutil
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_pb2,
@@ -32,9 +33,11 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from components.infra_validator.serving_operations import SERVING_VERSION, missing_operations
+from schema.child_process import bound_command
 from schema.errors import NotMeasuredError
 from schema.features import DESCRIPTION, TITLE
-from schema.model_contract import CLASSES, SERVE_EXAMPLES, SERVING_DEFAULT
+from schema.model_contract import CLASSES, SAVED_MODEL, SERVE_EXAMPLES, SERVING_DEFAULT
 from serving.this_machine import proxy_options
 
 # A batch with a text of one megabyte exceeds gRPC's own limit of 4 MiB.
@@ -83,6 +86,11 @@ def validate(saved_model: str, serialized_examples: Sequence[bytes], limits: Lim
     """
     if not os.path.isdir(saved_model):
         raise not_tried(f"the export {saved_model} is not there", "run again with --no-cache")
+    if os.path.exists(os.path.join(saved_model, SAVED_MODEL)) and (missing := _missing_operations(saved_model)):
+        raise Refused(
+            f"TensorFlow Serving {SERVING_VERSION} lacks {', '.join(missing)}; deploy a newer release of it, or export "
+            "with an older TensorFlow"
+        )
     deadline = time.monotonic() + limits.timeout_seconds
     with _serving(saved_model, limits, deadline) as predict:
         here = tf.saved_model.load(saved_model)
@@ -90,6 +98,13 @@ def validate(saved_model: str, serialized_examples: Sequence[bytes], limits: Lim
             served = predict(signature, inputs)
             expected = here.signatures[signature](**{name: tf.constant(value) for name, value in inputs.items()})
             _compare(signature, served, {name: value.numpy() for name, value in expected.items()}, limits.tolerance)
+
+
+def _missing_operations(saved_model: str) -> list[str]:
+    try:
+        return missing_operations(saved_model)
+    except DecodeError:  # The server reports what is wrong with the file.
+        return []
 
 
 def _requests(serialized_examples: Sequence[bytes]) -> Iterator[tuple[str, dict[str, list[bytes]]]]:
@@ -139,12 +154,8 @@ def _serving(saved_model: str, limits: Limits, deadline: float) -> Iterator[Call
             Path(base, "1").symlink_to(Path(saved_model).absolute())
             # The project's own server runs a session as TensorFlow Serving does, so a failure to load is final.
             options = {"port": 0, "model_name": _MODEL, "model_base_path": base, "max_num_load_retries": 0}
-            command = [
-                sys.executable,
-                "-m",
-                "serving.server",
-                *(f"--{name}={value}" for name, value in options.items()),
-            ]
+            flags = [f"--{name}={value}" for name, value in options.items()]
+            command = bound_command([sys.executable, "-m", "serving.server", *flags])
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
         except OSError as error:
             raise not_tried(

@@ -13,6 +13,7 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.dsl.io import fileio
 from tfx.types import Artifact, Channel, artifact_utils, component_spec, standard_artifacts
 
+from components.manifest import judging
 from components.model_card.card import headlines, make_card
 from components.model_card.lineage import trace
 from components.model_card.owner import OWNER_FILE, read_owner_statements
@@ -57,25 +58,30 @@ class ModelCardExecutor(base_executor.BaseExecutor):
     """Makes the card and writes it in all its formats."""
 
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict[str, Any]) -> None:
-        """Writes into the artifact `model_card`."""
+        """Writes into the artifact `model_card`.
+
+        Raises:
+            RunError: the model's files are not those that were trained.
+        """
         began = time.monotonic()
         context = self._context
-        card, predictions = make_card(
-            input_dict,
-            read_owner_statements(OWNER_FILE),
-            trace(
-                context.pipeline_info.id if context and context.pipeline_info else "unknown",
-                context.pipeline_run_id if context and context.pipeline_run_id else "unknown",
-                input_dict,
-                json.loads(exec_properties["code"]),
-            ),
-            preparation=json.loads(exec_properties["preparation"]),
-            robustness_rows=exec_properties["robustness_rows"],
-            robustness_seed=_SEED,
-            errors_shown=exec_properties["errors_shown"],
-            written=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
         output = artifact_utils.get_single_instance(output_dict["model_card"])
+        with judging(artifact_utils.get_single_instance(input_dict["model"]), output):
+            card, predictions = make_card(
+                input_dict,
+                read_owner_statements(OWNER_FILE),
+                trace(
+                    context.pipeline_info.id if context and context.pipeline_info else "unknown",
+                    context.pipeline_run_id if context and context.pipeline_run_id else "unknown",
+                    input_dict,
+                    json.loads(exec_properties["code"]),
+                ),
+                preparation=json.loads(exec_properties["preparation"]),
+                robustness_rows=exec_properties["robustness_rows"],
+                robustness_seed=_SEED,
+                errors_shown=exec_properties["errors_shown"],
+                written=datetime.now(UTC).isoformat(timespec="seconds"),
+            )
         fileio.makedirs(output.uri)
         write_card(card, output.uri)
         write_predictions(predictions, output.uri)

@@ -1,7 +1,6 @@
 """The section about the network and its training, from the facts that the Trainer stored in the export."""
 
 import dataclasses
-import json
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tfx.dsl.io import fileio
 
 from components.model_card.evidence import NotAvailable
+from components.trainer.export import read_facts
 from components.trainer.settings import architecture_of
 from schema.model_contract import SAVED_MODEL, TRAINING_FACTS
 
@@ -58,8 +58,7 @@ def describe_training(export_dir: str) -> Training | NotAvailable:
     path = os.path.join(export_dir, TRAINING_FACTS)
     if not fileio.exists(path):
         return NotAvailable(f"the export has no {TRAINING_FACTS}")
-    with fileio.open(path) as file:
-        facts = json.load(file)
+    facts = read_facts(export_dir)
     replicas, calibration = facts["replicas"], facts["calibration"]
     return Training(
         architecture=facts["architecture"],

@@ -1,14 +1,15 @@
 """Promotes a blessed model to a directory that TensorFlow Serving watches; a new version appears in one step."""
 
+import functools
 import os
 import shutil
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import ClassVar
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tfx.components.pusher import executor
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.dsl.io import fileio
@@ -18,15 +19,20 @@ from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.utils import io_utils, proto_utils
 
 from components.approval import Approval, Decision, Rules, require_approval
-from components.exports import files_of, same_export, version_numbers
-from schema.errors import RunError
+from components.exports import same_export, version_numbers
+from components.manifest import files_of, require_judged, require_unchanged
+from schema.errors import RunError, SettingsError
 from schema.files import file_lock, flush_directory, make_directory, make_readable
 from schema.interruption import uninterruptible
-from schema.model_contract import MLMD_UUID, SAVED_MODEL
-from serving.audit import AuditLog, Entry, differences, fingerprint, identity
-from serving.audit.signature import SIGNATURE, read_signing_key, sign
+from schema.model_contract import MLMD_UUID, MODEL_SIGNATURE, SAVED_MODEL
+from serving.audit import APPROVALS, PUSH, AuditLog, Entry, differences, fingerprint, identity
+from serving.audit.openssf import SigningFiles, openssf_signer
+from serving.audit.signature import signer
 
 APPROVAL, APPROVAL_RULES, AUDIT_LOG, SIGNING_KEY = "approval", "approval_rules", "audit_log", "signing_key"
+OPENSSF = "openssf"
+# Files that a push adds to those of the export.
+_ADDED = (MLMD_UUID, MODEL_SIGNATURE)
 _INCOMING = ".incoming-"
 _LOCK = ".push.lock"
 
@@ -39,9 +45,9 @@ class PusherExecutor(executor.Executor):
 
         Raises:
             ApprovalPending: the model needs an approval and has no valid one.
-            AuditError: the audit log cannot be written.
+            AuditError: the audit log cannot be written, or lacks an approval.
             SettingsError: the signing key cannot be used.
-            RunError: the files differ from the approved ones, or from the copied ones.
+            RunError: the files differ from those that were trained, judged or approved, or from the copied ones.
             Interrupted: the process received a signal to end; no version appears after it.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
@@ -54,57 +60,60 @@ class PusherExecutor(executor.Executor):
         ).filesystem.base_directory
         model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
         saved_model = self.GetModelPath(input_dict)
-        files = files_of(saved_model)
+        files = require_unchanged(model)
+        blessings = {
+            "Evaluator": standard_component_specs.MODEL_BLESSING_KEY,
+            "InfraValidator": standard_component_specs.INFRA_BLESSING_KEY,
+        }
+        require_judged(fingerprint(files), {name: input_dict[key][0] for name, key in blessings.items()})
+        log = AuditLog(Path(exec_properties[AUDIT_LOG]))
         decisions: list[Decision] = []
         if rules := exec_properties.get(APPROVAL_RULES):
             [approval] = input_dict.get(APPROVAL) or [None]
-            decisions = require_approval(approval, Rules.from_json(rules), model, files)
+            decisions = require_approval(approval, Rules.from_json(rules), fingerprint(files), log.lines())
             if not decisions:
                 self._MarkNotPushed(pushed_model)
                 return
-        log = AuditLog(Path(exec_properties[AUDIT_LOG]))
         log.require_writable()
         # The key is read before anything changes, so that no model is pushed without its signature.
-        key = read_signing_key(Path(file)) if (file := exec_properties.get(SIGNING_KEY)) else None
-        push = _push_remote if "://" in destination else push_local
+        sign = signer(Path(file)) if (file := exec_properties.get(SIGNING_KEY)) else None
+        openssf = openssf_signer(SigningFiles.from_json(signing)) if (signing := exec_properties.get(OPENSSF)) else None
+        if openssf and "://" in destination:
+            raise SettingsError("promotion.openssf_key_file: only versions in a local pusher.destination are signed so")
+        push = _push_remote if "://" in destination else functools.partial(push_local, sign=openssf)
         with ExitStack() as until_recorded:
             version_directory = push(
                 saved_model, destination, mlmd_uuid=str(model.id), files=files, until_recorded=until_recorded
             )
-            receipt = log.append(_entry(model, files, version_directory, decisions, key))
+            receipt = log.append(_entry(model, files, version_directory, decisions), sign)
         io_utils.copy_dir(saved_model, pushed_model.uri)
         self._MarkPushed(pushed_model, version_directory, os.path.basename(version_directory))
         pushed_model.set_string_custom_property("fingerprint", fingerprint(files))
         pushed_model.set_string_custom_property("audit", receipt)
 
 
-def _entry(
-    model: Artifact,
-    files: dict[str, str],
-    version_directory: str,
-    decisions: list[Decision],
-    key: Ed25519PrivateKey | None,
-) -> Entry:
+def _entry(model: Artifact, files: dict[str, str], version_directory: str, decisions: list[Decision]) -> Entry:
     base, _, version = version_directory.rpartition("/")
     name = os.path.basename(base)
     arrived = _require_same(files, version_directory)
-    approvals = [f"approved by {decision.who}: {decision.why}" for decision in decisions if decision.approved]
-    signature = {SIGNATURE: sign(key, name, int(version), arrived)} if key else {}
+    approvals = [decision for decision in decisions if decision.approved]
+    named = [{"by": one.who, "decided": one.when, "entry": one.entry} for one in approvals]
     return Entry(
-        "push",
+        PUSH,
         model=name,
         version=int(version),
         fingerprint=fingerprint(files),
         by=identity(),
-        why="; ".join(approvals) or "blessed; no approval was asked for",
-        details={"directory": version_directory, "model_id": model.id, "files": arrived, **signature},
+        why="; ".join(f"approved by {one.who}: {one.why}" for one in approvals) or "blessed; no approval was asked for",
+        details={"directory": version_directory, "model_id": model.id, "files": arrived}
+        | ({APPROVALS: named} if named else {}),
     )
 
 
 def _require_same(files: dict[str, str], directory: str) -> dict[str, str]:
-    """Returns the manifest of a copy after checking that it adds only the stamp to the files."""
+    """Returns the manifest of a copy after checking that it adds only the stamp and a signature to the files."""
     arrived = files_of(directory)
-    if different := differences(files, {name: digest for name, digest in arrived.items() if name != MLMD_UUID}):
+    if different := differences(files, {name: digest for name, digest in arrived.items() if name not in _ADDED}):
         raise RunError(
             f"{directory} does not hold the files that are to be pushed ({', '.join(different)}): somebody changes "
             "the files there or at their source; remove it, see who did, and run again"
@@ -118,6 +127,7 @@ class _PusherSpec(standard_component_specs.PusherSpec):
         APPROVAL_RULES: ExecutionParameter(type=str, optional=True),
         AUDIT_LOG: ExecutionParameter(type=str),
         SIGNING_KEY: ExecutionParameter(type=str, optional=True),
+        OPENSSF: ExecutionParameter(type=str, optional=True),
     }
     INPUTS: ClassVar[dict] = {
         **standard_component_specs.PusherSpec.INPUTS,
@@ -142,6 +152,7 @@ class AgNewsPusher(base_component.BaseComponent):
         approval: Channel | None = None,
         rules: Rules | None = None,
         signing_key: str | None = None,
+        openssf: SigningFiles | None = None,
     ):
         """
         Args:
@@ -153,6 +164,7 @@ class AgNewsPusher(base_component.BaseComponent):
             approval: verdict of the approval gate, if there is a gate.
             rules: rules of the gate; if given, nothing is pushed without an approval.
             signing_key: file of the private key that signs each push.
+            openssf: files that sign each version in the OpenSSF model-signing format.
         """
         spec = _PusherSpec(
             model=model,
@@ -164,6 +176,7 @@ class AgNewsPusher(base_component.BaseComponent):
             approval=approval,
             approval_rules=rules.to_json() if rules else None,
             signing_key=signing_key,
+            openssf=openssf.to_json() if openssf else None,
         )
         super().__init__(spec=spec)
 
@@ -176,6 +189,7 @@ def push_local(
     files: dict[str, str],
     now: float | None = None,
     until_recorded: ExitStack | None = None,
+    sign: Callable[[Path], None] | None = None,
 ) -> str:
     """Copies an export to a new version directory, which appears in one step.
 
@@ -191,6 +205,7 @@ def push_local(
         now: seconds since the epoch, used as the version number unless an equal or higher version exists; None means
             the current time.
         until_recorded: delays a signal that arrives after the version has appeared until this stack is closed.
+        sign: adds a signature to the directory before the version appears.
 
     Returns:
         The version directory. If the newest version is the same export, pushed by a run that was killed before it could
@@ -206,13 +221,20 @@ def push_local(
         for stale in base.glob(f"{_INCOMING}*"):
             shutil.rmtree(stale)
         versions = version_numbers(str(base))
-        if pushed := _pushed_already(saved_model, destination, versions):
+        if pushed := _pushed_already(saved_model, destination, versions, mlmd_uuid):
             return pushed
         incoming = base / f"{_INCOMING}{uuid.uuid4().hex}"
-        shutil.copytree(saved_model, incoming)
-        _stamp(str(incoming), mlmd_uuid)
-        _require_same(files, str(incoming))
-        make_readable(incoming)
+        try:
+            shutil.copytree(saved_model, incoming)
+            _stamp(str(incoming), mlmd_uuid)
+            _require_same(files, str(incoming))
+            if sign:
+                sign(incoming)
+            make_readable(incoming)
+        except BaseException:
+            # On a full disk, the next push might never come.
+            shutil.rmtree(incoming, ignore_errors=True)
+            raise
         final = base / str(_next_version(versions, now))
         with ExitStack() as appearing:
             (until_recorded or appearing).enter_context(uninterruptible())
@@ -232,7 +254,7 @@ def _push_remote(
     """Copies to an object store, which cannot rename; the file that makes a directory a SavedModel is copied last."""
     fileio.makedirs(destination)
     versions = version_numbers(destination)
-    if pushed := _pushed_already(saved_model, destination, versions):
+    if pushed := _pushed_already(saved_model, destination, versions, mlmd_uuid):
         return pushed
     final = f"{destination}/{_next_version(versions, None)}"
     io_utils.copy_dir(saved_model, final, deny_regex_patterns=[SAVED_MODEL.replace(".", r"\.")])
@@ -248,13 +270,15 @@ def _next_version(versions: list[int], now: float | None) -> int:
     return max([int(time.time() if now is None else now), *(version + 1 for version in versions[-1:])])
 
 
-def _pushed_already(saved_model: str, destination: str, versions: list[int]) -> str | None:
-    """Returns the newest version's directory if it holds the same export, otherwise None."""
+def _pushed_already(saved_model: str, destination: str, versions: list[int], mlmd_uuid: str) -> str | None:
+    """Returns the newest version's directory if it holds the same export of the same model, otherwise None."""
     if not versions:
         return None
     version_directory = os.path.join(destination, str(versions[-1]))
-    whole = fileio.exists(os.path.join(version_directory, SAVED_MODEL))
-    return version_directory if whole and same_export(saved_model, version_directory) else None
+    if not all(fileio.exists(os.path.join(version_directory, name)) for name in (SAVED_MODEL, MLMD_UUID)):
+        return None
+    same_model = io_utils.read_string_file(os.path.join(version_directory, MLMD_UUID)) == mlmd_uuid
+    return version_directory if same_model and same_export(saved_model, version_directory) else None
 
 
 def _stamp(directory: str, mlmd_uuid: str) -> None:

@@ -1,17 +1,20 @@
 """Callbacks of a training: checkpoints to resume from, reproducible dropouts, a stop on divergence, progress."""
 
+import hashlib
 import json
 import logging
 import math
 import os
 import time
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from schema.errors import RunError
+from schema.files import flush_directory
 
 logger = logging.getLogger(__name__)
 
@@ -26,18 +29,21 @@ class TrainingState:
         epochs_done: number of finished epochs.
         best_epoch: number of the epoch with the best weights on val, from 1; 0 before the first epoch.
         history: values of each metric, by epoch.
+        sha256: SHA-256 of each file of weights, by its name.
     """
 
     epochs_done: int = 0
     best_epoch: int = 0
     history: dict[str, list[float]] = field(default_factory=dict)
+    sha256: dict[str, str] = field(default_factory=dict)
 
 
 class Checkpoint(keras.callbacks.Callback):
     """Saves weights and optimizer of the last and the best epoch; stops when val no longer improves.
 
-    Weights are renamed to their final name after they are complete, and the state file that names them is written last,
-    so a kill at any time leaves the previous epoch intact.
+    Weights are renamed to their final name after they are complete and on disk, and the state file that names them is
+    written last, so a kill or a power failure at any time leaves the previous epoch intact. Files that were damaged
+    since are found by their SHA-256.
     """
 
     def __init__(self, directory: str, *, monitor: str, patience: int):
@@ -57,20 +63,48 @@ class Checkpoint(keras.callbacks.Callback):
     def restore(self, model: keras.Model) -> int:
         """Restores the last finished epoch of a training in this directory, if there is one.
 
+        If its files are damaged, the training continues from the best epoch, or begins again if that is damaged too.
+
         Args:
             model: compiled model whose weights and optimizer state are set.
 
         Returns:
             The number of finished epochs.
         """
-        path = self._path(_STATE)
-        if tf.io.gfile.exists(path):
-            with tf.io.gfile.GFile(path) as file:
-                self.state = TrainingState(**json.load(file))
+        if self._read_state():
             # Before its first step, an optimizer has no variables to load into.
             model.optimizer.build(model.trainable_variables)
             model.load_weights(self._weights(self.state.epochs_done))
         return self.state.epochs_done
+
+    def _read_state(self) -> bool:
+        """Reads the state and checks the files that it names; returns whether there is an epoch to restore."""
+        path = self._path(_STATE)
+        if not tf.io.gfile.exists(path):
+            return False
+        try:
+            with tf.io.gfile.GFile(path) as file:
+                state = TrainingState(**json.load(file))
+            last, best = (self._is_intact(state, epoch) for epoch in (state.epochs_done, state.best_epoch))
+        except (ValueError, TypeError, tf.errors.OpError):
+            state, last, best = TrainingState(), False, False
+        if not last and best:
+            # The training is the same as if it had been killed after this epoch.
+            state.epochs_done = state.best_epoch
+            state.history = {name: values[: state.best_epoch] for name, values in state.history.items()}
+            logger.warning(
+                f"the checkpoint {self._directory} is damaged; the training continues from epoch {state.best_epoch}"
+            )
+        elif not best:
+            logger.warning(f"the checkpoint {self._directory} is damaged; the training begins again")
+            self.remove()
+            return False
+        self.state = state
+        return True
+
+    def _is_intact(self, state: TrainingState, epoch: int) -> bool:
+        path = self._weights(epoch)
+        return tf.io.gfile.exists(path) and state.sha256.get(os.path.basename(path)) == _sha256(path)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         state = self.state
@@ -81,10 +115,14 @@ class Checkpoint(keras.callbacks.Callback):
         state.best_epoch = 1 + max(range(len(scores)), key=scores.__getitem__)
         tf.io.gfile.makedirs(self._directory)
         self._save_weights(self._weights(state.epochs_done))
+        kept_weights = {self._weights(epoch) for epoch in (state.epochs_done, state.best_epoch)}
+        state.sha256 = {
+            os.path.basename(path): state.sha256.get(os.path.basename(path)) or _sha256(path) for path in kept_weights
+        }
         with tf.io.gfile.GFile(self._path(_STATE + ".tmp"), "w") as file:
             json.dump(asdict(state), file)
-        tf.io.gfile.rename(self._path(_STATE + ".tmp"), self._path(_STATE), overwrite=True)
-        kept = {self._weights(state.epochs_done), self._weights(state.best_epoch), self._path(_STATE)}
+        _rename_durably(self._path(_STATE + ".tmp"), self._path(_STATE))
+        kept = {*kept_weights, self._path(_STATE)}
         for name in tf.io.gfile.listdir(self._directory):
             if self._path(name) not in kept:
                 tf.io.gfile.remove(self._path(name))
@@ -111,13 +149,29 @@ class Checkpoint(keras.callbacks.Callback):
     def _save_weights(self, path: str) -> None:
         partial = path.replace(".weights.h5", ".partial.weights.h5")
         self.model.save_weights(partial, overwrite=True)
-        tf.io.gfile.rename(partial, path, overwrite=True)
+        self.state.sha256.pop(os.path.basename(path), None)
+        _rename_durably(partial, path)
 
     def _weights(self, epoch: int) -> str:
         return self._path(f"epoch-{epoch:03d}.weights.h5")
 
     def _path(self, name: str) -> str:
         return os.path.join(self._directory, name)
+
+
+def _sha256(path: str) -> str:
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def _rename_durably(source: str, target: str) -> None:
+    """Renames a file after it is on disk; an object store has it there when its writer closes it."""
+    if "://" not in source:
+        with open(source, "rb") as file:
+            os.fsync(file.fileno())
+    tf.io.gfile.rename(source, target, overwrite=True)
+    if "://" not in target:
+        flush_directory(Path(target).parent)
 
 
 class EpochSeeds(keras.callbacks.Callback):
@@ -175,6 +229,35 @@ class ProgressLog(keras.callbacks.Callback):
         self._last_report = now
         done = (batch + 1) / self._steps
         self._report("training", done, logs, rows_per_second=done * self._rows / (now - self._epoch_began))
+
+    def _read_state(self) -> bool:
+        """Reads the state and checks the files that it names; returns whether there is an epoch to restore."""
+        path = self._path(_STATE)
+        if not tf.io.gfile.exists(path):
+            return False
+        try:
+            with tf.io.gfile.GFile(path) as file:
+                state = TrainingState(**json.load(file))
+            last, best = (self._is_intact(state, epoch) for epoch in (state.epochs_done, state.best_epoch))
+        except (ValueError, TypeError, tf.errors.OpError):
+            state, last, best = TrainingState(), False, False
+        if not last and best:
+            # The training is the same as if it had been killed after this epoch.
+            state.epochs_done = state.best_epoch
+            state.history = {name: values[: state.best_epoch] for name, values in state.history.items()}
+            logger.warning(
+                f"the checkpoint {self._directory} is damaged; the training continues from epoch {state.best_epoch}"
+            )
+        elif not best:
+            logger.warning(f"the checkpoint {self._directory} is damaged; the training begins again")
+            self.remove()
+            return False
+        self.state = state
+        return True
+
+    def _is_intact(self, state: TrainingState, epoch: int) -> bool:
+        path = self._weights(epoch)
+        return tf.io.gfile.exists(path) and state.sha256.get(os.path.basename(path)) == _sha256(path)
 
     def on_epoch_end(self, epoch, logs=None):
         now = time.monotonic()

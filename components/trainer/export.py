@@ -8,10 +8,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 import tensorflow_transform as tft
+from keras.src.backend.tensorflow.export import TFExportArchive
 from matplotlib.figure import Figure
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import classification_pb2, model_pb2, predict_pb2, prediction_log_pb2
 
+from components.trainer.canonical import make_canonical
 from schema.features import CLASS_NAMES, DESCRIPTION, TITLE, TRAIN, VAL
 from schema.model_contract import (
     CLASSES,
@@ -31,6 +33,9 @@ _CLASSIFY = "tensorflow/serving/classify"
 _WARMUP_WORDS = (8, 24, 48, 96)
 _WARMUP_BATCHES = (1, 8)
 _CURVES = "curves"
+TRAINING_FOLDER = "training"
+"""Folder next to an export, in the artifact of the model, with curves and measured facts."""
+_MEASURED = ("seconds", "rows_per_second")
 
 
 class _Endpoints:
@@ -73,6 +78,9 @@ class _Endpoints:
             `label`, the most likely class, string [batch]; `classes`, the class names in the order of the
             probabilities, string [batch, 4]; `probabilities`, float32 [batch, 4].
         """
+        # Otherwise the error names shapes of operations that no client knows.
+        same = tf.equal(tf.size(title), tf.size(description))
+        tf.debugging.Assert(same, ["title and description need the same number of texts"])
         classes, probabilities = self._classify(title, description)
         label = tf.gather(tf.constant(CLASS_NAMES), tf.argmax(probabilities, axis=1))
         return {"label": label, CLASSES: classes, PROBABILITIES: probabilities}
@@ -89,6 +97,16 @@ class _Endpoints:
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Maps serialized tf.Examples, string [batch], to token ids int64 [batch, time], right-padded with 0."""
         return {TOKEN_IDS: self._token_ids(*self._parse(examples))}
+
+
+class _OrderedArchive(TFExportArchive):
+    """Keras' archive, but with the variables in the order of the network instead of that of a set."""
+
+    def _filter_and_track_resources(self) -> None:
+        super()._filter_and_track_resources()
+        trackable = self._tf_trackable
+        position = {id(variable.value): index for index, variable in enumerate(trackable.variables)}
+        trackable._all_variables = sorted(trackable._all_variables, key=lambda variable: position[id(variable)])
 
 
 def export_saved_model(
@@ -120,7 +138,7 @@ def export_saved_model(
 
     # Not tf.saved_model.save: a Keras 3 model in a tf.Module is restored into variables with other names than the graph
     # reads. TensorFlow 2 corrects that when it loads the model, but a session, and so TensorFlow Serving, does not.
-    archive = keras.export.ExportArchive()
+    archive = _OrderedArchive()
     archive.track(network)
     archive.track(transform)  # Keeps its vocabulary table initialised.
     archive.add_endpoint(SERVING_DEFAULT, endpoints.serve_text, texts(TITLE, DESCRIPTION))
@@ -131,6 +149,7 @@ def export_saved_model(
     updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(export_dir)
     updater.replace_method_name(signature_key=SERVE_EXAMPLES, method_name=_CLASSIFY)
     updater.save()
+    make_canonical(export_dir)
     if gpu_only := gpu_only_operations(export_dir):
         raise RuntimeError(f"the export in {export_dir} would not load on a CPU server: it contains {sorted(gpu_only)}")
 
@@ -162,7 +181,7 @@ def write_warmup_requests(words: Sequence[str], export_dir: str, model_name: str
             batch, length = shapes[(index // 2) % len(shapes)]
             text = " ".join(words[(index * length + position) % len(words)] for position in range(length))
             make = _predict_log if index % 2 == 0 else _classify_log
-            writer.write(make(text, batch, model_name).SerializeToString())
+            writer.write(make(text, batch, model_name).SerializeToString(deterministic=True))
 
 
 def _predict_log(text: str, batch: int, model_name: str) -> prediction_log_pb2.PredictionLog:
@@ -215,11 +234,40 @@ def _shape(shape: tuple[int | None, ...]) -> list[int | str]:
 
 
 def write_facts(facts: dict[str, Any], export_dir: str) -> None:
-    """Writes a description of the training into a SavedModel's directory, so that every copy contains it."""
-    path = os.path.join(export_dir, TRAINING_FACTS)
-    tf.io.gfile.makedirs(os.path.dirname(path))
-    with tf.io.gfile.GFile(path, "w") as file:
-        json.dump(facts, file, indent=1)
+    """Writes a description of the training into a SavedModel's directory, so that every copy contains it.
+
+    What another training of the same model would measure otherwise, such as times, is written next to the export, so
+    that the same training gives the same files.
+    """
+    history = facts.get("history", {})
+    measured = {name: facts[name] for name in _MEASURED if name in facts}
+    measured["history"] = {name: history[name] for name in _MEASURED if name in history}
+    same = {name: value for name, value in facts.items() if name not in _MEASURED}
+    if history:
+        same["history"] = {name: values for name, values in history.items() if name not in _MEASURED}
+    for path, content in ((os.path.join(export_dir, TRAINING_FACTS), same), (_measured_path(export_dir), measured)):
+        tf.io.gfile.makedirs(os.path.dirname(path))
+        with tf.io.gfile.GFile(path, "w") as file:
+            json.dump(content, file, indent=1)
+
+
+def read_facts(export_dir: str) -> dict[str, Any]:
+    """Returns the facts of an export, with the measured ones if they are still next to it.
+
+    Raises:
+        OSError, tf.errors.OpError, ValueError: the facts cannot be read.
+    """
+    with tf.io.gfile.GFile(os.path.join(export_dir, TRAINING_FACTS)) as file:
+        facts = json.load(file)
+    if tf.io.gfile.exists(path := _measured_path(export_dir)):
+        with tf.io.gfile.GFile(path) as file:
+            measured = json.load(file)
+        facts |= measured | {"history": facts.get("history", {}) | measured["history"]}
+    return facts
+
+
+def _measured_path(export_dir: str) -> str:
+    return os.path.join(os.path.dirname(export_dir.rstrip("/")), TRAINING_FOLDER, "measured.json")
 
 
 def write_curves(history: dict[str, list[float]], best_epoch: int, directory: str) -> None:

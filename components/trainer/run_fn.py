@@ -1,21 +1,22 @@
 """The user function of the Trainer component: trains on transformed examples and exports a SavedModel."""
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras_tuner
 import tensorflow_transform as tft
-from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.trainer import devices, export, input_pipeline
 from components.trainer.settings import Recipe
 from components.trainer.training import Trained, build, train
 from components.trainer.warm_start import read_base_model
 from schema.model_contract import RESERVED_IDS, VOCABULARY
-from serving.audit import identity
+
+if TYPE_CHECKING:  # Each worker of a distributed training would spend ten seconds on the import.
+    from tfx.components.trainer.fn_args_utils import FnArgs
 
 
-def run_fn(fn_args: FnArgs) -> None:
+def run_fn(fn_args: "FnArgs") -> None:
     """Trains a model and exports it. With several workers in TF_CONFIG, each runs this and only the chief exports.
 
     Args:
@@ -45,7 +46,7 @@ def run_fn(fn_args: FnArgs) -> None:
     if devices.worker_index() == 0:
         _export(trained, recipe, words, transform_output, fn_args.serving_model_dir, config)
         # Next to the export, in the model's artifact.
-        curves = os.path.join(os.path.dirname(fn_args.serving_model_dir), "training")
+        curves = os.path.join(os.path.dirname(fn_args.serving_model_dir), export.TRAINING_FOLDER)
         export.write_curves(trained.facts["history"], trained.facts["best_epoch"], curves)
     if devices.worker_count() > 1:
         devices.wait_for_workers()
@@ -75,6 +76,5 @@ def _export(
         "architecture": recipe.architecture,
         "layers": export.layer_facts(portable),
         "recipe": recipe.model_dump(),
-        "trained_by": identity(),
     }
     export.write_facts(described | trained.facts, export_dir)

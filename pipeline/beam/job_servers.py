@@ -6,13 +6,24 @@ from contextlib import contextmanager
 from apache_beam import Pipeline
 from apache_beam.options.pipeline_options import FlinkRunnerOptions, JobServerOptions, PipelineOptions
 from apache_beam.runners.portability import flink_runner, spark_runner
-from apache_beam.runners.portability.job_server import JobServer
+from apache_beam.runners.portability.job_server import JavaJarJobServer, JobServer
 from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.runner import PipelineResult
 
 from pipeline.beam.data_plane import disable_output_buffer_limit
+from schema.child_process import bound_command
 
 _FLINK_SERVERS: dict[str, JobServer] = {}
+
+
+def _start_bound(server: JavaJarJobServer) -> tuple[list[str], str]:
+    command, endpoint = _start_java(server)
+    return bound_command(command), endpoint
+
+
+# Beam has no extension point for this. A job server must not outlive a killed run.
+_start_java = JavaJarJobServer.subprocess_cmd_and_endpoint
+JavaJarJobServer.subprocess_cmd_and_endpoint = _start_bound
 
 
 class _HoldingRunner(PortableRunner):

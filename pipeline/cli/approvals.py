@@ -13,7 +13,7 @@ import click
 from pipeline.cli.options import settings_options
 from pipeline.cli.output import hide_library_output, strip_control_characters
 from pipeline.settings.sources import Loaded
-from serving.audit import identity, readable
+from serving.audit import check_name, identity, readable
 
 if TYPE_CHECKING:
     from pipeline.governance.approvals import Approvals, Request
@@ -33,7 +33,7 @@ def _decision_options(command: Callable) -> Callable:
     @settings_options
     @functools.wraps(command)
     def with_options(*, loaded: Loaded, model: str, by: str | None, reason: str):
-        who = readable(by if by is not None else identity()).strip()
+        who = check_name(by, "--by") if by is not None else identity()
         opened = _open(loaded)
         decide = functools.partial(opened.decide, model, who=who, why=readable(reason), now=datetime.now(UTC))
         return command(decide=decide, who=who)

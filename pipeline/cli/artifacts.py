@@ -50,7 +50,7 @@ def check(loaded: Loaded, mark_deleted: bool, restore: bool, as_json: bool) -> N
         return
     gone, back = [one for one in found if one.missing], [one for one in found if not one.missing]
     if gone:
-        click.echo(f"artifacts whose files are gone: {len(gone)}")
+        click.echo(f"artifacts whose files are gone or damaged: {len(gone)}")
         _print(gone)
         click.echo("marked as deleted" if mark_deleted else "next: agnews artifacts check --mark-deleted")
     if back:

@@ -51,9 +51,10 @@ def verify_log(loaded: Loaded, expect: tuple[str, ...]) -> None:
     """Check that no entry was changed, removed, added or moved since it was written.
 
     To detect a truncated log, the command also requires every line whose hash is in the metadata store or in --expect.
-    It reports decisions that are missing from the store or the log, or differ between them, and model cards that
-    changed after a decision. It prints a note for what it cannot check: missing cards, and records of another log. It
-    also prints the last hash: store it where nobody who can write the log can change it.
+    It reports decisions and changes of the served versions that are missing from the store or the log, or differ
+    between them, pushes that name approvals which the log does not have, and model cards that changed after a decision.
+    It prints a note for what it cannot check: missing cards, and records of another log. It also prints the last hash:
+    store it where nobody who can write the log can change it.
     """
     from pipeline.governance.audit_check import (
         find_changed_cards,
@@ -61,6 +62,8 @@ def verify_log(loaded: Loaded, expect: tuple[str, ...]) -> None:
         recorded_lines,
         uncounted_decisions,
         unfounded_decisions,
+        unfounded_entries,
+        unfounded_pushes,
     )
     from pipeline.metadata.connection import existing_store
     from serving.audit import problems
@@ -72,6 +75,7 @@ def verify_log(loaded: Loaded, expect: tuple[str, ...]) -> None:
     found = problems(opened, recorded | expected)
     if store:
         found += unfounded_decisions(store, opened) + uncounted_decisions(store, opened)
+        found += unfounded_entries(store, opened) + unfounded_pushes(store, opened)
     lines = opened.lines()
     changed, gone = find_changed_cards(lines)
     for note in (other_logs(store, opened) if store else []) + gone:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.output import can_encode
@@ -22,9 +22,15 @@ def config() -> None:
 @click.option("--format", "form", type=click.Choice(["table", "yaml", "json"]), default="table", show_default=True)
 @settings_options
 def show(loaded: Loaded, form: str) -> None:
-    """Print the effective settings and the source of each."""
+    """Print the effective settings and the source of each.
+
+    YAML and JSON leave out passwords and other secrets, so that the output can be used as a settings file.
+    """
     # Omit unset keys from files: not every key accepts null.
     tree = loaded.settings.model_dump(mode="json", exclude_none=form != "table")
+    if form != "table":
+        # A file with the mask instead of a secret would be read as the secret.
+        tree = {section: _without_secrets(getattr(loaded.settings, section), keys) for section, keys in tree.items()}
     if form == "yaml":
         text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
         # Use YAML's escapes if the terminal's encoding lacks a character.
@@ -50,6 +56,10 @@ def keys() -> None:
     """List every key with its default and meaning."""
     rows = [(key, _format_value(field.default), field.description or "") for key, field in KEYS.items()]
     _print_table(("key", "default", "meaning"), rows)
+
+
+def _without_secrets(section: BaseModel, values: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if not isinstance(getattr(section, name), SecretStr)}
 
 
 def _value(settings: BaseModel, key: str) -> object:

@@ -100,7 +100,8 @@ def _training(facts: Mapping[str, Any]) -> Table:
             "kept": f"epoch {best} of {len(history['loss'])}, val accuracy {history['val_accuracy'][best - 1]:.4f}",
             "calibration": f"temperature {calibration['temperature']:.3f}, expected error on val {ece}",
             "rows": f"{facts['rows']:,}, of {facts['tokens_per_row']} tokens",
-            "seconds": f"{facts['seconds']:,.0f}",
+            # A pushed version has no times.
+            "seconds": f"{facts['seconds']:,.0f}" if "seconds" in facts else "see the model card",
             "device": f"{replicas}, cuDNN {facts['cudnn']}",
             "settings": ", ".join(f"{name} {value}" for name, value in settings.items()),
         },

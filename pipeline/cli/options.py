@@ -149,7 +149,7 @@ def asked_server_options(command: Callable) -> Callable:
         show_default=True,
         help="gRPC address of the model server.",
     )
-    @click.option("--model-name", default="agnews", show_default=True, help="Name of the model on the server.")
+    @click.option("--model-name", help="Name of the model on the server  [default: the setting pusher.model_name]")
     @click.option(
         "--timeout",
         type=click.FloatRange(min=0, min_open=True),
@@ -159,7 +159,11 @@ def asked_server_options(command: Callable) -> Callable:
     )
     @tls_options
     @functools.wraps(command)
-    def with_client_options(*args: Any, address: str, model_name: str, timeout: float, tls: Any, **kwargs: Any):
+    def with_client_options(*args: Any, address: str, model_name: str | None, timeout: float, tls: Any, **kwargs: Any):
+        if model_name is None:
+            from pipeline.settings.sources import load
+
+            model_name = load("default", None, {}).settings.pusher.model_name
         client_options = {"address": address, "model_name": model_name, "timeout": timeout, "tls": tls}
         return command(*args, client_options=client_options, **kwargs)
 

@@ -17,7 +17,7 @@ from pipeline.cli.options import LocalPath, ServerAddress, settings_options, tls
 from pipeline.cli.output import list_problems, strip_control_characters
 from pipeline.settings.sources import Loaded
 from schema.errors import AuditError, DataError
-from serving.audit import AUDIT_FILE, AuditLog, identity, readable
+from serving.audit import AUDIT_FILE, PUSH, AuditLog, check_name, identity, readable
 
 if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore
@@ -76,7 +76,7 @@ def _signed_options(command: Callable) -> Callable:
         from serving.promotion import Signature
 
         deployment, _ = open_deployment(loaded, address, tls, timeout, poll_seconds)
-        signature = Signature(readable(by or identity()), readable(reason))
+        signature = Signature(check_name(by, "--by") if by else identity(), readable(reason))
         return command(deployment=deployment, signature=signature, **rest)
 
     return with_options
@@ -132,6 +132,7 @@ def promote(deployment: "Deployment", signature: "Signature", version: int, labe
     `stable` is the version in production, `canary` a version on trial. The server loads VERSION first, and the label
     moves when it is ready. The previous production version stays loaded, so that `agnews versions rollback` takes
     effect immediately.
+    A version whose files are not those in the audit log is refused.
     """
     from serving import promotion
 
@@ -139,6 +140,22 @@ def promote(deployment: "Deployment", signature: "Signature", version: int, labe
     if record is None:
         click.echo(f"version {version} is {label} already; nothing was changed")
         _print_other_place(deployment)
+    else:
+        _report(deployment, record)
+
+
+@versions.command("end-canary", epilog="Example:  agnews versions end-canary --server localhost:8500")
+@_signed_options
+def end_canary(deployment: "Deployment", signature: "Signature") -> None:
+    """Remove the label canary, and unload its version.
+
+    Requests for the label then fail, so first stop the clients that send a share of their requests to it.
+    """
+    from serving import promotion
+
+    record = promotion.end_canary(deployment, signature)
+    if record is None:
+        click.echo("no version is the canary; nothing was changed")
     else:
         _report(deployment, record)
 
@@ -184,22 +201,31 @@ def prune(deployment: "Deployment", signature: "Signature", keep: int, dry_run: 
 @versions.command(epilog="Example:  agnews versions verify serving_model")
 @click.argument("serving_dir", type=LocalPath(exists=True, file_okay=False))
 @click.option("--log", "log_file", type=LocalPath(), help="Audit log  [default: SERVING_DIR/audit.jsonl]")
-@click.option("--public-key", type=LocalPath(), help="PEM file; require a signature of each push by this key.")
+@click.option("--public-key", type=LocalPath(), help="PEM file; require signatures by this key.")
 def verify(serving_dir: Path, log_file: Path | None, public_key: Path | None) -> None:
     """Compare the served versions with the models that were pushed.
 
     The command compares each version in SERVING_DIR with the fingerprints of its push, and names the files that differ.
+    With --public-key, each push must be signed by this key, and so must each promotion, rollback and deletion after the
+    first signed entry.
     It prints a note for each model that models.config loads from another directory, and does not compare that model.
     """
     from serving.audit import lost_pieces, problems
-    from serving.audit.signature import read_public_key
-    from serving.verify import check, models_outside_directory
+    from serving.audit.signature import read_public_key, unsigned_lines
+    from serving.promotion.config import models_outside_directory
+    from serving.verify import check
 
     key = read_public_key(public_key) if public_key else None
     opened = AuditLog(log_file or serving_dir / AUDIT_FILE)
     if not opened.lines():
         raise AuditError(f"{opened.path} has no entries to compare with; name the audit log with --log")
     found = [f"audit log: {problem}" for problem in problems(opened, {}, copied=log_file is not None)]
+    if key:
+        found += [
+            f"audit log: line {line.number}: the {line.entry.action} of version {line.entry.version} is not signed"
+            for line in unsigned_lines(key, opened.lines())
+            if line.entry and line.entry.action != PUSH  # The versions below have their pushes checked.
+        ]
     checked = check(serving_dir, opened, key)
     whole = "as it was pushed" + (", signed with this key" if key else "")
     for version in checked:
@@ -231,6 +257,7 @@ def open_deployment(
 
     Raises:
         DataError: the directory is not on this machine, or no model has been pushed to it.
+        SettingsError: a key cannot be used.
     """
     pusher = loaded.settings.pusher
     destination = Path(pusher.destination)
@@ -245,8 +272,10 @@ def open_deployment(
         )
     from pipeline.governance.audit_check import audit_log
     from pipeline.metadata.connection import connection_config, open_store
+    from serving.audit.signature import read_public_key, signer
     from serving.promotion import Deployment, Server
 
+    promotion = loaded.settings.promotion
     store = open_store(connection_config(loaded.settings))
     deployment = Deployment(
         destination,
@@ -256,6 +285,8 @@ def open_deployment(
         poll_seconds=poll_seconds,
         pause=_pause,
         audit=audit_log(loaded.settings),
+        sign=signer(Path(promotion.signing_key_file)) if promotion.signing_key_file else None,
+        public_key=read_public_key(Path(promotion.public_key_file)) if promotion.public_key_file else None,
     )
     return deployment, store
 
@@ -269,10 +300,13 @@ def _report(deployment: "Deployment", record: "Record") -> None:
     served = deployment.served()
     labels = ", ".join(f"{label} {version}" for label, version in sorted(served.labels.items(), reverse=True))
     # Without labels, the latest version is served, so the first label may move to the version in production.
-    was = {None: "not set", record.to_version: "unlabelled"}.get(record.from_version, f"version {record.from_version}")
-    click.echo(
-        f"Moved label {record.label} to version {record.to_version} (was {was}). Record {record.id}, by {record.who}."
-    )
+    if record.to_version is None:
+        done = f"Removed label {record.label} from version {record.from_version}."
+    else:
+        before = {None: "not set", record.to_version: "unlabelled"}
+        was = before.get(record.from_version, f"version {record.from_version}")
+        done = f"Moved label {record.label} to version {record.to_version} (was {was})."
+    click.echo(f"{done} Record {record.id}, by {record.who}.")
     click.echo(f"labels: {labels}; loaded: {', '.join(map(str, sorted(served.versions)))}")
     if deployment.server is None:
         click.echo(

@@ -10,7 +10,7 @@ from tfx.utils import path_utils
 
 from components.approval import Decision, Rules, Status, judge, write_decision
 from components.approval.rules import may_approve
-from components.exports import files_of
+from components.manifest import JUDGED, files_of
 from pipeline.governance.audit_check import card_snapshot
 from pipeline.metadata.connection import refusal
 from pipeline.metadata.graph import (
@@ -32,7 +32,7 @@ from schema.metadata import (
     PIPELINE_CONTEXT,
     decode_text,
 )
-from serving.audit import APPROVE, DECIDED, REJECT, AuditLog, Entry, fingerprint, person
+from serving.audit import APPROVE, DECIDED, REJECT, AuditLog, Entry, check_name, fingerprint, person
 
 REQUEST = "RequestApproval"
 _FEWEST_DIGITS = 8
@@ -97,7 +97,12 @@ class Approvals:
         """
         decisions = [Decision.from_properties(one.custom_properties) for one in self._artifacts(APPROVAL_DECISION)]
         passed = self._passed()
-        cards = {properties(one).get("model_id"): one.uri for one in live_artifacts(self._store, MODEL_CARD)}
+        # Only a card that judged the requested files is evidence for them.
+        cards = {
+            (noted.get("model_id"), noted.get(JUDGED)): one.uri
+            for one in live_artifacts(self._store, MODEL_CARD)
+            if (noted := properties(one))
+        }
         artifacts = [one for one in self._artifacts(APPROVAL_REQUEST) if properties(one).get("wanted")]
         ids = {properties(one)["model_id"] for one in artifacts}
         uris = {model.id: model.uri for model in self._store.get_artifacts_by_id(ids)} if ids else {}
@@ -108,7 +113,8 @@ class Approvals:
             made = tuple(decision for decision in decisions if decision.fingerprint == digest)
             status = judge(made, author, self.rules, now, was_used=artifact.id in passed)
             requested = artifact.create_time_since_epoch / 1000
-            found[model] = Request(model, uris[model], digest, author, requested, made, status, cards.get(model, ""))
+            card = cards.get((model, digest), "")
+            found[model] = Request(model, uris[model], digest, author, requested, made, status, card)
         return list(found.values())
 
     def _passed(self) -> set[int]:
@@ -138,10 +144,11 @@ class Approvals:
         Raises:
             ApprovalError: a name or a reason is missing, there is no such request, its files changed, or the rules do
                 not let `who` approve it.
+            SettingsError: the name has characters that are not allowed, see `check_name`.
             AuditError: the decision cannot be entered in the log.
             RunError: it was entered but could not be recorded in the metadata store, so it does not count.
         """
-        who, why = who.strip(), why.strip()
+        who, why = check_name(who, "name"), why.strip()
         if not person(who) or not why:
             raise ApprovalError("a decision needs a name and a reason")
         request = self._require(model, now)

@@ -1,5 +1,6 @@
 """Finds the audit log, and compares it with the metadata store and with the model cards that people decided on."""
 
+import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,10 +22,14 @@ from schema.metadata import (
     decode_text,
 )
 from serving.audit import (
+    APPROVALS,
     APPROVE,
     AUDIT_FILE,
     DECIDED,
+    PUSH,
     REJECT,
+    SERVED_CHANGES,
+    SIGNATURE,
     AuditLog,
     Entry,
     Line,
@@ -100,6 +105,76 @@ def unfounded_decisions(store: MetadataStore, log: AuditLog) -> list[str]:
         if entry is None or not _is_same_decision(entry, artifact):
             did = f"{decode_text(noted.get('who', ''))} did {_action(artifact)}"
             found.append(f"artifact {artifact.id} of the metadata store: no entry of the log says that {did} it then")
+    return found
+
+
+def unfounded_entries(store: MetadataStore, log: AuditLog) -> list[str]:
+    """Finds pushes, promotions, rollbacks and deletions in the log that the metadata store has no record of.
+
+    Entries before the first one that this store knows are left out: an earlier store had them. A command that is killed
+    between its entry and its record leaves an entry that the next command repeats.
+
+    Returns:
+        One message per entry.
+    """
+    known = {receipt.partition(" ")[0] for _, receipt in _receipts(store)}
+    lines = log.lines()
+    first = next((line.number for line in lines if line.hash in known), len(lines) + 1)
+    changes = [line for line in lines if line.entry and line.entry.action in SERVED_CHANGES]
+    recorded = {_what_changed(line.entry) for line in changes if line.entry and line.hash in known}
+    return [
+        f"line {line.number}: the metadata store has no record of this {line.entry.action} of version "
+        f"{line.entry.version}: a command is about to record it or was killed, which the same command repeats, or "
+        "somebody else wrote the line"
+        for line in changes
+        if line.entry and line.number > first and _what_changed(line.entry) not in recorded
+    ]
+
+
+def _what_changed(entry: Entry) -> str:
+    """Returns the content of an entry that its repetition has as well."""
+    details = {name: value for name, value in entry.details.items() if name not in (SIGNATURE, "detail")}
+    return json.dumps(
+        [entry.action, entry.model, entry.version, entry.fingerprint, entry.by, entry.outcome, details], sort_keys=True
+    )
+
+
+def unfounded_pushes(store: MetadataStore, log: AuditLog) -> list[str]:
+    """Finds pushes that differ from their record in the metadata store, or name an approval that nobody gave.
+
+    Returns:
+        One message per push.
+    """
+    lines = log.lines()
+    pushed = {
+        artifact.custom_properties["audit"].string_value.partition(" ")[0]: artifact
+        for artifact in store.get_artifacts_by_type(PUSHED_MODEL)
+    }
+    approvals = {line.hash: line for line in lines if line.entry and line.entry.action == APPROVE}
+    found = []
+    for line in lines:
+        if line.entry is None or line.entry.action != PUSH:
+            continue
+        what = f"line {line.number}: the push of version {line.entry.version}"
+        if (artifact := pushed.get(line.hash)) is not None:
+            noted = {name: value.string_value for name, value in artifact.custom_properties.items()}
+            if (noted.get("fingerprint"), noted.get("pushed_version")) != (
+                line.entry.fingerprint,
+                str(line.entry.version),
+            ):
+                found.append(f"{what} is of another model than artifact {artifact.id} of the metadata store")
+        named = line.entry.details.get(APPROVALS, [])
+        for approval in named if isinstance(named, list) else [named]:
+            decision = approvals.get(str(approval.get("entry"))) if isinstance(approval, dict) else None
+            if decision is None or decision.number > line.number:
+                found.append(f"{what} names an approval that is not in the log before it")
+            elif decision.entry and (decision.entry.fingerprint, decision.entry.by) != (
+                line.entry.fingerprint,
+                approval.get("by"),
+            ):
+                found.append(
+                    f"{what} names the approval in line {decision.number}, which is of another model or person"
+                )
     return found
 
 
@@ -224,7 +299,7 @@ def card_files(directory: str) -> dict[str, str]:
         # TFX takes seconds to import.
         from tfx.dsl.io import fileio
 
-        from components.exports import files_of
+        from components.manifest import files_of
 
         return files_of(directory) if fileio.exists(directory) else {}
     try:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
-from tfx.dsl.io import fileio
 
 from components.artifact_files import missing_file
 from pipeline.metadata.graph import component_id, find_producer, find_run
 from schema.errors import RunError
 from schema.metadata import PIPELINE_CONTEXT
+from schema.paths import is_remote
 
 LIVE, DELETED = mlmd.Artifact.LIVE, mlmd.Artifact.DELETED
 _IDS_A_CALL = 500
@@ -62,7 +62,7 @@ def mark(store: MetadataStore, artifacts: Iterable[StoredArtifact]) -> None:
     for artifact in artifacts:
         # The path is <root>/<pipeline>/<component>/<output>/<execution>.
         root = os.path.normpath(os.path.join(artifact.path, *[os.pardir] * 4))
-        if artifact.missing and "://" not in artifact.path and not fileio.exists(root):
+        if artifact.missing and not is_remote(artifact.path) and not os.path.exists(root):
             raise RunError(
                 f"{root}, which held artifact {artifact.id}, does not exist, so nothing is marked. Mount it, or "
                 "create an empty directory there if it was deleted on purpose. Then repeat the command"

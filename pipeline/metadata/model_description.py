@@ -1,6 +1,5 @@
 """Describes a trained model from its SavedModel, and classifies an example with it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from components.trainer.export import text_example
+from components.trainer.export import read_facts, text_example
 from schema.errors import DataError
 from schema.model_contract import (
     ASSETS,
@@ -103,12 +102,12 @@ def describe_model(directory: Path, title: str, description: str) -> ModelDescri
 
 def _facts(directory: Path) -> dict[str, Any]:
     try:
-        return json.loads((directory / TRAINING_FACTS).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return read_facts(str(directory))
+    except tf.errors.NotFoundError:
         raise DataError(
             f"{directory}: not an export of this pipeline, since it has no {TRAINING_FACTS}; {_NAME_ONE}"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, tf.errors.OpError) as error:
         raise DataError(f"{directory}: cannot read {TRAINING_FACTS} ({error}); {_NAME_ONE}") from error
 
 

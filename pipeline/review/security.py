@@ -17,6 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schema.errors import SettingsError
+from serving.audit import check_name
 
 # No page contains a script.
 POLICY = (
@@ -155,14 +156,15 @@ def read_tokens(shared: str | None, file: Path | None) -> Tokens:
             if not line.strip() or line.startswith("#"):
                 continue
             name, _, token = line.strip().rpartition(" ")
-            if not name.strip():
+            name = check_name(name, f"{file}, line {number}")
+            if not name:
                 raise SettingsError(f"{file}, line {number}: expected a name and a token, for instance: ann 0123…")
             _check_length(token, f"{file}, line {number}")
-            if name.strip() in personal or token in personal.values():
+            if name in personal or token in personal.values():
                 raise SettingsError(
                     f"{file}, line {number}: the name or token is already used above; each must be unique"
                 )
-            personal[name.strip()] = token
+            personal[name] = token
         if not personal:
             raise SettingsError(f"{file}: contains no token; write one line per person: NAME TOKEN")
     if shared is not None:

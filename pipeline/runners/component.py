@@ -2,7 +2,7 @@
 
 TFX relies on two properties of SQLite that PostgreSQL does not have: queries by id return results in the order of the
 ids, and texts with a backslash can be written. Also, TFX's cache accepts an output if its directory exists, even if
-files in it were deleted. This module fixes all three.
+files in it were deleted or changed. This module fixes all three.
 """
 
 import difflib
@@ -218,11 +218,13 @@ def _launch(ir: pipeline_pb2.Pipeline, component: str, connection: mlmd.Connecti
 
 
 def _verify_cached(outputs: dict[str, list[Artifact]]) -> None:
-    """Raises RuntimeError if an output lacks a file; the cache then tries earlier outputs with the same key."""
+    """Raises RuntimeError if an output is not as it was made; the cache then tries earlier ones with the same key."""
     for artifact in chain.from_iterable(outputs.values()):
         if missing := missing_file(artifact):
-            logger.warning(f"the cached {artifact.type_name} {artifact.id} is not used: {missing} is gone")
-            raise RuntimeError(f"{missing} is gone")
+            logger.warning(
+                f"the cached {artifact.type_name} {artifact.id} is not used: {missing} is gone or was changed"
+            )
+            raise RuntimeError(f"{missing} is gone or was changed")
 
 
 # TFX has no extension point for this: tfx/orchestration/portable/cache_utils.py calls the function through its module.

@@ -209,10 +209,32 @@ class PromotionSettings(Section):
     audit_log: str | None = Field(None, description="path of the audit log; unset: audit.jsonl in pusher.destination")
     signing_key_file: str | None = Field(
         None,
-        description="private Ed25519 key that signs each push, as PEM without a password; unset: pushes are not signed",
+        description="private Ed25519 key that signs each push, promotion, rollback and deletion, as PEM without a "
+        "password; unset: they are not signed",
+    )
+    public_key_file: str | None = Field(
+        None, description="public Ed25519 key, as PEM; a version is promoted only if this key signed its push"
+    )
+    openssf_key_file: str | None = Field(
+        None,
+        description="private elliptic-curve key that signs each pushed version in the OpenSSF model-signing format, as "
+        "PEM without a password; needs agnews-pipeline[signing]",
+    )
+    openssf_certificate_file: str | None = Field(
+        None, description="certificate of promotion.openssf_key_file, as PEM; unset: the key alone signs"
+    )
+    openssf_chain_file: str | None = Field(
+        None, description="certificate of the authority that issued promotion.openssf_certificate_file, as PEM"
     )
 
-    _files_are_local = field_validator("audit_log", "signing_key_file")(_on_this_machine)
+    _files_are_local = field_validator(
+        "audit_log",
+        "signing_key_file",
+        "public_key_file",
+        "openssf_key_file",
+        "openssf_certificate_file",
+        "openssf_chain_file",
+    )(_on_this_machine)
 
 
 class MonitoringSettings(Section):
@@ -489,22 +511,24 @@ class KubeflowSettings(Section):
 class Settings(Section):
     """All settings, by section."""
 
-    pipeline: PipelineSettings = PipelineSettings()
-    data: DataSettings = DataSettings()
-    transform: TransformSettings = TransformSettings()
-    tuner: TunerSettings = TunerSettings()
-    trainer: TrainerSettings = TrainerSettings()
-    evaluator: EvaluatorSettings = EvaluatorSettings()
-    infra_validator: InfraValidatorSettings = InfraValidatorSettings()
-    model_card: ModelCardSettings = ModelCardSettings()
-    pusher: PusherSettings = PusherSettings()
-    promotion: PromotionSettings = PromotionSettings()
-    monitoring: MonitoringSettings = MonitoringSettings()
-    metadata: MetadataSettings = MetadataSettings()
-    alerts: AlertSettings = AlertSettings()
-    beam: BeamSettings = BeamSettings()
-    airflow: AirflowSettings = AirflowSettings()
-    kubeflow: KubeflowSettings = KubeflowSettings()
+    # Made for each instance: default locations are in the current directory.
+
+    pipeline: PipelineSettings = Field(default_factory=PipelineSettings)
+    data: DataSettings = Field(default_factory=DataSettings)
+    transform: TransformSettings = Field(default_factory=TransformSettings)
+    tuner: TunerSettings = Field(default_factory=TunerSettings)
+    trainer: TrainerSettings = Field(default_factory=TrainerSettings)
+    evaluator: EvaluatorSettings = Field(default_factory=EvaluatorSettings)
+    infra_validator: InfraValidatorSettings = Field(default_factory=InfraValidatorSettings)
+    model_card: ModelCardSettings = Field(default_factory=ModelCardSettings)
+    pusher: PusherSettings = Field(default_factory=PusherSettings)
+    promotion: PromotionSettings = Field(default_factory=PromotionSettings)
+    monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
+    metadata: MetadataSettings = Field(default_factory=MetadataSettings)
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
+    beam: BeamSettings = Field(default_factory=BeamSettings)
+    airflow: AirflowSettings = Field(default_factory=AirflowSettings)
+    kubeflow: KubeflowSettings = Field(default_factory=KubeflowSettings)
 
     @model_validator(mode="after")
     def _remote_root_needs_a_database(self) -> "Settings":

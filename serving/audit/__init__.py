@@ -8,12 +8,16 @@ import the other.
 
 from serving.audit.chain import breaks, lost_pieces, problems
 from serving.audit.fingerprint import differences, fingerprint, manifest
-from serving.audit.identity import IDENTITY, identity, person, readable
+from serving.audit.identity import IDENTITY, check_name, identity, person, readable
 from serving.audit.log import (
+    APPROVALS,
     APPROVE,
     AUDIT_FILE,
     DECIDED,
+    PUSH,
     REJECT,
+    SERVED_CHANGES,
+    SIGNATURE,
     AuditLog,
     Entry,
     Line,
@@ -22,15 +26,20 @@ from serving.audit.log import (
 )
 
 __all__ = [
+    "APPROVALS",
     "APPROVE",
     "AUDIT_FILE",
     "DECIDED",
     "IDENTITY",
+    "PUSH",
     "REJECT",
+    "SERVED_CHANGES",
+    "SIGNATURE",
     "AuditLog",
     "Entry",
     "Line",
     "breaks",
+    "check_name",
     "differences",
     "fingerprint",
     "identity",

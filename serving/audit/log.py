@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -27,9 +27,16 @@ AUDIT_FILE = "audit.jsonl"
 FIRST = "0" * 64
 """Hash that the first line has as its previous hash."""
 RECOVER = "recover"
+PUSH = "push"
+SERVED_CHANGES = (PUSH, "promote", "rollback", "prune")
+"""Actions that change what is served. Their entries are signed if there is a key, and the metadata store has them."""
 APPROVE, REJECT = "approve", "reject"
 DECIDED = "decided"
 """Detail of an entry with the time of the decision; the entry's own time is that of the writing."""
+APPROVALS = "approvals"
+"""Detail of a push with the approvals that it relied on: for each the name, the time and the hash of its entry."""
+SIGNATURE = "signature"
+"""Detail of an entry with its signature."""
 _LOCK_SECONDS = 30.0
 _PENDING = ".pending"
 
@@ -84,8 +91,12 @@ class AuditLog:
     def __init__(self, path: Path):
         self.path = path.absolute()
 
-    def append(self, entry: Entry) -> str:
+    def append(self, entry: Entry, sign: Callable[[Entry], str] | None = None) -> str:
         """Writes an entry to disk.
+
+        Args:
+            entry: the entry.
+            sign: returns the signature of an entry; None leaves the entry unsigned.
 
         Returns:
             A receipt, "<SHA-256 of the line> <log>", ASCII without backslashes. A receipt that is stored elsewhere
@@ -97,7 +108,7 @@ class AuditLog:
         try:
             with self._locked():
                 self._set_torn_aside()
-                written = self._write(entry)
+                written = self._write(entry, sign)
         except OSError as error:
             raise self._unwritable(error) from error
         return f"{written} {urllib.parse.quote(str(self.path))}"
@@ -107,7 +118,9 @@ class AuditLog:
 
         Raises:
             AuditError: the log cannot be written, so the planned action could not be recorded.
+            SettingsError: the identity of this process is no name.
         """
+        identity()
         try:
             with self._locked():
                 open(self.path, "ab").close()
@@ -152,12 +165,14 @@ class AuditLog:
             create_file(self.path, FOR_GROUP)
             yield
 
-    def _write(self, entry: Entry) -> str:
+    def _write(self, entry: Entry, sign: Callable[[Entry], str] | None = None) -> str:
         whole, _ = self._content()
         # Even a damaged line is hashed as it is: `verify` reports damage, which must not prevent a roll-back.
         previous = hashlib.sha256(whole[-1]).hexdigest() if whole else FIRST
         when = datetime.now(UTC).isoformat(timespec="milliseconds")
         stamped = replace(entry, who=identity(), when=when, previous=previous)
+        if sign:
+            stamped = replace(stamped, details={**stamped.details, SIGNATURE: sign(stamped)})
         line = json.dumps(asdict(stamped), ensure_ascii=True).encode()
         with open(self.path, "ab", buffering=0) as file:
             end = file.tell()

@@ -1,4 +1,7 @@
-"""Signs pushed models with Ed25519 (RFC 8032) over the model, the version and the SHA-256 of every file.
+"""Signs entries of the audit log with Ed25519 (RFC 8032).
+
+The signature of a push covers the model, the version and the SHA-256 of every file; that of any other entry covers the
+whole entry, with its place in the chain.
 
 The audit log's chain reveals a changed line, but anyone who can write both the log and the files can recompute them. A
 signature requires a key that such a person does not have.
@@ -6,7 +9,8 @@ signature requires a key that such a person does not have.
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -14,10 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from schema.errors import SettingsError
-from serving.audit.log import Entry
-
-SIGNATURE = "signature"
-"""Name of the signature among the details of a push's entry."""
+from serving.audit.log import PUSH, SERVED_CHANGES, SIGNATURE, Entry, Line
 
 
 def read_signing_key(file: Path) -> Ed25519PrivateKey:
@@ -55,33 +56,49 @@ def read_public_key(file: Path) -> Ed25519PublicKey:
     return key
 
 
-def sign(key: Ed25519PrivateKey, model: str, version: int, files: Mapping[str, str]) -> str:
-    """Returns the signature of a pushed version, in Base64.
+def signer(file: Path) -> Callable[[Entry], str]:
+    """Returns a function that signs entries with the private key in a file.
 
-    Args:
-        key: private key of the signer.
-        model: name of the model.
-        version: number of the version.
-        files: SHA-256 of each file by its path.
+    Raises:
+        SettingsError: the file cannot be read or holds something else.
     """
-    return base64.b64encode(key.sign(_signed(model, version, files))).decode()
+    key = read_signing_key(file)
+    return lambda entry: sign(key, entry)
 
 
-def signature_flaw(key: Ed25519PublicKey, push: Entry) -> str | None:
-    """Returns the problem with the signature in a push's entry; None if the key signed the content of the entry."""
-    signature, files = push.details.get(SIGNATURE), push.details.get("files")
-    if not isinstance(signature, str) or not isinstance(files, dict):
+def sign(key: Ed25519PrivateKey, entry: Entry) -> str:
+    """Returns the signature of an entry, in Base64."""
+    return base64.b64encode(key.sign(_signed(entry))).decode()
+
+
+def signature_flaw(key: Ed25519PublicKey, entry: Entry) -> str | None:
+    """Returns the problem with the signature of an entry; None if the key signed the content of the entry."""
+    signature = entry.details.get(SIGNATURE)
+    if not isinstance(signature, str) or (entry.action == PUSH and not isinstance(entry.details.get("files"), dict)):
         return "not signed"
     try:
-        key.verify(base64.b64decode(signature, validate=True), _signed(push.model, push.version, files))
+        key.verify(base64.b64decode(signature, validate=True), _signed(entry))
     except (InvalidSignature, ValueError):
         return "the signature is not this key's, or another version's or other files'"
     return None
 
 
-def _signed(model: str, version: int | None, files: Mapping[str, str]) -> bytes:
+def unsigned_lines(key: Ed25519PublicKey, lines: Iterable[Line]) -> list[Line]:
+    """Returns the entries after the first signed one that change what is served and that the key did not sign."""
+    changes = [line for line in lines if line.entry and line.entry.action in SERVED_CHANGES]
+    flawed = [line.entry is not None and signature_flaw(key, line.entry) is not None for line in changes]
+    first = flawed.index(False) if False in flawed else len(flawed)
+    return [line for line, is_flawed in list(zip(changes, flawed, strict=True))[first:] if is_flawed]
+
+
+def _signed(entry: Entry) -> bytes:
     """Returns the bytes to sign, which are the same for the same content: sorted JSON without spaces, ASCII."""
-    content = {"action": "push", "files": dict(files), "model": model, "version": version}
+    if entry.action == PUSH:
+        files = dict(entry.details["files"])
+        content = {"action": PUSH, "files": files, "model": entry.model, "version": entry.version}
+    else:
+        details = {name: value for name, value in entry.details.items() if name != SIGNATURE}
+        content = asdict(entry) | {"details": details}
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 

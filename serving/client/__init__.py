@@ -16,6 +16,7 @@ from serving.client.errors import (
     RefusedError,
     UnavailableError,
 )
+from serving.client.shadow import Shadow
 
 __all__ = [
     "CANARY",
@@ -30,6 +31,7 @@ __all__ = [
     "ModelNotFoundError",
     "NewsItem",
     "RefusedError",
+    "Shadow",
     "Tls",
     "UnavailableError",
 ]

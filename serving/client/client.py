@@ -11,11 +11,12 @@ import grpc
 import grpc.aio
 
 from schema.news_items import Classification, NewsItem
-from serving.client.canary import Canary
+from serving.client.canary import CANARY, Canary
 from serving.client.connection import Tls, channel_options
 from serving.client.errors import ClientError, DeadlineError, from_rpc
 from serving.client.exchange import Target, checked_items, exchange
 from serving.client.protos import PredictionServiceStub
+from serving.client.shadow import Shadow
 from serving.this_machine import proxy_options
 
 # gRPC cannot represent a deadline much further in the future.
@@ -33,6 +34,7 @@ class _Base:
         timeout: float = 10.0,
         tls: Tls | None = None,
         canary: Canary | None = None,
+        shadow: Shadow | None = None,
         keep_alive: float | None = None,
         max_batch: int = 32,
         max_in_flight: int = 4,
@@ -44,6 +46,7 @@ class _Base:
             timeout: default limit of a whole call, retries included, seconds.
             tls: settings of an encrypted connection.
             canary: distributes requests between two labels if a call gives neither version nor label.
+            shadow: sends a share of the calls to the label `canary` as well, in the background.
             keep_alive: seconds between pings on an idle connection; see `channel_options`.
             max_batch: maximum number of items per request; a server that batches refuses more than its own limit.
             max_in_flight: maximum number of simultaneous requests of one call.
@@ -59,6 +62,7 @@ class _Base:
         self._model_name = model_name
         self._timeout = timeout
         self._canary = canary
+        self._shadow = shadow
         self._max_batch = max_batch
         self._max_in_flight = max_in_flight
         self._options = [*channel_options(keep_alive), *proxy_options(address)]
@@ -76,6 +80,10 @@ class _Base:
             return grpc_channels.secure_channel(self._address, self._credentials, self._options)
         return grpc_channels.insecure_channel(self._address, self._options)
 
+    def _starts_shadow(self, version: int | None, label: str | None) -> bool:
+        """Whether an answered call is also sent to the canary."""
+        return self._shadow is not None and version is None and label != CANARY and self._shadow.start()
+
     def _require_open(self) -> None:
         if self._closed:
             raise ClientError("the client is closed: make another one")
@@ -83,7 +91,7 @@ class _Base:
     @contextmanager
     def _steps(
         self,
-        items: Iterable[str | NewsItem],
+        items: list[NewsItem],
         send: Any,
         version: int | None,
         label: str | None,
@@ -96,7 +104,7 @@ class _Base:
             raise DeadlineError(f"a timeout of {timeout:g} s leaves no time for an answer: allow more")
         target = Target(self._model_name, version, label, self._canary)
         steps = exchange(
-            checked_items(items),
+            items,
             target,
             send,
             deadline=time.monotonic() + min(timeout, _LONGEST_SECONDS),
@@ -120,7 +128,8 @@ def _is_task_cancelled() -> bool:
         task = asyncio.current_task()
     except RuntimeError:  # No event loop runs in this thread.
         return False
-    return task is not None and task.cancelling() > 0
+    # Python 3.10 cannot distinguish a cancelled task from a closed channel.
+    return task is not None and getattr(task, "cancelling", int)() > 0
 
 
 class Client(_Base):
@@ -164,6 +173,15 @@ class Client(_Base):
             DeadlineError: `timeout` has passed.
             RefusedError: the server does not accept the request.
         """
+        items = checked_items(items)
+        answers = self._ask(items, version, label, timeout)
+        if self._starts_shadow(version, label):
+            threading.Thread(target=self._ask_shadow, args=[items, answers, timeout], daemon=True).start()
+        return answers
+
+    def _ask(
+        self, items: list[NewsItem], version: int | None, label: str | None, timeout: float | None
+    ) -> list[Classification]:
         with self._steps(items, self._stub.Predict.future, version, label, timeout) as steps:
             try:
                 call = next(steps)
@@ -171,6 +189,15 @@ class Client(_Base):
                     call = steps.send(call.result())
             except StopIteration as finished:
                 return finished.value
+
+    def _ask_shadow(self, items: list[NewsItem], answers: list[Classification], timeout: float | None) -> None:
+        assert self._shadow is not None
+        try:
+            others = self._ask(items, None, CANARY, timeout)
+        except ClientError:
+            self._shadow.fail()
+        else:
+            self._shadow.finish(items, answers, others)
 
     def close(self) -> None:
         """Closes the connection and cancels requests in flight."""
@@ -193,6 +220,7 @@ class AsyncClient(_Base):
 
     def _prepare(self) -> None:
         self._channels: dict[asyncio.AbstractEventLoop, Any] = {}
+        self._shadow_tasks: set[asyncio.Task] = set()
         self._lock = threading.Lock()
 
     def _channel(self) -> Any:
@@ -214,6 +242,17 @@ class AsyncClient(_Base):
         timeout: float | None = None,
     ) -> list[Classification]:
         """Classifies like `Client.classify`; cancelling the task cancels its requests in flight."""
+        items = checked_items(items)
+        answers = await self._ask(items, version, label, timeout)
+        if self._starts_shadow(version, label):
+            task = asyncio.create_task(self._ask_shadow(items, answers, timeout))
+            self._shadow_tasks.add(task)  # asyncio itself keeps only a weak reference.
+            task.add_done_callback(self._shadow_tasks.discard)
+        return answers
+
+    async def _ask(
+        self, items: list[NewsItem], version: int | None, label: str | None, timeout: float | None
+    ) -> list[Classification]:
         send = PredictionServiceStub(self._channel()).Predict
         with self._steps(items, send, version, label, timeout) as steps:
             try:
@@ -222,6 +261,17 @@ class AsyncClient(_Base):
                     call = steps.send(await call)
             except StopIteration as finished:
                 return finished.value
+
+    async def _ask_shadow(self, items: list[NewsItem], answers: list[Classification], timeout: float | None) -> None:
+        assert self._shadow is not None
+        try:
+            others = await self._ask(items, None, CANARY, timeout)
+        except (ClientError, asyncio.CancelledError):
+            self._shadow.fail()
+            if _is_task_cancelled():
+                raise
+        else:
+            self._shadow.finish(items, answers, others)
 
     async def close(self) -> None:
         """Closes the running loop's connection and cancels its requests; no loop can use the client afterwards."""

@@ -1,5 +1,9 @@
 """Errors between a client and its server, distinguished by what the caller can do about them."""
 
+import re
+import socket
+from urllib.parse import unquote
+
 import grpc
 
 from schema.errors import AgNewsError
@@ -35,6 +39,8 @@ class RefusedError(ClientError):
     """The server does not accept the request, or its response does not hold classes and probabilities."""
 
 
+_ADDRESS = re.compile(r"(?:dns:(?:///)?|ipv4:|ipv6:)?(?P<host>\[[^\]]+\]|[^:/\[\]]+):(?P<port>\d+)")
+_CONNECT_SECONDS = 0.5
 _UNKNOWN_LABEL = "version label"  # TensorFlow Serving reports an unknown label as an invalid argument.
 
 
@@ -47,8 +53,15 @@ def from_rpc(error: grpc.RpcError, *, address: str, asked: str, timeout: float) 
         asked: model and version in words.
         timeout: limit that the caller gave, seconds.
     """
-    code, details = error.code(), error.details()
+    # gRPC quotes the brackets of an IPv6 address.
+    code, details = error.code(), unquote(error.details() or "")
     match code:
+        # At a short deadline gRPC still retries, and does not report what happened.
+        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.DEADLINE_EXCEEDED if _is_refused(address):
+            return UnavailableError(
+                f"nothing listens at {address}: check the address, or start a server there "
+                "(`agnews serve` or tensorflow_model_server)"
+            )
         case grpc.StatusCode.UNAVAILABLE:
             return UnavailableError(
                 f"no answer from {address}: {details}; check the address, and TLS on both sides, "
@@ -62,7 +75,7 @@ def from_rpc(error: grpc.RpcError, *, address: str, asked: str, timeout: float) 
             return ModelNotFoundError(
                 f"{address} does not serve {asked}: {details}; `agnews versions list` lists the versions"
             )
-        case grpc.StatusCode.INVALID_ARGUMENT if _UNKNOWN_LABEL in (details or ""):
+        case grpc.StatusCode.INVALID_ARGUMENT if _UNKNOWN_LABEL in details:
             return ModelNotFoundError(
                 f"{address} does not know the label asked for ({asked}): {details}; "
                 "`agnews versions promote` sets labels"
@@ -71,3 +84,19 @@ def from_rpc(error: grpc.RpcError, *, address: str, asked: str, timeout: float) 
             return RefusedError(f"{address} is at a limit: {details}; send smaller batches, or later")
         case _:
             return RefusedError(f"{address} refused a request for {asked}: {code.name}: {details}")
+
+
+def _is_refused(address: str) -> bool:
+    """Returns whether this machine can reach an address, and nothing listens there."""
+    try:
+        if address.startswith("unix:"):
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(_CONNECT_SECONDS)
+                probe.connect(address.removeprefix("unix:").replace("///", "/", 1))
+        elif match := _ADDRESS.fullmatch(address):
+            socket.create_connection((match["host"].strip("[]"), int(match["port"])), _CONNECT_SECONDS).close()
+    except (ConnectionRefusedError, FileNotFoundError):
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False

@@ -8,8 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from schema.features import DESCRIPTION, TITLE
-from schema.model_contract import CLASSES, PROBABILITIES, SERVING_DEFAULT
+from schema.model_contract import CLASSES, DESCRIPTION_INPUT, PROBABILITIES, SERVING_DEFAULT, TITLE_INPUT
 from schema.news_items import Classification, NewsItem, validate
 from serving.client.canary import CANARY, STABLE, Canary
 from serving.client.errors import InvalidTextError, ModelNotFoundError, RefusedError
@@ -120,8 +119,8 @@ def _requests(items: list[NewsItem], target: Target, max_batch: int) -> Iterator
         batch = items[start : start + max_batch]
         request = PredictRequest(
             inputs={
-                TITLE: _text_tensor([item.title for item in batch]),
-                DESCRIPTION: _text_tensor([item.description for item in batch]),
+                TITLE_INPUT: _text_tensor([item.title for item in batch]),
+                DESCRIPTION_INPUT: _text_tensor([item.description for item in batch]),
             },
             output_filter=[CLASSES, PROBABILITIES],
         )

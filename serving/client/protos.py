@@ -1,52 +1,18 @@
-"""Imports the messages and stubs of TensorFlow Serving without TensorFlow's runtime.
+"""The messages and the stub of PredictionService, without TensorFlow."""
 
-The modules of `tensorflow_serving.apis` import messages from the package `tensorflow`, and Python runs a package's
-`__init__` before its modules: TensorFlow's takes 4 s and 300 MB, the messages take 0.1 s. During the import,
-`sys.modules` therefore holds a package with TensorFlow's path that was not executed. It is removed afterwards, so a
-later import of TensorFlow is complete and uses the same messages. If TensorFlow is already imported, nothing is
-replaced. If another thread imports TensorFlow, import this module first; otherwise that thread could see the empty
-package.
-"""
+from typing import Any
 
-import importlib.util
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from serving.client.messages_pb2 import DT_FLOAT, DT_STRING, PredictRequest, PredictResponse, TensorProto
 
-_RUNTIME = "tensorflow"
+__all__ = ["DT_FLOAT", "DT_STRING", "PredictRequest", "PredictResponse", "PredictionServiceStub", "TensorProto"]
 
 
-@contextmanager
-def _runtime_not_executed() -> Iterator[None]:
-    spec = None if _RUNTIME in sys.modules else importlib.util.find_spec(_RUNTIME)
-    if spec is None:
-        yield
-        return
-    sys.modules[_RUNTIME] = importlib.util.module_from_spec(spec)
-    try:
-        yield
-    finally:
-        del sys.modules[_RUNTIME]
+class PredictionServiceStub:
+    """Calls `tensorflow.serving.PredictionService` over a synchronous or asyncio channel."""
 
-
-with _runtime_not_executed():
-    from tensorflow.core.framework.tensor_pb2 import TensorProto
-    from tensorflow.core.framework.types_pb2 import DT_FLOAT, DT_STRING
-    from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest, ModelVersionStatus
-    from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest
-    from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceStub
-    from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
-    from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
-
-__all__ = [
-    "DT_FLOAT",
-    "DT_STRING",
-    "GetModelStatusRequest",
-    "ModelServiceStub",
-    "ModelVersionStatus",
-    "PredictRequest",
-    "PredictResponse",
-    "PredictionServiceStub",
-    "ReloadConfigRequest",
-    "TensorProto",
-]
+    def __init__(self, channel: Any):
+        self.Predict = channel.unary_unary(
+            "/tensorflow.serving.PredictionService/Predict",
+            request_serializer=PredictRequest.SerializeToString,
+            response_deserializer=PredictResponse.FromString,
+        )

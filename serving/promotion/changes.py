@@ -37,7 +37,8 @@ def promote(deployment: Deployment, version: int, label: str, signature: Signatu
         The closed record, or None if the version already has the label.
 
     Raises:
-        PromotionError: the version cannot be served, there is no `stable` next to `canary`, or the server refused.
+        PromotionError: the version cannot be served or is not as it was pushed, there is no `stable` next to `canary`,
+            or the server refused.
     """
     with deployment.locked():
         versions, before = deployment.versions(), deployment.loaded()
@@ -65,6 +66,33 @@ def promote(deployment: Deployment, version: int, label: str, signature: Signatu
         return _change(deployment, record, versions[version], before, after)
 
 
+def end_canary(deployment: Deployment, signature: Signature) -> Record | None:
+    """Removes the label `canary`, and unloads its version unless it is in use otherwise.
+
+    Returns:
+        The closed record, or None if no version is the canary.
+
+    Raises:
+        PromotionError: `stable` has no version that could be loaded, or the server refused.
+    """
+    with deployment.locked():
+        versions, before = deployment.versions(), deployment.loaded()
+        version = before.labels.get(CANARY)
+        if version is None:
+            return None
+        labels = {label: labelled for label, labelled in before.labels.items() if label != CANARY}
+        if STABLE not in labels:
+            raise PromotionError(
+                f"no version is labelled {STABLE}, so nothing would be served; first: agnews versions promote VERSION "
+                f"--label {STABLE}"
+            )
+        _require_loadable(deployment, labels[STABLE], versions)
+        fallback = plan.production_version_before(deployment.records.all(), labels[STABLE])
+        after = plan.unlabelled(before, CANARY, _if_loadable(fallback, versions))
+        record = new_record(PROMOTE, signature, CANARY, version, None)
+        return _change(deployment, record, versions[labels[STABLE]], before, after)
+
+
 def roll_back(deployment: Deployment, version: int | None, signature: Signature) -> Record:
     """Moves `stable` back to a given version or to the previous production version.
 
@@ -72,7 +100,7 @@ def roll_back(deployment: Deployment, version: int | None, signature: Signature)
     taken from the records. If they do not contain it, it is the next lower loadable version that was not rolled back.
 
     Raises:
-        PromotionError: there is no version to roll back to, or the server refused.
+        PromotionError: there is no version to roll back to, it is not as it was pushed, or the server refused.
     """
     with deployment.locked():
         versions, before = deployment.versions(), deployment.loaded()
@@ -151,6 +179,7 @@ def _require_loadable(deployment: Deployment, number: int, versions: Mapping[int
         raise PromotionError(f"{deployment.directory} has no version {number}; there are: {there}")
     if problem := versions[number].problem:
         raise PromotionError(f"{versions[number].path} cannot be served: {problem}; push the model again")
+    deployment.require_as_pushed(versions[number])
 
 
 def _if_loadable(number: int | None, versions: Mapping[int, PushedVersion]) -> int | None:

@@ -43,6 +43,15 @@ class Served:
         return self.labels.get(STABLE, self.unlabelled_version)
 
 
+def models_outside_directory(serving_directory: Path) -> list[str]:
+    """Returns the models that models.config loads from elsewhere, or why they are unknown, one line each."""
+    path = serving_directory / CONFIG_FILE
+    try:
+        return list(other_places(parse(read_text(path), path), serving_directory).values())
+    except PromotionError as error:
+        return [str(error)]
+
+
 def read_text(path: Path) -> str:
     """Returns the file's text; empty if there is no file."""
     try:

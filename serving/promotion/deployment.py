@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 import filelock
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from ml_metadata.metadata_store import MetadataStore
 
 from schema.files import file_lock
@@ -21,6 +22,7 @@ from serving.promotion import config
 from serving.promotion.config import CONFIG_FILE, Served
 from serving.promotion.errors import PromotionError
 from serving.promotion.record import CANCELED, COMPLETE, FAILED, PRUNE, RUNNING, Record, Records
+from serving.verify import check_version
 from serving.versions import PushedVersion, loadable, pushed_versions
 
 # Servers ignore names that are not numbers.
@@ -52,6 +54,8 @@ class Deployment:
         poll_seconds: time within which polling servers start to load the versions in the file.
         pause: waits for a number of seconds.
         audit: log that records each change; None means audit.jsonl in the serving directory.
+        sign: signs the entries in that log; None leaves them unsigned.
+        public_key: key that must have signed the push of a version before it is promoted; None requires no signature.
     """
 
     def __init__(
@@ -64,12 +68,16 @@ class Deployment:
         poll_seconds: float = 15.0,
         pause: Callable[[float], None] = time.sleep,
         audit: AuditLog | None = None,
+        sign: Callable[[Entry], str] | None = None,
+        public_key: Ed25519PublicKey | None = None,
     ):
         self.directory = destination / model_name
         self.config_path = destination / CONFIG_FILE
         self.model_name = model_name
         self.records = Records(store, self.directory)
         self.audit = audit or AuditLog(destination / AUDIT_FILE)
+        self.sign = sign
+        self.public_key = public_key
         self.server = server
         self.poll_seconds = poll_seconds
         self.pause = pause
@@ -98,6 +106,19 @@ class Deployment:
         states = self.server.states(self.model_name)
         available = frozenset(number for number, state in states.items() if state.name == "AVAILABLE")
         return Served(available, self.served().labels)
+
+    def require_as_pushed(self, version: PushedVersion) -> None:
+        """Compares the files of a version with the entry of its push in the audit log.
+
+        Raises:
+            PromotionError: they differ, nobody is recorded to have pushed the version, or the push is not signed with
+                the public key.
+        """
+        if findings := check_version(version.path, self.audit, self.public_key):
+            raise PromotionError(
+                f"{version.path} is not what was pushed: {'; '.join(findings)}. Nothing was changed; push the model "
+                "again, and find out who changed the files: agnews versions verify"
+            )
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -156,7 +177,7 @@ class Deployment:
             outcome=state,
             details=details,
         )
-        self.records.close(record, state, detail, self.audit.append(entry))
+        self.records.close(record, state, detail, self.audit.append(entry, self.sign))
 
     def _finish_interrupted(self) -> None:
         for leftover in self.directory.glob(f"{PRUNED}*"):

@@ -18,6 +18,11 @@ def promoted(before: Served, version: int, label: str, fallback: int | None) -> 
     return _loading({**before.labels, label: version}, fallback)
 
 
+def unlabelled(before: Served, label: str, fallback: int | None) -> Served:
+    """Returns the configuration after removing a label other than `stable`."""
+    return _loading({name: version for name, version in before.labels.items() if name != label}, fallback)
+
+
 def rolled_back(before: Served, version: int, fallback: int | None) -> Served:
     """Returns the configuration after moving `stable`, and all other labels of the abandoned version, back."""
     current = before.production_version

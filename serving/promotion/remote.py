@@ -11,8 +11,8 @@ import grpc
 from tensorflow_serving.config import model_server_config_pb2
 
 from serving.client.connection import Tls
-from serving.client.protos import GetModelStatusRequest, ModelServiceStub, ModelVersionStatus, ReloadConfigRequest
 from serving.promotion.errors import PromotionError
+from serving.tensorflow_messages import GetModelStatusRequest, ModelServiceStub, ModelVersionStatus, ReloadConfigRequest
 from serving.this_machine import proxy_options
 
 _ASK_AGAIN_SECONDS = 0.1

@@ -10,15 +10,29 @@ Or run it in your own process:
         channel = grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}")
 """
 
+import ctypes
 import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
+from serving.listening import listen
 from serving.server.flags import Flags, server_flags
 
 if TYPE_CHECKING:
     from serving.server.server import ModelServer
 
 __all__ = ["Flags", "ModelServer", "run", "server_flags"]
+
+
+_M_ARENA_MAX = -8  # malloc.h
+_ARENAS = 2
 
 
 def run(flags: Flags) -> None:
@@ -29,10 +43,54 @@ def run(flags: Flags) -> None:
     Raises:
         AgNewsError: the server cannot start.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads this when it is imported.
-    from serving.server.server import run as serve
+    from serving.server import options
 
+    # The import of TensorFlow takes seconds. Mistakes are reported before it.
+    checked = options.from_flags(flags)
+    for port, option in ((flags.port, "--port"), (flags.rest_api_port, "--rest_api_port")):
+        if port > 0:
+            listen(flags.host, port, f"--host and {option}").close()
+    for model in checked.models.model_config_list.config:
+        click.echo(f"loading {model.name} from {model.base_path} …", err=True)
+    _limit_arenas()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads this when it is imported.
+    with _library_output_hidden():
+        import tensorflow as tf
+
+        from serving.server.server import run as serve
+
+        if not Path("/dev/nvidiactl").exists():
+            tf.config.list_physical_devices()  # Its message that there is no GPU would come with the first model.
     serve(flags)
+
+
+def _limit_arenas() -> None:
+    """Limits the arenas of glibc, as MALLOC_ARENA_MAX does.
+
+    Each thread that loads a model may use another arena, and what a model leaves there is not returned to the system.
+    """
+    if "MALLOC_ARENA_MAX" not in os.environ:
+        with suppress(AttributeError, OSError):  # Another C library.
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
+
+
+@contextmanager
+def _library_output_hidden() -> Iterator[None]:
+    """Hides what libraries write to stderr, unless an error ends the `with` block."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile("w+") as hidden:
+        kept = os.dup(2)
+        os.dup2(hidden.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(kept, 2)
+            hidden.seek(0)
+            shutil.copyfileobj(hidden, sys.stderr)
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def __getattr__(name: str) -> object:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import grpc
 import numpy as np
@@ -21,7 +22,9 @@ from serving.server.errors import (
     request_error,
 )
 from serving.server.metrics import Metrics
-from serving.server.tensors import Run
+
+if TYPE_CHECKING:
+    from serving.server.tensors import GraphRun
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,10 @@ class BatchingOptions:
         pad_variable_length_inputs: whether to pad inputs that differ in other dimensions to the largest. Otherwise
             they are put into different batches.
         thread_pool_name: label of the metrics.
+        enable_large_batch_splitting: whether max_execution_batch_size applies. This server always splits a request
+            with more rows than a batch, and TensorFlow Serving rejects it unless this is set.
+        max_execution_batch_size: maximum number of rows in a batch, if it is less than max_batch_size. 0 means
+            max_batch_size.
     """
 
     max_batch_size: int = 1000
@@ -48,6 +55,14 @@ class BatchingOptions:
     allowed_batch_sizes: tuple[int, ...] = ()
     pad_variable_length_inputs: bool = False
     thread_pool_name: str = "batch_threads"
+    enable_large_batch_splitting: bool = False
+    max_execution_batch_size: int = 0
+
+    @property
+    def largest_batch(self) -> int:
+        """Maximum number of rows that run at once."""
+        split = self.enable_large_batch_splitting and self.max_execution_batch_size
+        return self.max_execution_batch_size if split else self.max_batch_size
 
     @classmethod
     def from_proto(cls, parameters, cores: int) -> "BatchingOptions":
@@ -70,6 +85,11 @@ class BatchingOptions:
         if options.batch_timeout_micros < 0:
             raise SettingsError(
                 f"batching parameter batch_timeout_micros is {options.batch_timeout_micros}, it must be at least 0"
+            )
+        if not 0 <= options.max_execution_batch_size <= options.max_batch_size:
+            raise SettingsError(
+                f"batching parameter max_execution_batch_size is {options.max_execution_batch_size}, it must be at "
+                f"most max_batch_size {options.max_batch_size}"
             )
         sizes = options.allowed_batch_sizes
         if sizes and (sizes[0] < 1 or list(sizes) != sorted(set(sizes)) or sizes[-1] != options.max_batch_size):
@@ -99,7 +119,7 @@ class _BatchTask:
 
 @dataclass(eq=False)
 class _Queue:
-    run: Run
+    run: "GraphRun"
     tasks: collections.deque[_BatchTask] = field(default_factory=collections.deque)
     rows: int = 0
 
@@ -122,7 +142,7 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    def run(self, run: Run, arrays: Sequence[np.ndarray], deadline: float) -> list[np.ndarray]:
+    def run(self, run: "GraphRun", arrays: Sequence[np.ndarray], deadline: float) -> list[np.ndarray]:
         """Runs the inputs of a request as part of a batch and waits for its outputs.
 
         Args:
@@ -137,7 +157,7 @@ class Batcher:
             RequestError: the inputs cannot be batched, the queue is full, the deadline passed, or the batch failed.
         """
         rows = _rows(arrays)
-        limit = self._options.max_batch_size
+        limit = self._options.largest_batch
         now = time.monotonic()
         starts = range(0, max(rows, 1), limit)
         tasks = [_BatchTask([a[s : s + limit] for a in arrays], min(limit, rows - s), deadline, now) for s in starts]
@@ -159,7 +179,7 @@ class Batcher:
         for thread in self._threads:
             thread.join()
 
-    def _enqueue(self, run: Run, tasks: list[_BatchTask]) -> None:
+    def _enqueue(self, run: "GraphRun", tasks: list[_BatchTask]) -> None:
         arrays = tasks[0].arrays
         shapes = tuple(a.ndim if self._options.pad_variable_length_inputs else a.shape[1:] for a in arrays)
         key = (run, shapes)
@@ -184,7 +204,7 @@ class Batcher:
             # A waiting thread must not keep the graph of an unloaded version in memory.
             del taken, run, tasks
 
-    def _take(self) -> tuple[Run, list[_BatchTask]] | None:
+    def _take(self) -> "tuple[GraphRun, list[_BatchTask]] | None":
         """Waits for a batch that is due. Returns None when the batcher is closed and the queues are empty."""
         with self._changed:
             while self._queues or not self._closed:
@@ -194,7 +214,7 @@ class Batcher:
                 self._changed.wait(wait)
         return None
 
-    def _batch_or_wait(self) -> tuple[tuple[Run, list[_BatchTask]] | None, float | None]:
+    def _batch_or_wait(self) -> "tuple[tuple[GraphRun, list[_BatchTask]] | None, float | None]":
         """Returns a batch that is due, or the seconds until one is due.
 
         It is a separate function so that a waiting thread refers to no queue, and so to no graph.
@@ -212,7 +232,7 @@ class Batcher:
 
     def _due(self, queue: _Queue) -> float:
         """Returns the time at which the oldest request was queued, or -inf if the queue fills a batch."""
-        return float("-inf") if queue.rows >= self._options.max_batch_size else queue.tasks[0].enqueued
+        return float("-inf") if queue.rows >= self._options.largest_batch else queue.tasks[0].enqueued
 
     def _timeout(self) -> float:
         """Returns the seconds that the oldest request waits for others, 0 if no other requests are expected."""
@@ -222,14 +242,14 @@ class Batcher:
     def _pop(self, queue: _Queue) -> list[_BatchTask]:
         tasks = [queue.tasks.popleft()]
         rows = tasks[0].rows
-        while queue.tasks and rows + queue.tasks[0].rows <= self._options.max_batch_size:
+        while queue.tasks and rows + queue.tasks[0].rows <= self._options.largest_batch:
             tasks.append(queue.tasks.popleft())
             rows += tasks[-1].rows
         queue.rows -= rows
         self._last_batch_was_shared = len(tasks) > 1
         return tasks
 
-    def _process(self, run: Run, tasks: list[_BatchTask]) -> None:
+    def _process(self, run: "GraphRun", tasks: list[_BatchTask]) -> None:
         now = time.monotonic()
         alive = [task for task in tasks if task.deadline > now]
         for task in tasks:
@@ -244,13 +264,13 @@ class Batcher:
         for task in tasks:
             task.pending.release()
 
-    def _run_batch(self, run: Run, tasks: list[_BatchTask]) -> None:
+    def _run_batch(self, run: "GraphRun", tasks: list[_BatchTask]) -> None:
         rows = sum(task.rows for task in tasks)
         padded = next((size for size in self._options.allowed_batch_sizes if size >= rows > 0), rows)
         merged = [_merge([task.arrays[index] for task in tasks], padded) for index in range(len(tasks[0].arrays))]
         self._metrics.batch_size.observe(padded)
         self._metrics.batches.inc()
-        outputs = run(merged)
+        outputs = run(merged, max(task.deadline for task in tasks))
         for output in outputs:
             if np.ndim(output) == 0 or len(output) != padded:
                 raise failed_precondition_error(

@@ -24,6 +24,8 @@ _FIELDS = {
         "thread_pool_name": (5, "StringValue"),
         "allowed_batch_sizes": (6, "repeated int64"),
         "pad_variable_length_inputs": (7, "bool"),
+        "enable_large_batch_splitting": (8, "BoolValue"),
+        "max_execution_batch_size": (9, "Int64Value"),
     },
     "PrometheusConfig": {"enable": (1, "bool"), "path": (2, "string")},
     "MonitoringConfig": {"prometheus_config": (1, "PrometheusConfig")},
@@ -99,8 +101,8 @@ def single_model(name: str, base_path: str) -> model_server_config_pb2.ModelServ
 
 def check(config: model_server_config_pb2.ModelServerConfig) -> None:
     """Raises ValueError if a server cannot serve this configuration."""
-    if config.WhichOneof("config") != "model_config_list":
-        raise ValueError("the configuration has no model_config_list")
+    if config.WhichOneof("config") == "custom_model_config":
+        raise ValueError("custom_model_config is not supported: use model_config_list")
     names = [model.name for model in config.model_config_list.config]
     for model in config.model_config_list.config:
         if not model.name or not model.base_path:

@@ -2,8 +2,10 @@
 
 import grpc
 
-# gRPC trailers have a size limit. With a longer message the client would get RESOURCE_EXHAUSTED instead.
+# gRPC trailers have a size limit. With a longer message the client would get RESOURCE_EXHAUSTED instead. TensorFlow
+# Serving cuts its messages in the same way (model_servers/grpc_status_util.cc).
 _MAX_MESSAGE_CHARACTERS = 1024
+_CUT = "...TRUNCATED"
 _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -12,11 +14,13 @@ class RequestError(Exception):
 
     Attributes:
         code: canonical status code.
-        message: text for the client, at most 1,024 characters.
+        message: text for the client, cut after 1,024 characters.
     """
 
     def __init__(self, code: grpc.StatusCode, message: str):
-        super().__init__(message[:_MAX_MESSAGE_CHARACTERS])
+        if len(message) > _MAX_MESSAGE_CHARACTERS:
+            message = message[:_MAX_MESSAGE_CHARACTERS] + _CUT
+        super().__init__(message)
         self.code = code
 
     @property

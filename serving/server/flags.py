@@ -1,11 +1,13 @@
 """Command-line flags with the names of tensorflow_model_server, such as `--model_base_path=/models/agnews`.
 
-Source: tensorflow/serving, model_servers/main.cc. Only this server has `--host` and `--request_log_keep_days`.
+Source: tensorflow/serving, model_servers/main.cc. Only this server has `--host`, `--request_log_keep_days` and
+`--verify…`.
 """
 
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any
 
 import click
@@ -51,16 +53,20 @@ class Flags:
     enable_model_warmup: bool = _flag(True, "Replay a version's warm-up requests before it serves.")
     num_request_iterations_for_warmup: int = _flag(1, "Number of times to run each warm-up request.")
     enable_signature_method_name_check: bool = _flag(
-        True, "Reject Classify and Regress requests for signatures with another method name."
+        False, "Reject Classify and Regress requests for signatures with another method name."
     )
     monitoring_config_file: str = _flag("", "File with a MonitoringConfig in protobuf text format.")
     ssl_config_file: str = _flag("", "File with an SSLConfig in protobuf text format. Enables TLS for gRPC.")
     request_log_keep_days: float = _flag(30.0, "Days to keep files of the request log.")
+    verify: bool = _flag(False, "Load only versions whose files are as the audit log says they were pushed.")
+    verify_log: str = _flag("", "Audit log for --verify. Unset: audit.jsonl next to the model's directory.")
+    verify_public_key: str = _flag("", "PEM file of the Ed25519 key that must have signed each push. Implies --verify.")
     enable_grpc_healthcheck_service: bool = _flag(
         True, "Serve grpc.health.v1. TensorFlow Serving disables it by default."
     )
 
 
+_NO_EFFECT = "has no effect on this server"
 IGNORED = {
     "enable_per_model_batching_parameters": bool,
     "enable_profiler": bool,
@@ -78,11 +84,24 @@ IGNORED = {
     "skip_initialize_tpu": bool,
     "tensorflow_session_config_file": str,
     "thread_pool_factory_config_file": str,
-    "use_alts_credentials": bool,
     "xla_cpu_compilation_enabled": bool,
     "xla_gpu_compilation_enabled": bool,
 }
-"""Flags of TensorFlow Serving that have no effect here. They are accepted with a warning."""
+"""Flags of TensorFlow Serving that this server accepts with a warning, and their types."""
+
+_WARNINGS = {
+    "enable_per_model_batching_parameters": "is not supported: all models use --batching_parameters_file",
+    "enable_profiler": "is not supported: this server has no profiler service",
+    "enable_serialization_as_tensor_content": "is not supported: values are in the typed fields of a TensorProto",
+    "mixed_precision": "is not supported: a model computes in the precision that it was exported with",
+    "per_process_gpu_memory_fraction": "is not supported: TensorFlow chooses the memory that it takes of a GPU",
+    "platform_config_file": "is not supported: the file is not read",
+    "prefer_tflite_model": "is not supported: this server has no TensorFlow Lite and serves saved_model.pb",
+    "tensorflow_session_config_file": "is not supported: the file is not read",
+    "thread_pool_factory_config_file": "is not supported: the file is not read",
+    "xla_cpu_compilation_enabled": "is not supported: models are not compiled",
+    "xla_gpu_compilation_enabled": "is not supported: models are not compiled",
+}
 
 
 def server_flags(command: Callable[[Flags], None]) -> Callable[..., None]:
@@ -90,19 +109,35 @@ def server_flags(command: Callable[[Flags], None]) -> Callable[..., None]:
 
     def wrapper(**values: Any) -> None:
         for name in IGNORED:
-            if values.pop(name) is not None:
-                click.echo(f"warning: --{name} has no effect on this server", err=True)
+            if values.pop(name) not in (None, False):
+                click.echo(f"warning: --{name} {_WARNINGS.get(name, _NO_EFFECT)}", err=True)
+        if values.pop("use_alts_credentials"):
+            raise click.UsageError("--use_alts_credentials: this server has no ALTS; use --ssl_config_file for TLS")
         command(Flags(**values))
 
     wrapper.__name__, wrapper.__doc__ = command.__name__, command.__doc__
     decorated: Callable[..., None] = wrapper
-    for name, kind in reversed(IGNORED.items()):
+    for name, kind in reversed({**IGNORED, "use_alts_credentials": bool}.items()):
         decorated = _option(name, kind, hidden=True)(decorated)
+    decorated = click.option(
+        "--version",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_print_version,
+        help="Print the versions and exit.",
+    )(decorated)
     for flag in reversed(dataclasses.fields(Flags)):
         decorated = _option(
             flag.name, type(flag.default), default=flag.default, show_default=True, help=flag.metadata["help"]
         )(decorated)
     return decorated
+
+
+def _print_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        click.echo(f"AG News model server: {version('agnews-pipeline')}\nTensorFlow Library: {version('tensorflow')}")
+        context.exit()
 
 
 def _option(name: str, kind: type, **attributes: Any) -> Callable:

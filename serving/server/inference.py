@@ -25,7 +25,7 @@ from schema.model_contract import SERVING_DEFAULT, WARMUP_REQUESTS
 from serving.server.errors import RequestError, failed_precondition_error, invalid_argument_error
 from serving.server.metrics import Metrics
 from serving.server.servable import ModelSignature, Servable
-from serving.server.tensors import Run, dtype_name, fill_proto, fits, to_array
+from serving.server.tensors import GraphRun, dtype_name, fill_proto, to_array
 
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
@@ -49,7 +49,7 @@ class RequestContext:
     model: str
     version: int
     servable: Servable
-    execute: Callable[[Run, list[np.ndarray]], list[np.ndarray]]
+    execute: Callable[[GraphRun, list[np.ndarray]], list[np.ndarray]]
     count_examples: Callable[[int], None] = lambda count: None
     check_method: bool = True
 
@@ -203,26 +203,22 @@ def _signature_name(spec: model_pb2.ModelSpec) -> str:
 
 
 def _input_arrays(signature: ModelSignature, request: predict_pb2.PredictRequest) -> dict[str, np.ndarray]:
-    sent, required = set(request.inputs), set(signature.inputs)
-    if sent != required:
+    sent = set(request.inputs)
+    required = {alias for alias, declared in signature.inputs.items() if declared.default is None}
+    if not required <= sent <= set(signature.inputs):
         raise invalid_argument_error(
-            f"input size does not match signature: {len(sent)}!={len(required)}. "
-            f"Sent extra: {{{','.join(sorted(sent - required))}}}. "
+            f"input size does not match signature: {len(sent)}!={len(signature.inputs)}. "
+            f"Sent extra: {{{','.join(sorted(sent - set(signature.inputs)))}}}. "
             f"Missing but required: {{{','.join(sorted(required - sent))}}}."
         )
     arrays = {}
     for alias, declared in signature.inputs.items():
-        proto = request.inputs[alias]
+        proto = request.inputs[alias] if alias in sent else declared.default
+        assert proto is not None  # Inputs without a default were sent.
         if proto.dtype != declared.dtype:
             expected, got = dtype_name(declared.dtype), dtype_name(proto.dtype)
             raise invalid_argument_error(f"Expects input {alias} to be {expected} but {got} is provided")
-        array = to_array(proto)
-        # A kernel may rely on the declared rank and crash the process for another rank.
-        if not fits(array.shape, declared.shape):
-            raise invalid_argument_error(
-                f"input {alias} has the shape {list(array.shape)}, the signature expects {declared.shape}"
-            )
-        arrays[declared.tensor] = array
+        arrays[declared.tensor] = to_array(proto)
     return arrays
 
 
@@ -269,13 +265,15 @@ class _SignatureTask:
                 f"Expected {kind} signature method_name to be {method}. Was: {signature.method}"
             )
         if list(signature.inputs) != [_INPUTS]:
-            raise failed_precondition_error(
+            raise invalid_argument_error(
                 f"signature {name} must have one input, {_INPUTS}; has {list(signature.inputs)}"
             )
         aliases = (_CLASSES, _SCORES) if method == CLASSIFY else (_OUTPUTS,)
         outputs = tuple(signature.outputs[alias][0] for alias in aliases if alias in signature.outputs)
-        if not outputs:
-            raise failed_precondition_error(f"signature {name} has none of the outputs {', '.join(aliases)}")
+        if not outputs or len(signature.outputs) > len(aliases):
+            raise invalid_argument_error(
+                f"signature {name} must have only the outputs {', '.join(aliases)}; has {list(signature.outputs)}"
+            )
         return cls(name, method, signature, signature.inputs[_INPUTS].tensor, outputs)
 
 
@@ -284,13 +282,11 @@ def _run_examples(
 ) -> tuple[dict[str, np.ndarray], int]:
     """Returns the values of the tasks' output tensors by name, and the number of examples."""
     serialized = _serialized_examples(given)
-    if len({task.input for task in tasks}) != 1:
-        raise invalid_argument_error("Input tensor must be the same for all Signatures.")
     context.count_examples(len(serialized))
     array = np.empty(len(serialized), object)
     array[:] = serialized
     outputs = dict.fromkeys(tensor for task in tasks for tensor in task.outputs)
-    return context.run({tasks[0].input: array}, outputs), len(serialized)
+    return context.run(dict.fromkeys((task.input for task in tasks), array), outputs), len(serialized)
 
 
 def _serialized_examples(given: input_pb2.Input) -> list[bytes]:
@@ -313,10 +309,10 @@ def _fill_classes(
     examples: int,
 ) -> None:
     columns = {}
-    for alias, kind in ((_CLASSES, "O"), (_SCORES, "f")):
+    for alias, kind in ((_CLASSES, object), (_SCORES, np.float32)):
         if alias in signature.outputs:
             value = columns[alias] = values[signature.outputs[alias][0]]
-            if value.ndim != 2 or len(value) != examples or value.dtype.kind != kind:
+            if value.ndim != 2 or len(value) != examples or value.dtype != kind:
                 raise invalid_argument_error(
                     f"Expected {alias} of the shape [{examples}, classes], got {value.dtype} {value.shape}"
                 )

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import grpc
 import tensorflow as tf
@@ -27,27 +26,11 @@ from serving.server.errors import (
     request_error,
 )
 from serving.server.model_state import ModelState, State, VersionState, select_versions
+from serving.server.options import ManagerOptions
 from serving.server.servable import Servable
 from serving.versions import explain_no_versions, fingerprint, list_versions
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ManagerOptions:
-    """Options for polling, retries and labels.
-
-    Attributes:
-        poll_seconds: seconds between two polls of the base paths. With 0 the manager reads them once.
-        load_retries: number of retries after a failed load.
-        retry_seconds: seconds between two tries. A version whose files change is retried immediately.
-        labels_for_unavailable: whether a new label may name a version that is not loaded yet.
-    """
-
-    poll_seconds: float = 1.0
-    load_retries: int = 5
-    retry_seconds: float = 60.0
-    labels_for_unavailable: bool = False
 
 
 class Manager:
@@ -99,6 +82,9 @@ class Manager:
             check(config)
         except ValueError as error:
             raise invalid_argument_error(str(error)) from error
+        if config.WhichOneof("config") is None:
+            _log.warning("the configuration is empty, and nothing changes")
+            return
         models = {model.name: model for model in config.model_config_list.config}
         if expect_versions:
             for model in models.values():
@@ -165,8 +151,7 @@ class Manager:
         The result includes versions that were unloaded.
 
         Raises:
-            RequestError: NOT_FOUND if there is no such version, INVALID_ARGUMENT for an unknown label or a missing
-                name.
+            RequestError: NOT_FOUND if there is no such version, INVALID_ARGUMENT for an unknown label.
         """
         response = get_model_status_pb2.GetModelStatusResponse()
         with self._changed:
@@ -199,8 +184,13 @@ class Manager:
             }
         return {name: versions for name, versions in found.items() if versions}
 
-    def close(self, grace_seconds: float) -> None:
-        """Unloads all versions after the requests in flight have finished, or after the grace period."""
+    def close(self, grace_seconds: float) -> bool:
+        """Unloads all versions after the requests in flight have finished, or after the grace period.
+
+        Returns:
+            Whether everything has finished. Otherwise threads still load or run models.
+        """
+        deadline = time.monotonic() + grace_seconds
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -208,13 +198,14 @@ class Manager:
         self._thread.join(grace_seconds)
         unloading = [self._start_unload(m, v) for m in self._models.values() for v in list(m.available.values())]
         for thread in unloading:
-            thread.join(grace_seconds)
+            thread.join(max(deadline - time.monotonic(), 0))
+        with self._changed:
+            in_use = any(version.servable for model in self._models.values() for version in model.versions.values())
+        return not in_use and not self._thread.is_alive()
 
     # Lookups. The caller holds the lock.
 
     def _requested_number(self, spec: model_pb2.ModelSpec) -> int | None:
-        if not spec.name:
-            raise invalid_argument_error("ModelSpec has no name specified.")
         choice = spec.WhichOneof("version_choice")
         if choice == "version_label":
             labels = self._labels.get(spec.name, {})
@@ -224,6 +215,8 @@ class Manager:
         return spec.version.value if choice == "version" else None
 
     def _find(self, spec: model_pb2.ModelSpec) -> VersionState:
+        if not spec.name:
+            raise invalid_argument_error("ModelSpec has no name specified.")
         number = self._requested_number(spec)
         model = self._models.get(spec.name)
         available = model.available if model else {}

@@ -14,6 +14,7 @@ from prometheus_client.samples import Sample
 _PREFIX = ":tensorflow:serving:"
 _LATENCY_BUCKETS = tuple(10 * 1.8**power for power in range(33))
 _QUEUING_BUCKETS = tuple(100 * 1.2**power for power in range(52))
+_EXAMPLE_BUCKETS = tuple(float(1 << power) for power in range(15))
 _SIZE_BUCKETS = tuple(float(1 << power) for power in range(11))
 # TensorFlow Serving's counters have no suffix, but the library adds one to the HELP and TYPE lines.
 _SUFFIX = re.compile(rb"^(# (?:HELP|TYPE) \S+)_total\b", re.MULTILINE)
@@ -59,7 +60,10 @@ class Metrics:
             "model_name",
             "status_code",
         )
-        self.examples = self._counter("request_example_count_total", "Number of tf.Examples in requests.", "model")
+        self._examples = self._counter("request_example_count_total", "Number of tf.Examples in requests.", "model")
+        self._example_counts = self._histogram(
+            "request_example_counts", "Number of tf.Examples per request.", _EXAMPLE_BUCKETS, "model"
+        )
         self.load_attempts = _UnsuffixedCounter(
             ":tensorflow:cc:saved_model:load_attempt_count",
             "Number of attempts to load a SavedModel by status.",
@@ -85,6 +89,11 @@ class Metrics:
             "batching_session:processed_batch_size", "Number of rows in batches, including padding.", _SIZE_BUCKETS
         )
         self.batches = self._counter("batching_session:wrapped_run_count", "Number of batches that were run.")
+
+    def count_examples(self, model: str, count: int) -> None:
+        """Counts the tf.Examples of a request."""
+        self._examples.labels(model).inc(count)
+        self._example_counts.labels(model).observe(count)
 
     def forget_version(self, model: str, version: int, path: str) -> None:
         """Removes the time series of an unloaded version, which would otherwise accumulate with each push."""

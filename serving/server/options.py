@@ -1,19 +1,25 @@
-"""Converts the flags, and the configuration files that they name, to options of the server's parts."""
+"""Converts the flags, and the configuration files that they name, to options of the server's parts.
+
+It does not import TensorFlow, so that a mistake in a flag is reported at once.
+"""
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tensorflow_serving.config import model_server_config_pb2
 
 from schema.errors import SettingsError
 from schema.paths import refuse_wildcards
+from serving.audit import AUDIT_FILE, AuditLog, breaks
+from serving.audit.signature import read_public_key
 from serving.server import config
 from serving.server.batching import BatchingOptions
 from serving.server.flags import Flags
-from serving.server.manager import ManagerOptions
-from serving.server.servable import SessionOptions
+from serving.verify import check_version
 
 DEFAULT_METRICS_PATH = "/monitoring/prometheus/metrics"
 _MAX_RECEIVE = "grpc.max_receive_message_length"
@@ -21,7 +27,7 @@ _MAX_RECEIVE = "grpc.max_receive_message_length"
 _MAX_MESSAGE_BYTES = 64 << 20
 _CHANNEL_ARGUMENTS: dict[str, int | str] = {
     _MAX_RECEIVE: _MAX_MESSAGE_BYTES,
-    "grpc.max_send_message_length": _MAX_MESSAGE_BYTES,
+    "grpc.max_send_message_length": -1,
     # Otherwise two servers could listen on the same port, and each would get some of the requests.
     "grpc.so_reuseport": 0,
 }
@@ -41,6 +47,38 @@ _RANGES = {
 
 
 @dataclass(frozen=True)
+class ManagerOptions:
+    """Options for polling, retries and labels.
+
+    Attributes:
+        poll_seconds: seconds between two polls of the base paths. With 0 the manager reads them once.
+        load_retries: number of retries after a failed load.
+        retry_seconds: seconds between two tries. A version whose files change is retried immediately.
+        labels_for_unavailable: whether a new label may name a version that is not loaded yet.
+    """
+
+    poll_seconds: float = 1.0
+    load_retries: int = 5
+    retry_seconds: float = 60.0
+    labels_for_unavailable: bool = False
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """Options of a TensorFlow session.
+
+    Attributes:
+        tags: tags of the graph to load from the SavedModel.
+        intra_op_threads: number of threads per operation. 0 uses one per core.
+        inter_op_threads: number of operations to run at once. 0 uses one per core.
+    """
+
+    tags: tuple[str, ...] = ("serve",)
+    intra_op_threads: int = 0
+    inter_op_threads: int = 0
+
+
+@dataclass(frozen=True)
 class ServerOptions:
     """Options of the server's parts.
 
@@ -54,6 +92,7 @@ class ServerOptions:
         max_request_bytes: maximum size of a gRPC or REST request.
         metrics_path: URL path of the metrics, or None to disable them.
         threads: number of requests to process at once, for gRPC and for REST.
+        find_tampering: returns how the directory of a version differs from its push, one text per finding.
     """
 
     models: model_server_config_pb2.ModelServerConfig
@@ -65,6 +104,7 @@ class ServerOptions:
     max_request_bytes: int
     metrics_path: str | None
     threads: int
+    find_tampering: Callable[[Path], list[str]]
 
 
 def from_flags(flags: Flags) -> ServerOptions:
@@ -76,6 +116,13 @@ def from_flags(flags: Flags) -> ServerOptions:
     for name, (lowest, highest) in _RANGES.items():
         if not lowest <= getattr(flags, name) <= highest:
             raise SettingsError(f"--{name}={getattr(flags, name)}: expected {lowest} to {highest:,}")
+    if flags.tensorflow_session_parallelism and (
+        flags.tensorflow_intra_op_parallelism or flags.tensorflow_inter_op_parallelism
+    ):
+        raise SettingsError(
+            "--tensorflow_session_parallelism sets both numbers of threads: remove it, or remove "
+            "--tensorflow_intra_op_parallelism and --tensorflow_inter_op_parallelism"
+        )
     batching = _batching(flags)
     channel_arguments = _CHANNEL_ARGUMENTS | _channel_arguments(flags.grpc_channel_arguments)
     return ServerOptions(
@@ -99,6 +146,7 @@ def from_flags(flags: Flags) -> ServerOptions:
         max_request_bytes=_max_request_bytes(channel_arguments[_MAX_RECEIVE]),
         metrics_path=_metrics_path(flags),
         threads=_threads(batching),
+        find_tampering=_verification(flags),
     )
 
 
@@ -115,6 +163,18 @@ def _models(flags: Flags) -> model_server_config_pb2.ModelServerConfig:
         )
     refuse_wildcards("--model_base_path", flags.model_base_path)
     return config.single_model(flags.model_name, flags.model_base_path)
+
+
+def _verification(flags: Flags) -> Callable[[Path], list[str]]:
+    if not (flags.verify or flags.verify_log or flags.verify_public_key):
+        return lambda directory: []
+    key = read_public_key(Path(flags.verify_public_key)) if flags.verify_public_key else None
+
+    def find_tampering(directory: Path) -> list[str]:
+        log = AuditLog(Path(flags.verify_log) if flags.verify_log else directory.parents[1] / AUDIT_FILE)
+        return [*breaks(log.lines()), *check_version(directory, log, key)]
+
+    return find_tampering
 
 
 def _batching(flags: Flags) -> BatchingOptions | None:

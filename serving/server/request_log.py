@@ -19,6 +19,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -34,7 +35,6 @@ from serving.server.errors import request_error
 from serving.server.inference import LOG_FIELDS
 from serving.server.manager import Manager
 from serving.server.metrics import Metrics
-from serving.server.servable import Servable
 
 _log = logging.getLogger(__name__)
 
@@ -68,18 +68,50 @@ class _Waiting:
     size: int
 
 
+class LoggedModels(Protocol):
+    """What the log needs to know of the models."""
+
+    def logging_config(self, model: str) -> logging_config_pb2.LoggingConfig | None:
+        """Returns the logging configuration of a model, or None if it has none."""
+
+    def token_ids(self, spec: model_pb2.ModelSpec, examples: list[bytes]) -> np.ndarray | None:
+        """Returns the token ids int64 [batch, time] of serialized tf.Examples, or None if the model has none."""
+
+
+class LocalModels:
+    """The models of a server in this process."""
+
+    def __init__(self, manager: Manager):
+        self._manager = manager
+
+    def logging_config(self, model: str) -> logging_config_pb2.LoggingConfig | None:
+        """Returns the logging configuration of a model, or None if it has none."""
+        models = self._manager.config.model_config_list.config
+        return next((entry.logging_config for entry in models if entry.name == model), None)
+
+    def token_ids(self, spec: model_pb2.ModelSpec, examples: list[bytes]) -> np.ndarray | None:
+        """Returns the token ids int64 [batch, time] of serialized tf.Examples, or None if the model has none."""
+        with self._manager.borrow(spec) as (_, servable):
+            signature = servable.signatures.get(TRANSFORM_FEATURES)
+            if signature is None or TOKEN_IDS not in signature.outputs or len(signature.inputs) != 1:
+                return None
+            [model_input] = signature.inputs.values()
+            run = servable.run_for((model_input.tensor,), (signature.outputs[TOKEN_IDS][0],))
+            return run([np.array(examples, object)])[0]
+
+
 class RequestLog:
     """Logs responses of models that have a `logging_config`. A background thread writes them."""
 
-    def __init__(self, manager: Manager, metrics: Metrics, *, keep_days: float):
+    def __init__(self, models: LoggedModels, metrics: Metrics, *, keep_days: float):
         """Starts the background thread.
 
         Args:
-            manager: has the configuration and the loaded versions.
+            models: has the logging configuration, and counts tokens.
             metrics: counts logged and dropped responses.
             keep_days: number of days after which files of the log are deleted.
         """
-        self._manager = manager
+        self._models = models
         self._metrics = metrics
         self._keep_days = keep_days
         self._files: dict[str, _Files] = {}
@@ -93,10 +125,7 @@ class RequestLog:
 
     def offer(self, api: str, model: str, version: int, request: message.Message, response: message.Message) -> None:
         """Queues a response with the sampling rate of its model. It never blocks."""
-        config = next(
-            (entry.logging_config for entry in self._manager.config.model_config_list.config if entry.name == model),
-            None,
-        )
+        config = self._models.logging_config(model)
         if api not in _LOGGED_APIS or config is None or random.random() >= config.sampling_config.sampling_rate:
             return
         spec = model_pb2.ModelSpec(name=model)
@@ -161,8 +190,7 @@ class RequestLog:
         texts = logged_texts(full)
         if not texts:  # The response is not a classification of texts.
             return False
-        with self._manager.borrow(waiting.spec) as (_, servable):
-            texts = _with_token_counts(servable, texts)
+        texts = self._with_token_counts(waiting.spec, texts)
         metadata = logging_pb2.LogMetadata(
             model_spec=waiting.spec, sampling_config=waiting.config.sampling_config, timestamp_secs=waiting.written
         )
@@ -171,19 +199,16 @@ class RequestLog:
         files.write(without_texts(metadata, texts).SerializeToString(), waiting.written)
         return True
 
-
-def _with_token_counts(servable: Servable, texts: list[LoggedText]) -> list[LoggedText]:
-    """Removes the texts and adds their numbers of tokens, if the model has a preprocessing signature."""
-    signature = servable.signatures.get(TRANSFORM_FEATURES)
-    if signature is None or TOKEN_IDS not in signature.outputs or len(signature.inputs) != 1:
-        return [replace(text, text=None) for text in texts]
-    [model_input] = signature.inputs.values()
-    examples = np.array([_example(*text.text) for text in texts if text.text is not None], object)
-    [ids] = servable.run_for((model_input.tensor,), (signature.outputs[TOKEN_IDS][0],))([examples])
-    return [
-        replace(text, text=None, tokens=int((row != PADDING_ID).sum()), unknown_tokens=int((row == OOV_ID).sum()))
-        for text, row in zip(texts, ids, strict=True)
-    ]
+    def _with_token_counts(self, spec: model_pb2.ModelSpec, texts: list[LoggedText]) -> list[LoggedText]:
+        """Removes the texts and adds their numbers of tokens, if the model has a preprocessing signature."""
+        given = [text.text for text in texts if text.text is not None]
+        ids = self._models.token_ids(spec, [_example(*text) for text in given]) if len(given) == len(texts) else None
+        if ids is None:
+            return [replace(text, text=None) for text in texts]
+        return [
+            replace(text, text=None, tokens=int((row != PADDING_ID).sum()), unknown_tokens=int((row == OOV_ID).sum()))
+            for text, row in zip(texts, ids, strict=True)
+        ]
 
 
 def _example(title: str, description: str) -> bytes:

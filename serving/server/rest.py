@@ -6,13 +6,13 @@ import re
 import threading
 import time
 import urllib.parse
+import zlib
 from concurrent import futures
 
+import grpc
 import uvicorn
 from google.protobuf import json_format
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -24,15 +24,43 @@ from tensorflow_serving.apis import (
 
 from serving.listening import listen
 from serving.server import rest_json
-from serving.server.errors import deadline_exceeded_error, invalid_argument_error, request_error
+from serving.server.errors import (
+    deadline_exceeded_error,
+    failed_precondition_error,
+    invalid_argument_error,
+    request_error,
+)
 from serving.server.metrics import Metrics
 from serving.server.service import InferenceService
 
 _TARGET = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _POST = re.compile(_TARGET + r":(?P<verb>classify|regress|predict)", re.IGNORECASE)
 _GET = re.compile(_TARGET + r"(?P<metadata>/metadata)?", re.IGNORECASE)
-# HTTP status by canonical code. Other codes are server errors (500).
-_HTTP_STATUS = {1: 499, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 503, 9: 412, 10: 409, 11: 416, 12: 501, 14: 503}
+_STATUS = re.compile(r"/v1/models/?", re.IGNORECASE)
+_API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
+# HTTP status by canonical code (model_servers/http_server.cc). Other codes are server errors (500).
+_HTTP_STATUS = {
+    grpc.StatusCode.OK: 200,
+    grpc.StatusCode.CANCELLED: 499,
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.ALREADY_EXISTS: 409,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.FAILED_PRECONDITION: 400,
+    grpc.StatusCode.ABORTED: 409,
+    grpc.StatusCode.OUT_OF_RANGE: 400,
+    grpc.StatusCode.UNIMPLEMENTED: 501,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+}
+_CORS_HEADERS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "POST, GET",
+    "Access-Control-Allow-Headers": "Content-Type",
+}
+_QUICK_THREADS = 2
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]  # Unsupported methods get an error in JSON.
 _INT64_MAX = (1 << 63) - 1
 
@@ -73,42 +101,68 @@ class RestApi:
         self._service = service
         self._timeout_seconds = timeout_seconds
         self._max_bytes = max_bytes
+        self._headers = _CORS_HEADERS if cors else {}
         self._pool = futures.ThreadPoolExecutor(threads, thread_name_prefix="rest")
+        # Requests that wait for graphs must not delay those for status and metadata.
+        self._quick = futures.ThreadPoolExecutor(_QUICK_THREADS, thread_name_prefix="rest-quick")
         routes = [Route("/{path:path}", self._respond, methods=_METHODS)]
         if metrics_path:
             routes.insert(
                 0, Route(metrics_path, lambda request: Response(metrics.exposition(), media_type="text/plain"))
             )
-        middleware = [Middleware(CORSMiddleware, allow_origins=["*"], allow_headers=["Content-Type"])] if cors else []
-        self.app = Starlette(routes=routes, middleware=middleware)
+        self.app = Starlette(routes=routes)
 
     async def _respond(self, request: Request) -> Response:
-        deadline = time.monotonic() + self._timeout_seconds
+        started = time.monotonic()
         path = request.scope["raw_path"].decode("latin-1") if request.scope.get("raw_path") else request.url.path
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                body = await _read(request, self._max_bytes)
-                loop = asyncio.get_running_loop()
-                content = await loop.run_in_executor(self._pool, self._answer, request.method, path, body, deadline)
-            return Response(content, media_type="application/json")
-        except _TooLarge:
-            return _error(413, f"the request body is larger than {self._max_bytes} bytes")
-        except (TimeoutError, ClientDisconnect):
-            error = deadline_exceeded_error()
-        except Exception as raised:  # Invalid requests can raise anything, and get an error response.
-            error = request_error(raised)
-        return _error(_HTTP_STATUS.get(error.code.value[0], 500), error.message)
-
-    def _answer(self, method: str, path: str, body: bytes, deadline: float) -> bytes:
-        """Returns the response as JSON. It runs in a thread, because graphs are slow."""
-        pattern = {"GET": _GET, "POST": _POST}.get(method)
+        if not _API.fullmatch(path):
+            return self._json(404, rest_json.encode({"error": f"Not found: {path}"}))
+        pattern = {"GET": _GET, "POST": _POST}.get(request.method)
         match = pattern.fullmatch(path) if pattern else None
+        code = grpc.StatusCode.OK
+        try:
+            content = await self._content(request, path, match, started + self._timeout_seconds)
+        except _TooLarge:
+            code = grpc.StatusCode.INVALID_ARGUMENT
+            message = f"the request body is larger than {self._max_bytes} bytes"
+            return self._json(413, rest_json.encode({"error": message}))
+        except Exception as raised:  # Invalid requests can raise anything, and get an error response.
+            stopped = isinstance(raised, TimeoutError | ClientDisconnect)
+            error = deadline_exceeded_error() if stopped else request_error(raised)
+            code = error.code
+            content = rest_json.encode({"error": error.message})
+        finally:
+            model = urllib.parse.unquote(match["name"]) if match else ""
+            api = match["verb"].lower() if match and request.method == "POST" else ""
+            self._service.record(model, api, "REST", code, started)
+        return self._json(http_status(code), content)
+
+    def _json(self, status: int, content: bytes) -> Response:
+        return Response(content, status, self._headers, media_type="application/json")
+
+    async def _content(self, request: Request, path: str, match: re.Match | None, deadline: float) -> bytes:
+        """Returns the response as JSON."""
+        if request.method == "OPTIONS":
+            if not re.search("https?://", request.headers.get("Origin", "")):
+                raise failed_precondition_error("Origin header is missing in CORS preflight")
+            return b""
         if match is None:
-            raise invalid_argument_error(f"Malformed request: {method} {path}")
+            missing = request.method == "GET" and _STATUS.fullmatch(path)
+            raise invalid_argument_error(
+                "Missing model name in request." if missing else f"Malformed request: {request.method} {path}"
+            )
         spec = _spec(match)
-        if method == "POST":
-            return rest_json.encode(self._infer(match["verb"].lower(), spec, body, deadline))
-        if match["metadata"]:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(deadline - time.monotonic()):
+            body = await _read(request, self._max_bytes)
+            # In a thread, because graphs are slow.
+            if request.method == "GET":
+                return await loop.run_in_executor(self._quick, self._describe, spec, match["metadata"])
+            verb = match["verb"].lower()
+            return await loop.run_in_executor(self._pool, self._infer, verb, spec, body, deadline)
+
+    def _describe(self, spec: model_pb2.ModelSpec, metadata: str | None) -> bytes:
+        if metadata:
             return _metadata(self._service, spec)
         status = self._service.status(get_model_status_pb2.GetModelStatusRequest(model_spec=spec))
         shown = json_format.MessageToJson(
@@ -116,16 +170,16 @@ class RestApi:
         )
         return shown.encode()
 
-    def _infer(self, verb: str, spec: model_pb2.ModelSpec, body: bytes, deadline: float) -> dict:
+    def _infer(self, verb: str, spec: model_pb2.ModelSpec, body: bytes, deadline: float) -> bytes:
         sent = rest_json.parse(body)
         spec.signature_name = rest_json.signature_name(sent)
         if verb == "predict":
             with self._service.manager.borrow(spec) as (_, servable):
                 request, row_format = rest_json.predict_request(sent, spec, servable)
-            response = self._service.answer("Predict", request, deadline, "REST")
-            return rest_json.predict_result(response, row_format)
+            response = self._service.answer("Predict", request, deadline)
+            return rest_json.encode(rest_json.predict_result(response, row_format))
         request = rest_json.examples_request(sent, spec, verb)
-        return rest_json.examples_result(self._service.answer(verb.capitalize(), request, deadline, "REST"))
+        return rest_json.encode(rest_json.examples_result(self._service.answer(verb.capitalize(), request, deadline)))
 
 
 class RestServer:
@@ -166,13 +220,28 @@ class RestServer:
 
 
 async def _read(request: Request, max_bytes: int) -> bytes:
+    """Returns the body of a request, decompressed."""
+    # 31 selects the gzip format with the largest window.
+    unzip = zlib.decompressobj(31) if "gzip" in request.headers.get("Content-Encoding", "") else None
     chunks, size = [], 0
     async for chunk in request.stream():
+        if unzip and chunk:
+            try:
+                chunk = unzip.decompress(chunk, max_bytes + 1 - size)
+            except zlib.error as error:
+                raise invalid_argument_error(f"the request body is not valid gzip: {error}") from error
         size += len(chunk)
         if size > max_bytes:
             raise _TooLarge
         chunks.append(chunk)
+    if unzip and not unzip.eof:
+        raise invalid_argument_error("the request body is not valid gzip: it ends too early")
     return b"".join(chunks)
+
+
+def http_status(code: grpc.StatusCode) -> int:
+    """Returns the HTTP status for a canonical code, as TensorFlow Serving does."""
+    return _HTTP_STATUS.get(code, 500)
 
 
 def _spec(match: re.Match) -> model_pb2.ModelSpec:
@@ -196,7 +265,3 @@ def _metadata(service: InferenceService, spec: model_pb2.ModelSpec) -> bytes:
         for proto in (response.model_spec, signatures)
     )
     return json.dumps({"model_spec": spec_json, "metadata": {"signature_def": signatures_json}}, indent=1).encode()
-
-
-def _error(status: int, message: str) -> Response:
-    return Response(rest_json.encode({"error": message}), status, media_type="application/json")

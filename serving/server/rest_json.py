@@ -9,18 +9,18 @@ import json
 import math
 from typing import Any
 
+import grpc
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import classification_pb2, model_pb2, predict_pb2, regression_pb2
 
 from schema.model_contract import SERVING_DEFAULT
-from serving.server.errors import invalid_argument_error
+from serving.server.errors import RequestError, invalid_argument_error
 from serving.server.servable import Servable
 from serving.server.tensors import MAX_RANK, dtype_name, fill_proto, to_array
 
 _FLOATS = {types_pb2.DT_FLOAT: np.float32, types_pb2.DT_DOUBLE: np.float64}
-_LARGEST = {types_pb2.DT_FLOAT: float(np.finfo(np.float32).max), types_pb2.DT_DOUBLE: float(np.finfo(np.float64).max)}
 _INTEGERS = {
     types_pb2.DT_INT8: np.int8,
     types_pb2.DT_INT16: np.int16,
@@ -31,13 +31,21 @@ _INTEGERS = {
     types_pb2.DT_UINT32: np.uint32,
     types_pb2.DT_UINT64: np.uint64,
 }
+_TYPES = {*_FLOATS, *_INTEGERS, types_pb2.DT_STRING, types_pb2.DT_BOOL}
 _BYTES_SUFFIX = "_bytes"
+_DECODER = json.JSONDecoder()
+_WHITESPACE = " \t\r\n"
+# Deletes the white space that absl::Base64Unescape skips.
+_NO_WHITESPACE = str.maketrans("", "", " \t\r\n\v\f")
 
 
 def parse(body: bytes) -> dict[str, Any]:
     """Parses the JSON object in a request body. As in TensorFlow Serving, NaN and Infinity are numbers."""
+    if not body:
+        raise invalid_argument_error("JSON Parse error: The document is empty")
     try:
-        sent = json.loads(body)
+        # Text after the object is ignored, as in TensorFlow Serving.
+        sent, _ = _DECODER.raw_decode(body.decode().lstrip(_WHITESPACE))
     except (ValueError, RecursionError) as error:
         raise invalid_argument_error(f"JSON Parse error: {error}") from error
     if not isinstance(sent, dict):
@@ -74,8 +82,10 @@ def predict_request(
     signature = servable.signatures.get(spec.signature_name or SERVING_DEFAULT)
     if signature is None:
         raise invalid_argument_error(f'Serving signature name: "{spec.signature_name}" not found in signature def')
-    if ("instances" in sent) == ("inputs" in sent):
-        raise invalid_argument_error("Not formatted correctly: expecting one of 'inputs' or 'instances' keys")
+    if "instances" in sent and "inputs" in sent:
+        raise invalid_argument_error("Not formatted correctly: expecting only one of 'inputs' or 'instances' keys")
+    if "instances" not in sent and "inputs" not in sent:
+        raise invalid_argument_error("Missing 'inputs' or 'instances' key")
     row_format = "instances" in sent
     names = list(signature.inputs)
     columns = _rows_to_columns(sent["instances"], names) if row_format else _columns(sent["inputs"], names)
@@ -140,7 +150,8 @@ def _array(value: Any, dtype: int) -> np.ndarray:
     _collect(value, shape, dtype, leaves)
     kind = _FLOATS.get(dtype) or _INTEGERS.get(dtype) or (np.bool_ if dtype == types_pb2.DT_BOOL else object)
     array = np.empty(math.prod(shape), kind)
-    array[:] = leaves
+    with np.errstate(over="ignore"):  # As in TensorFlow Serving, a number beyond float32 is infinite.
+        array[:] = leaves
     return array.reshape(shape)
 
 
@@ -163,15 +174,14 @@ def _leaf(value: Any, dtype: int) -> Any:
     if dtype == types_pb2.DT_STRING and isinstance(value, str | dict):
         return _bytes(value)
     if dtype in _FLOATS and number:
-        if math.isfinite(value) and abs(value) > _LARGEST[dtype]:
-            raise invalid_argument_error(
-                f"Cannot convert JSON value: {_preview(value)} to {dtype_name(dtype)}: it is too large"
-            )
         return float(value)
     if dtype in _INTEGERS and number and isinstance(value, int):
         return value
     if dtype == types_pb2.DT_BOOL and isinstance(value, bool):
         return value
+    if dtype not in _TYPES and not isinstance(value, dict):
+        message = f"Conversion of JSON Value: {_preview(value)} to type: {dtype_name(dtype)}"
+        raise RequestError(grpc.StatusCode.UNIMPLEMENTED, message)
     raise invalid_argument_error(f"JSON Value: {_preview(value)} is not of expected type: {dtype_name(dtype)}")
 
 
@@ -182,7 +192,8 @@ def _bytes(value: str | dict) -> bytes:
     if not isinstance(encoded, str):
         raise invalid_argument_error(f"JSON Value: {_preview(value)} not formatted correctly for base64 data")
     try:
-        return base64.b64decode(encoded, validate=True)
+        compact = encoded.translate(_NO_WHITESPACE).rstrip("=")
+        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise invalid_argument_error(f"Unable to base64 decode: {error}") from error
 
@@ -200,6 +211,9 @@ def _preview(value: Any) -> str:
 
 def predict_result(response: predict_pb2.PredictResponse, row_format: bool) -> dict[str, Any]:
     """Converts a PredictResponse to a JSON object. As in TensorFlow Serving, a single output has no name."""
+    for name, proto in response.outputs.items():
+        if proto.dtype not in _TYPES:
+            raise invalid_argument_error(f"output {name}: JSON has no values of the type {dtype_name(proto.dtype)}")
     columns = {name: _to_list(name, to_array(proto)) for name, proto in response.outputs.items()}
     if not row_format:
         return {"outputs": columns if len(columns) > 1 else next(iter(columns.values()))}

@@ -3,32 +3,23 @@
 import ctypes
 import functools
 import gc
+import math
 import os
+import time
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
+from tensorflow.python.client import pywrap_tf_session
 
 from schema.model_contract import MLMD_UUID, WARMUP_REQUESTS
-from serving.server.tensors import Run
+from serving.server.options import SessionOptions
+from serving.server.tensors import GraphRun
 
 _MAX_CACHED_RUNS = 64
-
-
-@dataclass(frozen=True)
-class SessionOptions:
-    """Options of a TensorFlow session.
-
-    Attributes:
-        tags: tags of the graph to load from the SavedModel.
-        intra_op_threads: number of threads per operation. 0 uses one per core.
-        inter_op_threads: number of operations to run at once. 0 uses one per core.
-    """
-
-    tags: tuple[str, ...] = ("serve",)
-    intra_op_threads: int = 0
-    inter_op_threads: int = 0
+_MAX_TIMEOUT_MS = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -38,12 +29,12 @@ class InputTensor:
     Attributes:
         tensor: name of the tensor in the graph.
         dtype: number of its type in tensorflow.DataType.
-        shape: its static shape.
+        default: value for requests without this input, or None if it is required.
     """
 
     tensor: str
     dtype: int
-    shape: tf.TensorShape
+    default: tensor_pb2.TensorProto | None
 
 
 @dataclass(frozen=True)
@@ -99,11 +90,23 @@ class Servable:
         self.warmup_path = warmup_path if tf.io.gfile.exists(warmup_path) else None
         self.run_for = functools.lru_cache(_MAX_CACHED_RUNS)(self._run_for)
 
-    def _run_for(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Run:
-        # The public Session.make_callable resolves the names in each call: 0.3 of the 0.7 ms for a short text.
-        options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
-        call = self._session._make_callable_from_options(options)
-        return lambda arrays: [_as_array(output) for output in call(*arrays)]
+    def _run_for(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> GraphRun:
+        # The public methods resolve the names in each call: 0.3 of the 0.7 ms for a short text.
+        session, graph = self._session, self._session.graph
+        call = session._make_callable_from_options(config_pb2.CallableOptions(feed=feeds, fetch=fetches))
+        inputs, outputs = (
+            [graph.get_tensor_by_name(name)._as_tf_output() for name in names] for names in (feeds, fetches)
+        )
+
+        def run(arrays: list[np.ndarray], deadline: float = math.inf) -> list[np.ndarray]:
+            if deadline == math.inf:
+                values = call(*arrays)
+            else:
+                # A callable's timeout is fixed. This call takes 0.05 ms longer.
+                values = _run_until(deadline, session._session, dict(zip(inputs, arrays, strict=True)), outputs)
+            return [_as_array(value) for value in values]
+
+        return run
 
     def close(self) -> None:
         """Frees the memory. The servable cannot be used afterwards."""
@@ -115,6 +118,21 @@ class Servable:
         _return_memory()
 
 
+def _run_until(deadline: float, session: object, feeds: dict, fetches: list) -> list:
+    """Runs a graph, and stops it at the deadline.
+
+    Raises:
+        tf.errors.DeadlineExceededError: the deadline passed. No operation of the graph runs any longer.
+    """
+    milliseconds = math.ceil(max(deadline - time.monotonic(), 0) * 1000)
+    options = config_pb2.RunOptions(timeout_in_ms=min(max(milliseconds, 1), _MAX_TIMEOUT_MS))
+    buffer = pywrap_tf_session.TF_NewBufferFromString(options.SerializeToString())
+    try:
+        return pywrap_tf_session.TF_SessionRun_wrapper(session, buffer, feeds, fetches, [], None)
+    finally:
+        pywrap_tf_session.TF_DeleteBuffer(buffer)
+
+
 def _as_array(output: object) -> np.ndarray:
     # TensorFlow returns a scalar string as bytes. NumPy's own bytes type would remove trailing zero bytes.
     return np.asarray(output, object if isinstance(output, bytes) else None)
@@ -123,10 +141,7 @@ def _as_array(output: object) -> np.ndarray:
 def _signature(proto: meta_graph_pb2.SignatureDef) -> ModelSignature:
     return ModelSignature(
         proto.method_name,
-        {
-            name: InputTensor(info.name, info.dtype, tf.TensorShape(info.tensor_shape))
-            for name, info in proto.inputs.items()
-        },
+        {name: InputTensor(info.name, info.dtype, proto.defaults.get(name)) for name, info in proto.inputs.items()},
         {name: (info.name, info.dtype) for name, info in proto.outputs.items()},
     )
 

@@ -3,21 +3,26 @@
 import gc
 import json
 import logging
+import os
 import signal
+import sys
 import threading
+import time
+from pathlib import Path
 
 import click
 
 from schema.errors import RunError, SettingsError
 from serving.server import config, options
 from serving.server.batching import Batcher
-from serving.server.errors import RequestError
+from serving.server.errors import RequestError, failed_precondition_error
 from serving.server.flags import Flags
 from serving.server.grpc_service import GrpcServer
 from serving.server.inference import warm_up
 from serving.server.manager import Manager
+from serving.server.memory import require_memory
 from serving.server.metrics import Metrics
-from serving.server.request_log import RequestLog
+from serving.server.request_log import LocalModels, RequestLog
 from serving.server.rest import RestApi, RestServer
 from serving.server.servable import Servable
 from serving.server.service import InferenceService
@@ -48,7 +53,7 @@ class ModelServer:
         self._batcher = Batcher(batching, self._metrics) if batching else None
         self._stopping = threading.Event()
         self._manager = Manager(self._load, self._options.manager, self._metrics.forget_version)
-        self._request_log = RequestLog(self._manager, self._metrics, keep_days=flags.request_log_keep_days)
+        self._request_log = RequestLog(LocalModels(self._manager), self._metrics, keep_days=flags.request_log_keep_days)
         self._service = InferenceService(
             self._manager,
             self._batcher,
@@ -106,17 +111,29 @@ class ModelServer:
             for model, versions in self._manager.failures().items()
         }
 
-    def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
-        """Rejects new requests, waits up to `grace_seconds` for those in flight, and unloads the models."""
+    def stop(self, grace_seconds: float = GRACE_SECONDS) -> bool:
+        """Rejects new requests, waits up to `grace_seconds` for those in flight, and unloads the models.
+
+        Returns:
+            Whether everything has finished. Otherwise threads still load or run models.
+        """
+        deadline = time.monotonic() + grace_seconds
         self._stopping.set()
-        for listener in (self._rest, self._grpc):
-            if listener:
-                listener.stop(grace_seconds)
+        listeners = [
+            threading.Thread(target=listener.stop, args=[grace_seconds])
+            for listener in (self._rest, self._grpc)
+            if listener
+        ]
+        for thread in listeners:
+            thread.start()
+        for thread in listeners:
+            thread.join()
         # Before the models are unloaded, because the log counts the tokens of queued texts with them.
-        self._request_log.close(grace_seconds)
-        self._manager.close(grace_seconds)
-        if self._batcher:
+        self._request_log.close(max(deadline - time.monotonic(), 0))
+        finished = self._manager.close(max(deadline - time.monotonic(), 0))
+        if self._batcher and finished:
             self._batcher.close()
+        return finished
 
     def __enter__(self) -> "ModelServer":
         self.start()
@@ -154,6 +171,11 @@ class ModelServer:
     def _load(self, model: str, version: int, directory: str) -> Servable:
         flags = self._flags
         try:
+            # A file that changes after this check was replaced by somebody who can write there at any time.
+            if findings := self._options.find_tampering(Path(directory)):
+                raise failed_precondition_error(f"{directory} is not what was pushed: {'; '.join(findings)}")
+            if any(self._manager.available().values()):  # A server with nothing to serve tries in any case.
+                require_memory(directory)
             servable = Servable(directory, self._options.session)
         except BaseException:
             self._metrics.load_attempts.labels(directory, "fail").inc()
@@ -216,4 +238,9 @@ def run(flags: Flags) -> None:
         stop_requested.wait()
     finally:
         # A second signal interrupts the wait for requests in flight.
-        server.stop()
+        if not server.stop(GRACE_SECONDS) and stop_requested.is_set():
+            _log.warning("requests were still running after %.0f s", GRACE_SECONDS)
+            # A thread in TensorFlow would abort the process when the interpreter ends.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)

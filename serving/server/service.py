@@ -2,6 +2,7 @@
 
 import time
 
+import grpc
 import numpy as np
 from google.protobuf import any_pb2, message
 from tensorflow_serving.apis import get_model_metadata_pb2, model_management_pb2, model_pb2
@@ -12,7 +13,7 @@ from serving.server.errors import deadline_exceeded_error, invalid_argument_erro
 from serving.server.manager import Manager
 from serving.server.metrics import Metrics
 from serving.server.request_log import RequestLog
-from serving.server.tensors import Run
+from serving.server.tensors import GraphRun
 
 
 class InferenceService:
@@ -33,46 +34,51 @@ class InferenceService:
         self._metrics = metrics
         self._check_method = check_method
 
-    def answer(self, api: str, request: message.Message, deadline: float, entrypoint: str) -> message.Message:
+    def answer(self, api: str, request: message.Message, deadline: float) -> message.Message:
         """Runs an inference request.
 
         Args:
             api: "Predict", "Classify", "Regress" or "MultiInference".
             request: request message of this API.
-            deadline: time.monotonic() after which the request is no longer run.
-            entrypoint: "GRPC" or "REST", a label of the metrics.
+            deadline: time.monotonic() at which the request is stopped.
 
         Returns:
             The response message of the API.
         """
-        started = time.monotonic()
-        spec = _spec(request)
-        model = spec.name if self.manager.has_model(spec.name) else "unknown"  # Clients must not create time series.
-        status = "OK"
         try:
-            if started >= deadline:
+            if time.monotonic() >= deadline:
                 raise deadline_exceeded_error()
-            with self.manager.borrow(spec) as (version, servable):
+            with self.manager.borrow(_spec(request)) as (version, servable):
+                model = version.model
                 context = inference.RequestContext(
                     model,
                     version.number,
                     servable,
                     lambda run, arrays: self._execute(run, arrays, deadline, model, api),
-                    lambda count: self._metrics.examples.labels(model).inc(count),
+                    lambda count: self._metrics.count_examples(model, count),
                     self._check_method,
                 )
                 response = inference.APIS[api](context, request)
             self._request_log.offer(api, model, version.number, request, response)
             return response
         except Exception as error:  # A graph may raise anything.
-            refused = request_error(error)
-            status = refused.code.name
-            raise refused from error
-        finally:
-            self._metrics.requests.labels(model, status).inc()
-            if status == "OK":
-                micros = (time.monotonic() - started) * 1e6
-                self._metrics.request_latency.labels(model, api, entrypoint).observe(micros)
+            raise request_error(error) from error
+
+    def record(self, model: str, api: str, entrypoint: str, code: grpc.StatusCode, started: float) -> None:
+        """Counts a request by its status, and the duration of a successful one.
+
+        Args:
+            model: name of the model in the request.
+            api: name of the API, a label of the metrics.
+            entrypoint: "GRPC" or "REST", a label of the metrics.
+            code: status of the response.
+            started: time.monotonic() at which the request arrived.
+        """
+        if not self.manager.has_model(model):
+            model = "unknown"  # Clients must not create time series.
+        self._metrics.requests.labels(model, code.name).inc()
+        if code == grpc.StatusCode.OK:
+            self._metrics.request_latency.labels(model, api, entrypoint).observe((time.monotonic() - started) * 1e6)
 
     def metadata(self, request: get_model_metadata_pb2.GetModelMetadataRequest):
         """Returns the signatures of a version."""
@@ -105,9 +111,11 @@ class InferenceService:
         self.manager.wait_available(deadline)
         return model_management_pb2.ReloadConfigResponse(status={"error_code": 0})
 
-    def _execute(self, run: Run, arrays: list[np.ndarray], deadline: float, model: str, api: str) -> list[np.ndarray]:
+    def _execute(
+        self, run: GraphRun, arrays: list[np.ndarray], deadline: float, model: str, api: str
+    ) -> list[np.ndarray]:
         started = time.monotonic()
-        outputs = self._batcher.run(run, arrays, deadline) if self._batcher else run(arrays)
+        outputs = self._batcher.run(run, arrays, deadline) if self._batcher else run(arrays, deadline)
         self._metrics.runtime_latency.labels(model, api, "TF1").observe((time.monotonic() - started) * 1e6)
         return outputs
 

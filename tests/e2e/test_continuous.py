@@ -320,7 +320,7 @@ def test_each_day_is_ingested_once(story):
     assert sorted(days) == [(1, 1), (2, 1), (2, 2), (4, 1), (6, 1), (7, 1), (8, 1), (9, 1), (10, 1), (10, 2)]
 
 
-def test_review_and_reproduction_know_all_days_of_a_window_and_the_model_that_it_began_with(story, tmp_path):
+def test_review_and_reproduction_know_a_windows_days_and_base_model(story, tmp_path):
     from pipeline.experiments.reproduce.reproduce import reproduce
     from pipeline.metadata.lineage import model_lineage
     from tests.support.review_site import serving, settings_of, text

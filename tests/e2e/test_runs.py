@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.review_site import serving, settings_of, text
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 SPANS = ["--set", "data.train_pattern={SPAN}/train.csv", "--set", "data.test_pattern={SPAN}/test.csv"]
 BEFORE_TRAINER = [
@@ -28,25 +28,28 @@ BEFORE_TRAINER = [
 def story(workplace):
     workplace.make_data("data/1")
     told = SimpleNamespace(workplace=workplace)
+    # Perturbed copies of the texts, which the tutorial's runs train on, need a second compilation.
+    settings = "trainer: {consistency: 0.0, perturbation: 0.0}\nmodel_card: {robustness_rows: 100}\n"
+    (workplace.directory / "agnews.yaml").write_text(settings)
     told.first = workplace.run(*SPANS)
     told.first_versions = workplace.versions
     told.first_temporary = sorted(path.name for path in workplace.temporary.iterdir())
-    told.second = workplace.run(*SPANS)
+    told.second = workplace.run(*SPANS, warm=True)
     told.second_versions = workplace.versions
     told.listed = json.loads(workplace.agnews("versions", "list", "--profile", "sample", "--json"))
     # So few steps that the network is worse than the one before: it must not be pushed.
-    told.worse = workplace.run(*SPANS, "--set", "trainer.learning_rate=0.000001")
+    told.worse = workplace.run(*SPANS, "--set", "trainer.learning_rate=0.000001", warm=True)
     told.worse_versions = workplace.versions
     search = ["tuner.enabled=true", "tuner.trials=2", "tuner.trial_epochs=1", "trainer.epochs=2"]
-    told.tuned = workplace.run(*SPANS, *(word for setting in search for word in ("--set", setting)))
+    told.tuned = workplace.run(*SPANS, *(word for setting in search for word in ("--set", setting)), warm=True)
 
     workplace.make_data("data/2")
     rewrite(workplace.directory / "data/2/train.csv", lambda label: 1 if label == 2 else label)
-    told.drifted = workplace.run(*SPANS)
+    told.drifted = workplace.run(*SPANS, warm=True)
 
     with open(workplace.directory / "data/1/train.csv", "a") as file:
         file.write('"9","an","unknown class"\n' * 30)
-    told.spoiled = workplace.run(*SPANS, "--set", "data.span=1")
+    told.spoiled = workplace.run(*SPANS, "--set", "data.span=1", warm=True)
     told.last_versions = workplace.versions
     return told
 
@@ -119,7 +122,7 @@ def test_an_unchanged_run_takes_everything_from_the_cache(story):
     assert "nothing new" not in story.first.output
 
 
-def test_the_version_is_listed_with_the_run_that_pushed_it_not_with_one_that_took_it_from_the_cache(story):
+def test_a_version_is_listed_with_the_run_that_pushed_it(story):
     [version] = story.listed
     assert f"run {version['pushed_by']}" in story.first.output
     assert f"{version['metrics']['accuracy']:.4f}" in story.first.output

@@ -3,10 +3,10 @@
 import contextlib
 import shutil
 
-import pytest
+from tests.support import skip_without_tool
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH")
+MISSING = "Chromium is not installed: apt install chromium (Debian, Ubuntu), or put chromium on the PATH"
 # As root it has no sandbox; the rest keeps it from asking the network.
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
@@ -14,7 +14,9 @@ FLAGS += ["--disable-component-update", "--disable-sync"]
 
 @contextlib.contextmanager
 def launched():
-    """A running browser."""
+    """A running browser. Skips the test if none is installed."""
+    if CHROMIUM is None:
+        skip_without_tool(MISSING)
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -35,10 +35,10 @@ class Namespace:
         """Runs kubectl in this namespace; see `kubectl`."""
         return kubectl("--namespace", self.name, *arguments, **options)
 
-    def apply(self, objects: Iterable[Mapping[str, Any]]) -> None:
-        """Applies objects; those that name a namespace get this one."""
+    def apply(self, objects: Iterable[Mapping[str, Any]], *options: str) -> None:
+        """Applies objects in this namespace, also those that name another one."""
         here = [one | {"metadata": one["metadata"] | {"namespace": self.name}} for one in objects]
-        self.kubectl("apply", "-f-", objects=here)
+        self.kubectl("apply", "-f-", *options, objects=here)
 
     def bind(self, claim: str, directory: str) -> None:
         """Makes a volume of a directory on the node, for one claim of this namespace."""

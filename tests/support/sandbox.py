@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 
 from tests.support import ROOT
+from tests.support.warm_process import WarmProcess
 
 _STATE = re.compile(r"^[\d:]{8} (\w+): (done|cached|failed) \(", re.MULTILINE)
 
@@ -37,11 +38,21 @@ class PipelineSandbox:
         self.temporary.mkdir()
         self.environment |= {"PYTHONPATH": str(ROOT), "TMPDIR": str(self.temporary)}
 
-    def start(self, *arguments, code=None, profile="sample"):
-        """Starts `agnews run`; `code` is Python to run before."""
+    def start(self, *arguments, code=None, profile="sample", warm=False):
+        """Starts `agnews run`.
+
+        Args:
+            arguments: further arguments of the command.
+            code: Python to run before.
+            profile: name of the settings profile.
+            warm: whether to fork a process that has imported everything, instead of starting one as a user does.
+        """
+        arguments = ["run", "--profile", profile, "--data", "data", *arguments]
+        if warm:
+            return WarmProcess(arguments, self.directory, self.environment, code)
         command = ["-c", f"{code}; from pipeline.cli import main; main()"] if code else ["-m", "pipeline"]
         return subprocess.Popen(
-            [sys.executable, *command, "run", "--profile", profile, "--data", "data", *arguments],
+            [sys.executable, *command, *arguments],
             cwd=self.directory,
             env=self.environment,
             stdout=subprocess.PIPE,

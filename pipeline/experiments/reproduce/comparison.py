@@ -15,7 +15,7 @@ from schema.model_contract import VARIABLES
 
 # Measured with a clock, so they always differ.
 _MEASURED = ("seconds", "rows_per_second")
-# Keras' export archive writes each variable twice. Under the other name the order is that of a set, which varies.
+# Keras' export archive writes each variable twice; one of the two is enough.
 _VARIABLES = "variables/"
 
 

@@ -259,7 +259,7 @@ class ComponentTask(CommandTask):
 
 
 class ApprovalTask(ComponentTask, HITLOperator):
-    """Requests an approval, and waits for enough decisions, made here or by `agnews approve`, without using a worker.
+    """Requests an approval, and waits for enough decisions, made here or by a command, without using a worker.
 
     An answer in Airflow becomes the same record as one of the command, with the name of the user who is logged in.
     """

@@ -44,7 +44,7 @@ CHILD = f"import subprocess; subprocess.run(['{sys.executable}', '-c', 'input()'
 @pytest.mark.parametrize(
     ("limits", "reason"), [((1, math.inf), "memory, in Transform"), ((math.inf, 0.0), "time, in Transform")]
 )
-def test_a_run_that_takes_too_much_is_stopped_with_its_children_and_says_which_and_where(limits, reason):
+def test_a_run_that_takes_too_much_is_stopped_with_its_children(limits, reason):
     process = psutil.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE)
     while not (children := process.children()):
         assert process.is_running()

@@ -4,6 +4,8 @@ import random
 
 import pytest
 
+from tests.support.shared_files import make_once
+
 MARKUP = [
     " #39;s",
     " quot;yes quot;",
@@ -47,30 +49,32 @@ def rows():
 @pytest.fixture(scope="session")
 def transform_output(rows, tmp_path_factory):
     """Writes the output of Transform, analyzed by Beam as in the pipeline."""
-    import apache_beam as beam
-    import tensorflow as tf
     import tensorflow_transform as tft
-    import tensorflow_transform.beam as tft_beam
-    from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
-    from components.transform.preprocessing import preprocessing_fn
-    from tests.support import direct_runner
+    def analyze(directory):
+        import apache_beam as beam
+        import tensorflow as tf
+        import tensorflow_transform.beam as tft_beam
+        from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
-    directory = tmp_path_factory.mktemp("transform")
-    spec = {
-        name: tf.io.FixedLenFeature([1], kind)
-        for name, kind in (("title", tf.string), ("description", tf.string), ("label", tf.int64))
-    }
-    metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
-    instances = [
-        {name: [value.encode() if isinstance(value, str) else value] for name, value in row.items()} for row in rows
-    ]
-    with beam.Pipeline(argv=direct_runner.options()) as pipeline, tft_beam.Context(temp_dir=str(directory / "tmp")):
-        transform_fn = (pipeline | beam.Create(instances), metadata) | tft_beam.AnalyzeDataset(
-            lambda inputs: preprocessing_fn(inputs, {"vocabulary_size": 250, "min_count": 1, "max_tokens": 20})
-        )
-        transform_fn | tft_beam.WriteTransformFn(str(directory / "out"))
-    return tft.TFTransformOutput(str(directory / "out"))
+        from components.transform.preprocessing import preprocessing_fn
+        from tests.support import direct_runner
+
+        spec = {
+            name: tf.io.FixedLenFeature([1], kind)
+            for name, kind in (("title", tf.string), ("description", tf.string), ("label", tf.int64))
+        }
+        metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
+        instances = [
+            {name: [value.encode() if isinstance(value, str) else value] for name, value in row.items()} for row in rows
+        ]
+        with beam.Pipeline(argv=direct_runner.options()) as pipeline, tft_beam.Context(temp_dir=str(directory / "tmp")):
+            transform_fn = (pipeline | beam.Create(instances), metadata) | tft_beam.AnalyzeDataset(
+                lambda inputs: preprocessing_fn(inputs, {"vocabulary_size": 250, "min_count": 1, "max_tokens": 20})
+            )
+            transform_fn | tft_beam.WriteTransformFn(str(directory / "out"))
+
+    return tft.TFTransformOutput(str(make_once(tmp_path_factory, "transform-output", analyze) / "out"))
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +93,8 @@ def network():
 def export(network, transform_output, tmp_path_factory):
     from components.trainer.export import export_saved_model, write_warmup_requests
 
-    directory = str(tmp_path_factory.mktemp("export") / "saved_model")
-    export_saved_model(network, transform_output, directory)
-    write_warmup_requests(["oil", "goal", "vote"], directory, "agnews", 10)
-    return directory
+    def write(directory):
+        export_saved_model(network, transform_output, str(directory / "saved_model"))
+        write_warmup_requests(["oil", "goal", "vote"], str(directory / "saved_model"), "agnews", 10)
+
+    return str(make_once(tmp_path_factory, "export", write) / "saved_model")

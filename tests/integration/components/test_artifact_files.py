@@ -4,7 +4,7 @@ import pytest
 from tfx.types import standard_artifacts
 
 from components.artifact_files import missing_file
-from tests.support.stored_files import FILES, write_files
+from tests.support.stored_files import FILES, judge, write_files
 
 FILE_OF_TYPE = [(kind, name) for kind, names in FILES.items() for name in names]
 NAMED = [f"{kind.TYPE_NAME}-{name}" for kind, name in FILE_OF_TYPE]
@@ -52,3 +52,17 @@ def test_the_artifact_may_be_as_the_store_holds_it(tmp_path):
     assert missing_file(stored) is None
     shutil.rmtree(tmp_path / "rows/Split-val")
     assert missing_file(stored) == str(tmp_path / "rows/Split-val/*")
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("content", [b"", b"other weights"], ids=["truncated", "changed"])
+def test_a_changed_file_of_a_model_is_reported(tmp_path, content, stored):
+    model = write_files(standard_artifacts.Model(), tmp_path / "model")
+    graph = tmp_path / "model/Format-Serving/saved_model.pb"
+    graph.write_bytes(b"graph")
+    judge(model)
+    model.mlmd_artifact.type = "Model"
+    seen = model.mlmd_artifact if stored else model
+    assert missing_file(seen) is None
+    graph.write_bytes(content)
+    assert missing_file(seen) == f"differs: saved_model.pb in {tmp_path / 'model'}"

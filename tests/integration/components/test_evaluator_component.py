@@ -17,7 +17,7 @@ def stored():
     return component.exec_properties["eval_config"]
 
 
-def test_the_stored_configuration_holds_no_backslash_which_postgresql_would_refuse():
+def test_the_stored_configuration_has_no_backslash():
     assert "\\" in json_format.MessageToJson(CONFIG)
     assert "\\" not in stored()
 

@@ -1,20 +1,28 @@
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing, PushedModel
 
 from components.approval import Approval, Rules
-from components.exports import files_of
+from components.manifest import files_of
 from components.pusher import component as pusher
 from schema.errors import ApprovalPending, AuditError, RunError, SettingsError
 from schema.interruption import Interrupted
-from serving.audit import AuditLog
+from serving.audit import AuditLog, Entry, fingerprint
+from serving.audit.openssf import SigningFiles
 from serving.audit.signature import read_public_key, signature_flaw
+from serving.verify import check_version
+from tests.support.stored_files import judge
 
 
 @pytest.fixture
@@ -181,18 +189,32 @@ def do(tmp_path):
     """Runs the executor on a blessed model, as the launcher does; returns the PushedModel."""
     make_export(tmp_path / "model/Format-Serving", b"one")
 
-    def do(approval=None, rules=None, log=tmp_path / "serving/audit.jsonl", key=None):
+    def do(
+        approval=None,
+        rules=None,
+        log=tmp_path / "serving/audit.jsonl",
+        key=None,
+        verdicts=(),
+        change=None,
+        openssf=None,
+    ):
         model, pushed = Model(), PushedModel()
         model.uri, model.id, pushed.uri = str(tmp_path / "model"), 17, str(tmp_path / "pushed")
         blessings = {"model_blessing": [ModelBlessing()], "infra_blessing": [InfraBlessing()]}
         for [blessing] in blessings.values():
             blessing.set_int_custom_property("blessed", 1)
+        judge(model, *(blessing for [blessing] in blessings.values()))
+        for role, judged in dict(verdicts).items():
+            blessings[role][0].set_string_custom_property("model_fingerprint", judged)
+        if change:
+            change()
         inputs = {"model": [model], **blessings} | ({"approval": [approval]} if approval else {})
         properties = {
             "push_destination": f'{{"filesystem": {{"base_directory": "{tmp_path}/serving/agnews"}}}}',
             "audit_log": str(log),
             "approval_rules": rules.to_json() if rules else None,
             "signing_key": str(key) if key else None,
+            "openssf": openssf.to_json() if openssf else None,
         }
         pusher.PusherExecutor().Do(inputs, {"pushed_model": [pushed]}, properties)
         return pushed
@@ -217,13 +239,79 @@ def test_a_gate_that_did_not_approve_pushes_nothing(do, tmp_path):
 
 
 def test_a_verdict_without_decisions_behind_it_is_none(do, tmp_path):
-    forged = Approval()
-    forged.uri = str(tmp_path / "forged")
-    forged.set_int_custom_property("approved", 1)
-    (tmp_path / "forged").mkdir()
-    (tmp_path / "forged/approval.json").write_text('{"author": "ann@here", "decisions": []}')
     with pytest.raises(ApprovalPending):
-        do(forged, RULES)
+        do(approval_of(tmp_path / "model/Format-Serving", []), RULES)
+
+
+def approval_of(export, decisions, author="ann@here"):
+    """Returns the gate's result on an export."""
+    approval = Approval()
+    approval.set_int_custom_property("approved", 1)
+    approval.set_string_custom_property("author", author)
+    approval.set_string_custom_property("decisions", json.dumps(decisions))
+    approval.set_string_custom_property("model_fingerprint", fingerprint(files_of(str(export))))
+    return approval
+
+
+def approve(export, log, by="bob@here", **changes):
+    """Enters a decision in the log; returns it as the metadata store has it."""
+    digest, when = fingerprint(files_of(str(export))), datetime.now(UTC).isoformat(timespec="milliseconds")
+    entry = Entry("approve", "agnews", fingerprint=digest, by=by, details={"decided": when, "author": "ann@here"})
+    receipt = log.append(entry)
+    decision = {"fingerprint": digest, "approved": True, "who": by, "when": when, "why": "good"}
+    return decision | {"entry": receipt.partition(" ")[0]} | changes
+
+
+def test_a_push_names_the_approvals_that_it_relied_on(do, tmp_path):
+    export, log = tmp_path / "model/Format-Serving", AuditLog(tmp_path / "serving/audit.jsonl")
+    decision = approve(export, log)
+    do(approval_of(export, [decision]), RULES)
+    approved, push = log.lines()
+    assert push.entry.details["approvals"] == [{"by": "bob@here", "decided": decision["when"], "entry": approved.hash}]
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [{"who": "cem@here"}, {"when": "2099-01-01T00:00:00+00:00"}, {"entry": "0" * 64}],
+    ids=lambda forged: next(iter(forged)),
+)
+def test_an_approval_that_the_log_does_not_have_pushes_nothing(do, tmp_path, forged):
+    export, log = tmp_path / "model/Format-Serving", AuditLog(tmp_path / "serving/audit.jsonl")
+    approval = approval_of(export, [approve(export, log, **forged)])
+    with pytest.raises((AuditError, ApprovalPending)):
+        do(approval, RULES)
+    assert not (tmp_path / "serving/agnews").exists()
+
+
+def test_an_approval_of_another_authors_model_pushes_nothing(do, tmp_path):
+    """Somebody who can write to the metadata store alone cannot make themselves an approver."""
+    export, log = tmp_path / "model/Format-Serving", AuditLog(tmp_path / "serving/audit.jsonl")
+    approval = approval_of(export, [approve(export, log, by="ann@here")], author="dan@here")
+    with pytest.raises(AuditError, match="has no approval"):
+        do(approval, RULES)
+
+
+def test_an_approval_of_other_files_pushes_nothing(do, tmp_path):
+    make_export(tmp_path / "other", b"two")
+    approval = approval_of(
+        tmp_path / "other", [approve(tmp_path / "other", AuditLog(tmp_path / "serving/audit.jsonl"))]
+    )
+    with pytest.raises(RunError, match="the verdict of ApprovalGate"):
+        do(approval, RULES)
+
+
+@pytest.mark.parametrize("role", ["model_blessing", "infra_blessing"])
+def test_a_verdict_on_other_files_pushes_nothing(do, tmp_path, role):
+    with pytest.raises(RunError, match="is about a model with the fingerprint 0123"):
+        do(verdicts={role: "0123" * 16})
+    assert not (tmp_path / "serving").exists()
+
+
+@pytest.mark.parametrize("change", [b"", b"other weights"], ids=["truncated", "changed"])
+def test_a_model_that_changed_since_its_training_is_not_pushed(do, tmp_path, change):
+    with pytest.raises(RunError, match=r"model 17 .* not those that were trained \(differs: saved_model.pb\)"):
+        do(change=lambda: (tmp_path / "model/Format-Serving/saved_model.pb").write_bytes(change))
+    assert not (tmp_path / "serving").exists()
 
 
 def test_a_push_is_entered_with_the_files_that_arrived(do, tmp_path):
@@ -245,7 +333,7 @@ def test_a_signal_after_the_version_appeared_waits_for_its_entry(do, tmp_path, m
     assert [str(line.entry.version)] == visible(tmp_path / "serving/agnews")
 
 
-def test_a_push_is_signed_also_when_the_one_before_was_killed_between_version_and_entry(do, tmp_path, key_files):
+def test_a_push_after_a_killed_one_is_signed(do, tmp_path, key_files):
     private, public = key_files()
     version = push(tmp_path / "model/Format-Serving", tmp_path / "serving/agnews")
     do(key=private)
@@ -268,9 +356,80 @@ def test_what_cannot_be_entered_is_not_pushed(do, tmp_path):
     assert not (tmp_path / "serving").exists()
 
 
-def test_a_version_that_was_tampered_with_before_its_push_was_recorded_is_not_taken_for_it(do, tmp_path):
+def test_a_version_changed_before_its_push_was_recorded_is_not_adopted(do, tmp_path):
     version = push(tmp_path / "model/Format-Serving", tmp_path / "serving/agnews")
     (Path(version) / "saved_model.pb").write_bytes(b"another graph")
     with pytest.raises(RunError, match=r"differs: saved_model\.pb"):
         do()
     assert AuditLog(tmp_path / "serving/audit.jsonl").lines() == []
+
+
+@pytest.fixture
+def elliptic(tmp_path):
+    """Writes an elliptic-curve key, its public key, and its certificate by an authority; returns the files by name."""
+    keys = {role: ec.generate_private_key(ec.SECP256R1()) for role in ("authority", "signer")}
+    names = {role: x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, role)]) for role in keys}
+    made = {}
+
+    def write(role, content):
+        made[role] = str(tmp_path / f"{role}.pem")
+        Path(made[role]).write_bytes(content)
+
+    pem = serialization.Encoding.PEM
+    for role, key in keys.items():
+        write(role, key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+        now = datetime.now(UTC)
+        builder = x509.CertificateBuilder().subject_name(names[role]).issuer_name(names["authority"])
+        builder = builder.public_key(key.public_key())
+        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(days=1))
+        builder = builder.not_valid_after(now + timedelta(days=9))
+        builder = builder.add_extension(x509.BasicConstraints(role == "authority", None), critical=True)
+        usage = dict.fromkeys(
+            ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign"), False
+        ) | {"encipher_only": False, "decipher_only": False}
+        usage |= {"digital_signature": True, "key_cert_sign": role == "authority"}
+        builder = builder.add_extension(x509.KeyUsage(**usage), critical=True)
+        if role == "signer":
+            purposes = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CODE_SIGNING])
+            builder = builder.add_extension(purposes, critical=False)
+        write(f"{role}-certificate", builder.sign(keys["authority"], hashes.SHA256()).public_bytes(pem))
+    public = keys["signer"].public_key()
+    write("public", public.public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
+    return made
+
+
+@pytest.mark.parametrize("method", ["key", "certificate"])
+def test_an_auditors_tool_verifies_a_pushed_version(do, tmp_path, elliptic, method):
+    """The tool is the command of the package model-signing."""
+    if method == "key":
+        openssf, options = SigningFiles(elliptic["signer"]), ["--public_key", elliptic["public"]]
+    else:
+        openssf = SigningFiles(elliptic["signer"], elliptic["signer-certificate"], elliptic["authority-certificate"])
+        options = ["--certificate_chain", elliptic["authority-certificate"]]
+    do(openssf=openssf)
+    [number] = visible(tmp_path / "serving/agnews")
+    version = tmp_path / "serving/agnews" / number
+    tool = Path(sys.executable).with_name("model_signing")
+    command = [tool, "verify", method, *options, "--signature", version / "model.sig", version]
+    good = subprocess.run(command, capture_output=True, text=True)
+    assert good.returncode == 0, good.stdout + good.stderr
+    assert check_version(version, AuditLog(tmp_path / "serving/audit.jsonl")) == []
+    (version / "saved_model.pb").write_bytes(b"evil graph")
+    assert subprocess.run(command, capture_output=True, check=False).returncode != 0
+
+
+def test_an_unusable_openssf_key_stops_the_push(do, tmp_path, key_files):
+    private, _ = key_files()
+    with pytest.raises(SettingsError, match=r"promotion\.openssf_key_file: .* cannot be used"):
+        do(openssf=SigningFiles(str(private)))
+    assert not (tmp_path / "serving/agnews").exists()
+
+
+def test_a_push_that_fails_leaves_no_copy(export, tmp_path, monkeypatch):
+    def fill_disk(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pusher, "make_readable", fill_disk)
+    with pytest.raises(OSError, match="No space left"):
+        push(export, tmp_path / "serving/agnews")
+    assert [path.name for path in (tmp_path / "serving/agnews").iterdir()] == [".push.lock"]

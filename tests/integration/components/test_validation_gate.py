@@ -131,7 +131,7 @@ def test_the_blessing_names_what_was_accepted(gate):
     assert properties == [5, 6]
 
 
-def test_how_far_the_data_is_from_the_spans_before_is_kept_with_what_is_allowed(gate):
+def test_the_distance_from_earlier_spans_is_kept_with_its_limit(gate):
     moved = frame(label=[0 if index % 40 == 1 else index % 4 for index in range(ROWS)])
     gate(everywhere(moved), everywhere(frame()))
     spans, measured = read_drift(gate.blessing.uri)

@@ -4,35 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.shared_files import make_once
 from tests.support.texts import TEXTS
 
 
 @pytest.fixture(scope="session")
 def transform_output(tmp_path_factory):
     """The output of Transform, analyzed by Beam as in the pipeline."""
-    import apache_beam as beam
-    import tensorflow as tf
     import tensorflow_transform as tft
-    import tensorflow_transform.beam as tft_beam
-    from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
-    from components.transform.preprocessing import preprocessing_fn
-    from tests.support import direct_runner
-
-    directory = tmp_path_factory.mktemp("transform")
-    kinds = {"title": tf.string, "description": tf.string, "label": tf.int64}
-    spec = {name: tf.io.FixedLenFeature([1], kind) for name, kind in kinds.items()}
-    metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
-    rows = [
-        {"title": [title.encode()], "description": [description.encode()], "label": [label]}
-        for label, (title, description) in enumerate(TEXTS)
-    ]
-    with beam.Pipeline(argv=direct_runner.options()) as pipeline, tft_beam.Context(temp_dir=str(directory / "tmp")):
-        transform_fn = (pipeline | beam.Create(rows), metadata) | tft_beam.AnalyzeDataset(
-            lambda inputs: preprocessing_fn(inputs, {"vocabulary_size": 100, "min_count": 1, "max_tokens": 20})
-        )
-        transform_fn | tft_beam.WriteTransformFn(str(directory / "out"))
-    return tft.TFTransformOutput(str(directory / "out"))
+    return tft.TFTransformOutput(str(make_once(tmp_path_factory, "small-transform-output", _analyze) / "out"))
 
 
 @pytest.fixture(scope="session")
@@ -41,34 +22,38 @@ def tiny_settings():
     from pipeline.settings import TrainerSettings
 
     sizes = {"architecture": "lstm", "embedding_dim": 8, "units": 4}
+    # Without perturbed copies, which need a second compilation.
+    sizes |= {"consistency": 0.0, "perturbation": 0.0}
     return TrainerSettings(**sizes, epochs=2, batch_tokens=200, bucket_boundaries=(), word_vectors="random")
 
 
 @pytest.fixture(scope="session")
 def exported(transform_output, tiny_settings, tmp_path_factory):
     """Directory of the SavedModel."""
-    from tfx.components.trainer.fn_args_utils import FnArgs
 
-    from components.trainer.run_fn import run_fn
-    from pipeline.code_version import code_version
+    def train(directory):
+        from tfx.components.trainer.fn_args_utils import FnArgs
 
-    directory = tmp_path_factory.mktemp("model")
-    for split, repeats in (("train", 20), ("val", 4)):
-        (directory / f"Split-{split}").mkdir()
-        _write_transformed(transform_output, repeats, directory / f"Split-{split}/rows.gz")
-    checkpoints = str(directory / "checkpoints")
-    stage = {"model_name": "agnews", "checkpoint_root": checkpoints, "code": code_version("trainer")}
-    run_fn(
-        FnArgs(
-            train_files=[str(directory / "Split-train/*")],
-            eval_files=[str(directory / "Split-val/*")],
-            transform_output=str(Path(transform_output.transform_savedmodel_dir).parent),
-            serving_model_dir=str(directory / "Format-Serving"),
-            model_run_dir=str(directory / "logs"),
-            custom_config=tiny_settings.model_dump(mode="json") | stage,
+        from components.trainer.run_fn import run_fn
+        from pipeline.code_version import code_version
+
+        for split, repeats in (("train", 20), ("val", 4)):
+            (directory / f"Split-{split}").mkdir()
+            _write_transformed(transform_output, repeats, directory / f"Split-{split}/rows.gz")
+        checkpoints = str(directory / "checkpoints")
+        stage = {"model_name": "agnews", "checkpoint_root": checkpoints, "code": code_version("trainer")}
+        run_fn(
+            FnArgs(
+                train_files=[str(directory / "Split-train/*")],
+                eval_files=[str(directory / "Split-val/*")],
+                transform_output=str(Path(transform_output.transform_savedmodel_dir).parent),
+                serving_model_dir=str(directory / "Format-Serving"),
+                model_run_dir=str(directory / "logs"),
+                custom_config=tiny_settings.model_dump(mode="json") | stage,
+            )
         )
-    )
-    return directory / "Format-Serving"
+
+    return make_once(tmp_path_factory, "small-model", train) / "Format-Serving"
 
 
 @pytest.fixture
@@ -144,3 +129,26 @@ def evaluation(tmp_path):
         for message in (sliced, overall):
             writer.write(message.SerializeToString())
     return directory
+
+
+def _analyze(directory):
+    import apache_beam as beam
+    import tensorflow as tf
+    import tensorflow_transform.beam as tft_beam
+    from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
+
+    from components.transform.preprocessing import preprocessing_fn
+    from tests.support import direct_runner
+
+    kinds = {"title": tf.string, "description": tf.string, "label": tf.int64}
+    spec = {name: tf.io.FixedLenFeature([1], kind) for name, kind in kinds.items()}
+    metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
+    rows = [
+        {"title": [title.encode()], "description": [description.encode()], "label": [label]}
+        for label, (title, description) in enumerate(TEXTS)
+    ]
+    with beam.Pipeline(argv=direct_runner.options()) as pipeline, tft_beam.Context(temp_dir=str(directory / "tmp")):
+        transform_fn = (pipeline | beam.Create(rows), metadata) | tft_beam.AnalyzeDataset(
+            lambda inputs: preprocessing_fn(inputs, {"vocabulary_size": 100, "min_count": 1, "max_tokens": 20})
+        )
+        transform_fn | tft_beam.WriteTransformFn(str(directory / "out"))

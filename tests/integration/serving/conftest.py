@@ -1,4 +1,4 @@
-"""Fixtures with tiny SavedModels for servers: one with the signatures of the Trainer's export, and a plain one."""
+"""Fixtures with tiny SavedModels: one with the signatures of the Trainer's export, a plain one, and special cases."""
 
 import shutil
 
@@ -91,6 +91,82 @@ def write_plain_model(directory):
     _set_methods(directory, {"regress": "regress", "classify": "classify"})
 
 
+def write_case_model(directory):
+    """Writes a model whose signatures all have the method name of Predict, as TensorFlow 2 saves them."""
+    import tensorflow as tf
+
+    examples, numbers = tf.TensorSpec([None], tf.string, "inputs"), tf.TensorSpec([None], tf.float32, "x")
+
+    def halves(inputs):
+        return tf.io.parse_example(inputs, {"x": tf.io.FixedLenFeature([], tf.float32)})["x"] / 2
+
+    def two_inputs(inputs, more):
+        return {"outputs": halves(inputs) + halves(more)}
+
+    def half_plus_two(x):
+        return {"y": x / 2 + 2}
+
+    def scaled(x, k):
+        return {"y": x * k}
+
+    def narrow(half, brain, pair):
+        return {"half": half + half, "brain": brain + brain, "pair": pair * pair}
+
+    def count(x):
+        total = tf.while_loop(lambda i: i < x, lambda i: [i + 1.0], [tf.zeros([])], maximum_iterations=2**31 - 1)[0]
+        return {"y": total}
+
+    def regress(inputs):
+        return {"outputs": halves(inputs) + 2}
+
+    def classify(inputs):
+        return {"scores": tf.stack([halves(inputs), -halves(inputs)], axis=1)}
+
+    functions = {
+        # The declared shape differs from that of most requests.
+        "serving_default": (half_plus_two, [tf.TensorSpec([None, 1], tf.float32, "x")]),
+        "scalar": (half_plus_two, [tf.TensorSpec([], tf.float32, "x")]),
+        "regress": (regress, [examples]),
+        "classify": (classify, [examples]),
+        "two_inputs": (two_inputs, [examples, tf.TensorSpec([None], tf.string, "more")]),
+        "wrong_input": (lambda x: {"outputs": halves(x)}, [tf.TensorSpec([None], tf.string, "x")]),
+        "wrong_output": (lambda inputs: {"y": halves(inputs)}, [examples]),
+        "two_outputs": (lambda inputs: {"outputs": halves(inputs), "y": halves(inputs)}, [examples]),
+        "three_outputs": (
+            lambda inputs: {"classes": inputs[:, None], "scores": halves(inputs)[:, None], "y": inputs},
+            [examples],
+        ),
+        "double": (
+            lambda inputs: {"scores": tf.cast(halves(inputs), tf.float64)[:, None]},
+            [examples],
+        ),
+        "narrow": (
+            narrow,
+            [tf.TensorSpec([None], kind, name) for name, kind in (("half", "float16"), ("brain", "bfloat16"))]
+            + [tf.TensorSpec([None], tf.complex64, "pair")],
+        ),
+        "text": (lambda text: {"text": text}, [tf.TensorSpec(None, tf.string, "text")]),
+        "repeat": (lambda text: {"text": tf.repeat(text, 70)}, [tf.TensorSpec([None], tf.string, "text")]),
+        "count": (count, [tf.TensorSpec([], tf.float32, "x")]),
+    }
+    module = tf.Module()
+    signatures = {name: tf.function(function, input_signature=specs) for name, (function, specs) in functions.items()}
+    signatures["scaled"] = tf.function(scaled).get_concrete_function(numbers, tf.TensorSpec([], tf.float32, "k"))
+    module.functions = list(signatures.values())
+    tf.saved_model.save(module, str(directory), signatures=signatures)
+    _set_default(directory, "scaled", "k", 10.0)
+
+
+def _set_default(directory, signature, alias, value):
+    import tensorflow as tf
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    file = directory / "saved_model.pb"
+    model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    model.meta_graphs[0].signature_def[signature].defaults[alias].CopyFrom(tf.make_tensor_proto(value))
+    file.write_bytes(model.SerializeToString())
+
+
 def _set_methods(directory, methods):
     import tensorflow as tf
 
@@ -113,6 +189,13 @@ def text_models(tmp_path_factory):
 def plain_model(tmp_path_factory):
     directory = tmp_path_factory.mktemp("plain_model") / "model"
     write_plain_model(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def case_model(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("case_model") / "model"
+    write_case_model(directory)
     return directory
 
 

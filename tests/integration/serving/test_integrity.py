@@ -53,7 +53,7 @@ def test_a_version_that_nobody_pushed_is_named(serving, place):
     assert "not in the audit log" in finding[0]
 
 
-def test_a_pruned_version_is_not_missed_but_a_failed_pruning_does_not_excuse_one(serving):
+def test_a_pruned_version_is_not_missing_unless_the_pruning_failed(serving):
     shutil.rmtree(serving / "agnews/1")
     log = AuditLog(serving / "audit.jsonl")
     log.append(Entry("prune", "agnews", 1, outcome="CANCELED"))
@@ -107,7 +107,7 @@ def forbidden(function, path):
     return asked
 
 
-def test_a_version_that_may_not_be_read_is_a_finding_and_the_others_are_checked(serving, monkeypatch):
+def test_an_unreadable_version_is_a_finding_and_others_are_checked(serving, monkeypatch):
     (serving / "agnews/1/saved_model.pb").write_bytes(b"Graph")
     version = serving / "agnews/2"
     monkeypatch.setattr("serving.verify.manifest", forbidden(manifest, version))

@@ -23,7 +23,7 @@ def test_a_greater_confidence_makes_a_wider_interval():
     assert wider_low < low < 0.9 < high < wider_high
 
 
-def test_the_exact_test_is_a_binomial_of_the_rows_on_which_one_alone_is_right():
+def test_the_exact_test_is_a_binomial_of_the_discordant_rows():
     both_right, both_wrong = np.full(50, True), np.full(20, False)
     first = np.concatenate([both_right, both_wrong, marks(1, 5)])
     second = np.concatenate([both_right, both_wrong, ~marks(1, 5)])
@@ -48,7 +48,7 @@ def test_without_a_differing_row_both_are_equally_good():
     assert (found.only_first, found.only_second, found.p_value) == (0, 0, 1.0)
 
 
-def test_the_change_is_centred_near_what_was_seen_and_holds_zero_where_nothing_differs():
+def test_the_interval_of_a_change_is_near_the_estimate_and_may_contain_zero():
     first, second = np.array([True] * 80 + [False] * 20), np.array([True] * 90 + [False] * 10)
     low, high = change_interval(first, second)
     assert 0 < low < 0.1 < high

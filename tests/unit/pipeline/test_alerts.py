@@ -204,3 +204,23 @@ def test_a_webhook_elsewhere_goes_through_the_proxy(dead_proxy, monkeypatch):
     monkeypatch.setattr("pipeline.alerts._post.retry.stop", tenacity.stop_after_attempt(1))
     [problem] = notify(settings(webhook_url="http://hooks.example.com/"), EVENT)
     assert "Connection refused" in problem
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://hooks.example.com:sec-ret/path",
+        "http://hooks.example.com:99999999/sec-ret",
+        "sec-ret://hooks.example.com/x",
+        "http://[sec-ret",
+        "http:///sec-ret",
+        "sec-ret",
+        "http://host/sec-ret\x00",
+        "//sec-ret/x",
+        "http://sec-ret\u2488com/",
+    ],
+)
+def test_no_part_of_a_malformed_webhook_address_is_shown(address, caplog):
+    [problem] = notify(settings(webhook_url=address), EVENT)
+    assert "sec-ret" not in problem + caplog.text
+    assert "alerts.webhook_url is no address" in problem or "ConnectError" in problem

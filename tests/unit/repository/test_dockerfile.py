@@ -111,7 +111,7 @@ def test_what_the_wheel_is_built_from_is_copied(instructions, pyproject):
 
 
 def test_what_the_packages_read_is_declared_as_their_data(package_data):
-    """Files of the server's deployment are read by other programs, from the repository."""
+    """Files of the server's deployment and of the client's wheel are read by other programs, from the repository."""
     declared = {
         path
         for name, globs in package_data.items()
@@ -122,7 +122,9 @@ def test_what_the_packages_read_is_declared_as_their_data(package_data):
         path
         for name in ("pipeline", "components", "schema", "serving")
         for path in (ROOT / name).rglob("*")
-        if path.is_file() and path.suffix not in (".py", ".pyc") and ROOT / "serving/deploy" not in path.parents
+        if path.is_file()
+        and path.suffix not in (".py", ".pyc", ".proto", ".toml")
+        and ROOT / "serving/deploy" not in path.parents
     }
     assert found == {path for path in declared if path.is_file()}
 
@@ -174,7 +176,7 @@ def test_the_build_needs_no_frontend_from_a_registry():
 
 
 @pytest.mark.parametrize("target", ["cpu", "gpu"])
-def test_the_image_runs_as_a_user_without_rights_and_without_the_builds_tools(instructions, target):
+def test_the_image_runs_unprivileged_and_without_build_tools(instructions, target):
     [user] = values(instructions, target, "USER")
     assert user.isdecimal()
     assert int(user) > 0

@@ -23,7 +23,7 @@ class Client:
         return [Classification(answer, 0.5, {"World": 0.5, "Sports": 0.5}, {"stable": 1, "canary": 2}[label])]
 
 
-def test_each_item_goes_to_both_labels_and_the_answers_come_in_the_files_order():
+def test_each_item_goes_to_both_labels_and_answers_keep_the_order():
     client = Client()
     answers = ask_both(client, ITEMS, seed=1)
     assert sorted(client.asked[10:]) == sorted(

@@ -236,8 +236,8 @@ _LINE = st.one_of(
 )
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(_LINE, max_size=12))
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(_LINE, max_size=24))
 def test_rows_read_are_rows_written_plus_rows_quarantined(tmp_path_factory, lines):
     base = tmp_path_factory.mktemp("data")
     (base / "train.csv").write_bytes("".join(line(*row) for row in GOOD).encode() + b"\n".join(lines))

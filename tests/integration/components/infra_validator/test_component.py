@@ -8,8 +8,10 @@ from tfx.types import artifact_utils, standard_artifacts
 from components.infra_validator import component
 from components.infra_validator.component import AgNewsInfraValidator
 from components.infra_validator.validate import Refused
+from components.manifest import files_of, record_files
 from components.trainer.export import text_example
 from schema.errors import NotMeasuredError
+from serving.audit import fingerprint
 
 
 @pytest.fixture
@@ -33,6 +35,7 @@ def bless(tmp_path):
         with tf.io.TFRecordWriter(str(tmp_path / "examples/Split-test/data.gz"), "GZIP") as writer:
             for index in range(5):
                 writer.write(text_example(f"title {index}", "text").SerializeToString())
+        record_files(model, "ann@here")
         limits = {"rows": 3, "timeout_seconds": 120.0, "max_memory_mb": 4096, "tolerance": 1e-4}
         executor = AgNewsInfraValidator.EXECUTOR_SPEC.executor_class()
         executor.Do({"model": [model], "examples": [examples]}, {"blessing": [blessing]}, limits)
@@ -71,3 +74,7 @@ def test_what_could_not_be_tried_is_no_verdict(bless, export, tmp_path, monkeypa
         bless(export)
     assert (failed.value.exit_code, failed.value.may_pass) == (5, True)
     assert os.listdir(tmp_path / "blessing") == []
+
+
+def test_a_blessing_names_the_files_that_it_judged(bless, export):
+    assert bless(export).get_string_custom_property("model_fingerprint") == fingerprint(files_of(export))

@@ -12,6 +12,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
 from components.infra_validator.container import ContainerExecutor
+from components.manifest import record_files
 from schema.errors import NotMeasuredError
 
 
@@ -62,6 +63,7 @@ def bless(tmp_path, server, monkeypatch):
         model.uri, blessing.uri = str(tmp_path / "model"), str(tmp_path / "blessing")
         for directory in (f"{model.uri}/Format-Serving", blessing.uri):
             os.makedirs(directory)
+        record_files(model, "ann@here")
         spec = infra_validator_pb2.ServingSpec(
             tensorflow_serving=infra_validator_pb2.TensorFlowServing(image_name="serving", tags=["latest"]),
             local_docker=infra_validator_pb2.LocalDockerConfig(),

@@ -35,7 +35,7 @@ def test_the_vocabularys_unknown_words_are_counted_in_each_slice(card, transform
     assert sum(part.tokens for part in classes) == vocabulary.by_slice["test"].tokens
 
 
-def test_the_evaluators_metrics_carry_intervals_and_the_cards_own_predictions_repeat_them(card):
+def test_metrics_have_intervals_and_repeat_the_evaluators(card):
     overall = card.quality.slices["all"]
     assert overall.rows == 80
     assert card.quality.repeated_accuracy == pytest.approx(overall.accuracy.value)
@@ -73,7 +73,7 @@ def test_a_warm_start_is_told_with_its_base_model(run, facts, tmp_path):
     assert (told["base_model"], told["words_taken"]) == ("/earlier", "9 of 10")
 
 
-def test_the_spans_of_a_window_train_together_and_the_newest_ones_test_rows_judge(make, run):
+def test_a_windows_spans_train_and_its_newest_test_rows_judge(make, run):
     def of_span(role, span):
         made = copy.deepcopy(run.inputs[role][0])
         made.set_int_custom_property("span", span)

@@ -4,9 +4,11 @@ import os
 import pytest
 from tfx.types import Channel
 
+from components.manifest import files_of, record_files
 from components.model_card import component
 from components.model_card.component import ModelCard, ModelCardExecutor, ModelCardGen
 from schema.errors import SettingsError
+from serving.audit import fingerprint
 
 
 def test_the_executor_writes_all_forms_and_binds_the_artifact_to_the_model(run, tmp_path):
@@ -18,7 +20,11 @@ def test_the_executor_writes_all_forms_and_binds_the_artifact_to_the_model(run, 
         "errors_shown": 2,
         "code": '{"trainer": "abc"}',
     }
+    [model] = run.inputs["model"]
+    record_files(model, "ann@here")
     ModelCardExecutor().Do(run.inputs, {"model_card": [output]}, properties)
+    judged = fingerprint(files_of(f"{model.uri}/Format-Serving"))
+    assert output.get_string_custom_property("model_fingerprint") == judged
     forms = ["evidence.json", "model_card.html", "model_card.json", "model_card.md", "predictions.parquet"]
     assert sorted(os.listdir(output.uri)) == forms
     evidence = json.loads((tmp_path / "card/evidence.json").read_text())

@@ -4,6 +4,7 @@ import os
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from components.trainer.callbacks import Checkpoint
 
@@ -103,3 +104,50 @@ def test_a_kill_while_writing_leaves_the_previous_epoch(tmp_path, monkeypatch, s
 def test_removed_files_are_gone(tmp_path):
     after_epochs(tmp_path / "training", 0.5).remove()
     assert os.listdir(tmp_path) == []
+
+
+DAMAGE = {
+    "empty": lambda data: b"",
+    "cut": lambda data: data[: len(data) // 2],
+    "changed": lambda data: data[:-1] + b"x",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_last_epoch_is_replaced_by_the_best_one(tmp_path, damage, caplog):
+    after_epochs(tmp_path, 0.5, 0.9, 0.7, 0.8)
+    last = tmp_path / "epoch-004.weights.h5"
+    last.write_bytes(DAMAGE[damage](last.read_bytes()))
+    resumed, network = checkpoint(tmp_path), model()
+    assert resumed.restore(network) == 2
+    assert kernel(network) == 2
+    assert resumed.state.history["val_accuracy"] == [0.5, 0.9]
+    assert "continues from epoch 2" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["state.json", "epoch-002.weights.h5"])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_training_whose_checkpoint_is_damaged_begins_again(tmp_path, name, damage, caplog):
+    after_epochs(tmp_path, 0.5, 0.9)
+    (tmp_path / name).write_bytes(DAMAGE[damage]((tmp_path / name).read_bytes()))
+    resumed = checkpoint(tmp_path)
+    assert resumed.restore(model()) == 0
+    assert "begins again" in caplog.text
+    resumed.model.set_weights([np.full([2, 1], 7), np.zeros(1)])
+    resumed.on_epoch_end(0, {"val_accuracy": 0.6, "loss": 1.0})
+    assert checkpoint(tmp_path).restore(model()) == 1
+
+
+def test_files_are_on_disk_before_they_get_their_names(tmp_path, monkeypatch):
+    """After a power failure, a name without its content is an empty file."""
+    done = []
+    fsync, rename = os.fsync, tf.io.gfile.rename
+    monkeypatch.setattr(
+        os, "fsync", lambda number: (done.append(os.readlink(f"/proc/self/fd/{number}")), fsync(number))
+    )
+    monkeypatch.setattr(tf.io.gfile, "rename", lambda a, b, **options: (done.append((a, b)), rename(a, b, **options)))
+    after_epochs(tmp_path, 0.5)
+    renamed = [step for step in done if isinstance(step, tuple)]
+    assert [os.path.basename(new) for _, new in renamed] == ["epoch-001.weights.h5", "state.json"]
+    for old, new in renamed:
+        assert done.index(old) < done.index((old, new)) < done.index(str(tmp_path), done.index((old, new)))

@@ -1,4 +1,7 @@
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -7,9 +10,11 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
+import components
 from components.trainer.export import export_saved_model, gpu_only_operations, text_example
 from schema.features import CLASS_NAMES
 from schema.model_contract import WARMUP_REQUESTS
+from serving.audit import differences, manifest
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +44,11 @@ def test_unusual_texts_get_probabilities(signatures, text):
     probabilities = classify(signatures, [text], [text])["probabilities"]
     assert np.isfinite(probabilities).all()
     assert probabilities.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_different_numbers_of_titles_and_descriptions_are_an_error(signatures):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="title and description need the same number of texts"):
+        classify(signatures, ["oil", "goal"], ["", "", ""])
 
 
 def test_a_longer_text_in_the_batch_changes_nothing(signatures):
@@ -141,3 +151,35 @@ def test_a_session_loads_the_export_and_predicts_the_same(export, signatures):
         probabilities = session.run(signature.outputs["probabilities"].name, feeds)
     expected = classify(signatures, ["ba1 goal"], ["U.S. 3-2"])["probabilities"]
     np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+
+
+_EXPORT = """
+import sys
+import keras, tensorflow_transform as tft
+from components.trainer.architectures import build_network
+from components.trainer.export import export_saved_model, write_warmup_requests
+from components.trainer.settings import architecture
+import tensorflow as tf
+if sys.argv[3] == "after other work":
+    # The counters of this process are others then.
+    tf.function(lambda x: x + 1)(tf.constant(1))
+keras.utils.set_random_seed(3)
+network = build_network(architecture("lstm", embedding_dim=8, units=4), vocabulary_size=20, classes=4, use_cudnn=False)
+export_saved_model(network, tft.TFTransformOutput(sys.argv[1]), sys.argv[2])
+write_warmup_requests(["a", "b"], sys.argv[2], "agnews", 4)
+"""
+
+
+@pytest.mark.timeout(300)
+def test_two_exports_of_the_same_network_have_the_same_files(transform_output, tmp_path):
+    graph = os.path.dirname(transform_output.transform_savedmodel_dir)
+    directories = (tmp_path / "one/Format-Serving", tmp_path / "another place/export")
+    for seed, work, directory in zip("17", ("", "after other work"), directories, strict=True):
+        command = [sys.executable, "-c", _EXPORT, graph, str(directory), work]
+        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(components.__file__).parents[1])}
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+    one, other = map(manifest, directories)
+    assert differences(one, other) == []
+    loaded = tf.saved_model.load(str(directories[0]))
+    answers = loaded.signatures["serving_default"](title=tf.constant(["oil"]), description=tf.constant([""]))
+    assert answers["probabilities"].shape == (1, 4)

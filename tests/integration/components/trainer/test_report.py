@@ -22,6 +22,14 @@ def test_facts_are_written_into_the_export(tmp_path):
     assert json.loads((tmp_path / "export" / TRAINING_FACTS).read_text()) == {"rows": 3}
 
 
+def test_times_are_written_next_to_the_export_and_read_with_it(tmp_path):
+    history = {"loss": [0.5], "seconds": [9.0], "rows_per_second": [100.0]}
+    facts = {"rows": 3, "seconds": 10.5, "history": history}
+    export.write_facts(facts, str(tmp_path / "export"))
+    assert json.loads((tmp_path / "export" / TRAINING_FACTS).read_text()) == {"rows": 3, "history": {"loss": [0.5]}}
+    assert export.read_facts(str(tmp_path / "export")) == facts
+
+
 def test_curves_are_written_as_png_and_svg(tmp_path):
     history = {
         "loss": [0.5, 0.3],

@@ -17,9 +17,9 @@ from components.trainer import devices
 WORKER = """
 import json, sys
 from pathlib import Path
+from types import SimpleNamespace
 import keras
 import numpy as np
-from tfx.components.trainer.fn_args_utils import FnArgs
 from components.trainer import run_fn
 
 place = Path(sys.argv[1])
@@ -41,7 +41,7 @@ def remembered(*rows, **options):
     return trained
 
 run_fn.train = remembered
-run_fn.run_fn(FnArgs(**json.loads((place / "arguments.json").read_text())))
+run_fn.run_fn(SimpleNamespace(**json.loads((place / "arguments.json").read_text())))
 """
 
 
@@ -88,6 +88,8 @@ def workers(train_rows, val_rows, recipe, transform_output, tmp_path_factory):
             "train_files": [str(place / "train.gz")],
             "eval_files": [str(place / "val.gz")],
             "model_run_dir": None,
+            "hyperparameters": None,
+            "base_model": None,
             "serving_model_dir": str(directory / "model/Format-Serving"),
         }
         (directory / "arguments.json").write_text(json.dumps(arguments))

@@ -20,7 +20,7 @@ class Engine(beam_provision_api_pb2_grpc.ProvisionServiceServicer):
         return response
 
 
-def test_it_asks_the_engine_and_becomes_beams_worker_without_a_limit_on_output(monkeypatch):
+def test_it_becomes_beams_worker_without_a_limit_on_output(monkeypatch):
     for name in ("_DEFAULT_SEND_QUEUE_MAX_ELEMENTS", "_DEFAULT_SEND_QUEUE_MAX_BYTES"):
         monkeypatch.setattr(data_plane, name, 1)
     started = []

@@ -73,7 +73,7 @@ def test_where_nothing_is_gone_the_command_says_so(recorded):
 def test_an_artifact_without_files_is_listed_and_marked_once(recorded):
     shutil.rmtree(recorded.root / "agnews/Trainer/model/8/Format-Serving/variables")
     listed = recorded.check().output
-    assert "artifacts whose files are gone: 1" in listed
+    assert "artifacts whose files are gone or damaged: 1" in listed
     assert "run-of-agnews  Trainer" in listed
     assert "model/8/Format-Serving/variables/variables.index" in listed.replace("\n", "")
     assert "next: agnews artifacts check --mark-deleted" in listed

@@ -43,7 +43,7 @@ def test_help_needs_neither_tensorflow_nor_time():
 
 
 @pytest.mark.parametrize(("given", "seen"), [(None, "2"), ("0", "0")])
-def test_every_command_finds_tensorflows_log_level_set_unless_the_user_set_it(monkeypatch, capsys, given, seen):
+def test_every_command_sets_tensorflows_log_level_unless_the_user_did(monkeypatch, capsys, given, seen):
     monkeypatch.setenv(LOG_LEVEL, given or "")
     if given is None:
         monkeypatch.delenv(LOG_LEVEL)
@@ -77,7 +77,7 @@ def test_a_mistakes_message_does_not_steer_the_terminal(monkeypatch, capsys):
     )
 
 
-def test_a_metadata_store_that_another_process_holds_is_one_message_without_a_trace(monkeypatch, capsys):
+def test_a_locked_metadata_store_is_one_message_without_a_trace(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["agnews"])
 
     @click.command()
@@ -98,6 +98,19 @@ def agnews(*arguments, cwd):
     return subprocess.run(
         command, capture_output=True, text=True, cwd=cwd, env={"PYTHONPATH": str(ROOT), "PATH": ""}, timeout=120
     )
+
+
+@pytest.fixture
+def main_of(monkeypatch, capfd):
+    """Returns a function that runs a command line in this process as a process of its own would: status and errors."""
+
+    def run_main(*arguments):
+        monkeypatch.setattr(sys, "argv", ["agnews", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, capfd.readouterr().err
+
+    return run_main
 
 
 @pytest.mark.parametrize(
@@ -127,11 +140,19 @@ def agnews(*arguments, cwd):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_a_users_mistake_is_one_message_and_a_status_without_a_trace(tmp_path, arguments, status, message):
+def test_a_users_mistake_is_one_message_and_a_status_without_a_trace(main_of, tmp_path, arguments, status, message):
     (tmp_path / "file").touch()
-    ended = agnews(*arguments, cwd=tmp_path)
-    assert ended.returncode == status, ended.stderr
-    assert message in ended.stderr
+    ended, errors = main_of(*arguments)
+    assert ended == status, errors
+    assert message in errors
+    assert "Traceback" not in errors
+
+
+def test_a_process_ends_with_the_status_and_the_message_of_a_mistake(tmp_path):
+    ended = agnews("run", "--data", "gone", cwd=tmp_path)
+    assert ended.returncode == 3
+    assert ended.stderr.startswith("Error: ")
+    assert "gone: no such directory" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
@@ -284,7 +305,7 @@ def test_nothing_to_download_shows_nothing_on_the_way(tmp_path, monkeypatch):
     assert run("data", "fetch", "--to", str(tmp_path / "data")).stderr == ""
 
 
-def test_a_run_that_fails_tells_people_and_shows_an_alert_that_could_not_be_sent(tmp_path, http_sink):
+def test_a_failed_run_sends_alerts_and_shows_one_that_failed(tmp_path, http_sink):
     with http_sink(404) as sink:
         ended = agnews("run", "--data", "gone", "--set", f"alerts.webhook_url={sink.url}", cwd=tmp_path)
     assert ended.returncode == 3
@@ -312,3 +333,16 @@ def test_a_place_that_tensorflow_takes_for_a_pattern_stops_a_run_first(tmp_path,
     assert isinstance(ended.exception, SettingsError)
     assert str(ended.exception).startswith(f"{setting} {tmp_path}/out [1]: ")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", ["yaml", "json"])
+def test_shown_settings_hold_no_mask_that_would_be_read_as_a_password(tmp_path, monkeypatch, form):
+    from pipeline.settings.sources import load
+
+    monkeypatch.setenv("AGNEWS_METADATA__PASSWORD", "very-secret")
+    monkeypatch.setenv("AGNEWS_ALERTS__SMTP_PASSWORD", "very-secret")
+    shown = run("config", "show", "--format", form).output
+    assert "**" not in shown
+    assert "very-secret" not in shown
+    (tmp_path / "shown.yaml").write_text(shown)
+    assert load("default", tmp_path / "shown.yaml").settings.metadata.password.get_secret_value() == "very-secret"

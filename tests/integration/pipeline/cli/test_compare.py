@@ -69,7 +69,7 @@ def test_table_and_plots_are_left(prepared, tmp_path, capfd):
     assert "training [red]" in capfd.readouterr().out
 
 
-def test_without_names_all_networks_are_compared_and_the_root_keeps_the_results(prepared, tmp_path):
+def test_by_default_all_networks_are_compared_under_the_root(prepared, tmp_path):
     agnews(*prepared["root"])
     assert prepared["compare"]["networks"] == NETWORKS
     assert prepared["compare"]["results"] == tmp_path / "runs" / "comparison" / "results"

@@ -25,7 +25,7 @@ def log(tmp_path, monkeypatch):
     return tmp_path / "log.tfrecord"
 
 
-def test_a_report_that_cannot_be_written_is_one_message_and_what_was_found_is_shown(log):
+def test_a_report_that_cannot_be_written_is_one_message_and_is_shown(log):
     place = log / "reports"  # Below a file, where a directory cannot be created.
     ended = CliRunner().invoke(cli, ["monitor", str(log), "--set", f"monitoring.directory={place}"])
     assert isinstance(ended.exception, SettingsError)

@@ -13,6 +13,7 @@ from pipeline.metadata.connection import connection_config
 from pipeline.settings import Settings
 from schema.errors import DataError
 from serving.promotion import PromotionError
+from tests.support.logged_push import log_push
 
 
 @pytest.fixture
@@ -24,6 +25,7 @@ def place(tmp_path, monkeypatch):
         path = tmp_path / f"serving_model/agnews/{number}"
         (path / "assets.extra").mkdir(parents=True)
         (path / "saved_model.pb").write_bytes(b"x" * 1_000_000)
+        log_push(path)
     return tmp_path
 
 
@@ -102,7 +104,7 @@ def test_the_pushing_run_and_its_metrics_are_found_in_the_metadata_store(place, 
     assert three["pushed_by"] is None
 
 
-def test_a_run_that_took_the_push_from_the_cache_is_not_named_as_the_one_that_pushed(place, evaluation):
+def test_a_run_with_a_cached_push_is_not_named_as_the_pusher(place, evaluation):
     store = MetadataStore(connection_config(Settings.model_validate({"pipeline": {"root": "runs"}})))
     model = _record_a_push(store, "run-7", "2", str(evaluation))
     (place / "serving_model/agnews/2/assets.extra/mlmd_uuid").write_text(str(model))
@@ -148,7 +150,7 @@ def _record_a_push_from_the_cache(store, run):
     store.put_execution(execution, [(pushed, event)], [context])
 
 
-def test_a_promotion_says_what_it_did_and_who_answers_requests_without_a_label(place):
+def test_a_promotion_says_what_it_did_and_what_answers_without_a_label(place):
     shown = agnews("versions", "promote", "1", "--label", "stable")
     assert "Moved label stable to version 1 (was not set). Record 1, by " in shown
     assert "labels: stable 1; loaded: 1" in shown
@@ -180,7 +182,7 @@ def test_a_promotion_tells_that_servers_load_the_model_from_elsewhere(place):
     assert note in agnews("versions", "rollback", "--to", "2", "--poll-seconds", "0")
 
 
-def test_a_container_without_a_users_name_and_bytes_that_are_no_text_do_not_stand_in_the_way(place, monkeypatch):
+def test_a_missing_user_name_and_invalid_text_do_not_stop_a_promotion(place, monkeypatch):
     def nobody():
         raise KeyError("getpwuid(): uid not found: 12345")
 

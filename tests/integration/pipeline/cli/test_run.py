@@ -125,7 +125,7 @@ def started(tmp_path):
         process.wait()
 
 
-def test_a_run_that_is_terminated_ends_what_it_started_and_says_what_comes_next(started):
+def test_a_terminated_run_ends_its_processes_and_says_what_comes_next(started):
     process, children = started
     commands = [" ".join(child.cmdline()) for child in children]
     for what in ("./java", "serving.server", "sdk_worker_main"):

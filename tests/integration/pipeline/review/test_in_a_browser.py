@@ -4,10 +4,8 @@ import re
 
 import pytest
 
-from tests.support.browser import CONTRAST, launched, needs_chromium
+from tests.support.browser import CONTRAST, launched
 from tests.support.review_site import TOKEN, serving
-
-pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")

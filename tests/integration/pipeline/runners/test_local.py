@@ -171,9 +171,7 @@ def ProduceModel(model: OutputArtifact[InfraBlessing]) -> None:
 
 
 @pytest.mark.parametrize("known_first", [Produce, ProduceModel])
-def test_several_outputs_from_the_cache_keep_their_keys_whatever_types_the_store_knew_before(
-    tmp_path, connection, known_first
-):
+def test_several_cached_outputs_keep_their_keys(tmp_path, connection, known_first):
     def run(run_id, *components):
         pipeline = Pipeline("test", str(tmp_path / "test"), connection, list(components), enable_cache=True)
         local.run(pipeline, run_id, tmp_path, Recorder())

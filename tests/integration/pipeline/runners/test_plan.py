@@ -78,7 +78,7 @@ def test_a_plan_touches_neither_data_nor_metadata_store(settings, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_prints_the_same_plan_each_time_with_the_settings_as_options(tmp_path, monkeypatch):
+def test_the_command_prints_the_same_plan_each_time_with_settings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "agnews.yaml").write_text("trainer: {epochs: 2}\nalerts: {mail_to: [ann@example.com]}\n")
     monkeypatch.setenv("AGNEWS_TUNER__ENABLED", "true")

@@ -153,8 +153,18 @@ def test_retries_keep_the_deadline(server, ask, scripted_server):
 def test_no_server_is_said_with_its_address_and_what_to_do(ask, scripted_server):
     with scripted_server.serving() as server:
         pass
-    with pytest.raises(UnavailableError, match=f"no answer from {server.address}.*refused.*agnews serve"):
+    with pytest.raises(UnavailableError, match=f"nothing listens at {server.address}: .*agnews serve"):
         ask(server, ["oil"])
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{}", "localhost:{}", "dns:///localhost:{}", "[::1]:{}", "unix:{}"])
+def test_a_server_that_is_down_is_reported_before_a_short_deadline(ask, scripted_server, tmp_path, address):
+    with scripted_server.serving() as server:
+        pass
+    gone = tmp_path / "gone.sock" if address.startswith("unix") else server.address.rpartition(":")[2]
+    with pytest.raises(UnavailableError) as caught:
+        ask(SimpleNamespace(address=address.format(gone)), ["oil"], timeout=1.0)
+    assert str(caught.value).startswith(f"nothing listens at {address.format(gone)}: ")
 
 
 def test_a_restarted_server_is_found_again(scripted_server):
@@ -350,25 +360,16 @@ def test_threads_may_share_a_client(server):
     assert answers == {"oil": {"Business"}, "goal": {"Sports"}, "chip": {"Sci/Tech"}, "ministers": {"World"}}
 
 
-def test_the_client_needs_no_tensorflow_and_tensorflow_still_works_after_it():
+def test_the_client_imports_no_tensorflow_and_can_be_next_to_it():
     code = """
 import sys
 import serving.client
-assert "tensorflow" not in sys.modules
+assert not [name for name in sys.modules if name.partition(".")[0].startswith("tensorflow")]
 from serving.client.protos import TensorProto
 import tensorflow as tf
-assert tf.make_tensor_proto([1.0]).__class__ is TensorProto
-assert tf.function(lambda x: x + 1)(tf.constant(1)).numpy() == 2
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=120)
-
-
-def test_the_client_leaves_a_tensorflow_that_is_there_in_its_place():
-    code = """
-import importlib.util, sys
-there = sys.modules["tensorflow"] = importlib.util.module_from_spec(importlib.util.find_spec("tensorflow"))
-import serving.client
-assert sys.modules["tensorflow"] is there
+original = tf.make_tensor_proto(["a", "b"])
+assert original.__class__ is not TensorProto
+assert TensorProto.FromString(original.SerializeToString()).string_val == [b"a", b"b"]
 """
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=120)
 

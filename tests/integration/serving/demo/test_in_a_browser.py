@@ -2,9 +2,7 @@
 
 import pytest
 
-from tests.support.browser import CONTRAST, launched, needs_chromium
-
-pytestmark = needs_chromium
+from tests.support.browser import CONTRAST, launched
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,11 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from serving.promotion import Deployment, PromotionError, Signature
 from serving.promotion.config import parse, served_of
 from serving.promotion.remote import ServerVersionState
+from tests.support.logged_push import log_push
 
 
 def _push(directory, number, *, whole=True, model_id=None):
-    """Creates a version directory."""
+    """Creates a version directory, and the log entry of its push if it is whole."""
     path = directory / str(number)
     (path / "variables").mkdir(parents=True)
     if whole:
@@ -22,6 +23,8 @@ def _push(directory, number, *, whole=True, model_id=None):
     if model_id is not None:
         (path / "assets.extra").mkdir()
         (path / "assets.extra/mlmd_uuid").write_text(str(model_id))
+    if whole:
+        log_push(path)
     return path
 
 

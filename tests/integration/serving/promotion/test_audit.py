@@ -12,12 +12,13 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 import serving
 from schema.errors import AuditError
-from serving.audit import AuditLog, Entry, problems, receipt_hash
+from serving.audit import AuditLog, problems, receipt_hash
 from serving.promotion import Deployment, PromotionError, promote, prune, roll_back
+from tests.support.logged_push import log_push
 
 
 def entries(deployment):
-    return [line.entry for line in deployment.audit.lines()]
+    return [line.entry for line in deployment.audit.lines() if line.entry.action != "push"]
 
 
 def test_promotion_roll_back_and_pruning_are_entered_with_who_and_why(deployment, me):
@@ -36,9 +37,9 @@ def test_promotion_roll_back_and_pruning_are_entered_with_who_and_why(deployment
 
 
 def test_the_fingerprint_is_that_of_the_versions_push(deployment, me):
-    deployment.audit.append(Entry("push", "agnews", 2, "ab" * 32))
+    push = log_push(deployment.directory / "2")
     promote(deployment, 2, "stable", me)
-    assert entries(deployment)[-1].fingerprint == "ab" * 32
+    assert entries(deployment)[-1].fingerprint == push.fingerprint
 
 
 def test_a_failed_attempt_is_entered_as_such(served_by, server, me):
@@ -51,7 +52,7 @@ def test_a_failed_attempt_is_entered_as_such(served_by, server, me):
 
 def test_each_record_holds_the_receipt_of_its_entry(deployment, me, store):
     promote(deployment, 2, "stable", me)
-    [execution], [line] = store.get_executions(), deployment.audit.lines()
+    [execution], [*_, line] = store.get_executions(), deployment.audit.lines()
     assert receipt_hash(execution.custom_properties["audit"].string_value, deployment.audit) == line.hash
 
 
@@ -80,7 +81,7 @@ promote(place, 2, "stable", Signature("killed@here"))
 """
 
 
-def test_a_change_that_was_killed_before_its_entry_is_entered_by_the_next_command(directory, tmp_path, me):
+def test_the_next_command_enters_a_change_killed_before_its_entry(directory, tmp_path, me):
     root, store_file = str(Path(serving.__file__).parents[1]), tmp_path / "metadata.sqlite"
     command = [sys.executable, "-c", _KILLED, str(directory.parent), str(store_file)]
     ended = subprocess.run(command, env=os.environ | {"PYTHONPATH": root}, capture_output=True, text=True, timeout=60)

@@ -1,10 +1,12 @@
 import re
+import shutil
 
 import filelock
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from serving.promotion import Deployment, PromotionError, Served, promote, prune, roll_back
+from serving.audit.signature import read_public_key, signature_flaw, signer
+from serving.promotion import Deployment, PromotionError, Served, end_canary, promote, prune, roll_back
 
 
 def test_without_a_config_file_the_highest_whole_version_is_in_production(deployment, push):
@@ -24,7 +26,7 @@ def test_the_version_that_was_in_production_stays_loaded_for_a_roll_back(deploym
     assert deployment.served() == Served(frozenset({1, 2}), {"stable": 2})
 
 
-def test_a_higher_version_does_not_stay_loaded_since_it_would_answer_requests_without_a_label(deployment, me):
+def test_a_higher_version_does_not_stay_loaded(deployment, me):
     promote(deployment, 3, "stable", me)
     promote(deployment, 1, "stable", me)
     assert deployment.served() == Served(frozenset({1}), {"stable": 1})
@@ -38,11 +40,30 @@ def test_a_canary_is_loaded_beside_stable_and_what_stable_would_go_back_to(deplo
     assert deployment.served().unlabelled_version == 3
 
 
-def test_a_canary_that_becomes_stable_keeps_its_label_for_the_clients_that_ask_for_it(deployment, me):
+def test_a_canary_that_becomes_stable_keeps_its_label(deployment, me):
     promote(deployment, 2, "stable", me)
     promote(deployment, 3, "canary", me)
     promote(deployment, 3, "stable", me)
     assert deployment.served() == Served(frozenset({2, 3}), {"stable": 3, "canary": 3})
+
+
+def test_the_canary_can_be_ended(deployment, me):
+    assert end_canary(deployment, me) is None
+    promote(deployment, 1, "stable", me)
+    promote(deployment, 2, "stable", me)
+    promote(deployment, 3, "canary", me)
+    record = end_canary(deployment, me)
+    assert (record.label, record.from_version, record.to_version) == ("canary", 3, None)
+    assert deployment.served() == Served(frozenset({1, 2}), {"stable": 2})
+    assert roll_back(deployment, None, me).to_version == 1
+
+
+def test_a_canary_that_is_also_stable_stays_loaded_when_it_is_ended(deployment, me):
+    promote(deployment, 2, "stable", me)
+    promote(deployment, 3, "canary", me)
+    promote(deployment, 3, "stable", me)
+    end_canary(deployment, me)
+    assert deployment.served() == Served(frozenset({2, 3}), {"stable": 3})
 
 
 def test_a_label_that_is_there_already_changes_and_records_nothing(deployment, me):
@@ -53,7 +74,7 @@ def test_a_label_that_is_there_already_changes_and_records_nothing(deployment, m
     assert len(deployment.records.all()) == 1
 
 
-def test_a_roll_back_leads_to_the_version_that_was_in_production_before_not_to_the_next_lower_number(deployment, me):
+def test_a_roll_back_returns_to_the_previous_production_version(deployment, me):
     promote(deployment, 1, "stable", me)
     promote(deployment, 3, "stable", me)
     record = roll_back(deployment, None, me)
@@ -154,7 +175,7 @@ def test_a_roll_back_to_where_one_is_or_to_nowhere_is_refused(deployment, me, ve
         roll_back(deployment, version, me)
 
 
-def test_without_the_file_no_server_follows_it_so_there_is_nothing_to_roll_back(deployment, me):
+def test_without_the_file_there_is_nothing_to_roll_back(deployment, me):
     with pytest.raises(
         PromotionError, match=r"models\.config is not there .* agnews versions promote VERSION --label stable"
     ):
@@ -299,7 +320,7 @@ def test_a_server_is_told_at_once(served_by, server, me):
     assert (server.labels, server.loaded, server.refusals) == ({"stable": 1}, {1}, [])
 
 
-def test_a_version_that_the_server_cannot_load_changes_nothing_for_its_clients(served_by, server, me):
+def test_a_version_that_cannot_be_loaded_changes_nothing_for_clients(served_by, server, me):
     promote(served_by, 1, "stable", me)
     text = served_by.config_path.read_text()
     server.broken = {2}
@@ -319,7 +340,7 @@ def test_a_server_that_does_not_answer_is_told_and_the_file_put_back(served_by, 
     assert served_by.records.all()[-1].state == "FAILED"
 
 
-def test_a_version_in_production_that_broke_does_not_stand_in_the_way_of_the_next(served_by, server, me):
+def test_a_broken_production_version_does_not_block_the_next_one(served_by, server, me):
     promote(served_by, 1, "stable", me)
     server.broken, server.loaded = {1}, set()
     promote(served_by, 2, "stable", me)
@@ -330,3 +351,38 @@ def test_what_is_in_production_without_a_label_is_asked_of_the_server(served_by,
     server.loaded = {2}  # Version 3 exists but failed to load.
     record = promote(served_by, 1, "stable", me)
     assert record.from_version == 2
+
+
+@pytest.mark.parametrize("change", ["differs", "extra", "link", "nobody", "spelling"])
+def test_a_version_that_is_not_as_it_was_pushed_is_refused(deployment, directory, me, push, change):
+    graph = directory / "2/saved_model.pb"
+    if change == "differs":
+        graph.write_bytes(b"Graph")
+    elif change == "extra":
+        (directory / "2/more.so").touch()
+    elif change == "link":
+        graph.rename(directory / "graph")
+        graph.symlink_to(directory / "graph")
+    elif change == "nobody":
+        log = deployment.audit.path
+        log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:1]))
+    else:
+        shutil.copytree(directory / "2", directory / "02")
+    with pytest.raises(PromotionError, match=r"2 is not what was pushed: .*Nothing was changed"):
+        promote(deployment, 2, "stable", me)
+    assert not deployment.config_path.exists()
+    promote(deployment, 1, "stable", me)
+    with pytest.raises(PromotionError, match="is not what was pushed"):
+        roll_back(deployment, 2, me)
+
+
+def test_with_a_public_key_only_signed_versions_are_promoted(deployment, directory, me, key_files):
+    private, public = key_files()
+    deployment.public_key, deployment.sign = read_public_key(public), signer(private)
+    with pytest.raises(PromotionError, match="not signed"):
+        promote(deployment, 2, "stable", me)
+    push = deployment.audit.last_push("agnews", 2)
+    deployment.audit.append(push, deployment.sign)
+    promote(deployment, 2, "stable", me)
+    [*_, line] = deployment.audit.lines()
+    assert signature_flaw(deployment.public_key, line.entry) is None

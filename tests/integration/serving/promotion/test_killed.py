@@ -63,7 +63,7 @@ def kill_during(command, death, deployment, store_file):
 
 
 @pytest.mark.parametrize(("death", "live"), _DEATHS.items())
-def test_a_killed_promotion_is_ended_one_way_or_the_other_by_the_next_command(deployment, store_file, me, death, live):
+def test_the_next_command_finishes_or_undoes_a_killed_promotion(deployment, store_file, me, death, live):
     promote(deployment, 1, "stable", me)
     kill_during("promote(place, 2, 'stable', me)", death, deployment, store_file)
     assert deployment.records.all()[-1].state == "RUNNING"

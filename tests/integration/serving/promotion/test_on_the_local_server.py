@@ -16,6 +16,7 @@ from pipeline.cli import cli
 from schema.features import CLASS_NAMES
 from serving.client import Client
 from tests.support import ROOT
+from tests.support.logged_push import log_push
 
 TEXTS = ["oil", "goal", "chip", "ministers"]
 
@@ -51,6 +52,8 @@ def workplace(tmp_path_factory):
     export(place / "serving_model/agnews/1", {})
     export(place / "serving_model/agnews/2", knows | {"c": "Sports"})
     export(place / "serving_model/agnews/3", knows)
+    for number in (1, 2, 3):
+        log_push(place / f"serving_model/agnews/{number}")
     rows = zip((3, 2, 4, 1), TEXTS, strict=True)
     (place / "test.csv").write_text("".join(f'"{label}","{text}","."\n' for label, text in rows) * 5)
     return place
@@ -96,7 +99,7 @@ def classes(server, **target):
 
 
 @pytest.mark.timeout(600)
-def test_a_version_is_tried_compared_promoted_rolled_back_and_the_others_pruned(workplace, agnews, server):
+def test_a_version_is_tried_promoted_rolled_back_and_others_pruned(workplace, agnews, server):
     assert classes(server, label="stable") == ["World"] * 4
 
     agnews("versions", "promote", "2", "--label", "canary", "--server", server)
@@ -140,6 +143,7 @@ def test_a_version_that_does_not_load_is_taken_back_and_nobody_notices(workplace
     answers = classes(server, label="stable")
     (workplace / "serving_model/agnews/9").mkdir()
     (workplace / "serving_model/agnews/9/saved_model.pb").write_bytes(b"no graph")
+    log_push(workplace / "serving_model/agnews/9")
 
     message = agnews("versions", "promote", "9", "--label", "stable", "--server", server, fails=True)
 
@@ -176,9 +180,10 @@ def asked_all_the_time(server, label):
 
 
 @pytest.mark.timeout(600)
-def test_no_request_fails_while_a_label_moves_to_a_version_that_is_not_loaded_and_back(workplace, agnews, server):
+def test_no_request_fails_while_a_label_moves_to_an_unloaded_version(workplace, agnews, server):
     versions = workplace / "serving_model/agnews"
     shutil.copytree(versions / "3", versions / "10")
+    log_push(versions / "10")
     agnews("versions", "promote", "3", "--label", "stable", "--server", server)
     with asked_all_the_time(server, "stable") as (answered, seen):
         # The server polls the file every second.

@@ -26,7 +26,8 @@ class Graph:
         self.gate = threading.Event()
         self.gate.set()
 
-    def __call__(self, arrays):
+    def __call__(self, arrays, deadline=NEVER):
+        self.deadline = deadline
         self.batches.append([array.tolist() for array in arrays])
         self.started.release()
         assert self.gate.wait(PATIENCE_SECONDS)
@@ -114,6 +115,25 @@ def test_a_large_request_is_split_into_several_batches(make_batcher, graph):
     assert [len(batch[0]) for batch in graph.batches] == [4, 4, 2]
 
 
+def test_large_batches_run_in_parts_of_max_execution_batch_size(make_batcher, graph):
+    sent = np.arange(5.0)
+    batcher = make_batcher(max_batch_size=8, enable_large_batch_splitting=True, max_execution_batch_size=2)
+    np.testing.assert_array_equal(batcher.run(graph, [sent], NEVER)[0], sent * 2)
+    assert max(len(batch[0]) for batch in graph.batches) == 2
+
+
+def test_a_batch_runs_until_the_latest_deadline_of_its_requests(make_batcher, graph, pool):
+    batcher = make_batcher(max_batch_size=8)
+    held = hold(batcher, graph, pool)
+    now = time.monotonic()
+    answers = [pool.submit(batcher.run, graph, [np.ones(1)], now + seconds) for seconds in (60, 90)]
+    wait_for_rows(batcher, 2)
+    graph.gate.set()
+    for answer in (held, *answers):
+        answer.result()
+    assert graph.deadline == now + 90
+
+
 def test_a_full_batch_does_not_wait_for_the_timeout(make_batcher, graph):
     batcher = make_batcher(max_batch_size=2, batch_timeout_micros=3600 * 10**6)
     assert batcher.run(graph, [np.ones(2)], NEVER)[0].tolist() == [2.0, 2.0]
@@ -192,7 +212,11 @@ def test_strings_are_padded_with_empty_strings(make_batcher, graph, pool):
     batcher = make_batcher(max_batch_size=2, batch_timeout_micros=3600 * 10**6, pad_variable_length_inputs=True)
     run_shared_batch(batcher, graph, pool)
     sent = [np.array([row], object) for row in ([b"a"], [b"b", b"c"])]
-    answers = [pool.submit(batcher.run, list, [array], NEVER) for array in sent]
+
+    def same(arrays, deadline):
+        return arrays
+
+    answers = [pool.submit(batcher.run, same, [array], NEVER) for array in sent]
     assert sorted(answer.result()[0].tolist() for answer in answers) == [[[b"a", b""]], [[b"b", b"c"]]]
 
 
@@ -236,14 +260,14 @@ def test_inputs_with_different_numbers_of_rows_are_rejected(make_batcher, graph,
 
 def test_outputs_with_a_wrong_number_of_rows_are_rejected(make_batcher):
     with pytest.raises(RequestError, match="0th dimension") as caught:
-        make_batcher().run(lambda arrays: [np.ones(5)], [np.ones(2)], NEVER)
+        make_batcher().run(lambda arrays, deadline: [np.ones(5)], [np.ones(2)], NEVER)
     assert caught.value.code.name == "FAILED_PRECONDITION"
 
 
 def test_threads_continue_after_a_graph_raises(make_batcher, graph):
     batcher = make_batcher()
 
-    def broken(arrays):
+    def broken(arrays, deadline):
         raise ValueError("no")
 
     with pytest.raises(RequestError, match="no"):

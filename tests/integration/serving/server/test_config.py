@@ -20,8 +20,10 @@ def written(tmp_path):
 
 
 def test_a_file_in_text_format_is_read(written):
-    text = "max_batch_size { value: 32 } allowed_batch_sizes: [8, 32] pad_variable_length_inputs: true"
+    text = "max_batch_size { value: 32 } allowed_batch_sizes: [8, 32] pad_variable_length_inputs: true "
+    text += "enable_large_batch_splitting { value: true } max_execution_batch_size { value: 8 }"
     read = config.read(written(text), config.BatchingParameters)
+    assert (read.enable_large_batch_splitting.value, read.max_execution_batch_size.value) == (True, 8)
     assert (read.max_batch_size.value, list(read.allowed_batch_sizes), read.pad_variable_length_inputs) == (
         *(32, [8, 32]),
         True,
@@ -42,8 +44,7 @@ def test_an_unreadable_file_is_an_error(path):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "no model_config_list"),
-        ("custom_model_config {}", "no model_config_list"),
+        ("custom_model_config {}", "custom_model_config is not supported"),
         ('model_config_list { config { base_path: "/a" } }', "needs a name and a base_path"),
         (f"model_config_list {{ {ONE} {ONE} }}", "multiple times"),
         (MODELS.replace('"tensorflow"', '"other"'), "platform 'other' is not supported"),
@@ -81,6 +82,12 @@ def test_an_invalid_model_configuration_is_rejected(written, text, reason):
 def test_invalid_values_in_files_are_rejected(written, flag, text, reason):
     with pytest.raises(SettingsError, match=reason):
         options.from_flags(Flags(model_base_path="/a", enable_batching=True, **{flag: written(text)}))
+
+
+def test_contradicting_numbers_of_threads_are_rejected():
+    flags = Flags(model_base_path="/a", tensorflow_session_parallelism=2, tensorflow_intra_op_parallelism=1)
+    with pytest.raises(SettingsError, match="--tensorflow_session_parallelism sets both"):
+        options.from_flags(flags)
 
 
 def test_batching_parameters_without_enable_batching_are_rejected(written):

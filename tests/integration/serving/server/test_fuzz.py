@@ -125,7 +125,7 @@ def test_messages_with_wrong_fields_get_client_errors(served):
         for _ in range(generator.randint(1, 3)):
             change_a_field(request, generator)
         try:
-            served.server._service.answer(api, request, float("inf"), "GRPC")
+            served.server._service.answer(api, request, float("inf"))
             outcome = "OK"
         except RequestError as error:
             outcome = error.code.name
@@ -144,7 +144,7 @@ def test_mutated_protos_get_client_errors(served):
             # Deterministic, so that failures can be reproduced.
             seed = request.SerializeToString(deterministic=True)
             parsed = type(request).FromString(mutated(seed, generator))
-            service.answer(api, parsed, float("inf"), "GRPC")
+            service.answer(api, parsed, float("inf"))
             outcome = "OK"
         except DecodeError:
             outcome = "not a message"
@@ -179,7 +179,7 @@ def test_mutated_json_gets_client_errors(served):
                 content = mutated(json.dumps(body).encode(), generator, most=1)
                 answer = await client.post(f"/v1/models/{path}", content=content)
                 json.loads(answer.content)
-                assert answer.status_code in (200, 400, 404, 412, 416, 501), (content, answer.text)
+                assert answer.status_code in (200, 400, 404, 501), (content, answer.text)
                 statuses[answer.status_code] = statuses.get(answer.status_code, 0) + 1
         return statuses
 
@@ -207,11 +207,11 @@ def test_any_json_value_gets_a_client_error(served, value, key, seed):
         if path.endswith("predict"):
             with served.server._manager.borrow(spec) as (_, servable):
                 request, _ = rest_json.predict_request(parsed, spec, servable)
-            served.server._service.answer("Predict", request, float("inf"), "REST")
+            served.server._service.answer("Predict", request, float("inf"))
         else:
             verb = path.partition(":")[2]
             request = rest_json.examples_request(parsed, spec, verb)
-            served.server._service.answer(verb.capitalize(), request, float("inf"), "REST")
+            served.server._service.answer(verb.capitalize(), request, float("inf"))
     except RequestError as error:
         assert error.code.name in CLIENT_ERRORS, error
 
@@ -234,7 +234,7 @@ def test_inconsistent_tensors_get_client_errors(served):
             value = {"string_val": b"a", "float_val": 1.5, "bool_val": True}.get(field, 1)
             getattr(proto, field).extend([value] * generator.randint(0, 3))
         try:
-            served.server._service.answer("Predict", request, float("inf"), "GRPC")
+            served.server._service.answer("Predict", request, float("inf"))
         except RequestError as error:
             assert error.code.name in CLIENT_ERRORS, (proto, error)
 
@@ -254,7 +254,7 @@ def test_the_server_survives_garbage_over_the_network(served):
         for number in range(OVER_THE_WIRE):
             path, body = JSON_SEEDS[number % len(JSON_SEEDS)]
             answer = client.post(f"/v1/models/{path}", content=mutated(json.dumps(body).encode(), generator, most=1))
-            assert answer.status_code in (200, 400, 404, 412, 416, 501), answer.text
+            assert answer.status_code in (200, 400, 404, 501), answer.text
     assert label_of(served.predictions.Predict(text_request(["a"]))) == "Sports"
 
 

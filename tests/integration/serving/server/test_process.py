@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import grpc
 import httpx
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2, prediction_log_pb2
+from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2, predict_pb2, prediction_log_pb2
 
 from schema.errors import RunError
 from serving.server import config
@@ -52,11 +53,11 @@ def _said(log):
 
 
 @contextmanager
-def process(*arguments, unprivileged=False):
+def process(*arguments, program=None):
     """Yields a server process that is ready, the JSON of its first line, and stubs."""
     log = tempfile.TemporaryFile()  # noqa: SIM115 - closed below.
     started = subprocess.Popen(
-        [sys.executable, "-c", UNPRIVILEGED, *command(*arguments)[3:]] if unprivileged else command(*arguments),
+        [sys.executable, "-c", program, *command(*arguments)[3:]] if program else command(*arguments),
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,
@@ -130,6 +131,30 @@ def test_a_server_reports_ready_survives_bad_clients_and_exits_cleanly(warmed):
         assert started.wait(PATIENCE_SECONDS) == 0
 
 
+SHORT_GRACE = """
+import sys
+from serving.server import server
+from serving.server.__main__ import main
+server.GRACE_SECONDS = 1.0
+main(sys.argv[1:])
+"""
+
+
+def test_a_server_exits_cleanly_while_a_request_still_runs(push, case_model):
+    base = push(case_model, 1)
+    with process("--model_name=cases", f"--model_base_path={base}", program=SHORT_GRACE) as (started, _, clients):
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name, request.model_spec.signature_name = "cases", "count"
+        request.inputs["x"].CopyFrom(tf.make_tensor_proto(1e9))
+        running = clients.predictions.Predict.future(request)
+        time.sleep(1)
+        began = time.monotonic()
+        started.send_signal(signal.SIGTERM)
+        assert started.wait(PATIENCE_SECONDS) == 0
+        assert time.monotonic() - began < 10
+        assert running.code().name in ("CANCELLED", "UNAVAILABLE")
+
+
 SWALLOWS_EXIT = """
 import time
 from serving.server import server
@@ -196,7 +221,7 @@ def test_unreadable_versions_do_not_replace_the_served_one(text_models):
 
         add(1)
         arguments = ["--model_name=agnews", f"--model_base_path={base}", "--max_num_load_retries=0"]
-        with process(*arguments, unprivileged=True) as (_, _, clients):
+        with process(*arguments, program=UNPRIVILEGED) as (_, _, clients):
             for number, part in enumerate([".", "variables", "saved_model.pb"], start=2):
                 add(number, lambda version, part=part: (version / part).chmod(0))
                 wait_until(lambda number=number: (found := state(clients, number)) and found[0] == 50 and found[1] != 0)

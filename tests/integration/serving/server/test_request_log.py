@@ -16,7 +16,7 @@ from serving.prediction_logs import logged_texts, read_log
 from serving.server import Flags, ModelServer
 from serving.server.manager import Manager, ManagerOptions
 from serving.server.metrics import Metrics
-from serving.server.request_log import _MAX_WAITING, RequestLog
+from serving.server.request_log import _MAX_WAITING, LocalModels, RequestLog
 from tests.support.model_servers import serving, text_request
 
 ENTRY = 'name: "agnews" base_path: "{base}" model_platform: "tensorflow"'
@@ -164,7 +164,7 @@ def stuck(tmp_path):
     go, metrics = threading.Event(), Metrics()
     manager = Manager(lambda *_: None, ManagerOptions())
     manager.config.model_config_list.config.add(name="agnews").logging_config.sampling_config.sampling_rate = 1.0
-    log = RequestLog(manager, metrics, keep_days=1)
+    log = RequestLog(LocalModels(manager), metrics, keep_days=1)
     log._write = lambda waiting: go.wait(60)
     request = predict_pb2.PredictRequest()
 

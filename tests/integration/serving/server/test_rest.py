@@ -1,10 +1,16 @@
 """Tests the REST API over HTTP."""
 
 import base64
+import gzip
 import json
 
+import grpc
 import httpx
 import pytest
+
+from serving.server import rest
+from tests.support.browser import launched, needs_chromium
+from tests.support.model_servers import serving
 
 
 def post(served, path, body):
@@ -95,7 +101,7 @@ def test_classify_and_regress(served):
         ("plain:predict", b'{"instances": ' + b"[" * 5000 + b"]" * 5000 + b"}", 400, "JSON Parse error"),
         ("plain:predict", b'"\xff"', 400, "JSON Parse error"),
         ("plain:predict", [1], 400, "Is not object"),
-        ("plain:predict", {}, 400, "one of 'inputs' or 'instances'"),
+        ("plain:predict", {}, 400, "Missing 'inputs' or 'instances' key"),
         ("plain:predict", {"inputs": 1.0, "instances": [1.0]}, 400, "one of 'inputs' or 'instances'"),
         ("plain:predict", {"instances": []}, 400, "at least one value"),
         ("plain:predict", {"instances": ["x"]}, 400, "is not of expected type: float"),
@@ -123,10 +129,110 @@ def test_invalid_requests_get_errors_in_json(served, path, body, status, message
     assert (answer.status_code, message in answer.json()["error"]) == (status, True), answer.text
 
 
-@pytest.mark.parametrize(("method", "path"), [("PUT", "/v1/models/agnews"), ("GET", "/"), ("GET", "/v1/models")])
-def test_other_methods_and_paths_are_malformed(served, method, path):
+@pytest.mark.parametrize(
+    ("method", "path", "status", "message"),
+    [
+        ("PUT", "/v1/models/agnews", 400, "Malformed request: PUT /v1/models/agnews"),
+        ("GET", "/v1/models", 400, "Missing model name in request."),
+        ("GET", "/v1/nothing", 400, "Malformed request: GET /v1/nothing"),
+        ("GET", "/", 404, "Not found: /"),
+        ("GET", "/favicon.ico", 404, "Not found: /favicon.ico"),
+    ],
+)
+def test_other_methods_and_paths_are_errors(served, method, path, status, message):
     answer = httpx.request(method, f"{served.rest}{path}")
-    assert (answer.status_code, answer.json()["error"]) == (400, f"Malformed request: {method} {path}")
+    assert (answer.status_code, answer.json()["error"]) == (status, message)
+
+
+@pytest.mark.parametrize(
+    ("body", "answer"),
+    [
+        (b'{"instances": [1e39]}', [float("inf")]),
+        (b' {"instances": [2.0]} and more', [3.0]),
+        (b'{"instances": [2.0], "other": ' + b"[" * 900 + b"]" * 900 + b"}", [3.0]),
+    ],
+)
+def test_json_that_only_a_strict_parser_rejects(served, body, answer):
+    assert post(served, "plain:predict", body).json() == {"predictions": answer}
+
+
+@pytest.mark.parametrize("encoded", ["YWI", "YWI=", "YW\nI=", " YWI "])
+def test_base64_needs_no_padding_and_may_have_line_breaks(served, encoded):
+    body = {"signature_name": "text", "inputs": {"b64": encoded}}
+    assert post(served, "cases:predict", body).json() == {"outputs": "ab"}
+
+
+def test_a_request_may_be_compressed(served):
+    content = gzip.compress(b'{"instances": [1.0]}')
+    url, headers = f"{served.rest}/v1/models/plain:predict", {"Content-Encoding": "gzip"}
+    assert httpx.post(url, content=content, headers=headers).json() == {"predictions": [2.5]}
+    for broken in (content[:-9], b"no gzip", content[:-8] + bytes(8)):
+        answer = httpx.post(url, content=broken, headers=headers)
+        assert (answer.status_code, "gzip" in answer.json()["error"]) == (400, True)
+    bomb = gzip.compress(bytes(served.server._options.max_request_bytes + 1))
+    assert httpx.post(url, content=bomb, headers=headers).status_code == 413
+
+
+def test_types_without_a_json_form_are_not_implemented(served):
+    row = {"half": 1.0, "brain": 1.0, "pair": 1.0}
+    answer = post(served, "cases:predict", {"signature_name": "narrow", "instances": [row]})
+    assert (answer.status_code, "Conversion of JSON Value" in answer.json()["error"]) == (501, True)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("RESOURCE_EXHAUSTED", 429), ("FAILED_PRECONDITION", 400), ("OUT_OF_RANGE", 400), ("UNAUTHENTICATED", 401),
+     ("ABORTED", 409), ("UNIMPLEMENTED", 501), ("UNAVAILABLE", 503), ("DATA_LOSS", 500)],
+)  # fmt: skip
+def test_status_codes_are_those_of_tensorflow_serving(code, status):
+    assert rest.http_status(grpc.StatusCode[code]) == status
+
+
+PREFLIGHT = {
+    "Origin": "http://example.org",
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "content-type",
+}
+
+
+@pytest.fixture(scope="module")
+def cors(tmp_path_factory, plain_model):
+    base = tmp_path_factory.mktemp("cors")
+    (base / "1").symlink_to(plain_model)
+    with serving(model_name="plain", model_base_path=str(base), rest_api_enable_cors_support=True) as running:
+        yield running
+
+
+def test_a_preflight_allows_json_with_cors(cors):
+    url = f"{cors.rest}/v1/models/plain:predict"
+    for answer in (
+        httpx.options(url, headers=PREFLIGHT),
+        httpx.post(url, json={"instances": [1.0]}, headers={"Origin": "http://example.org"}),
+    ):
+        assert answer.status_code == 200
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert answer.headers["Access-Control-Allow-Methods"] == "POST, GET"
+        assert answer.headers["Access-Control-Allow-Headers"] == "Content-Type"
+
+
+def test_a_preflight_without_cors_allows_nothing(served):
+    url = f"{served.rest}/v1/models/plain:predict"
+    answer = httpx.options(url, headers=PREFLIGHT)
+    assert answer.status_code == 200
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+    missing = httpx.options(url)
+    assert (missing.status_code, missing.json()["error"]) == (400, "Origin header is missing in CORS preflight")
+
+
+@needs_chromium
+def test_a_web_page_of_another_origin_can_post_json(cors):
+    request = """url => fetch(url, {
+        method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({instances: [1.0]})
+    }).then(answer => answer.json())"""
+    with launched() as browser:
+        page = browser.new_page()
+        page.goto(f"http://localhost:{cors.server.rest_port}/v1/models/plain")  # Another origin than 127.0.0.1.
+        assert page.evaluate(request, f"{cors.rest}/v1/models/plain:predict") == {"predictions": [2.5]}
 
 
 def test_status_and_metadata(served):
@@ -149,6 +255,8 @@ def test_status_and_metadata(served):
 def test_metrics_have_the_names_of_tensorflow_serving(served):
     post(served, "plain:predict", {"instances": [1.0]})
     post(served, "plain:predict", {})
+    post(served, "plain/versions/99:predict", {"instances": [1.0]})
+    post(served, "plain:regress", {"signature_name": "regress", "examples": [{"x": 1.0}] * 3})
     for name in ("x1", "x2"):
         post(served, f"{name}:predict", {"instances": [1.0]})
     lines = httpx.get(f"{served.rest}/monitoring/prometheus/metrics").text.splitlines()
@@ -156,6 +264,11 @@ def test_metrics_have_the_names_of_tensorflow_serving(served):
     assert "# TYPE :tensorflow:serving:request_latency histogram" in lines
     counts = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
     assert counts[':tensorflow:serving:request_count{model_name="plain",status="OK"}'] >= 1
-    latency = ':tensorflow:serving:request_latency_count{API="Predict",entrypoint="REST",model_name="plain"}'
+    latency = ':tensorflow:serving:request_latency_count{API="predict",entrypoint="REST",model_name="plain"}'
     assert counts[latency] >= 1
+    # Also of requests that were refused before they ran.
+    for status in ("INVALID_ARGUMENT", "NOT_FOUND"):
+        assert counts[f':tensorflow:serving:request_count{{model_name="plain",status="{status}"}}'] >= 1
+    assert counts[':tensorflow:serving:request_count{model_name="unknown",status="NOT_FOUND"}'] >= 2
+    assert counts[':tensorflow:serving:request_example_counts_bucket{le="4.0",model="plain"}'] >= 1
     assert not any("x1" in line or "x2" in line for line in lines), "clients must not create time series"

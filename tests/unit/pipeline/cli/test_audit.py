@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from pipeline.cli import cli
 from schema.errors import AuditError, SettingsError
 from serving.audit import AuditLog, Entry, manifest
-from serving.audit.signature import read_signing_key, sign
+from serving.audit.signature import signer
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_control_characters_in_a_reason_do_not_reach_the_terminal(place):
     assert "\x1b" not in agnews("audit", "log")
 
 
-def test_verify_tells_an_untouched_log_and_prints_the_last_hash_which_it_takes_back(place):
+def test_verify_accepts_an_unchanged_log_and_prints_its_last_hash(place):
     promote_and_roll_back()
     shown = agnews("audit", "verify")
     assert "5 entries, as they were written; 3 of them known to the metadata store" in shown
@@ -88,7 +88,7 @@ def test_verify_names_what_was_changed(place):
         agnews("audit", "verify")
 
 
-def test_verify_notices_a_cut_end_by_the_metadata_store_and_by_a_hash_that_was_kept(place):
+def test_verify_finds_a_cut_end_by_the_store_and_by_a_kept_hash(place):
     path = place / "serving_model/audit.jsonl"
     last = agnews("audit", "verify").split()[-1]
     promote_and_roll_back()
@@ -112,7 +112,7 @@ def test_without_the_metadata_store_verify_says_so_and_makes_none(place):
     assert not (place / "runs").exists()
 
 
-def test_where_the_serving_directory_is_an_object_store_the_log_needs_a_place(place):
+def test_a_serving_directory_in_an_object_store_needs_a_log_path(place):
     with pytest.raises(SettingsError, match=r"Set promotion\.audit_log"):
         agnews("audit", "log", "--set", "pusher.destination=gs://bucket/serving")
 
@@ -126,7 +126,7 @@ def test_verify_of_a_serving_directory_names_version_and_file_and_fails(place):
     assert "agnews/1: as it was pushed" in ended.output
 
 
-def test_verify_tells_what_servers_load_from_elsewhere_and_does_not_fail_for_it(place):
+def test_verify_reports_models_outside_the_directory_without_failing(place):
     config = place / "serving_model/models.config"
     config.write_text('model_config_list { config { name: "agnews" base_path: "/models/agnews" } }')
     assert "note: models.config loads agnews from /models/agnews; that is not" in agnews(
@@ -154,7 +154,7 @@ def test_fingerprints_of_a_log_that_was_tampered_with_prove_nothing(place):
         agnews("versions", "verify", "serving_model")
 
 
-def test_a_copy_of_the_log_does_for_verify_without_the_piece_that_was_set_aside_beside_the_log(place):
+def test_verify_accepts_a_copy_of_the_log_without_the_piece_set_aside(place):
     log = AuditLog(place / "serving_model/audit.jsonl")
     with open(log.path, "ab") as file:
         file.write(b"half of a li")
@@ -185,8 +185,7 @@ def test_with_a_public_key_every_version_must_be_signed_with_it(place, key_files
     log = AuditLog(place / "serving_model/audit.jsonl")
     for number in (1, 2):
         files = manifest(place / f"serving_model/agnews/{number}")
-        signature = sign(read_signing_key(private), "agnews", number, files)
-        log.append(Entry("push", "agnews", number, "ab" * 32, details={"files": files, "signature": signature}))
+        log.append(Entry("push", "agnews", number, "ab" * 32, details={"files": files}), signer(private))
     shown = agnews("versions", "verify", "serving_model", "--public-key", str(public))
     assert shown.splitlines()[-1] == "agnews/2: as it was pushed, signed with this key"
     with pytest.raises(AuditError, match="agnews/2: the signature is not this key's"):

@@ -134,6 +134,13 @@ def test_version_and_label_are_asked_for(classify):
     assert isinstance(classify("oil", "--version", 5).exception, ModelNotFoundError)
 
 
+def test_the_name_of_the_model_comes_from_the_settings(classify, server, monkeypatch):
+    monkeypatch.setenv("AGNEWS_PUSHER__MODEL_NAME", "news")
+    classify("oil")
+    classify("oil", "--model-name", "other")
+    assert [request.model_spec.name for request in server.requests] == ["news", "other"]
+
+
 def test_a_share_of_a_files_requests_goes_to_the_canary(classify, tmp_path, server):
     (tmp_path / "long.csv").write_text("title\n" + "oil\n" * 3_000)
     assert classify("--file", tmp_path / "long.csv", "--canary-share", "0.5").exit_code == 0
@@ -179,11 +186,11 @@ def test_no_server_is_one_message_and_a_status_without_a_trace(scripted_server):
     process = agnews("oil", "--server", server.address, stderr=subprocess.PIPE)
     message = process.communicate(timeout=60)[1]
     assert process.returncode == 6
-    assert message.startswith(f"Error: no answer from {server.address}")
+    assert message.startswith(f"Error: nothing listens at {server.address}")
     assert "Traceback" not in message
 
 
-def test_a_file_shows_its_progress_on_a_terminal_when_the_output_goes_elsewhere(server, tmp_path):
+def test_a_file_shows_progress_on_a_terminal_if_output_is_redirected(server, tmp_path):
     (tmp_path / "long.csv").write_text("title\n" + "oil\n" * 1_000)
     terminal, end = os.openpty()
     command = ("--file", "long.csv", "--format", "jsonl", "--server", server.address)

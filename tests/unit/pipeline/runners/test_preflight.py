@@ -78,10 +78,12 @@ def test_where_the_rows_were_found_is_named_by_what_says_so(found_by, key):
         check_storable_in_postgresql(on_postgresql(), DataSource("/José", "train.csv", "é.csv", found_by))
 
 
-def test_the_working_directory_counts_and_what_is_written_as_it_is_may_hold_any_letter(tmp_path, monkeypatch):
+def test_the_working_directory_counts_and_other_texts_may_have_any_letter(tmp_path, monkeypatch):
     source = DataSource("/data", "train.csv", "test.csv", "path")
     check_storable_in_postgresql(on_postgresql(promotion={"audit_log": "/srv/José"}), source)
     (tmp_path / "José").mkdir()
     monkeypatch.chdir(tmp_path / "José")
-    with pytest.raises(SettingsError, match=r"pipeline\.root .*/José/runs: "):
+    with pytest.raises(
+        SettingsError, match=r"pipeline\.root .*/José/runs, pusher\.destination .*/José/serving_model: "
+    ):
         check_storable_in_postgresql(on_postgresql(pipeline={"root": "runs"}), source)

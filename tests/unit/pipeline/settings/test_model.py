@@ -124,3 +124,10 @@ def test_a_working_directory_that_tensorflow_takes_for_a_pattern_is_named(tmp_pa
 def test_other_characters_are_good_in_every_place():
     odd = "/srv/b l a n k/é東/{SPAN}/#%41/'q'\"/a]b/~"
     Settings.model_validate({"pipeline": {"root": odd}, "pusher": {"destination": odd}}).check_places()
+
+
+def test_default_locations_are_in_the_directory_of_the_moment(tmp_path, monkeypatch):
+    """Not in the one in which Python imported the settings."""
+    monkeypatch.chdir(tmp_path)
+    assert Settings().pipeline.root == str(tmp_path / "runs")
+    assert Settings().pusher.destination == str(tmp_path / "serving_model")

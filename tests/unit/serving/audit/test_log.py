@@ -37,7 +37,7 @@ def test_an_entry_comes_back_with_who_wrote_it_and_when(log, monkeypatch):
     assert entry.details == {"label": "stable"}
 
 
-def test_each_entry_holds_the_hash_of_the_one_before_and_the_receipt_is_its_own(log):
+def test_each_entry_has_the_previous_hash_and_the_receipt_its_own(log):
     receipts = [log.append(Entry("push", "agnews", number)) for number in (1, 2, 3)]
     lines = log.lines()
     assert [line.entry.previous for line in lines] == ["0" * 64, lines[0].hash, lines[1].hash]
@@ -106,7 +106,7 @@ def kill_in_the_middle_of_a_write(log):
     assert child(_DIES, log).wait(timeout=60) == -signal.SIGKILL
 
 
-def test_the_half_of_a_killed_writer_is_told_by_verify_and_set_aside_by_the_next_entry(log):
+def test_half_an_entry_is_reported_by_verify_and_set_aside_by_the_next(log):
     log.append(Entry("push", "agnews", 1))
     kill_in_the_middle_of_a_write(log)
     torn = log.torn()
@@ -123,7 +123,7 @@ def test_the_half_of_a_killed_writer_is_told_by_verify_and_set_aside_by_the_next
 
 
 @pytest.mark.parametrize("death", ["os.truncate", "AuditLog._write", "Path.rename"])
-def test_a_kill_while_the_piece_is_set_aside_loses_neither_it_nor_the_entry_of_it(log, death):
+def test_a_kill_while_a_piece_is_set_aside_loses_nothing(log, death):
     log.append(Entry("push", "agnews", 1))
     kill_in_the_middle_of_a_write(log)
     torn = log.torn()
@@ -178,7 +178,7 @@ def test_a_place_that_cannot_be_written_is_one_message(tmp_path):
         AuditLog(tmp_path / "file" / "audit.jsonl").require_writable()
 
 
-def test_a_log_that_can_be_written_beside_a_lock_that_cannot_be_taken_is_not_writable(log):
+def test_a_log_whose_lock_cannot_be_taken_is_not_writable(log):
     log.append(Entry("push", "agnews", 1))
     lock = log.path.with_name(f".{log.path.name}.lock")
     lock.unlink(missing_ok=True)

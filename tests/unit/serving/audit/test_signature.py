@@ -17,8 +17,8 @@ FILES = {"saved_model.pb": "1" * 64, "variables/v\udcff": "2" * 64}
 def signed(key_files):
     """Returns the entry of a signed push, and the public key."""
     private, public = key_files()
-    signature = sign(read_signing_key(private), "agnews", 3, FILES)
-    details = {"files": dict(reversed(FILES.items())), "signature": signature}
+    entry = Entry("push", "agnews", 3, details={"files": FILES})
+    details = {"files": dict(reversed(FILES.items())), "signature": sign(read_signing_key(private), entry)}
     return Entry("push", "agnews", 3, details=details), read_public_key(public)
 
 

@@ -145,3 +145,24 @@ def test_kustomize_and_this_test_apply_patches_alike(rendered, deploy, manifests
         else:
             ours, theirs = ours["spec"], theirs["spec"]
         assert ours == theirs
+
+
+def test_the_component_adds_a_proxy_that_logs_requests(deploy, tmp_path):
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl, which contains kustomize, is not installed")
+    shutil.copytree(deploy, tmp_path / "deploy")
+    overlay = tmp_path / "deploy/kubernetes/overlays/logged"
+    overlay.mkdir()
+    (overlay / "kustomization.yaml").write_text("resources: [../staging]\ncomponents: [../../request_log]\n")
+    shown = subprocess.run([kubectl, "kustomize", str(overlay)], check=True, capture_output=True, text=True).stdout
+    documents = list(yaml.safe_load_all(shown))
+    for document in documents:
+        validate(document)
+    [deployment] = [document for document in documents if document["kind"] == "Deployment"]
+    containers = {entry["name"]: entry for entry in deployment["spec"]["template"]["spec"]["containers"]}
+    assert containers.keys() == {"tf-serving", "request-log"}
+    flags = dict(flag.split("=") for flag in containers["request-log"]["args"])
+    grpc_port = next(p["containerPort"] for p in containers["tf-serving"]["ports"] if p["name"] == "grpc")
+    assert flags["--server"] == f"localhost:{grpc_port}"
+    assert flags["--port"] == str(containers["request-log"]["ports"][0]["containerPort"])

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from serving.server.metrics import Metrics
+from tests.support import skip_without_tool
 
 # Metrics of TensorFlow itself, which the local server does not run: tensorflow/cc/saved_model/loader.cc.
 _OF_TENSORFLOW = {":tensorflow:cc:saved_model:load_attempt_count"}
@@ -60,8 +61,9 @@ def test_client_errors_raise_no_alert(rules):
     assert [re.fullmatch(pattern, status) is None for status in ("INVALID_ARGUMENT", "UNAVAILABLE")] == [False, True]
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 def test_promtool_accepts_the_rules(deploy):
+    if shutil.which("promtool") is None:
+        skip_without_tool("promtool is not installed: apt install prometheus (Debian, Ubuntu), or put it on the PATH")
     command = ["promtool", "check", "rules", str(deploy / "prometheus/alerts.yml")]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0, ended.stderr

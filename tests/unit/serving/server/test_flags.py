@@ -46,10 +46,35 @@ def test_defaults_are_those_of_tensorflow_serving():
 
 
 def test_an_ignored_flag_is_accepted_with_a_warning():
-    flags, result = parsed("--num_load_threads=4", "--use_alts_credentials", "--port=9")
+    flags, result = parsed("--num_load_threads=4", "--port=9")
     assert flags.port == 9
-    assert "--num_load_threads has no effect" in result.output
-    assert "--use_alts_credentials has no effect" in result.output
+    assert "warning: --num_load_threads has no effect" in result.output
+
+
+@pytest.mark.parametrize(
+    ("flag", "missing"),
+    [("prefer_tflite_model", "TensorFlow Lite"), ("enable_profiler", "profiler"), ("mixed_precision", "precision")],
+)
+def test_a_warning_names_what_the_server_lacks(flag, missing):
+    assert missing in parsed(f"--{flag}=1")[1].output
+    assert "has no effect" not in parsed(f"--{flag}=1")[1].output
+
+
+@pytest.mark.parametrize("flag", ["prefer_tflite_model", "enable_profiler", "use_alts_credentials"])
+def test_a_missing_feature_that_is_switched_off_needs_no_warning(flag):
+    assert parsed(f"--{flag}=false")[1].output == ""
+
+
+def test_a_flag_that_asks_for_missing_encryption_is_rejected():
+    flags, result = parsed("--use_alts_credentials")
+    assert flags is None
+    assert (result.exit_code, "--ssl_config_file" in result.output) == (2, True)
+
+
+def test_the_version_is_printed():
+    flags, result = parsed("--version")
+    assert (flags, result.exit_code) == (None, 0)
+    assert "TensorFlow Library: 2." in result.output
 
 
 def test_a_misspelt_flag_is_rejected_with_a_suggestion():

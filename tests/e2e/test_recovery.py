@@ -1,12 +1,20 @@
-"""Runs that are ended from outside at several stages: the next one starts cleanly."""
+"""Runs that are killed at several stages, and runs after somebody deleted files: the next run recovers."""
 
+import shutil
 import signal
 import time
 from types import SimpleNamespace
 
 import pytest
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+
+# So few rows teach little, and these runs are not about accuracy.
+SETTINGS = """
+trainer: {epochs: 1, architecture: lstm, embedding_dim: 16, units: 8, batch_tokens: 1000}
+evaluator: {min_accuracy: 0.0, min_label_recall: 0.0, max_accuracy_drop: 1.0, max_label_recall_drop: 1.0}
+model_card: {robustness_rows: 20}
+"""
 
 _DIE = (
     "import os, signal; from components.pusher import component as pusher; "
@@ -16,9 +24,9 @@ IN_THE_COPY = f"{_DIE}; pusher.make_readable = die"
 BEFORE_THE_RECORD = f"{_DIE}; pusher.PusherExecutor._MarkPushed = die"
 
 
-def end(workplace, line, signal_number, *, once_there_is="*"):
+def end(workplace, line, signal_number, *, once_there_is="*", warm=True):
     """Starts a run and ends it when `line` has been printed and a path matches."""
-    process = workplace.start()
+    process = workplace.start(warm=warm)
     output = []
     for text in process.stdout:
         output.append(text)
@@ -32,10 +40,8 @@ def end(workplace, line, signal_number, *, once_there_is="*"):
 
 @pytest.fixture(scope="module")
 def story(workplace):
-    workplace.make_data("data", rows=800)
-    # So few rows teach little, and these runs are not about accuracy.
-    settings = "evaluator: {min_accuracy: 0.1, min_label_recall: 0.0}"
-    (workplace.directory / "agnews.yaml").write_text(settings)
+    workplace.make_data("data", rows=400)
+    (workplace.directory / "agnews.yaml").write_text(SETTINGS)
     told = SimpleNamespace(workplace=workplace, stores=[], versions=[], leftovers=[])
 
     def look():
@@ -47,17 +53,31 @@ def story(workplace):
         workplace, "Transform: running", signal.SIGKILL, once_there_is="runs/agnews/Transform/transform_graph/*"
     )
     look()
-    told.interrupted = end(workplace, "Trainer: training begins", signal.SIGINT)
+    told.interrupted = end(workplace, "Trainer: training begins", signal.SIGINT, warm=False)
     look()
     told.trainer = end(workplace, "Trainer: training begins", signal.SIGKILL)
     look()
-    told.copying = workplace.run(code=IN_THE_COPY)
+    told.copying = workplace.run(code=IN_THE_COPY, warm=True)
     look()
-    told.recording = workplace.run(code=BEFORE_THE_RECORD)
+    told.recording = workplace.run(code=BEFORE_THE_RECORD, warm=True)
     look()
-    told.last = workplace.run()
+    told.last = workplace.run(warm=True)
     look()
+    told.states = [execution.last_known_state for execution in workplace.store().get_executions()]
     return told
+
+
+@pytest.fixture(scope="module")
+def after_deletion(story, workplace):
+    """The story's continuation: a run after files were deleted, and one after that was recorded."""
+    made = workplace.directory / "runs/agnews"
+    shutil.rmtree(made / "Trainer/model")
+    shutil.rmtree(next(made.glob("Transform/transformed_examples/*/Split-val")))
+    shutil.rmtree(made / "StatisticsGen/statistics")
+    first = workplace.run("--set", "trainer.learning_rate=0.02", warm=True)
+    marked = workplace.agnews("artifacts", "check", "--mark-deleted")
+    second = workplace.run("--no-cache", warm=True)
+    return SimpleNamespace(first=first, marked=marked, second=second)
 
 
 def test_the_runs_were_killed_where_they_should_be(story):
@@ -88,7 +108,7 @@ def test_an_interrupted_run_says_so_without_a_trace(story):
     assert "failed" not in output
 
 
-def test_a_kill_in_the_copy_leaves_no_version_and_one_before_the_record_a_whole_one(story):
+def test_a_kill_leaves_no_version_or_a_whole_one(story):
     assert story.versions[:4] == [[], [], [], []]
     assert story.leftovers[3]
     assert len(story.versions[4]) == 1
@@ -104,6 +124,27 @@ def test_the_last_run_records_the_version_that_is_there_and_pushes_no_second(sto
 def test_no_execution_is_left_running(story):
     from ml_metadata.proto import metadata_store_pb2
 
-    states = [execution.last_known_state for execution in story.workplace.store().get_executions()]
-    assert metadata_store_pb2.Execution.RUNNING not in states
-    assert states.count(metadata_store_pb2.Execution.CANCELED) == 5
+    assert metadata_store_pb2.Execution.RUNNING not in story.states
+    assert story.states.count(metadata_store_pb2.Execution.CANCELED) == 5
+
+
+def test_a_run_after_a_deletion_makes_what_it_needs_and_pushes(after_deletion):
+    run = after_deletion.first
+    assert run.status == 0
+    assert run.states["AgNewsExampleGen"] == "cached"
+    assert [run.states[component] for component in ("StatisticsGen", "Transform", "Trainer")] == ["done"] * 3
+    assert "blessed and pushed" in run.output
+
+
+def test_the_run_says_what_is_gone_and_what_follows(after_deletion):
+    assert "BaselineResolver: model " in after_deletion.first.output
+    assert "is gone from " in after_deletion.first.output
+    assert "there is no baseline" in after_deletion.first.output
+
+
+def test_what_was_marked_as_deleted_is_not_looked_for_again(after_deletion):
+    assert "Trainer" in after_deletion.marked
+    assert "marked as deleted" in after_deletion.marked
+    assert after_deletion.second.status == 0
+    assert "is gone from" not in after_deletion.second.output
+    assert "no baseline" not in after_deletion.second.output

@@ -1,0 +1,70 @@
+"""Tests that the proxy forwards calls unchanged, and that monitoring reads what it logs."""
+
+import grpc
+import pytest
+from tensorflow_serving.apis import classification_pb2, get_model_status_pb2
+
+from schema.errors import RunError
+from serving.client import Client, ModelNotFoundError, NewsItem
+from serving.prediction_logs import logged_texts, read_log
+from serving.request_log_proxy import RequestLogProxy
+from tests.support.model_servers import label_of, serving, stubs, text_request
+
+
+@pytest.fixture
+def server(push, text_models):
+    base = push(text_models["World"], 1)
+    with serving(model_name="agnews", model_base_path=str(base)) as running:
+        yield f"127.0.0.1:{running.server.grpc_port}"
+
+
+def make_proxy(server, tmp_path, **options):
+    defaults = {"host": "127.0.0.1", "port": 0, "prefix": tmp_path / "logs/agnews", "rate": 1.0}
+    return RequestLogProxy(server, **defaults | options)
+
+
+def logs_of(tmp_path):
+    return [log for path in sorted((tmp_path / "logs").glob("*.tfrecord")) for log in read_log(path).logs]
+
+
+def test_calls_are_forwarded_and_logged_without_texts(server, tmp_path):
+    classify = classification_pb2.ClassificationRequest()
+    classify.model_spec.name, classify.model_spec.signature_name = "agnews", "serve_examples"
+    classify.input.example_list.examples.add().features.feature["title"].bytes_list.value.append(b"A private sentence")
+    status = get_model_status_pb2.GetModelStatusRequest()
+    status.model_spec.name = "agnews"
+    with make_proxy(server, tmp_path) as proxy:
+        clients = stubs(f"127.0.0.1:{proxy.port}")
+        assert label_of(clients.predictions.Predict(text_request(["Another private sentence", "b"]))) == "World"
+        assert len(clients.predictions.Classify(classify).result.classifications) == 1
+        assert clients.models.GetModelStatus(status).model_version_status[0].version == 1
+        with Client(f"127.0.0.1:{proxy.port}") as client:
+            assert client.classify([NewsItem("Oil", "rises")])[0].label == "World"
+    logs = logs_of(tmp_path)
+    assert [len(logged_texts(log)) for log in logs] == [2, 1, 1]
+    assert logs[0].log_metadata.model_spec.version.value == 1
+    assert logged_texts(logs[1])[0].text_length == len("A private sentence")
+    assert max(logged_texts(logs[2])[0].scores.items(), key=lambda pair: pair[1])[0] == "World"
+    written = b"".join(path.read_bytes() for path in (tmp_path / "logs").iterdir())
+    assert b"private" not in written
+
+
+def test_errors_and_deadlines_are_forwarded_and_not_logged(server, tmp_path):
+    with make_proxy(server, tmp_path) as proxy, Client(f"127.0.0.1:{proxy.port}", model_name="nope") as client:
+        with pytest.raises(ModelNotFoundError, match="Servable not found"):
+            client.classify(["a"])
+        with pytest.raises(grpc.RpcError) as caught:
+            stubs(f"127.0.0.1:{proxy.port}").predictions.Predict(text_request(["a"]), timeout=0.0001)
+        assert caught.value.code().name == "DEADLINE_EXCEEDED"
+    assert not (tmp_path / "logs").exists()
+
+
+def test_only_the_sample_is_logged(server, tmp_path):
+    with make_proxy(server, tmp_path, rate=0.0) as proxy:
+        stubs(f"127.0.0.1:{proxy.port}").predictions.Predict(text_request(["a"]))
+    assert not (tmp_path / "logs").exists()
+
+
+def test_a_port_in_use_is_an_error(server, tmp_path):
+    with pytest.raises(RunError, match="Address already in use; choose another address with --host and --port"):
+        make_proxy(server, tmp_path, port=int(server.rpartition(":")[2]))

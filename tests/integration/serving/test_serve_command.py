@@ -1,0 +1,77 @@
+"""Tests what `agnews serve` reports before TensorFlow is imported, and what it serves without flags."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.support import ROOT
+
+SECONDS = 120
+AGNEWS = [sys.executable, "-c", "from pipeline.cli import main; main()", "serve"]
+
+
+def environment(directory):
+    return os.environ | {"PYTHONPATH": str(ROOT), "AGNEWS_PUSHER__DESTINATION": str(directory)}
+
+
+def ended(directory, *arguments):
+    """Runs the command in a process in which an import of TensorFlow fails."""
+    program = "import sys; sys.modules['tensorflow.python'] = None; from pipeline.cli import main; main()"
+    command = [sys.executable, "-c", program, "serve", "--port=0", *arguments]
+    return subprocess.run(
+        command, env=environment(directory), cwd=directory, capture_output=True, text=True, timeout=SECONDS
+    )
+
+
+def test_a_port_in_use_is_reported_before_tensorflow_is_imported(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = ended(tmp_path, "--model_base_path=/models", f"--rest_api_port={port}")
+    assert (result.returncode, f"127.0.0.1:{port}: Address already in use" in result.stderr) == (5, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        ([], 3, "no model has been pushed; run agnews run"),
+        (["--model_config_file=gone"], 2, "cannot read gone"),
+        (["--model_base_path=/models", "--rest_api_timeout_in_ms=0"], 2, "expected 1 to"),
+    ],
+)
+def test_mistakes_are_reported_before_tensorflow_is_imported(tmp_path, arguments, status, message):
+    result = ended(tmp_path, *arguments)
+    assert (result.returncode, message in result.stderr) == (status, True), result.stderr
+
+
+def test_without_flags_it_serves_what_was_pushed(tmp_path, text_models):
+    (tmp_path / "agnews").mkdir()
+    (tmp_path / "agnews" / "1").symlink_to(text_models["World"])
+    with (tmp_path / "log").open("w+") as log:
+        started = subprocess.Popen(
+            [*AGNEWS, "--port=0"],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            cwd=tmp_path,
+            env=environment(tmp_path),
+        )
+        try:
+            began = time.monotonic()
+            while "loading agnews from " not in (tmp_path / "log").read_text():
+                assert time.monotonic() - began < SECONDS
+                time.sleep(0.05)
+            assert json.loads(started.stdout.readline())["models"] == {"agnews": [1]}
+            started.send_signal(signal.SIGTERM)
+            assert started.wait(SECONDS) == 0
+        finally:
+            started.kill()
+            started.stdout.close()
+        shown = (tmp_path / "log").read_text()
+    assert "cuInit" not in shown
+    assert "oneDNN" not in shown

@@ -238,8 +238,8 @@ def served(story, pipeline, servers):
     waiting = servers.kubectl("logs", "--selector=app.kubernetes.io/name=tf-serving", "--container=wait-for-promotion")
     # Servers mount the directory under another path, so the first promotion must find a file with theirs.
     config = (ROOT / "serving/deploy/config/models.config").read_text()
-    write = "import sys; open('/agnews/serving_model/models.config', 'w').write(sys.argv[1])"
-    pipeline.execute(APPROVERS, "python", "-c", write, config)
+    write = ["exec", "-i", APPROVERS, "--", "sh", "-c", "cat >/agnews/serving_model/models.config"]
+    pipeline.kubectl(*write, stdin=config)
     servers.kubectl("rollout", "status", "deployment/tf-serving", "--timeout=300s", timeout=310)
     agnews(pipeline, "versions", "promote", story.versions[0], "--label", "stable")
     address = f"tf-serving-grpc.{servers.name}:8500"

@@ -29,7 +29,7 @@ class Namespace:
     def __init__(self, purpose: str, *, enforce: str = "restricted") -> None:
         self.name = f"agnews-test-{purpose}-{uuid.uuid4().hex[:6]}"
         labels = {"pod-security.kubernetes.io/enforce": enforce}
-        kubectl("apply", "-f-", objects=[_object("v1", "Namespace", self.name, labels=labels)])
+        kubectl("apply", "-f-", stdin=_list([_object("v1", "Namespace", self.name, labels=labels)]))
 
     def kubectl(self, *arguments: str, **options: Any) -> str:
         """Runs kubectl in this namespace; see `kubectl`."""
@@ -38,7 +38,7 @@ class Namespace:
     def apply(self, objects: Iterable[Mapping[str, Any]], *options: str) -> None:
         """Applies objects in this namespace, also those that name another one."""
         here = [one | {"metadata": one["metadata"] | {"namespace": self.name}} for one in objects]
-        self.kubectl("apply", "-f-", *options, objects=here)
+        self.kubectl("apply", "-f-", *options, stdin=_list(here))
 
     def bind(self, claim: str, directory: str) -> None:
         """Makes a volume of a directory on the node, for one claim of this namespace."""
@@ -51,7 +51,7 @@ class Namespace:
                 "claimRef": {"namespace": self.name, "name": claim},
             }
         }
-        kubectl("apply", "-f-", objects=[volume])
+        kubectl("apply", "-f-", stdin=_list([volume]))
 
     def wait_ready(self, pod: str, seconds: int = 300) -> None:
         """Waits until a pod, or each of a kind with a label, is ready."""
@@ -70,24 +70,27 @@ class Namespace:
                 kubectl("delete", "persistentvolume", volume["metadata"]["name"], "--wait=false")
 
 
-def kubectl(*arguments: str, objects: Iterable[Mapping[str, Any]] = (), timeout: int = 120) -> str:
+def kubectl(*arguments: str, stdin: str = "", timeout: int = 120) -> str:
     """Runs kubectl, which must succeed, and returns its output."""
-    ended = _run(arguments, objects, timeout)
+    ended = _run(arguments, stdin, timeout)
     assert ended.returncode == 0, f"kubectl {' '.join(arguments)}:\n{ended.stdout[-2000:]}{ended.stderr[-4000:]}"
     return ended.stdout
 
 
 def try_kubectl(*arguments: str, timeout: int = 120) -> str:
     """Runs kubectl and returns its output, which is empty if it failed."""
-    ended = _run(arguments, (), timeout)
+    ended = _run(arguments, "", timeout)
     return "" if ended.returncode else ended.stdout
 
 
-def _run(arguments, objects, timeout):
-    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+def _run(arguments, stdin, timeout):
     return subprocess.run(
-        ["kubectl", *arguments], input=text, capture_output=True, text=True, timeout=timeout, check=False
+        ["kubectl", *arguments], input=stdin, capture_output=True, text=True, timeout=timeout, check=False
     )
+
+
+def _list(objects):
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
 
 
 def job(name: str, task: Task) -> dict[str, Any]:

@@ -4,21 +4,16 @@ import contextlib
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from tests.support import ROOT
 from tests.support.command_server import command_server
-from tests.support.compiled_pipeline import CompiledPipeline
+from tests.support.kubeflow import Cluster
 
 pytestmark = [pytest.mark.kubeflow, pytest.mark.timeout(5400)]
 
-DATABASE = "metadata"
 SMALL = {
     "data.train_pattern": "{SPAN}/train.csv",
     "data.test_pattern": "{SPAN}/test.csv",
@@ -36,91 +31,6 @@ SMALL = {
 }
 
 
-class Cluster:
-    """Does what Kubeflow Pipelines does with a compiled file, with processes in place of pods."""
-
-    def __init__(self, directory, server, commands):
-        self.volume, self.secret = directory / "volume", directory / "secret"
-        self.mounts = {directory / "agnews": self.volume, directory / "secrets": self.secret}
-        self._home, self._commands = directory / "home", commands
-        for made in (self.volume, self.secret, self._home):
-            made.mkdir()
-        (self.secret / "metadata_password").write_text(server.password + "\n")
-        places = {
-            "kubeflow.mount_path": directory / "agnews",
-            "kubeflow.secret_path": directory / "secrets",
-            "pipeline.root": directory / "agnews/runs",
-            "data.path": directory / "agnews/data",
-            "pusher.destination": directory / "agnews/serving_model",
-            "metadata.password_file": directory / "secrets/metadata_password",
-            "metadata.host": "127.0.0.1",
-            "metadata.port": server.port,
-            "metadata.database": DATABASE,
-        }
-        self.options = [
-            "--profile",
-            "kubeflow",
-            *(word for key, value in (SMALL | places).items() for word in ("--set", f"{key}={value}")),
-        ]
-        self.environment = {"PATH": os.environ["PATH"], "HOME": str(self._home), "TMPDIR": str(self._home)}
-
-    def compile(self):
-        command = [sys.executable, "-m", "pipeline", "kubeflow", "compile", *self.options, "--output", "compiled"]
-        subprocess.run(
-            command, cwd=self._home, env=self.environment | {"PYTHONPATH": str(ROOT)}, check=True, timeout=1200
-        )
-        [file] = (self._home / "compiled").iterdir()
-        self.compiled = CompiledPipeline(file.read_text())
-
-    def run(self, name, parameters, *, at_task=None):
-        """Runs the tasks in order; returns their exit statuses. `at_task` may act on a running task, by its name."""
-        statuses = {}
-        for task in self.compiled.tasks(name, parameters):
-            statuses[task.name] = self._try(task, at_task)
-            if statuses[task.name]:
-                break
-        end = self.compiled.end_task(name, parameters, "FAILED" if any(statuses.values()) else "SUCCEEDED")
-        statuses[end.name] = self._try(end, None)
-        return statuses
-
-    def _try(self, task, at_task):
-        for _ in range(1 + task.retries):
-            with self._mounted(task.kubernetes):
-                running = self._commands.start(task.command, self.environment, self._home)
-                if at_task:
-                    at_task(task.name, running)
-                status = running.wait()
-            if status == 0:
-                return 0
-            print(task.name, status, running.log[-3000:])  # noqa: T201 - pytest shows it when a test fails
-        return status
-
-    @contextlib.contextmanager
-    def _mounted(self, kubernetes):
-        """Mounts what the compiled file names for a task, and nothing else."""
-        sources = {"pvcMount": self.volume, "secretAsVolume": self.secret}
-        links = [Path(mount["mountPath"]) for kind in sources for mount in kubernetes.get(kind, ())]
-        for kind, source in sources.items():
-            for mount in kubernetes.get(kind, ()):
-                Path(mount["mountPath"]).symlink_to(source)
-        try:
-            yield
-        finally:
-            for link in links:
-                link.unlink()
-
-    @contextlib.contextmanager
-    def all_mounted(self):
-        task = next(self.compiled.tasks("people", {"author": ""}))
-        with self._mounted(task.kubernetes):
-            yield
-
-    def agnews(self, *arguments):
-        """The status and the output of a command that a person runs in a pod."""
-        running = self._commands.start(["agnews", *arguments, *self.options], self.environment, self._home)
-        return SimpleNamespace(status=running.wait(), output=running.stdout.read_text(), log=running.log)
-
-
 def wait_for(condition, seconds=600):
     until = time.monotonic() + seconds
     while not (found := condition()):
@@ -130,30 +40,7 @@ def wait_for(condition, seconds=600):
 
 
 @pytest.fixture(scope="module")
-def store(server):
-    from ml_metadata import metadata_store
-    from ml_metadata.proto import metadata_store_pb2
-
-    config = metadata_store_pb2.ConnectionConfig()
-    config.postgresql.host, config.postgresql.port = "127.0.0.1", str(server.port)
-    config.postgresql.dbname, config.postgresql.user = DATABASE, "agnews"
-    config.postgresql.password = server.password
-    return metadata_store.MetadataStore(config)
-
-
-@pytest.fixture(scope="module")
-def server():
-    from tests.support import postgresql
-
-    if not postgresql.installed():
-        pytest.fail(postgresql.MISSING)
-    with postgresql.serving() as running:
-        running.create_database(DATABASE)
-        yield running
-
-
-@pytest.fixture(scope="module")
-def story(tmp_path_factory, server):
+def story(tmp_path_factory, metadata_server):
     from components.example_gen.synthetic import write_synthetic
 
     directory = tmp_path_factory.mktemp("kubeflow")
@@ -164,9 +51,8 @@ def story(tmp_path_factory, server):
         for name in ("tasks", "people"):
             (directory / name).mkdir()
             servers.append(stack.enter_context(command_server(directory / name)))
-        told.cluster = cluster = Cluster(directory, server, servers[0])
-        people = Cluster.__new__(Cluster)
-        people.__dict__.update(vars(cluster), _commands=servers[1])
+        told.cluster = cluster = Cluster(directory, metadata_server, servers[0], SMALL)
+        people = cluster.with_commands(servers[1])
         for span in (1, 2):
             # The same rows: so few others would have drifted.
             write_synthetic(cluster.volume / f"data/{span}", train_rows=400, test_rows=100, seed=7)

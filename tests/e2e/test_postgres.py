@@ -4,9 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.support.postgresql import DATABASE
+
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(3600)]
 
-DATABASE = "metadata"
 # So few rows teach little, and these runs are not about accuracy.
 SETTINGS = """
 trainer: {epochs: 1, embedding_dim: 16, units: 8, batch_tokens: 1000}
@@ -16,28 +17,17 @@ model_card: {robustness_rows: 20}
 
 
 @pytest.fixture(scope="module")
-def server():
-    from tests.support import postgresql
-
-    if not postgresql.installed():
-        pytest.fail(postgresql.MISSING)
-    with postgresql.serving() as running:
-        running.create_database(DATABASE)
-        yield running
-
-
-@pytest.fixture(scope="module")
-def story(workplace, server):
+def story(workplace, metadata_server):
     workplace.make_data("data", rows=400)
     (workplace.directory / "agnews.yaml").write_text(SETTINGS)
-    (workplace.directory.parent / "password").write_text(server.password + "\n")
+    (workplace.directory.parent / "password").write_text(metadata_server.password + "\n")
     workplace.environment |= {
         "AGNEWS_METADATA__BACKEND": "postgresql",
         "AGNEWS_METADATA__HOST": "127.0.0.1",
-        "AGNEWS_METADATA__PORT": str(server.port),
+        "AGNEWS_METADATA__PORT": str(metadata_server.port),
         "AGNEWS_METADATA__DATABASE": DATABASE,
         "AGNEWS_METADATA__USER": "agnews",
-        "AGNEWS_METADATA__PASSWORD": server.password,
+        "AGNEWS_METADATA__PASSWORD": metadata_server.password,
     }
     results = SimpleNamespace(workplace=workplace)
     first, other = workplace.start(*named("first")), start_with_password_file(workplace, *named("other"))
@@ -63,18 +53,6 @@ def start_with_password_file(workplace, *arguments):
         return workplace.start(*arguments)
     finally:
         workplace.environment = environment
-
-
-@pytest.fixture(scope="module")
-def store(server):
-    from ml_metadata import metadata_store
-    from ml_metadata.proto import metadata_store_pb2
-
-    config = metadata_store_pb2.ConnectionConfig()
-    config.postgresql.host, config.postgresql.port = "127.0.0.1", str(server.port)
-    config.postgresql.dbname, config.postgresql.user = DATABASE, "agnews"
-    config.postgresql.password = server.password
-    return metadata_store.MetadataStore(config)
 
 
 def versions(workplace, name):
@@ -138,10 +116,10 @@ def test_a_wrong_password_is_refused_without_being_shown(story):
     assert "wrong-one" not in story.refused.output
 
 
-def test_the_password_is_in_no_file_no_output_and_not_in_the_database(story, server):
-    secret = server.password.encode()
+def test_the_password_is_in_no_file_no_output_and_not_in_the_database(story, metadata_server):
+    secret = metadata_server.password.encode()
     assert [str(p) for p in story.workplace.directory.rglob("*") if p.is_file() and secret in p.read_bytes()] == []
-    assert [output for output in story.outputs if server.password in output] == []
-    dump = server.dump(DATABASE)
+    assert [output for output in story.outputs if metadata_server.password in output] == []
+    dump = metadata_server.dump(DATABASE)
     assert "PushedModel" in dump
-    assert server.password not in dump
+    assert metadata_server.password not in dump

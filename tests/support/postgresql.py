@@ -10,9 +10,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ml_metadata.metadata_store import MetadataStore
 
 MISSING = "PostgreSQL is not installed: apt install postgresql (Debian, Ubuntu), or put initdb and pg_ctl on the PATH"
 USER = "agnews"
+DATABASE = "metadata"
 # PostgreSQL refuses to run as root; 65534 is "nobody".
 _ACCOUNT = {"user": 65534, "group": 65534} if os.geteuid() == 0 else {}
 
@@ -41,6 +46,17 @@ class Server:
     def dump(self, name: str) -> str:
         """All that a database holds, as SQL."""
         return self._call("pg_dump", name)
+
+    def metadata_store(self, name: str = DATABASE) -> "MetadataStore":
+        """Opens the metadata store in a database."""
+        from ml_metadata.metadata_store import MetadataStore
+        from ml_metadata.proto import metadata_store_pb2
+
+        config = metadata_store_pb2.ConnectionConfig()
+        config.postgresql.host, config.postgresql.port = "127.0.0.1", str(self.port)
+        config.postgresql.dbname, config.postgresql.user = name, USER
+        config.postgresql.password = self.password
+        return MetadataStore(config)
 
     def _call(self, tool: str, database: str, *arguments: str) -> str:
         command = [_tool(tool), "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, *arguments, database]

@@ -145,7 +145,8 @@ def make_sandbox(directory):
 
 def outcome_of(sandbox, runs):
     directory = sandbox.directory
-    places = {"pipeline.root": f"{directory}/runs", "pusher.destination": f"{directory}/serving_model"}
+    folders = {"data.path": "data", "pipeline.root": "runs", "pusher.destination": "serving_model"}
+    places = {key: f"{directory}/{folder}" for key, folder in folders.items()}
     return Outcome(sandbox.store(), load_settings(SETTINGS | places), directory, tuple(runs))
 
 

@@ -13,9 +13,8 @@ WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? cores : 4)))
 # A file stays on one worker, which makes its fixtures once. In the given order, whole runs come first and unit tests last,
 # so that all workers are busy to the end; pytest-xdist's own order begins with the files of most tests.
 PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
-# Paths whose spelling and words `make lint` checks. Still to come: tests.
-PROSE := $(wildcard *.md) docs Makefile Dockerfile .pre-commit-config.yaml pyproject.toml setup.py pipeline components \
-	schema serving benchmarks scripts tests/unit/repository/test_docs.py tests/e2e/test_tutorial.py
+# Paths whose spelling and words `make lint` checks.
+PROSE := $(wildcard *.md) docs Makefile Dockerfile .pre-commit-config.yaml pyproject.toml setup.py $(SOURCES)
 
 .PHONY: help run test test-fast test-all test-coverage test-real test-continuous test-interrupts test-airflow test-postgres test-kubeflow test-kubernetes test-container test-flink test-spark \
 	airflow airflow-stop job-server-flink job-server-spark bench-train bench-stages bench-serve bench-review bench-scale \

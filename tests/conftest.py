@@ -1,4 +1,4 @@
-"""What every test gets: an environment without the developer's own settings; and a server that does as it is told."""
+"""What every test gets: an environment without the developer's own settings, and a scripted server."""
 
 import os
 import subprocess
@@ -108,7 +108,7 @@ def postgresql():
 
 @pytest.fixture(scope="session")
 def http_sink():
-    """A function that makes a local HTTP server, which answers as it is told and keeps what it was sent."""
+    """A function that makes a local HTTP server, which answers by a script and records what it was sent."""
     import contextlib
     import http.server
     import threading

@@ -230,35 +230,6 @@ class ProgressLog(keras.callbacks.Callback):
         done = (batch + 1) / self._steps
         self._report("training", done, logs, rows_per_second=done * self._rows / (now - self._epoch_began))
 
-    def _read_state(self) -> bool:
-        """Reads the state and checks the files that it names; returns whether there is an epoch to restore."""
-        path = self._path(_STATE)
-        if not tf.io.gfile.exists(path):
-            return False
-        try:
-            with tf.io.gfile.GFile(path) as file:
-                state = TrainingState(**json.load(file))
-            last, best = (self._is_intact(state, epoch) for epoch in (state.epochs_done, state.best_epoch))
-        except (ValueError, TypeError, tf.errors.OpError):
-            state, last, best = TrainingState(), False, False
-        if not last and best:
-            # The training is the same as if it had been killed after this epoch.
-            state.epochs_done = state.best_epoch
-            state.history = {name: values[: state.best_epoch] for name, values in state.history.items()}
-            logger.warning(
-                f"the checkpoint {self._directory} is damaged; the training continues from epoch {state.best_epoch}"
-            )
-        elif not best:
-            logger.warning(f"the checkpoint {self._directory} is damaged; the training begins again")
-            self.remove()
-            return False
-        self.state = state
-        return True
-
-    def _is_intact(self, state: TrainingState, epoch: int) -> bool:
-        path = self._weights(epoch)
-        return tf.io.gfile.exists(path) and state.sha256.get(os.path.basename(path)) == _sha256(path)
-
     def on_epoch_end(self, epoch, logs=None):
         now = time.monotonic()
         seconds = now - self._epoch_began

@@ -27,11 +27,11 @@ model_card: {robustness_rows: 20}
 def story(workplace):
     workplace.make_data("data", rows=400)
     (workplace.directory / "agnews.yaml").write_text(SETTINGS)
-    told = SimpleNamespace(workplace=workplace)
+    results = SimpleNamespace(workplace=workplace)
     workplace.environment["AGNEWS_IDENTITY"] = "ann@here"
-    told.waiting = workplace.run(*REQUIRED, warm=True)
-    told.versions_while_waiting = workplace.versions
-    [told.model] = re.findall(r"agnews approvals approve (\d+)", told.waiting.output)
+    results.waiting = workplace.run(*REQUIRED, warm=True)
+    results.versions_while_waiting = workplace.versions
+    [results.model] = re.findall(r"agnews approvals approve (\d+)", results.waiting.output)
 
     def agnews(*arguments):
         command = [sys.executable, "-m", "pipeline", *arguments]
@@ -39,15 +39,15 @@ def story(workplace):
             command, cwd=workplace.directory, env=workplace.environment, capture_output=True, text=True, timeout=120
         )
 
-    told.by_author = agnews("approvals", "approve", told.model, "--reason", "mine")
-    told.approved = agnews("approvals", "approve", told.model, "--by", "bob@here", "--reason", "good enough")
-    told.pushed = workplace.run(*REQUIRED, warm=True)
-    told.verified = agnews("audit", "verify"), agnews("versions", "verify", "serving_model")
-    told.first_versions = workplace.versions
-    told.first = pages(workplace.directory, told.model)
-    told.second = workplace.run("--set", "trainer.epochs=4", warm=True)
-    told.later = pages(workplace.directory, told.model)
-    return told
+    results.by_author = agnews("approvals", "approve", results.model, "--reason", "mine")
+    results.approved = agnews("approvals", "approve", results.model, "--by", "bob@here", "--reason", "good enough")
+    results.pushed = workplace.run(*REQUIRED, warm=True)
+    results.verified = agnews("audit", "verify"), agnews("versions", "verify", "serving_model")
+    results.first_versions = workplace.versions
+    results.first = pages(workplace.directory, results.model)
+    results.second = workplace.run("--set", "trainer.epochs=4", warm=True)
+    results.later = pages(workplace.directory, results.model)
+    return results
 
 
 def pages(directory, model):
@@ -104,7 +104,7 @@ def test_the_review_site_answers_a_reviewers_five_questions(story):
     assert "the log is unchanged" in story.first.model
 
 
-def test_of_the_next_model_in_service_the_site_tells_what_changed(story):
+def test_the_site_shows_what_changed_in_the_next_served_model(story):
     _, second = story.workplace.store().get_artifacts_by_type("Model")
     first_version, second_version = story.workplace.versions
     said = story.later.served

@@ -1,4 +1,4 @@
-"""Ten days of news, told once: good ones, a corrupt, an empty, a drifting, a late and a re-issued one, and the model
+"""Ten days of news in one story: good ones, a corrupt, an empty, a drifting, a late and a re-issued one, and the model
 that each day leaves in service.
 """
 
@@ -189,33 +189,33 @@ def webhook(http_sink):
 @pytest.fixture(scope="module")
 def story(tmp_path_factory, webhook):
     room = Newsroom(tmp_path_factory.mktemp("a news room"), webhook.url)
-    told = SimpleNamespace(room=room, webhook=webhook)
+    results = SimpleNamespace(room=room, webhook=webhook)
     room.arrives(1)
-    told.first = room.run()
+    results.first = room.run()
     room.arrives(2)
-    told.second = room.run()
+    results.second = room.run()
     room.arrives(3, bad_rows=40)
-    told.corrupt = room.run()
+    results.corrupt = room.run()
     room.arrives(4)
-    told.after_corrupt = room.run()
+    results.after_corrupt = room.run()
     room.arrives(5, empty=True)
-    told.empty = room.run()
+    results.empty = room.run()
     room.arrives(6, shares=LOPSIDED)
-    told.drifting = room.run()
+    results.drifting = room.run()
     room.arrives(7)
-    told.after_drift = room.run()
-    told.again = room.run()
+    results.after_drift = room.run()
+    results.again = room.run()
     room.arrives(8, wrong_test_labels=True)
-    told.not_blessed = room.run()
+    results.not_blessed = room.run()
     room.arrives(10)
-    told.tenth = room.run()
+    results.tenth = room.run()
     room.arrives(9)
-    told.late = room.run(9)
+    results.late = room.run(9)
     room.arrives(2, version=2)
-    told.too_late = room.run(2)
+    results.too_late = room.run(2)
     room.arrives(10, version=2)
-    told.reissued = room.run()
-    return told
+    results.reissued = room.run()
+    return results
 
 
 def newly_pushed(before, after):
@@ -345,9 +345,9 @@ def test_review_and_reproduction_know_a_windows_days_and_base_model(story, tmp_p
     assert again.same
 
 
-def test_people_are_told_of_what_needs_them_and_of_nothing_else(story):
-    told = [json.loads(body)["text"].splitlines()[0] for body in story.webhook.bodies]
-    assert told == [
+def test_people_get_alerts_only_about_what_needs_them(story):
+    results = [json.loads(body)["text"].splitlines()[0] for body in story.webhook.bodies]
+    assert results == [
         f"agnews: the run failed ({story.corrupt.run})",
         f"agnews: the data drifted and was rejected ({story.drifting.run})",
         f"agnews: the model was not blessed ({story.not_blessed.run})",

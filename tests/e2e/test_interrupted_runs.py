@@ -1,4 +1,4 @@
-"""Runs that are told to end at random moments of every stage: each stops, says so, pushes nothing and alerts nobody."""
+"""Runs that get a signal at random moments of every stage: each stops, says so, pushes nothing and alerts nobody."""
 
 import contextlib
 import random
@@ -14,7 +14,7 @@ from schema.interruption import GRACE_SECONDS
 
 pytestmark = pytest.mark.interrupts
 
-# How long a stage takes, about: the moments lie in that time. Those where signals were lost have more of them.
+# How long a stage takes, about: the moments are in that time. Those where signals were lost have more of them.
 STAGES = {
     "loading": (2, 8.0),
     "AgNewsExampleGen": (3, 4.0),
@@ -115,7 +115,7 @@ def stop(workplace, stage, delay, number, destination):
 
 
 @pytest.mark.parametrize(("stage", "delay", "number"), CASES, ids=lambda value: getattr(value, "name", str(value)))
-def test_a_run_that_is_told_to_end_at_any_moment_stops(newsroom, sink, stage, delay, number):
+def test_a_run_that_gets_a_signal_at_any_moment_stops(newsroom, sink, stage, delay, number):
     # Elsewhere a model that has been pushed is pushed again.
     stopped = stop(newsroom, stage, delay, number, f"serving/{CASES.index((stage, delay, number))}")
     if stopped is None:

@@ -39,15 +39,15 @@ def story(workplace, server):
         "AGNEWS_METADATA__USER": "agnews",
         "AGNEWS_METADATA__PASSWORD": server.password,
     }
-    told = SimpleNamespace(workplace=workplace)
+    results = SimpleNamespace(workplace=workplace)
     first, other = workplace.start(*named("first")), start_with_password_file(workplace, *named("other"))
-    told.outputs = [process.communicate(timeout=900)[0] for process in (first, other)]
-    told.statuses = [first.returncode, other.returncode]
-    print(*told.outputs)  # noqa: T201 - pytest shows it when a test fails
-    told.again = workplace.run(*named("first"), "--set", "trainer.learning_rate=0.02")
-    told.outputs.append(told.again.output)
-    told.refused = workplace.run(*named("first"), "--set", "metadata.password=wrong-one")
-    return told
+    results.outputs = [process.communicate(timeout=900)[0] for process in (first, other)]
+    results.statuses = [first.returncode, other.returncode]
+    print(*results.outputs)  # noqa: T201 - pytest shows it when a test fails
+    results.again = workplace.run(*named("first"), "--set", "trainer.learning_rate=0.02")
+    results.outputs.append(results.again.output)
+    results.refused = workplace.run(*named("first"), "--set", "metadata.password=wrong-one")
+    return results
 
 
 def named(name):

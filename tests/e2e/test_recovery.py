@@ -42,29 +42,29 @@ def end(workplace, line, signal_number, *, once_there_is="*", warm=True):
 def story(workplace):
     workplace.make_data("data", rows=400)
     (workplace.directory / "agnews.yaml").write_text(SETTINGS)
-    told = SimpleNamespace(workplace=workplace, stores=[], versions=[], leftovers=[])
+    results = SimpleNamespace(workplace=workplace, stores=[], versions=[], leftovers=[])
 
     def look():
-        told.stores.append(workplace.store().get_artifacts())
-        told.versions.append(workplace.versions)
-        told.leftovers.append(workplace.leftovers)
+        results.stores.append(workplace.store().get_artifacts())
+        results.versions.append(workplace.versions)
+        results.leftovers.append(workplace.leftovers)
 
-    told.transform = end(
+    results.transform = end(
         workplace, "Transform: running", signal.SIGKILL, once_there_is="runs/agnews/Transform/transform_graph/*"
     )
     look()
-    told.interrupted = end(workplace, "Trainer: training begins", signal.SIGINT, warm=False)
+    results.interrupted = end(workplace, "Trainer: training begins", signal.SIGINT, warm=False)
     look()
-    told.trainer = end(workplace, "Trainer: training begins", signal.SIGKILL)
+    results.trainer = end(workplace, "Trainer: training begins", signal.SIGKILL)
     look()
-    told.copying = workplace.run(code=IN_THE_COPY, warm=True)
+    results.copying = workplace.run(code=IN_THE_COPY, warm=True)
     look()
-    told.recording = workplace.run(code=BEFORE_THE_RECORD, warm=True)
+    results.recording = workplace.run(code=BEFORE_THE_RECORD, warm=True)
     look()
-    told.last = workplace.run(warm=True)
+    results.last = workplace.run(warm=True)
     look()
-    told.states = [execution.last_known_state for execution in workplace.store().get_executions()]
-    return told
+    results.states = [execution.last_known_state for execution in workplace.store().get_executions()]
+    return results
 
 
 @pytest.fixture(scope="module")

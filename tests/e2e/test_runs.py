@@ -1,4 +1,4 @@
-"""One story, told once: a first run, the same again, another setting, drifted data, spoiled data."""
+"""One story: a first run, the same again, another setting, drifted data, spoiled data."""
 
 import csv
 import json
@@ -27,31 +27,31 @@ BEFORE_TRAINER = [
 @pytest.fixture(scope="module")
 def story(workplace):
     workplace.make_data("data/1")
-    told = SimpleNamespace(workplace=workplace)
+    results = SimpleNamespace(workplace=workplace)
     # Perturbed copies of the texts, which the tutorial's runs train on, need a second compilation.
     settings = "trainer: {consistency: 0.0, perturbation: 0.0}\nmodel_card: {robustness_rows: 100}\n"
     (workplace.directory / "agnews.yaml").write_text(settings)
-    told.first = workplace.run(*SPANS)
-    told.first_versions = workplace.versions
-    told.first_temporary = sorted(path.name for path in workplace.temporary.iterdir())
-    told.second = workplace.run(*SPANS, warm=True)
-    told.second_versions = workplace.versions
-    told.listed = json.loads(workplace.agnews("versions", "list", "--profile", "sample", "--json"))
+    results.first = workplace.run(*SPANS)
+    results.first_versions = workplace.versions
+    results.first_temporary = sorted(path.name for path in workplace.temporary.iterdir())
+    results.second = workplace.run(*SPANS, warm=True)
+    results.second_versions = workplace.versions
+    results.listed = json.loads(workplace.agnews("versions", "list", "--profile", "sample", "--json"))
     # So few steps that the network is worse than the one before: it must not be pushed.
-    told.worse = workplace.run(*SPANS, "--set", "trainer.learning_rate=0.000001", warm=True)
-    told.worse_versions = workplace.versions
+    results.worse = workplace.run(*SPANS, "--set", "trainer.learning_rate=0.000001", warm=True)
+    results.worse_versions = workplace.versions
     search = ["tuner.enabled=true", "tuner.trials=2", "tuner.trial_epochs=1", "trainer.epochs=2"]
-    told.tuned = workplace.run(*SPANS, *(word for setting in search for word in ("--set", setting)), warm=True)
+    results.tuned = workplace.run(*SPANS, *(word for setting in search for word in ("--set", setting)), warm=True)
 
     workplace.make_data("data/2")
     rewrite(workplace.directory / "data/2/train.csv", lambda label: 1 if label == 2 else label)
-    told.drifted = workplace.run(*SPANS, warm=True)
+    results.drifted = workplace.run(*SPANS, warm=True)
 
     with open(workplace.directory / "data/1/train.csv", "a") as file:
         file.write('"9","an","unknown class"\n' * 30)
-    told.spoiled = workplace.run(*SPANS, "--set", "data.span=1", warm=True)
-    told.last_versions = workplace.versions
-    return told
+    results.spoiled = workplace.run(*SPANS, "--set", "data.span=1", warm=True)
+    results.last_versions = workplace.versions
+    return results
 
 
 def rewrite(path, relabel):
@@ -158,7 +158,7 @@ def test_every_model_has_a_card_blessed_or_not(story):
         assert f"run {evidence['lineage']['run']}" in shown.output
 
 
-def test_the_review_site_tells_what_changed_and_what_became_of_the_data(story):
+def test_the_review_site_shows_what_changed_and_where_rows_went(story):
     first, worse, _ = [model.id for model in story.workplace.store().get_artifacts_by_type("Model")]
     with serving(settings_of(story.workplace.directory, root="runs")) as client:
         compared = text(client.get(f"/compare?first={first}&second={worse}"))

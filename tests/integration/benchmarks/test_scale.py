@@ -55,7 +55,7 @@ def test_a_run_that_takes_too_much_is_stopped_with_its_children(limits, reason):
     assert peaks["Transform"] > 0
 
 
-def test_memory_is_told_of_each_stage():
+def test_memory_is_reported_for_each_stage():
     process = psutil.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     stages = iter(["AgNewsExampleGen", "Transform"])
 

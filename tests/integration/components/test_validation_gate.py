@@ -159,7 +159,7 @@ def test_several_spans_are_compared_with_as_one(gate):
         gate(everywhere(frame()), everywhere(low))
 
 
-def test_drift_beside_another_anomaly_is_no_mere_drift(gate):
+def test_drift_with_another_anomaly_is_more_than_drift(gate):
     bad = frame(label=[0] * (ROWS - 1) + [7])
     with pytest.raises(ValidationError) as stopped:
         gate(everywhere(bad), everywhere(frame()))

@@ -17,7 +17,7 @@ def project():
 
 
 def declared(project, lock):
-    """Names of the packages that a set asks for; an extra of the project itself stands for what it holds."""
+    """Names of the packages that a set asks for; an extra of the project itself means what it holds."""
     if lock in OWN:
         lines = (ROOT / f"requirements/{lock}.in").read_text().splitlines()
         yield from (name_of(line) for line in lines if not line.startswith("#"))

@@ -80,7 +80,7 @@ def test_a_signal_ends_the_process_with_its_status_and_a_message(start, number, 
         "class Dropped:\n    def __del__(self): time.sleep(60)\nDropped()",
     ],
 )
-def test_whatever_becomes_of_the_exception_the_process_ends_as_told(start, body):
+def test_a_lost_exception_does_not_change_the_end_of_the_process(start, body):
     status, output, errors, _ = end(start(body))
     assert status == 143
     assert "Terminated" in errors

@@ -53,7 +53,7 @@ def test_only_answered_requests_are_timed():
     assert all(seconds >= 0 for seconds in answers.seconds["canary"])
 
 
-def test_a_canary_that_fails_is_told_and_the_others_are_asked_on():
+def test_a_failing_canary_is_reported_and_the_others_are_still_asked():
     client = Client(lambda item, label: RefusedError("no") if (item.title, label) == ("item 3", "canary") else None)
     answers = ask_both(client, ITEMS, seed=1)
     assert answers.failures == {"stable": [], "canary": ["no"]}
@@ -68,7 +68,7 @@ def test_a_label_without_a_version_ends_it_at_once():
     assert len(client.asked) < 10
 
 
-def test_progress_is_told_item_by_item():
+def test_progress_is_reported_item_by_item():
     steps = []
     ask_both(Client(), ITEMS, seed=1, advance=lambda: steps.append(1))
     assert len(steps) == len(ITEMS)

@@ -65,12 +65,12 @@ def test_what_was_unset_in_the_recipe_has_the_architectures_value(card):
     assert (parameters["batch_tokens"], parameters["seed"]) == (500, 3)
 
 
-def test_a_warm_start_is_told_with_its_base_model(run, facts, tmp_path):
+def test_a_warm_start_is_described_with_its_base_model(run, facts, tmp_path):
     export = tmp_path / "export"
     shutil.copytree(run.root / "model/Format-Serving", export)
     write_facts(facts | {"warm_start": {"base_model": "/earlier", "words_taken": "9 of 10"}}, str(export))
-    told = describe_training(str(export)).hyperparameters
-    assert (told["base_model"], told["words_taken"]) == ("/earlier", "9 of 10")
+    results = describe_training(str(export)).hyperparameters
+    assert (results["base_model"], results["words_taken"]) == ("/earlier", "9 of 10")
 
 
 def test_a_windows_spans_train_and_its_newest_test_rows_judge(make, run):

@@ -53,8 +53,8 @@ def test_different_numbers_of_titles_and_descriptions_are_an_error(signatures):
 
 def test_a_longer_text_in_the_batch_changes_nothing(signatures):
     alone = classify(signatures, ["oil up"], [""])["probabilities"][0]
-    beside = classify(signatures, ["oil up", "goal " * 15], ["", ""])["probabilities"][0]
-    np.testing.assert_allclose(alone, beside, atol=1e-6)
+    in_batch = classify(signatures, ["oil up", "goal " * 15], ["", ""])["probabilities"][0]
+    np.testing.assert_allclose(alone, in_batch, atol=1e-6)
 
 
 def test_examples_get_the_probabilities_of_their_texts(signatures):

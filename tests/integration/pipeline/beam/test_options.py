@@ -85,7 +85,7 @@ def test_spark_alone_has_as_many_threads_as_workers(jar):
     assert parsed(runner="spark", job_server=jar, workers=2)["spark_master_url"] == "local[2]"
 
 
-def test_a_node_of_a_cluster_finds_its_python_in_the_pool_beside_it(jar):
+def test_a_node_of_a_cluster_finds_its_python_in_its_own_pool(jar):
     options = parsed(runner="flink", job_server=jar, master="jobmanager:8081", worker_pool="localhost:50000", workers=4)
     assert (options["flink_master"], options["parallelism"]) == ("jobmanager:8081", 4)
     assert (options["environment_type"], options["environment_config"]) == ("EXTERNAL", "localhost:50000")

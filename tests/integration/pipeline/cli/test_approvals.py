@@ -90,7 +90,7 @@ def test_a_request_is_listed_until_it_is_decided(place):
     assert "needed: approvals by 1, not counting who trained the model, not older than 72 hours" in listed
 
 
-def test_a_rejection_says_by_whom_and_stands_in_the_audit_log(place):
+def test_a_rejection_names_its_author_and_is_in_the_audit_log(place):
     assert "is rejected; rejected by cem@here" in agnews(
         "approvals", "reject", "1", "--by", "cem@here", "--reason", "bad rows"
     )
@@ -309,7 +309,7 @@ def write_card(place):
     return card
 
 
-def test_verify_tells_of_decisions_whose_receipts_name_another_log(place):
+def test_verify_reports_decisions_whose_receipts_name_another_log(place):
     agnews("approvals", "approve", "1", "--reason", "better")
     assert "not checked" not in agnews("audit", "verify")
     store = stored()

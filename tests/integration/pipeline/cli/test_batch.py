@@ -31,7 +31,7 @@ def test_without_a_pushed_model_it_says_what_to_do(tmp_path):
     assert "no model has been pushed" in str(ended.exception)
 
 
-def test_a_place_that_cannot_be_written_is_told_without_a_run(tmp_path):
+def test_an_unwritable_path_is_an_error_without_a_run(tmp_path):
     (tmp_path / "items.csv").write_text("title\noil\n")
     ended = run(tmp_path / "items.csv", "--to", tmp_path / "items.csv/scored", "--model", tmp_path)
     assert isinstance(ended.exception, SettingsError)

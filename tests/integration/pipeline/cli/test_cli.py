@@ -165,7 +165,7 @@ def test_a_process_ends_with_the_status_and_the_message_of_a_mistake(tmp_path):
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )
-def test_what_tensorflow_says_of_itself_does_not_stand_beside_the_message(tmp_path, arguments, status):
+def test_tensorflow_prints_nothing_next_to_the_message(tmp_path, arguments, status):
     (tmp_path / "file").touch()
     ended = agnews(*arguments, cwd=tmp_path)
     assert ended.returncode == status, ended.stderr
@@ -182,7 +182,7 @@ def test_docker_is_looked_for_before_a_run(tmp_path, monkeypatch):
     assert [place.name for place in (tmp_path / "runs").iterdir()] == ["logs"]
 
 
-def test_every_exit_status_stands_once_in_the_operators_table():
+def test_every_exit_status_is_once_in_the_operators_table():
     for module in ("pipeline.runners.kubeflow.client", "serving.client", "serving.promotion"):
         importlib.import_module(module)  # The modules define their own errors.
 
@@ -209,7 +209,7 @@ main()
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_command_that_is_told_to_end_ends_with_the_signals_status(tmp_path, number, status):
+def test_a_command_that_gets_a_signal_ends_with_its_status(tmp_path, number, status):
     process = subprocess.Popen(
         [sys.executable, "-c", LOADING, "config", "show"],
         stdout=subprocess.PIPE,

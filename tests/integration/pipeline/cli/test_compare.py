@@ -75,7 +75,7 @@ def test_by_default_all_networks_are_compared_under_the_root(prepared, tmp_path)
     assert prepared["compare"]["results"] == tmp_path / "runs" / "comparison" / "results"
 
 
-def test_a_wrong_variant_is_told_before_the_data_is_made(prepared):
+def test_a_wrong_variant_is_an_error_before_data_is_made(prepared):
     ended = agnews("--variant", "no mask:maskng=false", *prepared["root"])
     assert isinstance(ended.exception, SettingsError)
     assert "trainer.maskng" in str(ended.exception)
@@ -83,7 +83,7 @@ def test_a_wrong_variant_is_told_before_the_data_is_made(prepared):
     assert "prepare" not in prepared
 
 
-def test_a_place_that_cannot_be_written_is_told_before_the_data_is_made(prepared, tmp_path):
+def test_an_unwritable_path_is_an_error_before_data_is_made(prepared, tmp_path):
     (tmp_path / "file").touch()
     ended = agnews("--to", str(tmp_path / "file/to"), *prepared["root"])
     assert isinstance(ended.exception, SettingsError)

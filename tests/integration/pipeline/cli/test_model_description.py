@@ -48,7 +48,7 @@ def test_each_layer_has_its_shape_and_parameters_and_there_is_a_total(shown):
     assert "total 13,060" in shown
 
 
-def test_the_training_is_told(shown):
+def test_the_training_is_described(shown):
     for line in (
         "architecture lstm",
         "kept epoch 2 of 3, val accuracy 0.7500",

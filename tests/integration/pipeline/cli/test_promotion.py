@@ -74,7 +74,7 @@ def test_without_a_models_config_no_version_is_said_to_be_in_production(place):
     ]
 
 
-def test_an_incomplete_version_is_told_from_the_others(place):
+def test_an_incomplete_version_is_marked_in_the_list(place):
     (place / "serving_model/agnews/2/saved_model.pb").unlink()
     assert "no: it has no saved_model.pb" in lines(agnews("versions", "list"))[3]
 
@@ -172,7 +172,7 @@ def test_the_first_label_of_the_version_that_is_served_says_so(place):
     )
 
 
-def test_a_promotion_tells_that_servers_load_the_model_from_elsewhere(place):
+def test_a_promotion_reports_that_servers_load_from_elsewhere(place):
     (place / "serving_model/models.config").write_text(
         'model_config_list { config { name: "agnews" base_path: "/models/agnews" model_platform: "tensorflow" } }'
     )

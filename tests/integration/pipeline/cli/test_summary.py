@@ -73,7 +73,7 @@ def test_a_skipped_run_says_why_and_that_nothing_changed(shown):
     assert "not pushed" not in output
 
 
-def test_the_distances_stand_beside_what_is_allowed(shown):
+def test_the_distances_are_next_to_the_limits(shown):
     drift = [
         Drift("train", "label", "L-infinity distance", 0.01234, 0.05),
         Drift("test", "label", "L-infinity distance", 0.02, 0.05),

@@ -20,7 +20,7 @@ STATUS = {
     "try_again": [1, 75],
     "user_error": [2, 3, 4, 5, 9, 11],
 }
-# Stands in for `agnews`: its first argument is the name of a function.
+# Replaces `agnews`: its first argument is the name of a function.
 COMMAND = """#!{python}
 import os, signal, subprocess, sys, time
 def end(status, *_): print("Error: what to do\\nstatus " + status, flush=True); sys.exit(int(status))

@@ -241,7 +241,7 @@ def test_an_expired_approval_is_asked_for_again(place):
     assert place.run()[1] is None
 
 
-def test_an_approval_that_is_dated_in_the_future_pushes_nothing_and_is_told(place):
+def test_an_approval_dated_in_the_future_is_reported_and_pushes_nothing(place):
     place.run()
     place.decide("bob@here", when=datetime.now(UTC) + timedelta(days=365))
     assert place.status() == [Status.PENDING]

@@ -1,4 +1,4 @@
-"""Runs `agnews component` and `agnews finish` in processes of their own, on two components that behave as told."""
+"""Runs `agnews component` and `agnews finish` in processes of their own, on two components that behave as results."""
 
 import json
 import os

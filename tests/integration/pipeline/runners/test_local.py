@@ -34,7 +34,7 @@ def Consume(made: InputArtifact[ModelBlessing], fault: Parameter[str], out: Outp
         interruption.interrupt(signal.SIGTERM)
     if fault == "signal, wrapped":
         raise RuntimeError("Interrupted [while running 'a step']")
-    if fault == "signal, told as bad data":
+    if fault == "signal, reported as bad data":
         raise DataError("row 7 is bad")
 
 
@@ -98,7 +98,7 @@ def test_another_error_becomes_one_line(run):
         run("local-1", fault="bug")
 
 
-@pytest.mark.parametrize("fault", ["signal, dropped", "signal, wrapped", "signal, told as bad data"])
+@pytest.mark.parametrize("fault", ["signal, dropped", "signal, wrapped", "signal, reported as bad data"])
 @pytest.mark.usefixtures("interrupt")
 def test_a_component_that_hides_a_signal_is_stopped_and_not_failed(run, fault):
     with pytest.raises(interruption.Interrupted):

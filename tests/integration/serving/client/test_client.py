@@ -340,7 +340,7 @@ def test_a_named_version_or_label_is_not_drawn(server, ask):
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
-def test_a_share_lies_between_none_and_all(share):
+def test_a_share_is_between_none_and_all(share):
     with pytest.raises(ValueError, match="between 0 and 1"):
         Canary(share)
 

@@ -26,8 +26,10 @@ def test_promotion_roll_back_and_pruning_are_entered_with_who_and_why(deployment
     promote(deployment, 3, "stable", me)
     roll_back(deployment, None, me)
     prune(deployment, 1, me)
-    told = [(one.action, one.version, one.details["from"], one.outcome, one.by, one.why) for one in entries(deployment)]
-    assert told == [
+    results = [
+        (one.action, one.version, one.details["from"], one.outcome, one.by, one.why) for one in entries(deployment)
+    ]
+    assert results == [
         ("promote", 2, None, "COMPLETE", "me@here", "because"),
         ("promote", 3, 2, "COMPLETE", "me@here", "because"),
         ("rollback", 2, 3, "COMPLETE", "me@here", "because"),

@@ -32,7 +32,7 @@ def test_a_higher_version_does_not_stay_loaded(deployment, me):
     assert deployment.served() == Served(frozenset({1}), {"stable": 1})
 
 
-def test_a_canary_is_loaded_beside_stable_and_what_stable_would_go_back_to(deployment, me):
+def test_a_canary_is_loaded_next_to_stable_and_its_previous_version(deployment, me):
     promote(deployment, 1, "stable", me)
     promote(deployment, 2, "stable", me)
     promote(deployment, 3, "canary", me)
@@ -315,7 +315,7 @@ def test_an_interrupted_wait_puts_the_file_back(deployment, me):
     assert deployment.records.all()[-1].state == "CANCELED"
 
 
-def test_a_server_is_told_at_once(served_by, server, me):
+def test_a_server_is_notified_at_once(served_by, server, me):
     promote(served_by, 1, "stable", me)
     assert (server.labels, server.loaded, server.refusals) == ({"stable": 1}, {1}, [])
 
@@ -332,7 +332,7 @@ def test_a_version_that_cannot_be_loaded_changes_nothing_for_clients(served_by, 
     assert (record.state, record.detail) == ("FAILED", "cannot load version 2")
 
 
-def test_a_server_that_does_not_answer_is_told_and_the_file_put_back(served_by, server, me):
+def test_a_server_that_does_not_answer_is_reported_and_the_file_restored(served_by, server, me):
     server.unreachable = True
     with pytest.raises(PromotionError, match="UNAVAILABLE"):
         promote(served_by, 1, "stable", me)

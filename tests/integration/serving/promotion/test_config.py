@@ -52,7 +52,7 @@ def test_what_is_written_is_what_is_read_whatever_the_directory_is_called(tmp_pa
 
 
 @pytest.mark.parametrize("base_path", ["/models/agnews", "gs://bucket/agnews", "other/agnews", "{here}/other", ""])
-def test_a_model_that_is_loaded_from_elsewhere_is_told(tmp_path, base_path):
+def test_a_model_that_is_loaded_from_elsewhere_is_reported(tmp_path, base_path):
     base_path = base_path.format(here=tmp_path)
     text = f"model_config_list {{ config {{ name: 'agnews' base_path: '{base_path}' }} }}"
     [note] = other_places(parse(text, tmp_path / "models.config"), tmp_path).values()
@@ -68,7 +68,7 @@ def test_the_same_directory_by_another_name_is_not(tmp_path, monkeypatch, base_p
     assert other_places(parse(text, tmp_path / "models.config"), tmp_path) == {}
 
 
-def test_a_replaced_file_leaves_nothing_beside_it(tmp_path):
+def test_a_replaced_file_leaves_no_other_file(tmp_path):
     path = tmp_path / "models.config"
     for text in ("one", "two"):
         replace(path, text)

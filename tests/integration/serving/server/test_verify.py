@@ -1,4 +1,4 @@
-"""Tests that the server loads only versions that are as they were pushed, if it is told to verify them."""
+"""Tests that the server loads only versions that are as they were pushed, with --verify."""
 
 import pytest
 

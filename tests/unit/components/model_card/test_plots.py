@@ -39,7 +39,7 @@ def test_intervals_of_any_values_stay_in_their_frame(values, reference):
     assert len(root.findall(f"{SVG}circle")) == len(rows)
 
 
-def test_a_bin_that_is_calibrated_lies_on_the_diagonal():
+def test_a_calibrated_bin_is_on_the_diagonal():
     root = drawn(plots.reliability("r", "Reliability", [("0.5000", 0.5, 0.4, 0.6)]))
     [dot] = root.findall(f"{SVG}circle")
     [diagonal] = [line for line in root.findall(f"{SVG}line") if line.attrib["class"] == "mark"]

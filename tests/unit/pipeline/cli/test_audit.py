@@ -141,8 +141,8 @@ def test_a_files_name_neither_steers_the_terminal_nor_hides_a_finding(place, sig
     (place / f"serving_model/agnews/2/{sign}.so").touch()
     ended = CliRunner().invoke(cli, ["versions", "verify", "serving_model"])
     assert isinstance(ended.exception, AuditError)
-    for told in (ended.output.splitlines(), str(ended.exception).splitlines()):
-        [line] = [line for line in told if "extra: " in line]
+    for lines in (ended.output.splitlines(), str(ended.exception).splitlines()):
+        [line] = [line for line in lines if "extra: " in line]
         assert line.endswith(".so")
         assert line.isprintable()
 

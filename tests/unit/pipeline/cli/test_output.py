@@ -27,7 +27,7 @@ def test_a_file_that_can_be_written_is_neither_made_nor_changed(tmp_path):
     assert (tmp_path / "old.json").read_text() == "old"
 
 
-def test_one_that_cannot_is_told_with_the_option(tmp_path, monkeypatch):
+def test_a_path_that_cannot_be_written_is_reported_with_the_option(tmp_path, monkeypatch):
     with pytest.raises(SettingsError, match=rf"^--output {tmp_path}/gone/x: No such file or directory; name a place"):
         check_file("--output", tmp_path / "gone/x")
     (tmp_path / "old.json").touch()

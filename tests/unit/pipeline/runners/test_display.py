@@ -28,7 +28,7 @@ def test_other_reports_name_their_fields():
     assert describe(ProgressEvent("X", "ready", {})) == "ready"
 
 
-def test_plain_lines_tell_states_and_times(console):
+def test_plain_lines_show_states_and_times(console):
     with PlainDisplay(console) as display:
         display.run_began({"A": [], "B": ["A"]})
         display.component_changed(ComponentEvent("A", State.RUNNING))
@@ -91,7 +91,7 @@ def test_describing_a_report_leaves_its_fields_alone():
     assert event.fields == REPORT
 
 
-def test_plain_lines_tell_a_failure_with_its_time(console):
+def test_plain_lines_show_a_failure_with_its_time(console):
     with PlainDisplay(console) as display:
         display.component_changed(ComponentEvent("Evaluator", State.FAILED, 12.34))
     assert console.file.getvalue()[9:] == "Evaluator: failed (12.3 s)\n"
@@ -104,7 +104,7 @@ def test_plain_lines_keep_brackets_and_are_not_broken():
     assert console.file.getvalue()[9:] == "ExampleGen: read: source [red]a long place[/red]\n"
 
 
-def test_plain_lines_tell_every_report_that_is_not_midway(console):
+def test_plain_lines_show_every_report_that_is_not_midway(console):
     with PlainDisplay(console) as display:
         for rows in (1, 2, 3):
             display.progressed(ProgressEvent("ExampleGen", "ingested", {"rows": rows}))

@@ -62,7 +62,7 @@ def test_what_kubernetes_says_of_a_service_is_no_setting(service):
         ("AGNEWS_HOME", "/srv", r"unknown setting 'home'"),
     ],
 )
-def test_a_setting_that_only_looks_like_it_is_told(name, text, message):
+def test_a_misspelled_setting_is_reported(name, text, message):
     with pytest.raises(SettingsError, match=rf"environment {name}: {message}"):
         load(environ={name: text})
 

@@ -70,7 +70,7 @@ def test_a_changed_last_line_is_found_by_what_is_known_elsewhere(raw, found):
     assert found(changed, expect_last=True) != []
 
 
-def test_a_chain_computed_anew_is_found_by_what_is_known_elsewhere(raw, found, tmp_path):
+def test_a_recomputed_chain_is_found_by_what_is_known_elsewhere(raw, found, tmp_path):
     forged = AuditLog(tmp_path / "audit.jsonl")
     for number in range(6):
         forged.append(Entry("push", "agnews", number, by="ann@here", why="another reason"))
@@ -79,5 +79,5 @@ def test_a_chain_computed_anew_is_found_by_what_is_known_elsewhere(raw, found, t
     assert found(lines, expect_last=True) != []
 
 
-def test_a_cut_last_line_is_told_as_such(raw, found):
+def test_a_cut_last_line_is_reported_as_such(raw, found):
     assert "cut off after 20 bytes" in found([*raw[:-1], raw[-1][:20]], expect_last=False)[0]

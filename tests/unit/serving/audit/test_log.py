@@ -136,13 +136,13 @@ AuditLog(Path(sys.argv[1])).append(Entry("push", "killed again"))
     assert child(code, log).wait(timeout=60) == -signal.SIGKILL
     log.append(Entry("push", "agnews", 2))
     assert problems(log, {}) == []
-    told = [line.entry for line in log.lines() if line.entry.action == "recover"]
-    assert told
-    assert (log.path.parent / told[0].details["file"]).read_bytes() == torn
+    results = [line.entry for line in log.lines() if line.entry.action == "recover"]
+    assert results
+    assert (log.path.parent / results[0].details["file"]).read_bytes() == torn
     assert not list(log.path.parent.glob("*.pending"))
 
 
-def test_a_piece_that_was_set_aside_and_is_gone_is_told(log):
+def test_a_lost_piece_that_was_set_aside_is_reported(log):
     kill_in_the_middle_of_a_write(log)
     log.append(Entry("push", "agnews", 2))
     [aside] = log.path.parent.glob("*.torn-*")
@@ -151,7 +151,7 @@ def test_a_piece_that_was_set_aside_and_is_gone_is_told(log):
 
 
 @pytest.mark.parametrize("name", ["", None, "a\0b", "."])
-def test_an_entry_of_a_piece_with_a_name_that_none_can_have_is_told(log, name):
+def test_an_entry_of_a_piece_with_an_impossible_name_is_reported(log, name):
     log.append(Entry("recover", details={"file": name, "sha256": "ab" * 32}))
     assert "set aside" in problems(log, {})[0]
 

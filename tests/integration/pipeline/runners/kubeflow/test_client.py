@@ -174,7 +174,7 @@ def test_a_host_that_does_not_answer_is_named_with_what_to_do():
     assert refused.value.exit_code == 6
 
 
-def test_what_the_api_refuses_is_told_in_its_own_words(api, settings):
+def test_a_refusal_of_the_api_is_quoted(api, settings):
     api.answers["POST", RUNS] = (400, {"message": "the quota is used up"})
     with pytest.raises(client.KubeflowError, match="the quota is used up"):
         client.submit(settings, COMPILED, {})

@@ -5,7 +5,7 @@ SHELL := bash
 export PYTHONDONTWRITEBYTECODE :=
 AGNEWS := .venv/bin/agnews
 # Tests that need a server or the real data have targets of their own, and so do two that take many minutes.
-WITHOUT_SERVERS := not (real or airflow or kubeflow or postgres or flink or spark or container)
+WITHOUT_SERVERS := not (real or airflow or kubeflow or postgres or flink or spark or container or kubernetes)
 IN_TIME := $(WITHOUT_SERVERS) and not (continuous or interrupts)
 SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
 # Test files that `make test` runs at the same time: one per core, at most four, since each takes up to 4 GB of memory.
@@ -16,7 +16,7 @@ PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Paths whose spelling and words `make lint` checks.
 PROSE := $(wildcard *.md) docs Makefile Dockerfile .pre-commit-config.yaml pyproject.toml setup.py $(SOURCES)
 
-.PHONY: help run test test-fast test-all test-coverage test-real test-continuous test-interrupts test-airflow test-postgres test-kubeflow test-container test-flink test-spark \
+.PHONY: help run test test-fast test-all test-coverage test-real test-continuous test-interrupts test-airflow test-postgres test-kubeflow test-kubernetes test-container test-flink test-spark \
 	airflow airflow-stop job-server-flink job-server-spark bench-train bench-stages bench-serve bench-review bench-scale \
 	lint types format picture reference client client-messages lock clean default dev
 
@@ -64,6 +64,10 @@ test-postgres: dev  ## Run the pipeline with its metadata in a real PostgreSQL s
 test-kubeflow: dev  ## Compile for Kubeflow and run the command of each task on PostgreSQL, through to pushes.
 	@scripts/setup.sh kubeflow
 	.venv/bin/python -m pytest -m kubeflow
+
+test-kubernetes: dev  ## Run tasks and model servers in pods of the cluster that KUBECONFIG names.
+	@scripts/setup.sh kubeflow
+	.venv/bin/python -m pytest -m kubernetes -s
 
 test-container: dev  ## Build the image with Docker and run it; DOCKER_BUILD_ARGS="--network host" adds options.
 	.venv/bin/python -m pytest -m container -s

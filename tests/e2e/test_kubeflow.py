@@ -1,7 +1,6 @@
 """Runs each task of the compiled pipeline with its own command line and mounts, on PostgreSQL, to pushed models."""
 
 import contextlib
-import json
 import os
 import re
 import signal
@@ -12,15 +11,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
 
 from tests.support import ROOT
 from tests.support.command_server import command_server
+from tests.support.compiled_pipeline import CompiledPipeline
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.kubeflow, pytest.mark.timeout(5400)]
 
 DATABASE = "metadata"
-RUN = "{{$.pipeline_job_uuid}}"
 SMALL = {
     "data.train_pattern": "{SPAN}/train.csv",
     "data.test_pattern": "{SPAN}/test.csv",
@@ -72,66 +71,34 @@ class Cluster:
             command, cwd=self._home, env=self.environment | {"PYTHONPATH": str(ROOT)}, check=True, timeout=1200
         )
         [file] = (self._home / "compiled").iterdir()
-        self.specification, self.platform = yaml.safe_load_all(file.read_text())
+        self.compiled = CompiledPipeline(file.read_text())
 
     def run(self, name, parameters, *, at_task=None):
         """Runs the tasks in order; returns their exit statuses. `at_task` may act on a running task, by its name."""
-        root = self.specification["root"]
-        declared = root["inputDefinitions"]["parameters"]
-        values = {key: one.get("defaultValue") for key, one in declared.items()} | parameters
-        [handler] = [one for one in root["dag"]["tasks"].values() if "dag" in self._component(one)]
-        inner = self._inputs(handler, values, name)
         statuses = {}
-        tasks = self._component(handler)["dag"]["tasks"]
-        while waiting := [one for one in tasks if tasks[one]["taskInfo"]["name"] not in statuses]:
-            ready = next(one for one in waiting if not set(tasks[one].get("dependentTasks", ())) & set(waiting))
-            title = tasks[ready]["taskInfo"]["name"]
-            statuses[title] = self._try(title, tasks[ready], self._inputs(tasks[ready], inner, name), at_task)
-            if statuses[title]:
+        for task in self.compiled.tasks(name, parameters):
+            statuses[task.name] = self._try(task, at_task)
+            if statuses[task.name]:
                 break
-        state = "FAILED" if any(statuses.values()) else "SUCCEEDED"
-        [end] = [one for one in root["dag"]["tasks"].values() if one is not handler]
-        inputs = self._inputs(end, values, name) | {"status": json.dumps({"state": state})}
-        statuses["end of the run"] = self._try("end", end, inputs, None)
+        end = self.compiled.end_task(name, parameters, "FAILED" if any(statuses.values()) else "SUCCEEDED")
+        statuses[end.name] = self._try(end, None)
         return statuses
 
-    def _component(self, task):
-        return self.specification["components"][task["componentRef"]["name"]]
-
-    def _inputs(self, task, values, run):
-        inputs = {}
-        for key, source in task.get("inputs", {}).get("parameters", {}).items():
-            if "runtimeValue" in source:
-                inputs[key] = source["runtimeValue"]["constant"].replace(RUN, run)
-            elif "componentInputParameter" in source:
-                inputs[key] = values[source["componentInputParameter"]]
-        return inputs
-
-    def _try(self, title, task, inputs, at_task):
-        for _ in range(1 + task.get("retryPolicy", {}).get("maxRetryCount", 0)):
-            with self._mounted(self._component(task)["executorLabel"]):
-                running = self._commands.start(self._command(task, inputs), self.environment, self._home)
+    def _try(self, task, at_task):
+        for _ in range(1 + task.retries):
+            with self._mounted(task.kubernetes):
+                running = self._commands.start(task.command, self.environment, self._home)
                 if at_task:
-                    at_task(title, running)
+                    at_task(task.name, running)
                 status = running.wait()
             if status == 0:
                 return 0
-            print(title, status, running.log[-3000:])  # noqa: T201 - pytest shows it when a test fails
+            print(task.name, status, running.log[-3000:])  # noqa: T201 - pytest shows it when a test fails
         return status
 
-    def _command(self, task, inputs):
-        executor = self.specification["deploymentSpec"]["executors"][self._component(task)["executorLabel"]]
-        container = executor["container"]
-
-        def fill(text):
-            return re.sub(r"\{\{\$\.inputs\.parameters\['(.+?)'\]\}\}", lambda found: inputs[found[1]], text)
-
-        return [*container["command"], *map(fill, container["args"])]
-
     @contextlib.contextmanager
-    def _mounted(self, label):
-        """Mounts what the platform document names for an executor, and nothing else."""
-        kubernetes = self.platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"][label]
+    def _mounted(self, kubernetes):
+        """Mounts what the compiled file names for a task, and nothing else."""
         sources = {"pvcMount": self.volume, "secretAsVolume": self.secret}
         links = [Path(mount["mountPath"]) for kind in sources for mount in kubernetes.get(kind, ())]
         for kind, source in sources.items():
@@ -145,21 +112,14 @@ class Cluster:
 
     @contextlib.contextmanager
     def all_mounted(self):
-        with self._mounted("exec-trainer"):
+        task = next(self.compiled.tasks("people", {"author": ""}))
+        with self._mounted(task.kubernetes):
             yield
 
     def agnews(self, *arguments):
         """The status and the output of a command that a person runs in a pod."""
         running = self._commands.start(["agnews", *arguments, *self.options], self.environment, self._home)
         return SimpleNamespace(status=running.wait(), output=running.stdout.read_text(), log=running.log)
-
-
-def wait_for(condition, seconds=600):
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until
-        time.sleep(0.2)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -190,14 +150,14 @@ def story(tmp_path_factory, server):
     from components.example_gen.synthetic import write_synthetic
 
     directory = tmp_path_factory.mktemp("kubeflow")
-    told = SimpleNamespace(killed=[], approved=[])
+    result = SimpleNamespace(killed=[], approved=[])
     # One server runs the tasks, another one what a person does while a task waits.
     with contextlib.ExitStack() as stack:
         servers = []
         for name in ("tasks", "people"):
             (directory / name).mkdir()
             servers.append(stack.enter_context(command_server(directory / name)))
-        told.cluster = cluster = Cluster(directory, server, servers[0])
+        result.cluster = cluster = Cluster(directory, server, servers[0])
         people = Cluster.__new__(Cluster)
         people.__dict__.update(vars(cluster), _commands=servers[1])
         for span in (1, 2):
@@ -206,28 +166,28 @@ def story(tmp_path_factory, server):
         cluster.compile()
 
         def kill_trainer_once(title, running):
-            if title == "Trainer" and not told.killed:
-                wait_for(lambda: "Going to run a new execution" in running.log)
+            if title == "Trainer" and not result.killed:
+                wait_until(lambda: "Going to run a new execution" in running.log, 600)
                 os.killpg(running.pid, signal.SIGKILL)
-                told.killed.append(running.pid)
+                result.killed.append(running.pid)
             approve(title, running)
 
         def approve(title, running):
             if title == "RequestApproval":
-                shown = wait_for(lambda: re.search(r"agnews approvals approve (\d+)", running.log))
+                shown = wait_until(lambda: re.search(r"agnews approvals approve (\d+)", running.log), 600)
                 ended = people.agnews("approvals", "approve", shown[1], "--by", "bob@here", "--reason", "good enough")
-                told.approved.append(ended)
+                result.approved.append(ended)
 
         started = time.monotonic()
-        told.first = cluster.run("first", {"author": "ann@here", "span": "1"}, at_task=kill_trainer_once)
-        told.again = cluster.run("again", {"author": "ann@here", "span": "1"})
-        told.window = cluster.run("window", {"author": "ann@here", "span": "2"}, at_task=approve)
-        told.seconds = time.monotonic() - started
+        result.first = cluster.run("first", {"author": "ann@here", "span": "1"}, at_task=kill_trainer_once)
+        result.again = cluster.run("again", {"author": "ann@here", "span": "1"})
+        result.window = cluster.run("window", {"author": "ann@here", "span": "2"}, at_task=approve)
+        result.seconds = time.monotonic() - started
         with cluster.all_mounted():
-            told.verified = cluster.agnews("audit", "verify")
+            result.verified = cluster.agnews("audit", "verify")
         serving = cluster.volume / "serving_model/agnews"
-        told.versions = sorted(path.name for path in serving.iterdir() if path.name.isdecimal())
-    return told
+        result.versions = sorted(path.name for path in serving.iterdir() if path.name.isdecimal())
+    return result
 
 
 def executions(store, run, component):

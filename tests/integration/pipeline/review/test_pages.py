@@ -6,8 +6,11 @@ import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import quote
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from benchmarks.review_store import SimulatedStore
 from pipeline.governance.audit_check import audit_log
@@ -238,6 +241,43 @@ def test_unknown_addresses_are_404(site, address):
     answer = site.get(address)
     assert answer.status_code == 404
     assert 'role="alert"' in answer.text
+
+
+DIGITS = "9" * 5000
+PLACES = (
+    *(f"/{page}/{{}}" for page in ("models", "runs", "lineage", "spans", "monitoring")),
+    "/models/{}/card",
+    "/runs/{}/data",
+    "/monitoring/{}/20260102T060000.000Z",
+    "/monitoring/1/{}",
+    "/compare?first={0}&second={0}",
+    "/runs/1/data?split={}",
+    "/models?page={0}&sort={0}&order={0}",
+    "/approvals?status={}",
+    "/runs?status={}",
+    "/lineage/1?way={}",
+    "/{}",
+)
+
+
+@hypothesis.settings(deadline=None, max_examples=100, suppress_health_check=list(hypothesis.HealthCheck))
+@hypothesis.given(
+    st.sampled_from(PLACES), st.sampled_from(["9" * 18, DIGITS, "-1", "%00", "%ff", "a" * 300]) | st.text(max_size=20)
+)
+@hypothesis.example("/models/{}", DIGITS)
+@hypothesis.example("/monitoring/1/{}", "%00")
+def test_no_address_is_a_server_error(site, place, part):
+    quoted = part if part.startswith("%") else quote(part, safe="", errors="replace")
+    answer = site.get(place.format(quoted))
+    assert answer.status_code < 500
+    assert "content-security-policy" in answer.headers
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://evil.example", "null"])
+def test_forms_of_other_or_malformed_origins_are_rejected(site, origin):
+    answer = site.post("/models/1/decision", headers={"Origin": origin})
+    assert answer.status_code == 403
+    assert "content-security-policy" in answer.headers
 
 
 def test_markup_in_a_url_is_escaped(site, runs):

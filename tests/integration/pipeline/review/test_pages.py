@@ -18,6 +18,8 @@ from pipeline.metadata.connection import connection_config, open_store
 from pipeline.metadata.store_reader import StoreReader
 from pipeline.review.pages.models import refusals_of_model
 from pipeline.review.security import Tokens
+from schema.model_contract import MLMD_UUID
+from serving.audit import Entry
 from tests.support.review_site import TOKEN, serving, settings_of, text, waiting_store
 
 
@@ -48,6 +50,36 @@ def test_the_first_page_answers_the_five_questions(site, ids, simulated):
     assert "approved by bob@example.com, 2026-01-02 03:04 UTC: the evidence, as it is" in shown
     assert f"The previous version was {simulated.versions[-2]}: model {ids[-2]}" in shown
     assert f"Changed settings name model {ids[-2]} model {ids[-1]} epochs 4 5" in shown
+
+
+def test_the_time_of_a_push_is_from_the_audit_log(tmp_path):
+    made = SimulatedStore(tmp_path, files=1, test_rows=8)
+    made.add_runs(1)
+    [version] = made.serve(tmp_path / "serving_model", 1)
+    os.utime(tmp_path / f"serving_model/agnews/{version}" / MLMD_UUID, (86_400, 86_400))
+    log = audit_log(settings_of(tmp_path))
+    logged = log.last_push("agnews", version).when
+    with serving(settings_of(tmp_path)) as client:
+        shown = text(client.get("/served"))
+        assert f"pushed {logged[:10]} {logged[11:16]} UTC" in shown
+        assert "1970-01-02" not in shown
+    log.path.unlink()
+    with serving(settings_of(tmp_path)) as client:
+        assert "pushed 1970-01-02 00:00 (date of a file; the audit log has no push) UTC" in text(client.get("/served"))
+
+
+def test_a_roll_back_is_shown_with_the_model_that_it_left(tmp_path):
+    made = SimulatedStore(tmp_path, files=2, test_rows=8)
+    made.add_runs(2)
+    first, second = made.serve(tmp_path / "serving_model", 2)
+    details = {"label": "stable", "from": second}
+    audit_log(settings_of(tmp_path)).append(
+        Entry("rollback", "agnews", first, by="ann@here", why="finds no sports", details=details)
+    )
+    with serving(settings_of(tmp_path)) as client:
+        for _, model in made.pushed:
+            shown = text(client.get(f"/models/{model}"))
+            assert f"rollback stable {second} → {first} ann@here finds no sports" in shown
 
 
 def test_a_changed_served_file_of_same_size_and_time_is_reported(tmp_path):

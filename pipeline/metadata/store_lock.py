@@ -4,7 +4,7 @@ import fcntl
 import os
 import struct
 import time
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from schema.errors import StoreError
@@ -68,7 +68,7 @@ def _holder(path: Path, to_write: bool) -> int | None:
     return None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _open(path: str, device: int, inode: int) -> int:
     """Opens a store and never closes it: closing it would release the locks that ML Metadata has in this process."""
     return os.open(path, os.O_RDONLY)

@@ -52,7 +52,7 @@ def compare_models(request: Request) -> Response:
         first=first,
         second=second,
         cards=cards,
-        settings=changed_settings(*cards, (first.needs_approval, second.needs_approval)),
+        settings=changed_settings(cards[0], cards[1], (first.needs_approval, second.needs_approval)),
         unapplied=[unapplied_thresholds(card, (cards[0], cards[1])) for card in cards],
         code=changed_code(*cards),
         data=changed_data(*cards),

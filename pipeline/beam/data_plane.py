@@ -38,7 +38,7 @@ class DiskQueue:
 
     def __init__(self, memory_bytes: int = _MEMORY_BYTES) -> None:
         self._memory_left = memory_bytes
-        # Each message with its size; of a message in the file, its class.
+        # Each message with its size; of a message in the file, the function that parses it.
         self._messages: deque[tuple[Any, int]] = deque()
         self._file: Any = None
         self._read_from = self._write_to = 0
@@ -49,7 +49,7 @@ class DiskQueue:
         with self._changed:
             # Messages without data, such as Beam's end mark, stay in memory: Beam compares them by identity.
             if size > max(self._memory_left, 0) and (written := self._write(message.SerializeToString())):
-                self._messages.append((type(message), written))
+                self._messages.append((message.FromString, written))
             else:
                 self._memory_left -= size
                 self._messages.append((message, size))
@@ -74,7 +74,7 @@ class DiskQueue:
 
     def _take(self) -> Any:
         message, size = self._messages.popleft()
-        if not isinstance(message, type):
+        if not callable(message):
             self._memory_left += size
             return message
         data = os.pread(self._file.fileno(), size, self._read_from)
@@ -82,7 +82,7 @@ class DiskQueue:
         if self._read_from == self._write_to:
             self._file.truncate(0)
             self._read_from = self._write_to = 0
-        return message.FromString(data)
+        return message(data)
 
     def _write(self, data: bytes) -> int:
         """Returns the number of bytes that were appended to the file: all, or 0 if there is no space."""

@@ -34,6 +34,7 @@ class _State:
         self.signal: int | None = None  # The first one.
         self.raised = False
         self.advice = ""
+        self.terminal: int | None = None  # A copy of standard error.
         self.uninterruptible = threading.Lock()  # Held while the process must not end.
         self.ending = threading.Lock()  # Taken by the thread that ends it.
 
@@ -61,6 +62,15 @@ def interrupt(number: int) -> None:
 def set_advice(text: str) -> None:
     """Sets the text after "Interrupted" when the process ends: what to do next, and where the log is."""
     _state.advice = text
+
+
+def print_to_terminal(text: str) -> None:
+    """Prints a line on the standard error that the command started with, even if it is redirected to a log now."""
+    line = f"{text}\n"
+    if _state.terminal is None:
+        sys.stderr.write(line)
+    else:
+        os.write(_state.terminal, line.encode(errors="backslashreplace"))
 
 
 @contextmanager
@@ -104,6 +114,7 @@ def end_on_signals() -> Iterator[None]:
     handled = [number for number in _WORDS if signal.getsignal(number) is not signal.SIG_IGN]
     # The last message goes to the original stderr, even if a command redirects it later.
     terminal = os.dup(sys.__stderr__.fileno()) if sys.__stderr__ else os.open(os.devnull, os.O_WRONLY)
+    _state.terminal = terminal
     read_end, write_end = socket.socketpair()
     write_end.setblocking(False)
     thread = threading.Thread(target=_watch, args=[read_end, terminal], name="signals", daemon=True)
@@ -129,7 +140,7 @@ def end_on_signals() -> Iterator[None]:
         write_end.close()
         thread.join()
         os.close(terminal)
-        _state.raised, _state.advice = False, ""
+        _state.raised, _state.advice, _state.terminal = False, "", None
 
 
 def _handle(number: int, frame: FrameType | None) -> None:

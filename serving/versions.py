@@ -27,6 +27,7 @@ class PushedVersion:
         problem: reason why no server can load it, or None if it is complete.
         size: bytes on disk.
         pushed_at: time of the push in seconds since the epoch.
+        is_push_logged: whether that time is from the audit log; otherwise it is a file's date, which copies change.
         model_id: id of its Model artifact in the metadata store, or None if the version does not record one.
     """
 
@@ -36,6 +37,7 @@ class PushedVersion:
     size: int
     pushed_at: float
     model_id: int | None
+    is_push_logged: bool = False
 
 
 def names_by_version(names: Iterable[str]) -> dict[int, list[str]]:

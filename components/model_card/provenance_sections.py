@@ -47,7 +47,6 @@ def _data(card: Card) -> Iterator[Block]:
             "rows quarantined": f"{data.rows_quarantined:,}" + (f": {quarantined}" if quarantined else ""),
             "duplicates": f"{data.duplicates:,}",
             "in both train and test": f"{data.train_test_overlap:,}",
-            "input files": data.input_fingerprint,
             "SHA-256 of the written rows": data.examples.sha256,
             **{name.replace("_", " "): f"{value:,}" for name, value in data.preparation.items()},
         },

@@ -10,7 +10,7 @@ from apache_beam.runners.portability.job_server import JavaJarJobServer, JobServ
 from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.runner import PipelineResult
 
-from pipeline.beam.data_plane import disable_output_buffer_limit
+from pipeline.beam.data_plane import keep_unsent_output_on_disk
 from schema.child_process import bound_command
 
 _FLINK_SERVERS: dict[str, JobServer] = {}
@@ -26,14 +26,14 @@ _start_java = JavaJarJobServer.subprocess_cmd_and_endpoint
 JavaJarJobServer.subprocess_cmd_and_endpoint = _start_bound
 
 
-class _HoldingRunner(PortableRunner):
+class _DiskRunner(PortableRunner):
     def run_pipeline(self, pipeline: Pipeline, options: PipelineOptions) -> PipelineResult:
-        """Runs a pipeline without the limit on unsent output, because a worker may be a thread of this process."""
-        disable_output_buffer_limit()
+        """Runs a pipeline with unsent output on disk, because a worker may be a thread of this process."""
+        keep_unsent_output_on_disk()
         return super().run_pipeline(pipeline, options)
 
 
-class FlinkRunner(_HoldingRunner, flink_runner.FlinkRunner):
+class FlinkRunner(_DiskRunner, flink_runner.FlinkRunner):
     """Beam's FlinkRunner, but all pipelines of a process use the same job server.
 
     Beam's own runner starts a job server, and so a Java process, for each stage of a run. Beam's SparkRunner reuses its
@@ -48,8 +48,8 @@ class FlinkRunner(_HoldingRunner, flink_runner.FlinkRunner):
         return _FLINK_SERVERS[determined_by]
 
 
-class SparkRunner(_HoldingRunner, spark_runner.SparkRunner):
-    """Beam's SparkRunner, but without the limit on unsent output of the workers."""
+class SparkRunner(_DiskRunner, spark_runner.SparkRunner):
+    """Beam's SparkRunner, but the unsent output of the workers waits on disk."""
 
 
 @contextmanager

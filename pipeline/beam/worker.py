@@ -13,7 +13,7 @@ from apache_beam.portability.api import beam_provision_api_pb2, beam_provision_a
 from apache_beam.runners.worker import sdk_worker_main
 from google.protobuf import json_format, text_format
 
-from pipeline.beam.data_plane import disable_output_buffer_limit
+from pipeline.beam.data_plane import keep_unsent_output_on_disk
 from serving.this_machine import exempt_from_proxies
 
 
@@ -36,5 +36,5 @@ def main() -> None:
         "LOGGING_API_SERVICE_DESCRIPTOR": text_format.MessageToString(info.logging_endpoint),
         "RUNNER_CAPABILITIES": " ".join(info.runner_capabilities),
     }
-    disable_output_buffer_limit()
+    keep_unsent_output_on_disk()
     sdk_worker_main.main([])

@@ -145,12 +145,19 @@ def _print(lines: list[Line]) -> None:
     table = Table("when (UTC)", "action", "version", "fingerprint", box=None, pad_edge=False, header_style="dim")
     for column in ("by", "why", "hash"):
         table.add_column(column, overflow="fold")
-    for row in _rows(lines):
+    for line, row in zip(lines, _rows(lines), strict=True):
+        assert line.entry  # Otherwise _rows raises an error.
         action = row["action"] + (f" {label}" if (label := row["details"].get("label")) else "")
         outcome = "" if row["outcome"] == "COMPLETE" else f" ({row['outcome'].lower()})"
-        version = "" if row["version"] is None else str(row["version"])
         # People look for the name that was given; if another account ran the process, show the account as well.
         by = row["by"] if row["by"] == row["who"] else f"{row['by'] or '-'} as {row['who']}"
-        cells = (row["when"][:19].replace("T", " "), action + outcome, version, row["fingerprint"][:12], by, row["why"])
+        cells = (
+            row["when"][:19].replace("T", " "),
+            action + outcome,
+            line.entry.version_change,
+            row["fingerprint"][:12],
+            by,
+            row["why"],
+        )
         table.add_row(*(escape(strip_control_characters(cell)) for cell in cells), row["hash"][:12])
     Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)

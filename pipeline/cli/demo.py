@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     show_default=True,
     help="Port to listen on; 0 selects a free one.",
 )
+@click.option("--name", "names", multiple=True, help="Host name under which a proxy serves the page; may be repeated.")
 @server_options
 @settings_options
-def demo(loaded: Loaded, host: str, port: int, client_options: dict[str, Any]) -> None:
+def demo(loaded: Loaded, host: str, port: int, names: tuple[str, ...], client_options: dict[str, Any]) -> None:
     """Serve a web page that classifies a text and highlights the important words.
 
     The page links to the model card of the version, if the version is in the metadata store.
     """
-    import uvicorn
-
     from serving.client import AsyncClient
     from serving.demo import Demo, make_app
     from serving.listening import host_port, listen
+    from serving.web import web_server
 
     page = Demo(
         # The page draws stable or canary once per item, so that all requests about an item go to one version.
@@ -45,7 +45,7 @@ def demo(loaded: Loaded, host: str, port: int, client_options: dict[str, Any]) -
     )
     with listen(host, port, "--host and --port") as listening:
         click.echo(f"http://{host_port(host, listening.getsockname()[1])}  (Ctrl-C ends it)")
-        uvicorn.Server(uvicorn.Config(make_app(page), log_level="warning")).run(sockets=[listening])
+        web_server(make_app(page, (host, *names))).run(sockets=[listening])
 
 
 def _cards(settings: "Settings") -> Callable[[int], Path | None]:

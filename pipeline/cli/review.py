@@ -56,9 +56,8 @@ def review(
 
 def _serve(settings: "Settings", tokens: "Tokens", listening: socket.socket, names: tuple[str, ...]) -> None:
     # Imported here, because TensorFlow Extended takes about ten seconds to import: options are checked first.
-    import uvicorn
-
     from serving.listening import host_port
+    from serving.web import web_server
 
     with hide_library_output():
         from pipeline.review.app import make_app
@@ -76,7 +75,7 @@ def _serve(settings: "Settings", tokens: "Tokens", listening: socket.socket, nam
             "Warning: anyone who can reach this address can read the site over plain HTTP. Put a TLS proxy "
             "with authentication in front of it."
         )
-    uvicorn.Server(uvicorn.Config(make_app(site, names), log_level="warning")).run(sockets=[listening])
+    web_server(make_app(site, names)).run(sockets=[listening])
 
 
 def _is_loopback(host: str) -> bool:

@@ -341,7 +341,7 @@ def _print_versions(rows: "list[VersionOverview]", now: float, directory: Path) 
         accuracy = row.metrics.get("accuracy")
         cells = [
             str(row.version.number),
-            _age(now - row.version.pushed_at),
+            _age(now - row.version.pushed_at) + ("" if row.version.is_push_logged else " (file)"),
             f"{row.version.size / 1e6:,.1f}",
             "" if accuracy is None else f"{accuracy:.4f}",
             ", ".join(row.labels),
@@ -407,6 +407,7 @@ def _to_json_dict(row: "VersionOverview") -> dict[str, Any]:
         "flaw": version.problem,
         "bytes": version.size,
         "pushed_at": datetime.fromtimestamp(version.pushed_at, UTC).isoformat(timespec="seconds"),
+        "pushed_at_source": "audit log" if version.is_push_logged else "file",
         "model_id": version.model_id,
         "pushed_by": row.pushed_by,
         "data": row.source,

@@ -9,6 +9,7 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 
 from components.example_gen.sources import ENVIRONMENT, DataSource
+from pipeline.metadata.store_lock import wait_for_store
 from pipeline.settings import Settings
 from schema.errors import SettingsError, StoreError
 
@@ -69,12 +70,30 @@ def open_store(connection: metadata_store_pb2.ConnectionConfig) -> MetadataStore
         reraise=True,
     )
     try:
-        return attempts(MetadataStore, connection)
+        return attempts(_Store, connection)
     except RuntimeError as error:
         raise StoreError(
             f"the metadata store cannot be opened: {_address(connection)}: {_reason(error)}. Fix the store "
             "or the settings metadata.* (`agnews config show`)"
         ) from error
+
+
+class _Store(MetadataStore):
+    """ML Metadata's store, which waits for a limited time while another process has locked it."""
+
+    def __init__(self, connection: metadata_store_pb2.ConnectionConfig):
+        self._embedded = connection.sqlite if connection.HasField("sqlite") else None
+        self._wait()
+        super().__init__(connection)
+
+    def _call_method(self, method_name, request, response) -> None:
+        self._wait()
+        super()._call_method(method_name, request, response)
+
+    def _wait(self) -> None:
+        if self._embedded is not None:
+            read_only = self._embedded.connection_mode == metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
+            wait_for_store(Path(self._embedded.filename_uri), to_write=not read_only)
 
 
 def _reason(error: RuntimeError) -> str:

@@ -11,9 +11,10 @@ from ml_metadata import errors
 from ml_metadata.metadata_store import ListOptions, MetadataStore, OrderByField
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from pipeline.metadata.connection import open_store
 from pipeline.metadata.graph import component_id, find_run
 from pipeline.metadata.snapshot import Snapshot
-from schema.errors import RunError
+from schema.errors import RunError, StoreError
 from schema.metadata import DECISION_EXECUTION, PROMOTION_EXECUTION, RUN_CONTEXT
 
 logger = logging.getLogger(__name__)
@@ -62,9 +63,8 @@ class StoreReader:
             if self._read_at is None or self._stale or self._clock() - self._read_at > self._max_age:
                 try:
                     self._refresh()
-                except (errors.StatusError, RuntimeError) as error:
-                    # For instance, a run's transaction locks the file. The client raises RuntimeError for a store
-                    # that it cannot open.
+                except (errors.StatusError, StoreError) as error:
+                    # For instance, a run's transaction locks the file.
                     if self._read_at is None:
                         raise RunError(
                             f"the metadata store cannot be read: {error}; check the settings metadata.… and try again"
@@ -98,7 +98,7 @@ class StoreReader:
         if self._store is None:
             if self._connection.HasField("sqlite") and not Path(self._connection.sqlite.filename_uri).is_file():
                 return None
-            self._store = MetadataStore(self._connection)
+            self._store = open_store(self._connection)
         return self._store
 
     def _refresh(self) -> None:

@@ -55,7 +55,7 @@ def overview(deployment: Deployment, store: MetadataStore) -> list[VersionOvervi
     configured = deployment.config_path.exists()
     states = deployment.server.states(deployment.model_name) if deployment.server else None
     rows = []
-    for number, version in deployment.versions().items():
+    for number, version in deployment.dated_versions().items():
         run = _pushing_run(store, deployment, version)
         source, metrics = _source_and_metrics(store, run) if run else (None, {})
         rows.append(

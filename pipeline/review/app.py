@@ -9,16 +9,16 @@ from collections.abc import Collection
 from ml_metadata.errors import StatusError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from pipeline.review.evidence import FileUnavailable
 from pipeline.review.pages import approvals, compare, data, lineage, models, monitoring, production, runs
-from pipeline.review.security import HostAndOriginMiddleware
 from pipeline.review.site import STYLE_SHEET, Site, render
 from schema.errors import AgNewsError
+from serving.web import HostAndOriginMiddleware
 
 NAVIGATION = (
     ("/served", "In production"),
@@ -35,24 +35,24 @@ ROUTES = (
     Route("/style.css", lambda request: FileResponse(STYLE_SHEET, headers={"Cache-Control": "no-cache"})),
     Route("/served", production.production_page),
     Route("/models", models.list_models),
-    Route("/models/{id:int}", models.model_page),
-    Route("/models/{id:int}/card", models.card),
-    Route("/models/{id:int}/decision", approvals.decide, methods=["POST"]),
+    Route("/models/{id:number}", models.model_page),
+    Route("/models/{id:number}/card", models.card),
+    Route("/models/{id:number}/decision", approvals.decide, methods=["POST"]),
     Route("/approvals", approvals.list_approvals),
     Route("/compare", compare.compare_models),
     Route("/runs", runs.list_runs),
-    Route("/runs/{id:int}", runs.run_page),
-    Route("/runs/{id:int}/data", data.run_data_page),
-    Route("/lineage/{id:int}", lineage.artifact_page),
+    Route("/runs/{id:number}", runs.run_page),
+    Route("/runs/{id:number}/data", data.run_data_page),
+    Route("/lineage/{id:number}", lineage.artifact_page),
     Route("/spans", data.list_spans),
-    Route("/spans/{span:int}", data.span_page),
+    Route("/spans/{span:number}", data.span_page),
     Route("/trends", models.show_trends),
     Route("/monitoring", monitoring.list_reports),
-    Route("/monitoring/{version:int}/{moment}", monitoring.report_page),
+    Route("/monitoring/{version:number}/{moment}", monitoring.report_page),
 )
 
 
-def make_app(site: Site, names: Collection[str] = ()) -> Starlette:
+def make_app(site: Site, names: Collection[str] = ()) -> ASGIApp:
     """Creates the web application.
 
     Args:
@@ -65,11 +65,10 @@ def make_app(site: Site, names: Collection[str] = ()) -> Starlette:
         AgNewsError: _unavailable,
         StatusError: _unavailable,
     }
-    app = Starlette(
-        routes=ROUTES, middleware=[Middleware(HostAndOriginMiddleware, names=names)], exception_handlers=handlers
-    )
+    app = Starlette(routes=ROUTES, exception_handlers=handlers)
     app.state.site, app.state.navigation = site, NAVIGATION
-    return app
+    # Around the whole application, because Starlette answers unexpected errors outside of its own middleware.
+    return HostAndOriginMiddleware(app, names)
 
 
 def _http_error(request: Request, error: Exception) -> Response:

@@ -115,7 +115,9 @@ def _changed_cards(entries: tuple[Entry, ...]) -> tuple[str, ...]:
 def _is_about(entry: Entry, settings: Settings, model: ReviewedModel) -> bool:
     if model.fingerprint and entry.fingerprint == model.fingerprint:
         return True
-    return entry.model == settings.pusher.model_name and entry.version in model.versions
+    # A roll-back names the version that it returned to; it is about the one that it left, too.
+    versions = (entry.version, entry.details.get("from"))
+    return entry.model == settings.pusher.model_name and any(version in model.versions for version in versions)
 
 
 @lru_cache(maxsize=1)

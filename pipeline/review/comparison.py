@@ -173,9 +173,39 @@ class ChangedValue:
     second: str | None
 
 
-def changed_settings(first: Evidence, second: Evidence) -> list[ChangedValue]:
-    """Returns hyperparameters, data preparation settings and thresholds that differ."""
-    return _differences(_settings(first), _settings(second))
+def changed_settings(
+    first: Evidence, second: Evidence, approvals: tuple[bool | None, bool | None] = (None, None)
+) -> list[ChangedValue]:
+    """Returns hyperparameters, data preparation settings, thresholds and the approval rule that differ.
+
+    Leaves out the thresholds that `unapplied_thresholds` returns: the evidence of a model without a baseline does not
+    contain them, although the setting was the same.
+
+    Args:
+        first: evidence of the first model.
+        second: evidence of the second model.
+        approvals: whether each model needed an approval; None if unknown.
+    """
+    unapplied = {name for model in (first, second) for name in unapplied_thresholds(model, (first, second))}
+    known = approvals if None not in approvals else (None, None)
+    ours, theirs = (
+        {name: value for name, value in _settings(model).items() if name not in unapplied}
+        | {"require_approval": None if required is None else str(required).lower()}
+        for model, required in zip((first, second), known, strict=True)
+    )
+    return _differences(ours, theirs)
+
+
+def unapplied_thresholds(model: Evidence, compared: tuple[Evidence, Evidence]) -> list[str]:
+    """Returns the thresholds against a baseline that were not applied to a model because it had no baseline.
+
+    Args:
+        model: evidence of the model.
+        compared: evidence of both models; their thresholds are searched.
+    """
+    if "not_available" not in model["baseline"]:
+        return []
+    return [name for one in compared for name in _thresholds(one, against_baseline=True)]
 
 
 def changed_code(first: Evidence, second: Evidence) -> list[ChangedValue]:
@@ -184,18 +214,24 @@ def changed_code(first: Evidence, second: Evidence) -> list[ChangedValue]:
 
 
 def changed_data(first: Evidence, second: Evidence) -> list[ChangedValue]:
-    """Returns the source, spans, counts, class balance, vocabulary and fingerprints that differ."""
+    """Returns the source, spans, counts, class balance, vocabulary and SHA-256 of the rows that differ."""
     return _differences(_data(first), _data(second))
 
 
 def _settings(evidence: Evidence) -> dict[str, Any]:
     training = evidence["training"]
-    thresholds = {
-        f"threshold: {'change of ' if one['against_baseline'] else ''}{one['metric']} on {one['slice']}": one["bound"]
-        for one in evidence["verdicts"]["thresholds"]
-    }
+    applied = {**_thresholds(evidence, against_baseline=False), **_thresholds(evidence, against_baseline=True)}
     network = {name: training[name] for name in ("architecture", "parameters") if name in training}
-    return {**network, **training.get("hyperparameters", {}), **evidence["data"]["preparation"], **thresholds}
+    return {**network, **training.get("hyperparameters", {}), **evidence["data"]["preparation"], **applied}
+
+
+def _thresholds(evidence: Evidence, *, against_baseline: bool) -> dict[str, float]:
+    change = "change of " if against_baseline else ""
+    return {
+        f"threshold: {change}{one['metric']} on {one['slice']}": one["bound"]
+        for one in evidence["verdicts"]["thresholds"]
+        if one["against_baseline"] == against_baseline
+    }
 
 
 def _code(evidence: Evidence) -> dict[str, Any]:
@@ -225,7 +261,6 @@ def _data(evidence: Evidence) -> dict[str, Any]:
         **{f"{split}: rows": f"{rows['rows']:,}" for split, rows in data["splits"].items()},
         **balance,
         "words in the vocabulary": f"{evidence['vocabulary']['words']:,}",
-        "input files": data["input_fingerprint"],
         "SHA-256 of the written rows": data["examples"]["sha256"],
     }
 

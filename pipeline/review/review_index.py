@@ -77,6 +77,7 @@ class ReviewedModel:
         blessed: verdict of the Evaluator.
         servable: verdict of the InfraValidator.
         fingerprint: SHA-256 of the export; empty if unknown.
+        needs_approval: whether its run required an approval; None if the run did not get that far.
         approval: approval state; None if no approval was requested.
         versions: version numbers that it was pushed as, oldest first.
     """
@@ -91,6 +92,7 @@ class ReviewedModel:
     blessed: bool | None
     servable: bool | None
     fingerprint: str
+    needs_approval: bool | None
     approval: ApprovalState | None
     versions: tuple[int, ...]
 
@@ -203,6 +205,7 @@ class ReviewIndex:
             blessed=_flag(found.get(MODEL_BLESSING), "blessed"),
             servable=_flag(found.get(INFRA_BLESSING), "blessed"),
             fingerprint=str(digest),
+            needs_approval=True if request else False if PUSHED_MODEL in found else None,
             approval=self._approval(request) if request and not request.removed else None,
             versions=self._versions(artifact.id),
         )

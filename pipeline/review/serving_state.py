@@ -6,6 +6,7 @@ from pathlib import Path
 from ml_metadata.metadata_store import MetadataStore
 
 from pipeline.review.review_index import ReviewedModel, ReviewIndex
+from serving.audit import AuditLog
 from serving.promotion import Deployment, PromotionError, PushedVersion, Record
 from serving.promotion.plan import production_version_before
 from serving.promotion.record import COMPLETE
@@ -22,6 +23,7 @@ class ServedVersion:
         loaded: whether a server that follows models.config loads it.
         problem: reason why servers cannot load it; None if it is loadable.
         pushed_at: UTC, seconds since the epoch.
+        is_push_logged: whether that time is from the audit log; otherwise it is a file's date.
         model: model that was pushed as this version; None if the metadata store does not contain the push.
     """
 
@@ -31,6 +33,7 @@ class ServedVersion:
     loaded: bool
     problem: str | None
     pushed_at: float
+    is_push_logged: bool
     model: ReviewedModel | None
 
 
@@ -67,7 +70,7 @@ class ServingState:
 
 
 def read_serving_state(
-    destination: str, model_name: str, store: MetadataStore | None, index: ReviewIndex
+    destination: str, model_name: str, store: MetadataStore | None, index: ReviewIndex, log: AuditLog | None = None
 ) -> ServingState:
     """Reads the serving directory and models.config.
 
@@ -76,6 +79,7 @@ def read_serving_state(
         model_name: the model's name in TensorFlow Serving.
         store: metadata store with the promotion records; None if it does not exist yet.
         index: index of pushed models.
+        log: the audit log with the times of pushes; None means audit.jsonl in the serving directory.
     """
     if "://" in destination:
         return ServingState(
@@ -83,9 +87,9 @@ def read_serving_state(
         )
     if store is None:
         return ServingState(problem="there is no metadata store yet")
-    deployment = Deployment(Path(destination), model_name, store)
+    deployment = Deployment(Path(destination), model_name, store, audit=log)
     try:
-        served, pushed, note = deployment.served(), deployment.versions(), deployment.other_place()
+        served, pushed, note = deployment.served(), deployment.dated_versions(), deployment.other_place()
     except (PromotionError, OSError) as error:
         return ServingState(problem=str(error))
     records = tuple(deployment.records.all())
@@ -97,6 +101,7 @@ def read_serving_state(
             loaded=number in served.versions,
             problem=version.problem,
             pushed_at=version.pushed_at,
+            is_push_logged=version.is_push_logged,
             model=_model(index, version),
         )
         for number, version in reversed(pushed.items())

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.templating import Jinja2Templates
 
 from pipeline.governance.approvals import rules_of
+from pipeline.governance.audit_check import audit_log
 from pipeline.metadata.connection import connection_config
 from pipeline.metadata.snapshot import Snapshot
 from pipeline.metadata.store_reader import StoreReader
@@ -57,9 +58,10 @@ class Site:
         with self._lock:
             cached = self._serving
             if cached is None or cached[0] is not index or time.monotonic() - cached[1] > _MAX_AGE_SECONDS:
-                pusher = self.settings.pusher
+                destination, model_name = self.settings.pusher.destination, self.settings.pusher.model_name
+                log = self.settings.promotion.audit_log and audit_log(self.settings)
                 state = self.store.query(
-                    lambda store: read_serving_state(pusher.destination, pusher.model_name, store, index)
+                    lambda store: read_serving_state(destination, model_name, store, index, log or None)
                 )
                 self._serving = cached = index, time.monotonic(), state
             return cached[2]

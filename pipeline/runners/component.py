@@ -232,14 +232,15 @@ artifact_utils.verify_artifacts = _verify_cached
 
 
 class _Connection(metadata.Metadata):
-    """TFX's connection, but queries by id return results in the order of the ids.
+    """TFX's connection, but it waits for a locked store for a limited time, and keeps the order of ids in queries.
 
     TFX's cache pairs a component's outputs with their keys by position (tfx/orchestration/portable/cache_utils.py).
     PostgreSQL returns artifacts grouped by type, so a cached output would get the key of another one.
     """
 
     def __enter__(self) -> "_Connection":
-        super().__enter__()
+        self._store = open_store(self._connection_config)
+        self._users += 1
         for query in ("get_artifacts_by_id", "get_artifact_types_by_id"):
             setattr(self._store, query, _in_order(getattr(self._store, query)))
         return self

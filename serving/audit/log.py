@@ -71,6 +71,14 @@ class Entry:
     when: str = ""
     previous: str = ""
 
+    @property
+    def version_change(self) -> str:
+        """The version, or "A → B" for a label that moved from version A to B; empty if the entry names none."""
+        before = self.details.get("from")
+        if isinstance(before, int) and before != self.version:
+            return f"{before} → {self.version}"
+        return "" if self.version is None else str(self.version)
+
 
 @dataclass(frozen=True)
 class Line:
@@ -148,6 +156,15 @@ class AuditLog:
             if line.entry and (line.entry.action, line.entry.model, line.entry.version) == ("push", model, version)
         ]
         return pushes[-1] if pushes else None
+
+    def push_times(self, model: str) -> dict[int, datetime]:
+        """Returns the time of the last push of each version of a model."""
+        entries = [line.entry for line in self.lines() if line.entry]
+        return {
+            entry.version: datetime.fromisoformat(entry.when)
+            for entry in entries
+            if (entry.action, entry.model) == ("push", model) and entry.version is not None
+        }
 
     def _content(self) -> tuple[list[bytes], bytes]:
         try:

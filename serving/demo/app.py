@@ -2,7 +2,7 @@
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -13,10 +13,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
+from starlette.types import ASGIApp
 
 from schema.news_items import NewsItem, validate
 from serving.client import AsyncClient, Canary, ClientError, DeadlineError
 from serving.demo.explanation import explain
+from serving.web import DOCUMENT_POLICY, HostAndOriginMiddleware
 
 _TEMPLATES = Jinja2Templates(Path(__file__).with_name("templates"))
 _TEMPLATES.env.filters["points"] = lambda influence: f"{100 * influence:+.1f}".replace("-", "−")
@@ -43,8 +45,13 @@ class Demo:
     server: str
 
 
-def make_app(demo: Demo) -> Starlette:
-    """Creates the web application. `/` has the form and its result, `/model-card/VERSION` a model card."""
+def make_app(demo: Demo, names: Collection[str] = ()) -> ASGIApp:
+    """Creates the web application. `/` has the form and its result, `/model-card/VERSION` a model card.
+
+    Args:
+        demo: configuration of the page.
+        names: accepted host names in addition to this machine's own.
+    """
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict]:
@@ -54,9 +61,9 @@ def make_app(demo: Demo) -> Starlette:
     routes = [
         Route("/", _empty_form),
         Route("/", _classify, methods=["POST"]),
-        Route("/model-card/{version:int}", _model_card, name="model_card"),
+        Route("/model-card/{version:number}", _model_card, name="model_card"),
     ]
-    return Starlette(routes=routes, lifespan=lifespan)
+    return HostAndOriginMiddleware(Starlette(routes=routes, lifespan=lifespan), names)
 
 
 async def _empty_form(request: Request) -> Response:
@@ -97,9 +104,7 @@ async def _model_card(request: Request) -> Response:
     card = demo.card(request.path_params["version"])
     if card is None:
         raise HTTPException(404, "this version has no model card")
-    # A model card is a single document, and scripts in it must not run.
-    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
-    return FileResponse(card, media_type="text/html", headers={"Content-Security-Policy": policy})
+    return FileResponse(card, media_type="text/html", headers={"Content-Security-Policy": DOCUMENT_POLICY})
 
 
 def _page(request: Request, item: NewsItem, status: int = 200, **values: object) -> Response:
@@ -107,6 +112,5 @@ def _page(request: Request, item: NewsItem, status: int = 200, **values: object)
     policy = f"{_POLICY}; style-src 'nonce-{nonce}'"
     demo: Demo = request.state.demo
     context = {"item": item, "nonce": nonce, "server": demo.server, "limits": _MAX_CHARACTERS} | values
-    return _TEMPLATES.TemplateResponse(
-        request, "page.html", context, status, headers={"Content-Security-Policy": policy, "Cache-Control": "no-store"}
-    )
+    headers = {"Content-Security-Policy": policy}
+    return _TEMPLATES.TemplateResponse(request, "page.html", context, status, headers=headers)

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +17,7 @@ import filelock
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from ml_metadata.metadata_store import MetadataStore
 
+from schema.errors import AuditError
 from schema.files import file_lock
 from serving.audit import AUDIT_FILE, AuditLog, Entry
 from serving.promotion import config
@@ -85,6 +87,19 @@ class Deployment:
     def versions(self) -> dict[int, PushedVersion]:
         """Returns the pushed versions by number, lowest first."""
         return pushed_versions(self.directory)
+
+    def dated_versions(self) -> dict[int, PushedVersion]:
+        """Returns the pushed versions with the times of their pushes in the audit log, where it has them."""
+        try:
+            times = self.audit.push_times(self.model_name)
+        except AuditError:  # A list does not need the log, and the commands that check it report the error.
+            times = {}
+        return {
+            number: replace(version, pushed_at=times[number].timestamp(), is_push_logged=True)
+            if number in times
+            else version
+            for number, version in self.versions().items()
+        }
 
     def served(self) -> Served:
         """Returns the content of models.config; without the file, a server's default, the highest loadable version."""

@@ -6,6 +6,7 @@ config/monitoring_config.proto and config/ssl_config.proto. So protobuf's parser
 include line and column.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,26 @@ def check(config: model_server_config_pb2.ModelServerConfig) -> None:
             )
         if model.HasField("logging_config"):
             _check_logging(model)
+
+
+def log_directories(config: model_server_config_pb2.ModelServerConfig) -> dict[str, Path]:
+    """Returns the directory of each model's request log, without the models that have none."""
+    return {
+        model.name: Path(model.logging_config.log_collector_config.filename_prefix).parent
+        for model in config.model_config_list.config
+        if model.HasField("logging_config")
+    }
+
+
+def check_log_directories(config: model_server_config_pb2.ModelServerConfig, allowed: Collection[Path]) -> None:
+    """Raises ValueError if a model's request log is not below an allowed directory, symbolic links resolved."""
+    bases = [base.resolve() for base in allowed]
+    for model, directory in log_directories(config).items():
+        if not any(directory.resolve().is_relative_to(base) for base in bases):
+            raise ValueError(
+                f"model {model}: filename_prefix of log_collector_config is below no directory that this server was "
+                f"started with; restart it with this configuration, or with --request_log_directories={directory}"
+            )
 
 
 def _check_logging(model: model_server_config_pb2.ModelConfig) -> None:

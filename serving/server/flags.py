@@ -1,7 +1,6 @@
 """Command-line flags with the names of tensorflow_model_server, such as `--model_base_path=/models/agnews`.
 
-Source: tensorflow/serving, model_servers/main.cc. Only this server has `--host`, `--request_log_keep_days` and
-`--verify…`.
+Source: tensorflow/serving, model_servers/main.cc. Only this server has `--host`, `--request_log_…` and `--verify…`.
 """
 
 import dataclasses
@@ -58,6 +57,11 @@ class Flags:
     monitoring_config_file: str = _flag("", "File with a MonitoringConfig in protobuf text format.")
     ssl_config_file: str = _flag("", "File with an SSLConfig in protobuf text format. Enables TLS for gRPC.")
     request_log_keep_days: float = _flag(30.0, "Days to keep files of the request log.")
+    request_log_directories: str = _flag(
+        "",
+        "Comma-separated directories below which a reload over gRPC may start request logs. Those of the configuration "
+        "file are always allowed.",
+    )
     verify: bool = _flag(False, "Load only versions whose files are as the audit log says they were pushed.")
     verify_log: str = _flag("", "Audit log for --verify. Unset: audit.jsonl next to the model's directory.")
     verify_public_key: str = _flag("", "PEM file of the Ed25519 key that must have signed each push. Implies --verify.")

@@ -92,6 +92,7 @@ class ServerOptions:
         max_request_bytes: maximum size of a gRPC or REST request.
         metrics_path: URL path of the metrics, or None to disable them.
         threads: number of requests to process at once, for gRPC and for REST.
+        log_directories: directories below which a reload may start request logs.
         find_tampering: returns how the directory of a version differs from its push, one text per finding.
     """
 
@@ -104,6 +105,7 @@ class ServerOptions:
     max_request_bytes: int
     metrics_path: str | None
     threads: int
+    log_directories: tuple[Path, ...]
     find_tampering: Callable[[Path], list[str]]
 
 
@@ -125,8 +127,9 @@ def from_flags(flags: Flags) -> ServerOptions:
         )
     batching = _batching(flags)
     channel_arguments = _CHANNEL_ARGUMENTS | _channel_arguments(flags.grpc_channel_arguments)
+    models = _models(flags)
     return ServerOptions(
-        models=_models(flags),
+        models=models,
         manager=ManagerOptions(
             poll_seconds=flags.file_system_poll_wait_seconds,
             load_retries=flags.max_num_load_retries,
@@ -146,6 +149,10 @@ def from_flags(flags: Flags) -> ServerOptions:
         max_request_bytes=_max_request_bytes(channel_arguments[_MAX_RECEIVE]),
         metrics_path=_metrics_path(flags),
         threads=_threads(batching),
+        log_directories=(
+            *(Path(directory) for directory in flags.request_log_directories.split(",") if directory),
+            *config.log_directories(models).values(),
+        ),
         find_tampering=_verification(flags),
     )
 

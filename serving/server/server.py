@@ -60,6 +60,7 @@ class ModelServer:
             self._metrics,
             self._request_log,
             check_method=flags.enable_signature_method_name_check,
+            log_directories=self._options.log_directories,
         )
         self._grpc: GrpcServer | None = None
         self._rest: RestServer | None = None

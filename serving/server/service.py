@@ -1,13 +1,15 @@
 """Answers requests from gRPC and REST: selects the version, enforces the deadline and records metrics."""
 
 import time
+from collections.abc import Collection
+from pathlib import Path
 
 import grpc
 import numpy as np
 from google.protobuf import any_pb2, message
 from tensorflow_serving.apis import get_model_metadata_pb2, model_management_pb2, model_pb2
 
-from serving.server import inference
+from serving.server import config, inference
 from serving.server.batching import Batcher
 from serving.server.errors import deadline_exceeded_error, invalid_argument_error, request_error
 from serving.server.manager import Manager
@@ -27,12 +29,24 @@ class InferenceService:
         request_log: RequestLog,
         *,
         check_method: bool,
+        log_directories: Collection[Path],
     ):
+        """Stores the parts of the server.
+
+        Args:
+            manager: has the models.
+            batcher: runs several requests as one, or None.
+            metrics: counts the requests.
+            request_log: logs the requests.
+            check_method: whether to reject requests for signatures with another method name.
+            log_directories: directories below which a reload may start request logs.
+        """
         self.manager = manager
         self._request_log = request_log
         self._batcher = batcher
         self._metrics = metrics
         self._check_method = check_method
+        self._log_directories = log_directories
 
     def answer(self, api: str, request: message.Message, deadline: float) -> message.Message:
         """Runs an inference request.
@@ -107,6 +121,12 @@ class InferenceService:
 
     def reload(self, request: model_management_pb2.ReloadConfigRequest, deadline: float):
         """Replaces the whole configuration and waits until each of its models serves a version."""
+        allowed = (*self._log_directories, *config.log_directories(self.manager.config).values())
+        try:
+            # Anyone who can send requests can send a configuration, and the log creates and deletes files.
+            config.check_log_directories(request.config, allowed)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise invalid_argument_error(str(error)) from error
         self.manager.apply(request.config, expect_versions=True)
         self.manager.wait_available(deadline)
         return model_management_pb2.ReloadConfigResponse(status={"error_code": 0})

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.command_server import command_server
 from tests.support.kubeflow import Cluster
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.kubeflow, pytest.mark.timeout(5400)]
 
@@ -31,27 +32,19 @@ SMALL = {
 }
 
 
-def wait_for(condition, seconds=600):
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until
-        time.sleep(0.2)
-    return found
-
-
 @pytest.fixture(scope="module")
 def story(tmp_path_factory, metadata_server):
     from components.example_gen.synthetic import write_synthetic
 
     directory = tmp_path_factory.mktemp("kubeflow")
-    told = SimpleNamespace(killed=[], approved=[])
+    result = SimpleNamespace(killed=[], approved=[])
     # One server runs the tasks, another one what a person does while a task waits.
     with contextlib.ExitStack() as stack:
         servers = []
         for name in ("tasks", "people"):
             (directory / name).mkdir()
             servers.append(stack.enter_context(command_server(directory / name)))
-        told.cluster = cluster = Cluster(directory, metadata_server, servers[0], SMALL)
+        result.cluster = cluster = Cluster(directory, metadata_server, servers[0], SMALL)
         people = cluster.with_commands(servers[1])
         for span in (1, 2):
             # The same rows: so few others would have drifted.
@@ -59,28 +52,28 @@ def story(tmp_path_factory, metadata_server):
         cluster.compile()
 
         def kill_trainer_once(title, running):
-            if title == "Trainer" and not told.killed:
-                wait_for(lambda: "Going to run a new execution" in running.log)
+            if title == "Trainer" and not result.killed:
+                wait_until(lambda: "Going to run a new execution" in running.log, 600)
                 os.killpg(running.pid, signal.SIGKILL)
-                told.killed.append(running.pid)
+                result.killed.append(running.pid)
             approve(title, running)
 
         def approve(title, running):
             if title == "RequestApproval":
-                shown = wait_for(lambda: re.search(r"agnews approvals approve (\d+)", running.log))
+                shown = wait_until(lambda: re.search(r"agnews approvals approve (\d+)", running.log), 600)
                 ended = people.agnews("approvals", "approve", shown[1], "--by", "bob@here", "--reason", "good enough")
-                told.approved.append(ended)
+                result.approved.append(ended)
 
         started = time.monotonic()
-        told.first = cluster.run("first", {"author": "ann@here", "span": "1"}, at_task=kill_trainer_once)
-        told.again = cluster.run("again", {"author": "ann@here", "span": "1"})
-        told.window = cluster.run("window", {"author": "ann@here", "span": "2"}, at_task=approve)
-        told.seconds = time.monotonic() - started
+        result.first = cluster.run("first", {"author": "ann@here", "span": "1"}, at_task=kill_trainer_once)
+        result.again = cluster.run("again", {"author": "ann@here", "span": "1"})
+        result.window = cluster.run("window", {"author": "ann@here", "span": "2"}, at_task=approve)
+        result.seconds = time.monotonic() - started
         with cluster.all_mounted():
-            told.verified = cluster.agnews("audit", "verify")
+            result.verified = cluster.agnews("audit", "verify")
         serving = cluster.volume / "serving_model/agnews"
-        told.versions = sorted(path.name for path in serving.iterdir() if path.name.isdecimal())
-    return told
+        result.versions = sorted(path.name for path in serving.iterdir() if path.name.isdecimal())
+    return result
 
 
 def executions(store, run, component):

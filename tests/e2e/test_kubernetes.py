@@ -19,6 +19,7 @@ import yaml
 from tests.support import ROOT
 from tests.support.compiled_pipeline import CompiledPipeline
 from tests.support.kubernetes import Namespace, job, kubectl, try_kubectl
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(5400)]
 
@@ -94,14 +95,6 @@ def claim(name):
             "resources": {"requests": {"storage": "5Gi"}},
         },
     }
-
-
-def wait_for(condition, seconds=900):
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until
-        time.sleep(2)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +191,7 @@ def run_job(namespace, task, at_log=None):
         state = namespace.kubectl("get", f"job/{name}", "--output=jsonpath={.status.conditions[*].type}")
         return state if "Complete" in state or "Failed" in state else None
 
-    state = wait_for(ended, 1800)
+    state = wait_until(ended, 1800, 2)
     assert "Complete" in state, f"{task.name}: {namespace.kubectl('logs', f'job/{name}')[-4000:]}"
     return round(time.monotonic() - started)
 
@@ -245,7 +238,8 @@ def served(story, pipeline, servers):
     address = f"tf-serving-grpc.{servers.name}:8500"
     classify = ["agnews", "classify", "Oil prices rise", "--label", "stable", "--server", address]
     # Servers read the file every ten seconds.
-    return waiting, wait_for(lambda: try_kubectl("--namespace", pipeline.name, "exec", APPROVERS, "--", *classify), 120)
+    classified = wait_until(lambda: try_kubectl("--namespace", pipeline.name, "exec", APPROVERS, "--", *classify), 120)
+    return waiting, classified
 
 
 def test_all_tasks_end_well_and_push_one_version(story):
@@ -286,7 +280,7 @@ def test_a_rollout_of_the_servers_fails_no_request(served, pipeline, servers):
     )
     servers.kubectl("rollout", "restart", "deployment/tf-serving")
     servers.kubectl("rollout", "status", "deployment/tf-serving", "--timeout=300s", timeout=310)
-    wait_for(lambda: len(servers.kubectl("get", "pods", "--output=name").split()) == 1)
+    wait_until(lambda: len(servers.kubectl("get", "pods", "--output=name").split()) == 1, 300, 2)
     answers = client.communicate(timeout=60)[0].split("\n")[:-1]
     assert len(answers) > 10
     assert set(answers) == {"200"}

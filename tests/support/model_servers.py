@@ -1,7 +1,6 @@
 """Model servers in this process on free ports of the loopback interface, and the official stubs."""
 
 import contextlib
-import time
 from types import SimpleNamespace
 
 import grpc
@@ -51,15 +50,3 @@ def serving(**flags):
             yield SimpleNamespace(server=server, rest=f"http://127.0.0.1:{server.rest_port}", **vars(client_stubs))
         finally:
             client_stubs.channel.close()
-
-
-def wait_until(condition, seconds=60, poll_seconds=0.05):
-    """Waits until a condition is true.
-
-    Raises:
-        AssertionError: it was not true in time.
-    """
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not become true"
-        time.sleep(poll_seconds)

@@ -7,7 +7,6 @@ import socket
 import threading
 
 import httpx
-import uvicorn
 
 from benchmarks.review_store import SimulatedStore
 from pipeline.monitoring.report import Alert, Report, Window
@@ -16,6 +15,7 @@ from pipeline.review.security import Tokens
 from pipeline.review.site import Site
 from pipeline.settings import Settings
 from schema.features import CLASS_NAMES
+from serving.web import web_server
 
 TOKEN = "a token of many characters"
 ALERT = Alert("drift", "label", "2026-01-02T03:00+00:00", "2026-01-02T05:00+00:00", 3, 0.4, 0.1, 1e-9)
@@ -48,7 +48,7 @@ def text(response):
 def serving(settings, tokens=Tokens(TOKEN, {})):  # noqa: B008 - immutable
     """Serves the site and yields a client."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        web = uvicorn.Server(uvicorn.Config(make_app(Site(settings, tokens)), log_level="warning"))
+        web = web_server(make_app(Site(settings, tokens)))
         thread = threading.Thread(target=web.run, kwargs={"sockets": [listening]})
         thread.start()
         try:

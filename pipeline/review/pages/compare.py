@@ -13,6 +13,7 @@ from pipeline.review.comparison import (
     changed_data,
     changed_settings,
     compare_cards,
+    unapplied_thresholds,
 )
 from pipeline.review.pages.models import find_model
 from pipeline.review.pagination import paginate
@@ -51,7 +52,8 @@ def compare_models(request: Request) -> Response:
         first=first,
         second=second,
         cards=cards,
-        settings=changed_settings(*cards),
+        settings=changed_settings(cards[0], cards[1], (first.needs_approval, second.needs_approval)),
+        unapplied=[unapplied_thresholds(card, (cards[0], cards[1])) for card in cards],
         code=changed_code(*cards),
         data=changed_data(*cards),
         predictions=predictions,

@@ -11,8 +11,8 @@ from pipeline.review.audit_trail import find_audit_trail
 from pipeline.review.pages.monitoring import latest_report
 from pipeline.review.pagination import paginate
 from pipeline.review.review_index import ACCURACY, RECALLS, ReviewedModel, ReviewIndex
-from pipeline.review.security import DOCUMENT_POLICY
 from pipeline.review.site import render, site_of
+from serving.web import DOCUMENT_POLICY
 
 _KEYS = {
     "model": lambda model: model.id,

@@ -7,9 +7,9 @@ from starlette.responses import Response
 from pipeline.monitoring.archive import HTML_FILE, StoredReport, reports_directory, stored_reports
 from pipeline.review import evidence
 from pipeline.review.pagination import paginate
-from pipeline.review.security import DOCUMENT_POLICY
 from pipeline.review.site import Site, render, site_of
 from schema.errors import SettingsError
+from serving.web import DOCUMENT_POLICY
 
 _KEYS = {"made": lambda report: report.moment, "version": lambda report: (report.version, report.moment)}
 

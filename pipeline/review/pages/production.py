@@ -5,7 +5,13 @@ from starlette.responses import Response
 
 from pipeline.review import evidence
 from pipeline.review.audit_trail import find_audit_trail, served_differences
-from pipeline.review.comparison import changed_code, changed_data, changed_settings, compare_cards
+from pipeline.review.comparison import (
+    changed_code,
+    changed_data,
+    changed_settings,
+    compare_cards,
+    unapplied_thresholds,
+)
 from pipeline.review.pages.monitoring import latest_report
 from pipeline.review.review_index import ReviewedModel
 from pipeline.review.site import render, site_of
@@ -48,7 +54,8 @@ def _changes(previous: ReviewedModel | None, model: ReviewedModel | None) -> dic
     if first is None or second is None or previous is None or model is None or not (previous.card and model.card):
         return None
     changes = {
-        "settings": changed_settings(first, second),
+        "settings": changed_settings(first, second, (previous.needs_approval, model.needs_approval)),
+        "unapplied": [unapplied_thresholds(one, (first, second)) for one in (first, second)],
         "code": changed_code(first, second),
         "data": changed_data(first, second),
     }

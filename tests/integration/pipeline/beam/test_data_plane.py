@@ -1,4 +1,8 @@
+import os
+import resource
+import tempfile
 import threading
+from queue import Empty
 
 import pytest
 from apache_beam.portability.api import beam_fn_api_pb2
@@ -6,28 +10,41 @@ from apache_beam.runners.portability import flink_runner, spark_runner
 from apache_beam.runners.worker import data_plane
 
 from pipeline.beam import job_servers
-from pipeline.beam.data_plane import disable_output_buffer_limit
+from pipeline.beam.data_plane import DiskQueue, keep_unsent_output_on_disk
 
-LIMITS = ("_DEFAULT_SEND_QUEUE_MAX_ELEMENTS", "_DEFAULT_SEND_QUEUE_MAX_BYTES")
+MEGABYTE = 1 << 20
+# More than Beam takes before it waits: 100 MB in each of two queues.
+MESSAGES = 250
 
 
 @pytest.fixture(autouse=True)
-def _limits_as_before(monkeypatch):
-    for name in LIMITS:
-        monkeypatch.setattr(data_plane, name, getattr(data_plane, name))
+def _channels_as_before(monkeypatch):
+    monkeypatch.setattr(data_plane._GrpcDataChannel, "__init__", data_plane._GrpcDataChannel.__init__)
 
 
-def limits():
-    return [getattr(data_plane, name) for name in LIMITS]
+@pytest.fixture
+def on_disk(monkeypatch, tmp_path):
+    """Returns a function that returns the bytes in the temporary files of this process."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def bytes_in_files():
+        links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+        targets = {link: os.readlink(link) for link in links if os.path.islink(link)}
+        return sum(os.stat(link).st_size for link, target in targets.items() if str(tmp_path) in target)
+
+    return bytes_in_files
 
 
-def all_is_taken():
-    """Whether a channel takes more than Beam's limit, with nobody at its other end."""
-    channel = data_plane._GrpcDataChannel()
+def message(number, size=MEGABYTE):
+    return beam_fn_api_pb2.Elements.Data(instruction_id=str(number), data=bytes(size))
+
+
+def is_all_taken(channel):
+    """Whether a channel takes all messages, with nobody at its other end."""
 
     def send():
-        for _ in range(30_000):
-            channel._enqueue_to_send(beam_fn_api_pb2.Elements.Data(data=b"x"))
+        for number in range(MESSAGES):
+            channel._enqueue_to_send(message(number))
 
     thread = threading.Thread(target=send, daemon=True)
     thread.start()
@@ -35,19 +52,59 @@ def all_is_taken():
     return not thread.is_alive()
 
 
-def test_output_that_nobody_takes_yet_does_not_stop_a_worker():
-    assert not all_is_taken()
-    disable_output_buffer_limit()
-    assert all_is_taken()
+def test_output_that_nobody_takes_yet_waits_on_disk_and_is_sent(on_disk):
+    assert not is_all_taken(data_plane._GrpcDataChannel())
+    keep_unsent_output_on_disk()
+    channel = data_plane._GrpcDataChannel()
+    assert is_all_taken(channel)
+    channel.close()
+    assert on_disk() > (MESSAGES - 65) * MEGABYTE
+    sent = [data for elements in channel._write_outputs() for data in elements.data]
+    assert sent == [message(number) for number in range(MESSAGES)]
+    assert on_disk() == 0
+
+
+def test_a_queue_on_disk_keeps_the_order_and_beams_end_mark(on_disk):
+    found = DiskQueue(memory_bytes=10)
+    end = beam_fn_api_pb2.Elements.Data()
+    timers = beam_fn_api_pb2.Elements.Timers(instruction_id="7", timers=b"t" * 50)
+    messages = [message(1, 8), message(2, 100), timers, message(3, 2), message(4, 200)]
+    for one in messages:
+        found.put(one, len(getattr(one, "data", b"") or getattr(one, "timers", b"")))
+    found.put(end, 0)
+    assert on_disk() > 350
+    assert [found.get() for _ in messages] == messages
+    assert found.get() is end
+    with pytest.raises(Empty):
+        found.get_nowait()
+
+
+def test_a_reader_waits_for_the_first_message():
+    found = DiskQueue()
+    threading.Timer(0.1, found.put, [message(1, 5), 5]).start()
+    assert found.get() == message(1, 5)
+
+
+def test_without_space_on_disk_output_stays_in_memory(on_disk, caplog):
+    found = DiskQueue(memory_bytes=10)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3 * MEGABYTE, hard))
+    try:
+        for number in range(5):
+            found.put(message(number), MEGABYTE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert 2 * MEGABYTE < on_disk() <= 3 * MEGABYTE
+    assert "stay in memory" in caplog.text
+    assert [found.get() for _ in range(5)] == [message(number) for number in range(5)]
 
 
 @pytest.mark.parametrize(
     ("ours", "beams"),
     [(job_servers.FlinkRunner, flink_runner.FlinkRunner), (job_servers.SparkRunner, spark_runner.SparkRunner)],
 )
-def test_a_run_on_a_java_engine_has_no_limit(ours, beams, monkeypatch):
+def test_a_run_on_a_java_engine_keeps_output_on_disk(ours, beams, monkeypatch):
     found = []
-    monkeypatch.setattr(beams, "run_pipeline", lambda *arguments: found.append(limits()))
-    assert limits() != [0, 0]
+    monkeypatch.setattr(beams, "run_pipeline", lambda *arguments: found.append(data_plane._GrpcDataChannel()._to_send))
     ours().run_pipeline(None, None)
-    assert found == [[0, 0]]
+    assert isinstance(found[0], DiskQueue)

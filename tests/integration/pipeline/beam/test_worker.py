@@ -7,6 +7,7 @@ from apache_beam.runners.worker import data_plane, sdk_worker_main
 from google.protobuf import text_format
 
 from pipeline.beam import worker as beam_worker
+from pipeline.beam.data_plane import DiskQueue
 
 
 class Engine(beam_provision_api_pb2_grpc.ProvisionServiceServicer):
@@ -20,9 +21,8 @@ class Engine(beam_provision_api_pb2_grpc.ProvisionServiceServicer):
         return response
 
 
-def test_it_becomes_beams_worker_without_a_limit_on_output(monkeypatch):
-    for name in ("_DEFAULT_SEND_QUEUE_MAX_ELEMENTS", "_DEFAULT_SEND_QUEUE_MAX_BYTES"):
-        monkeypatch.setattr(data_plane, name, 1)
+def test_it_becomes_beams_worker_with_unsent_output_on_disk(monkeypatch):
+    monkeypatch.setattr(data_plane._GrpcDataChannel, "__init__", data_plane._GrpcDataChannel.__init__)
     started = []
 
     def start(arguments):
@@ -31,7 +31,7 @@ def test_it_becomes_beams_worker_without_a_limit_on_output(monkeypatch):
             environment["CONTROL_API_SERVICE_DESCRIPTOR"], beam_provision_api_pb2.ProvisionInfo().control_endpoint
         )
         started.append((environment["WORKER_ID"], control.url, environment["RUNNER_CAPABILITIES"]))
-        started.append((data_plane._DEFAULT_SEND_QUEUE_MAX_ELEMENTS, data_plane._DEFAULT_SEND_QUEUE_MAX_BYTES))
+        started.append(type(data_plane._GrpcDataChannel()._to_send))
         assert '"job_name": "a job"' in environment["PIPELINE_OPTIONS"]
 
     monkeypatch.setattr(sdk_worker_main, "main", start)
@@ -47,4 +47,4 @@ def test_it_becomes_beams_worker_without_a_limit_on_output(monkeypatch):
         beam_worker.main()
     finally:
         server.stop(None)
-    assert started == [("7", "control:1", "a b"), (0, 0)]
+    assert started == [("7", "control:1", "a b"), DiskQueue]

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from pipeline.cli import cli
 from serving.promotion import PromotionError
 from tests.support.certificates import Authority
+from tests.support.logged_push import log_push
 from tests.support.model_service import ScriptedModelService, serve_model_service
 
 
@@ -34,6 +35,7 @@ def encrypted(tmp_path, monkeypatch):
     """Starts a server that requires a client certificate; returns the options for it. A version is pushed."""
     (tmp_path / "serving_model/agnews/7").mkdir(parents=True)
     (tmp_path / "serving_model/agnews/7/saved_model.pb").write_bytes(b"graph")
+    log_push(tmp_path / "serving_model/agnews/7")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AGNEWS_PUSHER__DESTINATION", "serving_model")
     monkeypatch.setenv("AGNEWS_PIPELINE__ROOT", "runs")

@@ -15,6 +15,7 @@ from pipeline.review.comparison import (
     changed_data,
     changed_settings,
     compare_predictions,
+    unapplied_thresholds,
 )
 from pipeline.review.evidence import read_evidence
 from schema.features import CLASS_NAMES
@@ -107,7 +108,6 @@ def test_changed_settings_code_and_data_are_listed(simulated):
         "rows read",
         "rows quarantined",
         "words in the vocabulary",
-        "input files",
         "SHA-256 of the written rows",
     }
     assert changed_code(first, last) == []
@@ -117,3 +117,32 @@ def test_a_value_that_one_model_lacks_is_a_change(simulated):
     first = read_evidence(str(simulated.root / "card-1"))
     other = {**first, "training": {"not_available": "the export has no training.json"}}
     assert ChangedValue("seed", "42", None) in changed_settings(first, other)
+
+
+def with_baseline_threshold(evidence, bound):
+    """Returns the evidence with a threshold against a baseline; without one for bound=None, and without a baseline."""
+    verdicts = evidence["verdicts"]
+    if bound is None:
+        return {**evidence, "baseline": {"not_available": "it is the first"}}
+    threshold = {**verdicts["thresholds"][0], "against_baseline": True, "bound": bound}
+    return {**evidence, "verdicts": {**verdicts, "thresholds": [*verdicts["thresholds"], threshold]}}
+
+
+def test_thresholds_of_a_model_without_a_baseline_have_not_changed(simulated):
+    evidence = read_evidence(str(simulated.root / "card-1"))
+    without, first, second = (with_baseline_threshold(evidence, bound) for bound in (None, -0.005, -0.01))
+    assert changed_settings(without, first) == changed_settings(first, without) == []
+    assert unapplied_thresholds(without, (without, first)) == ["threshold: change of accuracy on all"]
+    assert unapplied_thresholds(first, (without, first)) == []
+    name = "threshold: change of accuracy on all"
+    assert changed_settings(first, second) == [ChangedValue(name, "-0.005", "-0.01")]
+
+
+@pytest.mark.parametrize(
+    ("approvals", "changes"),
+    [((False, True), [("false", "true")]), ((True, True), []), ((None, True), []), ((True, None), [])],
+)
+def test_a_changed_approval_rule_is_a_changed_setting(simulated, approvals, changes):
+    evidence = read_evidence(str(simulated.root / "card-1"))
+    found = [(one.first, one.second) for one in changed_settings(evidence, evidence, approvals)]
+    assert found == changes

@@ -6,8 +6,11 @@ import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import quote
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from benchmarks.review_store import SimulatedStore
 from pipeline.governance.audit_check import audit_log
@@ -15,6 +18,8 @@ from pipeline.metadata.connection import connection_config, open_store
 from pipeline.metadata.store_reader import StoreReader
 from pipeline.review.pages.models import refusals_of_model
 from pipeline.review.security import Tokens
+from schema.model_contract import MLMD_UUID
+from serving.audit import Entry
 from tests.support.review_site import TOKEN, serving, settings_of, text, waiting_store
 
 
@@ -45,6 +50,36 @@ def test_the_first_page_answers_the_five_questions(site, ids, simulated):
     assert "approved by bob@example.com, 2026-01-02 03:04 UTC: the evidence, as it is" in shown
     assert f"The previous version was {simulated.versions[-2]}: model {ids[-2]}" in shown
     assert f"Changed settings name model {ids[-2]} model {ids[-1]} epochs 4 5" in shown
+
+
+def test_the_time_of_a_push_is_from_the_audit_log(tmp_path):
+    made = SimulatedStore(tmp_path, files=1, test_rows=8)
+    made.add_runs(1)
+    [version] = made.serve(tmp_path / "serving_model", 1)
+    os.utime(tmp_path / f"serving_model/agnews/{version}" / MLMD_UUID, (86_400, 86_400))
+    log = audit_log(settings_of(tmp_path))
+    logged = log.last_push("agnews", version).when
+    with serving(settings_of(tmp_path)) as client:
+        shown = text(client.get("/served"))
+        assert f"pushed {logged[:10]} {logged[11:16]} UTC" in shown
+        assert "1970-01-02" not in shown
+    log.path.unlink()
+    with serving(settings_of(tmp_path)) as client:
+        assert "pushed 1970-01-02 00:00 (date of a file; the audit log has no push) UTC" in text(client.get("/served"))
+
+
+def test_a_roll_back_is_shown_with_the_model_that_it_left(tmp_path):
+    made = SimulatedStore(tmp_path, files=2, test_rows=8)
+    made.add_runs(2)
+    first, second = made.serve(tmp_path / "serving_model", 2)
+    details = {"label": "stable", "from": second}
+    audit_log(settings_of(tmp_path)).append(
+        Entry("rollback", "agnews", first, by="ann@here", why="finds no sports", details=details)
+    )
+    with serving(settings_of(tmp_path)) as client:
+        for _, model in made.pushed:
+            shown = text(client.get(f"/models/{model}"))
+            assert f"rollback stable {second} → {first} ann@here finds no sports" in shown
 
 
 def test_a_changed_served_file_of_same_size_and_time_is_reported(tmp_path):
@@ -238,6 +273,43 @@ def test_unknown_addresses_are_404(site, address):
     answer = site.get(address)
     assert answer.status_code == 404
     assert 'role="alert"' in answer.text
+
+
+DIGITS = "9" * 5000
+PLACES = (
+    *(f"/{page}/{{}}" for page in ("models", "runs", "lineage", "spans", "monitoring")),
+    "/models/{}/card",
+    "/runs/{}/data",
+    "/monitoring/{}/20260102T060000.000Z",
+    "/monitoring/1/{}",
+    "/compare?first={0}&second={0}",
+    "/runs/1/data?split={}",
+    "/models?page={0}&sort={0}&order={0}",
+    "/approvals?status={}",
+    "/runs?status={}",
+    "/lineage/1?way={}",
+    "/{}",
+)
+
+
+@hypothesis.settings(deadline=None, max_examples=100, suppress_health_check=list(hypothesis.HealthCheck))
+@hypothesis.given(
+    st.sampled_from(PLACES), st.sampled_from(["9" * 18, DIGITS, "-1", "%00", "%ff", "a" * 300]) | st.text(max_size=20)
+)
+@hypothesis.example("/models/{}", DIGITS)
+@hypothesis.example("/monitoring/1/{}", "%00")
+def test_no_address_is_a_server_error(site, place, part):
+    quoted = part if part.startswith("%") else quote(part, safe="", errors="replace")
+    answer = site.get(place.format(quoted))
+    assert answer.status_code < 500
+    assert "content-security-policy" in answer.headers
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://evil.example", "null"])
+def test_forms_of_other_or_malformed_origins_are_rejected(site, origin):
+    answer = site.post("/models/1/decision", headers={"Origin": origin})
+    assert answer.status_code == 403
+    assert "content-security-policy" in answer.headers
 
 
 def test_markup_in_a_url_is_escaped(site, runs):

@@ -6,10 +6,10 @@ import threading
 from functools import partial
 
 import pytest
-import uvicorn
 
 from serving.client import AsyncClient
 from serving.demo import Demo, make_app
+from serving.web import web_server
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def serve_page(server, tmp_path):
     def serve(canary=None):
         demo = Demo(partial(AsyncClient, server.address, timeout=5), canary, card, server.address)
         with socket.create_server(("127.0.0.1", 0)) as listening:
-            web = uvicorn.Server(uvicorn.Config(make_app(demo), log_level="warning"))
+            web = web_server(make_app(demo))
             thread = threading.Thread(target=web.run, kwargs={"sockets": [listening]})
             thread.start()
             try:

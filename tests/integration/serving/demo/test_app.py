@@ -134,3 +134,22 @@ def test_a_long_text_is_cut_and_its_first_words_are_explained(web, server):
     assert web.post("/", content=body).status_code == 200
     rows = [len(request.inputs["title"].string_val) for request in server.requests]
     assert sum(rows) == 1 + 256
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://evil.example", "null"])
+def test_forms_of_other_or_malformed_origins_are_rejected(web, server, origin):
+    answer = web.post("/", data={"title": "oil"}, headers={"Origin": origin})
+    assert answer.status_code == 403
+    assert "content-security-policy" in answer.headers
+    assert server.requests == []
+
+
+def test_a_foreign_host_name_is_rejected(web):
+    assert web.get("/", headers={"Host": "evil.example"}).status_code == 421
+    assert web.get("/", headers={"Host": "localhost:8080"}).status_code == 200
+
+
+def test_a_version_of_5000_digits_is_not_found(web):
+    answer = web.get("/model-card/" + "9" * 5000)
+    assert answer.status_code == 404
+    assert "content-security-policy" in answer.headers

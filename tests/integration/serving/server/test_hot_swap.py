@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 from schema.errors import RunError
-from tests.support.model_servers import label_of, serving, text_request, wait_until
+from tests.support.model_servers import label_of, serving, text_request
+from tests.support.waiting import wait_until
 
 SWAPS = 20
 CLIENTS = 4

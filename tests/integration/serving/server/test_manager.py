@@ -12,7 +12,7 @@ from serving.server.config import ModelServerConfig, single_model
 from serving.server.errors import RequestError
 from serving.server.manager import Manager, ManagerOptions
 from serving.server.model_state import State
-from tests.support.model_servers import wait_until
+from tests.support.waiting import wait_until
 
 PATIENCE_SECONDS = 60
 POLL_SECONDS = 0.02

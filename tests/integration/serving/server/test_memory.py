@@ -2,7 +2,8 @@ import pytest
 
 from serving.server import memory
 from serving.server.errors import RequestError
-from tests.support.model_servers import label_of, serving, text_request, wait_until
+from tests.support.model_servers import label_of, serving, text_request
+from tests.support.waiting import wait_until
 
 MILLION = 1_000_000
 

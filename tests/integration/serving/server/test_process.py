@@ -22,7 +22,8 @@ from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2, 
 from schema.errors import RunError
 from serving.server import config
 from tests.support import ROOT
-from tests.support.model_servers import label_of, stubs, text_request, wait_until
+from tests.support.model_servers import label_of, stubs, text_request
+from tests.support.waiting import wait_until
 
 LIMIT = 100_000
 PATIENCE_SECONDS = 120

@@ -5,15 +5,16 @@ import threading
 import time
 from types import SimpleNamespace
 
+import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import classification_pb2, predict_pb2
-from tensorflow_serving.config import model_server_config_pb2
+from tensorflow_serving.apis import classification_pb2, model_management_pb2, predict_pb2
 
 from schema.errors import SettingsError
 from serving.prediction_logs import logged_texts, read_log
 from serving.server import Flags, ModelServer
+from serving.server.config import ModelServerConfig, read
 from serving.server.manager import Manager, ManagerOptions
 from serving.server.metrics import Metrics
 from serving.server.request_log import _MAX_WAITING, LocalModels, RequestLog
@@ -141,17 +142,30 @@ def test_an_invalid_logging_config_is_rejected_at_startup(config, changes, reaso
         ModelServer(Flags(port=0, model_config_file=config(**changes)))
 
 
+def reload(running, path):
+    request = model_management_pb2.ReloadConfigRequest(config=read(path, ModelServerConfig))
+    running.models.HandleReloadConfigRequest(request)
+
+
+def test_a_reload_writes_only_below_the_directories_of_the_start(config, tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "logs/link").symlink_to(tmp_path / "elsewhere")
+    with serving(model_config_file=config(), request_log_directories=str(tmp_path / "more")) as running:
+        for prefix in ("elsewhere/a", "logs/../elsewhere/a", "logs/link/a", "logs2/a", "logs", "more", "a\\000/b"):
+            with pytest.raises(grpc.RpcError) as refused:
+                reload(running, config(prefix=f"{tmp_path}/{prefix}"))
+            assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        for prefix in ("logs/b", "logs/deeper/b", "more/b"):
+            reload(running, config(prefix=tmp_path / prefix))
+            running.predictions.Predict(text_request([b"Oil"]))
+        reload(running, config(rate=None))
+        reload(running, config())
+    assert [len(logs_of(tmp_path / name)) for name in ("logs", "logs/deeper", "more", "elsewhere")] == [1, 1, 1, 0]
+
+
 def test_a_reload_can_enable_and_disable_logging(config, tmp_path):
-    from google.protobuf import text_format
-    from tensorflow_serving.apis import model_management_pb2
-
-    def reload(running, path):
-        request = model_management_pb2.ReloadConfigRequest()
-        with open(path, encoding="utf-8") as file:
-            request.config.CopyFrom(text_format.Parse(file.read(), model_server_config_pb2.ModelServerConfig()))
-        running.models.HandleReloadConfigRequest(request)
-
-    with serving(model_config_file=config(rate=None)) as running:
+    with serving(model_config_file=config(rate=None), request_log_directories=str(tmp_path / "logs")) as running:
         for rate in (None, 1.0, None):
             reload(running, config(rate=rate))
             running.predictions.Predict(text_request([b"Oil"]))

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from serving.server import rest
-from tests.support.browser import launched, needs_chromium
+from tests.support.browser import launched
 from tests.support.model_servers import serving
 
 
@@ -224,7 +224,6 @@ def test_a_preflight_without_cors_allows_nothing(served):
     assert (missing.status_code, missing.json()["error"]) == (400, "Origin header is missing in CORS preflight")
 
 
-@needs_chromium
 def test_a_web_page_of_another_origin_can_post_json(cors):
     request = """url => fetch(url, {
         method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({instances: [1.0]})

@@ -8,7 +8,8 @@ import pytest
 from schema.errors import RunError
 from serving.client import Client
 from serving.server import Flags, ModelServer
-from tests.support.model_servers import QUICK, serving, text_request, wait_until
+from tests.support.model_servers import QUICK, serving, text_request
+from tests.support.waiting import wait_until
 
 needs_ipv6 = pytest.mark.skipif(not socket.has_ipv6, reason="this Python has no IPv6")
 

@@ -46,16 +46,16 @@ def AgNewsInfraValidator(
     """
     saved_model = path_utils.serving_model_path(model.uri)
     limits = Limits(timeout_seconds, max_memory_mb, tolerance)
-    try:
-        with judging(model, blessing):
+    with judging(model, blessing):
+        try:
             validate(saved_model, _read(examples, rows), limits)
-    except Refused as refusal:
-        logger.warning("refused", extra={"fields": {"reason": str(refusal)}})
-        blessing.set_string_custom_property("reason", str(refusal))
-        _mark(blessing, blessed=False)
-    else:
-        logger.info("served and queried", extra={"fields": {"rows": rows}})
-        _mark(blessing, blessed=True)
+        except Refused as refusal:
+            logger.warning("refused", extra={"fields": {"reason": str(refusal)}})
+            blessing.set_string_custom_property("reason", str(refusal))
+            _mark(blessing, blessed=False)
+        else:
+            logger.info("served and queried", extra={"fields": {"rows": rows}})
+            _mark(blessing, blessed=True)
 
 
 def _read(examples: Artifact, rows: int) -> list[bytes]:

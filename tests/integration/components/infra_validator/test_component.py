@@ -63,6 +63,7 @@ def test_a_refusal_says_why_and_does_not_bless(bless, export, monkeypatch):
     assert not model_utils.is_infra_validated(blessing)
     assert os.listdir(blessing.uri) == ["INFRA_NOT_BLESSED"]
     assert blessing.get_string_custom_property("reason") == "it took too long"
+    assert blessing.get_string_custom_property("model_fingerprint") == fingerprint(files_of(export))
 
 
 def test_what_could_not_be_tried_is_no_verdict(bless, export, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from schema.errors import RunError
 from schema.metadata import decode_text, encode_text
+from schema.paths import is_remote
 from serving.audit import differences, fingerprint, manifest
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def files_of(export: str) -> dict[str, str]:
     Args:
         export: path or URI of the directory.
     """
-    if "://" not in export:
+    if not is_remote(export):
         return manifest(Path(export))
     from tfx.utils import io_utils  # Takes ten seconds to import, and local files do not need it.
 

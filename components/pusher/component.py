@@ -25,6 +25,7 @@ from schema.errors import RunError, SettingsError
 from schema.files import file_lock, flush_directory, make_directory, make_readable
 from schema.interruption import uninterruptible
 from schema.model_contract import MLMD_UUID, MODEL_SIGNATURE, SAVED_MODEL
+from schema.paths import is_remote
 from serving.audit import APPROVALS, PUSH, AuditLog, Entry, differences, fingerprint, identity
 from serving.audit.openssf import SigningFiles, openssf_signer
 from serving.audit.signature import signer
@@ -78,9 +79,9 @@ class PusherExecutor(executor.Executor):
         # The key is read before anything changes, so that no model is pushed without its signature.
         sign = signer(Path(file)) if (file := exec_properties.get(SIGNING_KEY)) else None
         openssf = openssf_signer(SigningFiles.from_json(signing)) if (signing := exec_properties.get(OPENSSF)) else None
-        if openssf and "://" in destination:
+        if openssf and is_remote(destination):
             raise SettingsError("promotion.openssf_key_file: only versions in a local pusher.destination are signed so")
-        push = _push_remote if "://" in destination else functools.partial(push_local, sign=openssf)
+        push = _push_remote if is_remote(destination) else functools.partial(push_local, sign=openssf)
         with ExitStack() as until_recorded:
             version_directory = push(
                 saved_model, destination, mlmd_uuid=str(model.id), files=files, until_recorded=until_recorded

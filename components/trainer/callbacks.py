@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from schema.errors import RunError
 from schema.files import flush_directory
+from schema.paths import is_remote
 
 logger = logging.getLogger(__name__)
 
@@ -166,11 +167,11 @@ def _sha256(path: str) -> str:
 
 def _rename_durably(source: str, target: str) -> None:
     """Renames a file after it is on disk; an object store has it there when its writer closes it."""
-    if "://" not in source:
+    if not is_remote(source):
         with open(source, "rb") as file:
             os.fsync(file.fileno())
     tf.io.gfile.rename(source, target, overwrite=True)
-    if "://" not in target:
+    if not is_remote(target):
         flush_directory(Path(target).parent)
 
 

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from schema.paths import expand_home
+from schema.paths import expand_home, is_remote
 
 RANDOM, LEARNED = "random", "learned"
 
@@ -217,7 +217,7 @@ class TrainerSettings(Recipe):
         Raises:
             SettingsError: the file cannot be read, or its vectors do not fit the network.
         """
-        if self.word_vectors not in (RANDOM, LEARNED) and "://" not in self.word_vectors:
+        if self.word_vectors not in (RANDOM, LEARNED) and not is_remote(self.word_vectors):
             from components.trainer.vector_files import check_vectors
 
             check_vectors(Path(self.word_vectors), self.network.embedding_dim)

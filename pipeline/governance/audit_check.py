@@ -21,6 +21,7 @@ from schema.metadata import (
     PUSHED_MODEL,
     decode_text,
 )
+from schema.paths import is_remote
 from serving.audit import (
     APPROVALS,
     APPROVE,
@@ -52,7 +53,7 @@ def audit_log(settings: Settings) -> AuditLog:
     """
     if settings.promotion.audit_log is not None:
         return AuditLog(Path(settings.promotion.audit_log))
-    if "://" in settings.pusher.destination:
+    if is_remote(settings.pusher.destination):
         raise SettingsError(
             f"pusher.destination {settings.pusher.destination} is in an object store, where the audit log cannot be "
             "appended to. Set promotion.audit_log to a file on a disk that is kept"
@@ -295,7 +296,7 @@ def card_files(directory: str) -> dict[str, str]:
     Raises:
         AuditError: the card exists and cannot be read.
     """
-    if "://" in directory:
+    if is_remote(directory):
         # TFX takes seconds to import.
         from tfx.dsl.io import fileio
 

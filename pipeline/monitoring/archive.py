@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.monitoring.report import JSON_FILE, Report
 from pipeline.settings import Settings
 from schema.errors import SettingsError
+from schema.paths import is_remote
 
 HTML_FILE = "monitoring.html"
 
@@ -41,7 +42,7 @@ def reports_directory(settings: Settings) -> Path:
         SettingsError: the pipeline root is an object store and monitoring.directory is not set.
     """
     base, root = settings.monitoring.directory, settings.pipeline.root
-    if base is None and "://" in root:
+    if base is None and is_remote(root):
         raise SettingsError(f"pipeline.root {root} is an object store: set monitoring.directory to a local directory")
     return Path(base or f"{root}/monitoring") / settings.pusher.model_name
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from ml_metadata.metadata_store import MetadataStore
 
 from pipeline.review.review_index import ReviewedModel, ReviewIndex
+from schema.paths import is_remote
 from serving.audit import AuditLog
 from serving.promotion import Deployment, PromotionError, PushedVersion, Record
 from serving.promotion.plan import production_version_before
@@ -81,7 +82,7 @@ def read_serving_state(
         index: index of pushed models.
         log: the audit log with the times of pushes; None means audit.jsonl in the serving directory.
     """
-    if "://" in destination:
+    if is_remote(destination):
         return ServingState(
             problem=f"the serving directory {destination} is an object store; its labels cannot be read"
         )

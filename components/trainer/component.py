@@ -10,7 +10,7 @@ from components.manifest import record_files
 from serving.audit import identity
 
 
-class Executor(GenericExecutor):
+class TrainerExecutor(GenericExecutor):
     """Trains as TFX's executor does, then records the exported files."""
 
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict) -> None:
@@ -22,4 +22,4 @@ class Executor(GenericExecutor):
 class AgNewsTrainer(Trainer):
     """The Trainer component with the executor above."""
 
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(TrainerExecutor)

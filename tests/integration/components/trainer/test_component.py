@@ -6,7 +6,7 @@ from pathlib import Path
 from tfx.types.standard_artifacts import Examples, Model, ModelRun, TransformGraph
 
 from components.manifest import author_of, files_of
-from components.trainer.component import Executor
+from components.trainer.component import TrainerExecutor
 
 
 def write_export(fn_args):
@@ -28,7 +28,7 @@ def test_the_trained_files_and_the_author_are_recorded(tmp_path, monkeypatch):
         "custom_config": "null",
     }
     inputs = {"examples": [examples], "transform_graph": [graph]}
-    Executor().Do(inputs, {"model": [model], "model_run": [run]}, properties)
+    TrainerExecutor().Do(inputs, {"model": [model], "model_run": [run]}, properties)
     recorded = json.loads(model.get_string_custom_property("files"))
     assert recorded == files_of(str(tmp_path / "model/Format-Serving"))
     assert list(recorded) == ["saved_model.pb"]

@@ -19,16 +19,16 @@ from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.utils import io_utils, proto_utils
 
 from components.approval import Approval, Decision, Rules, require_approval
-from components.exports import same_export, version_numbers
 from components.manifest import files_of, require_judged, require_unchanged
 from schema.errors import RunError, SettingsError
 from schema.files import file_lock, flush_directory, make_directory, make_readable
 from schema.interruption import uninterruptible
-from schema.model_contract import MLMD_UUID, MODEL_SIGNATURE, SAVED_MODEL
+from schema.model_contract import FINGERPRINT, MLMD_UUID, MODEL_SIGNATURE, SAVED_MODEL
 from schema.paths import is_remote
 from serving.audit import APPROVALS, PUSH, AuditLog, Entry, differences, fingerprint, identity
 from serving.audit.openssf import SigningFiles, openssf_signer
 from serving.audit.signature import signer
+from serving.versions import names_by_version
 
 APPROVAL, APPROVAL_RULES, AUDIT_LOG, SIGNING_KEY = "approval", "approval_rules", "audit_log", "signing_key"
 OPENSSF = "openssf"
@@ -221,7 +221,7 @@ def push_local(
     with file_lock(base / _LOCK):
         for stale in base.glob(f"{_INCOMING}*"):
             shutil.rmtree(stale)
-        versions = version_numbers(str(base))
+        versions = _version_numbers(str(base))
         if pushed := _pushed_already(saved_model, destination, versions, mlmd_uuid):
             return pushed
         incoming = base / f"{_INCOMING}{uuid.uuid4().hex}"
@@ -254,7 +254,7 @@ def _push_remote(
 ) -> str:
     """Copies to an object store, which cannot rename; the file that makes a directory a SavedModel is copied last."""
     fileio.makedirs(destination)
-    versions = version_numbers(destination)
+    versions = _version_numbers(destination)
     if pushed := _pushed_already(saved_model, destination, versions, mlmd_uuid):
         return pushed
     final = f"{destination}/{_next_version(versions, None)}"
@@ -265,6 +265,13 @@ def _push_remote(
         (until_recorded or appearing).enter_context(uninterruptible())
         io_utils.copy_file(f"{saved_model}/{SAVED_MODEL}", f"{final}/{SAVED_MODEL}")
     return final
+
+
+def _version_numbers(directory: str) -> list[int]:
+    """Returns the numbers of the versions in a model's directory, lowest first; none if it does not exist."""
+    if not fileio.exists(directory):
+        return []
+    return sorted(names_by_version(name.rstrip("/") for name in fileio.listdir(directory)))
 
 
 def _next_version(versions: list[int], now: float | None) -> int:
@@ -279,7 +286,16 @@ def _pushed_already(saved_model: str, destination: str, versions: list[int], mlm
     if not all(fileio.exists(os.path.join(version_directory, name)) for name in (SAVED_MODEL, MLMD_UUID)):
         return None
     same_model = io_utils.read_string_file(os.path.join(version_directory, MLMD_UUID)) == mlmd_uuid
-    return version_directory if same_model and same_export(saved_model, version_directory) else None
+    return version_directory if same_model and _is_same_export(saved_model, version_directory) else None
+
+
+def _is_same_export(one: str, other: str) -> bool:
+    """Returns whether the SavedModels in two directories have the same fingerprint, that of their graph and weights."""
+    paths = [os.path.join(directory, FINGERPRINT) for directory in (one, other)]
+    if not all(fileio.exists(path) for path in paths):
+        return False
+    ours, theirs = (io_utils.read_bytes_file(path) for path in paths)
+    return ours == theirs
 
 
 def _stamp(directory: str, mlmd_uuid: str) -> None:

@@ -33,9 +33,8 @@ _CLASSIFY = "tensorflow/serving/classify"
 _WARMUP_WORDS = (8, 24, 48, 96)
 _WARMUP_BATCHES = (1, 8)
 _CURVES = "curves"
-TRAINING_FOLDER = "training"
-"""Folder next to an export, in the artifact of the model, with curves and measured facts."""
-_MEASURED = ("seconds", "rows_per_second")
+MEASURED = ("seconds", "rows_per_second")
+"""Facts that are measured with a clock, so that they differ for each training."""
 
 
 class _Endpoints:
@@ -236,15 +235,14 @@ def _shape(shape: tuple[int | None, ...]) -> list[int | str]:
 def write_facts(facts: dict[str, Any], export_dir: str) -> None:
     """Writes a description of the training into a SavedModel's directory, so that every copy contains it.
 
-    What another training of the same model would measure otherwise, such as times, is written next to the export, so
-    that the same training gives the same files.
+    The facts of `MEASURED` are written next to the export, so that the same training gives the same files.
     """
     history = facts.get("history", {})
-    measured = {name: facts[name] for name in _MEASURED if name in facts}
-    measured["history"] = {name: history[name] for name in _MEASURED if name in history}
-    same = {name: value for name, value in facts.items() if name not in _MEASURED}
+    measured = {name: facts[name] for name in MEASURED if name in facts}
+    measured["history"] = {name: history[name] for name in MEASURED if name in history}
+    same = {name: value for name, value in facts.items() if name not in MEASURED}
     if history:
-        same["history"] = {name: values for name, values in history.items() if name not in _MEASURED}
+        same["history"] = {name: values for name, values in history.items() if name not in MEASURED}
     for path, content in ((os.path.join(export_dir, TRAINING_FACTS), same), (_measured_path(export_dir), measured)):
         tf.io.gfile.makedirs(os.path.dirname(path))
         with tf.io.gfile.GFile(path, "w") as file:
@@ -267,7 +265,12 @@ def read_facts(export_dir: str) -> dict[str, Any]:
 
 
 def _measured_path(export_dir: str) -> str:
-    return os.path.join(os.path.dirname(export_dir.rstrip("/")), TRAINING_FOLDER, "measured.json")
+    return os.path.join(training_folder(export_dir), "measured.json")
+
+
+def training_folder(export_dir: str) -> str:
+    """Returns the folder next to an export, in the artifact of the model, with curves and measured facts."""
+    return os.path.join(os.path.dirname(export_dir.rstrip("/")), "training")
 
 
 def write_curves(history: dict[str, list[float]], best_epoch: int, directory: str) -> None:

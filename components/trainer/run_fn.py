@@ -1,6 +1,5 @@
 """The user function of the Trainer component: trains on transformed examples and exports a SavedModel."""
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import keras_tuner
@@ -45,8 +44,7 @@ def run_fn(fn_args: "FnArgs") -> None:
     )
     if devices.worker_index() == 0:
         _export(trained, recipe, words, transform_output, fn_args.serving_model_dir, config)
-        # Next to the export, in the model's artifact.
-        curves = os.path.join(os.path.dirname(fn_args.serving_model_dir), export.TRAINING_FOLDER)
+        curves = export.training_folder(fn_args.serving_model_dir)
         export.write_curves(trained.facts["history"], trained.facts["best_epoch"], curves)
     if devices.worker_count() > 1:
         devices.wait_for_workers()

@@ -11,10 +11,9 @@ import tensorflow as tf
 
 from components.model_card.exported_model import ExportedModel
 from components.model_card.rows import TestRows
+from components.trainer.export import MEASURED
 from schema.model_contract import VARIABLES
 
-# Measured with a clock, so they always differ.
-_MEASURED = ("seconds", "rows_per_second")
 # Keras' export archive writes each variable twice; one of the two is enough.
 _VARIABLES = "variables/"
 
@@ -52,7 +51,7 @@ class WeightComparison:
 def compare_facts(recorded: Mapping[str, Any], repeated: Mapping[str, Any]) -> dict[str, MetricDifference]:
     """Compares the metrics of each epoch, the best epoch and the calibration of two trainings."""
     differences = {}
-    names = [name for name in recorded["history"] if name not in _MEASURED]
+    names = [name for name in recorded["history"] if name not in MEASURED]
     for name in names:
         differences[name] = _difference(recorded["history"][name], repeated["history"].get(name, []))
     differences["best_epoch"] = _difference([recorded["best_epoch"]], [repeated["best_epoch"]])

@@ -40,8 +40,9 @@ def monitor(
     """
     name = settings.pusher.model_name
     versions = pushed_versions(Path(settings.pusher.destination) / name)
+    exported: ExportedModel | None = None
     if items:
-        log, version = _classify(settings, list(map(str, logs)), versions, version, now)
+        log, version, exported = _classify(settings, list(map(str, logs)), versions, version, now)
     else:
         log = read_log_files(log_files(logs), name)
         version = log.latest_version() if version is None else version
@@ -50,7 +51,8 @@ def monitor(
         known = ", ".join(map(str, sorted({record.version for record in log.used})))
         raise DataError(f"the logs contain no prediction of version {version} of {name}, only of: {known}")
     pushed = versions.get(version)
-    exported = ExportedModel(str(pushed.path)) if pushed and not pushed.problem else None
+    if exported is None and pushed and not pushed.problem:
+        exported = ExportedModel(str(pushed.path))
     rows = to_rows(used, exported)
     detector = DriftDetector(rows, settings.monitoring)
     reference = _reference(pushed, exported, store, settings)
@@ -78,13 +80,14 @@ def _classify(
     versions: Mapping[int, PushedVersion],
     version: int | None,
     now: datetime,
-) -> tuple[LoggedRequests, int]:
+) -> tuple[LoggedRequests, int, ExportedModel]:
+    """Returns the classified items, the version that classified them (by default the newest), and its model."""
     usable = loadable(versions)
     version = max(usable, default=0) if version is None else version
     if version not in usable:
         raise DataError(f"{settings.pusher.destination} has no version {version or 'of the model'} that can be loaded")
     model, rows = ExportedModel(str(versions[version].path)), settings.monitoring.reference_rows
-    return classify_items(patterns, model, version, rows, int(now.timestamp())), version
+    return classify_items(patterns, model, version, rows, int(now.timestamp())), version, model
 
 
 def _reference(

@@ -59,10 +59,8 @@ class Site:
             cached = self._serving
             if cached is None or cached[0] is not index or time.monotonic() - cached[1] > _MAX_AGE_SECONDS:
                 destination, model_name = self.settings.pusher.destination, self.settings.pusher.model_name
-                log = self.settings.promotion.audit_log and audit_log(self.settings)
-                state = self.store.query(
-                    lambda store: read_serving_state(destination, model_name, store, index, log or None)
-                )
+                log = audit_log(self.settings) if self.settings.promotion.audit_log else None
+                state = self.store.query(lambda store: read_serving_state(destination, model_name, store, index, log))
                 self._serving = cached = index, time.monotonic(), state
             return cached[2]
 

@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import tensorflow as tf
 from google.protobuf.message import Message
@@ -84,18 +84,16 @@ def _number_functions(meta_graph: Message) -> None:
             for value in node.attr.values():
                 for function in _functions_of(value):
                     function.name = names.get(function.name, function.name)
-                if (text := value.s.decode("utf-8", "replace")) in names:
-                    value.s = names[text].encode()
+                _rename_in_text(value, names)
     for function in library.function:
         for argument in function.arg_attr.values():
-            # The number of a captured resource is another one in each process.
+            # The number of a captured resource differs between processes.
             if argument.attr[_GIVEN_NAME].s.isdigit() or not argument.attr[_GIVEN_NAME].s:
                 del argument.attr[_GIVEN_NAME]
         _name_captured_arguments(function)
         function.signature.name = names[function.signature.name]
         for value in function.attr.values():
-            if (text := value.s.decode("utf-8", "replace")) in names:
-                value.s = names[text].encode()
+            _rename_in_text(value, names)
     ordered = sorted(library.function, key=lambda function: function.signature.name)
     ordered = [type(function).FromString(function.SerializeToString()) for function in ordered]
     del library.function[:]
@@ -112,6 +110,12 @@ def _number_functions(meta_graph: Message) -> None:
     graph.concrete_functions.clear()
     for name, value in moved.items():
         graph.concrete_functions[names.get(name, name)].CopyFrom(value)
+
+
+def _rename_in_text(value: attr_value_pb2.AttrValue, names: Mapping[str, str]) -> None:
+    """Replaces an attribute that is the name of a function as a text."""
+    if (text := value.s.decode("utf-8", "replace")) in names:
+        value.s = names[text].encode()
 
 
 def _name_captured_arguments(function: function_pb2.FunctionDef) -> None:

@@ -15,6 +15,7 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from benchmarks.review_files import write_card_files, write_data_files
+from components.manifest import JUDGED
 from schema.features import CLASS_NAMES
 from schema.metadata import (
     ANOMALIES,
@@ -234,7 +235,7 @@ class SimulatedStore:
                 write_card_files(files, self._random, made, made.get("baseline"), run, self.root / "data-0")
             accuracy = self._random.uniform(0.88, 0.93)
             recalls = {f"recall_{name}": accuracy + self._random.uniform(-0.05, 0.05) for name in CLASS_NAMES}
-            bound = {"model_id": made["model"], "model_sha256": digest, "model_fingerprint": digest}
+            bound = {"model_id": made["model"], "model_sha256": digest, JUDGED: digest}
             return str(files), {"accuracy": accuracy, **recalls, **bound}
         if role == "request":
             wanted = {"model_id": made["model"], "wanted": int(outcome.blessed)}

@@ -124,7 +124,7 @@ def _post(alerts: AlertSettings, subject: str, body: str) -> None:
         address = httpx.URL()
     if address.scheme not in ("http", "https") or not address.host:
         # The address is a secret, and the messages of httpx quote its parts.
-        raise SettingsError("alerts.webhook_url is no address of the form https://HOST/PATH") from None
+        raise SettingsError("alerts.webhook_url is not an address of the form https://HOST/PATH") from None
     # httpx logs every URL, and this one is a secret.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     with httpx.Client(timeout=alerts.timeout_seconds, mounts=proxy_mounts(url)) as client:

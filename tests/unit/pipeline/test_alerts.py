@@ -223,4 +223,4 @@ def test_a_webhook_elsewhere_goes_through_the_proxy(dead_proxy, monkeypatch):
 def test_no_part_of_a_malformed_webhook_address_is_shown(address, caplog):
     [problem] = notify(settings(webhook_url=address), EVENT)
     assert "sec-ret" not in problem + caplog.text
-    assert "alerts.webhook_url is no address" in problem or "ConnectError" in problem
+    assert "alerts.webhook_url is not an address" in problem or "ConnectError" in problem

@@ -80,17 +80,17 @@ def end_canary(deployment: Deployment, signature: Signature) -> Record | None:
         version = before.labels.get(CANARY)
         if version is None:
             return None
-        labels = {label: labelled for label, labelled in before.labels.items() if label != CANARY}
-        if STABLE not in labels:
+        stable = before.labels.get(STABLE)
+        if stable is None:
             raise PromotionError(
                 f"no version is labelled {STABLE}, so nothing would be served; first: agnews versions promote VERSION "
                 f"--label {STABLE}"
             )
-        _require_loadable(deployment, labels[STABLE], versions)
-        fallback = plan.production_version_before(deployment.records.all(), labels[STABLE])
+        _require_loadable(deployment, stable, versions)
+        fallback = plan.production_version_before(deployment.records.all(), stable)
         after = plan.unlabelled(before, CANARY, _if_loadable(fallback, versions))
         record = new_record(PROMOTE, signature, CANARY, version, None)
-        return _change(deployment, record, versions[labels[STABLE]], before, after)
+        return _change(deployment, record, versions[stable], before, after)
 
 
 def roll_back(deployment: Deployment, version: int | None, signature: Signature) -> Record:

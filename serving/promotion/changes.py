@@ -54,7 +54,7 @@ def promote(deployment: Deployment, version: int, label: str, signature: Signatu
         fallback = production
         if label != STABLE:
             fallback = plan.production_version_before(deployment.records.all(), production)
-        after = plan.promoted(before, version, label, _if_loadable(fallback, versions))
+        after = plan.after_promotion(before, version, label, _if_loadable(fallback, versions))
         for other, labelled in after.labels.items():
             if labelled not in loadable(versions):
                 raise PromotionError(
@@ -88,7 +88,7 @@ def end_canary(deployment: Deployment, signature: Signature) -> Record | None:
             )
         _require_loadable(deployment, stable, versions)
         fallback = plan.production_version_before(deployment.records.all(), stable)
-        after = plan.unlabelled(before, CANARY, _if_loadable(fallback, versions))
+        after = plan.after_unlabelling(before, CANARY, _if_loadable(fallback, versions))
         record = new_record(PROMOTE, signature, CANARY, version, None)
         return _change(deployment, record, versions[stable], before, after)
 
@@ -118,7 +118,7 @@ def roll_back(deployment: Deployment, version: int | None, signature: Signature)
         fallback = plan.production_version_before([*deployment.records.all(), replace(record, state=COMPLETE)], target)
         # A label whose version was deleted must not prevent the roll-back: it moves too.
         labels = {label: v if v in loadable(versions) else production for label, v in before.labels.items()}
-        after = plan.rolled_back(replace(before, labels=labels), target, _if_loadable(fallback, versions))
+        after = plan.after_rollback(replace(before, labels=labels), target, _if_loadable(fallback, versions))
         return _change(deployment, record, versions[target], before, after)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from schema.errors import AuditError
-from serving.audit import PUSH, AuditLog, Entry, Line, differences, manifest
+from serving.audit import PRUNE, PUSH, AuditLog, Entry, Line, differences, manifest
 from serving.audit.signature import signature_flaw, unsigned_lines
 from serving.versions import names_by_version
 
@@ -108,7 +108,7 @@ def _should_be_there(lines: Sequence[Line], key: Ed25519PublicKey | None) -> dic
             continue
         if entry.action == PUSH:
             pushed[entry.model, entry.version] = entry
-        elif entry.action == "prune" and line.number not in unsigned:
+        elif entry.action == PRUNE and line.number not in unsigned:
             pushed.pop((entry.model, entry.version), None)
     return pushed
 

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 
 from schema.files import flush_directory
 from schema.interruption import uninterruptible
+from serving.audit import PROMOTE, PRUNE, ROLLBACK
 from serving.promotion import config, plan
 from serving.promotion.config import CANARY, CONFIG_FILE, STABLE, Served
 from serving.promotion.deployment import PRUNED, Deployment
 from serving.promotion.errors import PromotionError
-from serving.promotion.record import CANCELED, COMPLETE, FAILED, PROMOTE, PRUNE, ROLLBACK, Record
+from serving.promotion.record import CANCELED, COMPLETE, FAILED, Record
 from serving.versions import PushedVersion, loadable
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from serving.audit import PROMOTE, ROLLBACK
 from serving.promotion.config import STABLE, Served
-from serving.promotion.record import COMPLETE, PROMOTE, ROLLBACK, Record
+from serving.promotion.record import COMPLETE, Record
 
 
 def after_promotion(before: Served, version: int, label: str, fallback: int | None) -> Served:

@@ -125,7 +125,7 @@ class AuditLog:
 
         Raises:
             AuditError: the log cannot be written, so the planned action could not be recorded.
-            SettingsError: the identity of this process is no name.
+            SettingsError: the identity of this process is not a valid name.
         """
         identity()
         try:

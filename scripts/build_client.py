@@ -20,29 +20,31 @@ _IMPORT = re.compile(r"^(\s*(?:from|import) )((?:schema|serving)[\w.]*)", re.MUL
 def main() -> None:
     """Writes the wheel into the directory that the first argument names, dist by default."""
     out = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "dist").resolve()
-    with tempfile.TemporaryDirectory() as staged:
-        stage(Path(staged))
+    with tempfile.TemporaryDirectory() as sources:
+        write_sources(Path(sources))
         # The environment has setuptools, so the build needs no network.
         build = [ROOT / ".venv/bin/uv", "build", "--quiet", "--no-build-isolation", "--python", sys.executable]
-        subprocess.run([*build, "--wheel", "--out-dir", out, staged], check=True)
+        subprocess.run([*build, "--wheel", "--out-dir", out, sources], check=True)
 
 
-def stage(directory: Path) -> None:
+def write_sources(directory: Path) -> None:
     """Writes the source tree of the wheel into an empty directory."""
     package = directory / PACKAGE
     (package / "_shared").mkdir(parents=True)
     (package / "_shared" / "__init__.py").touch()
     for source in (*CLIENT.glob("*.py"), *CLIENT.glob("*.pyi"), *CLIENT.glob("*.proto")):
-        (package / source.name).write_text(_with_imports_of_the_wheel(source))
+        (package / source.name).write_text(_rewrite_imports(source))
     for module in SHARED:
         source = ROOT / f"{module.replace('.', '/')}.py"
-        (package / "_shared" / source.name).write_text(_with_imports_of_the_wheel(source))
+        (package / "_shared" / source.name).write_text(_rewrite_imports(source))
     (package / "py.typed").touch()
     shutil.copy(CLIENT / "pyproject.toml", directory)
     shutil.copy(ROOT / "docs" / "reference" / "client.md", directory / "README.md")
 
 
-def _with_imports_of_the_wheel(source: Path) -> str:
+def _rewrite_imports(source: Path) -> str:
+    """Returns the text of a module, with imports as they are in the wheel."""
+
     def rename(match: re.Match) -> str:
         module = match[2]
         if module in SHARED:

@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from schema.errors import AuditError
-from serving.audit import PUSH, AuditLog, Entry, Line, differences, manifest
+from serving.audit import PRUNE, PUSH, AuditLog, Entry, Line, differences, manifest
 from serving.audit.signature import signature_flaw, unsigned_lines
 from serving.versions import names_by_version
 
@@ -33,7 +33,7 @@ def check(serving_directory: Path, log: AuditLog, key: Ed25519PublicKey | None =
     Raises:
         AuditError: a directory of versions cannot be read.
     """
-    pushed = _should_be_there(log.lines(), key)
+    pushed = _expected_pushes(log.lines(), key)
     try:
         named = {
             (directory.name, number): flaws
@@ -71,7 +71,7 @@ def check_version(directory: Path, log: AuditLog, key: Ed25519PublicKey | None =
         AuditError: the log cannot be read.
     """
     model, number = directory.parent.name, int(directory.name)
-    entry = _should_be_there(log.lines(), key).get((model, number))
+    entry = _expected_pushes(log.lines(), key).get((model, number))
     return [*version_directories(directory.parent).get(number, ()), *_findings(entry, directory, key)]
 
 
@@ -99,7 +99,8 @@ def version_directories(directory: Path) -> dict[int, list[str]]:
     return found
 
 
-def _should_be_there(lines: Sequence[Line], key: Ed25519PublicKey | None) -> dict[tuple[str, int], Entry]:
+def _expected_pushes(lines: Sequence[Line], key: Ed25519PublicKey | None) -> dict[tuple[str, int], Entry]:
+    """Returns the last push of each version that was not pruned since, by model and number."""
     pushed: dict[tuple[str, int], Entry] = {}
     unsigned = {line.number for line in unsigned_lines(key, lines)} if key else set()
     for line in lines:
@@ -108,7 +109,7 @@ def _should_be_there(lines: Sequence[Line], key: Ed25519PublicKey | None) -> dic
             continue
         if entry.action == PUSH:
             pushed[entry.model, entry.version] = entry
-        elif entry.action == "prune" and line.number not in unsigned:
+        elif entry.action == PRUNE and line.number not in unsigned:
             pushed.pop((entry.model, entry.version), None)
     return pushed
 

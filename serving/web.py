@@ -1,4 +1,4 @@
-"""What the review site and the demo page share: host names, origins, security headers, and limits on requests.
+"""Protects the review site and the demo page: checks hosts and origins, adds headers, and limits requests.
 
 Starlette's `TrustedHostMiddleware` is not used because it needs a list of all host names, while every IP address of
 this machine is valid here.

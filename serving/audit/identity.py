@@ -24,7 +24,7 @@ def identity() -> str:
     """Returns AGNEWS_IDENTITY if it is set, as for services; otherwise user@host.
 
     Raises:
-        SettingsError: it is no name, see `check_name`.
+        SettingsError: it is not a valid name, see `check_name`.
     """
     if given := os.environ.get(IDENTITY):
         return check_name(given, IDENTITY)
@@ -52,10 +52,10 @@ def check_name(name: str, source: str) -> str:
     normal = unicodedata.normalize("NFKC", readable(name)).strip()
     for character in normal:
         if unicodedata.category(character)[0] not in "LM" and not (character.isdecimal() or character in _PUNCTUATION):
-            called = unicodedata.name(character, f"U+{ord(character):04X}")
+            character_name = unicodedata.name(character, f"U+{ord(character):04X}")
             raise SettingsError(
-                f"{source}: {name!a} is no name, since it has the character {called}; use letters, digits, "
-                "spaces and common punctuation"
+                f"{source}: {name!a} is not a valid name, since it has the character {character_name}; use "
+                "letters, digits, spaces and common punctuation"
             )
     for word in _WORD.findall(normal):
         if len(scripts := {_script(letter) for letter in word} - {""}) > 1:

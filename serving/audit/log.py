@@ -27,8 +27,7 @@ AUDIT_FILE = "audit.jsonl"
 FIRST = "0" * 64
 """Hash that the first line has as its previous hash."""
 RECOVER = "recover"
-PUSH = "push"
-SERVED_CHANGES = (PUSH, "promote", "rollback", "prune")
+SERVED_CHANGES = PUSH, PROMOTE, ROLLBACK, PRUNE = ("push", "promote", "rollback", "prune")
 """Actions that change what is served. Their entries are signed if there is a key, and the metadata store has them."""
 APPROVE, REJECT = "approve", "reject"
 DECIDED = "decided"
@@ -126,7 +125,7 @@ class AuditLog:
 
         Raises:
             AuditError: the log cannot be written, so the planned action could not be recorded.
-            SettingsError: the identity of this process is no name.
+            SettingsError: the identity of this process is not a valid name.
         """
         identity()
         try:
@@ -153,7 +152,7 @@ class AuditLog:
         pushes = [
             line.entry
             for line in self.lines()
-            if line.entry and (line.entry.action, line.entry.model, line.entry.version) == ("push", model, version)
+            if line.entry and (line.entry.action, line.entry.model, line.entry.version) == (PUSH, model, version)
         ]
         return pushes[-1] if pushes else None
 
@@ -163,7 +162,7 @@ class AuditLog:
         return {
             entry.version: datetime.fromisoformat(entry.when)
             for entry in entries
-            if (entry.action, entry.model) == ("push", model) and entry.version is not None
+            if (entry.action, entry.model) == (PUSH, model) and entry.version is not None
         }
 
     def _content(self) -> tuple[list[bytes], bytes]:

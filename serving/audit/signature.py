@@ -11,6 +11,7 @@ import base64
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from itertools import dropwhile
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -85,10 +86,10 @@ def signature_flaw(key: Ed25519PublicKey, entry: Entry) -> str | None:
 
 def unsigned_lines(key: Ed25519PublicKey, lines: Iterable[Line]) -> list[Line]:
     """Returns the entries after the first signed one that change what is served and that the key did not sign."""
-    changes = [line for line in lines if line.entry and line.entry.action in SERVED_CHANGES]
-    flawed = [line.entry is not None and signature_flaw(key, line.entry) is not None for line in changes]
-    first = flawed.index(False) if False in flawed else len(flawed)
-    return [line for line, is_flawed in list(zip(changes, flawed, strict=True))[first:] if is_flawed]
+    flaws = (
+        (line, signature_flaw(key, line.entry)) for line in lines if line.entry and line.entry.action in SERVED_CHANGES
+    )
+    return [line for line, flaw in dropwhile(lambda checked: checked[1] is not None, flaws) if flaw is not None]
 
 
 def _signed(entry: Entry) -> bytes:

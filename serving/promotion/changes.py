@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 
 from schema.files import flush_directory
 from schema.interruption import uninterruptible
+from serving.audit import PROMOTE, PRUNE, ROLLBACK
 from serving.promotion import config, plan
 from serving.promotion.config import CANARY, CONFIG_FILE, STABLE, Served
 from serving.promotion.deployment import PRUNED, Deployment
 from serving.promotion.errors import PromotionError
-from serving.promotion.record import CANCELED, COMPLETE, FAILED, PROMOTE, PRUNE, ROLLBACK, Record
+from serving.promotion.record import CANCELED, COMPLETE, FAILED, Record
 from serving.versions import PushedVersion, loadable
 
 
@@ -54,7 +55,7 @@ def promote(deployment: Deployment, version: int, label: str, signature: Signatu
         fallback = production
         if label != STABLE:
             fallback = plan.production_version_before(deployment.records.all(), production)
-        after = plan.promoted(before, version, label, _if_loadable(fallback, versions))
+        after = plan.after_promotion(before, version, label, _if_loadable(fallback, versions))
         for other, labelled in after.labels.items():
             if labelled not in loadable(versions):
                 raise PromotionError(
@@ -80,17 +81,17 @@ def end_canary(deployment: Deployment, signature: Signature) -> Record | None:
         version = before.labels.get(CANARY)
         if version is None:
             return None
-        labels = {label: labelled for label, labelled in before.labels.items() if label != CANARY}
-        if STABLE not in labels:
+        stable = before.labels.get(STABLE)
+        if stable is None:
             raise PromotionError(
                 f"no version is labelled {STABLE}, so nothing would be served; first: agnews versions promote VERSION "
                 f"--label {STABLE}"
             )
-        _require_loadable(deployment, labels[STABLE], versions)
-        fallback = plan.production_version_before(deployment.records.all(), labels[STABLE])
-        after = plan.unlabelled(before, CANARY, _if_loadable(fallback, versions))
+        _require_loadable(deployment, stable, versions)
+        fallback = plan.production_version_before(deployment.records.all(), stable)
+        after = plan.after_unlabelling(before, CANARY, _if_loadable(fallback, versions))
         record = new_record(PROMOTE, signature, CANARY, version, None)
-        return _change(deployment, record, versions[labels[STABLE]], before, after)
+        return _change(deployment, record, versions[stable], before, after)
 
 
 def roll_back(deployment: Deployment, version: int | None, signature: Signature) -> Record:
@@ -118,7 +119,7 @@ def roll_back(deployment: Deployment, version: int | None, signature: Signature)
         fallback = plan.production_version_before([*deployment.records.all(), replace(record, state=COMPLETE)], target)
         # A label whose version was deleted must not prevent the roll-back: it moves too.
         labels = {label: v if v in loadable(versions) else production for label, v in before.labels.items()}
-        after = plan.rolled_back(replace(before, labels=labels), target, _if_loadable(fallback, versions))
+        after = plan.after_rollback(replace(before, labels=labels), target, _if_loadable(fallback, versions))
         return _change(deployment, record, versions[target], before, after)
 
 

@@ -19,11 +19,11 @@ from ml_metadata.metadata_store import MetadataStore
 
 from schema.errors import AuditError
 from schema.files import file_lock
-from serving.audit import AUDIT_FILE, AuditLog, Entry
+from serving.audit import AUDIT_FILE, PRUNE, AuditLog, Entry
 from serving.promotion import config
 from serving.promotion.config import CONFIG_FILE, Served
 from serving.promotion.errors import PromotionError
-from serving.promotion.record import CANCELED, COMPLETE, FAILED, PRUNE, RUNNING, Record, Records
+from serving.promotion.record import CANCELED, COMPLETE, FAILED, RUNNING, Record, Records
 from serving.verify import check_version
 from serving.versions import PushedVersion, loadable, pushed_versions
 

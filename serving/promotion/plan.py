@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from serving.audit import PROMOTE, ROLLBACK
 from serving.promotion.config import STABLE, Served
-from serving.promotion.record import COMPLETE, PROMOTE, ROLLBACK, Record
+from serving.promotion.record import COMPLETE, Record
 
 
-def promoted(before: Served, version: int, label: str, fallback: int | None) -> Served:
+def after_promotion(before: Served, version: int, label: str, fallback: int | None) -> Served:
     """Returns the configuration after moving a label to a version.
 
     Args:
@@ -18,12 +19,12 @@ def promoted(before: Served, version: int, label: str, fallback: int | None) -> 
     return _loading({**before.labels, label: version}, fallback)
 
 
-def unlabelled(before: Served, label: str, fallback: int | None) -> Served:
+def after_unlabelling(before: Served, label: str, fallback: int | None) -> Served:
     """Returns the configuration after removing a label other than `stable`."""
     return _loading({name: version for name, version in before.labels.items() if name != label}, fallback)
 
 
-def rolled_back(before: Served, version: int, fallback: int | None) -> Served:
+def after_rollback(before: Served, version: int, fallback: int | None) -> Served:
     """Returns the configuration after moving `stable`, and all other labels of the abandoned version, back."""
     current = before.production_version
     labels = {label: version if labelled == current else labelled for label, labelled in before.labels.items()}

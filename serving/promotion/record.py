@@ -13,7 +13,6 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from schema.metadata import PROMOTION_EXECUTION, PUSHED_MODEL, decode_text, encode_text
 from serving.versions import PushedVersion
 
-PROMOTE, ROLLBACK, PRUNE = "promote", "rollback", "prune"
 RUNNING, COMPLETE, FAILED, CANCELED = "RUNNING", "COMPLETE", "FAILED", "CANCELED"
 _CONTEXT_TYPE = "agnews.ServingDirectory"
 

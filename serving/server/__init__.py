@@ -46,15 +46,15 @@ def run(flags: Flags) -> None:
     from serving.server import options
 
     # The import of TensorFlow takes seconds. Mistakes are reported before it.
-    checked = options.from_flags(flags)
+    server_options = options.from_flags(flags)
     for port, option in ((flags.port, "--port"), (flags.rest_api_port, "--rest_api_port")):
         if port > 0:
             listen(flags.host, port, f"--host and {option}").close()
-    for model in checked.models.model_config_list.config:
+    for model in server_options.models.model_config_list.config:
         click.echo(f"loading {model.name} from {model.base_path} …", err=True)
     _limit_arenas()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads this when it is imported.
-    with _library_output_hidden():
+    with _hide_library_output():
         import tensorflow as tf
 
         from serving.server.server import run as serve
@@ -75,7 +75,7 @@ def _limit_arenas() -> None:
 
 
 @contextmanager
-def _library_output_hidden() -> Iterator[None]:
+def _hide_library_output() -> Iterator[None]:
     """Hides what libraries write to stderr, unless an error ends the `with` block."""
     sys.stderr.flush()
     with tempfile.TemporaryFile("w+") as hidden:

@@ -71,57 +71,52 @@ class Flags:
 
 
 _NO_EFFECT = "has no effect on this server"
-IGNORED = {
-    "enable_per_model_batching_parameters": bool,
-    "enable_profiler": bool,
-    "enable_serialization_as_tensor_content": bool,
-    "flush_filesystem_caches": bool,
-    "mixed_precision": str,
-    "num_load_threads": int,
-    "num_tflite_interpreters_per_pool": int,
-    "num_tflite_pools": int,
-    "num_unload_threads": int,
-    "per_process_gpu_memory_fraction": float,
-    "platform_config_file": str,
-    "prefer_tflite_model": bool,
-    "remove_unused_fields_from_bundle_metagraph": bool,
-    "skip_initialize_tpu": bool,
-    "tensorflow_session_config_file": str,
-    "thread_pool_factory_config_file": str,
-    "xla_cpu_compilation_enabled": bool,
-    "xla_gpu_compilation_enabled": bool,
+_NOT_READ = "is not supported: the file is not read"
+_NOT_COMPILED = "is not supported: models are not compiled"
+_IGNORED: dict[str, tuple[type, str]] = {
+    "enable_per_model_batching_parameters": (bool, "is not supported: all models use --batching_parameters_file"),
+    "enable_profiler": (bool, "is not supported: this server has no profiler service"),
+    "enable_serialization_as_tensor_content": (
+        bool,
+        "is not supported: values are in the typed fields of a TensorProto",
+    ),
+    "flush_filesystem_caches": (bool, _NO_EFFECT),
+    "mixed_precision": (str, "is not supported: a model computes in the precision that it was exported with"),
+    "num_load_threads": (int, _NO_EFFECT),
+    "num_tflite_interpreters_per_pool": (int, _NO_EFFECT),
+    "num_tflite_pools": (int, _NO_EFFECT),
+    "num_unload_threads": (int, _NO_EFFECT),
+    "per_process_gpu_memory_fraction": (
+        float,
+        "is not supported: TensorFlow chooses the memory that it takes of a GPU",
+    ),
+    "platform_config_file": (str, _NOT_READ),
+    "prefer_tflite_model": (bool, "is not supported: this server has no TensorFlow Lite and serves saved_model.pb"),
+    "remove_unused_fields_from_bundle_metagraph": (bool, _NO_EFFECT),
+    "skip_initialize_tpu": (bool, _NO_EFFECT),
+    "tensorflow_session_config_file": (str, _NOT_READ),
+    "thread_pool_factory_config_file": (str, _NOT_READ),
+    "xla_cpu_compilation_enabled": (bool, _NOT_COMPILED),
+    "xla_gpu_compilation_enabled": (bool, _NOT_COMPILED),
 }
-"""Flags of TensorFlow Serving that this server accepts with a warning, and their types."""
-
-_WARNINGS = {
-    "enable_per_model_batching_parameters": "is not supported: all models use --batching_parameters_file",
-    "enable_profiler": "is not supported: this server has no profiler service",
-    "enable_serialization_as_tensor_content": "is not supported: values are in the typed fields of a TensorProto",
-    "mixed_precision": "is not supported: a model computes in the precision that it was exported with",
-    "per_process_gpu_memory_fraction": "is not supported: TensorFlow chooses the memory that it takes of a GPU",
-    "platform_config_file": "is not supported: the file is not read",
-    "prefer_tflite_model": "is not supported: this server has no TensorFlow Lite and serves saved_model.pb",
-    "tensorflow_session_config_file": "is not supported: the file is not read",
-    "thread_pool_factory_config_file": "is not supported: the file is not read",
-    "xla_cpu_compilation_enabled": "is not supported: models are not compiled",
-    "xla_gpu_compilation_enabled": "is not supported: models are not compiled",
-}
+"""Flags of TensorFlow Serving that this server accepts with a warning: their types and warnings."""
 
 
 def server_flags(command: Callable[[Flags], None]) -> Callable[..., None]:
     """Decorates a command that takes Flags with one click option per flag."""
 
     def wrapper(**values: Any) -> None:
-        for name in IGNORED:
+        for name, (_, warning) in _IGNORED.items():
             if values.pop(name) not in (None, False):
-                click.echo(f"warning: --{name} {_WARNINGS.get(name, _NO_EFFECT)}", err=True)
+                click.echo(f"warning: --{name} {warning}", err=True)
         if values.pop("use_alts_credentials"):
             raise click.UsageError("--use_alts_credentials: this server has no ALTS; use --ssl_config_file for TLS")
         command(Flags(**values))
 
     wrapper.__name__, wrapper.__doc__ = command.__name__, command.__doc__
     decorated: Callable[..., None] = wrapper
-    for name, kind in reversed({**IGNORED, "use_alts_credentials": bool}.items()):
+    decorated = _option("use_alts_credentials", bool, hidden=True)(decorated)
+    for name, (kind, _) in reversed(_IGNORED.items()):
         decorated = _option(name, kind, hidden=True)(decorated)
     decorated = click.option(
         "--version",

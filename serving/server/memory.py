@@ -4,9 +4,9 @@ from pathlib import Path
 
 import grpc
 import psutil
-import tensorflow as tf
 
 from serving.server.errors import RequestError
+from serving.versions import fingerprint
 
 # TensorFlow Serving's estimate of the memory of a model (servables/tensorflow/util.cc, kResourceEstimateRAMMultiplier).
 _BYTES_PER_BYTE_ON_DISK = 1.2
@@ -22,7 +22,8 @@ def require_memory(directory: str) -> None:
     Raises:
         RequestError: RESOURCE_EXHAUSTED if there is not.
     """
-    needed, free = int(_size(directory) * _BYTES_PER_BYTE_ON_DISK), free_bytes()
+    size = sum(size for _, size, _ in fingerprint(directory))
+    needed, free = int(size * _BYTES_PER_BYTE_ON_DISK), free_bytes()
     if needed > free:
         raise RequestError(
             grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -41,11 +42,3 @@ def free_bytes() -> int:
     except (OSError, KeyError, ValueError):
         return free
     return free if limit == "max" else min(free, int(limit) - int(used) + int(cache))
-
-
-def _size(directory: str) -> int:
-    return sum(
-        tf.io.gfile.stat(f"{folder}/{name}").length
-        for folder, _, names in tf.io.gfile.walk(directory)
-        for name in names
-    )

@@ -69,7 +69,7 @@ class _Waiting:
 
 
 class LoggedModels(Protocol):
-    """What the log needs to know of the models."""
+    """Provides the logging configuration and the token ids of models."""
 
     def logging_config(self, model: str) -> logging_config_pb2.LoggingConfig | None:
         """Returns the logging configuration of a model, or None if it has none."""

@@ -55,6 +55,8 @@ _FIELDS = {
     types_pb2.DT_COMPLEX64: _field("scomplex_val", np.complex64, np.float32),
     types_pb2.DT_COMPLEX128: _field("dcomplex_val", np.complex128, np.float64),
 }
+# A number of 32 bits, which TensorFlow also expects. Without a limit, decoding a long one takes quadratic time.
+_MAX_VARINT_BYTES = 5
 # A tensor can be sent as one value and a shape to fill with it. A few bytes must not allocate gigabytes.
 _MAX_FILLED = 1 << 24
 _MAX_ELEMENTS = 1 << 31
@@ -133,7 +135,7 @@ def _strings(content: bytes, elements: int) -> np.ndarray:
         for _ in range(elements):
             size, at = _varint(content, at)
             sizes.append(size)
-    except IndexError as error:
+    except (IndexError, ValueError) as error:
         raise invalid_argument_error("the lengths of the strings in tensor_content are invalid") from error
     if sum(sizes) != len(content) - at:
         raise invalid_argument_error(f"strings of {sum(sizes)} bytes have {len(content) - at} bytes of content")
@@ -144,13 +146,19 @@ def _strings(content: bytes, elements: int) -> np.ndarray:
 
 
 def _varint(content: bytes, at: int) -> tuple[int, int]:
-    """Returns the number at an offset, and the offset behind it."""
-    value = shift = 0
-    while True:
-        value |= (content[at] & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if content[at - 1] < 0x80:
-            return value, at
+    """Returns the number at an offset, and the offset behind it.
+
+    Raises:
+        IndexError: the content ends before the number.
+        ValueError: the number is too long.
+    """
+    value = 0
+    for index in range(_MAX_VARINT_BYTES):
+        byte = content[at + index]
+        value |= (byte & 0x7F) << (7 * index)
+        if byte < 0x80:
+            return value, at + index + 1
+    raise ValueError(f"a number is longer than {_MAX_VARINT_BYTES} bytes")
 
 
 def fill_proto(proto: tensor_pb2.TensorProto, array: np.ndarray, dtype: int) -> None:

@@ -12,6 +12,7 @@ import click
 
 from pipeline.alerts import Event, Kind, notify
 from pipeline.cli.options import settings_options
+from pipeline.cli.output import print_error, users_error
 from pipeline.settings import Settings
 from pipeline.settings.sources import Loaded
 from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, component_status, status_meaning
@@ -26,7 +27,6 @@ def end_with_status(command: Callable) -> Callable:
 
     @functools.wraps(command)
     def with_status(*args, **kwargs) -> None:
-        from pipeline.cli import print_error, users_error
         from pipeline.runners.logs import logged_to_stderr
         from pipeline.runners.root_cause import root_cause_line
 

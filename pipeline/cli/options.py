@@ -73,7 +73,7 @@ def settings_options(command: Callable) -> Callable:
 def settings_arguments(loaded: "Loaded") -> list[str]:
     """Returns options that give `agnews component` the same settings on another machine.
 
-    Secrets in variables are left out: they belong into the environment of the component as well.
+    Secrets in variables are left out: the environment of the component must hold them, too.
 
     Raises:
         SettingsError: a flag or a file contains a secret, which a plan must not.

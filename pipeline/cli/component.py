@@ -11,7 +11,7 @@ from contextlib import redirect_stdout
 import click
 
 from pipeline.alerts import Event, Kind, notify
-from pipeline.cli.options import settings_options
+from pipeline.cli.options import settings_options, span_option
 from pipeline.cli.output import print_error, users_error
 from pipeline.settings import Settings
 from pipeline.settings.sources import Loaded
@@ -52,7 +52,7 @@ def end_with_status(command: Callable) -> Callable:
 @click.command(epilog="Example:  agnews component Trainer --run 2026-03-01 --profile sample")
 @click.argument("name")
 @click.option("--run", "run_id", required=True, help="Name of the run; the same for all components of a run.")
-@click.option("--span", metavar="N|YYYY-MM-DD", help="Span to ingest; short for --set data.span=…  [default: latest]")
+@span_option
 @click.option(
     "--wait",
     type=click.FloatRange(min=0),

@@ -57,8 +57,9 @@ def end_with_status(command: Callable) -> Callable:
     "--wait",
     type=click.FloatRange(min=0),
     default=0.0,
+    show_default=True,
     metavar="HOURS",
-    help="Hours to wait for an approval before the command ends with status 8.  [default: 0]",
+    help="Hours to wait for an approval before the command ends with status 8.",
 )
 @click.option(
     "--by", help="Person who starts the run, the author of its model  [default: $AGNEWS_IDENTITY or user@host]"

@@ -137,7 +137,7 @@ lock: dev  ## Write requirements/*.txt from pyproject.toml; ARGS=--upgrade takes
 	@scripts/lock.sh $(ARGS)
 
 clean:  ## Remove the environments and the tools' caches; data, runs and pushed models stay.
-	rm -rf .venv .venv-* .setup.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-* .setup.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 
 default dev:
 	@scripts/setup.sh $@

@@ -94,6 +94,7 @@ def exit_codes_page() -> str:
     rows += [
         (0, "", "The command succeeded.", ""),
         (1, "", "A bug in the program, printed with its stack trace.", ""),
+        (129, "", "SIGHUP ended the command: its terminal was closed.", ""),
         (130, "", "Ctrl-C (SIGINT) interrupted the command.", ""),
         (143, "", "SIGTERM ended the command.", ""),
         (TRY_AGAIN, "", "An error of `agnews component` that may pass, of any class.", "yes"),

@@ -16,7 +16,7 @@ _create_channel = data_plane._GrpcDataChannel.__init__
 
 
 def keep_unsent_output_on_disk() -> None:
-    """Lets the workers of this process write output to a temporary file that the engine does not read yet.
+    """Lets the workers of this process keep output that the engine has not read yet in a temporary file.
 
     Flink and Spark send a task's rows to Python as one bundle. They read its output, except for 100 messages, only at
     the end of the bundle (Beam's SdkHarnessClient.ActiveBundle.close). Since apache/beam pull request 38407, a worker
@@ -38,7 +38,7 @@ class DiskQueue:
 
     def __init__(self, memory_bytes: int = _MEMORY_BYTES) -> None:
         self._memory_left = memory_bytes
-        # Each message with its size; of a message in the file, the function that parses it.
+        # Pairs of a message and its size. A message in the file is represented by the function that parses it.
         self._messages: deque[tuple[Any, int]] = deque()
         self._file: Any = None
         self._read_from = self._write_to = 0
@@ -65,7 +65,7 @@ class DiskQueue:
         """Removes and returns the first message.
 
         Raises:
-            Empty: there is none.
+            Empty: there is no message.
         """
         with self._changed:
             if not self._messages:

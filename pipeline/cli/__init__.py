@@ -9,8 +9,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.output import finish_output, output_error, prepare_streams, strip_control_characters
-from schema.errors import AgNewsError, StoreError
+from pipeline.cli.output import finish_output, prepare_streams, print_error, users_error
 from schema.files import deny_others_writing
 from schema.interruption import end_on_signals
 from serving.this_machine import exempt_from_proxies
@@ -144,24 +143,3 @@ def main(command: click.Command = cli, name: str = "agnews") -> None:
             raise
         print_error(user_error)
         sys.exit(user_error.exit_code)
-
-
-def print_error(error: AgNewsError) -> None:
-    """Prints a user's mistake on stderr."""
-    click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo("\n".join(map(strip_control_characters, str(error).split("\n"))), err=True)
-
-
-def users_error(error: Exception) -> AgNewsError | None:
-    """Returns the error to print for a user, or None for a bug in the program."""
-    if isinstance(error, AgNewsError):
-        return error
-    if isinstance(error, OSError):
-        return output_error(error)
-    # If ML Metadata raised the error, it is already imported; importing it here would cost each command a second.
-    metadata = sys.modules.get("ml_metadata.errors")
-    if metadata and isinstance(error, metadata.StatusError):
-        from pipeline.metadata.connection import refusal
-
-        return StoreError(f"the metadata store: {refusal(error)}, then repeat")
-    return None

@@ -11,7 +11,8 @@ from contextlib import redirect_stdout
 import click
 
 from pipeline.alerts import Event, Kind, notify
-from pipeline.cli.options import settings_options
+from pipeline.cli.options import settings_options, span_option
+from pipeline.cli.output import print_error, users_error
 from pipeline.settings import Settings
 from pipeline.settings.sources import Loaded
 from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, component_status, status_meaning
@@ -26,7 +27,6 @@ def end_with_status(command: Callable) -> Callable:
 
     @functools.wraps(command)
     def with_status(*args, **kwargs) -> None:
-        from pipeline.cli import print_error, users_error
         from pipeline.runners.logs import logged_to_stderr
         from pipeline.runners.root_cause import root_cause_line
 
@@ -52,13 +52,14 @@ def end_with_status(command: Callable) -> Callable:
 @click.command(epilog="Example:  agnews component Trainer --run 2026-03-01 --profile sample")
 @click.argument("name")
 @click.option("--run", "run_id", required=True, help="Name of the run; the same for all components of a run.")
-@click.option("--span", metavar="N|YYYY-MM-DD", help="Span to ingest; short for --set data.span=…  [default: latest]")
+@span_option
 @click.option(
     "--wait",
     type=click.FloatRange(min=0),
     default=0.0,
+    show_default=True,
     metavar="HOURS",
-    help="Hours to wait for an approval before the command ends with status 8.  [default: 0]",
+    help="Hours to wait for an approval before the command ends with status 8.",
 )
 @click.option(
     "--by", help="Person who starts the run, the author of its model  [default: $AGNEWS_IDENTITY or user@host]"

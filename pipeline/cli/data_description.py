@@ -133,7 +133,7 @@ def write_png(splits: dict[str, SplitDescription], path: Path, *, title: str) ->
 
     Args:
         splits: descriptions by split.
-        path: the PNG file.
+        path: the image file; its suffix selects the format.
         title: title of the image.
     """
     from matplotlib.axes import Axes

@@ -61,7 +61,7 @@ def settings_options(command: Callable) -> Callable:
             if not separator:
                 raise SettingsError(f"--set {assignment}: expected KEY=VALUE, for instance --set trainer.epochs=3")
             flags[key] = (value, f"flag --set {key}")
-        # Only `agnews run` has the option --span.
+        # Only some commands have the option --span.
         if (span := kwargs.pop("span", None)) is not None:
             flags["data.span"] = (span, "flag --span")
         loaded = load(profile, config_file, flags, data_path=data)
@@ -70,10 +70,16 @@ def settings_options(command: Callable) -> Callable:
     return with_settings
 
 
+span_option = click.option(
+    "--span", metavar="N|YYYY-MM-DD", help="Span to ingest; short for --set data.span=…  [default: latest]"
+)
+"""Adds `--span` to a command that has `settings_options`, which put its value into the settings."""
+
+
 def settings_arguments(loaded: "Loaded") -> list[str]:
     """Returns options that give `agnews component` the same settings on another machine.
 
-    Secrets in variables are left out: they belong into the environment of the component as well.
+    Secrets in variables are left out: the environment of the component must hold them, too.
 
     Raises:
         SettingsError: a flag or a file contains a secret, which a plan must not.

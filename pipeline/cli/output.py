@@ -1,4 +1,4 @@
-"""Prepares the output streams, prints untrusted text, checks output paths and sends alerts, for all commands."""
+"""Prepares the output streams, prints errors and untrusted text, checks output paths and sends alerts."""
 
 import codecs
 import contextlib
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from schema.errors import AgNewsError, RunError, SettingsError
+from schema.errors import AgNewsError, RunError, SettingsError, StoreError
 from schema.interruption import raise_if_interrupted
 
 if TYPE_CHECKING:
@@ -82,6 +82,27 @@ def output_error(error: OSError) -> AgNewsError | None:
     """Returns an error that explains what to do about a failed write, or None for an error of another kind."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) and error.filename is None:
         return RunError(f"{error.strerror}: what the command writes is cut; make room and repeat")
+    return None
+
+
+def print_error(error: AgNewsError) -> None:
+    """Prints a user's mistake on stderr."""
+    click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo("\n".join(map(strip_control_characters, str(error).split("\n"))), err=True)
+
+
+def users_error(error: Exception) -> AgNewsError | None:
+    """Returns the error to print for a user, or None for a bug in the program."""
+    if isinstance(error, AgNewsError):
+        return error
+    if isinstance(error, OSError):
+        return output_error(error)
+    # If ML Metadata raised the error, it is already imported; importing it here would cost each command a second.
+    metadata = sys.modules.get("ml_metadata.errors")
+    if metadata and isinstance(error, metadata.StatusError):
+        from pipeline.metadata.connection import refusal
+
+        return StoreError(f"the metadata store: {refusal(error)}, then repeat")
     return None
 
 

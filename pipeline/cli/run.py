@@ -6,7 +6,7 @@ from dataclasses import replace
 import click
 
 from pipeline.alerts import Event, Kind
-from pipeline.cli.options import settings_options
+from pipeline.cli.options import settings_options, span_option
 from pipeline.cli.output import send_alert
 from pipeline.runners.logs import logged_to
 from pipeline.settings.sources import Loaded
@@ -18,7 +18,7 @@ _PLAIN_WIDTH = 120
 
 @click.command(epilog="Example:  agnews run --data ~/ag_news --set trainer.epochs=3")
 @click.option("--no-cache", is_flag=True, help="Run every component, even if nothing has changed.")
-@click.option("--span", metavar="N|YYYY-MM-DD", help="Span to ingest; short for --set data.span=…  [default: latest]")
+@span_option
 @click.option("--verbose", is_flag=True, help="Show the output of TFX and TensorFlow instead of the table.")
 @settings_options
 def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:

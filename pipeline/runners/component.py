@@ -69,7 +69,7 @@ class ComponentResult:
 
 
 def compile_run(pipeline: Pipeline, run_id: str) -> pipeline_pb2.Pipeline:
-    """Compiles a pipeline for the run of a name."""
+    """Compiles a pipeline for the run with this name."""
     ir = Compiler().compile(pipeline)
     runtime_parameter_utils.substitute_runtime_parameter(ir, {PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
     return ir

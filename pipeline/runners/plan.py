@@ -33,7 +33,7 @@ def make_plan(settings: Settings, options: Sequence[str] = ()) -> dict[str, Any]
     components = upstream_components(compile_run(pipeline, "plan"))
     first = next(iter(components))
     # The first component begins the run and makes the checks.
-    waits_for = {name: upstream or [first] * (name != first) for name, upstream in components.items()}
+    waits_for = {name: upstream or [first] for name, upstream in components.items()} | {first: []}
     return {
         "pipeline": settings.pipeline.name,
         "version": version("agnews-pipeline"),

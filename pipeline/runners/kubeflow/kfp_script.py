@@ -19,7 +19,7 @@ from kfp_server_api import ApiException
 from urllib3.exceptions import HTTPError
 
 _RUN = "run"
-_REFUSED = 6
+_REFUSED = 6  # Exit status of KubeflowError, which cannot be imported here.
 _PAGE = 100
 
 

@@ -1,8 +1,10 @@
 """Tests the wheel agnews-client in an environment of its own, and its messages next to TensorFlow's."""
 
+import shutil
 import socket
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 from tensorflow.core.framework import tensor_pb2, types_pb2
@@ -37,14 +39,25 @@ print(answer.label, same.label, sorted(m for m in sys.modules if m.partition("."
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory):
-    """Returns the interpreter of an environment that has only the wheel and what it needs."""
+    """Returns the interpreter of an environment that has only the wheel and what it needs, without the network."""
     directory, uv = tmp_path_factory.mktemp("wheel"), ROOT / ".venv/bin/uv"
     subprocess.run([sys.executable, ROOT / "scripts/build_client.py", directory], check=True)
     [wheel] = directory.glob("agnews_client-*-py3-none-any.whl")
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, directory / "env"], check=True)
     interpreter = directory / "env/bin/python"
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", interpreter, wheel], check=True)
+    [site_packages] = (directory / "env/lib").glob("python*/site-packages")
+    for name in ("grpcio", "protobuf", "typing-extensions"):
+        copy_distribution(name, site_packages)
+    subprocess.run([uv, "pip", "install", "--quiet", "--no-index", "--python", interpreter, wheel], check=True)
     return interpreter
+
+
+def copy_distribution(name, site_packages):
+    """Copies an installed package of this environment, with its metadata."""
+    for file in metadata.files(name):
+        if ".." not in file.parts:
+            (site_packages / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file.locate(), site_packages / file)
 
 
 def test_the_wheel_asks_a_server_without_tensorflow(python, push, text_models):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import schema
 from schema.child_process import bound_command
+from tests.support import ROOT
 
 _PARENT = """
 import subprocess, sys, time
@@ -37,7 +37,7 @@ def wait_until(condition):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_bound_program_ends_with_its_parent(number):
-    environment = os.environ | {"PYTHONPATH": str(Path(schema.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     parent = subprocess.Popen([sys.executable, "-c", _PARENT], stdout=subprocess.PIPE, text=True, env=environment)
     child = int(parent.stdout.readline())
     assert wait_until(lambda: command_of(child) == b"sleep")

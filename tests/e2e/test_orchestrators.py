@@ -48,8 +48,14 @@ SETTINGS = {
     "airflow.schedule": "0 0 29 2 *",
 }
 # Properties that hold ids, times or paths, or depend on the random number in each SavedModel.
-OWN_PROPERTIES = {"audit", "files", "fingerprint", "model_fingerprint", "model_sha256", "pushed_destination"} | {
-    "pushed_version"
+OWN_PROPERTIES = {
+    "audit",
+    "files",
+    "fingerprint",
+    "model_fingerprint",
+    "model_sha256",
+    "pushed_destination",
+    "pushed_version",
 }
 
 
@@ -71,7 +77,7 @@ class Outcome:
 
 
 def artifacts(outcome):
-    """Of each run: types and properties of its outputs."""
+    """Returns how often each type with the same properties is among the outputs of each run."""
 
     def summary(artifact):
         values = {
@@ -86,12 +92,12 @@ def artifacts(outcome):
 
 
 def run_names(store):
-    """Names of all runs, oldest first."""
+    """Returns the names of all runs, oldest first."""
     return [one.name for one in sorted(store.get_contexts_by_type("pipeline_run"), key=lambda one: one.id)]
 
 
 def states(outcome):
-    """Of each run: states of its components."""
+    """Returns the states of the components of each run."""
     return [states_of_run(outcome.store, run) for run in outcome.runs]
 
 
@@ -101,7 +107,7 @@ def states_of_run(store, run):
 
 
 def weights(outcome):
-    """Of each pushed version, oldest first: SHA-256 of each variable."""
+    """Returns the SHA-256 of each variable by name, for each pushed version, oldest first."""
     versions = outcome.directory / "serving_model/agnews"
     digests = []
     for name in sorted(path.name for path in versions.iterdir() if path.name.isdecimal()):
@@ -112,7 +118,7 @@ def weights(outcome):
 
 
 def pages(outcome):
-    """The texts of the review site."""
+    """Returns the texts of the review site; see `read_pages`."""
     texts = {str(outcome.directory): "DIRECTORY"} | {name: f"RUN-{number}" for number, name in enumerate(outcome.runs)}
     for run in outcome.runs:
         for artifact in run_artifacts(outcome.store, require_run(outcome.store, run)):
@@ -157,7 +163,7 @@ def run_locally(sandbox):
 
 
 def train_in_airflow(airflow, span, hour=0):
-    """The run's name in the metadata store."""
+    """Trains the model of a span; returns the name of the run in the metadata store."""
     run = airflow.trigger("agnews", f"{span[:-2]}{int(span[-2:]) + 1:02}", hour)
     airflow.wait_for_end(run)
     assert set(airflow.states(run).values()) == {"success"}

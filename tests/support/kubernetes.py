@@ -17,7 +17,9 @@ _LOCKED = {
     "capabilities": {"drop": ["ALL"]},
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-_RESOURCES = {"resourceCpuLimit": ("limits", "cpu"), "resourceMemoryLimit": ("limits", "memory")} | {
+_RESOURCES = {
+    "resourceCpuLimit": ("limits", "cpu"),
+    "resourceMemoryLimit": ("limits", "memory"),
     "resourceCpuRequest": ("requests", "cpu"),
     "resourceMemoryRequest": ("requests", "memory"),
 }

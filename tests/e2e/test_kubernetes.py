@@ -19,6 +19,7 @@ import yaml
 from tests.support import ROOT
 from tests.support.compiled_pipeline import CompiledPipeline
 from tests.support.kubernetes import Namespace, job, kubectl, try_kubectl
+from tests.support.small_run import SMALL_RUN, set_options
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(5400)]
@@ -33,23 +34,16 @@ MISSING = "KUBECONFIG is not set: set it to the file that names the cluster in w
 MANIFESTS = ROOT / "pipeline/runners/kubeflow/manifests"
 OVERLAYS = ROOT / "serving/deploy/kubernetes/overlays"
 APPROVERS = "agnews-approvals"
-SETTINGS = {
+SETTINGS = SMALL_RUN | {
     "data.train_pattern": "train.csv",
     "data.test_pattern": "test.csv",
     "transform.vocabulary_size": "2000",
-    "trainer.epochs": "1",
-    "trainer.embedding_dim": "16",
-    "trainer.units": "8",
-    "trainer.batch_tokens": "1000",
-    "evaluator.min_accuracy": "0.1",
-    "evaluator.min_label_recall": "0.0",
-    "model_card.robustness_rows": "20",
     "promotion.require_approval": "true",
     "kubeflow.image": IMAGES["agnews-pipeline"],
     "kubeflow.cpu": "1",
     "kubeflow.memory": "4Gi",
 }
-OPTIONS = ["--profile", "kubeflow", *(word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}"))]
+OPTIONS = ["--profile", "kubeflow", *set_options(SETTINGS)]
 WRITE_ROWS = """
 from pathlib import Path
 from components.example_gen.synthetic import write_synthetic

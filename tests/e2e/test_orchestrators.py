@@ -22,6 +22,7 @@ from tests.support.local_airflow import LocalAirflow
 from tests.support.review_pages import read_pages
 from tests.support.review_site import serving, text
 from tests.support.sandbox import PipelineSandbox
+from tests.support.small_run import SMALL_RUNS
 
 pytestmark = [pytest.mark.orchestrators, pytest.mark.timeout(5400)]
 
@@ -30,20 +31,10 @@ SPANS = (FIRST, SECOND, SECOND)
 ROWS = 400
 # Airflow gives its user as the author of the model.
 AUTHOR = "admin"
-# So few rows teach little, and these runs are not about accuracy.
-SETTINGS = {
+SETTINGS = SMALL_RUNS | {
     "data.train_pattern": "{YYYY}-{MM}-{DD}/train.csv",
     "data.test_pattern": "{YYYY}-{MM}-{DD}/test.csv",
     "data.window": "2",
-    "trainer.epochs": "1",
-    "trainer.embedding_dim": "16",
-    "trainer.units": "8",
-    "trainer.batch_tokens": "1000",
-    "evaluator.min_accuracy": "0.1",
-    "evaluator.min_label_recall": "0.0",
-    "evaluator.max_accuracy_drop": "1.0",
-    "evaluator.max_label_recall_drop": "1.0",
-    "model_card.robustness_rows": "20",
     # Airflow starts only the runs that are triggered: no interval has ended since the first day.
     "airflow.schedule": "0 0 29 2 *",
 }

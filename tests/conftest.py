@@ -74,7 +74,7 @@ def scripted_server():
 
 @pytest.fixture
 def server(scripted_server):
-    """A running one."""
+    """A running scripted server."""
     with scripted_server.serving() as running:
         yield running
 

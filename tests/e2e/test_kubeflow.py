@@ -11,23 +11,15 @@ import pytest
 
 from tests.support.command_server import command_server
 from tests.support.kubeflow import Cluster
+from tests.support.small_run import SMALL_RUNS
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.kubeflow, pytest.mark.timeout(5400)]
 
-SMALL = {
+SETTINGS = SMALL_RUNS | {
     "data.train_pattern": "{SPAN}/train.csv",
     "data.test_pattern": "{SPAN}/test.csv",
     "data.window": "2",
-    "trainer.epochs": "1",
-    "trainer.embedding_dim": "16",
-    "trainer.units": "8",
-    "trainer.batch_tokens": "1000",
-    "evaluator.min_accuracy": "0.1",
-    "evaluator.min_label_recall": "0.0",
-    "evaluator.max_accuracy_drop": "1.0",
-    "evaluator.max_label_recall_drop": "1.0",
-    "model_card.robustness_rows": "20",
     "promotion.require_approval": "true",
 }
 
@@ -44,7 +36,7 @@ def story(tmp_path_factory, metadata_server):
         for name in ("tasks", "people"):
             (directory / name).mkdir()
             servers.append(stack.enter_context(command_server(directory / name)))
-        result.cluster = cluster = Cluster(directory, metadata_server, servers[0], SMALL)
+        result.cluster = cluster = Cluster(directory, metadata_server, servers[0], SETTINGS)
         people = cluster.with_commands(servers[1])
         for span in (1, 2):
             # The same rows: so few others would have drifted.

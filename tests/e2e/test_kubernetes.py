@@ -19,6 +19,7 @@ import yaml
 from tests.support import ROOT
 from tests.support.compiled_pipeline import CompiledPipeline
 from tests.support.kubernetes import Namespace, job, kubectl, try_kubectl
+from tests.support.small_run import SMALL_RUN, set_options
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(5400)]
@@ -33,23 +34,16 @@ MISSING = "KUBECONFIG is not set: set it to the file that names the cluster in w
 MANIFESTS = ROOT / "pipeline/runners/kubeflow/manifests"
 OVERLAYS = ROOT / "serving/deploy/kubernetes/overlays"
 APPROVERS = "agnews-approvals"
-SETTINGS = {
+SETTINGS = SMALL_RUN | {
     "data.train_pattern": "train.csv",
     "data.test_pattern": "test.csv",
     "transform.vocabulary_size": "2000",
-    "trainer.epochs": "1",
-    "trainer.embedding_dim": "16",
-    "trainer.units": "8",
-    "trainer.batch_tokens": "1000",
-    "evaluator.min_accuracy": "0.1",
-    "evaluator.min_label_recall": "0.0",
-    "model_card.robustness_rows": "20",
     "promotion.require_approval": "true",
     "kubeflow.image": IMAGES["agnews-pipeline"],
     "kubeflow.cpu": "1",
     "kubeflow.memory": "4Gi",
 }
-OPTIONS = ["--profile", "kubeflow", *(word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}"))]
+OPTIONS = ["--profile", "kubeflow", *set_options(SETTINGS)]
 WRITE_ROWS = """
 from pathlib import Path
 from components.example_gen.synthetic import write_synthetic
@@ -102,7 +96,7 @@ def directory():
     """A directory of the node, made and deleted by a pod that may do so, owned as pipeline and server expect."""
     if not os.environ.get("KUBECONFIG"):
         pytest.fail(MISSING)
-    node, path = Namespace("node", enforce="privileged"), f"/var/tmp/agnews-test-{secrets.token_hex(4)}"
+    path = f"/var/tmp/agnews-test-{secrets.token_hex(4)}"
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -121,22 +115,19 @@ def directory():
             "volumes": [{"name": "node", "hostPath": {"path": path, "type": "DirectoryOrCreate"}}],
         },
     }
-    try:
+    with Namespace("node", enforce="privileged") as node:
         node.apply([pod])
         node.wait_ready("pod/node")
         node.execute("node", "sh", "-c", "cd /node && mkdir --parents shared/serving_model metadata")
         node.execute("node", "sh", "-c", "cd /node && chown -R 10001:10001 shared && chown 999 metadata")
         yield path
         node.execute("node", "sh", "-c", "rm -rf /node/*")
-    finally:
-        node.delete()
 
 
 @pytest.fixture(scope="module")
 def pipeline(directory):
     """The namespace of the pipeline: volume, secret, metadata store and the approvers' pod, as the guide says."""
-    namespace = Namespace("pipeline")
-    try:
+    with Namespace("pipeline") as namespace:
         namespace.bind("agnews", f"{directory}/shared")
         namespace.bind("data-agnews-metadata-0", f"{directory}/metadata")
         password = base64.b64encode(secrets.token_hex(24).encode()).decode()
@@ -148,20 +139,15 @@ def pipeline(directory):
         namespace.wait_ready(f"pod/{APPROVERS}")
         namespace.execute(APPROVERS, "python", "-c", WRITE_ROWS, timeout=600)
         yield namespace
-    finally:
-        namespace.delete()
 
 
 @pytest.fixture(scope="module")
 def servers(directory):
     """The namespace of the model servers, from the staging overlay; they wait for a promotion."""
-    namespace = Namespace("servers")
-    try:
+    with Namespace("servers") as namespace:
         namespace.bind("agnews-models", f"{directory}/shared/serving_model")
         namespace.apply(objects(kubectl("kustomize", str(OVERLAYS / "staging"))))
         yield namespace
-    finally:
-        namespace.delete()
 
 
 @pytest.fixture(scope="module")
@@ -289,10 +275,7 @@ def test_a_rollout_of_the_servers_fails_no_request(served, pipeline, servers):
 def test_the_production_overlay_is_accepted():
     if not os.environ.get("KUBECONFIG"):
         pytest.fail(MISSING)
-    namespace = Namespace("production")
-    try:
+    with Namespace("production") as namespace:
         # A pod that is not restricted is a warning, because only the Deployment is applied.
         options = ["--dry-run=server", "--warnings-as-errors"]
         namespace.apply(objects(kubectl("kustomize", str(OVERLAYS / "production"))), *options)
-    finally:
-        namespace.delete()

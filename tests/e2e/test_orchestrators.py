@@ -22,6 +22,7 @@ from tests.support.local_airflow import LocalAirflow
 from tests.support.review_pages import read_pages
 from tests.support.review_site import serving, text
 from tests.support.sandbox import PipelineSandbox
+from tests.support.small_run import SMALL_RUNS
 
 pytestmark = [pytest.mark.orchestrators, pytest.mark.timeout(5400)]
 
@@ -30,26 +31,22 @@ SPANS = (FIRST, SECOND, SECOND)
 ROWS = 400
 # Airflow gives its user as the author of the model.
 AUTHOR = "admin"
-# So few rows teach little, and these runs are not about accuracy.
-SETTINGS = {
+SETTINGS = SMALL_RUNS | {
     "data.train_pattern": "{YYYY}-{MM}-{DD}/train.csv",
     "data.test_pattern": "{YYYY}-{MM}-{DD}/test.csv",
     "data.window": "2",
-    "trainer.epochs": "1",
-    "trainer.embedding_dim": "16",
-    "trainer.units": "8",
-    "trainer.batch_tokens": "1000",
-    "evaluator.min_accuracy": "0.1",
-    "evaluator.min_label_recall": "0.0",
-    "evaluator.max_accuracy_drop": "1.0",
-    "evaluator.max_label_recall_drop": "1.0",
-    "model_card.robustness_rows": "20",
     # Airflow starts only the runs that are triggered: no interval has ended since the first day.
     "airflow.schedule": "0 0 29 2 *",
 }
 # Properties that hold ids, times or paths, or depend on the random number in each SavedModel.
-OWN_PROPERTIES = {"audit", "files", "fingerprint", "model_fingerprint", "model_sha256", "pushed_destination"} | {
-    "pushed_version"
+OWN_PROPERTIES = {
+    "audit",
+    "files",
+    "fingerprint",
+    "model_fingerprint",
+    "model_sha256",
+    "pushed_destination",
+    "pushed_version",
 }
 
 
@@ -71,7 +68,7 @@ class Outcome:
 
 
 def artifacts(outcome):
-    """Of each run: types and properties of its outputs."""
+    """Returns how often each type with the same properties is among the outputs of each run."""
 
     def summary(artifact):
         values = {
@@ -86,12 +83,12 @@ def artifacts(outcome):
 
 
 def run_names(store):
-    """Names of all runs, oldest first."""
+    """Returns the names of all runs, oldest first."""
     return [one.name for one in sorted(store.get_contexts_by_type("pipeline_run"), key=lambda one: one.id)]
 
 
 def states(outcome):
-    """Of each run: states of its components."""
+    """Returns the states of the components of each run."""
     return [states_of_run(outcome.store, run) for run in outcome.runs]
 
 
@@ -101,7 +98,7 @@ def states_of_run(store, run):
 
 
 def weights(outcome):
-    """Of each pushed version, oldest first: SHA-256 of each variable."""
+    """Returns the SHA-256 of each variable by name, for each pushed version, oldest first."""
     versions = outcome.directory / "serving_model/agnews"
     digests = []
     for name in sorted(path.name for path in versions.iterdir() if path.name.isdecimal()):
@@ -112,7 +109,7 @@ def weights(outcome):
 
 
 def pages(outcome):
-    """The texts of the review site."""
+    """Returns the texts of the review site; see `read_pages`."""
     texts = {str(outcome.directory): "DIRECTORY"} | {name: f"RUN-{number}" for number, name in enumerate(outcome.runs)}
     for run in outcome.runs:
         for artifact in run_artifacts(outcome.store, require_run(outcome.store, run)):
@@ -157,7 +154,7 @@ def run_locally(sandbox):
 
 
 def train_in_airflow(airflow, span, hour=0):
-    """The run's name in the metadata store."""
+    """Trains the model of a span; returns the name of the run in the metadata store."""
     run = airflow.trigger("agnews", f"{span[:-2]}{int(span[-2:]) + 1:02}", hour)
     airflow.wait_for_end(run)
     assert set(airflow.states(run).values()) == {"success"}

@@ -25,7 +25,7 @@ def launched():
         running.close()
 
 
-# Of each element with text its contrast with what is behind it.
+# Returns each element with text, and its contrast with the background.
 CONTRAST = """() => {
   const context = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
   const paint = colours => {

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from tests.support import ROOT
 from tests.support.compiled_pipeline import CompiledPipeline
 from tests.support.postgresql import DATABASE
+from tests.support.small_run import set_options
 
 
 class Cluster:
@@ -33,11 +34,7 @@ class Cluster:
             "metadata.port": str(server.port),
             "metadata.database": DATABASE,
         }
-        self.options = [
-            "--profile",
-            "kubeflow",
-            *(word for key, value in self.settings.items() for word in ("--set", f"{key}={value}")),
-        ]
+        self.options = ["--profile", "kubeflow", *set_options(self.settings)]
         self.environment = {"PATH": os.environ["PATH"], "HOME": str(self._home), "TMPDIR": str(self._home)}
 
     def with_commands(self, commands):

@@ -7,7 +7,7 @@ import json
 import subprocess
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Self
 
 from tests.support.compiled_pipeline import Task
 
@@ -17,19 +17,34 @@ _LOCKED = {
     "capabilities": {"drop": ["ALL"]},
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-_RESOURCES = {"resourceCpuLimit": ("limits", "cpu"), "resourceMemoryLimit": ("limits", "memory")} | {
+_RESOURCES = {
+    "resourceCpuLimit": ("limits", "cpu"),
+    "resourceMemoryLimit": ("limits", "memory"),
     "resourceCpuRequest": ("requests", "cpu"),
     "resourceMemoryRequest": ("requests", "memory"),
 }
 
 
 class Namespace:
-    """A namespace of the tests' own in which Kubernetes refuses pods that are not `restricted`."""
+    """A namespace of the tests' own in which Kubernetes refuses pods that are not `restricted`.
+
+    As a context manager, it is deleted at the end of the block, with its objects and its volumes.
+    """
 
     def __init__(self, purpose: str, *, enforce: str = "restricted") -> None:
         self.name = f"agnews-test-{purpose}-{uuid.uuid4().hex[:6]}"
         labels = {"pod-security.kubernetes.io/enforce": enforce}
         kubectl("apply", "-f-", stdin=_list([_object("v1", "Namespace", self.name, labels=labels)]))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        kubectl("delete", "namespace", self.name, "--timeout=180s", timeout=200)
+        volumes = json.loads(kubectl("get", "persistentvolumes", "--output=json"))["items"]
+        for volume in volumes:
+            if volume["spec"].get("claimRef", {}).get("namespace") == self.name:
+                kubectl("delete", "persistentvolume", volume["metadata"]["name"], "--wait=false")
 
     def kubectl(self, *arguments: str, **options: Any) -> str:
         """Runs kubectl in this namespace; see `kubectl`."""
@@ -60,14 +75,6 @@ class Namespace:
     def execute(self, pod: str, *command: str, **options: Any) -> str:
         """Runs a command in a pod and returns its output."""
         return self.kubectl("exec", pod, "--", *command, **options)
-
-    def delete(self) -> None:
-        """Deletes the namespace with its objects, and its volumes."""
-        kubectl("delete", "namespace", self.name, "--timeout=180s", timeout=200)
-        volumes = json.loads(kubectl("get", "persistentvolumes", "--output=json"))["items"]
-        for volume in volumes:
-            if volume["spec"].get("claimRef", {}).get("namespace") == self.name:
-                kubectl("delete", "persistentvolume", volume["metadata"]["name"], "--wait=false")
 
 
 def kubectl(*arguments: str, stdin: str = "", timeout: int = 120) -> str:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.support import ROOT
+from tests.support.waiting import wait_until
 
 PYTHON = ROOT / ".venv-airflow/bin/python"
 AIRFLOW = PYTHON.with_name("airflow")
@@ -67,12 +68,7 @@ class LocalAirflow:
         return self.ask("POST", f"/dags/{dag}/dagRuns", json=body)["dag_run_id"]
 
     def wait(self, what, condition, seconds=900):
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if value := condition():
-                return value
-            time.sleep(1)
-        raise AssertionError(f"{what} did not happen within {seconds} s")
+        return wait_until(condition, seconds, 1, lambda: f"{what} did not happen within {seconds} s")
 
     def wait_for_end(self, run, dag="agnews"):
         states = ("success", "failed")

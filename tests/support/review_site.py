@@ -3,8 +3,6 @@
 import contextlib
 import html
 import re
-import socket
-import threading
 
 import httpx
 
@@ -15,7 +13,7 @@ from pipeline.review.security import Tokens
 from pipeline.review.site import Site
 from pipeline.settings import Settings
 from schema.features import CLASS_NAMES
-from serving.web import web_server
+from tests.support.web_app import serve_app
 
 TOKEN = "a token of many characters"
 ALERT = Alert("drift", "label", "2026-01-02T03:00+00:00", "2026-01-02T05:00+00:00", 3, 0.4, 0.1, 1e-9)
@@ -47,18 +45,8 @@ def text(response):
 @contextlib.contextmanager
 def serving(settings, tokens=Tokens(TOKEN, {})):  # noqa: B008 - immutable
     """Serves the site and yields a client."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        web = web_server(make_app(Site(settings, tokens)))
-        thread = threading.Thread(target=web.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-            with httpx.Client(base_url=url, timeout=60) as client:
-                yield client
-        finally:
-            web.should_exit = True
-            thread.join(timeout=20)
-        assert not thread.is_alive()
+    with serve_app(make_app(Site(settings, tokens))) as url, httpx.Client(base_url=url, timeout=60) as client:
+        yield client
 
 
 def waiting_store(root):

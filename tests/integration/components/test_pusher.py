@@ -22,6 +22,7 @@ from serving.audit import AuditLog, Entry, fingerprint
 from serving.audit.openssf import SigningFiles
 from serving.audit.signature import read_public_key, signature_flaw
 from serving.verify import check_version
+from tests.support import ROOT
 from tests.support.stored_files import judge
 
 
@@ -140,9 +141,8 @@ pusher.push_local(sys.argv[1], sys.argv[2], mlmd_uuid="1", files=pusher.files_of
 
 def test_a_killed_push_leaves_no_version_and_the_next_one_cleans_up(export, tmp_path):
     destination = str(tmp_path / "serving")
-    root = str(Path(pusher.__file__).parents[2])
     command = [sys.executable, "-c", _HANGING, export, destination]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": root})
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert process.stdout.readline() == "copied\n"
     process.send_signal(signal.SIGKILL)
     process.wait()

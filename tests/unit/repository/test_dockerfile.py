@@ -16,7 +16,7 @@ from tests.support import ROOT
 
 @pytest.fixture(scope="module")
 def instructions():
-    """Of each stage, by its name: instructions with their arguments, in order."""
+    """The instructions of each stage by the name of the stage, with their arguments, in order."""
     parser = DockerfileParser(path=str(ROOT / "Dockerfile"), cache_content=True)
     stages, current = {"": []}, ""
     for line in parser.structure:

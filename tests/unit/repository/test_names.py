@@ -2,9 +2,8 @@
 
 import ast
 from collections import defaultdict
-from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+from tests.support import ROOT
 
 
 def test_no_two_classes_have_the_same_name():

@@ -4,13 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-import schema
 from schema.child_process import bound_command
+from tests.support import ROOT
+from tests.support.waiting import wait_until
 
 _PARENT = """
 import subprocess, sys, time
@@ -28,22 +28,15 @@ def command_of(pid):
         return None
 
 
-def wait_until(condition):
-    deadline = time.monotonic() + 10
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_bound_program_ends_with_its_parent(number):
-    environment = os.environ | {"PYTHONPATH": str(Path(schema.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     parent = subprocess.Popen([sys.executable, "-c", _PARENT], stdout=subprocess.PIPE, text=True, env=environment)
     child = int(parent.stdout.readline())
-    assert wait_until(lambda: command_of(child) == b"sleep")
+    wait_until(lambda: command_of(child) == b"sleep", 10)
     parent.send_signal(number)
     parent.wait(10)
-    assert wait_until(lambda: not command_of(child))
+    wait_until(lambda: not command_of(child), 10)
     parent.stdout.close()
 
 

@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,11 +9,11 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-import components
 from components.trainer.export import export_saved_model, gpu_only_operations, text_example
 from schema.features import CLASS_NAMES
 from schema.model_contract import WARMUP_REQUESTS
 from serving.audit import differences, manifest
+from tests.support import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +175,7 @@ def test_two_exports_of_the_same_network_have_the_same_files(transform_output, t
     directories = (tmp_path / "one/Format-Serving", tmp_path / "another place/export")
     for seed, work, directory in zip("17", ("", "after other work"), directories, strict=True):
         command = [sys.executable, "-c", _EXPORT, graph, str(directory), work]
-        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(components.__file__).parents[1])}
+        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
         subprocess.run(command, env=environment, check=True, capture_output=True)
     one, other = map(manifest, directories)
     assert differences(one, other) == []

@@ -5,14 +5,13 @@ import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-import components
 from components.trainer import devices
+from tests.support import ROOT
 
 WORKER = """
 import json, sys
@@ -96,7 +95,7 @@ def workers(train_rows, val_rows, recipe, transform_output, tmp_path_factory):
         tf_config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
         environment = {
             "TF_CONFIG": json.dumps(tf_config),
-            "PYTHONPATH": str(Path(components.__file__).parents[1]),
+            "PYTHONPATH": str(ROOT),
             "CUDA_VISIBLE_DEVICES": "",
         }
         processes.append(

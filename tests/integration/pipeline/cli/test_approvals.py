@@ -18,6 +18,7 @@ from pipeline.metadata.connection import connection_config
 from pipeline.settings import Settings
 from schema.errors import ApprovalError, AuditError, RunError
 from serving.audit import AuditLog, fingerprint
+from tests.support.commands import agnews
 
 
 @pytest.fixture
@@ -55,13 +56,6 @@ def put(store, kind, uri="", pipeline="agnews", run=None, **properties):
             contexts.append(mlmd.Context(type_id=store.put_context_type(mlmd.ContextType(name=kind)), name=name))
     made = [(artifact, mlmd.Event(type=mlmd.Event.OUTPUT, path=mlmd.Event.Path(steps=steps)))]
     store.put_execution(execution, made, contexts, reuse_context_if_already_exist=True)
-
-
-def agnews(*arguments):
-    ended = CliRunner().invoke(cli, arguments)
-    if ended.exit_code:
-        raise ended.exception
-    return ended.output
 
 
 def test_control_characters_in_a_reason_do_not_reach_the_terminal(place):

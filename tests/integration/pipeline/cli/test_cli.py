@@ -4,7 +4,6 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import click
 import pytest
@@ -36,9 +35,7 @@ def test_every_command_has_help_with_an_example(command):
 def test_help_needs_neither_tensorflow_nor_time():
     code = "import sys; sys.argv = ['agnews', '--help']; from pipeline.cli import cli; cli(standalone_mode=False); "
     code += "print([name for name in ('tensorflow', 'tfx', 'pydantic', 'rich') if name in sys.modules])"
-    shown = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=str(ROOT), check=True
-    ).stdout
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True).stdout
     assert shown.splitlines()[-1] == "[]"
 
 
@@ -189,7 +186,7 @@ def test_every_exit_status_is_once_in_the_operators_table():
     def kinds(of=AgNewsError):
         return {of}.union(*(kinds(kind) for kind in of.__subclasses__()))
 
-    listed = re.findall(r"^\| (\d+) \|", Path(str(ROOT), "docs/guides/when-a-run-stops.md").read_text(), re.MULTILINE)
+    listed = re.findall(r"^\| (\d+) \|", (ROOT / "docs/guides/when-a-run-stops.md").read_text(), re.MULTILINE)
     assert len(listed) == len(set(listed))
     assert {kind.exit_code for kind in kinds()} | {0, TRY_AGAIN, 129, 130, 143} == {int(status) for status in listed}
 
@@ -216,7 +213,7 @@ def test_a_command_that_gets_a_signal_ends_with_its_status(tmp_path, number, sta
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(str(ROOT))},
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout.readline() == "loading\n"
@@ -228,7 +225,7 @@ def test_a_command_that_gets_a_signal_ends_with_its_status(tmp_path, number, sta
 
 
 def test_the_operators_page_lists_the_profiles():
-    assert f"`--profile {'|'.join(profile_names())}`" in Path(str(ROOT), "docs/guides/configure.md").read_text()
+    assert f"`--profile {'|'.join(profile_names())}`" in (ROOT / "docs/guides/configure.md").read_text()
 
 
 def test_config_show_says_where_each_value_comes_from():

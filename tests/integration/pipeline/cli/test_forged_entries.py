@@ -3,25 +3,17 @@
 import shutil
 
 import pytest
-from click.testing import CliRunner
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.cli import cli
 from pipeline.metadata.connection import connection_config
 from pipeline.settings import Settings
 from schema.errors import AuditError
 from serving.audit import AuditLog, Entry, manifest
 from serving.audit.signature import signer
+from tests.support.commands import agnews
 
 NAME = "agnews"
-
-
-def agnews(*arguments):
-    ended = CliRunner().invoke(cli, arguments)
-    if ended.exit_code:
-        raise ended.exception
-    return ended.output
 
 
 @pytest.fixture

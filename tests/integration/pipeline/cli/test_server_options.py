@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from pipeline.cli import cli
 from serving.promotion import PromotionError
 from tests.support.certificates import Authority
+from tests.support.commands import agnews
 from tests.support.logged_push import log_push
 from tests.support.model_service import ScriptedModelService, serve_model_service
 
@@ -49,13 +50,6 @@ def encrypted(tmp_path, monkeypatch):
     with serve_model_service(scripted, credentials) as address:
         options = ["--server", address]
         yield scripted, options, [*options, "--tls-ca", "ca.pem", "--tls-cert", "cert.pem", "--tls-key", "key.pem"]
-
-
-def agnews(*arguments):
-    ended = CliRunner().invoke(cli, arguments)
-    if ended.exception:
-        raise ended.exception
-    return ended.output
 
 
 def test_versions_and_promotions_reach_a_server_by_mutual_tls(encrypted):

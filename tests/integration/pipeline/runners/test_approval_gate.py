@@ -25,6 +25,7 @@ from pipeline.runners.events import State
 from pipeline.settings import Settings
 from schema.errors import ApprovalError, ApprovalPending
 from serving.audit import fingerprint, manifest, problems
+from tests.support.recorder import Recorder
 from tests.support.stored_files import judge
 
 _EXPORT_FILES = ("variables/variables.index", "variables/variables.data-00000-of-00001", "assets/vocabulary")
@@ -54,20 +55,6 @@ def Train(
     model_blessing.set_int_custom_property("blessed", blessed)
     infra_blessing.set_string_custom_property("blessing_status", "INFRA_BLESSED")
     infra_blessing.set_int_custom_property("blessed", 1)
-
-
-class Recorder:
-    def __init__(self):
-        self.states = {}
-
-    def run_began(self, upstream):
-        pass
-
-    def component_changed(self, event):
-        self.states[event.component] = event.state
-
-    def progressed(self, event):
-        pass
 
 
 class Place:

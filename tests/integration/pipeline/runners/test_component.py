@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 
 import pytest
 from ml_metadata import metadata_store
@@ -13,6 +12,7 @@ from pipeline.metadata.runs import component_executions
 from schema.errors import exit_statuses
 from tests.support import ROOT
 from tests.support.command_server import command_server
+from tests.support.waiting import wait_until
 
 COMPONENTS = """
 import os, time
@@ -94,10 +94,7 @@ class Orchestrator:
         """Ends a component with a signal while it works; returns its exit status."""
         (self.directory / "started").unlink(missing_ok=True)
         command = self.start("component", name, "--run", run, fault="hang")
-        until = time.monotonic() + 120
-        while not (self.directory / "started").exists():
-            assert time.monotonic() < until, command.log
-            time.sleep(0.1)
+        wait_until((self.directory / "started").exists, 120, message=lambda: command.log)
         os.kill(command.pid, number)
         return command.wait()
 

@@ -12,6 +12,7 @@ from tfx.types.standard_artifacts import Examples, Model, TransformGraph
 
 from pipeline.runners import local
 from pipeline.runners.events import State
+from tests.support.recorder import Recorder
 from tests.support.stored_files import write_files
 
 pytestmark = pytest.mark.parametrize("connection", ["sqlite"], indirect=True)
@@ -33,22 +34,6 @@ def Train(
         write_files(made, Path(made.uri))
 
 
-class States:
-    """Records the last state of each component."""
-
-    def __init__(self):
-        self.last = {}
-
-    def run_began(self, upstream):
-        pass
-
-    def component_changed(self, event):
-        self.last[event.component] = event.state
-
-    def progressed(self, event):
-        pass
-
-
 @pytest.fixture
 def run(tmp_path, connection):
     """Runs two components; returns their last states."""
@@ -56,10 +41,10 @@ def run(tmp_path, connection):
     def run(name, *, cache=True, epochs=1):
         ingest = Ingest()
         components = [ingest, Train(rows=ingest.outputs["rows"], epochs=epochs)]
-        states = States()
+        recorder = Recorder()
         pipeline = Pipeline("test", str(tmp_path / "test"), connection, components, enable_cache=cache)
-        local.run(pipeline, f"local-{name}", tmp_path, states)
-        return [states.last["Ingest"], states.last["Train"]]
+        local.run(pipeline, f"local-{name}", tmp_path, recorder)
+        return [recorder.states["Ingest"], recorder.states["Train"]]
 
     run.files = lambda pattern: sorted((tmp_path / "test").glob(pattern))
     return run

@@ -16,6 +16,7 @@ from pipeline.runners import local
 from pipeline.runners.events import State
 from schema import interruption
 from schema.errors import DataError, RunError
+from tests.support.recorder import Recorder
 
 
 @component
@@ -38,20 +39,6 @@ def Consume(made: InputArtifact[ModelBlessing], fault: Parameter[str], out: Outp
         raise DataError("row 7 is bad")
 
 
-class Recorder:
-    def __init__(self):
-        self.upstream, self.states = {}, []
-
-    def run_began(self, upstream):
-        self.upstream = upstream
-
-    def component_changed(self, event):
-        self.states.append((event.component, event.state))
-
-    def progressed(self, event):
-        pass
-
-
 @pytest.fixture
 def run(tmp_path, connection):
     def run(run_id, *, text="one", fault="none"):
@@ -72,16 +59,16 @@ def run(tmp_path, connection):
 def test_components_run_in_order_and_then_come_from_the_cache(run):
     first, second = run("local-1"), run("local-2")
     assert first.upstream == {"Produce": [], "Consume": ["Produce"]}
-    assert [state for state in first.states if state[1] is not State.RUNNING] == [
+    assert [state for state in first.changes if state[1] is not State.RUNNING] == [
         ("Produce", State.DONE),
         ("Consume", State.DONE),
     ]
-    assert [state for _, state in second.states if state is not State.RUNNING] == [State.CACHED, State.CACHED]
+    assert [state for _, state in second.changes if state is not State.RUNNING] == [State.CACHED, State.CACHED]
 
 
 def test_a_changed_setting_runs_its_component_and_those_after_it(run):
     run("local-1")
-    assert [state for _, state in run("local-2", text="two").states if state is not State.RUNNING] == [
+    assert [state for _, state in run("local-2", text="two").changes if state is not State.RUNNING] == [
         State.DONE,
         State.DONE,
     ]
@@ -90,7 +77,7 @@ def test_a_changed_setting_runs_its_component_and_those_after_it(run):
 def test_a_users_error_keeps_its_kind_and_gets_its_components_name(run):
     with pytest.raises(DataError, match="Consume: row 7 is bad"):
         run("local-1", fault="data")
-    assert run.watcher.states[-1] == ("Consume", State.FAILED)
+    assert run.watcher.changes[-1] == ("Consume", State.FAILED)
 
 
 def test_another_error_becomes_one_line(run):
@@ -103,7 +90,7 @@ def test_another_error_becomes_one_line(run):
 def test_a_component_that_hides_a_signal_is_stopped_and_not_failed(run, fault):
     with pytest.raises(interruption.Interrupted):
         run("local-1", fault=fault)
-    assert run.watcher.states[-1] == ("Consume", State.STOPPED)
+    assert run.watcher.changes[-1] == ("Consume", State.STOPPED)
     # The outputs of the component are not recorded as finished work.
     states = {execution.last_known_state for execution in run.store().get_executions()}
     assert states == {mlmd.Execution.COMPLETE, mlmd.Execution.RUNNING}
@@ -113,7 +100,7 @@ def test_no_component_starts_after_a_signal(run, interrupt):
     interrupt()
     with pytest.raises(interruption.Interrupted):
         run("local-1")
-    assert run.watcher.states == []
+    assert run.watcher.changes == []
 
 
 @pytest.mark.usefixtures("interrupt")
@@ -121,7 +108,7 @@ def test_the_run_after_a_stopped_one_does_the_components_work_again(run, monkeyp
     with pytest.raises(interruption.Interrupted):
         run("local-1", fault="signal, dropped")
     monkeypatch.setattr(interruption, "is_interrupted", lambda: False)
-    assert run("local-2", fault="signal, dropped").states[-3:] == [
+    assert run("local-2", fault="signal, dropped").changes[-3:] == [
         ("Produce", State.CACHED),
         ("Consume", State.RUNNING),
         ("Consume", State.DONE),
@@ -131,7 +118,7 @@ def test_the_run_after_a_stopped_one_does_the_components_work_again(run, monkeyp
 def test_after_a_failure_the_finished_components_come_from_the_cache(run):
     with pytest.raises(DataError):
         run("local-1", fault="data")
-    assert ("Produce", State.CACHED) in run("local-2").states
+    assert ("Produce", State.CACHED) in run("local-2").changes
 
 
 def test_one_run_at_a_time_uses_a_root(run, tmp_path):

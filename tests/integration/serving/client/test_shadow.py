@@ -1,11 +1,11 @@
 import asyncio
 import random
-import time
 
 import grpc
 import pytest
 
 from serving.client import AsyncClient, Client, Shadow
+from tests.support.waiting import wait_until
 
 
 def ask_synchronously(server, shadow, calls, **call):
@@ -26,10 +26,7 @@ def ask_in_an_event_loop(server, shadow, calls, **call):
 
 
 def wait_until_finished(shadow):
-    deadline = time.monotonic() + 30
-    while shadow._free._value < 4:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: shadow._free._value >= 4, 30, 0.01)
 
 
 @pytest.fixture(params=[ask_synchronously, ask_in_an_event_loop], ids=["sync", "async"])

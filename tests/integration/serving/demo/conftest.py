@@ -1,15 +1,13 @@
 """The demo page in front of a scripted server."""
 
 import contextlib
-import socket
-import threading
 from functools import partial
 
 import pytest
 
 from serving.client import AsyncClient
 from serving.demo import Demo, make_app
-from serving.web import web_server
+from tests.support.web_app import serve_app
 
 
 @pytest.fixture
@@ -23,15 +21,7 @@ def serve_page(server, tmp_path):
     @contextlib.contextmanager
     def serve(canary=None):
         demo = Demo(partial(AsyncClient, server.address, timeout=5), canary, card, server.address)
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            web = web_server(make_app(demo))
-            thread = threading.Thread(target=web.run, kwargs={"sockets": [listening]})
-            thread.start()
-            try:
-                yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-            finally:
-                web.should_exit = True
-                thread.join(timeout=20)
-            assert not thread.is_alive()
+        with serve_app(make_app(demo)) as url:
+            yield url
 
     return serve

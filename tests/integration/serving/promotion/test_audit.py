@@ -4,16 +4,15 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-import serving
 from schema.errors import AuditError
 from serving.audit import AuditLog, problems, receipt_hash
 from serving.promotion import Deployment, PromotionError, promote, prune, roll_back
+from tests.support import ROOT
 from tests.support.logged_push import log_push
 
 
@@ -84,9 +83,11 @@ promote(place, 2, "stable", Signature("killed@here"))
 
 
 def test_the_next_command_enters_a_change_killed_before_its_entry(directory, tmp_path, me):
-    root, store_file = str(Path(serving.__file__).parents[1]), tmp_path / "metadata.sqlite"
+    store_file = tmp_path / "metadata.sqlite"
     command = [sys.executable, "-c", _KILLED, str(directory.parent), str(store_file)]
-    ended = subprocess.run(command, env=os.environ | {"PYTHONPATH": root}, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60
+    )
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     config = mlmd.ConnectionConfig()
     config.sqlite.filename_uri = str(store_file)

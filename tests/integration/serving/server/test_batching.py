@@ -12,6 +12,7 @@ import pytest
 from serving.server.batching import Batcher, BatchingOptions
 from serving.server.errors import RequestError
 from serving.server.metrics import Metrics
+from tests.support.waiting import wait_until
 
 PATIENCE_SECONDS = 60
 NEVER = float("inf")
@@ -69,10 +70,7 @@ def hold(batcher, graph, pool):
 
 
 def wait_for_rows(batcher, rows):
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while sum(queue.rows for queue in batcher._queues.values()) < rows:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    wait_until(lambda: sum(queue.rows for queue in batcher._queues.values()) >= rows, PATIENCE_SECONDS, 0.001)
 
 
 def run_shared_batch(batcher, graph, pool):

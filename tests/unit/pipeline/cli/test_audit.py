@@ -12,6 +12,7 @@ from pipeline.cli import cli
 from schema.errors import AuditError, SettingsError
 from serving.audit import AuditLog, Entry, manifest
 from serving.audit.signature import signer
+from tests.support.commands import agnews
 
 
 @pytest.fixture
@@ -27,13 +28,6 @@ def place(tmp_path, monkeypatch):
         (path / "saved_model.pb").write_bytes(b"graph")
         log.append(Entry("push", "agnews", number, "ab" * 32, by="service@cluster", details={"files": manifest(path)}))
     return tmp_path
-
-
-def agnews(*arguments):
-    ended = CliRunner().invoke(cli, arguments)
-    if ended.exit_code:
-        raise ended.exception
-    return ended.output
 
 
 def promote_and_roll_back():

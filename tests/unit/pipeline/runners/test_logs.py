@@ -3,12 +3,11 @@ import os
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import pytest
 
-import pipeline
 from pipeline.runners.logs import FieldsFormatter, logged_to
+from tests.support import ROOT
 
 
 def test_fields_follow_the_message():
@@ -46,7 +45,7 @@ print("after")
     ],
 )
 def test_noise_goes_to_the_log_and_the_rest_to_the_terminal(tmp_path, mode, shown, hidden):
-    environment = os.environ | {"PYTHONUNBUFFERED": "", "PYTHONPATH": str(Path(pipeline.__file__).parents[1])}
+    environment = os.environ | {"PYTHONUNBUFFERED": "", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", _NOISY, str(tmp_path / "logs/run.log"), mode]
     output = subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout
     log = (tmp_path / "logs/run.log").read_text()

@@ -12,7 +12,6 @@ from tests.support import skip_without_tool
 # Metrics of TensorFlow itself, which the local server does not run: tensorflow/cc/saved_model/loader.cc.
 _OF_TENSORFLOW = {":tensorflow:cc:saved_model:load_attempt_count"}
 _NAME = re.compile(r":tensorflow:[\w:]+")
-_OF_HISTOGRAMS = re.compile(r"_(bucket|sum|count)$")
 
 
 @pytest.fixture(scope="module")

@@ -12,22 +12,14 @@ from pipeline.experiments import reproduce as reproduction
 from pipeline.experiments.reproduce.comparison import WeightComparison, compare_facts, compare_weights
 from schema.errors import ReproductionError
 from tests.support.recorded_run import record
+from tests.support.recorder import Recorder
 from tests.support.texts import TEXTS
 
 
-class Quiet:
-    def run_began(self, upstream):
-        pass
-
-    def component_changed(self, event):
-        pass
-
-    def progressed(self, event):
-        pass
-
-
 def reproduce(recorded, directory, **options):
-    return reproduction.reproduce(recorded.settings, recorded.store(), recorded.model_id, directory, Quiet(), **options)
+    return reproduction.reproduce(
+        recorded.settings, recorded.store(), recorded.model_id, directory, Recorder(), **options
+    )
 
 
 def content(directory):

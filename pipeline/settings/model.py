@@ -4,6 +4,7 @@
 """
 
 from datetime import date
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -422,6 +423,12 @@ class BeamSettings(Section):
         return self
 
 
+@cache
+def _time_zones() -> set[str]:
+    """Returns the names of all time zones; reading them takes milliseconds, and each `Settings` asks."""
+    return available_timezones()
+
+
 class AirflowSettings(Section):
     """Schedule, retries and timeouts of the Airflow DAGs."""
 
@@ -466,7 +473,7 @@ class AirflowSettings(Section):
     @field_validator("timezone")
     @classmethod
     def _timezone_exists(cls, name: str) -> str:
-        if name not in available_timezones():
+        if name not in _time_zones():
             raise ValueError(f"unknown time zone {name}; expected a name like Europe/Berlin")
         return name
 

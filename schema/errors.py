@@ -133,7 +133,7 @@ def status_meaning(status: int) -> str:
         NothingToTrain.exit_code: "nothing to train; the run ends here",
         ApprovalPending.exit_code: "waiting for approval; repeat the same command after the decision",
     }
-    return meanings.get(status, "a user must fix the error above; trying again is no use")
+    return meanings.get(status, "a user must fix the error above; trying again does not help")
 
 
 def exit_statuses() -> dict[str, int | list[int]]:

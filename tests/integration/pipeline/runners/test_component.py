@@ -154,7 +154,7 @@ def test_sigterm_ends_a_component_with_a_status_that_is_tried_again(orchestrator
 @pytest.mark.parametrize(
     ("fault", "status", "meaning"),
     [
-        ("DataError", 3, "a user must fix the error above; trying again is no use"),
+        ("DataError", 3, "a user must fix the error above; trying again does not help"),
         ("NothingToTrain", 13, "nothing to train; the run ends here"),
         ("ApprovalPending", 8, "waiting for approval; repeat the same command after the decision"),
         ("NotMeasuredError", 75, "temporary error; it can be tried again"),

@@ -170,8 +170,10 @@ def close_killed_executions(store: MetadataStore, executions: Iterable[mlmd.Exec
         pipeline_root: directory or URI of the pipeline's outputs.
     """
     for execution in filter(_is_unfinished, executions):
-        component = component_id(store, execution.id)
-        logger.warning("closing the killed execution %s of %s", execution.id, component)
+        component, run = component_id(store, execution.id), find_run(store, execution.id)
+        logger.warning(
+            "closing the killed execution %s of %s in run %s", execution.id, component, run.name if run else ""
+        )
         execution.last_known_state = mlmd.Execution.CANCELED
         store.put_executions([execution])
         for directory in fileio.glob(f"{pipeline_root}/{component}/*/{execution.id}"):

@@ -38,7 +38,7 @@ SETTINGS = SMALL_RUNS | {
     # Airflow starts only the runs that are triggered: no interval has ended since the first day.
     "airflow.schedule": "0 0 29 2 *",
 }
-# Properties that hold ids, times or paths, or depend on the random number in each SavedModel.
+# Properties that hold ids, times or paths, or fingerprints of exports, which have not been compared yet.
 OWN_PROPERTIES = {
     "audit",
     "files",

@@ -17,7 +17,7 @@ from pipeline.settings import Settings
 from pipeline.settings.sources import Loaded
 from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, component_status, status_meaning
 from schema.interruption import raise_if_interrupted, set_advice
-from serving.audit import IDENTITY
+from serving.audit import IDENTITY, check_name
 
 _POLL_SECONDS = 30.0
 
@@ -83,7 +83,7 @@ def component(
     """
     settings = loaded.settings
     if by:
-        os.environ[IDENTITY] = by
+        os.environ[IDENTITY] = check_name(by, "--by")
     set_advice("the same command continues where this one stopped")
     log = log or f"the log of {name}"
     try:

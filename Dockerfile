@@ -36,7 +36,7 @@ RUN --mount=from=wheel,source=/wheels,target=/wheels uv pip install --no-deps /w
 
 # No tools of the build from here on. The user is a number, as Kubernetes' runAsNonRoot asks for.
 FROM ${BASE} AS runtime
-RUN useradd --create-home --uid 10001 agnews
+RUN useradd --create-home --uid 10001 agnews && install --directory --owner=agnews /logs
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
 WORKDIR /home/agnews
 USER 10001

@@ -194,8 +194,10 @@ class Client(_Base):
         assert self._shadow is not None
         try:
             others = self._ask(items, None, CANARY, timeout)
-        except ClientError:
+        except Exception as error:
             self._shadow.fail()
+            if not isinstance(error, ClientError):
+                raise
         else:
             self._shadow.finish(items, answers, others)
 
@@ -266,9 +268,9 @@ class AsyncClient(_Base):
         assert self._shadow is not None
         try:
             others = await self._ask(items, None, CANARY, timeout)
-        except (ClientError, asyncio.CancelledError):
+        except (Exception, asyncio.CancelledError) as error:
             self._shadow.fail()
-            if _is_task_cancelled():
+            if _is_task_cancelled() or not isinstance(error, ClientError | asyncio.CancelledError):
                 raise
         else:
             self._shadow.finish(items, answers, others)

@@ -256,6 +256,9 @@ class MonitoringSettings(Section):
     false_alarm_rate: float = Field(
         0.05, gt=0.0, lt=1.0, description="probability of at least one alert in a report if nothing has changed"
     )
+    max_accuracy_fall: Fraction = Field(
+        0.02, description="fall of the accuracy on labelled items, against test rows, above which an alert is possible"
+    )
     reference_rows: PositiveInt = Field(2_000, description="number of test rows to classify for comparison")
     directory: str | None = Field(None, description="directory of the reports; unset: monitoring in pipeline.root")
     kept_reports: PositiveInt = Field(168, description="number of reports to keep per model, across all its versions")

@@ -42,6 +42,7 @@ def test_a_port_in_use_is_reported_before_tensorflow_is_imported(tmp_path):
         ([], 3, "no model has been pushed; run agnews run"),
         (["--model_config_file=gone"], 2, "cannot read gone"),
         (["--model_base_path=/models", "--rest_api_timeout_in_ms=0"], 2, "expected 1 to"),
+        (["--model_base_path=/models", "--host=192.0.2.1"], 5, "choose another address with --host and --port"),
     ],
 )
 def test_mistakes_are_reported_before_tensorflow_is_imported(tmp_path, arguments, status, message):

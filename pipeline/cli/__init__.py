@@ -40,6 +40,7 @@ _COMMANDS = (
     "labels",
     "review",
     "artifacts",
+    "clean",
     "data",
     "schema",
     "config",

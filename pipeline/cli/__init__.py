@@ -36,6 +36,7 @@ _COMMANDS = (
     "approvals",
     "audit",
     "models",
+    "dossier",
     "monitor",
     "labels",
     "review",

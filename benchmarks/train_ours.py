@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.measure import flops_a_token, peak_memory, seconds_in
-from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_batches
+from components.trainer.batches import Buckets, TokenizedRows, bucketed_batches
 from components.trainer.settings import Recipe
 from components.trainer.training import predict_logits, train
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from components.trainer.adversarial import ConsistencyModel
-from components.trainer.settings import Architecture
+from components.trainer.shapes import Architecture
 from schema.model_contract import OOV_ID, PADDING_ID
 
 

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 import tensorflow as tf
-from scipy.linalg import orthogonal_procrustes
 
 from components.trainer.architectures import build_network
-from components.trainer.settings import architecture_of
+from components.trainer.shapes import architecture_of
 from schema.errors import RunError
-from schema.features import CLASS_NAMES
-from schema.model_contract import ASSETS, RESERVED_IDS, TRAINING_FACTS, VARIABLES, VOCABULARY
+from schema.model_contract import ASSETS, CLASS_COUNT, RESERVED_IDS, TRAINING_FACTS, VARIABLES, VOCABULARY
 
 _VARIABLE = "variables/{}/.ATTRIBUTES/VARIABLE_VALUE"
 _EMBEDDING = "embedding"
@@ -54,7 +52,7 @@ def read_base_model(export_dir: str) -> BaseModel:
         network = build_network(
             architecture_of(recipe),
             vocabulary_size=len(words) + RESERVED_IDS,
-            classes=len(CLASS_NAMES),
+            classes=CLASS_COUNT,
             seed=recipe["seed"],
             use_cudnn=False,
         )
@@ -107,7 +105,8 @@ class Overlap:
         embedding = network.get_layer(_EMBEDDING)
         [vectors], [base_vectors] = embedding.get_weights(), base.network.get_layer(_EMBEDDING).get_weights()
         known, wanted = vectors[self.ids], base_vectors[self.base_ids]
-        rotation, _ = orthogonal_procrustes(known, wanted)
+        left, _, right = np.linalg.svd(known.T @ wanted)
+        rotation = left @ right
         scale = float(np.linalg.norm(wanted)) / max(float(np.linalg.norm(known)), _TINY)
         vectors = scale * vectors @ rotation
         # Both models also share padding and the unknown word.

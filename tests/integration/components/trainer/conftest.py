@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from components.trainer.input_pipeline import TokenizedRows
+from components.trainer.batches import TokenizedRows
 from components.trainer.settings import Recipe
 
 WORDS = [f"w{index}" for index in range(38)]

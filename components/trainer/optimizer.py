@@ -82,7 +82,8 @@ def compile_model(model: ConsistencyModel, recipe: "Recipe", *, steps: int) -> N
         0.0, max(1, steps - warmup), warmup_target=recipe.learning_rate, warmup_steps=warmup
     )
     optimizer = RowwiseAdamW(schedule, weight_decay=recipe.weight_decay, row_rate=recipe.word_vectors_rate)
-    optimizer.exclude_from_weight_decay(var_list=model.get_layer("embedding").variables)
+    tables = [variable for layer in model.layers if layer.name in ("embedding", "wide") for variable in layer.variables]
+    optimizer.exclude_from_weight_decay(var_list=tables)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     architecture = architecture_of(vars(recipe))
     model.perturbation, model.consistency = architecture.perturbation, architecture.consistency

@@ -47,6 +47,9 @@ class Recipe(Section):
     pooling: Literal["last", "max_mean"] | None = Field(
         None, description="last state, or maximum and mean over time; unset: last, stacked: max_mean"
     )
+    wide: bool | None = Field(
+        None, description="add a linear model of words and pairs of words, trained with the network; unset: false"
+    )
     word_vectors: str = Field(
         LEARNED,
         description="initial word vectors: random, learned (from co-occurrences in train), or a word2vec or GloVe file",

@@ -21,6 +21,7 @@ class Architecture:
         pooling: "last" for the last state of the top layer, "max_mean" for maximum and mean of its states over time.
         masking: whether the recurrent layers skip padding.
         titles_only: whether the network reads only titles.
+        wide: whether a linear model of words and pairs of words is added and trained together with the network.
         word_dropout: share of the tokens replaced by the out-of-vocabulary id during training.
         embedding_dropout: share of the word-vector channels dropped, each for a whole text.
         feature_dropout: share of the inputs of the last layer dropped.
@@ -36,6 +37,7 @@ class Architecture:
     pooling: str = "last"
     masking: bool = True
     titles_only: bool = False
+    wide: bool = False
     word_dropout: float = 0.0
     embedding_dropout: float = 0.1
     feature_dropout: float = 0.0
@@ -65,7 +67,7 @@ ARCHITECTURES = {
 """The networks by name, with the seed notebook's sizes (AI-For-Beginners, lessons/5-NLP/16-RNN/RNNTF.ipynb)."""
 
 _CHANGEABLE = (
-    *("embedding_dim", "units", "depth", "masking", "pooling"),
+    *("embedding_dim", "units", "depth", "masking", "pooling", "wide"),
     *("word_dropout", "embedding_dropout", "feature_dropout", "consistency", "perturbation"),
 )
 
@@ -85,4 +87,6 @@ def architecture(name: str, **changes: Any) -> Architecture:
 
 def architecture_of(recipe: Mapping[str, Any]) -> Architecture:
     """Returns the architecture of a recipe in the form of a mapping, such as one read from an export."""
+    # Recipes from before there was a wide part do not name it.
+    recipe = {"wide": False, **recipe}
     return architecture(recipe["architecture"], **{name: recipe.get(name) for name in _CHANGEABLE})

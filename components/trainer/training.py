@@ -135,7 +135,7 @@ def train(
         if vectors is not None:
             network.get_layer("embedding").set_weights([vectors])
         if base and overlap:
-            overlap.copy_weights(network, base)
+            overlap.copy_weights(network, base, train_rows.sample())
     if not checkpoint.is_finished(recipe.epochs):
         _fit(network, train_rows, val_rows, recipe, buckets, steps, checkpoint, log_dir, callbacks)
     checkpoint.load_best(network)
@@ -228,20 +228,29 @@ def _choose_batch_tokens(rows: TokenizedRows, words: Sequence[str], recipe: "Rec
         return devices.GPU_BATCH_TOKENS[0]
 
     def rows_per_second(batch_tokens: int) -> float:
-        with devices.strategy(gpus).scope(), devices.precision(recipe.precision):
-            network = _build_compiled(recipe, words, steps=_SWEEP_STEPS)
-        batches = bucketed_batches(rows, Buckets(recipe.bucket_boundaries, batch_tokens), seed=recipe.seed)
-        network.fit(batches.take(2), verbose=0)  # Compiles.
-        began = time.monotonic()
-        network.fit(batches.take(_SWEEP_STEPS), verbose=0)
-        seconds = time.monotonic() - began
-        # The first pass has the same order, so these are the batches of those steps.
-        measured = itertools.islice(
-            bucketed_batches(rows, Buckets(recipe.bucket_boundaries, batch_tokens), seed=recipe.seed), _SWEEP_STEPS
-        )
-        return sum(len(labels) for _, labels in measured) / seconds
+        return measure_speed(rows, words, recipe, batch_tokens)
 
     return devices.choose_batch_tokens(rows_per_second, devices.GPU_BATCH_TOKENS)
+
+
+def measure_speed(rows: TokenizedRows, words: Sequence[str], recipe: "Recipe", batch_tokens: int) -> float:
+    """Returns the rows per second of some training steps of a new network.
+
+    Raises:
+        tf.errors.ResourceExhaustedError: a batch does not fit into memory.
+    """
+    buckets = Buckets(recipe.bucket_boundaries, batch_tokens)
+    strategy = devices.strategy(len(tf.config.list_logical_devices("GPU")))
+    with strategy.scope(), devices.precision(recipe.precision):
+        network = _build_compiled(recipe, words, steps=_SWEEP_STEPS)
+    batches = bucketed_batches(rows, buckets, seed=recipe.seed)
+    network.fit(batches.take(2), verbose=0)  # Compiles.
+    began = time.monotonic()
+    network.fit(batches.take(_SWEEP_STEPS), verbose=0)
+    seconds = time.monotonic() - began
+    # The first pass has the same order, so these are the batches of those steps.
+    measured = itertools.islice(bucketed_batches(rows, buckets, seed=recipe.seed), _SWEEP_STEPS)
+    return sum(len(labels) for _, labels in measured) / seconds
 
 
 def _checkpoint_key(

@@ -12,24 +12,12 @@ from components.trainer.training import train
 from schema.errors import DataError
 from schema.features import CLASS_NAMES
 from schema.model_contract import CLASS_COUNT
-
-# Fails at the import of anything that a host for training may lack.
-LAUNCHER = """
-import importlib.abc, runpy, sys
-LACKING = {"tfx", "tfx_bsl", "tensorflow_transform", "tensorflow_metadata", "tensorflow_data_validation", "apache_beam",
-    "ml_metadata", "scipy", "sklearn", "pydantic", "click", "filelock", "pandas", "matplotlib", "keras_tuner"}
-class Finder(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in LACKING:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, Finder())
-runpy.run_module("components.trainer.train_rows", run_name="__main__")
-"""
+from tests.support.tiny_training import TENSORFLOW_ALONE
 
 
 @pytest.fixture(scope="module")
 def content(train_rows, val_rows, words, recipe):
-    values = recipe(architecture="lstm", consistency=0.0, perturbation=0.0, epochs=1).model_dump()
+    values = recipe(architecture="lstm", consistency=0.0, perturbation=0.0, epochs=1, wide=True).model_dump()
     vectors = np.random.default_rng(1).normal(size=(40, 8)).astype(np.float32)
     return RowsFile({"train": train_rows, "val": val_rows, "test": val_rows}, words, vectors, StoredRecipe(**values))
 
@@ -64,7 +52,14 @@ def test_the_contract_counts_the_classes_of_the_schema():
 
 def test_the_training_runs_with_tensorflow_alone_and_is_the_same(content, train_rows, val_rows, words, tmp_path):
     content.write(tmp_path / "rows.npz")
-    command = [sys.executable, "-c", LAUNCHER, "--rows", str(tmp_path / "rows.npz")]
+    command = [
+        sys.executable,
+        "-c",
+        TENSORFLOW_ALONE,
+        "components.trainer.train_rows",
+        "--rows",
+        str(tmp_path / "rows.npz"),
+    ]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert ended.returncode == 0, ended.stderr[-3000:]
     facts = json.loads(ended.stdout.splitlines()[-1])

@@ -9,7 +9,18 @@ from collections.abc import Collection, Mapping, Sequence
 from markupsafe import Markup
 
 from components.model_card.document import Plot
-from components.model_card.plots import BOTTOM, LEFT, RIGHT, TOP, Scale, svg_grid, svg_line, svg_plot, svg_text
+from components.model_card.plots import (
+    BOTTOM,
+    LEFT,
+    RIGHT,
+    TOP,
+    Scale,
+    format_tick,
+    svg_grid,
+    svg_line,
+    svg_plot,
+    svg_text,
+)
 
 Series = Mapping[str, Sequence[float | None]]
 """Values of each line by its label; None leaves a gap."""
@@ -103,5 +114,5 @@ def histogram(name: str, title: str, buckets: Sequence[tuple[float, float, float
             '<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}</title></rect>'
         ).format(x(low), y(count), max(1.0, x(high) - x(low) - 1), y(0) - y(count), text)
     for tick in x.ticks:
-        body += svg_text(x(tick), height - BOTTOM + 16, f"{tick:,.4g}", "tick middle")
+        body += svg_text(x(tick), height - BOTTOM + 16, format_tick(tick), "tick middle")
     return svg_plot(name, title, f"Rows by value: {'; '.join(words)}.", body, width, height)

@@ -93,6 +93,17 @@ def _differing(first: np.ndarray, second: np.ndarray) -> tuple[int, int]:
     return int((first & ~second).sum()), int((~first & second).sum())
 
 
+def lower_share_p_value(successes: int, trials: int, reference: int, reference_trials: int) -> float:
+    """Tests whether a share is lower than another: Fisher's exact test, one-sided.
+
+    Args:
+        successes, trials: the share.
+        reference, reference_trials: the other share.
+    """
+    table = [[successes, trials - successes], [reference, reference_trials - reference]]
+    return float(fisher_exact(table, alternative="less").pvalue)
+
+
 def class_counts_p_value(counts: Sequence[int], reference: Sequence[int]) -> float:
     """Tests whether two samples have the same class distribution.
 

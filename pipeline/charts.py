@@ -5,6 +5,7 @@ description in words.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 
 from markupsafe import Markup
 
@@ -41,6 +42,7 @@ def line_chart(
     height: int = 240,
     links: Sequence[str] = (),
     highlighted: Collection[int] = (),
+    moments: Sequence[float] = (),
 ) -> Plot:
     """Draws lines over a sequence of models or windows.
 
@@ -53,21 +55,29 @@ def line_chart(
         height: height in pixels.
         links: URL of each position; each dot links to it. Empty draws no dots.
         highlighted: positions with a coloured band behind the lines.
+        moments: time of each position in seconds since the epoch, ascending; the x-axis is then a time axis (UTC).
     """
     values = [value for line in series.values() for value in line if value is not None]
     y = Scale(min(values), max(values), height - BOTTOM, TOP)
-    step = (_WIDTH - LEFT - RIGHT) / max(len(labels) - 1, 1)
+    width = _WIDTH - LEFT - RIGHT
+    step = width / max(len(labels) - 1, 1)
+    # Times that are all the same have no axis.
+    length = moments[-1] - moments[0] if moments else 0.0
 
-    def x(position: float) -> float:
-        return LEFT + step * position
+    def x(position: int) -> float:
+        return LEFT + (width * (moments[position] - moments[0]) / length if length else step * position)
 
     body = Markup("")
     for position in highlighted:
         body += Markup('<rect class="changed" x="{:.1f}" y="{}" width="{:.1f}" height="{}"/>').format(
-            x(position - 0.5), TOP, max(step, 2), height - TOP - BOTTOM
+            x(position) - step / 2, TOP, max(step, 2), height - TOP - BOTTOM
         )
     body += svg_grid(y, _WIDTH)
-    for position in _label_positions(len(labels)):
+    for share in (index / (_MAX_LABELS - 1) for index in range(_MAX_LABELS) if length):
+        moment = datetime.fromtimestamp(moments[0] + share * length, UTC)
+        anchor = "tick" if share == 0 else "tick end" if share == 1 else "tick middle"
+        body += svg_text(LEFT + share * width, height - BOTTOM + 16, f"{moment:%Y-%m-%d %H:%M}", anchor)
+    for position in () if length else _label_positions(len(labels)):
         anchor = "tick end" if position == len(labels) - 1 else "tick middle"
         body += svg_text(x(position), height - BOTTOM + 16, labels[position], anchor)
     for index, (label, line) in enumerate(series.items()):

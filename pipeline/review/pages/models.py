@@ -135,7 +135,10 @@ def card(request: Request) -> Response:
 
 def show_trends(request: Request) -> Response:
     """`/trends`: accuracy, recall and row counts of evaluated models in the order of their training; `page`."""
-    index = site_of(request).index()
+    site = site_of(request)
+    index = site.index()
+    production = site.serving(index).production
+    served = production.model.id if production and production.model else None
     evaluated = [model for model in index.models.values() if ACCURACY in model.figures]
     keys = {"model": lambda model: model.id}
     table = paginate(request.query_params, evaluated, keys, sort="model", rows_per_page=_MODELS_PER_TREND)
@@ -145,10 +148,10 @@ def show_trends(request: Request) -> Response:
     rows: Series = {label: [_row_count(model, name) for model in models] for label, name in _ROWS.items()}
     plots = []
     if len(models) > 1:
-        plots.append(_trend("accuracy", "Accuracy on the test rows", models, accuracy))
-        plots.append(_trend("recall", "Recall of each class on the test rows", models, recalls))
+        plots.append(_trend("accuracy", "Accuracy on the test rows", models, accuracy, served))
+        plots.append(_trend("recall", "Recall of each class on the test rows", models, recalls, served))
         if any(value is not None for values in rows.values() for value in values):
-            plots.append(_trend("rows", "Ingested rows", models, rows))
+            plots.append(_trend("rows", "Ingested rows", models, rows, served))
     return render(request, "trends.html", table=table, models=models, plots=plots, recalls=RECALLS, rows_of=_row_count)
 
 
@@ -173,7 +176,7 @@ def _row_count(model: ReviewedModel, name: str) -> float | None:
     return model.rows(name) if model.ingested else None
 
 
-def _trend(name: str, title: str, models: list[ReviewedModel], series: Series) -> Plot:
+def _trend(name: str, title: str, models: list[ReviewedModel], series: Series, served: int | None) -> Plot:
     parts = []
     for label, line in series.items():
         known = [value for value in line if value is not None]
@@ -183,4 +186,8 @@ def _trend(name: str, title: str, models: list[ReviewedModel], series: Series) -
             parts.append(f"{ends}, lowest {lowest:.4g}, highest {highest:.4g}")
     description = f"Models {models[0].id} to {models[-1].id}: {'; '.join(parts)}. The table contains all values."
     labels, links = [f"model {model.id}" for model in models], [f"/models/{model.id}" for model in models]
-    return line_chart(name, title, labels, series, description, links=links)
+    moments = [model.artifact.made for model in models]
+    highlighted = [position for position, model in enumerate(models) if model.id == served]
+    if highlighted:
+        description += f" Model {served} is in production."
+    return line_chart(name, title, labels, series, description, links=links, highlighted=highlighted, moments=moments)

@@ -286,6 +286,9 @@ def test_trends_have_charts_descriptions_and_a_table(site, ids):
     assert page.text.count("<svg") == 3
     assert page.text.count("<polyline") == 1 + 4 + 2
     assert f"Models {ids[0]} to {ids[-1]}: accuracy from 0." in page.text
+    assert f"Model {ids[-1]} is in production." in page.text
+    assert page.text.count('class="changed"') == 3
+    assert re.search(r'class="tick end">\d{4}-\d\d-\d\d \d\d:\d\d<', page.text)
     assert len(rows(page)) == len(ids)
 
 

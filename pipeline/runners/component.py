@@ -42,7 +42,15 @@ from pipeline.runners.preflight import expected_source, prepare, resolve_source
 from pipeline.runners.root_cause import root_cause_line
 from pipeline.runners.run_id import PREFIX
 from pipeline.settings import Settings
-from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, RunError, SettingsError, StoreError
+from schema.errors import (
+    AgNewsError,
+    ApprovalPending,
+    NothingToTrain,
+    RunError,
+    SettingsError,
+    StoreError,
+    component_status,
+)
 from schema.interruption import interruptible
 
 logger = logging.getLogger(__name__)
@@ -83,8 +91,17 @@ def upstream_components(ir: pipeline_pb2.Pipeline) -> dict[str, list[str]]:
     return {node.node_info.id: list(node.upstream_nodes) for node in nodes}
 
 
+def run_status(error: Exception) -> int:
+    """Returns the exit status of `agnews run` after an error of a component."""
+    return error.exit_code if isinstance(error, AgNewsError) else RunError.exit_code
+
+
 def run_component(
-    ir: pipeline_pb2.Pipeline, component: str, connection: mlmd.ConnectionConfig, log: str = ""
+    ir: pipeline_pb2.Pipeline,
+    component: str,
+    connection: mlmd.ConnectionConfig,
+    log: str = "",
+    status_of: Callable[[Exception], int] = run_status,
 ) -> ComponentResult:
     """Runs one component in this process, unless it has finished in this run before.
 
@@ -93,6 +110,7 @@ def run_component(
         component: id of the component.
         connection: the metadata store.
         log: where people find the log of the run; stored with an execution that fails.
+        status_of: returns the exit status of the command after an error; stored, too.
 
     Raises:
         NothingToTrain: the span is empty.
@@ -112,17 +130,17 @@ def run_component(
     except (ApprovalPending, NothingToTrain):
         raise
     except AgNewsError as error:
-        _note_failure(connection, run_id, component, str(error), error.exit_code, log)
+        _note_failure(connection, run_id, component, str(error), status_of(error), log)
         raise type(error)(f"{component}: {error}") from error
     except Exception as error:
         cause = f"{type(error).__name__}: {root_cause_line(error)}"
-        _note_failure(connection, run_id, component, cause, RunError.exit_code, log)
+        _note_failure(connection, run_id, component, cause, status_of(error), log)
         raise
     # If an input does not exist, the launcher publishes a failed execution and returns.
     if execution.last_known_state == mlmd.Execution.FAILED:
-        reason = "an input that it needs does not exist"
-        _note_failure(connection, run_id, component, reason, RunError.exit_code, log)
-        raise RunError(f"{component} failed: {reason}")
+        missing = RunError(f"{component} failed: an input that it needs does not exist")
+        _note_failure(connection, run_id, component, str(missing), status_of(missing), log)
+        raise missing
     return ComponentResult(execution)
 
 
@@ -172,7 +190,7 @@ def run_component_of(
     close_killed_executions(store, component_executions(store, run_id, component), root)
     # Beam stops its job servers in exit handlers only.
     with stop_job_servers_on_exit():
-        return run_component(ir, component, connection, log)
+        return run_component(ir, component, connection, log, component_status)
 
 
 def _check_run_id(run_id: str) -> None:

@@ -43,11 +43,15 @@ def test_a_waiting_run_whose_model_was_pushed_since_says_so(snapshot, runs):
 
 
 def test_the_data_run_of_a_comparison_is_not_a_stopped_run(snapshot, runs):
+    first = runs[0].run
+
     def status_of(name):
-        run = dataclasses.replace(runs[0].run, name=name)
+        run = dataclasses.replace(first, name=name)
         kept = {one.id for one in snapshot.executions_of(run.id)[:6]}
         executions = {one.id: one for one in snapshot.executions.values() if one.run != run.id or one.id in kept}
-        changed = dataclasses.replace(snapshot, runs={**snapshot.runs, run.id: run}, executions=executions)
+        links = {number: found for number, found in snapshot.links.items() if number in executions}
+        runs = {**snapshot.runs, run.id: run}
+        changed = dataclasses.replace(snapshot, runs=runs, executions=executions, links=links)
         return ReviewIndex(changed, Rules(1, False, 72.0), NOW).runs[run.id].status
 
     assert status_of(new_run_id(COMPARISON)) is RunStatus.COMPARISON

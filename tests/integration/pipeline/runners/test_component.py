@@ -115,7 +115,7 @@ def test_a_component_runs_and_says_how_it_ended(orchestrator):
 
 @pytest.mark.parametrize(
     ("fault", "error", "status"),
-    [("DataError", "row 7 is bad", 4), ("ZeroDivisionError", "ZeroDivisionError: row 7", 1)],
+    [("DataError", "row 7 is bad", 3), ("ZeroDivisionError", "ZeroDivisionError: row 7", 1)],
 )
 def test_a_failed_execution_stores_error_status_and_log(orchestrator, fault, error, status):
     orchestrator.run("Begin")

@@ -176,7 +176,7 @@ def test_a_model_is_approved_after_a_rejected_attempt(browser, decidable):
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 PLACES = (
     *("/served", "/models", "/runs", "/approvals", "/spans", "/spans/0", "/trends", "/monitoring", "/compare"),
-    *("/models/{model}", "/models/{model}/card", "/lineage/{model}", "/runs/{run}", "/runs/{failed}"),
+    *("/models/{model}", "/lineage/{model}", "/runs/{run}", "/runs/{failed}"),
     *("/runs/{run}/data", "/compare?first={first}&second={model}", "/nothing"),
 )
 

@@ -29,6 +29,7 @@ Series = Mapping[str, Sequence[float | None]]
 _WIDTH = 720
 _LEGEND_WIDTH = 160
 _MAX_LABELS = 6
+_MAX_MOMENTS = 4
 _MAX_DOTS = 60
 
 
@@ -73,7 +74,7 @@ def line_chart(
             x(position) - step / 2, TOP, max(step, 2), height - TOP - BOTTOM
         )
     body += svg_grid(y, _WIDTH)
-    for share in (index / (_MAX_LABELS - 1) for index in range(_MAX_LABELS) if length):
+    for share in (index / (_MAX_MOMENTS - 1) for index in range(_MAX_MOMENTS) if length):
         moment = datetime.fromtimestamp(moments[0] + share * length, UTC)
         anchor = "tick" if share == 0 else "tick end" if share == 1 else "tick middle"
         body += svg_text(LEFT + share * width, height - BOTTOM + 16, f"{moment:%Y-%m-%d %H:%M}", anchor)

@@ -41,7 +41,7 @@ def line_chart(
     description: str,
     *,
     height: int = 240,
-    links: Sequence[str] = (),
+    dots: bool = False,
     highlighted: Collection[int] = (),
     moments: Sequence[float] = (),
 ) -> Plot:
@@ -54,7 +54,7 @@ def line_chart(
         series: at most four lines; at least one value is not None.
         description: the content in words, for readers who cannot see the chart.
         height: height in pixels.
-        links: URL of each position; each dot links to it. Empty draws no dots.
+        dots: whether to draw a dot at each value, with its label and value as a tooltip.
         highlighted: positions with a coloured band behind the lines.
         moments: time of each position in seconds since the epoch, ascending; the x-axis is then a time axis (UTC).
     """
@@ -85,10 +85,10 @@ def line_chart(
         known = [(position, value) for position, value in enumerate(line) if value is not None]
         points = " ".join(f"{x(position):.1f},{y(value):.1f}" for position, value in known)
         body += Markup('<polyline class="line c{}" points="{}"/>').format(index, points)
-        if links and len(known) <= _MAX_DOTS:
+        if dots and len(known) <= _MAX_DOTS:
             for position, value in known:
                 text = f"{labels[position]}: {value:.4g}"
-                body += _linked_dot(x(position), y(value), index, links[position], text)
+                body += _dot(x(position), y(value), index, text)
         if len(series) > 1:
             start = LEFT + _LEGEND_WIDTH * index
             body += svg_line(f"line c{index}", start, height - 8, start + 28, height - 8)
@@ -100,11 +100,11 @@ def _label_positions(count: int) -> list[int]:
     return sorted({round(index * (count - 1) / (_MAX_LABELS - 1)) for index in range(_MAX_LABELS)})
 
 
-def _linked_dot(x: float, y: float, index: int, link: str, text: str) -> Markup:
-    return Markup(
-        '<a href="{}" tabindex="-1"><circle class="dot c{}" cx="{:.1f}" cy="{:.1f}" r="3.5">'
-        "<title>{}</title></circle></a>"
-    ).format(link, index, x, y, text)
+def _dot(x: float, y: float, index: int, text: str) -> Markup:
+    # Without a link: a picture must not contain controls, and the table next to it has the links.
+    return Markup('<circle class="dot c{}" cx="{:.1f}" cy="{:.1f}" r="3.5"><title>{}</title></circle>').format(
+        index, x, y, text
+    )
 
 
 def histogram(name: str, title: str, buckets: Sequence[tuple[float, float, float]]) -> Plot:

@@ -185,9 +185,9 @@ def _trend(name: str, title: str, models: list[ReviewedModel], series: Series, s
             ends = f"{label} from {known[0]:.4g} to {known[-1]:.4g}"
             parts.append(f"{ends}, lowest {lowest:.4g}, highest {highest:.4g}")
     description = f"Models {models[0].id} to {models[-1].id}: {'; '.join(parts)}. The table contains all values."
-    labels, links = [f"model {model.id}" for model in models], [f"/models/{model.id}" for model in models]
+    labels = [f"model {model.id}" for model in models]
     moments = [model.artifact.made for model in models]
     highlighted = [position for position, model in enumerate(models) if model.id == served]
     if highlighted:
         description += f" Model {served} is in production."
-    return line_chart(name, title, labels, series, description, links=links, highlighted=highlighted, moments=moments)
+    return line_chart(name, title, labels, series, description, dots=True, highlighted=highlighted, moments=moments)

@@ -175,7 +175,8 @@ def test_an_approval_dated_in_the_future_is_listed_as_void(place):
     made = {"fingerprint": request["fingerprint"], "approved": 1, "who": "bob@here", "when": "2999-01-02T03:04+00:00"}
     put(stored(), "AgNewsApprovalDecision", **made, why="good")
     listed = " ".join(agnews("approvals", "list").split())
-    assert "must approve it. approved by bob@here, 2999-01-02T03:04 (in the future: it does not count): good" in listed
+    assert "pending 0 of 1. Another person than the author ann@here must approve it." in listed
+    assert "approved by bob@here, 2999-01-02T03:04 (in the future: it does not count): good" in listed
 
 
 def test_a_decision_needs_a_reason(place):

@@ -158,7 +158,7 @@ def test_a_model_is_approved_after_a_rejected_attempt(browser, decidable):
         page_of = opened(browser, client)
         with page_of as page:
             page.get_by_role("link", name="Approvals").click()
-            page.get_by_role("link", name=str(model)).click()
+            page.get_by_role("link", name=str(model), exact=True).click()
             page.get_by_label("Reason").fill("recall of World is up")
             page.get_by_label("Your name").fill("ann@laptop")
             page.get_by_label("Token").fill(TOKEN)

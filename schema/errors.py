@@ -20,6 +20,9 @@ errors are ordinary exceptions. `serving` and `pipeline.runners.kubeflow` define
     └── ReproductionError  12
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class AgNewsError(Exception):
     """Base of all errors that a user can resolve.
@@ -113,6 +116,12 @@ class ReproductionError(AgNewsError):
 # BSD's EX_TEMPFAIL. Outside of `agnews component`, an error that may pass ends with the status of its class.
 TRY_AGAIN = 75
 _UNEXPECTED = 1
+
+
+def suggestion(name: str, known: Iterable[str], otherwise: str, cutoff: float = 0.6) -> str:
+    """Returns the end of a message about an unknown name: the most similar known name as a question, or `otherwise`."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f"did you mean {near[0]!r}?" if near else otherwise
 
 
 def component_status(error: BaseException | None) -> int:

@@ -5,7 +5,6 @@ ids, and texts with a backslash can be written. Also, TFX's cache accepts an out
 files in it were deleted or changed. This module fixes all three.
 """
 
-import difflib
 import hashlib
 import logging
 import os
@@ -40,7 +39,7 @@ from pipeline.runners.events import State
 from pipeline.runners.preflight import expected_source, prepare, resolve_source
 from pipeline.runners.run_id import PREFIX
 from pipeline.settings import Settings
-from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, RunError, SettingsError
+from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, RunError, SettingsError, suggestion
 from schema.interruption import interruptible
 
 logger = logging.getLogger(__name__)
@@ -136,8 +135,7 @@ def run_component_of(
     ir = compile_run(create_pipeline(settings, expected_source(settings)), run_id)
     components = list(upstream_components(ir))
     if component not in components:
-        near = difflib.get_close_matches(component, components, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(components)}"
+        hint = suggestion(component, components, f"there are: {', '.join(components)}")
         raise SettingsError(f"the pipeline of these settings has no component {component!r}; {hint}")
     if component == components[0]:
         ir = compile_run(create_pipeline(settings, prepare(settings, resolve)), run_id)

@@ -3,7 +3,6 @@
 kfp is in an environment of its own: `kfp_script` runs there, and everything that can be checked is checked here.
 """
 
-import difflib
 import hashlib
 import json
 import subprocess
@@ -16,7 +15,7 @@ from typing import Any
 import httpx
 
 from pipeline.settings import BeamSettings, KubeflowSettings, Settings
-from schema.errors import AgNewsError, RunError, SettingsError
+from schema.errors import AgNewsError, RunError, SettingsError, suggestion
 from serving.audit import identity
 from serving.this_machine import proxy_mounts
 
@@ -191,8 +190,7 @@ def check_parameters(compiled: Compiled, given: Mapping[str, str]) -> dict[str, 
     declared = {parameter.name: parameter for parameter in compiled.parameters}
     for name in given:
         if name not in declared:
-            near = difflib.get_close_matches(name, declared, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(declared))}"
+            hint = suggestion(name, declared, f"there are: {', '.join(sorted(declared))}")
             raise SettingsError(f"--param {name}: no such parameter of a run; {hint}")
     return ({_AUTHOR: identity()} if _AUTHOR in declared else {}) | dict(given)
 

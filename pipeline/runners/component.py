@@ -34,7 +34,12 @@ from pipeline.governance.approvals import REQUEST, Approvals
 from pipeline.governance.audit_check import audit_log
 from pipeline.metadata.connection import connection_config, open_store
 from pipeline.metadata.graph import run_outputs
-from pipeline.metadata.runs import close_killed_executions, component_executions
+from pipeline.metadata.runs import (
+    close_killed_executions,
+    component_executions,
+    finished_components,
+    is_finished,
+)
 from pipeline.runners.events import State
 from pipeline.runners.preflight import expected_source, prepare, resolve_source
 from pipeline.runners.run_id import PREFIX
@@ -44,8 +49,6 @@ from schema.interruption import interruptible
 
 logger = logging.getLogger(__name__)
 
-PUSHER = "AgNewsPusher"
-_FINISHED = (mlmd.Execution.COMPLETE, mlmd.Execution.CACHED)
 _LONGEST_RUN_ID = 250
 
 
@@ -74,6 +77,11 @@ def compile_run(pipeline: Pipeline, run_id: str) -> pipeline_pb2.Pipeline:
     return ir
 
 
+def component_ids(pipeline: Pipeline) -> list[str]:
+    """Returns the ids of a pipeline's components in execution order."""
+    return [component.id for component in pipeline.components]
+
+
 def upstream_components(ir: pipeline_pb2.Pipeline) -> dict[str, list[str]]:
     """Returns the components in execution order, each with the components whose outputs it needs."""
     nodes = [node.pipeline_node for node in ir.nodes]
@@ -98,7 +106,7 @@ def run_component(ir: pipeline_pb2.Pipeline, component: str, connection: mlmd.Co
     """
     run_id = ir.runtime_spec.pipeline_run_id.field_value.string_value
     for execution in component_executions(open_store(connection), run_id, component):
-        if execution.last_known_state in _FINISHED:
+        if is_finished(execution):
             return ComponentResult(execution, repeated=True)
     try:
         with interruptible():
@@ -132,13 +140,14 @@ def run_component_of(
         AgNewsError: see `run_component`.
     """
     _check_run_id(run_id)
-    ir = compile_run(create_pipeline(settings, expected_source(settings)), run_id)
-    components = list(upstream_components(ir))
+    pipeline = create_pipeline(settings, expected_source(settings))
+    components = component_ids(pipeline)
     if component not in components:
         hint = suggestion(component, components, f"there are: {', '.join(components)}")
         raise SettingsError(f"the pipeline of these settings has no component {component!r}; {hint}")
     if component == components[0]:
-        ir = compile_run(create_pipeline(settings, prepare(settings, resolve)), run_id)
+        pipeline = create_pipeline(settings, prepare(settings, resolve))
+    ir = compile_run(pipeline, run_id)
     connection = connection_config(settings)
     store, root = open_store(connection), ir.runtime_spec.pipeline_root.field_value.string_value
     close_killed_executions(store, component_executions(store, run_id, component), root)
@@ -186,13 +195,9 @@ def unexplained_end(settings: Settings, run_id: str) -> str | None:
     """Returns the first component that has not finished in a run, or None if it is noted why, or all have finished."""
     if fileio.exists(_notes(settings, run_id)):
         return None
-    store = open_store(connection_config(settings))
-    ir = compile_run(create_pipeline(settings, expected_source(settings)), run_id)
-    for component in upstream_components(ir):
-        states = [one.last_known_state for one in component_executions(store, run_id, component)]
-        if not set(states) & set(_FINISHED):
-            return component
-    return None
+    finished = finished_components(open_store(connection_config(settings)), run_id)
+    components = component_ids(create_pipeline(settings, expected_source(settings)))
+    return next((component for component in components if component not in finished), None)
 
 
 def _notes(settings: Settings, run_id: str) -> str:

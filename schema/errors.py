@@ -154,6 +154,7 @@ def exit_statuses() -> dict[str, int | list[int]]:
         "nothing_to_train": NothingToTrain.exit_code,
         "waiting_for_approval": ApprovalPending.exit_code,
         "try_again": [_UNEXPECTED, TRY_AGAIN],
+        "change_found": MonitoringAlert.exit_code,
         "user_error": sorted({error.exit_code for error in errors}),
     }
 

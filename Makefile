@@ -17,7 +17,7 @@ PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 PROSE := $(wildcard *.md) docs Makefile Dockerfile .pre-commit-config.yaml pyproject.toml setup.py $(SOURCES)
 
 .PHONY: help run test test-fast test-all test-coverage test-real test-continuous test-interrupts test-airflow test-postgres test-kubeflow test-kubernetes test-orchestrators test-container test-flink test-spark \
-	airflow airflow-stop job-server-flink job-server-spark bench-train bench-stages bench-serve bench-review bench-scale \
+	airflow airflow-stop job-server-flink job-server-spark rows-file bench-train bench-gpu bench-stages bench-serve bench-review bench-scale \
 	lint types format picture reference client client-messages lock clean default dev
 
 help:  ## List the targets.
@@ -79,6 +79,12 @@ test-container: dev  ## Build the image with Docker and run it; DOCKER_BUILD_ARG
 
 bench-train: default  ## Train with the seed notebook's code and with ours, in turns; ARGS="--rounds 3".
 	@PYTHONPATH=. .venv/bin/python -m benchmarks.train $(ARGS)
+
+rows-file: default  ## Write the rows of a training to rows.npz, for a host with TensorFlow alone; ARGS="--data DIR".
+	@PYTHONPATH=. .venv/bin/python -m benchmarks.rows_file $(ARGS)
+
+bench-gpu:  ## Train the notebook's way and ours on one GPU from rows.npz, with TensorFlow alone; PYTHON=python3 names it.
+	@PYTHONPATH=. $(or $(PYTHON),.venv/bin/python) -m benchmarks.gpu $(ARGS)
 
 bench-stages: default  ## Run the pipeline on 7,500 to 120,000 rows and plot the time of each stage.
 	@PYTHONPATH=. .venv/bin/python -m benchmarks.stages $(ARGS)

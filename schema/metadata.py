@@ -11,6 +11,8 @@ PUSHED_MODEL = "PushedModel"
 VALIDATION_BLESSING, MODEL_CARD = "agnews.ValidationBlessing", "agnews.ModelCard"
 APPROVAL_REQUEST, APPROVAL_DECISION = "AgNewsApprovalRequest", "AgNewsApprovalDecision"
 APPROVAL = "agnews.Approval"
+# Date on which `agnews clean` removed an artifact's files, ISO 8601.
+REMOVED_ON = "removed_on"
 # Types of executions outside of runs.
 DECISION_EXECUTION, PROMOTION_EXECUTION = "agnews.ApprovalDecision", "agnews.Promotion"
 # TFX's context types.

@@ -1,5 +1,6 @@
 """Summarizes runs, and cleans up after killed ones."""
 
+import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.dsl.io import fileio
 
 from components.evaluator.report import EvaluationReport, read_report
+from components.manifest import EXPORT
 from components.validation_gate.component import Drift, read_drift
 from pipeline.alerts import Event, Kind
 from pipeline.metadata.connection import open_store
@@ -36,6 +38,7 @@ from schema.metadata import (
     VALIDATION_BLESSING,
     decode_text,
 )
+from schema.model_contract import TRAINING_FACTS
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +64,7 @@ class RunSummary:
         drift: distances of the rows from those spans.
         waiting: what the run waits for, as its runner reports it.
         skipped: why the run had nothing to do, as its runner reports it.
+        not_calibrated: why the model's probabilities are not calibrated; None if they are.
     """
 
     ingestion: dict[str, object] | None
@@ -79,6 +83,7 @@ class RunSummary:
     drift: list[Drift]
     waiting: str | None = None
     skipped: str | None = None
+    not_calibrated: str | None = None
 
     @property
     def refusals(self) -> list[str]:
@@ -152,7 +157,16 @@ def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
         ended_in=_run_that_made(store, outputs.get(PUSHED_MODEL)),
         compared_with=compared_with,
         drift=drift,
+        not_calibrated=_why_not_calibrated(outputs.get(MODEL)),
     )
+
+
+def _why_not_calibrated(model: mlmd.Artifact | None) -> str | None:
+    path = f"{model.uri}/{EXPORT}/{TRAINING_FACTS}" if model else ""
+    if not (path and fileio.exists(path)):
+        return None
+    with fileio.open(path) as file:
+        return json.load(file)["calibration"].get("not_learned")
 
 
 def _window(store: MetadataStore, graph: mlmd.Artifact | None) -> list[int]:

@@ -44,7 +44,7 @@ def run(pipeline: Pipeline, run_id: str, root: Path, watcher: Watcher) -> None:
         Interrupted: a signal interrupted the process; no further component is started.
     """
     ir, connection = compile_run(pipeline, run_id), pipeline.metadata_connection_config
-    with _exclusive(root):
+    with exclusive(root):
         store, info = open_store(connection), pipeline.pipeline_info
         killed = unfinished_executions(store, info.pipeline_name, PREFIX)
         close_killed_executions(store, killed, info.pipeline_root)
@@ -92,7 +92,12 @@ def _run_component(
 
 
 @contextmanager
-def _exclusive(root: Path) -> Iterator[None]:
+def exclusive(root: Path) -> Iterator[None]:
+    """Locks a pipeline root, so that only one process at a time runs in it or cleans it up.
+
+    Raises:
+        RunError: another run has locked it.
+    """
     root.mkdir(parents=True, exist_ok=True)
     lock = file_lock(root / ".lock")
     try:

@@ -7,7 +7,8 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.example_gen.sources import DataSource
-from components.trainer.input_pipeline import TokenizedRows, read_rows
+from components.trainer.batches import TokenizedRows
+from components.trainer.input_pipeline import read_rows
 from components.transform.preprocessing import clean
 from pipeline.dag import create_pipeline
 from pipeline.metadata.connection import connection_config, open_store

@@ -414,7 +414,7 @@ def test_a_rejected_decision_form_records_nothing(undecided, changes, status, me
 
 def test_changed_files_cannot_be_approved(decidable):
     settings, model = decidable
-    [file] = (Path(settings.pipeline.root) / "artifacts/model/8").rglob("saved_model.pb")
+    [file] = (Path(settings.pipeline.root) / "agnews/model/8").rglob("saved_model.pb")
     file.write_bytes(b"another graph")
     with serving(settings) as client:
         answer = decide(client, model)

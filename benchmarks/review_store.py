@@ -226,7 +226,8 @@ class SimulatedStore:
             export.mkdir(parents=True)
             (export / SAVED_MODEL).write_bytes(_content(run))
         if role == "blessing":
-            return uri, {"blessed": int(outcome.blessed), "current_model_id": made["model"]}
+            compared = {"baseline_model_id": made["baseline"]} if "baseline" in made else {}
+            return uri, {"blessed": int(outcome.blessed), "current_model_id": made["model"], **compared}
         if role == "infra_blessing":
             return uri, {"blessed": 1}
         if role == "model_card":

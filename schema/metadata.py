@@ -18,6 +18,9 @@ DECISION_EXECUTION, PROMOTION_EXECUTION = "agnews.ApprovalDecision", "agnews.Pro
 # TFX's context types.
 PIPELINE_CONTEXT, RUN_CONTEXT, NODE_CONTEXT = "pipeline", "pipeline_run", "node"
 
+# Custom properties of a failed execution: the error, the exit status of the command, and where its log is.
+FAILURE, FAILURE_STATUS, FAILURE_LOG = "failure", "failure_status", "failure_log"
+
 
 def encode_text(text: str) -> str:
     """Encodes backslashes, which ML Metadata 1.21 writes into PostgreSQL with a syntax error."""

@@ -37,6 +37,11 @@ from schema.features import SCHEMA_PATH, TEST, TRAIN, VAL
 from schema.model_contract import SERVE_EXAMPLES
 from serving.audit.openssf import SigningFiles
 
+TRAINER = "Trainer"
+TRAINING = (Tuner.__name__, TRAINER)
+"""Ids of the components that train."""
+PUSHER = AgNewsPusher.__name__
+
 
 def create_pipeline(settings: Settings, source: DataSource, *, until: str | None = None) -> Pipeline:
     """Builds the pipeline, from data files to a pushed model, for any orchestrator.
@@ -206,7 +211,7 @@ def _add_training_stages(components: list[BaseNode], settings: Settings, rows: _
         custom_config=recipe | place,
         **inputs,
         **splits,
-    ).with_id("Trainer")
+    ).with_id(TRAINER)
     components.append(trainer)
     return _Trained(examples, graph, trainer.outputs["model"])
 

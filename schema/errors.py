@@ -20,6 +20,9 @@ errors are ordinary exceptions. `serving` and `pipeline.runners.kubeflow` define
     └── ReproductionError  12
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class AgNewsError(Exception):
     """Base of all errors that a user can resolve.
@@ -115,6 +118,12 @@ TRY_AGAIN = 75
 _UNEXPECTED = 1
 
 
+def suggestion(name: str, known: Iterable[str], otherwise: str, cutoff: float = 0.6) -> str:
+    """Returns the end of a message about an unknown name: the most similar known name as a question, or `otherwise`."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f"did you mean {near[0]!r}?" if near else otherwise
+
+
 def component_status(error: BaseException | None) -> int:
     """Returns the exit status of `agnews component`: 0 without an error, `TRY_AGAIN` for an error that may pass."""
     if error is None:
@@ -145,6 +154,7 @@ def exit_statuses() -> dict[str, int | list[int]]:
         "nothing_to_train": NothingToTrain.exit_code,
         "waiting_for_approval": ApprovalPending.exit_code,
         "try_again": [_UNEXPECTED, TRY_AGAIN],
+        "change_found": MonitoringAlert.exit_code,
         "user_error": sorted({error.exit_code for error in errors}),
     }
 

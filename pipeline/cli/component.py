@@ -91,7 +91,8 @@ def component(
         with redirect_stdout(sys.stderr):
             # Imported here, because TensorFlow Extended takes about ten seconds to import.
             from pipeline.cli.data import resolve_source
-            from pipeline.runners.component import PUSHER, REQUEST, awaited_approval, run_component_of
+            from pipeline.dag import PUSHER
+            from pipeline.runners.component import REQUEST, awaited_approval, run_component_of
 
             outcome = run_component_of(settings, name, run_id, resolve_source, log)
             if name == REQUEST:

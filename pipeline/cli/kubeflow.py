@@ -85,9 +85,10 @@ def schedule(loaded: Loaded, cron: str, name: str | None, parameters: tuple[str,
 
 
 def _compile(loaded: Loaded) -> "Compiled":
-    from pipeline.runners.kubeflow.client import check_settings, compile_pipeline
+    from pipeline.runners.kubeflow.client import compile_pipeline
+    from pipeline.runners.preflight import check_pods
 
-    check_settings(loaded.settings)
+    check_pods(loaded.settings)
     options = settings_arguments(loaded)
     with hide_library_output():
         from pipeline.runners.plan import make_plan

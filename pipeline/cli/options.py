@@ -84,6 +84,7 @@ def settings_arguments(loaded: "Loaded") -> list[str]:
     Raises:
         SettingsError: a flag or a file contains a secret, which a plan must not.
     """
+    from components.example_gen.sources import ENVIRONMENT
     from pipeline.settings.sources import is_secret
 
     options = ["--profile", click.get_current_context().params["profile"]]
@@ -100,6 +101,8 @@ def settings_arguments(loaded: "Loaded") -> list[str]:
             value = os.path.abspath(value)
         text = value if isinstance(value, str) else json.dumps(value, default=str)
         options += ["--set", f"{key}={'' if value is None else text}"]
+    if loaded.settings.data.path is None and (place := os.environ.get(ENVIRONMENT)):
+        options += ["--set", f"data.path={place if is_remote(place) else os.path.abspath(os.path.expanduser(place))}"]
     return options
 
 

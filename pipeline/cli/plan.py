@@ -28,7 +28,10 @@ def plan(loaded: Loaded, output: Path | None) -> None:
     options = settings_arguments(loaded)
     with hide_library_output():
         from pipeline.runners.plan import make_plan
+        from pipeline.runners.preflight import check_pods
 
+        if loaded.settings.airflow.tasks == "pod":
+            check_pods(loaded.settings)
         text = json.dumps(this_command | make_plan(loaded.settings, options), indent=2) + "\n"
     if output is None:
         click.echo(text, nl=False)

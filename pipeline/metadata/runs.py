@@ -191,9 +191,18 @@ def _run_that_made(store: MetadataStore, artifact: mlmd.Artifact | None) -> str 
 
 def component_executions(store: MetadataStore, run_id: str, component: str) -> list[mlmd.Execution]:
     """Returns the executions of a component in a run, oldest first: one per try."""
-    run = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
-    executions = store.get_executions_by_context(run.id) if run else []
+    executions = _executions(store, run_id)
     return sorted((one for one in executions if component_id(store, one.id) == component), key=lambda one: one.id)
+
+
+def finished_components(store: MetadataStore, run_id: str) -> set[str]:
+    """Returns the components that have finished in a run."""
+    return {component_id(store, one.id) for one in _executions(store, run_id) if is_finished(one)}
+
+
+def _executions(store: MetadataStore, run_id: str) -> list[mlmd.Execution]:
+    run = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
+    return store.get_executions_by_context(run.id) if run else []
 
 
 def note_failure(store: MetadataStore, run_id: str, component: str, error: str, status: int, log: str) -> None:
@@ -240,6 +249,11 @@ def close_killed_executions(store: MetadataStore, executions: Iterable[mlmd.Exec
         store.put_executions([execution])
         for directory in fileio.glob(f"{pipeline_root}/{component}/*/{execution.id}"):
             fileio.rmtree(directory)
+
+
+def is_finished(execution: mlmd.Execution) -> bool:
+    """Returns whether an execution has made its outputs, or taken them from the cache."""
+    return execution.last_known_state in (mlmd.Execution.COMPLETE, mlmd.Execution.CACHED)
 
 
 def _is_unfinished(execution: mlmd.Execution) -> bool:

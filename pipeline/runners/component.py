@@ -5,7 +5,6 @@ ids, and texts with a backslash can be written. Also, TFX's cache accepts an out
 files in it were deleted or changed. This module fixes all three.
 """
 
-import difflib
 import hashlib
 import logging
 import os
@@ -36,7 +35,13 @@ from pipeline.governance.approvals import REQUEST, Approvals
 from pipeline.governance.audit_check import audit_log
 from pipeline.metadata.connection import connection_config, open_store
 from pipeline.metadata.graph import run_outputs
-from pipeline.metadata.runs import close_killed_executions, component_executions, note_failure
+from pipeline.metadata.runs import (
+    close_killed_executions,
+    component_executions,
+    finished_components,
+    is_finished,
+    note_failure,
+)
 from pipeline.runners.events import State
 from pipeline.runners.preflight import expected_source, prepare, resolve_source
 from pipeline.runners.root_cause import root_cause_line
@@ -50,13 +55,12 @@ from schema.errors import (
     SettingsError,
     StoreError,
     component_status,
+    suggestion,
 )
 from schema.interruption import interruptible
 
 logger = logging.getLogger(__name__)
 
-PUSHER = "AgNewsPusher"
-_FINISHED = (mlmd.Execution.COMPLETE, mlmd.Execution.CACHED)
 _LONGEST_RUN_ID = 250
 
 
@@ -83,6 +87,11 @@ def compile_run(pipeline: Pipeline, run_id: str) -> pipeline_pb2.Pipeline:
     ir = Compiler().compile(pipeline)
     runtime_parameter_utils.substitute_runtime_parameter(ir, {PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
     return ir
+
+
+def component_ids(pipeline: Pipeline) -> list[str]:
+    """Returns the ids of a pipeline's components in execution order."""
+    return [component.id for component in pipeline.components]
 
 
 def upstream_components(ir: pipeline_pb2.Pipeline) -> dict[str, list[str]]:
@@ -122,7 +131,7 @@ def run_component(
     """
     run_id = ir.runtime_spec.pipeline_run_id.field_value.string_value
     for execution in component_executions(open_store(connection), run_id, component):
-        if execution.last_known_state in _FINISHED:
+        if is_finished(execution):
             return ComponentResult(execution, repeated=True)
     try:
         with interruptible():
@@ -177,14 +186,14 @@ def run_component_of(
         AgNewsError: see `run_component`.
     """
     _check_run_id(run_id)
-    ir = compile_run(create_pipeline(settings, expected_source(settings)), run_id)
-    components = list(upstream_components(ir))
+    pipeline = create_pipeline(settings, expected_source(settings))
+    components = component_ids(pipeline)
     if component not in components:
-        near = difflib.get_close_matches(component, components, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(components)}"
+        hint = suggestion(component, components, f"there are: {', '.join(components)}")
         raise SettingsError(f"the pipeline of these settings has no component {component!r}; {hint}")
     if component == components[0]:
-        ir = compile_run(create_pipeline(settings, prepare(settings, resolve)), run_id)
+        pipeline = create_pipeline(settings, prepare(settings, resolve))
+    ir = compile_run(pipeline, run_id)
     connection = connection_config(settings)
     store, root = open_store(connection), ir.runtime_spec.pipeline_root.field_value.string_value
     close_killed_executions(store, component_executions(store, run_id, component), root)
@@ -232,13 +241,9 @@ def unexplained_end(settings: Settings, run_id: str) -> str | None:
     """Returns the first component that has not finished in a run, or None if it is noted why, or all have finished."""
     if fileio.exists(_notes(settings, run_id)):
         return None
-    store = open_store(connection_config(settings))
-    ir = compile_run(create_pipeline(settings, expected_source(settings)), run_id)
-    for component in upstream_components(ir):
-        states = [one.last_known_state for one in component_executions(store, run_id, component)]
-        if not set(states) & set(_FINISHED):
-            return component
-    return None
+    finished = finished_components(open_store(connection_config(settings)), run_id)
+    components = component_ids(create_pipeline(settings, expected_source(settings)))
+    return next((component for component in components if component not in finished), None)
 
 
 def _notes(settings: Settings, run_id: str) -> str:

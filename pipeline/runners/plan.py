@@ -6,13 +6,11 @@ from typing import Any
 
 from tfx.orchestration.pipeline import Pipeline
 
-from pipeline.dag import create_components
+from pipeline.dag import TRAINING, create_components
 from pipeline.runners.component import REQUEST, compile_run, upstream_components
 from pipeline.runners.preflight import expected_source
 from pipeline.settings import Settings
 from schema.errors import exit_statuses
-
-_TRAINING = ("Tuner", "Trainer")
 
 
 def make_plan(settings: Settings, options: Sequence[str] = ()) -> dict[str, Any]:
@@ -39,7 +37,7 @@ def make_plan(settings: Settings, options: Sequence[str] = ()) -> dict[str, Any]
         "version": version("agnews-pipeline"),
         "options": list(options),
         "components": waits_for,
-        "training": [name for name in components if name in _TRAINING],
+        "training": [name for name in components if name in TRAINING],
         "approval": REQUEST if REQUEST in components else None,
         "exit_statuses": exit_statuses(),
         "orchestrator": settings.airflow.model_dump(mode="json") | {"dated": source.dated},

@@ -1,5 +1,6 @@
 """Finds the data, and makes all checks before a run starts."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from components.example_gen.sources import DataSource
 from pipeline.beam.engine_check import check_docker, check_engine
 from pipeline.metadata.connection import existing_store
 from pipeline.metadata.graph import pipeline_artifacts
-from pipeline.settings import Settings
+from pipeline.settings import BeamSettings, Settings
 from schema.errors import DataError, SettingsError
 from schema.metadata import EXAMPLES
 from serving.audit.signature import read_signing_key
@@ -99,3 +100,48 @@ def check_source(source: DataSource, settings: Settings) -> None:
             "--data to a directory that holds train.csv and test.csv. To train on made-up rows on purpose: agnews data "
             "sample --to DIRECTORY, and --data DIRECTORY"
         )
+
+
+def check_pods(settings: Settings) -> None:
+    """Checks that pods share what the settings name.
+
+    Raises:
+        SettingsError: a setting is not supported in pods.
+    """
+    if settings.metadata.backend == "sqlite":
+        raise SettingsError(
+            "metadata.backend is sqlite, a file that pods cannot share: set it to postgresql (--profile kubeflow does)"
+        )
+    if settings.infra_validator.platform == "docker":
+        raise SettingsError("infra_validator.platform docker needs an engine that pods do not have: use process")
+    _check_engine(settings.beam)
+    places = {
+        "pipeline.root": settings.pipeline.root,
+        "data.path": settings.data.path or os.environ.get(sources.ENVIRONMENT),
+        "pusher.destination": settings.pusher.destination,
+        "promotion.audit_log": settings.promotion.audit_log,
+    }
+    local = {key: place for key, place in places.items() if place is not None and "://" not in place}
+    mounted = settings.kubeflow.mount_path
+    for key, place in local.items():
+        if not f"{place}/".startswith(f"{mounted}/"):
+            raise SettingsError(
+                f"{key} {place} is on the disk of a pod, which ends with it: name a URI or a directory below "
+                f"kubeflow.mount_path {mounted} (--profile kubeflow has them all)"
+            )
+    if local and settings.kubeflow.volume_claim is None:
+        raise SettingsError(
+            f"{', '.join(local)} are below kubeflow.mount_path, where nothing is mounted: set kubeflow.volume_claim"
+        )
+
+
+def _check_engine(settings: BeamSettings) -> None:
+    """Requires a running job server and worker pool, because a pod cannot start one that Flink or Spark can reach."""
+    if settings.runner not in ("flink", "spark"):
+        return
+    for name, what in (("job_endpoint", "a job server"), ("worker_pool", "the workers next to the cluster's nodes")):
+        if getattr(settings, name) is None:
+            raise SettingsError(
+                f"beam.runner {settings.runner} needs beam.{name} in pods, the address of {what}: what this "
+                "machine would start is not in the pods"
+            )

@@ -1,6 +1,5 @@
 """Reads the settings. Later sources override earlier ones: defaults, profile, settings file, environment, flags."""
 
-import difflib
 import os
 import re
 import types
@@ -16,7 +15,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from pipeline.settings.model import Settings
-from schema.errors import SettingsError
+from schema.errors import SettingsError, suggestion
 from serving.audit import IDENTITY
 
 DEFAULT_FILE = Path("agnews.yaml")
@@ -66,7 +65,7 @@ def load(
     tree: dict[str, Any] = {}
     for key, (value, origin) in values.items():
         if key not in KEYS:
-            raise SettingsError(f"{origin}: unknown setting {key!r}{_nearest(key)}")
+            raise SettingsError(f"{origin}: unknown setting {key!r}; {_nearest(key)}")
         if isinstance(value, bool) and KEYS[key].annotation is not bool:
             raise SettingsError(f"{origin}: {key}: expected a value, not a boolean (received {str(value).lower()})")
         section, _, name = key.partition(".")
@@ -102,8 +101,9 @@ _Source = dict[str, tuple[Any, str]]
 
 
 def _nearest(key: str) -> str:
-    near = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.5) or [k for k in KEYS if k.endswith(f".{key}")]
-    return f"; did you mean {near[0]!r}?" if near else "; `agnews config keys` lists them all"
+    same_name = next((known for known in KEYS if known.endswith(f".{key}")), None)
+    otherwise = f"did you mean {same_name!r}?" if same_name else "`agnews config keys` lists them all"
+    return suggestion(key, KEYS, otherwise, cutoff=0.5)
 
 
 def _profiles():
@@ -201,17 +201,14 @@ def _flat(tree: Any, origin: str) -> _Source:
     values: _Source = {}
     for section, content in tree.items():
         if section not in Settings.model_fields:
-            raise SettingsError(f"{origin}: unknown section {section!r}{_nearest_section(section)}")
+            sections = Settings.model_fields
+            nearest = suggestion(str(section), sections, f"the sections are {', '.join(sections)}")
+            raise SettingsError(f"{origin}: unknown section {section!r}; {nearest}")
         if not isinstance(content, dict | None):
             kind = type(content).__name__
             raise SettingsError(f"{origin}: section {section!r} must hold keys, found a value of type {kind}")
         values |= {f"{section}.{name}": (value, origin) for name, value in (content or {}).items()}
     return values
-
-
-def _nearest_section(section: object) -> str:
-    near = difflib.get_close_matches(str(section), Settings.model_fields, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; the sections are {', '.join(Settings.model_fields)}"
 
 
 def _explain(error: ValidationError, values: _Source) -> str:

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+from urllib.parse import quote
 
 import psutil
 import pytest
@@ -168,6 +169,16 @@ def test_each_day_pushes_a_version(airflow):
     assert len(set(versions)) == 2
 
 
+def test_each_version_was_trained_on_the_rows_of_its_day(airflow):
+    from pipeline.metadata.connection import connection_config
+    from pipeline.metadata.runs import summarize
+    from pipeline.settings.sources import load
+
+    connection = connection_config(load(flags={"pipeline.root": (f"{airflow.directory}/runs", "the test")}).settings)
+    windows = [summarize(connection, airflow.store_runs(run_of(day))[0].name).window for day in DAYS]
+    assert windows == [[span] for span in DAYS.values()]
+
+
 def test_the_second_day_is_compared_with_the_first(airflow):
     [first], [second] = (airflow.store_runs(run_of(day)) for day in DAYS)
     [model] = airflow.outputs(first, "Model")
@@ -201,7 +212,7 @@ def test_a_day_without_files_fails_at_once_with_a_message_and_an_alert(airflow):
     assert "matches no file of span" in airflow.log(airflow.without_files, "AgNewsExampleGen")
     failures = [text for text in airflow.alerts if text.startswith("agnews: the run failed")]
     [alert] = [text for text in failures if airflow.without_files in text]
-    assert f"runs/{airflow.without_files}" in alert  # The address of the log in Airflow.
+    assert f"runs/{quote(airflow.without_files, safe='')}/tasks/" in alert  # The address of the log in Airflow.
 
 
 def test_a_day_without_rows_is_skipped(airflow):
@@ -223,7 +234,7 @@ def test_a_waiting_model_and_a_late_run_are_reported(airflow):
     for day in DAYS:
         [waiting] = [text for text in airflow.alerts if "is waiting for approval" in text and run_of(day) in text]
         assert "agnews approvals approve" in waiting
-    assert [text for text in airflow.alerts if "a model is late" in text and run_of("2026-01-01") in text]
+    [_late] = [text for text in airflow.alerts if "a model is late" in text and run_of("2026-01-01") in text]
 
 
 def test_the_files_of_a_day_are_scored_and_the_result_is_recorded(airflow):
@@ -242,6 +253,11 @@ def test_a_change_in_requests_starts_a_training(airflow):
     assert airflow.states(airflow.monitored, "agnews_monitor")["check_requests"] == "success"
     assert f"version {VERSION} of agnews" in airflow.log(airflow.monitored, "check_requests", dag="agnews_monitor")
     assert [run for run in airflow.runs() if run.startswith("change__")]
+
+
+def test_nobody_else_can_read_the_password(airflow):
+    assert (airflow.home / "passwords.json").stat().st_mode & 0o777 == 0o600
+    assert airflow.home.stat().st_mode & 0o077 == 0
 
 
 def test_airflow_ends_with_all_its_processes(airflow):

@@ -1,6 +1,8 @@
 """Runs the same spans with `agnews run`, in a real Airflow and as Kubeflow's tasks, and compares what they leave."""
 
+import contextlib
 import hashlib
+import json
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -161,6 +163,12 @@ def train_in_airflow(airflow, span, hour=0):
     return f"{run}.0"
 
 
+def use_command(airflow, script):
+    """Lets the tasks run a script in place of `agnews`, which imports TensorFlow Extended for each of them."""
+    plan = airflow.home / "dags/agnews.json"
+    plan.write_text(json.dumps(json.loads(plan.read_text()) | {"command": [str(script)]}))
+
+
 def run_in_airflow(airflow):
     airflow.switch_on("agnews")
     # A day has one run at a time of the day.
@@ -183,25 +191,27 @@ def run_as_kubeflow(cluster, store):
 @pytest.fixture(scope="module")
 def story(tmp_path_factory, metadata_server, store):
     directory = tmp_path_factory.mktemp("orchestrators")
-    for name in ("local", "airflow", "kubeflow"):
+    for name in ("local", "airflow", "kubeflow", "commands"):
         (directory / name).mkdir()
     local, in_airflow = (make_sandbox(directory / name) for name in ("local", "airflow"))
     airflow = LocalAirflow(in_airflow)
     results = SimpleNamespace(local=describe(run_locally(local)))
-    with command_server(directory / "kubeflow") as commands:
+    with contextlib.ExitStack() as stack:
+        commands = stack.enter_context(command_server(directory / "commands"))
         cluster = Cluster(directory / "kubeflow", metadata_server, commands, SETTINGS)
         outcome = run_as_kubeflow(cluster, store)
-    with cluster.all_mounted():
+        stack.enter_context(cluster.all_mounted())
         results.kubeflow = describe(outcome)
-        try:
-            airflow.start()
-            results.airflow = describe(run_in_airflow(airflow))
-            # The others run once more, with the store and the files of Kubeflow.
-            local.agnews("run", *cluster.options, "--span", SECOND)
-            in_airflow.agnews("plan", *cluster.options, "--output", airflow.home / "dags/agnews.json")
-            train_in_airflow(airflow, SECOND, hour=12)
-        finally:
-            airflow.script("stop")
+        commands.install(script := directory / "agnews")
+        stack.callback(airflow.script, "stop")
+        airflow.start()
+        use_command(airflow, script)
+        results.airflow = describe(run_in_airflow(airflow))
+        # The others run once more, with the store and the files of Kubeflow.
+        local.agnews("run", *cluster.options, "--span", SECOND)
+        in_airflow.agnews("plan", *cluster.options, "--output", airflow.home / "dags/agnews.json")
+        use_command(airflow, script)
+        train_in_airflow(airflow, SECOND, hour=12)
         with serving(outcome.settings) as client:
             results.listed = text(client.get("/runs"))
     results.shared = store

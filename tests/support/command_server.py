@@ -6,8 +6,10 @@ its own, as if it had been started.
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +50,22 @@ for line in sys.stdin:
     print(pid, flush=True)
     _, status = os.waitpid(pid, 0)
     print(os.waitstatus_to_exitcode(status), flush=True)
+"""
+
+# Sends its arguments, directory and environment to a command server; prints what the command wrote.
+_CLIENT = """#!{python} -IS
+import json, os, socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.connect({address!r})
+with server.makefile("rw") as stream:
+    json.dump([sys.argv[1:], os.getcwd(), dict(os.environ)], stream)
+    stream.write("\\n")
+    stream.flush()
+    status, *files = json.loads(stream.readline())
+for file in files:
+    with open(file, errors="backslashreplace") as written:
+        print(written.read(), end="", flush=True)
+sys.exit(status)
 """
 
 
@@ -96,6 +114,25 @@ class CommandServer:
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         return Command(self._process, int(self._process.stdout.readline()), *files)
+
+    def install(self, script):
+        """Writes a script that an orchestrator can run in place of `agnews`: its commands run here, one at a time."""
+        address = str(self._directory / "socket")
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(address)
+        listener.listen()
+        script.write_text(_CLIENT.format(python=sys.executable, address=address))
+        script.chmod(0o700)
+        threading.Thread(target=self._answer, args=(listener,), daemon=True).start()
+
+    def _answer(self, listener):
+        while True:
+            connection, _ = listener.accept()
+            with connection, connection.makefile("rw") as stream:
+                arguments, directory, environment = json.loads(stream.readline())
+                command = self.start(["agnews", *arguments], environment, directory)
+                json.dump([command.wait() & 0xFF, str(command.stderr), str(command.stdout)], stream)
+                stream.write("\n")
 
     def close(self):
         self._process.stdin.close()

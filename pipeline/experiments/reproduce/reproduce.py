@@ -13,6 +13,7 @@ from tfx.utils import path_utils
 from components.artifact_files import missing_file
 from components.model_card.rows import read_test_rows
 from components.trainer.run_fn import run_fn
+from pipeline.dag import TRAINER
 from pipeline.experiments.reproduce.comparison import (
     MetricDifference,
     OutputComparison,
@@ -127,7 +128,7 @@ def reproduce(
 def _train(training: RecordedTraining, prepared: PreparedRows, directory: Path, watcher: Watcher) -> Path:
     export = directory / "export" / "Format-Serving"
     base = training.lineage.training.input("base_model")
-    with interruptible(), reports_to(watcher, "Trainer"):
+    with interruptible(), reports_to(watcher, TRAINER):
         run_fn(
             FnArgs(
                 train_files=prepared.files[TRAIN],

@@ -39,7 +39,6 @@ SETTINGS = PLAN["orchestrator"]
 ZONE = ZoneInfo(SETTINGS["timezone"])
 FIRST = next(iter(COMPONENTS))
 APPROVE, REJECT, CHECK = "Approve", "Reject", "Check again"
-_CHANGED = 11
 # Less than the five seconds after which Airflow sends SIGKILL to a task.
 _GRACE_SECONDS = 4
 _PR_SET_PDEATHSIG = 1
@@ -370,7 +369,7 @@ if SETTINGS["batch_files"]:
         drift = CommandTask(
             task_id="check_drift",
             arguments=("monitor", "--items", SETTINGS["batch_files"]),
-            changed=_CHANGED if SETTINGS["batch_on_drift"] == "score" else None,
+            changed=STATUS["change_found"] if SETTINGS["batch_on_drift"] == "score" else None,
             execution_timeout=minutes,
         )
         score = CommandTask(
@@ -386,7 +385,7 @@ if SETTINGS["monitor_logs"]:
         requests = CommandTask(
             task_id="check_requests",
             arguments=("monitor", SETTINGS["monitor_logs"]),
-            changed=_CHANGED,
+            changed=STATUS["change_found"],
             execution_timeout=minutes,
         )
         if SETTINGS["monitor_trains"]:

@@ -3,7 +3,6 @@
 kfp is in an environment of its own: `kfp_script` runs there, and everything that can be checked is checked here.
 """
 
-import difflib
 import hashlib
 import json
 import subprocess
@@ -15,8 +14,8 @@ from typing import Any
 
 import httpx
 
-from pipeline.settings import BeamSettings, KubeflowSettings, Settings
-from schema.errors import AgNewsError, RunError, SettingsError
+from pipeline.settings import KubeflowSettings, Settings
+from schema.errors import AgNewsError, RunError, SettingsError, suggestion
 from serving.audit import identity
 from serving.this_machine import proxy_mounts
 
@@ -191,8 +190,7 @@ def check_parameters(compiled: Compiled, given: Mapping[str, str]) -> dict[str, 
     declared = {parameter.name: parameter for parameter in compiled.parameters}
     for name in given:
         if name not in declared:
-            near = difflib.get_close_matches(name, declared, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(declared))}"
+            hint = suggestion(name, declared, f"there are: {', '.join(sorted(declared))}")
             raise SettingsError(f"--param {name}: no such parameter of a run; {hint}")
     return ({_AUTHOR: identity()} if _AUTHOR in declared else {}) | dict(given)
 
@@ -208,51 +206,6 @@ def _parameters(settings: Settings) -> list[Parameter]:
         value = getattr(getattr(settings, section), field)
         parameters.append(Parameter(name, f"--set={key}=", described, "" if value is None else str(value)))
     return parameters
-
-
-def check_settings(settings: Settings) -> None:
-    """Checks that pods share what the settings name.
-
-    Raises:
-        SettingsError: a setting is not supported on Kubeflow.
-    """
-    if settings.metadata.backend == "sqlite":
-        raise SettingsError(
-            "metadata.backend is sqlite, a file that pods cannot share: set it to postgresql (--profile kubeflow does)"
-        )
-    if settings.infra_validator.platform == "docker":
-        raise SettingsError("infra_validator.platform docker needs an engine that pods do not have: use process")
-    _check_engine(settings.beam)
-    places = {
-        "pipeline.root": settings.pipeline.root,
-        "data.path": settings.data.path,
-        "pusher.destination": settings.pusher.destination,
-        "promotion.audit_log": settings.promotion.audit_log,
-    }
-    local = {key: place for key, place in places.items() if place is not None and "://" not in place}
-    mounted = settings.kubeflow.mount_path
-    for key, place in local.items():
-        if not f"{place}/".startswith(f"{mounted}/"):
-            raise SettingsError(
-                f"{key} {place} is on the disk of a pod, which ends with it: name a URI or a directory below "
-                f"kubeflow.mount_path {mounted} (--profile kubeflow has them all)"
-            )
-    if local and settings.kubeflow.volume_claim is None:
-        raise SettingsError(
-            f"{', '.join(local)} are below kubeflow.mount_path, where nothing is mounted: set kubeflow.volume_claim"
-        )
-
-
-def _check_engine(settings: BeamSettings) -> None:
-    """Requires a running job server and worker pool, because a pod cannot start one that Flink or Spark can reach."""
-    if settings.runner not in ("flink", "spark"):
-        return
-    for name, what in (("job_endpoint", "a job server"), ("worker_pool", "the workers next to the cluster's nodes")):
-        if getattr(settings, name) is None:
-            raise SettingsError(
-                f"beam.runner {settings.runner} needs beam.{name} on Kubeflow, the address of {what}: what this "
-                "machine would start is not in the pods"
-            )
 
 
 def _send(settings: KubeflowSettings, compiled: Compiled, given: Mapping[str, str], request: Mapping[str, Any]) -> str:

@@ -17,9 +17,11 @@ STATUS = {
     "done": 0,
     "nothing_to_train": 13,
     "waiting_for_approval": 8,
+    "change_found": 11,
     "try_again": [1, 75],
     "user_error": [2, 3, 4, 5, 9, 11],
 }
+LIMITS = {"First": 30, "Trainer": 90, "RequestApproval": None}
 # Replaces `agnews`: its first argument is the name of a function.
 COMMAND = """#!{python}
 import os, signal, subprocess, sys, time
@@ -104,6 +106,65 @@ def in_airflow(tmp_path_factory):
         return json.loads(process.stdout.splitlines()[-1])
 
     return run
+
+
+def test_the_dags_are_as_the_settings_say(in_airflow):
+    training, tasks, others = in_airflow(
+        """
+dag = dags.train
+hours = dag.deadline[0].interval.total_seconds() / 3600
+described = "First" in dag.doc_md
+training = [dag.timetable.expression, dag.catchup, dag.max_active_runs, str(dag.start_date), hours, described]
+tasks = {}
+for task in dag.tasks:
+    minutes = task.execution_timeout and task.execution_timeout.total_seconds() / 60
+    delays = task.retry_delay.total_seconds() / 60, bool(task.retry_exponential_backoff)
+    tasks[task.task_id] = [task.retries, *delays, minutes]
+others = {name: vars(dags)[name].timetable.expression for name in ("batch", "monitor")}
+print(json.dumps([training, tasks, others]))
+""",
+        schedule="30 4 * * *",
+        timezone="Europe/Berlin",
+        start_date="2026-02-01",
+        catchup=True,
+        retries=3,
+        retry_minutes=2,
+        task_minutes=30,
+        training_minutes=90,
+        sla_hours=6,
+        batch_files="new/*.csv",
+        monitor_logs="logs",
+        monitor_schedule="15 * * * *",
+    )
+    midnight_in_berlin = "2026-01-31 23:00:00+00:00"
+    assert training == ["30 4 * * *", True, 1, midnight_in_berlin, 6, True]
+    # The task that waits for people has a time limit of its own.
+    assert tasks == {name: [3, 2, True, limit] for name, limit in LIMITS.items()}
+    assert others == {"batch": "30 4 * * *", "monitor": "15 * * * *"}
+
+
+@pytest.mark.parametrize(("on_drift", "status"), [("stop", None), ("score", 11)])
+def test_drifted_files_are_scored_only_if_the_settings_say_so(in_airflow, on_drift, status):
+    changed = in_airflow(
+        "print(json.dumps(dags.batch.get_task('check_drift').changed))",
+        batch_files="new/*.csv",
+        batch_on_drift=on_drift,
+    )
+    assert changed == status
+
+
+def test_a_late_run_is_reported_by_the_command(in_airflow):
+    [sent] = in_airflow(
+        """
+sent = []
+dags.subprocess.run = lambda command, **options: sent.append([command[1:], options["cwd"] == dags.PLAN["directory"]])
+dags.send_late_alert({"dag_run": {"dag_run_id": "day"}})
+print(json.dumps(sent))
+""",
+        sla_hours=1.5,
+    )
+    message = "the run has not finished within 1.5 hours"
+    assert sent == [["alert", "late", "day", message, "--profile", "sample"], True]
 
 
 def test_the_exit_status_decides_between_skip_fail_and_retry(in_airflow):

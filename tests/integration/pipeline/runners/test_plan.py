@@ -101,6 +101,24 @@ def test_the_command_prints_the_same_plan_each_time_with_settings(tmp_path, monk
     assert "hush-hush" not in first.stdout
 
 
+@pytest.mark.parametrize(("place", "path"), [("ag_news", "{here}/ag_news"), ("gs://bucket/news", "gs://bucket/news")])
+def test_the_plan_passes_on_the_directory_of_the_data(tmp_path, monkeypatch, place, path):
+    """A task does not have the variables of the person who made the plan."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AG_NEWS_DIR", place)
+    ended = CliRunner().invoke(plan_command, ["--profile", "sample"])
+    assert json.loads(ended.stdout)["options"][-2:] == ["--set", f"data.path={path.format(here=tmp_path)}"]
+
+
+def test_a_plan_for_pods_names_only_places_that_they_share():
+    """The tasks of Airflow run in pods of the same volume as those of Kubeflow."""
+    pods = ["--profile", "kubeflow", "--set", "airflow.tasks=pod"]
+    assert CliRunner().invoke(plan_command, pods).exit_code == 0
+    ended = CliRunner().invoke(plan_command, [*pods, "--set", "pipeline.root=/runs"])
+    assert isinstance(ended.exception, SettingsError)
+    assert "pipeline.root /runs is on the disk of a pod" in str(ended.exception)
+
+
 def test_a_secret_in_a_flag_is_refused():
     ended = CliRunner().invoke(plan_command, ["--set", "metadata.password=secret-one"])
     assert isinstance(ended.exception, SettingsError)

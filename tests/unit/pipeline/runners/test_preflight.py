@@ -4,8 +4,9 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.example_gen.sources import DataSource
 from pipeline.metadata.connection import check_storable_in_postgresql, connection_config
-from pipeline.runners.preflight import check_source
+from pipeline.runners.preflight import check_pods, check_source
 from pipeline.settings import Settings
+from pipeline.settings.sources import load
 from schema.errors import DataError, SettingsError
 
 SYNTHETIC = DataSource("data/synthetic", "train.csv", "test.csv", "synthetic", "no route to the host")
@@ -87,3 +88,27 @@ def test_the_working_directory_counts_and_other_texts_may_have_any_letter(tmp_pa
         SettingsError, match=r"pipeline\.root .*/José/runs, pusher\.destination .*/José/serving_model: "
     ):
         check_storable_in_postgresql(on_postgresql(pipeline={"root": "runs"}), source)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"metadata.backend": "sqlite"}, "pods cannot share"),
+        ({"infra_validator.platform": "docker"}, "use process"),
+        ({"pipeline.root": "/runs"}, "on the disk of a pod"),
+        ({"kubeflow.volume_claim": ""}, "set kubeflow.volume_claim"),
+        ({"beam.runner": "flink"}, "needs beam.job_endpoint"),
+    ],
+)
+def test_what_pods_cannot_share_is_refused(flags, message):
+    with pytest.raises(SettingsError, match=message):
+        check_pods(
+            load("kubeflow", None, {key: (value, "the test") for key, value in flags.items()}, environ={}).settings
+        )
+
+
+def test_data_in_a_directory_of_this_machine_are_not_in_a_pod(settings, monkeypatch):
+    monkeypatch.setenv("AG_NEWS_DIR", "/home/me/ag_news")
+    pods = load("kubeflow", None, {"data.path": ("", "the test")}, environ={}).settings
+    with pytest.raises(SettingsError, match="/home/me/ag_news is on the disk of a pod"):
+        check_pods(pods)

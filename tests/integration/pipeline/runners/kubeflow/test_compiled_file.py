@@ -5,10 +5,9 @@ from importlib.metadata import version
 import pytest
 import yaml
 
-from pipeline.runners.kubeflow.client import check_settings, compile_pipeline
+from pipeline.runners.kubeflow.client import compile_pipeline
 from pipeline.runners.plan import make_plan
 from pipeline.settings.sources import load
-from schema.errors import SettingsError
 
 pytestmark = pytest.mark.kubeflow
 
@@ -122,18 +121,3 @@ def test_the_file_is_named_by_pipeline_version_and_content(gated, compiled_for, 
     plain = compiled_for()
     assert plain.write(tmp_path).name.startswith(f"agnews-{version('agnews-pipeline')}-")
     assert plain.version == compiled_for().version != gated.version
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        ({"metadata__backend": "sqlite"}, "pods cannot share"),
-        ({"infra_validator__platform": "docker"}, "use process"),
-        ({"pipeline__root": "/runs"}, "on the disk of a pod"),
-        ({"kubeflow__volume_claim": ""}, "set kubeflow.volume_claim"),
-        ({"beam__runner": "flink"}, "needs beam.job_endpoint"),
-    ],
-)
-def test_what_pods_cannot_share_is_refused(flags, message):
-    with pytest.raises(SettingsError, match=message):
-        check_settings(settings_of(**flags))

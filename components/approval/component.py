@@ -56,17 +56,6 @@ class Approval(Artifact):
     TYPE_NAME = metadata.APPROVAL
 
 
-def write_decision(decision: Decision) -> dict[str, str | int]:
-    """Returns the custom properties of an ApprovalDecision."""
-    return {
-        "fingerprint": decision.fingerprint,
-        "approved": int(decision.approved),
-        "who": metadata.encode_text(decision.who),
-        "when": decision.when,
-        "why": metadata.encode_text(decision.why),
-    }
-
-
 class DecisionsOnModel(ResolverStrategy):
     """Finds the decisions on the requested model, oldest first, in every run: people decide between runs.
 

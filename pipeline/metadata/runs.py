@@ -28,6 +28,9 @@ from schema.metadata import (
     APPROVAL,
     EVALUATION,
     EXAMPLES,
+    FAILURE,
+    FAILURE_LOG,
+    FAILURE_STATUS,
     INFRA_BLESSING,
     MODEL,
     MODEL_BLESSING,
@@ -37,10 +40,13 @@ from schema.metadata import (
     TRANSFORM_GRAPH,
     VALIDATION_BLESSING,
     decode_text,
+    encode_text,
 )
 from schema.model_contract import TRAINING_FACTS
 
 logger = logging.getLogger(__name__)
+
+_LONGEST_ERROR = 4000
 
 
 @dataclass(frozen=True)
@@ -188,6 +194,26 @@ def component_executions(store: MetadataStore, run_id: str, component: str) -> l
     run = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
     executions = store.get_executions_by_context(run.id) if run else []
     return sorted((one for one in executions if component_id(store, one.id) == component), key=lambda one: one.id)
+
+
+def note_failure(store: MetadataStore, run_id: str, component: str, error: str, status: int, log: str) -> None:
+    """Stores why a component failed with its last execution in a run, if that execution failed.
+
+    Args:
+        store: the metadata store.
+        run_id: name of the run.
+        component: id of the component.
+        error: message for people; its end is left out if it is long.
+        status: exit status of the command.
+        log: where people find the log; empty if unknown.
+    """
+    *_, last = component_executions(store, run_id, component) or [None]
+    if last is None or last.last_known_state != mlmd.Execution.FAILED:
+        return
+    last.custom_properties[FAILURE].string_value = encode_text(error[:_LONGEST_ERROR])
+    last.custom_properties[FAILURE_STATUS].int_value = status
+    last.custom_properties[FAILURE_LOG].string_value = encode_text(log)
+    store.put_executions([last])
 
 
 def unfinished_executions(store: MetadataStore, pipeline: str, run_prefix: str) -> list[mlmd.Execution]:

@@ -22,7 +22,7 @@ from components.infra_validator.component import AgNewsInfraValidator
 from components.infra_validator.container import ContainerInfraValidator
 from components.model_card.component import ModelCardGen
 from components.pusher.component import AgNewsPusher
-from components.resolvers import LatestBlessedModelBefore, LatestOtherBlessedModel, LatestSpans, PreviousStatistics
+from components.resolvers import LatestBlessedModelBefore, LatestOtherBlessedModel, LatestSpans, PreviousExamples
 from components.schema_gen.component import CuratedSchemaGen
 from components.trainer.component import AgNewsTrainer
 from components.validation_gate.component import ValidationBlessing, ValidationGate
@@ -120,20 +120,21 @@ def _add_data_stages(components: list[BaseNode], settings: Settings, source: Dat
     components.append(example_validator)
 
     # Stop the run when the data is invalid or has drifted from the spans before.
-    previous_statistics = Resolver(
-        strategy_class=PreviousStatistics,
-        current=statistics,
-        statistics=Channel(type=standard_artifacts.ExampleStatistics),
+    previous_examples = Resolver(
+        strategy_class=PreviousExamples,
+        current=examples,
+        examples=Channel(type=standard_artifacts.Examples),
         blessing=Channel(type=ValidationBlessing),
         config={"spans": settings.data.window},
-    ).with_id("PreviousStatisticsResolver")
-    components.append(previous_statistics)
+    ).with_id("PreviousExamplesResolver")
+    components.append(previous_examples)
     gate = ValidationGate(
         examples=examples,
         statistics=statistics,
         schema=schema,
         anomalies=example_validator.outputs["anomalies"],
-        previous_statistics=previous_statistics.outputs["statistics"],
+        previous_examples=previous_examples.outputs["examples"],
+        **settings.data.model_dump(include={"max_unknown_words_rise", "drift_false_alarm_rate"}),
     )
     components.append(gate)
 

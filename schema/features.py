@@ -36,6 +36,7 @@ def feature(name: str) -> schema_pb2.Feature:
 ID = feature("id").name
 TITLE = feature("title").name
 DESCRIPTION = feature("description").name
+TEXTS = (TITLE, DESCRIPTION)
 LABEL = feature("label").name
 TEXT_LENGTH = feature("text_length").name
 LENGTH_BUCKET = feature("length_bucket").name

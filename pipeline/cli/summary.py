@@ -13,7 +13,7 @@ from components.evaluator.report import OVERALL, EvaluationReport
 from components.example_gen.spans import is_dated, span_name
 from pipeline.metadata.runs import RunSummary
 from pipeline.settings import EvaluatorSettings, Settings
-from schema.features import CLASS_NAMES, LABEL, LENGTH_BUCKET, LENGTH_BUCKETS, SPLITS
+from schema.features import CLASS_NAMES, LABEL, LENGTH_BUCKET, LENGTH_BUCKETS
 
 _TITLE: dict[str, Any] = {"title_justify": "left", "title_style": "bold"}
 
@@ -75,7 +75,7 @@ def _drift_table(summary: RunSummary, pattern: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", title=f"drift against {before}", **_TITLE)
     table.add_column("feature", no_wrap=True)
     table.add_column("measure", no_wrap=True)
-    splits = [split for split in SPLITS if any(drift.split == split for drift in summary.drift)]
+    splits = list(dict.fromkeys(drift.split for drift in summary.drift))
     for split in (*splits, "allowed"):
         table.add_column(split, justify="right")
     rows: dict[tuple[str, str, float], dict[str, float]] = {}

@@ -11,11 +11,11 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.model_card.exported_model import ExportedModel
 from components.model_card.rows import Texts, read_test_rows
-from components.validation_gate.statistics_pool import pool_statistics
 from pipeline.metadata.graph import removed_on
 from pipeline.metadata.lineage import model_lineage
 from pipeline.monitoring.observations import confidence
 from pipeline.monitoring.report import CONFIDENCE, UNKNOWN_SHARE
+from pipeline.monitoring.statistics_pool import pool_statistics
 from schema.errors import DataError
 from schema.features import CLASS_NAMES, LABEL, TEST, TEXT_LENGTH, TRAIN
 from schema.paths import list_files

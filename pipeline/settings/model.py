@@ -89,6 +89,14 @@ class DataSettings(Section):
         le=100_000,
         description="maximum characters of title and description together; a longer row is bad",
     )
+    max_unknown_words_rise: Fraction = Field(
+        0.1,
+        description="maximum rise of the share of words that no row of the earlier spans has; above it, the run stops. "
+        "The schema has the limits of labels and text length",
+    )
+    drift_false_alarm_rate: float = Field(
+        0.001, gt=0.0, lt=1.0, description="probability that drift is found in a span without any"
+    )
     exact_statistics: bool = Field(
         True, description="count all values of a feature; false: estimate them in constant memory"
     )

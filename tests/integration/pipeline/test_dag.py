@@ -27,7 +27,7 @@ def test_the_pipeline_has_every_standard_stage(compiled):
         "ImportSchemaGen",
         "StatisticsGen",
         "ExampleValidator",
-        "PreviousStatisticsResolver",
+        "PreviousExamplesResolver",
         "ValidationGate",
         "Transform",
         "Trainer",

@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import tensorflow_data_validation as tfdv
@@ -16,8 +16,9 @@ from tfx.utils import io_utils
 
 from components.validation_gate.drift import RISE, UNKNOWN_WORDS, Drift, Limit, measure_drift
 from components.validation_gate.example_rows import limits_of, read_rows
+from schema.data_set import LABEL, DataSet
 from schema.errors import DriftError, ValidationError
-from schema.features import CLASS_NAMES, LABEL, TEST, TRAIN
+from schema.features import TEST, TRAIN
 from schema.metadata import VALIDATION_BLESSING
 
 logger = logging.getLogger(__name__)
@@ -83,14 +84,15 @@ def ValidationGate(
             drifted.
     """
     splits = _splits(statistics)
+    curated = io_utils.SchemaReader().read(os.path.join(schema.uri, "schema.pbtxt"))
+    class_names = DataSet.of_schema(curated).class_names
     found = [anomaly for split in splits for anomaly in _read_anomalies(anomalies, split)]
     severity = "WARNING" if previous_examples else "ERROR"
     for split in filter(_CONSEQUENCES.get, splits):
-        found += _missing_classes(_statistics(statistics, split), split, severity)
+        found += _missing_classes(_statistics(statistics, split), split, severity, class_names)
     measured: list[Drift] = []
     # Rows that the schema does not allow cannot be compared.
     if previous_examples and not any(anomaly.severity == "ERROR" for anomaly in found):
-        curated = io_utils.SchemaReader().read(os.path.join(schema.uri, "schema.pbtxt"))
         limits = [*limits_of(curated), Limit(UNKNOWN_WORDS, RISE, max_unknown_words_rise)]
         features = [limit.signal for limit in limits if limit.signal != UNKNOWN_WORDS]
         current, before = (
@@ -98,7 +100,7 @@ def ValidationGate(
             for artifacts in ([examples], previous_examples)
         )
         measured = measure_drift(
-            current, before, limits, false_alarm_rate=drift_false_alarm_rate, names={LABEL: CLASS_NAMES}
+            current, before, limits, false_alarm_rate=drift_false_alarm_rate, names={LABEL: class_names}
         )
         found += [
             Anomaly(drift.split, drift.feature, "ERROR", str(drift), drift=True)
@@ -161,14 +163,14 @@ def _anomalies(found: anomalies_pb2.Anomalies, split: str) -> list[Anomaly]:
 
 
 def _missing_classes(
-    statistics: statistics_pb2.DatasetFeatureStatisticsList, split: str, severity: str
+    statistics: statistics_pb2.DatasetFeatureStatisticsList, split: str, severity: str, class_names: Sequence[str]
 ) -> Iterator[Anomaly]:
     for feature in statistics.datasets[0].features:
         buckets = feature.string_stats.rank_histogram.buckets
         # If there are no labels at all, other anomalies report it.
         if feature.path.step == [LABEL] and buckets:
             there = {bucket.label for bucket in buckets if bucket.sample_count}
-            for label, name in enumerate(CLASS_NAMES):
+            for label, name in enumerate(class_names):
                 if str(label) not in there:
                     reason = f"no row is of class {name}: {_CONSEQUENCES[split]}"
                     yield Anomaly(split, LABEL, severity, reason)
@@ -178,11 +180,11 @@ def _message(errors: list[Anomaly]) -> str:
     remedies = []
     if any(not anomaly.drift for anomaly in errors):
         remedies.append(
-            "correct the data, or schema/schema.pbtxt where the data is right (`agnews schema infer` shows where)"
+            "correct the data, or the schema (data.schema_file) where the data is right (see `agnews schema infer`)"
         )
     if any(anomaly.drift for anomaly in errors):
         remedies.append(
-            "where the drift is wanted, raise the feature's drift_comparator in schema/schema.pbtxt, or "
+            "where the drift is wanted, raise the feature's drift_comparator in the schema (data.schema_file), or "
             "data.max_unknown_words_rise for unknown words"
         )
     lines = "\n".join(f"  {anomaly}" for anomaly in errors)

@@ -38,7 +38,7 @@ def read_rows(examples: Sequence[Artifact], split: str, schema: schema_pb2.Schem
         examples: Examples, which may lack the split.
         split: name of the split.
         schema: the curated schema, which has the types of the features.
-        features: features to read besides the texts; each row has one value of each.
+        features: features to read, and the texts; each row has one value of each.
     """
     types = {feature.name: _DTYPES[feature.type] for feature in schema.feature}
     spec = {name: tf.io.FixedLenFeature([], types[name]) for name in {*features, ID, *TEXTS}}

@@ -155,7 +155,7 @@ def test_drift_of_the_text_length_stops_the_run(gate):
 
 def test_texts_of_other_words_stop_the_run(gate):
     with pytest.raises(DriftError, match=r"feature unknown words: .* of a text's words are in no earlier text"):
-        gate(everywhere(frame(title=["titel zwei"] * ROWS, description=["ein satz"] * ROWS)), everywhere(frame()))
+        gate(everywhere(frame(title=["otro titulo"] * ROWS, description=["una frase"] * ROWS)), everywhere(frame()))
 
 
 def test_a_split_that_the_previous_span_lacked_is_not_compared(gate):

@@ -82,7 +82,7 @@ def test_other_classes_change_every_stage_that_knows_them(compiled, tmp_path):
     before = compiled()
     text = SCHEMA_PATH.read_text().replace('tag: "World"', 'tag: "Welt"')
     (tmp_path / "schema.pbtxt").write_text(text)
-    after = compiled(data={"schema_file": str(tmp_path / "schema.pbtxt")})
+    after = compiled(data={"path": "/data", "schema_file": str(tmp_path / "schema.pbtxt")})
     changed = {name for name in before if before[name].parameters != after[name].parameters}
     assert changed == {"AgNewsExampleGen", "ImportSchemaGen", "Trainer", "Evaluator", "ModelCardGen"}
 

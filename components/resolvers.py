@@ -58,14 +58,13 @@ class LatestBlessedModelBefore(ResolverStrategy):
         return {**input_dict, **chosen}
 
 
-class PreviousStatistics(ResolverStrategy):
-    """Selects the statistics of the accepted spans before the current one, from the same source.
+class PreviousExamples(ResolverStrategy):
+    """Selects the rows of the accepted spans before the current one, from the same source.
 
-    The first run of a source has no such statistics. Without spans in the input pattern, every run has span 0, and
-    the previous accepted run is selected.
+    The first run of a source has none. Without spans in the input pattern, every run has span 0, and the previous
+    accepted run is selected.
 
-    Inputs: `current`, the statistics of this run; `statistics` and `blessing` of the data, all artifacts of these
-    types.
+    Inputs: `current`, the Examples of this run; `examples` and `blessing` of the data, all artifacts of these types.
     """
 
     def __init__(self, spans: int = 1):
@@ -77,22 +76,21 @@ class PreviousStatistics(ResolverStrategy):
 
     def resolve_artifacts(self, store: mlmd.MetadataStore, input_dict: Artifacts) -> Artifacts:
         [current] = input_dict["current"]
-        accepted = {blessing.get_int_custom_property("statistics_id") for blessing in input_dict["blessing"]}
-        source, span, _ = _origin(store, current)
-        earlier = {}
-        for artifact in input_dict["statistics"]:
-            if artifact.id in accepted:
-                its_source, its_span, version = _origin(store, artifact)
-                if its_source == source and (its_span, artifact.id) < (span, current.id):
-                    earlier[its_span, version, artifact.id] = artifact
+        accepted = {blessing.get_int_custom_property("examples_id") for blessing in input_dict["blessing"]}
+        source, span = current.get_string_custom_property("source"), _order(current)[0]
+        earlier = {
+            _order(artifact): artifact
+            for artifact in input_dict["examples"]
+            if artifact.id in accepted
+            and artifact.get_string_custom_property("source") == source
+            and (_order(artifact)[0], artifact.id) < (span, current.id)
+        }
         # Another ingestion of the current span is not an earlier span, unless spans are not used at all.
         other_spans = {order: artifact for order, artifact in earlier.items() if order[0] != span}
         chosen, gone = _newest(other_spans or earlier, self._spans, _has_files)
         numbers = ", ".join(str(artifact.id) for artifact in chosen.values())
-        _report_gone(
-            store, gone, f"comparing with statistics {numbers} instead" if chosen else "comparing with nothing"
-        )
-        return {**input_dict, "statistics": list(chosen.values())}
+        _report_gone(store, gone, f"comparing with examples {numbers} instead" if chosen else "comparing with nothing")
+        return {**input_dict, "examples": list(chosen.values())}
 
 
 class LatestSpans(ResolverStrategy):
@@ -164,16 +162,6 @@ def _inputs_of_producer(store: mlmd.MetadataStore, artifact: Artifact) -> list[m
     made_by = [e.execution_id for e in store.get_events_by_artifact_ids([artifact.id]) if e.type == event.OUTPUT]
     inputs = [e.artifact_id for e in store.get_events_by_execution_ids(made_by) if e.type == event.INPUT]
     return store.get_artifacts_by_id(inputs)
-
-
-def _origin(store: mlmd.MetadataStore, statistics: Artifact) -> tuple[str | None, int, int]:
-    """Returns source, span and version of the Examples from which the statistics were computed."""
-    for artifact in _inputs_of_producer(store, statistics):
-        properties = artifact.custom_properties
-        if "source" in properties:
-            span, version = (properties[name].int_value if name in properties else 0 for name in ("span", "version"))
-            return properties["source"].string_value, span, version
-    return None, 0, 0
 
 
 def _newest(

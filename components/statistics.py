@@ -104,28 +104,37 @@ def lower_share_p_value(successes: int, trials: int, reference: int, reference_t
     return float(fisher_exact(table, alternative="less").pvalue)
 
 
-def class_counts_p_value(counts: Sequence[int], reference: Sequence[int]) -> float:
-    """Tests whether two samples have the same class distribution.
+def class_p_values(counts: Sequence[int], reference: Sequence[int]) -> list[float]:
+    """Tests for each class whether its share is the same in two samples.
 
-    Uses Fisher's exact test of each class against all others and multiplies the smallest p-value by the number of
-    classes (Bonferroni). The chi-square approximation is not used: with few texts it reports a third text of a rare
-    class as highly significant.
+    Uses Fisher's exact test of each class against all others and multiplies the p-values by the number of classes
+    (Bonferroni). The chi-square approximation is not used: with few texts it reports a third text of a rare class as
+    highly significant.
 
     Args:
         counts: number of items of each class.
         reference: the same classes' counts in the reference sample.
     """
     rows, reference_rows = sum(counts), sum(reference)
-    p_values = [
-        fisher_exact([[count, rows - count], [before, reference_rows - before]]).pvalue
+    return [
+        min(1.0, len(counts) * float(fisher_exact([[count, rows - count], [before, reference_rows - before]]).pvalue))
         for count, before in zip(counts, reference, strict=True)
     ]
-    return min(1.0, len(p_values) * float(min(p_values)))
+
+
+def class_counts_p_value(counts: Sequence[int], reference: Sequence[int]) -> float:
+    """Tests whether two samples have the same class distribution: the smallest of `class_p_values`."""
+    return min(class_p_values(counts, reference))
 
 
 def sample_p_value(values: np.ndarray, reference: np.ndarray) -> float:
     """Tests whether two samples have the same distribution (Kolmogorov-Smirnov); ties make it conservative."""
     return float(ks_2samp(values, reference, method="asymp").pvalue)
+
+
+def rise_p_value(values: np.ndarray, reference: np.ndarray) -> float:
+    """Tests whether values are greater than in a reference sample (one-sided Kolmogorov-Smirnov)."""
+    return float(ks_2samp(values, reference, alternative="less", method="asymp").pvalue)
 
 
 def histogram_p_value(values: np.ndarray, bounds: Sequence[float], counts: Sequence[float]) -> float:

@@ -13,8 +13,6 @@ from pathlib import Path
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.base_node import BaseNode
 
-from schema.features import CLASS_NAMES, LENGTH_BUCKET_BOUNDS, LENGTH_BUCKETS
-
 PARAMETER = "code_version"
 """Name of the parameter that holds the fingerprint of a component."""
 
@@ -32,8 +30,6 @@ _PACKAGES = ("components", "pipeline", "schema", "serving")
 # Parameters of TFX's components that name a function of ours.
 _USER_FUNCTIONS = ("preprocessing_fn", "run_fn", "trainer_fn", "tuner_fn")
 _PREFIXES = tuple(f"{package}." for package in _PACKAGES)
-# What the code takes from schema.pbtxt. CuratedSchemaGen and ModelCardGen have the files of `schema` in their keys.
-_SCHEMA = repr((CLASS_NAMES, LENGTH_BUCKETS, LENGTH_BUCKET_BOUNDS))
 
 
 def code_version(stage: str) -> str:
@@ -69,7 +65,7 @@ def source_fingerprint(modules: Iterable[str], root: Path = _ROOT) -> str:
     Returns:
         The first 16 hexadecimal digits of a SHA-256.
     """
-    digest = hashlib.sha256(_SCHEMA.encode())
+    digest = hashlib.sha256()
     for file in sorted(source_files(modules, root)):
         digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]

@@ -21,8 +21,9 @@ from components.example_gen.sources import DataSource
 from components.infra_validator.component import AgNewsInfraValidator
 from components.infra_validator.container import ContainerInfraValidator
 from components.model_card.component import ModelCardGen
+from components.model_card.owner import OWNER_FILE
 from components.pusher.component import AgNewsPusher
-from components.resolvers import LatestBlessedModelBefore, LatestOtherBlessedModel, LatestSpans, PreviousStatistics
+from components.resolvers import LatestBlessedModelBefore, LatestOtherBlessedModel, LatestSpans, PreviousExamples
 from components.schema_gen.component import CuratedSchemaGen
 from components.trainer.component import AgNewsTrainer
 from components.validation_gate.component import ValidationBlessing, ValidationGate
@@ -33,7 +34,7 @@ from pipeline.governance.audit_check import audit_log
 from pipeline.metadata.connection import check_storable_in_postgresql, connection_config
 from pipeline.settings import InfraValidatorSettings, Settings
 from pipeline.settings.model import PromotionSettings
-from schema.features import SCHEMA_PATH, TEST, TRAIN, VAL
+from schema.features import TEST, TRAIN, VAL
 from schema.model_contract import SERVE_EXAMPLES
 from serving.audit.openssf import SigningFiles
 
@@ -107,14 +108,18 @@ def _add_data_stages(components: list[BaseNode], settings: Settings, source: Dat
     # Read the files, split the rows, and set bad rows aside.
     example_gen = AgNewsExampleGen(
         source,
-        **settings.data.model_dump(include={"val_fraction", "max_bad_fraction", "max_chars", "span"}),
+        data_set=settings.data.data_set(),
+        row_format=settings.data.row_format(),
+        **settings.data.model_dump(
+            include={"val_fraction", "test_fraction", "max_bad_fraction", "max_chars", "max_rows", "span"}
+        ),
         code=code_version("example_gen"),
     )
     examples = example_gen.outputs["examples"]
     components.append(example_gen)
 
     # Compare the rows with the curated schema.
-    schema_gen = CuratedSchemaGen(SCHEMA_PATH).with_id("ImportSchemaGen")
+    schema_gen = CuratedSchemaGen(settings.data.schema_path.absolute()).with_id("ImportSchemaGen")
     schema = schema_gen.outputs["schema"]
     components.append(schema_gen)
     estimates = None if settings.data.exact_statistics else tfdv.StatsOptions(use_sketch_based_topk_uniques=True)
@@ -125,20 +130,21 @@ def _add_data_stages(components: list[BaseNode], settings: Settings, source: Dat
     components.append(example_validator)
 
     # Stop the run when the data is invalid or has drifted from the spans before.
-    previous_statistics = Resolver(
-        strategy_class=PreviousStatistics,
-        current=statistics,
-        statistics=Channel(type=standard_artifacts.ExampleStatistics),
+    previous_examples = Resolver(
+        strategy_class=PreviousExamples,
+        current=examples,
+        examples=Channel(type=standard_artifacts.Examples),
         blessing=Channel(type=ValidationBlessing),
         config={"spans": settings.data.window},
-    ).with_id("PreviousStatisticsResolver")
-    components.append(previous_statistics)
+    ).with_id("PreviousExamplesResolver")
+    components.append(previous_examples)
     gate = ValidationGate(
         examples=examples,
         statistics=statistics,
         schema=schema,
         anomalies=example_validator.outputs["anomalies"],
-        previous_statistics=previous_statistics.outputs["statistics"],
+        previous_examples=previous_examples.outputs["examples"],
+        **settings.data.model_dump(include={"max_unknown_words_rise", "drift_false_alarm_rate"}),
     )
     components.append(gate)
 
@@ -185,7 +191,10 @@ def _add_training_stages(components: list[BaseNode], settings: Settings, rows: _
     inputs = {"examples": examples, "transform_graph": graph}
     splits = {"train_args": trainer_pb2.TrainArgs(splits=[TRAIN]), "eval_args": trainer_pb2.EvalArgs(splits=[VAL])}
     # The input `base_model` says whether the start is warm.
-    recipe = settings.trainer.model_dump(mode="json", exclude={"warm_start"}) | {"code": code_version("trainer")}
+    recipe = settings.trainer.model_dump(mode="json", exclude={"warm_start"}) | {
+        "code": code_version("trainer"),
+        "data_set": settings.data.data_set().encode(),
+    }
 
     # Search for hyperparameters, if enabled.
     hyperparameters = None
@@ -230,7 +239,7 @@ def _add_evaluation_stages(
         examples=rows.newest,
         **models,
         example_splits=[TEST],
-        eval_config=eval_config(**settings.evaluator.model_dump()),
+        eval_config=eval_config(settings.data.data_set(), **settings.evaluator.model_dump()),
     ).with_id("Evaluator")
     components.append(evaluator)
 
@@ -250,6 +259,8 @@ def _add_evaluation_stages(
         blessing=evaluator.outputs["blessing"],
         infra_blessing=infra_validator.outputs["blessing"],
         preparation=preparation | settings.transform.model_dump(),
+        data_set=settings.data.data_set(),
+        owner_file=settings.model_card.owner_file or OWNER_FILE,
         robustness_rows=settings.model_card.robustness_rows,
         errors_shown=settings.model_card.worst_errors,
         code={stage: code_version(stage) for stage in STAGES},

@@ -43,7 +43,7 @@ class _TooLong(Exception):
     """A record has `MAX_LINE_BYTES` or more; stops the parser."""
 
 
-def read_records(lines: Iterable[bytes]) -> Iterator[CsvRecord | BadRecord]:
+def read_records(lines: Iterable[bytes], separator: str = ",") -> Iterator[CsvRecord | BadRecord]:
     """Reads the records of a CSV file in linear time and bounded memory.
 
     A record has less than `MAX_LINE_BYTES`, and a field at most `csv.field_size_limit()` characters (131,072). Empty
@@ -51,13 +51,14 @@ def read_records(lines: Iterable[bytes]) -> Iterator[CsvRecord | BadRecord]:
 
     Args:
         lines: lines of the file with their line ends.
+        separator: character between fields.
     """
     ahead = iter(lines)
     again: list[bytes] = []
     number = 1
     taken: list[bytes] = []
     while True:
-        parser = csv.reader(_decode(itertools.chain(again, ahead), taken), strict=True)
+        parser = csv.reader(_decode(itertools.chain(again, ahead), taken), strict=True, delimiter=separator)
         try:
             for fields in parser:
                 if len(taken) > 1:
@@ -77,7 +78,7 @@ def read_records(lines: Iterable[bytes]) -> Iterator[CsvRecord | BadRecord]:
             again = [] if "unexpected end of data" in str(error) else others[-1:]
             alone = others[:-1] if again else others
             for offset, line in enumerate(alone, start=1):
-                yield from _read_alone(line, number + offset)
+                yield from _read_alone(line, number + offset, separator)
             number += 1 + len(alone)
 
 
@@ -96,9 +97,9 @@ def _decode(lines: Iterable[bytes], taken: list[bytes]) -> Iterator[str]:
         yield line.decode("utf-8", "surrogateescape")
 
 
-def _read_alone(line: bytes, number: int) -> Iterator[CsvRecord | BadRecord]:
+def _read_alone(line: bytes, number: int, separator: str) -> Iterator[CsvRecord | BadRecord]:
     """Reads a line as if no line followed it."""
-    for found in read_records([line]):
+    for found in read_records([line], separator):
         yield found._replace(number=number)
 
 
@@ -131,6 +132,17 @@ def refuse_repeated_columns(names: Sequence[str], known: Iterable[str], file: st
         raise DataError(f"{file} has more than one column {', '.join(repeated)}; keep only one")
 
 
+def find_separator(first_line: bytes, is_expected: Callable[[list[str]], bool]) -> str:
+    """Returns the separator with which the first line has the expected fields; a comma if none does.
+
+    Args:
+        first_line: the first line that is not blank.
+        is_expected: function that returns whether fields are a header or a row of the expected format.
+    """
+    text = first_line.decode("utf-8", "surrogateescape")
+    return next((one for one in (",", *_SEPARATORS) if _has_fields(text, one, is_expected)), ",")
+
+
 def refuse_other_separator(first_line: bytes, is_expected: Callable[[list[str]], bool], file: str) -> None:
     """Refuses a file whose fields are not separated by commas.
 
@@ -142,10 +154,8 @@ def refuse_other_separator(first_line: bytes, is_expected: Callable[[list[str]],
     Raises:
         DataError: the first line has the expected fields with another separator, but not with commas.
     """
-    text = first_line.decode("utf-8", "surrogateescape")
-    for separator, name in _SEPARATORS.items():
-        if not _has_fields(text, ",", is_expected) and _has_fields(text, separator, is_expected):
-            raise DataError(f"{file} is separated by {name}; expected commas. Next: save it with commas")
+    if name := _SEPARATORS.get(find_separator(first_line, is_expected)):
+        raise DataError(f"{file} is separated by {name}; expected commas. Next: save it with commas")
 
 
 def _has_fields(line: str, separator: str, is_expected: Callable[[list[str]], bool]) -> bool:

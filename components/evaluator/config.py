@@ -4,7 +4,7 @@ import json
 
 from tensorflow_model_analysis.proto import config_pb2
 
-from schema.features import CLASS_NAMES, LABEL, LENGTH_BUCKET
+from schema.data_set import LABEL, LENGTH_BUCKET, DataSet
 from schema.model_contract import SCORES, SERVE_EXAMPLES
 
 ACCURACY = "accuracy"
@@ -12,7 +12,12 @@ CONFUSION_MATRIX = "confusion_matrix"
 
 
 def eval_config(
-    *, min_accuracy: float, min_label_recall: float, max_accuracy_drop: float, max_label_recall_drop: float
+    data_set: DataSet,
+    *,
+    min_accuracy: float,
+    min_label_recall: float,
+    max_accuracy_drop: float,
+    max_label_recall_drop: float,
 ) -> config_pb2.EvalConfig:
     """Returns the TFMA configuration of the Evaluator.
 
@@ -20,6 +25,7 @@ def eval_config(
     thresholds: overall and per label, absolute and against the baseline. All thresholds are shares from 0 to 1.
 
     Args:
+        data_set: the classes.
         min_accuracy: lower bound of the accuracy over all rows.
         min_label_recall: lower bound of each class's recall.
         max_accuracy_drop: allowed loss of accuracy against the baseline.
@@ -37,7 +43,8 @@ def eval_config(
             ),
             config_pb2.PerSliceMetricThreshold(
                 slicing_specs=[
-                    config_pb2.SlicingSpec(feature_values={LABEL: str(label)}) for label in range(len(CLASS_NAMES))
+                    config_pb2.SlicingSpec(feature_values={LABEL: str(label)})
+                    for label in range(len(data_set.class_names))
                 ],
                 threshold=_at_least(min_label_recall, drop=max_label_recall_drop),
             ),
@@ -47,7 +54,7 @@ def eval_config(
     per_class = [
         _metric(metric, name=f"{metric.removesuffix('Score').lower()}/{name}", class_id=label, top_k=1)
         for metric in ("Precision", "Recall", "F1Score")
-        for label, name in enumerate(CLASS_NAMES)
+        for label, name in enumerate(data_set.class_names)
     ]
     return config_pb2.EvalConfig(
         model_specs=[config_pb2.ModelSpec(signature_name=SERVE_EXAMPLES, label_key=LABEL, prediction_key=SCORES)],
@@ -65,9 +72,9 @@ def eval_config(
             # Compares one class with the rest; the macro average has no class of its own.
             config_pb2.MetricsSpec(
                 metrics=[_metric("AUC", name="auc")],
-                binarize=config_pb2.BinarizationOptions(class_ids={"values": range(len(CLASS_NAMES))}),
+                binarize=config_pb2.BinarizationOptions(class_ids={"values": range(len(data_set.class_names))}),
                 aggregate=config_pb2.AggregationOptions(
-                    macro_average=True, class_weights=dict.fromkeys(range(len(CLASS_NAMES)), 1.0)
+                    macro_average=True, class_weights=dict.fromkeys(range(len(data_set.class_names)), 1.0)
                 ),
             ),
         ],
@@ -87,3 +94,10 @@ def _at_least(bound: float, *, drop: float) -> config_pb2.MetricThreshold:
             direction=config_pb2.MetricDirection.HIGHER_IS_BETTER, absolute={"value": -drop}
         ),
     )
+
+
+def class_names(config: config_pb2.EvalConfig) -> tuple[str, ...]:
+    """Returns the class names in a configuration of `eval_config`, in the order of the labels."""
+    metrics = [json.loads(metric.config) for specs in config.metrics_specs for metric in specs.metrics if metric.config]
+    names = {metric["class_id"]: metric["name"].partition("/")[2] for metric in metrics if "class_id" in metric}
+    return tuple(names[label] for label in sorted(names))

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import tensorflow_model_analysis as tfma
@@ -11,8 +11,8 @@ from google.protobuf.message import Message
 from tensorflow_model_analysis.proto import config_pb2, validation_result_pb2
 from tensorflow_model_analysis.slicer import slicer_lib
 
-from components.evaluator.config import CONFUSION_MATRIX
-from schema.features import CLASS_NAMES, LABEL
+from components.evaluator.config import CONFUSION_MATRIX, class_names
+from schema.data_set import AG_NEWS, LABEL
 
 OVERALL = "all"
 
@@ -61,6 +61,7 @@ class EvaluationReport:
         confusion: number of test rows by true class, then by predicted class.
         failures: the missed thresholds.
         other_refusals: reasons for not blessing the model other than missed thresholds.
+        class_names: names of the classes, in the order of `confusion`.
     """
 
     metrics: dict[str, dict[str, float]]
@@ -68,6 +69,7 @@ class EvaluationReport:
     confusion: list[list[int]]
     failures: list[ThresholdFailure]
     other_refusals: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = AG_NEWS.class_names
 
     @property
     def refusals(self) -> list[str]:
@@ -88,10 +90,12 @@ def read_report(evaluation_uri: str) -> EvaluationReport:
         candidate = tfma.load_eval_result(evaluation_uri, model_name=tfma.CANDIDATE_KEY)
         baseline = tfma.load_eval_result(evaluation_uri, model_name=tfma.BASELINE_KEY)
     failures, others = refusals_of(validation, candidate.config)
+    names = class_names(candidate.config)
     return EvaluationReport(
-        metrics=_metrics(candidate),
-        baseline=_metrics(baseline) if baseline else {},
-        confusion=_confusion(candidate),
+        metrics=_metrics(candidate, names),
+        baseline=_metrics(baseline, names) if baseline else {},
+        confusion=_confusion(candidate, len(names)),
+        class_names=names,
         failures=failures,
         other_refusals=tuple(others),
     )
@@ -99,15 +103,16 @@ def read_report(evaluation_uri: str) -> EvaluationReport:
 
 def thresholds_of(config: config_pb2.EvalConfig) -> Iterator[tuple[str, str, bool, float]]:
     """Yields each threshold: slice, metric, whether it applies to the change against the baseline, and bound."""
+    names = class_names(config)
     for metric in (metric for specs in config.metrics_specs for metric in specs.metrics):
         for per_slice in metric.per_slice_thresholds:
             name = json.loads(metric.config)["name"]
             absolute, change = per_slice.threshold.value_threshold, per_slice.threshold.change_threshold
             for spec in per_slice.slicing_specs:
                 if absolute.HasField("lower_bound"):
-                    yield _spec_name(spec), name, False, absolute.lower_bound.value
+                    yield _spec_name(spec, names), name, False, absolute.lower_bound.value
                 if change.HasField("absolute"):
-                    yield _spec_name(spec), name, True, change.absolute.value
+                    yield _spec_name(spec, names), name, True, change.absolute.value
 
 
 def refusals_of(
@@ -121,13 +126,14 @@ def refusals_of(
         validation: the verdict.
         config: configuration with the thresholds.
     """
+    names = class_names(config)
     failures: list[ThresholdFailure] = []
     others: list[str] = ["no threshold is set"] if validation.missing_thresholds else []
     for per_slice in validation.metric_validations_per_slice:
         if per_slice.HasField("cross_slice_key"):
             name = _one_line(per_slice.cross_slice_key)
         else:
-            name = _slice_name(slicer_lib.deserialize_slice_key(per_slice.slice_key))
+            name = _slice_name(slicer_lib.deserialize_slice_key(per_slice.slice_key), names)
         for failure in per_slice.failures:
             threshold = failure.metric_threshold
             if threshold.value_threshold.HasField("lower_bound") or threshold.change_threshold.HasField("absolute"):
@@ -139,7 +145,7 @@ def refusals_of(
                 )
     absolute = {of_slice: (metric, bound) for of_slice, metric, change, bound in thresholds_of(config) if not change}
     for spec in validation.missing_slices:
-        name = _spec_name(spec)
+        name = _spec_name(spec, names)
         if name in absolute:
             metric, bound = absolute[name]
             flaw = "no test row belongs to this slice"
@@ -158,13 +164,13 @@ def _one_line(message: Message) -> str:
     return text_format.MessageToString(message, as_one_line=True)
 
 
-def _spec_name(spec: config_pb2.SlicingSpec) -> str:
-    values = {key: CLASS_NAMES[int(value)] if key == LABEL else value for key, value in spec.feature_values.items()}
+def _spec_name(spec: config_pb2.SlicingSpec, names: Sequence[str]) -> str:
+    values = {key: names[int(value)] if key == LABEL else value for key, value in spec.feature_values.items()}
     return ", ".join(f"{key}={value}" for key, value in values.items()) or OVERALL
 
 
-def _confusion(result: tfma.EvalResult) -> list[list[int]]:
-    counts = [[0] * len(CLASS_NAMES) for _ in CLASS_NAMES]
+def _confusion(result: tfma.EvalResult, classes: int) -> list[list[int]]:
+    counts = [[0] * classes for _ in range(classes)]
     [overall] = [outputs for slice_key, outputs in result.slicing_metrics if not slice_key]
     [matrix] = overall[""][""][CONFUSION_MATRIX]["multiClassConfusionMatrixAtThresholds"]["matrices"]
     for entry in matrix["entries"]:
@@ -174,30 +180,32 @@ def _confusion(result: tfma.EvalResult) -> list[list[int]]:
     return counts
 
 
-def _metrics(result: tfma.EvalResult) -> dict[str, dict[str, float]]:
+def _metrics(result: tfma.EvalResult, names: Sequence[str]) -> dict[str, dict[str, float]]:
     table: dict[str, dict[str, float]] = {}
     for slice_key, outputs in result.slicing_metrics:
-        values = table.setdefault(_slice_name(slice_key), {})
+        values = table.setdefault(_slice_name(slice_key, names), {})
         for sub_key, metrics in outputs[""].items():
             for name, value in metrics.items():
                 if "doubleValue" in value:
                     # TFMA puts "macro_average: true" and a line end before the name of an average over classes.
-                    values[name.rpartition("\n_")[2] + _class_suffix(sub_key, name)] = float(value["doubleValue"])
+                    values[name.rpartition("\n_")[2] + _class_suffix(sub_key, name, names)] = float(
+                        value["doubleValue"]
+                    )
     return table
 
 
-def _class_suffix(sub_key: str, name: str) -> str:
+def _class_suffix(sub_key: str, name: str, names: Sequence[str]) -> str:
     # TFMA prints the sub-key of a binarized metric as "classId:2" and that of an aggregated metric as "". Precision,
     # recall and F1 have the sub-key "classId:2 topK:1", and their names already contain the class.
     _, separator, class_id = sub_key.partition("classId:")
-    return f"/{CLASS_NAMES[int(class_id.split()[0])]}" if separator and "/" not in name else ""
+    return f"/{names[int(class_id.split()[0])]}" if separator and "/" not in name else ""
 
 
-def _slice_name(slice_key: tuple) -> str:
+def _slice_name(slice_key: tuple, names: Sequence[str]) -> str:
     if not slice_key:
         return OVERALL
     return ", ".join(
-        f"{column}={CLASS_NAMES[int(value)] if column == LABEL else _text(value)}" for column, value in slice_key
+        f"{column}={names[int(value)] if column == LABEL else _text(value)}" for column, value in slice_key
     )
 
 

@@ -1,5 +1,6 @@
 """The executor of ExampleGen: one Beam pipeline that reads, validates, splits and counts the rows."""
 
+import hashlib
 import logging
 import os
 from collections.abc import Iterator
@@ -17,21 +18,11 @@ from tfx.utils import proto_utils
 
 from components.example_gen.ingestion_report import QUARANTINE_FILE, IngestionReport, write_counts
 from components.example_gen.readers import read_rows
+from components.example_gen.row_format import RowFormat
 from components.example_gen.rows import LabelledItem, RawRow, RejectedRow, validate_row
+from schema.data_set import DESCRIPTION, ID, LABEL, LENGTH_BUCKET, TEXT_LENGTH, TITLE, DataSet
 from schema.errors import DataError, NothingToTrain
-from schema.features import (
-    DESCRIPTION,
-    ID,
-    LABEL,
-    LENGTH_BUCKET,
-    SPLITS,
-    TEST,
-    TEXT_LENGTH,
-    TITLE,
-    TRAIN,
-    VAL,
-    length_bucket,
-)
+from schema.features import SPLITS, TEST, TRAIN
 from schema.paths import list_files
 
 logger = logging.getLogger(__name__)
@@ -92,7 +83,13 @@ class ExampleGenExecutor(BaseExampleGenExecutor):
             split.name: pipeline | f"Read[{split.name}]" >> read(exec_properties, split.pattern)
             for split in input_config.splits
         }
-        check_rows = beam.ParDo(_ValidateRows(int(options["max_chars"]))).with_outputs("rejected", main="good")
+        data_set = DataSet.decode(options.get("data_set"))
+        available = rows
+        if max_rows := int(options.get("max_rows", 0)):
+            rows = {name: collection | f"Sample[{name}]" >> _sample(max_rows) for name, collection in rows.items()}
+        check_rows = beam.ParDo(_ValidateRows(int(options["max_chars"]), data_set.class_names)).with_outputs(
+            "rejected", main="good"
+        )
         outcomes = {name: collection | f"Check[{name}]" >> check_rows for name, collection in rows.items()}
         rejected = [outcome.rejected for outcome in outcomes.values()] | "Rejected" >> beam.Flatten()
         (
@@ -101,10 +98,14 @@ class ExampleGenExecutor(BaseExampleGenExecutor):
             | "Quarantine"
             >> beam.io.WriteToText(f"{directory}/{QUARANTINE_FILE}", num_shards=1, shard_name_template="")
         )
-        train, val = outcomes[TRAIN].good | "Split" >> beam.Partition(_is_validation, 2, options["val_fraction"])
-        splits = {TRAIN: train, VAL: val, TEST: outcomes[TEST].good}
-        write_counts(rows, splits, rejected, directory)
-        return {name: good | f"ToExample[{name}]" >> beam.Map(_to_example) for name, good in splits.items()}
+        parts = outcomes[TRAIN].good | "Split" >> beam.Partition(
+            _split_index, len(SPLITS), options["val_fraction"], options.get("test_fraction", 0.0)
+        )
+        splits = dict(zip(SPLITS, parts, strict=True))
+        if TEST in outcomes:
+            splits[TEST] = outcomes[TEST].good
+        write_counts(available, rows, splits, rejected, directory)
+        return {name: good | f"ToExample[{name}]" >> beam.Map(_to_example, data_set) for name, good in splits.items()}
 
     def GetInputSourceToExamplePTransform(self) -> beam.PTransform:
         """Returns a transform that reads the files of a pattern, as `RawRow` or as `RejectedRow` if parsing failed."""
@@ -118,7 +119,18 @@ def _read_files(pipeline: beam.Pipeline, exec_properties: dict[str, Any], split_
     if not files:
         raise DataError(f"{split_pattern} matches no file under {base}; add the file, or correct the pattern")
     # Without it, an engine fuses the list with the reading, and one worker reads all files.
-    return pipeline | beam.Create(files) | beam.Reshuffle() | beam.FlatMap(read_rows)
+    row_format = RowFormat.decode(_options(exec_properties).get("row_format"))
+    return pipeline | beam.Create(files) | beam.Reshuffle() | beam.FlatMap(read_rows, row_format)
+
+
+@beam.ptransform_fn
+def _sample(rows: beam.PCollection, count: int) -> beam.PCollection:
+    """Returns at most `count` rows, the same ones for the same files."""
+    return rows | beam.combiners.Top.Smallest(count, key=_sample_key) | beam.FlatMap(lambda chosen: chosen)
+
+
+def _sample_key(row: RawRow | RejectedRow) -> bytes:
+    return hashlib.sha256(f"{os.path.basename(row.file)}\0{row.number}".encode("utf-8", "surrogateescape")).digest()
 
 
 @beam.ptransform_fn
@@ -130,19 +142,20 @@ def _write(examples: beam.PCollection, directory: str) -> beam.PCollection:
 
 
 class _ValidateRows(beam.DoFn):
-    def __init__(self, max_chars: int):
+    def __init__(self, max_chars: int, class_names: tuple[str, ...]):
         self._max_chars = max_chars
+        self._class_names = class_names
 
     def process(self, row: RawRow | RejectedRow) -> Iterator[Any]:
-        outcome = validate_row(row, max_chars=self._max_chars)
+        outcome = validate_row(row, max_chars=self._max_chars, class_names=self._class_names)
         yield beam.pvalue.TaggedOutput("rejected", outcome) if isinstance(outcome, RejectedRow) else outcome
 
 
-def _is_validation(row: LabelledItem, _: int, val_fraction: float) -> int:
-    return int(row.is_validation(val_fraction))
+def _split_index(row: LabelledItem, _: int, val_fraction: float, test_fraction: float) -> int:
+    return SPLITS.index(row.split(val_fraction, test_fraction))
 
 
-def _to_example(row: LabelledItem) -> tf.train.Example:
+def _to_example(row: LabelledItem, data_set: DataSet) -> tf.train.Example:
     """Returns the tf.Example of a row, with the features of the curated schema."""
 
     def text(value: str) -> tf.train.Feature:
@@ -157,7 +170,7 @@ def _to_example(row: LabelledItem) -> tf.train.Example:
         DESCRIPTION: text(row.description),
         LABEL: number(row.label),
         TEXT_LENGTH: number(row.text_length),
-        LENGTH_BUCKET: text(length_bucket(row.text_length)),
+        LENGTH_BUCKET: text(data_set.length_bucket(row.text_length)),
     }
     return tf.train.Example(features=tf.train.Features(feature=features))
 

@@ -28,6 +28,7 @@ _PACKED_BYTES = 8 * 1024
 
 
 def write_counts(
+    available: Mapping[str, beam.PCollection],
     read: Mapping[str, beam.PCollection],
     splits: Mapping[str, beam.PCollection],
     rejected: beam.PCollection,
@@ -39,12 +40,14 @@ def write_counts(
     only their ids are grouped, with many of them packed into one element.
 
     Args:
-        read: all rows as read, by input split.
+        available: all rows of the files, by input split.
+        read: rows that are used: all of them, or a sample.
         splits: valid rows (`LabelledItem`) by split.
         rejected: rejected rows (`RejectedRow`).
         directory: directory of counts.json.
     """
     counts = [_count(rows, f"CountRead[{name}]", "rows_read") for name, rows in read.items()]
+    counts += [_count(rows, f"CountAvailable[{name}]", "rows_available") for name, rows in available.items()]
     counts += [_count(rows, f"Count[{name}]", f"rows_{name}") for name, rows in splits.items()]
     # A record whose quotes may have swallowed other rows counts as that many rows.
     counts.append(rejected | "CountRejectedLines" >> beam.Map(lambda row: ("lines_quarantined", row.lines)))
@@ -117,10 +120,12 @@ class IngestionReport:
 
     def properties(self) -> dict[str, int | str]:
         """Returns all counts, including zeros, as properties of the Examples artifact."""
-        rows = {name: self.counts.get(f"rows_{name}", 0) for name in ("read", *SPLITS)}
+        rows = {name: self.counts.get(f"rows_{name}", 0) for name in ("available", "read", *SPLITS)}
         bad = {f"quarantined_{reason}": self.counts.get(f"quarantined_{reason}", 0) for reason in RejectReason}
+        left_out = rows.pop("available") - rows["read"]
         return {
             **{f"rows_{name}": count for name, count in rows.items()},
+            "rows_left_out": left_out,
             "rows_written": sum(rows[name] for name in SPLITS),
             "rows_quarantined": sum(bad.values()),
             **bad,

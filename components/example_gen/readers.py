@@ -2,8 +2,11 @@
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from components.example_gen.csv_reader import read_csv
+from components.example_gen.json_reader import read_json_lines
+from components.example_gen.row_format import RowFormat
 from components.example_gen.rows import NoRow, RawRow, RejectedRow, parse_label
 from schema import record_count
 from schema.csv_records import refuse_repeated_columns
@@ -11,11 +14,11 @@ from schema.errors import DataError
 from schema.news_items import RejectReason
 from schema.text_files import refuse_other_form
 
-FORMATS = ".csv, .csv.gz, .parquet and TFRecord files of TFDS (…tfrecord…)"
-_EXPECTED_COLUMNS = "label and either title and description, or text"
+FORMATS = ".csv, .tsv and .jsonl, each also as .gz, .parquet, and TFRecord files of TFDS (…tfrecord…)"
+_CSV, _JSON = (".csv", ".csv.gz", ".tsv", ".tsv.gz"), (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
 
 
-def read_rows(file: str) -> Iterator[RawRow | RejectedRow]:
+def read_rows(file: str, row_format: RowFormat = RowFormat()) -> Iterator[RawRow | RejectedRow]:  # noqa: B008
     """Reads a file in any format of the training data; the file name determines the format.
 
     Every non-empty line of a CSV file and every record of other formats belongs to exactly one row, rejected row or
@@ -23,17 +26,23 @@ def read_rows(file: str) -> Iterator[RawRow | RejectedRow]:
 
     Args:
         file: local path.
+        row_format: columns and classes.
 
     Raises:
         DataError: the format is unknown, the file is broken, or a part of it was not read.
     """
     name = os.path.basename(file)
-    if name.endswith((".csv", ".csv.gz")):
-        return _read_all(file, read_csv, record_count.count_lines, "lines that are not empty")
+    if name.endswith(_CSV):
+        return _read_all(
+            file, partial(read_csv, row_format=row_format), record_count.count_lines, "lines that are not empty"
+        )
+    if name.endswith(_JSON):
+        read = partial(read_json_lines, row_format=row_format)
+        return _read_all(file, read, record_count.count_lines, "lines that are not empty")
     if name.endswith(".parquet"):
-        return _read_all(file, _read_parquet, record_count.count_parquet_rows, "rows")
+        return _read_all(file, partial(_read_parquet, row_format=row_format), record_count.count_parquet_rows, "rows")
     if "tfrecord" in name:
-        return _read_all(file, _read_tfds, _count_tfrecords, "records")
+        return _read_all(file, partial(_read_tfds, row_format=row_format), _count_tfrecords, "records")
     raise DataError(f"{file}: unknown format; supported formats: {FORMATS}")
 
 
@@ -59,36 +68,31 @@ def _read_all(
         )
 
 
-def _read_parquet(file: str) -> Iterator[RawRow]:
-    """Reads a Parquet file with the columns label and either title and description, or text."""
+def _read_parquet(file: str, row_format: RowFormat) -> Iterator[RawRow]:
+    """Reads a Parquet file with a class column and one or several text columns."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         _refuse_other_form(file, "a Parquet file")
         table = pq.ParquetFile(file, page_checksum_verification=True)
-        names = table.schema_arrow.names
-        refuse_repeated_columns(names, ("label", "title", "description", "text"), file)
-        texts = ["title", "description"] if {"title", "description"} <= set(names) else ["text"]
-        if missing := {"label", *texts} - set(names):
-            raise DataError(
-                f"{file}: no column {' or '.join(sorted(missing))} among {', '.join(sorted(names))}; "
-                f"required: {_EXPECTED_COLUMNS}"
-            )
+        own_names = {name.strip().lower(): name for name in table.schema_arrow.names}
+        refuse_repeated_columns([name.strip().lower() for name in table.schema_arrow.names], own_names, file)
+        columns = row_format.find_columns(list(own_names), file)
         number = 0
-        for batch in table.iter_batches(columns=["label", *texts]):
-            labels = batch.column("label").to_pylist()
+        for batch in table.iter_batches(columns=[own_names[name] for name in (columns.label, *columns.texts)]):
+            labels = batch.column(own_names[columns.label]).to_pylist()
             # As bytes: a string column may contain invalid UTF-8, and one such row must not fail the others.
-            columns = [batch.column(name).cast(pa.binary()).to_pylist() for name in texts]
-            for label, *values in zip(labels, *columns, strict=True):
+            texts = [batch.column(own_names[name]).cast(pa.binary()).to_pylist() for name in columns.texts]
+            for label, *values in zip(labels, *texts, strict=True):
                 number += 1
-                title, description = [""] * (2 - len(values)) + [_decode(value) for value in values]
-                yield RawRow(file, number, parse_label(label, first=0), title, description, str(label))
+                found = dict(zip(columns.texts, map(_decode, values), strict=True))
+                yield columns.to_row(file, number, found | {columns.label: label})
     except (pa.ArrowException, OSError, UnicodeError) as error:  # Column names are decoded as UTF-8.
         raise DataError(f"{file}: not a readable Parquet file: {error}; replace it with a complete file") from error
 
 
-def _read_tfds(file: str) -> Iterator[RawRow | RejectedRow]:
+def _read_tfds(file: str, row_format: RowFormat) -> Iterator[RawRow | RejectedRow]:
     """Reads a TFRecord file as TensorFlow Datasets writes `ag_news_subset`."""
     import tensorflow as tf
     from google.protobuf.message import DecodeError
@@ -105,7 +109,8 @@ def _read_tfds(file: str) -> Iterator[RawRow | RejectedRow]:
                 continue
             title, description = (_decode(text[0] if text else None) for text in texts)
             label = labels[0] if labels else None
-            yield RawRow(file, number, parse_label(label, first=0), title, description, str(label))
+            number_of_class = parse_label(label, first=0, class_names=row_format.class_names)
+            yield RawRow(file, number, number_of_class, title, description, str(label))
     except (tf.errors.OpError, DecodeError) as error:
         if not number and os.path.exists(file):
             _refuse_other_form(file, "TFRecords")

@@ -1,10 +1,15 @@
 """Rows of the training data: as a reader returns them, and after validation."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
-from schema.features import CLASS_NAMES
+from schema.data_set import AG_NEWS
+from schema.features import TEST, TRAIN, VAL
 from schema.news_items import NewsItem, RejectReason, quote, validate
+
+_MAX_DIGITS = 4
+_SHOWN_CLASSES = 10
 
 
 @dataclass(frozen=True)
@@ -14,7 +19,7 @@ class RawRow:
     Attributes:
         file: path of the file.
         number: line in a CSV file, or ordinal in a Parquet or TFRecord file; starts at 1.
-        label: 0 to 3, or None if the class in the file is unknown.
+        label: number of the class from 0, or None if the class in the file is unknown.
         title: title; lone surrogates stand for bytes that are not UTF-8 (PEP 383).
         description: description, with lone surrogates like `title`.
         class_as_read: the class as written in the file.
@@ -46,18 +51,22 @@ class LabelledItem(NewsItem):
     """A valid news item with its class.
 
     Attributes:
-        label: 0 to 3.
+        label: number of the class, from 0.
     """
 
     label: int = field(kw_only=True)
 
-    def is_validation(self, fraction: float) -> bool:
-        """Decides from the id whether a training row belongs to the split `val`: the same in every run and span.
+    def split(self, val_fraction: float, test_fraction: float = 0.0) -> str:
+        """Decides from the id to which split a row of the training files belongs: the same in every run and span.
 
         Args:
-            fraction: share of the training rows that belong to `val`.
+            val_fraction: share of the rows that belong to `val`.
+            test_fraction: share of the rows that belong to `test`, if there are no test files.
         """
-        return int(self.id[:8], 16) < fraction * 2**32
+        drawn = int(self.id[:8], 16) / 2**32
+        if drawn < val_fraction:
+            return VAL
+        return TEST if drawn < val_fraction + test_fraction else TRAIN
 
 
 @dataclass(frozen=True)
@@ -83,32 +92,36 @@ class RejectedRow:
         return json.dumps(asdict(self))
 
 
-def parse_label(value: object, *, first: int) -> int | None:
+def parse_label(value: object, *, first: int, class_names: Sequence[str] = AG_NEWS.class_names) -> int | None:
     """Parses a class number or class name.
 
     Args:
         value: an integer, or text with a number or a class name.
         first: number of the first class: 1 in the official files, 0 in most others.
+        class_names: the class names in the order of the labels.
 
     Returns:
-        The label, 0 to 3, or None if the class is unknown.
+        The label, from 0, or None if the class is unknown.
     """
     text = str(value).strip()
-    if text in CLASS_NAMES:
-        return CLASS_NAMES.index(text)
-    # A class number has one digit; int() alone would also accept "1_0" and "٣".
-    if len(text) != 1 or text not in "0123456789":
+    if text in class_names:
+        return class_names.index(text)
+    # int() alone would also accept "1_0", "٣" and "007".
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS and str(int(text)) == text):
         return None
     label = int(text) - first
-    return label if 0 <= label < len(CLASS_NAMES) else None
+    return label if 0 <= label < len(class_names) else None
 
 
-def validate_row(row: RawRow | RejectedRow, *, max_chars: int) -> LabelledItem | RejectedRow:
+def validate_row(
+    row: RawRow | RejectedRow, *, max_chars: int, class_names: Sequence[str] = AG_NEWS.class_names
+) -> LabelledItem | RejectedRow:
     """Checks the class and the text of a row.
 
     Args:
         row: a row from a reader; a rejected one is returned as it is.
         max_chars: limit of the Unicode characters in title and description together.
+        class_names: the known classes, for the message.
 
     Returns:
         The item of a valid row, otherwise the rejected row.
@@ -116,7 +129,8 @@ def validate_row(row: RawRow | RejectedRow, *, max_chars: int) -> LabelledItem |
     if isinstance(row, RejectedRow):
         return row
     if row.label is None:
-        detail = f"class {quote(row.class_as_read)}"
+        known = ", ".join(class_names[:_SHOWN_CLASSES]) + (", …" if len(class_names) > _SHOWN_CLASSES else "")
+        detail = f"class {quote(row.class_as_read)}, known are {known}"
         return RejectedRow(row.file, row.number, RejectReason.UNKNOWN_CLASS, detail, row.lines)
     item = LabelledItem(row.title, row.description, label=row.label)
     if rejection := validate(item, max_chars=max_chars):

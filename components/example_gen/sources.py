@@ -19,6 +19,14 @@ ENVIRONMENT = "AG_NEWS_DIR"
 # Hugging Face's Parquet, TFDS.
 _NAMES = (
     *("{split}.csv", "{split}.csv.gz", "{split}-*-of-*.csv", "{split}-*-of-*.csv.gz"),
+    *(
+        "{split}.tsv",
+        "{split}.tsv.gz",
+        "{split}.jsonl",
+        "{split}.jsonl.gz",
+        "{split}-*-of-*.jsonl",
+        "{split}-*-of-*.jsonl.gz",
+    ),
     *("{split}*.parquet", "*-{split}.tfrecord*"),
 )
 
@@ -30,7 +38,7 @@ class DataSource:
     Attributes:
         base: directory to which the patterns are relative.
         train_pattern: glob of the training files; may contain {SPAN} and {VERSION}.
-        test_pattern: glob of the test files, like `train_pattern`.
+        test_pattern: glob of the test files, like `train_pattern`; "" if test rows are drawn from the training rows.
         found_by: "path", "AG_NEWS_DIR", "download" or "synthetic".
         offline: why the public files could not be downloaded, if the rows are synthetic.
     """
@@ -73,7 +81,7 @@ class DataSource:
         """
         if self.dated and not is_remote(self.base):
             patterns = {"data.train_pattern": self.train_pattern, "data.test_pattern": self.test_pattern}
-            find_span(self.base, patterns, span)
+            find_span(self.base, {key: pattern for key, pattern in patterns.items() if pattern}, span)
 
 
 def resolve(
@@ -85,6 +93,7 @@ def resolve(
     synthetic_rows: int,
     synthetic_seed: int,
     download: Callable[[Path], None],
+    has_test_files: bool = True,
     environ: Mapping[str, str] = os.environ,
 ) -> DataSource:
     """Finds the data files in this order: `path`, AG_NEWS_DIR, an earlier or a new download, the synthetic sample.
@@ -96,6 +105,7 @@ def resolve(
         cache: directory for downloaded and synthetic rows.
         synthetic_rows: number of training rows of the synthetic sample, which has a quarter as many test rows.
         synthetic_seed: seed of the synthetic sample.
+        has_test_files: whether there are test files, next to the training files.
         download: function that downloads into a directory; raises `Offline` if there is no network.
         environ: environment variables.
 
@@ -103,9 +113,9 @@ def resolve(
         DataError: a named directory has no data, or the download failed although the network is up.
     """
     if path is not None:
-        if train_pattern is not None and test_pattern is not None:
-            return _with_patterns(path, train_pattern, test_pattern)
-        return _in_directory(path, "path", "data.path")
+        if train_pattern is not None and (test_pattern is not None or not has_test_files):
+            return _with_patterns(path, train_pattern, test_pattern or "")
+        return _in_directory(path, "path", "data.path", has_test_files)
     if environ.get(ENVIRONMENT):
         return _in_directory(os.path.expanduser(environ[ENVIRONMENT]), ENVIRONMENT, ENVIRONMENT)
     downloaded = cache / "ag_news"
@@ -123,7 +133,7 @@ def _with_patterns(path: str, train_pattern: str, test_pattern: str) -> DataSour
     source = DataSource(_base(path, "data.path"), train_pattern, test_pattern, "path")
     for key, pattern in (("data.train_pattern", train_pattern), ("data.test_pattern", test_pattern)):
         # The driver checks a remote directory; it has the file systems for it.
-        if not is_remote(path) and not source.files(pattern):
+        if pattern and not is_remote(path) and not source.files(pattern):
             raise DataError(f"{key} {pattern!r} matches no file under data.path {path}; correct one of the two")
     return source
 
@@ -139,13 +149,14 @@ def _base(path: str, setting: str) -> str:
     return path if is_remote(path) else os.path.abspath(path)
 
 
-def _in_directory(directory: str, found_by: str, setting: str) -> DataSource:
+def _in_directory(directory: str, found_by: str, setting: str, has_test_files: bool = True) -> DataSource:
     if is_remote(directory):
-        return DataSource(directory, "train.csv", "test.csv", found_by)
+        return DataSource(directory, "train.csv", "test.csv" if has_test_files else "", found_by)
     if not os.path.isdir(directory):
         raise DataError(f"{setting} {directory}: no such directory; correct it, or unset it to use the public download")
     base = _base(directory, setting)
-    return DataSource(base, _named(base, TRAIN, setting), _named(base, TEST, setting), found_by)
+    test_pattern = _named(base, TEST, setting) if has_test_files else ""
+    return DataSource(base, _named(base, TRAIN, setting), test_pattern, found_by)
 
 
 def _named(base: str, split: str, setting: str) -> str:
@@ -157,5 +168,6 @@ def _named(base: str, split: str, setting: str) -> str:
     raise DataError(
         f"{setting} {base} has no {split} files; searched for {looked_for}. Name other files with "
         f"--data {shlex.quote(base)} --set data.train_pattern=… --set data.test_pattern=…, for instance 'part-*.csv'; "
+        "without test files, set data.test_fraction; "
         f"supported formats: {FORMATS}"
     )

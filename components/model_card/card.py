@@ -28,6 +28,7 @@ from components.model_card.quality import (
 from components.model_card.robustness import Robustness, check_robustness
 from components.model_card.rows import read_test_rows
 from components.model_card.training import Training, describe_training
+from schema.data_set import DataSet
 from schema.features import TEST
 
 Inputs = Mapping[str, Sequence[Artifact]]
@@ -68,6 +69,7 @@ class Card:
 
 def make_card(
     inputs: Inputs,
+    data_set: DataSet,
     owner: OwnerStatements,
     lineage: Lineage,
     *,
@@ -81,6 +83,7 @@ def make_card(
 
     Args:
         inputs: the artifacts.
+        data_set: classes and length buckets.
         owner: the owner's statements.
         lineage: the artifacts and code that the card is made from.
         preparation: settings that affect rows and tokens, by name.
@@ -97,8 +100,8 @@ def make_card(
     spans = sorted(inputs["examples"], key=lambda artifact: artifact.get_int_custom_property("span"))
     statistics = sorted(inputs["statistics"], key=lambda artifact: artifact.span)
     export_dir = path_utils.serving_model_path(one["model"].uri)
-    rows = read_test_rows(artifact_utils.get_split_uri(spans[-1:], TEST))
-    model, training = ExportedModel(export_dir), describe_training(export_dir)
+    rows = read_test_rows(artifact_utils.get_split_uri(spans[-1:], TEST), data_set)
+    model, training = ExportedModel(export_dir, data_set.class_names), describe_training(export_dir)
     report = read_report(one["evaluation"].uri)
     probabilities = model.probabilities(rows.texts)
     answers = probabilities.argmax(axis=1)
@@ -108,13 +111,13 @@ def make_card(
         model=one["model"].id,
         export=fingerprint(export_dir),
         verdicts=describe_verdicts(one["evaluation"].uri, report, one["blessing"], one["infra_blessing"]),
-        quality=describe_quality(report, answers == rows.labels),
+        quality=describe_quality(report, answers == rows.labels, data_set),
         baseline=compare_with_baseline(inputs.get("baseline_model", ()), rows, answers),
         calibration=describe_calibration(probabilities, rows.labels, training),
         errors=worst_errors(rows, probabilities, errors_shown),
         robustness=check_robustness(model, rows, answers, limit=robustness_rows, seed=robustness_seed),
         robustness_seed=robustness_seed,
-        data=describe_data(spans, statistics, preparation),
+        data=describe_data(spans, statistics, preparation, data_set),
         vocabulary=describe_vocabulary(one["transform_graph"], inputs["transformed_examples"], model, rows),
         training=training,
         serving=model.serving_cost(rows.texts),

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
@@ -19,6 +20,7 @@ from components.model_card.lineage import trace
 from components.model_card.owner import OWNER_FILE, read_owner_statements
 from components.model_card.predictions import write_predictions
 from components.model_card.render import write_card
+from schema.data_set import DataSet
 from schema.metadata import MODEL_CARD
 
 logger = logging.getLogger(__name__)
@@ -37,7 +39,9 @@ class _ModelCardSpec(component_spec.ComponentSpec):
         "preparation": component_spec.ExecutionParameter(type=str),
         "robustness_rows": component_spec.ExecutionParameter(type=int),
         "errors_shown": component_spec.ExecutionParameter(type=int),
+        "owner_file": component_spec.ExecutionParameter(type=str),
         "owner_fingerprint": component_spec.ExecutionParameter(type=str),
+        "data_set": component_spec.ExecutionParameter(type=str),
         "code": component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {  # noqa: RUF012
@@ -69,7 +73,8 @@ class ModelCardExecutor(base_executor.BaseExecutor):
         with judging(artifact_utils.get_single_instance(input_dict["model"]), output):
             card, predictions = make_card(
                 input_dict,
-                read_owner_statements(OWNER_FILE),
+                DataSet.decode(exec_properties["data_set"]),
+                read_owner_statements(_existing(exec_properties["owner_file"])),
                 trace(
                     context.pipeline_info.id if context and context.pipeline_info else "unknown",
                     context.pipeline_run_id if context and context.pipeline_run_id else "unknown",
@@ -94,6 +99,11 @@ class ModelCardExecutor(base_executor.BaseExecutor):
         logger.info("card written", extra={"fields": {"seconds": round(time.monotonic() - began, 1), "card": path}})
 
 
+def _existing(owner_file: str) -> Path:
+    """Returns the path, or that of this installation if the pipeline was compiled on another machine."""
+    return path if (path := Path(owner_file)).exists() else OWNER_FILE
+
+
 class ModelCardGen(base_component.BaseComponent):
     """Writes the card of a model from the artifacts of its run.
 
@@ -107,6 +117,8 @@ class ModelCardGen(base_component.BaseComponent):
     def __init__(
         self,
         *,
+        data_set: DataSet,
+        owner_file: Path,
         preparation: Mapping[str, float],
         robustness_rows: int,
         errors_shown: int,
@@ -115,6 +127,8 @@ class ModelCardGen(base_component.BaseComponent):
     ):
         """
         Args:
+            data_set: classes and length buckets.
+            owner_file: file with the owner's statements.
             preparation: settings that affect rows and tokens, by name.
             robustness_rows: maximum number of rows per robustness check.
             errors_shown: maximum number of wrong answers shown with their text.
@@ -122,16 +136,18 @@ class ModelCardGen(base_component.BaseComponent):
             **inputs: channels, named as in `components.model_card.card.Inputs`.
 
         Raises:
-            SettingsError: `schema/model_card.yaml` is invalid. It is checked here, before the training.
+            SettingsError: `owner_file` is invalid. It is checked here, before the training.
         """
-        read_owner_statements(OWNER_FILE)
+        read_owner_statements(owner_file)
         super().__init__(
             _ModelCardSpec(
                 preparation=json.dumps(dict(preparation), sort_keys=True),
                 robustness_rows=robustness_rows,
                 errors_shown=errors_shown,
                 # The file is read when the card is written; its content is part of the cache key.
-                owner_fingerprint=hashlib.sha256(OWNER_FILE.read_bytes()).hexdigest(),
+                owner_file=str(owner_file.absolute()),
+                owner_fingerprint=hashlib.sha256(owner_file.read_bytes()).hexdigest(),
+                data_set=data_set.encode(),
                 code=json.dumps(dict(code), sort_keys=True),
                 model_card=Channel(type=ModelCard),
                 **inputs,

@@ -15,7 +15,8 @@ from components.model_card.exported_model import ExportedModel
 from components.model_card.lineage import Fingerprint, fingerprint
 from components.model_card.rows import TestRows
 from components.trainer.input_pipeline import read_rows
-from schema.features import CLASS_NAMES, LABEL, LENGTH_BUCKET, LENGTH_BUCKETS, SPLITS, TEST, TRAIN, VAL
+from schema.data_set import AG_NEWS, LABEL, LENGTH_BUCKET, DataSet
+from schema.features import SPLITS, TEST, TRAIN, VAL
 from schema.model_contract import OOV_ID, VOCABULARY
 
 _QUARANTINED = "quarantined_"
@@ -92,7 +93,10 @@ class Vocabulary:
 
 
 def describe_data(
-    examples: Sequence[Artifact], statistics: Sequence[Artifact], preparation: Mapping[str, float]
+    examples: Sequence[Artifact],
+    statistics: Sequence[Artifact],
+    preparation: Mapping[str, float],
+    data_set: DataSet = AG_NEWS,
 ) -> Data:
     """Reads the counts from the artifacts' properties and from the statistics.
 
@@ -100,6 +104,7 @@ def describe_data(
         examples: ingested rows of the spans in the training window, in order; the test rows of the last one are used.
         statistics: statistics of `examples`, in the same order.
         preparation: settings that affect rows and tokens.
+        data_set: classes and length buckets.
     """
 
     def total(name: str) -> int:
@@ -117,14 +122,14 @@ def describe_data(
         quarantined={reason: count for reason, count in counts.items() if count},
         duplicates=total("duplicates"),
         train_test_overlap=total("train_test_overlap"),
-        splits={split: _split(statistics[-1:] if split == TEST else statistics, split) for split in SPLITS},
+        splits={split: _split(statistics[-1:] if split == TEST else statistics, split, data_set) for split in SPLITS},
         input_fingerprint="; ".join("\n".join(fingerprints).splitlines()),
         examples=fingerprint(*(artifact.uri for artifact in examples)),
         preparation=dict(preparation),
     )
 
 
-def _split(statistics: Sequence[Artifact], split: str) -> SplitRows:
+def _split(statistics: Sequence[Artifact], split: str, data_set: DataSet) -> SplitRows:
     rows = 0
     counts: dict[str, Counter[str]] = {LABEL: Counter(), LENGTH_BUCKET: Counter()}
     for artifact in statistics:
@@ -137,8 +142,8 @@ def _split(statistics: Sequence[Artifact], split: str) -> SplitRows:
                 counts[feature.path.step[0]].update({bucket.label: round(bucket.sample_count) for bucket in buckets})
     return SplitRows(
         rows,
-        {name: counts[LABEL][str(label)] for label, name in enumerate(CLASS_NAMES)},
-        {name: counts[LENGTH_BUCKET][name] for name in LENGTH_BUCKETS},
+        {name: counts[LABEL][str(label)] for label, name in enumerate(data_set.class_names)},
+        {name: counts[LENGTH_BUCKET][name] for name in data_set.length_buckets},
     )
 
 

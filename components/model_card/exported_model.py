@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from components.model_card.rows import Texts
 from components.trainer.export import text_example
-from schema.features import CLASS_NAMES
 from schema.model_contract import (
     CLASSES,
     OOV_ID,
@@ -47,35 +46,36 @@ class ExportedModel:
 
     Args:
         directory: directory of the SavedModel.
+        class_names: expected classes; None accepts any.
+
+    Attributes:
+        class_names: classes of the model, in the order of the probabilities.
 
     Raises:
-        OSError, ValueError, tf.errors.OpError: the model cannot be loaded.
+        OSError, ValueError, tf.errors.OpError: the model cannot be loaded, or has other classes.
         KeyError: the model lacks a signature.
     """
 
-    def __init__(self, directory: str):
+    def __init__(self, directory: str, class_names: tuple[str, ...] | None = None):
         began = time.monotonic()
         # Keep a reference to the model, since the signatures hold none to the variables.
         self._loaded = tf.saved_model.load(directory)
         self._classify = self._loaded.signatures[SERVING_DEFAULT]
         self._transform = self._loaded.signatures[TRANSFORM_FEATURES]
         self._load_seconds = time.monotonic() - began
+        answer = self._classify(title=tf.constant([""]), description=tf.constant([""]))
+        self.class_names = tuple(name.decode() for name in answer[CLASSES].numpy()[0])
+        if class_names is not None and self.class_names != class_names:
+            raise ValueError(f"the model's classes are {list(self.class_names)}, the schema's {list(class_names)}")
 
     def probabilities(self, texts: Texts) -> np.ndarray:
-        """Returns the probability of each class for each text: float64 [texts, classes], each row with the sum one.
-
-        Raises:
-            ValueError: the model has other classes.
-        """
-        answers = np.zeros((len(texts), len(CLASS_NAMES)))
+        """Returns the probability of each class for each text: float64 [texts, classes], each row with the sum one."""
+        answers = np.zeros((len(texts), len(self.class_names)))
         for rows in _batches(texts):
             answer = self._classify(
                 title=tf.constant([texts.titles[row] for row in rows]),
                 description=tf.constant([texts.descriptions[row] for row in rows]),
             )
-            classes = [name.decode() for name in answer[CLASSES].numpy()[0]]
-            if tuple(classes) != CLASS_NAMES:
-                raise ValueError(f"the model's classes are {classes}, the schema's {list(CLASS_NAMES)}")
             answers[rows] = answer[PROBABILITIES].numpy()
         return answers / answers.sum(axis=1, keepdims=True)
 

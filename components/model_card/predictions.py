@@ -9,7 +9,6 @@ from pyarrow import parquet
 from tfx.dsl.io import fileio
 
 from components.model_card.rows import TestRows
-from schema.features import CLASS_NAMES
 
 PREDICTIONS = "predictions.parquet"
 
@@ -40,7 +39,7 @@ class Predictions:
             rows: the test rows.
             probabilities: float [rows, classes].
         """
-        names = np.array(CLASS_NAMES, object)
+        names = np.array(rows.data_set.class_names, object)
         return cls(
             np.array(rows.ids, object),
             names[rows.labels],

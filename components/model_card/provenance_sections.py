@@ -17,7 +17,7 @@ from components.model_card.document import (
 from components.model_card.environment import Environment, Revision
 from components.model_card.evidence import NotAvailable
 from components.model_card.training import Training
-from schema.features import CLASS_NAMES, LENGTH_BUCKETS
+from schema.features import TRAIN
 
 _SHARED = ("loss", "accuracy")
 
@@ -48,12 +48,15 @@ def _data(card: Card) -> Iterator[Block]:
             "duplicates": f"{data.duplicates:,}",
             "in both train and test": f"{data.train_test_overlap:,}",
             "SHA-256 of the written rows": data.examples.sha256,
-            **{name.replace("_", " "): f"{value:,}" for name, value in data.preparation.items()},
+            **{
+                name.replace("_", " "): value if isinstance(value, str) else f"{value:,}"
+                for name, value in data.preparation.items()
+            },
         },
     )
     yield Table(
         "Class balance and text lengths, rows",
-        ("split", "all", *CLASS_NAMES, *LENGTH_BUCKETS),
+        ("split", "all", *data.splits[TRAIN].by_class, *data.splits[TRAIN].by_length),
         [
             [name, *(f"{count:,}" for count in (split.rows, *split.by_class.values(), *split.by_length.values()))]
             for name, split in data.splits.items()

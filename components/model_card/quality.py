@@ -11,10 +11,10 @@ from tfx.types import Artifact
 from components.evaluator.config import ACCURACY
 from components.evaluator.report import OVERALL, EvaluationReport, thresholds_of
 from components.model_card.evidence import NotAvailable, Share
-from components.model_card.rows import SLICES, TestRows
+from components.model_card.rows import TestRows
 from components.model_card.training import Training
 from components.trainer.calibration import expected_calibration_error
-from schema.features import CLASS_NAMES
+from schema.data_set import AG_NEWS, DataSet
 
 _OF_SLICES = (ACCURACY, "example_count")
 _BLESSED, _REASON = "blessed", "reason"
@@ -111,17 +111,18 @@ class WrongAnswer:
     probability: float
 
 
-def describe_quality(report: EvaluationReport, correct: np.ndarray) -> Quality:
+def describe_quality(report: EvaluationReport, correct: np.ndarray, data_set: DataSet = AG_NEWS) -> Quality:
     """Adds intervals to the Evaluator's report.
 
     Args:
         report: report read from the ModelEvaluation.
+        data_set: classes and length buckets.
         correct: bool [test rows], whether the card's own prediction for each row is correct.
     """
     confusion = np.array(report.confusion)
     overall = report.metrics[OVERALL]
     return Quality(
-        slices={name: _slice(report, name) for name in SLICES if name in report.metrics},
+        slices={name: _slice(report, name) for name in (OVERALL, *data_set.slices) if name in report.metrics},
         classes={
             name: ClassQuality(
                 precision=Share.of(int(confusion[label, label]), int(confusion[:, label].sum())),
@@ -129,7 +130,7 @@ def describe_quality(report: EvaluationReport, correct: np.ndarray) -> Quality:
                 f1=overall[f"f1/{name}"],
                 auc=overall[f"auc/{name}"],
             )
-            for label, name in enumerate(CLASS_NAMES)
+            for label, name in enumerate(data_set.class_names)
         },
         overall={name: value for name, value in sorted(overall.items()) if "/" not in name and name not in _OF_SLICES},
         confusion=report.confusion,
@@ -188,8 +189,8 @@ def worst_errors(rows: TestRows, probabilities: np.ndarray, count: int) -> tuple
             rows.ids[row],
             rows.texts.titles[row],
             rows.texts.descriptions[row],
-            CLASS_NAMES[rows.labels[row]],
-            CLASS_NAMES[answers[row]],
+            rows.data_set.class_names[rows.labels[row]],
+            rows.data_set.class_names[answers[row]],
             float(confidence[row]),
         )
         for row in surest

@@ -21,7 +21,6 @@ from components.model_card.document import (
 )
 from components.model_card.evidence import NotAvailable
 from components.model_card.robustness import Robustness
-from schema.features import CLASS_NAMES
 
 _LEVEL = "Intervals contain the true value in 95 of 100 cases"
 
@@ -71,7 +70,7 @@ def _verdict(card: Card) -> Iterator[Block]:
 
 def _use(card: Card) -> Iterator[Block]:
     owner = card.owner
-    yield Paragraph("The owners wrote this section in schema/model_card.yaml; all others come from the run.")
+    yield Paragraph("The owners wrote this section (model_card.owner_file); all others come from the run.")
     yield facts("Owners", {entry.name: entry.contact for entry in owner.owners})
     yield Items("Users", owner.users)
     yield Items("Use cases", owner.use_cases)
@@ -113,10 +112,10 @@ def _quality(card: Card) -> Iterator[Block]:
     )
     yield Table(
         "Confusion matrix: rows by true class, columns by answer",
-        ("true class", *CLASS_NAMES),
+        ("true class", *quality.classes),
         [
             [name, *(f"{count:,}" for count in counts)]
-            for name, counts in zip(CLASS_NAMES, quality.confusion, strict=True)
+            for name, counts in zip(quality.classes, quality.confusion, strict=True)
         ],
         heat=[[count / max(1, sum(counts)) for count in counts] for counts in quality.confusion],
     )

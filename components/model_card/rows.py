@@ -6,15 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from components.evaluator.report import OVERALL
-from schema.features import CLASS_NAMES, DESCRIPTION, ID, LABEL, LENGTH_BUCKET, LENGTH_BUCKETS, TITLE
+from schema.data_set import AG_NEWS, DESCRIPTION, ID, LABEL, LENGTH_BUCKET, TITLE, DataSet
 from schema.paths import list_files
-
-SLICES = (
-    OVERALL,
-    *(f"{LABEL}={name}" for name in CLASS_NAMES),
-    *(f"{LENGTH_BUCKET}={name}" for name in LENGTH_BUCKETS),
-)
-"""Names of the Evaluator's slices, in display order."""
 
 _READ_BATCH = 4096
 _TEXT = tf.io.FixedLenFeature([], tf.string)
@@ -44,6 +37,7 @@ class TestRows:
         texts: text of each row.
         labels: int64 [rows].
         buckets: name of each row's length bucket.
+        data_set: classes and length buckets.
     """
 
     __test__ = False  # pytest would take the class for tests because of its name.
@@ -52,23 +46,26 @@ class TestRows:
     texts: Texts
     labels: np.ndarray
     buckets: list[str]
+    data_set: DataSet = AG_NEWS
 
     def slices(self) -> dict[str, np.ndarray]:
         """Returns the rows of each slice of the Evaluator, bool [rows] by slice name, without empty slices."""
         buckets = np.array(self.buckets)
         masks = (
             np.full(len(self.labels), True),
-            *(self.labels == label for label in range(len(CLASS_NAMES))),
-            *(buckets == name for name in LENGTH_BUCKETS),
+            *(self.labels == label for label in range(len(self.data_set.class_names))),
+            *(buckets == name for name in self.data_set.length_buckets),
         )
-        return {name: mask for name, mask in zip(SLICES, masks, strict=True) if mask.any()}
+        names = (OVERALL, *self.data_set.slices)
+        return {name: mask for name, mask in zip(names, masks, strict=True) if mask.any()}
 
 
-def read_test_rows(directory: str) -> TestRows:
+def read_test_rows(directory: str, data_set: DataSet = AG_NEWS) -> TestRows:
     """Reads the rows of a split of Examples.
 
     Args:
         directory: directory with gzipped TFRecords of tf.Examples.
+        data_set: classes and length buckets.
     """
     files = list_files(directory, "*")
     columns: dict[str, list] = {name: [] for name in _FEATURES}
@@ -82,4 +79,5 @@ def read_test_rows(directory: str) -> TestRows:
         Texts(texts[TITLE], texts[DESCRIPTION]),
         np.array(columns[LABEL], np.int64),
         texts[LENGTH_BUCKET],
+        data_set,
     )

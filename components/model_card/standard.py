@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from components.model_card.card import Card
 from components.model_card.evidence import NotAvailable, Share
 from components.model_card.training import Training
-from schema.features import CLASS_NAMES, DESCRIPTION, TITLE
+from schema.features import DESCRIPTION, TITLE
 from schema.model_contract import CLASSES, PROBABILITIES
 
 SCHEMA_VERSION = "0.0.2"
@@ -86,7 +86,7 @@ def to_standard(card: Card, documentation: str) -> dict[str, Any]:
             "output_format": "the likeliest class, and a probability of each",
             "output_format_map": [
                 {"key": "label", "value": "string"},
-                {"key": CLASSES, "value": ", ".join(CLASS_NAMES)},
+                {"key": CLASSES, "value": ", ".join(card.quality.classes)},
                 {"key": PROBABILITIES, "value": "float32, in the order of classes"},
             ],
         },
@@ -130,8 +130,8 @@ def _metrics(card: Card) -> Iterator[dict[str, Any]]:
     for name, of_class in quality.classes.items():
         for metric in dataclasses.fields(of_class):
             yield _metric(metric.name, getattr(of_class, metric.name), f"class={name}")
-    for true_class, counts in zip(CLASS_NAMES, quality.confusion, strict=True):
-        for answer, count in zip(CLASS_NAMES, counts, strict=True):
+    for true_class, counts in zip(quality.classes, quality.confusion, strict=True):
+        for answer, count in zip(quality.classes, counts, strict=True):
             yield _metric("confusion", count, f"true={true_class}, answer={answer}")
     yield _metric("expected_calibration_error", calibration.error)
     if baseline := card.baseline:

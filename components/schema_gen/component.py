@@ -11,8 +11,8 @@ from tfx.types import Channel, standard_artifacts
 from tfx.types.component_spec import ExecutionParameter
 from tfx.types.standard_component_specs import SCHEMA_FILE_KEY, ImportSchemaGenSpec
 
+from schema.data_set import SCHEMA_PATH
 from schema.errors import SettingsError
-from schema.features import SCHEMA_PATH
 
 FINGERPRINT = "fingerprint"
 

@@ -14,7 +14,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import classification_pb2, model_pb2, predict_pb2, prediction_log_pb2
 
 from components.trainer.canonical import make_canonical
-from schema.features import CLASS_NAMES, DESCRIPTION, TITLE, TRAIN, VAL
+from schema.data_set import AG_NEWS
+from schema.features import DESCRIPTION, TITLE, TRAIN, VAL
 from schema.model_contract import (
     CLASSES,
     PROBABILITIES,
@@ -41,8 +42,14 @@ class _Endpoints:
     """Functions of the signatures, which include preprocessing and network."""
 
     def __init__(
-        self, network: keras.Model, transform: tft.TransformFeaturesLayer, temperature: float, titles_only: bool
+        self,
+        network: keras.Model,
+        transform: tft.TransformFeaturesLayer,
+        temperature: float,
+        titles_only: bool,
+        class_names: Sequence[str],
     ):
+        self._class_names = list(class_names)
         self._network = network
         self._transform = transform
         self._temperature = temperature
@@ -60,7 +67,7 @@ class _Endpoints:
     def _classify(self, title: tf.Tensor, description: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         logits = self._network(self._token_ids(title, description), training=False)
         probabilities = tf.nn.softmax(logits / self._temperature)
-        classes = tf.broadcast_to(tf.constant(CLASS_NAMES), tf.shape(probabilities))
+        classes = tf.broadcast_to(tf.constant(self._class_names), tf.shape(probabilities))
         return classes, probabilities
 
     @staticmethod
@@ -75,20 +82,20 @@ class _Endpoints:
 
         Returns:
             `label`, the most likely class, string [batch]; `classes`, the class names in the order of the
-            probabilities, string [batch, 4]; `probabilities`, float32 [batch, 4].
+            probabilities, string [batch, classes]; `probabilities`, float32 [batch, classes].
         """
         # Otherwise the error names shapes of operations that no client knows.
         same = tf.equal(tf.size(title), tf.size(description))
         tf.debugging.Assert(same, ["title and description need the same number of texts"])
         classes, probabilities = self._classify(title, description)
-        label = tf.gather(tf.constant(CLASS_NAMES), tf.argmax(probabilities, axis=1))
+        label = tf.gather(tf.constant(self._class_names), tf.argmax(probabilities, axis=1))
         return {"label": label, CLASSES: classes, PROBABILITIES: probabilities}
 
     def serve_examples(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Classifies serialized tf.Examples, string [batch], for TensorFlow Serving's Classify API.
 
         Returns:
-            `classes` string [batch, 4] and `scores` float32 [batch, 4].
+            `classes` string [batch, classes] and `scores` float32 [batch, classes].
         """
         classes, probabilities = self._classify(*self._parse(inputs))
         return {CLASSES: classes, SCORES: probabilities}
@@ -115,22 +122,24 @@ def export_saved_model(
     *,
     temperature: float = 1.0,
     titles_only: bool = False,
+    class_names: Sequence[str] = AG_NEWS.class_names,
 ) -> None:
     """Writes a SavedModel that any TensorFlow Serving host can load.
 
     Args:
         network: portable network, built with `use_cudnn=False`, that maps token ids [batch, time] to logits float32
-            [batch, 4].
+            [batch, classes].
         transform_output: transform graph and vocabulary.
         export_dir: an empty or missing directory.
         temperature: divisor of the logits before the softmax.
         titles_only: whether the network reads only the tokens of titles.
+        class_names: class names in the order of the logits.
 
     Raises:
         RuntimeError: the graph contains operations that run only on a GPU.
     """
     transform = transform_output.transform_features_layer()
-    endpoints = _Endpoints(network, transform, temperature, titles_only)
+    endpoints = _Endpoints(network, transform, temperature, titles_only, class_names)
 
     def texts(*names: str) -> list[tf.TensorSpec]:
         return [tf.TensorSpec([None], tf.string, name) for name in names]

@@ -9,6 +9,7 @@ from components.trainer import devices, export, input_pipeline
 from components.trainer.settings import Recipe
 from components.trainer.training import Trained, build, train
 from components.trainer.warm_start import read_base_model
+from schema.data_set import DataSet
 from schema.model_contract import RESERVED_IDS, VOCABULARY
 
 if TYPE_CHECKING:  # Each worker of a distributed training would spend ten seconds on the import.
@@ -30,6 +31,7 @@ def run_fn(fn_args: "FnArgs") -> None:
     if fn_args.hyperparameters:
         config |= keras_tuner.HyperParameters.from_config(fn_args.hyperparameters).values
     recipe = Recipe.from_config(config)
+    class_names = DataSet.decode(config.get("data_set")).class_names
     transform_output = tft.TFTransformOutput(fn_args.transform_output)
     words = [word.decode() for word in transform_output.vocabulary_by_name(VOCABULARY)]
     trained = train(
@@ -41,6 +43,7 @@ def run_fn(fn_args: "FnArgs") -> None:
         code=config["code"],
         log_dir=fn_args.model_run_dir,
         base=read_base_model(fn_args.base_model) if fn_args.base_model else None,
+        classes=len(class_names),
     )
     if devices.worker_index() == 0:
         _export(trained, recipe, words, transform_output, fn_args.serving_model_dir, config)
@@ -60,7 +63,8 @@ def _export(
     config: dict[str, Any],
 ) -> None:
     # On a machine with a GPU, layers are traced as cuDNN operations, which a CPU server cannot load (keras#18504).
-    portable = build(recipe, vocabulary_size=len(words) + RESERVED_IDS, use_cudnn=False)
+    class_names = DataSet.decode(config.get("data_set")).class_names
+    portable = build(recipe, vocabulary_size=len(words) + RESERVED_IDS, classes=len(class_names), use_cudnn=False)
     portable.set_weights(trained.network.get_weights())
     export.export_saved_model(
         portable,
@@ -68,10 +72,12 @@ def _export(
         export_dir,
         temperature=trained.facts["calibration"]["temperature"],
         titles_only=recipe.network.titles_only,
+        class_names=class_names,
     )
     export.write_warmup_requests(words, export_dir, config["model_name"], config["warmup_requests"])
     described = {
         "architecture": recipe.architecture,
+        "class_names": class_names,
         "layers": export.layer_facts(portable),
         "recipe": recipe.model_dump(),
     }

@@ -63,6 +63,7 @@ def train(
     base: BaseModel | None = None,
     vectors: np.ndarray | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    classes: int = CLASS_COUNT,
 ) -> Trained:
     """Trains a network, or resumes a killed training of the same rows and recipe.
 
@@ -77,6 +78,7 @@ def train(
         base: model to start from; None starts from initial weights.
         vectors: initial word vectors, float32 [words + 2, dimensions]; None makes them as the recipe says.
         callbacks: additional Keras callbacks.
+        classes: number of classes.
 
     Raises:
         SettingsError: the file of word vectors does not fit.
@@ -92,13 +94,13 @@ def train(
     if architecture.titles_only:
         train_rows, val_rows = train_rows.titles(), val_rows.titles()
     why_not_cudnn = devices.why_not_cudnn(architecture, gpus=gpus, built_with_cuda=tf.test.is_built_with_cuda())
-    batch_tokens = recipe.batch_tokens or _choose_batch_tokens(train_rows.sample(), words, recipe, gpus)
+    batch_tokens = recipe.batch_tokens or _choose_batch_tokens(train_rows.sample(), words, recipe, gpus, classes)
     buckets = Buckets(recipe.bucket_boundaries, batch_tokens)
     steps = buckets.batch_count(train_rows)
 
     strategy = devices.strategy(gpus)
     with strategy.scope(), devices.precision(recipe.precision):
-        network = _build_compiled(recipe, words, steps=steps)
+        network = _build_compiled(recipe, words, steps=steps, classes=classes)
     # With several workers, each one has its own checkpoint.
     suffix = f"-worker-{devices.worker_index()}" if devices.worker_index() else ""
     checkpoint = Checkpoint(
@@ -164,18 +166,20 @@ def predict_logits(network: keras.Model, rows: TokenizedRows, buckets: Buckets) 
     return logits
 
 
-def _build_compiled(recipe: "Recipe", words: Sequence[str], *, steps: int) -> keras.Model:
-    network = build(recipe, vocabulary_size=len(words) + RESERVED_IDS)
+def _build_compiled(recipe: "Recipe", words: Sequence[str], *, steps: int, classes: int) -> keras.Model:
+    network = build(recipe, vocabulary_size=len(words) + RESERVED_IDS, classes=classes)
     compile_model(network, recipe, steps=steps * recipe.epochs)
     return network
 
 
-def build(recipe: "Recipe", *, vocabulary_size: int, use_cudnn: bool | str = "auto") -> keras.Model:
+def build(
+    recipe: "Recipe", *, vocabulary_size: int, classes: int = CLASS_COUNT, use_cudnn: bool | str = "auto"
+) -> keras.Model:
     """Builds the untrained network of a recipe."""
     return build_network(
         architecture_of(vars(recipe)),
         vocabulary_size=vocabulary_size,
-        classes=CLASS_COUNT,
+        classes=classes,
         seed=recipe.seed,
         embedding_trainable=recipe.word_vectors_trainable,
         use_cudnn=use_cudnn,
@@ -220,7 +224,7 @@ def _fit(
     )
 
 
-def _choose_batch_tokens(rows: TokenizedRows, words: Sequence[str], recipe: "Recipe", gpus: int) -> int:
+def _choose_batch_tokens(rows: TokenizedRows, words: Sequence[str], recipe: "Recipe", gpus: int, classes: int) -> int:
     """Returns the tokens per batch: fixed on a CPU, where larger batches are not faster; measured on a GPU."""
     if not gpus:
         return devices.CPU_BATCH_TOKENS
@@ -228,12 +232,14 @@ def _choose_batch_tokens(rows: TokenizedRows, words: Sequence[str], recipe: "Rec
         return devices.GPU_BATCH_TOKENS[0]
 
     def rows_per_second(batch_tokens: int) -> float:
-        return measure_speed(rows, words, recipe, batch_tokens)
+        return measure_speed(rows, words, recipe, batch_tokens, classes)
 
     return devices.choose_batch_tokens(rows_per_second, devices.GPU_BATCH_TOKENS)
 
 
-def measure_speed(rows: TokenizedRows, words: Sequence[str], recipe: "Recipe", batch_tokens: int) -> float:
+def measure_speed(
+    rows: TokenizedRows, words: Sequence[str], recipe: "Recipe", batch_tokens: int, classes: int = CLASS_COUNT
+) -> float:
     """Returns the rows per second of some training steps of a new network.
 
     Raises:
@@ -242,7 +248,7 @@ def measure_speed(rows: TokenizedRows, words: Sequence[str], recipe: "Recipe", b
     buckets = Buckets(recipe.bucket_boundaries, batch_tokens)
     strategy = devices.strategy(len(tf.config.list_logical_devices("GPU")))
     with strategy.scope(), devices.precision(recipe.precision):
-        network = _build_compiled(recipe, words, steps=_SWEEP_STEPS)
+        network = _build_compiled(recipe, words, steps=_SWEEP_STEPS, classes=classes)
     batches = bucketed_batches(rows, buckets, seed=recipe.seed)
     network.fit(batches.take(2), verbose=0)  # Compiles.
     began = time.monotonic()

@@ -13,6 +13,7 @@ from components.trainer.batches import TokenizedRows
 from components.trainer.input_pipeline import StreamedRows, open_rows, read_rows
 from components.trainer.settings import Recipe
 from components.trainer.training import train
+from schema.data_set import DataSet
 from schema.model_contract import VOCABULARY
 
 logger = logging.getLogger(__name__)
@@ -38,11 +39,12 @@ class RecipeTuner(keras_tuner.RandomSearch):
         val_rows: TokenizedRows,
         words: list[str],
         recipe: Recipe,
+        classes: int,
     ):
         """Trains a network and returns the metrics of the epoch with the lowest loss on val."""
         drawn = recipe.model_copy(update=trial.hyperparameters.values)
         checkpoints = os.path.join(self.project_dir, "checkpoints")
-        trained = train(train_rows, val_rows, words, drawn, checkpoint_root=checkpoints)
+        trained = train(train_rows, val_rows, words, drawn, checkpoint_root=checkpoints, classes=classes)
         trained.checkpoint.remove()
         history: dict[str, list[float]] = trained.facts["history"]
         best = min(range(len(history["val_loss"])), key=history["val_loss"].__getitem__)
@@ -78,4 +80,5 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
         "train_rows": open_rows(fn_args.train_files, max_memory_rows=config["max_memory_rows"]),
         "val_rows": read_rows(fn_args.eval_files),
     }
-    return TunerFnResult(tuner=tuner, fit_kwargs={**rows, "words": words, "recipe": recipe})
+    classes = len(DataSet.decode(config.get("data_set")).class_names)
+    return TunerFnResult(tuner=tuner, fit_kwargs={**rows, "words": words, "recipe": recipe, "classes": classes})

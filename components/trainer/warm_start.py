@@ -48,13 +48,14 @@ def read_base_model(export_dir: str) -> BaseModel:
     """
     try:
         with tf.io.gfile.GFile(os.path.join(export_dir, TRAINING_FACTS)) as file:
-            recipe = json.load(file)["recipe"]
+            facts = json.load(file)
+        recipe = facts["recipe"]
         with tf.io.gfile.GFile(os.path.join(export_dir, ASSETS, VOCABULARY)) as file:
             words = file.read().split("\n")[:-1]
         network = build_network(
             architecture_of(recipe),
             vocabulary_size=len(words) + RESERVED_IDS,
-            classes=CLASS_COUNT,
+            classes=len(facts.get("class_names", range(CLASS_COUNT))),
             seed=recipe["seed"],
             use_cudnn=False,
         )

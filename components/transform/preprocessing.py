@@ -29,6 +29,7 @@ _MARKUP = (
 # Each of these is one word: "u.s.", "j.k.", "1,000", "3.5".
 _JOINED = ((r"\b([a-z])\.", r"\1"), (r"(\d)[.,](\d)", r"\1\2"))
 _PUNCTUATION = r'[!"#$%&()\*\+,-\./:;<=>?@\[\\\]^_`{|}~\']'
+_WITHOUT_BLANKS = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}])"
 # Brackets are punctuation, so the vocabulary cannot contain this word.
 _NO_WORDS = "[no_words]"
 
@@ -62,20 +63,33 @@ def standardize(text: tf.Tensor) -> tf.Tensor:
     return tf.strings.regex_replace(text, _PUNCTUATION, " ")
 
 
+def split_characters(text: tf.Tensor) -> tf.Tensor:
+    """Puts blanks around each character of a script that has none between words: Chinese, Japanese, Thai and others.
+
+    Args:
+        text: string tensor of any shape.
+
+    Returns:
+        String tensor of the same shape.
+    """
+    return tf.strings.regex_replace(text, _WITHOUT_BLANKS, r" \1 ")
+
+
 def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]) -> dict[str, Any]:
     """Transforms raw features to the features of the training; the user function of the Transform component.
 
     Args:
         inputs: `title` and `description`, string [batch, 1]; `label`, int64 [batch, 1].
         custom_config: `vocabulary_size`, the total number of ids; `min_count`, the occurrences that a word needs to get
-            an id; `max_tokens`, the number of tokens kept per text.
+            an id; `max_tokens`, the number of tokens kept per text; `tokens`, "words" (default) or "characters".
 
     Returns:
         `token_ids`, sparse int64 [batch, tokens] with at least one token per row, the title's first; `title_tokens`,
         int64 [batch], the number of tokens of the title, at least 1; `label`, int64 [batch].
     """
+    split = split_characters if custom_config.get("tokens") == "characters" else tf.identity
     title, description = (
-        tf.strings.split(tf.squeeze(standardize(inputs[name]), axis=1)) for name in (TITLE, DESCRIPTION)
+        tf.strings.split(tf.squeeze(split(standardize(inputs[name])), axis=1)) for name in (TITLE, DESCRIPTION)
     )
     # A fully masked row fails the batch on a GPU, so a row without words becomes one unknown word.
     empty = title.row_lengths() + description.row_lengths() == 0

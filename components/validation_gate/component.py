@@ -3,20 +3,22 @@
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
-from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
-from components.validation_gate.statistics_pool import pool_statistics
+from components.validation_gate.drift import RISE, UNKNOWN_WORDS, Drift, Limit, measure_drift
+from components.validation_gate.example_rows import limits_of, read_rows
+from schema.data_set import LABEL, DataSet
 from schema.errors import DriftError, ValidationError
-from schema.features import CLASS_NAMES, LABEL, TEST, TRAIN
+from schema.features import TEST, TRAIN
 from schema.metadata import VALIDATION_BLESSING
 
 logger = logging.getLogger(__name__)
@@ -24,20 +26,8 @@ logger = logging.getLogger(__name__)
 REPORT_FILE = "anomalies.json"
 DRIFT_FILE = "drift.json"
 _Info = anomalies_pb2.AnomalyInfo
-_DRIFT = (
-    _Info.COMPARATOR_L_INFTY_HIGH,
-    _Info.COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH,
-    _Info.COMPARATOR_NORMALIZED_ABSOLUTE_DIFFERENCE_HIGH,
-)
-
 
 _CONSEQUENCES = {TRAIN: "it cannot be learned", TEST: "its recall cannot be measured"}
-_Measurement = anomalies_pb2.DriftSkewInfo.Measurement
-_MEASURES = {
-    _Measurement.L_INFTY: "L-infinity distance",
-    _Measurement.JENSEN_SHANNON_DIVERGENCE: "Jensen-Shannon divergence",
-    _Measurement.NORMALIZED_ABSOLUTE_DIFFERENCE: "normalized absolute difference",
-}
 
 
 class ValidationBlessing(Artifact):
@@ -57,21 +47,10 @@ class Anomaly:
     feature: str
     severity: str
     reason: str
-    drift: bool
+    drift: bool = False
 
     def __str__(self) -> str:
         return f"split {self.split}, feature {self.feature}: {self.reason}"
-
-
-@dataclass(frozen=True)
-class Drift:
-    """Drift of a feature in a split against earlier spans: the `measure`, its value, and the allowed value."""
-
-    split: str
-    feature: str
-    measure: str
-    value: float
-    threshold: float
 
 
 @component
@@ -81,9 +60,11 @@ def ValidationGate(
     schema: InputArtifact[standard_artifacts.Schema],
     anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
     blessing: OutputArtifact[ValidationBlessing],
-    previous_statistics: InputArtifact[list[standard_artifacts.ExampleStatistics]] = None,
+    max_unknown_words_rise: Parameter[float],
+    drift_false_alarm_rate: Parameter[float],
+    previous_examples: InputArtifact[list[standard_artifacts.Examples]] = None,
 ) -> None:
-    """Lets the run continue if no anomaly has the severity ERROR and no feature has drifted.
+    """Lets the run continue if no anomaly has the severity ERROR and no signal has drifted.
 
     A class without rows in train or test is an error if there are no earlier spans to compare with, since no model
     trained on such data is ever blessed. With earlier spans it is a warning, and the drift of the labels decides.
@@ -91,38 +72,47 @@ def ValidationGate(
     Args:
         examples: the rows to validate; the blessing names them, as TFX's ModelBlessing names its model.
         statistics: statistics of `examples`.
-        schema: the curated schema.
+        schema: the curated schema; its drift comparators are the limits of the distances.
         anomalies: output of ExampleValidator.
         blessing: states that the rows may be used for training.
-        previous_statistics: statistics of the earlier spans, which are pooled for the comparison.
+        max_unknown_words_rise: limit of the rise of the share of words that no earlier row has.
+        drift_false_alarm_rate: probability that an ordinary span is refused.
+        previous_examples: rows of the earlier spans to compare with.
 
     Raises:
-        ValidationError: the data is invalid; the message names feature, split and reason. A DriftError if only
-            drift was found.
+        ValidationError: the data is invalid; the message names feature, split and reason. A DriftError if it has
+            drifted.
     """
     splits = _splits(statistics)
+    curated = io_utils.SchemaReader().read(os.path.join(schema.uri, "schema.pbtxt"))
+    class_names = DataSet.of_schema(curated).class_names
     found = [anomaly for split in splits for anomaly in _read_anomalies(anomalies, split)]
-    severity = "WARNING" if previous_statistics else "ERROR"
+    severity = "WARNING" if previous_examples else "ERROR"
     for split in filter(_CONSEQUENCES.get, splits):
-        found += _missing_classes(_statistics(statistics, split), split, severity)
+        found += _missing_classes(_statistics(statistics, split), split, severity, class_names)
     measured: list[Drift] = []
-    if previous_statistics:
-        curated = io_utils.SchemaReader().read(os.path.join(schema.uri, "schema.pbtxt"))
-        for split in splits:
-            # Spans without this split are left out.
-            before = [_statistics(one, split) for one in previous_statistics if split in _splits(one)]
-            if before:
-                compared = tfdv.validate_statistics(
-                    _statistics(statistics, split), curated, previous_statistics=pool_statistics(before)
-                )
-                found += [anomaly for anomaly in _anomalies(compared, split) if anomaly.drift]
-                measured += _read_drifts(compared, split)
+    # Rows that the schema does not allow cannot be compared.
+    if previous_examples and not any(anomaly.severity == "ERROR" for anomaly in found):
+        limits = [*limits_of(curated), Limit(UNKNOWN_WORDS, RISE, max_unknown_words_rise)]
+        features = [limit.signal for limit in limits if limit.signal != UNKNOWN_WORDS]
+        current, before = (
+            {split: read_rows(artifacts, split, curated, features) for split in splits}
+            for artifacts in ([examples], previous_examples)
+        )
+        measured = measure_drift(
+            current, before, limits, false_alarm_rate=drift_false_alarm_rate, names={LABEL: class_names}
+        )
+        found += [
+            Anomaly(drift.split, drift.feature, "ERROR", str(drift), drift=True)
+            for drift in measured
+            if drift.is_significant
+        ]
     errors = [anomaly for anomaly in found if anomaly.severity == "ERROR"]
     for anomaly in found:
         logger.warning("anomaly", extra={"fields": asdict(anomaly)})
     if errors:
         raise (DriftError if all(anomaly.drift for anomaly in errors) else ValidationError)(_message(errors))
-    spans = sorted(one.span for one in previous_statistics or [])
+    spans = sorted(one.get_int_custom_property("span") for one in previous_examples or [])
     _write(blessing, REPORT_FILE, [asdict(anomaly) for anomaly in found])
     _write(blessing, DRIFT_FILE, {"spans": spans, "measured": [asdict(drift) for drift in measured]})
     blessing.set_int_custom_property("examples_id", examples.id)
@@ -156,54 +146,47 @@ def _statistics(artifact: Artifact, split: str):
     return tfdv.load_stats_binary(os.path.join(artifact_utils.get_split_uri([artifact], split), "FeatureStats.pb"))
 
 
-def _read_drifts(compared: anomalies_pb2.Anomalies, split: str) -> list[Drift]:
-    return [
-        Drift(split, info.path.step[0], _MEASURES[measured.type], measured.value, measured.threshold)
-        for info in compared.drift_skew_info
-        for measured in info.drift_measurements
-    ]
-
-
 def _anomalies(found: anomalies_pb2.Anomalies, split: str) -> list[Anomaly]:
     rows = [
-        Anomaly(split, feature, _Info.Severity.Name(info.severity), reason.description.strip(), reason.type in _DRIFT)
+        Anomaly(split, feature, _Info.Severity.Name(info.severity), reason.description.strip())
         for feature, info in sorted(found.anomaly_info.items())
         for reason in info.reason
     ]
     if found.HasField("dataset_anomaly_info"):
         rows += [
-            Anomaly(
-                split, "(data set)", _Info.Severity.Name(found.dataset_anomaly_info.severity), reason.description, False
-            )
+            Anomaly(split, "(data set)", _Info.Severity.Name(found.dataset_anomaly_info.severity), reason.description)
             for reason in found.dataset_anomaly_info.reason
         ]
     if found.data_missing:
-        rows.append(Anomaly(split, "(data set)", "ERROR", "there are no rows", False))
+        rows.append(Anomaly(split, "(data set)", "ERROR", "there are no rows"))
     return rows
 
 
 def _missing_classes(
-    statistics: statistics_pb2.DatasetFeatureStatisticsList, split: str, severity: str
+    statistics: statistics_pb2.DatasetFeatureStatisticsList, split: str, severity: str, class_names: Sequence[str]
 ) -> Iterator[Anomaly]:
     for feature in statistics.datasets[0].features:
         buckets = feature.string_stats.rank_histogram.buckets
         # If there are no labels at all, other anomalies report it.
         if feature.path.step == [LABEL] and buckets:
             there = {bucket.label for bucket in buckets if bucket.sample_count}
-            for label, name in enumerate(CLASS_NAMES):
+            for label, name in enumerate(class_names):
                 if str(label) not in there:
                     reason = f"no row is of class {name}: {_CONSEQUENCES[split]}"
-                    yield Anomaly(split, LABEL, severity, reason, drift=False)
+                    yield Anomaly(split, LABEL, severity, reason)
 
 
 def _message(errors: list[Anomaly]) -> str:
     remedies = []
     if any(not anomaly.drift for anomaly in errors):
         remedies.append(
-            "correct the data, or schema/schema.pbtxt where the data is right (`agnews schema infer` shows where)"
+            "correct the data, or the schema (data.schema_file) where the data is right (see `agnews schema infer`)"
         )
     if any(anomaly.drift for anomaly in errors):
-        remedies.append("where the drift is wanted, raise the feature's drift_comparator in schema/schema.pbtxt")
+        remedies.append(
+            "where the drift is wanted, raise the feature's drift_comparator in the schema (data.schema_file), or "
+            "data.max_unknown_words_rise for unknown words"
+        )
     lines = "\n".join(f"  {anomaly}" for anomaly in errors)
     return (
         "the data is not what the schema says; nothing was trained and the last pushed model stays in place:\n"

@@ -21,6 +21,7 @@ _HELP_OPTIONS = ["-h", "--help"]
 
 # Each command or group of commands; a module of this package defines it as a function of the same name.
 _COMMANDS = (
+    "init",
     "run",
     "plan",
     "component",

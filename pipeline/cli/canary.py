@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from components.example_gen.readers import read_rows
+from components.example_gen.row_format import RowFormat
 from components.example_gen.rows import RejectedRow
 from pipeline.cli.options import LocalPath, asked_server_options
+from pipeline.settings.sources import load
 from schema.errors import DataError
-from schema.features import CLASS_NAMES
 from schema.news_items import NewsItem, validate
 from serving.item_files import BadRow, read_items
 
@@ -61,7 +62,7 @@ def canary(
     from serving.client import Client
     from serving.client.canary_comparison import ask_both
 
-    items, bad = read_items_with_classes(path)
+    items, bad = read_items_with_classes(path, load().settings.data.row_format())
     if not items:
         raise DataError(f"{path}: no row can be classified; {f'the first is {bad[0]}' if bad else 'it is empty'}")
     if bad:
@@ -193,11 +194,15 @@ def _to_json_dict(report: "CanaryReport") -> dict[str, Any]:
     }
 
 
-def read_items_with_classes(path: Path) -> tuple[list[tuple[NewsItem, str | None]], list[str]]:
+def read_items_with_classes(
+    path: Path,
+    row_format: RowFormat = RowFormat(),  # noqa: B008
+) -> tuple[list[tuple[NewsItem, str | None]], list[str]]:
     """Reads a file in a format of the training data or of `agnews classify`.
 
     Args:
         path: the file.
+        row_format: columns and classes of training data.
 
     Returns:
         The items, each with its class, or None if the file has no classes; and a message for each bad row.
@@ -208,7 +213,7 @@ def read_items_with_classes(path: Path) -> tuple[list[tuple[NewsItem, str | None
     if not path.is_file():
         raise DataError(f"{path}: no such file; name one with news items")
     try:
-        items, bad = _read_labelled(path)
+        items, bad = _read_labelled(path, row_format)
     except DataError:
         if path.suffix == ".parquet" or "tfrecord" in path.name:  # These formats always have classes.
             raise
@@ -221,10 +226,10 @@ def read_items_with_classes(path: Path) -> tuple[list[tuple[NewsItem, str | None
     return list(good), [str(row) for row in rows if isinstance(row, BadRow)]
 
 
-def _read_labelled(path: Path) -> tuple[list[tuple[NewsItem, str | None]], list[str]]:
+def _read_labelled(path: Path, row_format: RowFormat) -> tuple[list[tuple[NewsItem, str | None]], list[str]]:
     items: list[tuple[NewsItem, str | None]] = []
     bad = []
-    for row in read_rows(str(path)):
+    for row in read_rows(str(path), row_format):
         if isinstance(row, RejectedRow):
             bad.append(f"{row.file}:{row.number}: {row.reason} ({row.detail})")
             continue
@@ -234,5 +239,5 @@ def _read_labelled(path: Path) -> tuple[list[tuple[NewsItem, str | None]], list[
         elif row.label is None:
             bad.append(f"{row.file}:{row.number}: the class {row.class_as_read!r} is unknown")
         else:
-            items.append((item, CLASS_NAMES[row.label]))
+            items.append((item, row_format.class_names[row.label]))
     return items, bad

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import IO, Any, TextIO
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.options import LocalPath, server_options
 from pipeline.cli.output import exact_output, strip_control_characters
+from schema.data_set import AG_NEWS
 from schema.errors import DataError
-from schema.features import CLASS_NAMES
 from schema.news_items import Classification, NewsItem
 from serving.item_files import BadRow, ItemRow, read_items, validate_item
 
@@ -197,16 +198,23 @@ class _JsonWriter:
         self._out.flush()
 
 
+def _class_names(rows: Sequence[Outcome]) -> Sequence[str]:
+    """Returns the model's classes as the first answer has them; those of the default data set without an answer."""
+    return next((list(row[1].probabilities) for row in rows if not isinstance(row, BadRow)), AG_NEWS.class_names)
+
+
 class _CsvWriter:
     """Writes CSV with fixed columns, so that files can be joined by row or id; class names are columns."""
 
     def __init__(self, out: TextIO):
-        columns = ["row", "id", "title", "label", "probability", *CLASS_NAMES, "model_version", "error"]
         self._out = out
-        self._writer = csv.DictWriter(out, columns, extrasaction="ignore", lineterminator="\n")
-        self._writer.writeheader()
+        self._writer: csv.DictWriter | None = None
 
     def write(self, rows: Sequence[Outcome]) -> None:
+        if self._writer is None:
+            columns = ["row", "id", "title", "label", "probability", *_class_names(rows), "model_version", "error"]
+            self._writer = csv.DictWriter(self._out, columns, extrasaction="ignore", lineterminator="\n")
+            self._writer.writeheader()
         for outcome in rows:
             line = _to_json_dict(outcome)
             with exact_output():
@@ -224,7 +232,7 @@ class _TableWriter:
     def write(self, rows: Sequence[Outcome]) -> None:
         table = Table(box=None, pad_edge=False, header_style="dim", expand=True, show_header=not self._begun)
         table.add_column("row", justify="right", width=6)
-        table.add_column("class", width=max(map(len, CLASS_NAMES)), no_wrap=True)
+        table.add_column("class", width=max(map(cell_len, _class_names(rows))), no_wrap=True)
         table.add_column("probability", justify="right", width=11)
         table.add_column("version", justify="right", width=10)
         table.add_column("text", ratio=1, no_wrap=True, overflow="ellipsis")

@@ -74,9 +74,13 @@ def describe(loaded: Loaded, png: Path | None) -> None:
     click.echo(f"data: {source.describe()}")
     console = Console()
     splits = {}
-    for name, pattern in ((TRAIN, source.train_pattern), (TEST, source.test_pattern)):
+    settings = loaded.settings.data
+    patterns = {TRAIN: source.train_pattern, TEST: source.test_pattern}
+    for name, pattern in ((name, pattern) for name, pattern in patterns.items() if pattern):
         with console.status(f"reading {name} …"):
-            splits[name] = describe_files(source.files(pattern), max_chars=loaded.settings.data.max_chars)
+            splits[name] = describe_files(
+                source.files(pattern), max_chars=settings.max_chars, row_format=settings.row_format()
+            )
     print_description(console, splits)
     if png:
         with report_write_errors("--png", png):

@@ -1,7 +1,7 @@
 """Counts classes, text lengths and frequent words of data files without TensorFlow, and plots them."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from components.example_gen.readers import read_rows
+from components.example_gen.row_format import RowFormat
 from components.example_gen.rows import RejectedRow, validate_row
 from pipeline.cli.output import can_encode
+from schema.data_set import AG_NEWS
 from schema.errors import SettingsError
-from schema.features import CLASS_NAMES, TRAIN
+from schema.features import TRAIN
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
 # Common English words, and remains of the corpus' damaged markup.
@@ -26,6 +28,8 @@ all one two new first than more been into out about when what which would could 
 while before against between under off just also then there here quot amp href com http www fullquote reuters afp ap
 """
 _COMMON = frozenset(_COMMON_WORDS.split())
+# Columns of the plot of frequent words.
+_CLASSES_WITH_WORDS = 4
 _TOP_WORDS = 10
 _BINS = 40
 _TERMINAL_BINS = 14
@@ -37,35 +41,44 @@ class SplitDescription:
 
     Attributes:
         rows: number of valid rows.
+        class_names: class names in the order of the labels.
         bad: number of rejected rows by reason.
         by_class: number of valid rows by class.
         lengths: characters in title and description of each valid row.
         words: for each class, the number of rows that contain a word; common words are excluded.
     """
 
+    class_names: tuple[str, ...] = AG_NEWS.class_names
     rows: int = 0
     bad: Counter[str] = field(default_factory=Counter)
     by_class: Counter[str] = field(default_factory=Counter)
     lengths: list[int] = field(default_factory=list)
-    words: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in CLASS_NAMES})
+    words: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
 
-def describe_files(files: Sequence[str], *, max_chars: int) -> SplitDescription:
+def describe_files(
+    files: Sequence[str],
+    *,
+    max_chars: int,
+    row_format: RowFormat = RowFormat(),  # noqa: B008
+) -> SplitDescription:
     """Counts the rows of files.
 
     Args:
         files: local paths in any format that ExampleGen reads.
         max_chars: maximum number of characters in title and description together.
+        row_format: columns and classes of the files.
 
     Raises:
         DataError: a file is unreadable.
     """
-    description = SplitDescription()
-    for row in (validate_row(row, max_chars=max_chars) for file in files for row in read_rows(file)):
+    description = SplitDescription(class_names=row_format.class_names)
+    rows = (row for file in files for row in read_rows(file, row_format))
+    for row in (validate_row(row, max_chars=max_chars, class_names=row_format.class_names) for row in rows):
         if isinstance(row, RejectedRow):
             description.bad[row.reason] += 1
             continue
-        name = CLASS_NAMES[row.label]
+        name = row_format.class_names[row.label]
         description.rows += 1
         description.by_class[name] += 1
         description.lengths.append(row.text_length)
@@ -82,12 +95,13 @@ def print_description(console: Console, splits: dict[str, SplitDescription]) -> 
         median, longest = lengths[len(lengths) // 2], lengths[-1]
         console.print(f"{name}: {split.rows:,} rows, bad: {bad}; characters: median {median}, longest {longest:,}")
         console.print(
-            _bars("rows a class", [(label, split.by_class[label]) for label in CLASS_NAMES], total=split.rows)
+            _bars("rows a class", [(label, split.by_class[label]) for label in split.class_names], total=split.rows)
         )
     train = splits[TRAIN]
     console.print(_bars("characters a row (the longest hundredth left out)", _histogram(_clip(train.lengths))))
     words = [
-        _bars(f"rows of {name} with the word", train.words[name].most_common(_TOP_WORDS), 18) for name in CLASS_NAMES
+        _bars(f"rows of {name} with the word", train.words[name].most_common(_TOP_WORDS), 18)
+        for name in train.class_names
     ]
     console.print(Columns(words, padding=(0, 4)))
 
@@ -141,27 +155,30 @@ def write_png(splits: dict[str, SplitDescription], path: Path, *, title: str) ->
 
     figure = Figure(figsize=(13, 8), layout="constrained")
     figure.suptitle(title, fontsize=10)
-    axes: dict[str, Axes] = figure.subplot_mosaic([["balance", "balance", "lengths", "lengths"], list(CLASS_NAMES)])
+    names = splits[TRAIN].class_names
+    # Of many classes, the words of the most frequent ones.
+    shown = [name for name, _ in splits[TRAIN].by_class.most_common(_CLASSES_WITH_WORDS)] or list(names)
+    shown = [name for name in names if name in shown][:_CLASSES_WITH_WORDS]
+    columns = [f"words {index * len(shown) // _CLASSES_WITH_WORDS}" for index in range(_CLASSES_WITH_WORDS)]
+    axes: dict[str, Axes] = figure.subplot_mosaic([["balance", "balance", "lengths", "lengths"], columns])
     balance, lengths = axes["balance"], axes["lengths"]
     for index, (name, split) in enumerate(splits.items()):
-        offsets = [position + 0.4 * index - 0.2 for position in range(len(CLASS_NAMES))]
-        bars = balance.bar(
-            offsets, [split.by_class[label] for label in CLASS_NAMES], 0.4, label=f"{name}: {split.rows:,}"
-        )
+        offsets = [position + 0.4 * index - 0.2 for position in range(len(names))]
+        bars = balance.bar(offsets, [split.by_class[label] for label in names], 0.4, label=f"{name}: {split.rows:,}")
         balance.bar_label(bars, fmt="{:,.0f}", fontsize=8)
         if split.lengths:
             lengths.hist(_clip(split.lengths), _BINS, density=True, alpha=0.5, label=name)
-    balance.set_xticks(range(len(CLASS_NAMES)), CLASS_NAMES)
+    balance.set_xticks(range(len(names)), names)
     balance.set(title="Rows a class", ylabel="rows")
     lengths.set(title="Text length (the longest hundredth left out)", xlabel="characters", ylabel="density")
     balance.margins(y=0.2)
     balance.legend(loc="upper center", ncols=len(splits))
     if lengths.patches:
         lengths.legend()
-    for label in CLASS_NAMES:
+    for index, label in enumerate(shown):
         words = splits[TRAIN].words[label].most_common(_TOP_WORDS)[::-1]
-        axes[label].barh([word for word, _ in words], [count for _, count in words])
-        axes[label].set(title=f"{label}: frequent words", xlabel="train rows")
+        axes[f"words {index}"].barh([word for word, _ in words], [count for _, count in words])
+        axes[f"words {index}"].set(title=f"{label}: frequent words", xlabel="train rows")
     figure.savefig(path, dpi=110)
 
 

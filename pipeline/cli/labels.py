@@ -38,7 +38,7 @@ def add(loaded: Loaded, file: Path, by: str | None) -> None:
         from pipeline.monitoring.labels import add_labels, labels_file, read_label_file
 
         place = labels_file(loaded.settings)
-        found, unlabelled = read_label_file(file, name, datetime.now(UTC))
+        found, unlabelled = read_label_file(file, name, datetime.now(UTC), loaded.settings.data.data_set().class_names)
         if not found:
             raise DataError(f"{file}: no row has a label")
         with report_write_errors("monitoring.directory", place):

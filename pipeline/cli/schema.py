@@ -7,6 +7,7 @@ import click
 from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.output import check_file, hide_library_output, report_write_errors
 from pipeline.settings.sources import Loaded
+from schema.data_set import read_schema
 
 
 @click.group(epilog="Example:  agnews schema infer")
@@ -20,8 +21,9 @@ def schema() -> None:
 def infer(loaded: Loaded, output: Path | None) -> None:
     """Infer a schema from the latest run and compare it with the curated one.
 
-    The command uses the statistics of the run. Lines with - are only in schema/schema.pbtxt, lines with + only in the
-    inferred schema. Comparators, class names and bounds cannot be inferred from data, so they always appear with -.
+    The command uses the statistics of the run. Lines with - are only in the curated schema (data.schema_file), lines
+    with + only in the inferred one. Comparators, class names and bounds cannot be inferred from data, so they always
+    appear with -.
     """
     from pipeline.metadata.connection import connection_config
 
@@ -30,7 +32,9 @@ def infer(loaded: Loaded, output: Path | None) -> None:
     with hide_library_output():
         from pipeline.metadata.schema_difference import infer_from_latest_statistics
 
-    inferred, span, difference = infer_from_latest_statistics(connection_config(loaded.settings))
+    inferred, span, difference = infer_from_latest_statistics(
+        connection_config(loaded.settings), read_schema(loaded.settings.data.schema_path)
+    )
     click.echo(f"statistics of span {span}, split train:")
     for line in difference:
         click.secho(line, fg={"-": "red", "+": "green"}.get(line[:1]))

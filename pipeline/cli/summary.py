@@ -13,7 +13,7 @@ from components.evaluator.report import OVERALL, EvaluationReport
 from components.example_gen.spans import is_dated, span_name
 from pipeline.metadata.runs import RunSummary
 from pipeline.settings import EvaluatorSettings, Settings
-from schema.features import CLASS_NAMES, LABEL, LENGTH_BUCKET, LENGTH_BUCKETS, SPLITS
+from schema.data_set import LABEL, DataSet
 
 _TITLE: dict[str, Any] = {"title_justify": "left", "title_style": "bold"}
 
@@ -28,8 +28,10 @@ def print_summary(console: Console, summary: RunSummary, settings: Settings, run
     if summary.drift:
         console.print(_drift_table(summary, pattern))
     if summary.evaluation:
-        console.print(_metrics_table(summary.evaluation, summary.baseline_model, settings.evaluator))
-        console.print(_confusion_table(summary.evaluation.confusion))
+        console.print(
+            _metrics_table(summary.evaluation, summary.baseline_model, settings.evaluator, settings.data.data_set())
+        )
+        console.print(_confusion_table(summary.evaluation))
     if summary.not_calibrated:
         line = f"probabilities are not calibrated, the temperature is 1: {summary.not_calibrated}"
         console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
@@ -75,7 +77,7 @@ def _drift_table(summary: RunSummary, pattern: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", title=f"drift against {before}", **_TITLE)
     table.add_column("feature", no_wrap=True)
     table.add_column("measure", no_wrap=True)
-    splits = [split for split in SPLITS if any(drift.split == split for drift in summary.drift)]
+    splits = list(dict.fromkeys(drift.split for drift in summary.drift))
     for split in (*splits, "allowed"):
         table.add_column(split, justify="right")
     rows: dict[tuple[str, str, float], dict[str, float]] = {}
@@ -86,15 +88,16 @@ def _drift_table(summary: RunSummary, pattern: str) -> Table:
     return table
 
 
-def _metrics_table(report: EvaluationReport, baseline_model: int | None, thresholds: EvaluatorSettings) -> Table:
+def _metrics_table(
+    report: EvaluationReport, baseline_model: int | None, thresholds: EvaluatorSettings, data_set: DataSet
+) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", title="test split", **_TITLE)
     table.add_column("slice", no_wrap=True)
     for column in ("rows", "accuracy", "baseline", "change", "required", "precision", "F1", "AUC"):
         table.add_column(column, justify="right")
     slices = [
         OVERALL,
-        *(f"{LABEL}={name}" for name in CLASS_NAMES),
-        *(f"{LENGTH_BUCKET}={name}" for name in LENGTH_BUCKETS),
+        *data_set.slices,
     ]
     for name in slices:
         values = report.metrics.get(name)
@@ -123,11 +126,11 @@ def _metrics_table(report: EvaluationReport, baseline_model: int | None, thresho
     return table
 
 
-def _confusion_table(confusion: list[list[int]]) -> Table:
+def _confusion_table(report: EvaluationReport) -> Table:
     table = Table("true class", box=None, pad_edge=False, header_style="dim", title="confusion", **_TITLE)
-    for name in CLASS_NAMES:
+    for name in report.class_names:
         table.add_column(f"as {name}", justify="right")
-    for name, counts in zip(CLASS_NAMES, confusion, strict=True):
+    for name, counts in zip(report.class_names, report.confusion, strict=True):
         table.add_row(name, *(f"{count:,}" for count in counts))
     return table
 
@@ -158,5 +161,5 @@ def _verdict(summary: RunSummary) -> list[str]:
     return [
         f"[bold green]blessed and pushed[/] as version {version}: {escape(summary.pushed_to)}",
         f"next, serve it: {agnews} serve --model_name={summary.pushed_to.split('/')[-2]} --model_base_path={model}",
-        f'and ask it: {agnews} classify "Oil prices rise"',
+        f'and ask it: {agnews} classify "TEXT"',
     ]

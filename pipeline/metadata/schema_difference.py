@@ -11,15 +11,18 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from pipeline.metadata.connection import open_store
 from pipeline.metadata.graph import live_artifacts
 from schema.errors import RunError
-from schema.features import TRAIN, load_schema
+from schema.features import TRAIN
 from schema.metadata import STATISTICS
 
 
-def infer_from_latest_statistics(connection: metadata_store_pb2.ConnectionConfig) -> tuple[str, int, list[str]]:
+def infer_from_latest_statistics(
+    connection: metadata_store_pb2.ConnectionConfig, curated: schema_pb2.Schema
+) -> tuple[str, int, list[str]]:
     """Infers a schema from the latest run's statistics of the training rows.
 
     Args:
         connection: the metadata store.
+        curated: the schema to compare with.
 
     Returns:
         The inferred schema as text, the span of the rows, and the lines of the difference from the curated schema.
@@ -33,7 +36,7 @@ def infer_from_latest_statistics(connection: metadata_store_pb2.ConnectionConfig
     latest = statistics_of_runs[-1]
     statistics = tfdv.load_stats_binary(os.path.join(latest.uri, f"Split-{TRAIN}", "FeatureStats.pb"))
     inferred = tfdv.infer_schema(statistics)
-    before, after = (_lines_by_feature(schema) for schema in (load_schema(), inferred))
+    before, after = (_lines_by_feature(schema) for schema in (curated, inferred))
     lines = [
         f"{mark} {name}: {line}"
         for name in sorted(before.keys() | after.keys())

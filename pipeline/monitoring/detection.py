@@ -21,7 +21,8 @@ from pipeline.monitoring.observations import TIME
 from pipeline.monitoring.reference import Reference
 from pipeline.monitoring.report import CONFIDENCE, DRIFT, SIGNALS, SKEW, UNKNOWN_SHARE, Alert, Comparison, Window
 from pipeline.settings import MonitoringSettings
-from schema.features import CLASS_NAMES, LABEL, TEXT_LENGTH, load_schema
+from schema.data_set import AG_NEWS, LABEL, TEXT_LENGTH
+from schema.features import load_schema
 
 _HOUR = 3600
 # The test misses some windows of a lasting change, so a change ends after this many windows in a row without an alert.
@@ -34,9 +35,13 @@ class DriftDetector:
     Args:
         rows: one row per text, as returned by `observations.to_rows`.
         settings: window length, thresholds and false alarm rate.
+        class_names: class names in the order of the labels.
     """
 
-    def __init__(self, rows: pd.DataFrame, settings: MonitoringSettings):
+    def __init__(
+        self, rows: pd.DataFrame, settings: MonitoringSettings, class_names: tuple[str, ...] = AG_NEWS.class_names
+    ):
+        self._class_names = class_names
         self._settings = settings
         self._schema = _comparison_schema(settings.max_class_change, settings.max_divergence)
         self._rows = rows
@@ -55,7 +60,7 @@ class DriftDetector:
             # A window with an alert must not become the reference of later windows.
             if enough and not any(comparison.alert for comparison in drift):
                 usual.append(rows)
-            windows.append(_window(start, rows, drift))
+            windows.append(_window(start, rows, drift, self._class_names))
         return tuple(windows)
 
     def skew(self, reference: Reference) -> tuple[Comparison, ...]:
@@ -68,28 +73,31 @@ class DriftDetector:
         current = _statistics_of(rows, self._schema)
         p_values: dict[str, float | None]
         if reference.training is not None:
-            classes = reference.class_counts()
+            classes = reference.class_counts(len(self._class_names))
             p_values = {TEXT_LENGTH: histogram_p_value(rows[TEXT_LENGTH].to_numpy(), *reference.lengths())}
             if reference.predictions is None:
-                p_values[LABEL] = class_counts_p_value(_class_counts(rows), classes)
+                p_values[LABEL] = class_counts_p_value(self._counts(rows), classes)
             measured = _distances(current, reference.training, self._schema)
             compared += self._compare(p_values, measured, "training rows", len(rows), sum(classes))
         if reference.predictions is not None:
             predictions = reference.predictions
             p_values = {name: _signal_p_value(rows, predictions, name) for name in (CONFIDENCE, UNKNOWN_SHARE)}
-            p_values[LABEL] = class_counts_p_value(_class_counts(rows), _class_counts(predictions))
+            p_values[LABEL] = class_counts_p_value(self._counts(rows), self._counts(predictions))
             measured = _distances(current, _statistics_of(predictions, self._schema), self._schema)
             compared += self._compare(p_values, measured, "its predictions for test rows", len(rows), len(predictions))
         return tuple(compared)
 
     def _drift(self, rows: pd.DataFrame, before: pd.DataFrame, windows: int) -> list[Comparison]:
-        p_values: dict[str, float | None] = {LABEL: class_counts_p_value(_class_counts(rows), _class_counts(before))}
+        p_values: dict[str, float | None] = {LABEL: class_counts_p_value(self._counts(rows), self._counts(before))}
         p_values |= {name: _signal_p_value(rows, before, name) for name in SIGNALS if name != LABEL}
         measured: dict[str, float] = {}
         if any(p_value is not None and p_value < self._level for p_value in p_values.values()):
             current, reference = _statistics_of(rows, self._schema), _statistics_of(before, self._schema)
             measured = _distances(current, reference, self._schema)
         return self._compare(p_values, measured, f"{windows} earlier windows", len(rows), len(before))
+
+    def _counts(self, rows: pd.DataFrame) -> list[int]:
+        return _class_counts(rows, len(self._class_names))
 
     def _compare(
         self,
@@ -165,8 +173,8 @@ def _threshold(settings: MonitoringSettings, signal: str) -> float:
     return settings.max_class_change if signal == LABEL else settings.max_divergence
 
 
-def _class_counts(rows: pd.DataFrame) -> list[int]:
-    return np.bincount(rows[LABEL], minlength=len(CLASS_NAMES)).tolist()
+def _class_counts(rows: pd.DataFrame, classes: int) -> list[int]:
+    return np.bincount(rows[LABEL], minlength=classes).tolist()
 
 
 def _signal_p_value(rows: pd.DataFrame, before: pd.DataFrame, name: str) -> float | None:
@@ -174,13 +182,13 @@ def _signal_p_value(rows: pd.DataFrame, before: pd.DataFrame, name: str) -> floa
     return sample_p_value(values, earlier) if len(values) and len(earlier) else None
 
 
-def _window(start: int, rows: pd.DataFrame, drift: tuple[Comparison, ...]) -> Window:
-    shares = np.array(_class_counts(rows)) / len(rows)
+def _window(start: int, rows: pd.DataFrame, drift: tuple[Comparison, ...], class_names: tuple[str, ...]) -> Window:
+    shares = np.array(_class_counts(rows, len(class_names))) / len(rows)
     unknown = rows[UNKNOWN_SHARE].mean()
     return Window(
         start=datetime.fromtimestamp(start, UTC).isoformat(timespec="minutes"),
         rows=len(rows),
-        classes=dict(zip(CLASS_NAMES, shares.tolist(), strict=True)),
+        classes=dict(zip(class_names, shares.tolist(), strict=True)),
         confidence=float(rows[CONFIDENCE].mean()),
         text_length=float(rows[TEXT_LENGTH].mean()),
         unknown_share=None if np.isnan(unknown) else float(unknown),

@@ -20,8 +20,8 @@ from components.model_card.rows import Texts
 from pipeline.monitoring.archive import base_directory
 from pipeline.settings import Settings
 from schema.csv_records import BadRecord, read_records, refuse_repeated_columns
+from schema.data_set import AG_NEWS
 from schema.errors import DataError, SettingsError
-from schema.features import CLASS_NAMES
 from schema.files import file_lock, replace_file
 from schema.news_items import NewsItem
 from schema.text_files import TextFile
@@ -103,7 +103,9 @@ def add_labels(path: Path, labels: Sequence[ItemLabel]) -> None:
         replace_file(path, before + "".join(lines).encode())
 
 
-def read_label_file(path: Path, by: str, now: datetime) -> tuple[list[ItemLabel], int]:
+def read_label_file(
+    path: Path, by: str, now: datetime, class_names: Sequence[str] = AG_NEWS.class_names
+) -> tuple[list[ItemLabel], int]:
     """Reads labels that people wrote: CSV with a header, or JSON Lines, also gzipped.
 
     The columns are `label`, the name of a class, and either `item` or the text (`title`, `description`, `text`), and
@@ -113,6 +115,7 @@ def read_label_file(path: Path, by: str, now: datetime) -> tuple[list[ItemLabel]
         path: the file.
         by: person who gave the labels, for rows without `by`.
         now: time of the labels, for rows without `when`.
+        class_names: the known classes.
 
     Returns:
         The labels, and the number of rows whose label is empty.
@@ -130,7 +133,7 @@ def read_label_file(path: Path, by: str, now: datetime) -> tuple[list[ItemLabel]
                     raise ValueError(row)
                 fields = {name: str(value).strip() for name, value in row.items() if value is not None}
                 if fields.get("label"):
-                    labels.append(_to_label(fields, by, now))
+                    labels.append(_to_label(fields, by, now, class_names))
                 else:
                     unlabelled += 1
             except (ValueError, SettingsError) as error:
@@ -168,9 +171,9 @@ def _read_rows(text: TextFile, file: str) -> Iterator[tuple[int, dict[str, Any] 
             yield record.number, dict(zip(header, record.fields, strict=True))
 
 
-def _to_label(fields: dict[str, str], by: str, now: datetime) -> ItemLabel:
-    if fields["label"] not in CLASS_NAMES:
-        raise ValueError(f"unknown class {fields['label']!r:.60}; known are {', '.join(CLASS_NAMES)}")
+def _to_label(fields: dict[str, str], by: str, now: datetime, class_names: Sequence[str]) -> ItemLabel:
+    if fields["label"] not in class_names:
+        raise ValueError(f"unknown class {fields['label']!r:.60}; known are {', '.join(class_names)}")
     item = fields.get("item") or _id_of_text(fields)
     when = datetime.fromisoformat(fields["when"]) if fields.get("when") else now
     if when.tzinfo is None:
@@ -218,4 +221,4 @@ def select_items(
     if selection == "disagreement":
         differs = models[1].probabilities(texts).argmax(axis=1) != predicted
         order = order[differs[order]]
-    return [ProposedItem(items[row], CLASS_NAMES[predicted[row]], selection) for row in order[:count]]
+    return [ProposedItem(items[row], models[0].class_names[predicted[row]], selection) for row in order[:count]]

@@ -40,13 +40,13 @@ def monitor(
     Raises:
         DataError: the logs cannot be read, or contain no prediction of the version.
     """
-    name = settings.pusher.model_name
+    name, class_names = settings.pusher.model_name, settings.data.data_set().class_names
     versions = pushed_versions(Path(settings.pusher.destination) / name)
     exported: ExportedModel | None = None
     if items:
         log, version, exported = _classify(settings, list(map(str, logs)), versions, version, now)
     else:
-        log = read_log_files(log_files(logs), name)
+        log = read_log_files(log_files(logs), name, class_names)
         version = log.latest_version() if version is None else version
     used = [record for record in log.used if record.version == version]
     if not used:
@@ -54,13 +54,13 @@ def monitor(
         raise DataError(f"the logs contain no prediction of version {version} of {name}, only of: {known}")
     pushed = versions.get(version)
     if exported is None and pushed and not pushed.problem:
-        exported = ExportedModel(str(pushed.path))
-    rows = to_rows(used, exported)
-    detector = DriftDetector(rows, settings.monitoring)
+        exported = ExportedModel(str(pushed.path), class_names)
+    rows = to_rows(used, exported, class_names)
+    detector = DriftDetector(rows, settings.monitoring, class_names)
     reference = _reference(pushed, exported, store, settings)
     skew, windows = detector.skew(reference), detector.windows()
     expected = None if reference.predictions is None else reference.predictions[CORRECT].to_numpy()
-    quality = measure_quality(rows, stored_labels(labels_file(settings)), expected, settings.monitoring)
+    quality = measure_quality(rows, stored_labels(labels_file(settings)), expected, settings.monitoring, class_names)
     return Report(
         model=name,
         version=version,
@@ -91,7 +91,8 @@ def _classify(
     version = max(usable, default=0) if version is None else version
     if version not in usable:
         raise DataError(f"{settings.pusher.destination} has no version {version or 'of the model'} that can be loaded")
-    model, rows = ExportedModel(str(versions[version].path)), settings.monitoring.reference_rows
+    model = ExportedModel(str(versions[version].path), settings.data.data_set().class_names)
+    rows = settings.monitoring.reference_rows
     return classify_items(patterns, model, version, rows, int(now.timestamp())), version, model
 
 

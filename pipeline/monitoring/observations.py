@@ -16,8 +16,8 @@ from tensorflow_serving.apis import prediction_log_pb2
 from components.model_card.exported_model import ExportedModel
 from components.model_card.rows import Texts
 from pipeline.monitoring.report import CONFIDENCE, UNKNOWN_SHARE
+from schema.data_set import AG_NEWS, LABEL, TEXT_LENGTH
 from schema.errors import DataError
-from schema.features import CLASS_NAMES, LABEL, TEXT_LENGTH
 from schema.news_items import NewsItem
 from schema.paths import list_files
 from serving.item_files import BadRow
@@ -77,12 +77,15 @@ def log_files(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-def read_log_files(files: Sequence[Path], model: str) -> LoggedRequests:
+def read_log_files(
+    files: Sequence[Path], model: str, class_names: tuple[str, ...] = AG_NEWS.class_names
+) -> LoggedRequests:
     """Reads logs in TensorFlow Serving's format.
 
     Args:
         files: TFRecord files of PredictionLog.
         model: name of the model; other models' records are skipped.
+        class_names: classes of the model; records with other ones are skipped.
 
     Raises:
         DataError: a file cannot be read, or no record belongs to the model.
@@ -100,7 +103,7 @@ def read_log_files(files: Sequence[Path], model: str) -> LoggedRequests:
             raise DataError(f"{path}: {reason}; name the files of the request log") from error
         skipped["file ends within a record"] += file.torn
         for log in file.logs:
-            outcome = _record(log, model, written)
+            outcome = _record(log, model, written, class_names)
             if isinstance(outcome, str):
                 skipped[outcome] += 1
             else:
@@ -145,13 +148,15 @@ def classify_items(patterns: Sequence[str], model: ExportedModel, version: int, 
     texts = [(item.title, item.description) for item in chosen]
     scores = model.probabilities(Texts(*map(list, zip(*texts, strict=True))))
     logged = [
-        LoggedText(dict(zip(CLASS_NAMES, row, strict=True)), item.text_length, text, item=item.id)
+        LoggedText(dict(zip(model.class_names, row, strict=True)), item.text_length, text, item=item.id)
         for row, text, item in zip(scores.tolist(), texts, chosen, strict=True)
     ]
     return LoggedRequests([LoggedRequest(now, version, len(chosen) / seen, logged)], skipped)
 
 
-def _record(log: prediction_log_pb2.PredictionLog, model: str, written: int) -> LoggedRequest | str:
+def _record(
+    log: prediction_log_pb2.PredictionLog, model: str, written: int, class_names: tuple[str, ...]
+) -> LoggedRequest | str:
     """Returns the request, or the reason why it is skipped."""
     kind = log.WhichOneof("log_type")
     if kind not in _REQUESTS:
@@ -165,7 +170,7 @@ def _record(log: prediction_log_pb2.PredictionLog, model: str, written: int) -> 
         return f"unreadable: {type(error).__name__}"
     if not texts:
         return "not a classification"
-    if any(set(text.scores) != set(CLASS_NAMES) for text in texts):
+    if any(set(text.scores) != set(class_names) for text in texts):
         return "other classes"
     # A broken model returns NaN; JSON cannot represent it and no statistic can use it.
     if not all(math.isfinite(score) for text in texts for score in text.scores.values()):
@@ -181,13 +186,18 @@ def _record(log: prediction_log_pb2.PredictionLog, model: str, written: int) -> 
     return LoggedRequest(time, version, rate, texts)
 
 
-def to_rows(records: Sequence[LoggedRequest], model: ExportedModel | None) -> pd.DataFrame:
+def to_rows(
+    records: Sequence[LoggedRequest],
+    model: ExportedModel | None,
+    class_names: tuple[str, ...] = AG_NEWS.class_names,
+) -> pd.DataFrame:
     """Converts requests to a table with one row per text, ordered by time.
 
     Args:
         records: requests to one version.
         model: that version; it counts unknown words for records that contain texts but no counts. None leaves these
             counts unknown.
+        class_names: class names in the order of the labels.
 
     Returns:
         The columns `time` (int, POSIX seconds), `item` (str, id of the news item, None where unknown), `label` (int,
@@ -195,7 +205,7 @@ def to_rows(records: Sequence[LoggedRequest], model: ExportedModel | None) -> pd
         `unknown_share` (float, NaN where unknown).
     """
     texts = [text for record in records for text in record.texts]
-    scores = np.array([[text.scores[name] for name in CLASS_NAMES] for text in texts])
+    scores = np.array([[text.scores[name] for name in class_names] for text in texts])
     rows = pd.DataFrame(
         {
             TIME: [record.time for record in records for _ in record.texts],

@@ -20,7 +20,7 @@ from pipeline.monitoring.report import (
     readable_moment,
     readable_p,
 )
-from schema.features import CLASS_NAMES, LABEL, TEXT_LENGTH
+from schema.features import LABEL, TEXT_LENGTH
 from schema.files import replace_file
 
 PICTURE_FILE = "monitoring.png"
@@ -54,8 +54,9 @@ def write_report(report: Report, directory: Path) -> None:
 
 
 def _panels(report: Report) -> list[_Panel]:
+    names = list(report.windows[0].classes) if report.windows else []
     series: Mapping[str, Series] = {
-        LABEL: {name: [window.classes[name] for window in report.windows] for name in CLASS_NAMES},
+        LABEL: {name: [window.classes[name] for window in report.windows] for name in names},
         CONFIDENCE: {"mean": [window.confidence for window in report.windows]},
         TEXT_LENGTH: {"mean": [window.text_length for window in report.windows]},
         UNKNOWN_SHARE: {"mean": [window.unknown_share for window in report.windows]},

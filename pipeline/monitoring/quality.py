@@ -11,13 +11,17 @@ from pipeline.monitoring.labels import ItemLabel
 from pipeline.monitoring.observations import ITEM, TIME
 from pipeline.monitoring.report import ACCURACY, CONFIDENCE, QUALITY, Alert, LabelledQuality, Proportion
 from pipeline.settings import MonitoringSettings
-from schema.features import CLASS_NAMES, LABEL
+from schema.data_set import AG_NEWS, LABEL
 
 _DAY = 86_400
 
 
 def measure_quality(
-    rows: pd.DataFrame, labels: Mapping[str, ItemLabel], expected: np.ndarray | None, settings: MonitoringSettings
+    rows: pd.DataFrame,
+    labels: Mapping[str, ItemLabel],
+    expected: np.ndarray | None,
+    settings: MonitoringSettings,
+    class_names: tuple[str, ...] = AG_NEWS.class_names,
 ) -> LabelledQuality | None:
     """Compares a version's predictions with the labels of the same items.
 
@@ -31,11 +35,16 @@ def measure_quality(
         labels: labels by id of the item.
         expected: bool [test rows], whether the version classifies each test row correctly; None if unknown.
         settings: thresholds and false alarm rate.
+        class_names: class names in the order of the labels; other labels do not count.
 
     Returns:
         The measurement, or None if no logged item has a label that counts.
     """
-    true = {item: CLASS_NAMES.index(label.label) for item, label in labels.items() if label.selection == "random"}
+    true = {
+        item: class_names.index(label.label)
+        for item, label in labels.items()
+        if label.selection == "random" and label.label in class_names
+    }
     labelled = rows[rows[ITEM].isin(true)].drop_duplicates(ITEM, keep="last")
     if labelled.empty:
         return None
@@ -49,7 +58,7 @@ def measure_quality(
         accuracy=_proportion(correct),
         recalls={
             name: _proportion(correct[classes == label])
-            for label, name in enumerate(CLASS_NAMES)
+            for label, name in enumerate(class_names)
             if (classes == label).any()
         },
         days={day: _proportion(values) for day, values in by_day.items()},

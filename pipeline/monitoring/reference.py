@@ -11,13 +11,13 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.model_card.exported_model import ExportedModel
 from components.model_card.rows import Texts, read_test_rows
-from components.validation_gate.statistics_pool import pool_statistics
 from pipeline.metadata.graph import removed_on
 from pipeline.metadata.lineage import model_lineage
 from pipeline.monitoring.observations import confidence
 from pipeline.monitoring.report import CONFIDENCE, UNKNOWN_SHARE
+from pipeline.monitoring.statistics_pool import pool_statistics
 from schema.errors import DataError
-from schema.features import CLASS_NAMES, LABEL, TEST, TEXT_LENGTH, TRAIN
+from schema.features import LABEL, TEST, TEXT_LENGTH, TRAIN
 from schema.paths import list_files
 
 CORRECT = "correct"
@@ -41,12 +41,12 @@ class Reference:
     predictions: pd.DataFrame | None = None
     notes: list[str] = field(default_factory=list)
 
-    def class_counts(self) -> list[int]:
+    def class_counts(self, classes: int) -> list[int]:
         """Returns the number of training rows of each class."""
         counts = {
             bucket.label: bucket.sample_count for bucket in self._feature(LABEL).string_stats.rank_histogram.buckets
         }
-        return [round(counts.get(str(label), 0)) for label in range(len(CLASS_NAMES))]
+        return [round(counts.get(str(label), 0)) for label in range(classes)]
 
     def lengths(self) -> Histogram:
         """Returns the histogram of the training rows' text lengths, by the quantiles of the statistics."""

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from components.evaluator.report import OVERALL
 from components.model_card.predictions import Predictions
-from components.model_card.rows import SLICES
 from components.statistics import PairedTest, bonferroni, exact_change_interval, mcnemar
 from pipeline.review.evidence import Evidence, predictions_of
-from schema.features import LABEL
+from schema.data_set import AG_NEWS, LABEL, LENGTH_BUCKET
 
 _LEVEL = 0.05
 
@@ -138,7 +138,11 @@ def _slices(
     labels: np.ndarray, buckets: np.ndarray, first: np.ndarray, second: np.ndarray
 ) -> tuple[SliceComparison, ...]:
     found = []
-    for name in SLICES:
+    # Classes and buckets of the default data set in their order, then others.
+    values = {LABEL: set(labels), LENGTH_BUCKET: set(buckets)}
+    names = {f"{column}={value}" for column, found_values in values.items() for value in found_values}
+    known = [name for name in AG_NEWS.slices if name in names]
+    for name in (OVERALL, *known, *sorted(names - set(known))):
         column, _, value = name.partition("=")
         mask = np.full(len(labels), True) if not value else (labels if column == LABEL else buckets) == value
         if mask.any():

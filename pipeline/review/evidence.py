@@ -11,13 +11,16 @@ from functools import lru_cache
 from typing import Any
 
 import tensorflow as tf
-from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 from tfx.dsl.io import fileio
 
 from components.model_card.predictions import Predictions, read_predictions
 from components.model_card.render import EVIDENCE, HTML
 from pipeline.metadata.evaluation_metrics import records
-from schema.features import DESCRIPTION, ID, TEST, TITLE
+from schema.data_set import AG_NEWS, DESCRIPTION, ID, TITLE, DataSet
+from schema.errors import SettingsError
+from schema.features import TEST
 
 _MISSING = (OSError, tf.errors.OpError)
 
@@ -75,6 +78,16 @@ def texts_of(examples: str) -> Mapping[str, tuple[str, str]]:
             row, title, text = (feature[name].bytes_list.value[0].decode() for name in (ID, TITLE, DESCRIPTION))
             found[row] = (title, text)
     return found
+
+
+@lru_cache(maxsize=64)
+def classes_of(schema: str) -> tuple[str, ...]:
+    """Reads the class names of a Schema artifact, those of AG News if it has none; raises `FileUnavailable`."""
+    text = read_file(os.path.join(schema, "schema.pbtxt")).decode()
+    try:
+        return DataSet.of_schema(text_format.Parse(text, schema_pb2.Schema())).class_names
+    except (SettingsError, text_format.ParseError):
+        return AG_NEWS.class_names
 
 
 @lru_cache(maxsize=64)

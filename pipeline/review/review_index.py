@@ -11,7 +11,6 @@ from components.approval import Decision, Rules, Status, describe_progress, judg
 from components.approval.rules import last_decisions
 from pipeline.metadata.snapshot import Artifact, Execution, Run, Snapshot
 from pipeline.runners.run_id import COMPARISON
-from schema.features import CLASS_NAMES
 from schema.metadata import (
     APPROVAL_DECISION,
     APPROVAL_REQUEST,
@@ -25,8 +24,8 @@ from schema.metadata import (
 )
 
 ACCURACY = "accuracy"
-RECALLS = tuple(f"recall_{name}" for name in CLASS_NAMES)
-"""Metrics in the properties of a ModelCard artifact, see `components.model_card.card.headlines`."""
+RECALL = "recall_"
+"""Prefix of a class's recall in the properties of a ModelCard artifact, see `components.model_card.card.headlines`."""
 
 # The Trainer's input for a warm start.
 _BASE_MODEL = "base_model"
@@ -222,7 +221,9 @@ class ReviewIndex:
             inherited=tuple(one for one in inherited if one not in ingested),
             card=card,
             evaluation=found.get(EVALUATION),
-            figures={name: card.properties[name] for name in (ACCURACY, *RECALLS) if name in card.properties}
+            figures={
+                name: card.properties[name] for name in card.properties if name == ACCURACY or name.startswith(RECALL)
+            }
             if card
             else {},
             blessed=_flag(blessing, "blessed"),

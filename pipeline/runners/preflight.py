@@ -36,6 +36,7 @@ def resolve_source(settings: Settings, progress: download.Progress = lambda *_: 
             synthetic_rows=data.synthetic_rows,
             synthetic_seed=data.synthetic_seed,
             download=lambda directory: download.download(directory, progress),
+            has_test_files=data.test_fraction is None,
         )
     except OSError as error:
         raise SettingsError(
@@ -49,7 +50,8 @@ def expected_source(settings: Settings) -> DataSource:
     The graph of components depends only on whether the patterns contain spans.
     """
     data = settings.data
-    return DataSource(data.path or "", data.train_pattern or "train.csv", data.test_pattern or "test.csv", "path")
+    test_pattern = data.test_pattern or ("test.csv" if data.test_fraction is None else "")
+    return DataSource(data.path or "", data.train_pattern or "train.csv", test_pattern, "path")
 
 
 def prepare(settings: Settings, resolve: Callable[[Settings], DataSource] = resolve_source) -> DataSource:

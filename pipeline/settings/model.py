@@ -21,8 +21,10 @@ from pydantic import (
     model_validator,
 )
 
+from components.example_gen.row_format import RowFormat
 from components.example_gen.spans import is_dated, span_of_date
 from components.trainer.settings import Section, TrainerSettings, replace_tilde
+from schema.data_set import SCHEMA_PATH, DataSet, read_data_set
 from schema.errors import SettingsError
 from schema.paths import expand_home, is_remote, refuse_wildcards
 
@@ -67,12 +69,34 @@ class DataSettings(Section):
         description="directory with the data; unset: $AG_NEWS_DIR if set, otherwise the public download, or synthetic "
         "rows if the download fails",
     )
+    schema_file: Path | None = Field(
+        None, description="schema.pbtxt with the classes and length buckets of the data; unset: those of AG News"
+    )
     train_pattern: str | None = Field(
         None,
         description="pattern of the training files under path; may contain {SPAN} and {VERSION}; unset: find files by "
         "name",
     )
     test_pattern: str | None = Field(None, description="pattern of the test files under path, like train_pattern")
+    test_fraction: float | None = Field(
+        None,
+        gt=0.0,
+        lt=0.5,
+        description="fraction of the training rows held out as test, if there are no test files; unset: there are",
+    )
+    max_rows: PositiveInt | None = Field(
+        None, description="maximum rows to read of the training files, and of the test files; unset: all rows"
+    )
+    label_column: str | None = Field(
+        None, min_length=1, description="column with the class; unset: label, class or Class Index"
+    )
+    text_columns: tuple[str, ...] = Field(
+        (),
+        description="columns with the texts, in the order in which they are read; []: title and description, or text",
+    )
+    first_class: NonNegativeInt | None = Field(
+        None, description="number of the first class, if classes are numbers; unset: 0, and 1 in a column class"
+    )
     span: int | None = Field(
         None,
         ge=0,
@@ -89,6 +113,14 @@ class DataSettings(Section):
         le=100_000,
         description="maximum characters of title and description together; a longer row is bad",
     )
+    max_unknown_words_rise: Fraction = Field(
+        0.1,
+        description="maximum rise of the share of words that no row of the earlier spans has; above it, the run stops. "
+        "The schema has the limits of labels and text length",
+    )
+    drift_false_alarm_rate: float = Field(
+        0.001, gt=0.0, lt=1.0, description="probability that drift is found in a span without any"
+    )
     exact_statistics: bool = Field(
         True, description="count all values of a feature; false: estimate them in constant memory"
     )
@@ -98,7 +130,24 @@ class DataSettings(Section):
     )
     synthetic_seed: int = Field(7, description="random seed of the synthetic rows")
 
-    _home_is_expanded = field_validator("path")(replace_tilde)
+    _home_is_expanded = field_validator("path", "schema_file")(replace_tilde)
+
+    @property
+    def schema_path(self) -> Path:
+        """Path of the schema."""
+        return self.schema_file or SCHEMA_PATH
+
+    def data_set(self) -> DataSet:
+        """Reads the classes and length buckets from the schema.
+
+        Raises:
+            SettingsError: the file cannot be read, or is not a schema of a data set.
+        """
+        return read_data_set(self.schema_path)
+
+    def row_format(self) -> RowFormat:
+        """Returns the columns of the data files, and the classes in them."""
+        return RowFormat(self.label_column, self.text_columns, self.first_class, self.data_set().class_names)
 
     @field_validator("span", mode="before")
     @classmethod
@@ -112,8 +161,13 @@ class DataSettings(Section):
 
     @model_validator(mode="after")
     def _patterns_come_in_pairs(self) -> "DataSettings":
-        if (self.train_pattern is None) != (self.test_pattern is None):
-            raise ValueError("train_pattern and test_pattern go together: set both or neither")
+        if self.schema_file is not None and self.path is None:
+            raise ValueError("schema_file needs path, the directory with the data of these classes")
+        if self.test_fraction is not None:
+            if self.test_pattern is not None:
+                raise ValueError("test_fraction and test_pattern exclude each other: set one of them")
+        elif (self.train_pattern is None) != (self.test_pattern is None):
+            raise ValueError("train_pattern and test_pattern go together: set both or neither, or set test_fraction")
         for pattern in (self.train_pattern, self.test_pattern):
             if pattern is not None and self.path is None:
                 raise ValueError("train_pattern and test_pattern need path, the directory they are relative to")
@@ -131,6 +185,11 @@ class TransformSettings(Section):
 
     vocabulary_size: int = Field(
         50_000, ge=3, description="total number of ids: 0 is padding, 1 is out of vocabulary, the others are words"
+    )
+    tokens: Literal["words", "characters"] = Field(
+        "words",
+        description="characters: each character of a script without blanks between words, such as Chinese, is a token; "
+        "words: split at blanks only",
     )
     min_count: PositiveInt = Field(2, description="minimum occurrences in train for a word to get an id")
     max_tokens: PositiveInt = Field(
@@ -181,6 +240,11 @@ class ModelCardSettings(Section):
     worst_errors: PositiveInt = Field(
         20, description="number of wrong predictions to show with their text, the most confident first"
     )
+    owner_file: Path | None = Field(
+        None, description="file with the owner's statements for the card; unset: schema/model_card.yaml, for AG News"
+    )
+
+    _home_is_expanded = field_validator("owner_file")(replace_tilde)
 
 
 class PusherSettings(Section):

@@ -35,7 +35,7 @@ def texts(generator, split, label):
     while True:
         words = generator.choices(WORDS[label], k=generator.randint(12, 40))
         row = LabelledItem(" ".join(words[:6]), " ".join(words[6:]), label=label)
-        if split == "test" or row.is_validation(VAL_FRACTION) == (split == "val"):
+        if split == "test" or row.split(VAL_FRACTION) == split:
             yield row
 
 

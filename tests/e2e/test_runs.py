@@ -115,7 +115,7 @@ def test_the_span_and_the_counts_are_on_the_artifact(story):
 
 def test_an_unchanged_run_takes_everything_from_the_cache(story):
     assert story.second.status == 0
-    resolvers = {"PreviousStatisticsResolver", "WindowResolver", "BaselineResolver"}
+    resolvers = {"PreviousExamplesResolver", "WindowResolver", "BaselineResolver"}
     assert {state for name, state in story.second.states.items() if name not in resolvers} == {"cached"}
     assert story.second_versions == story.first_versions
     assert "nothing new: span 1 trained in run local-" in story.second.output

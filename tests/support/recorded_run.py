@@ -105,11 +105,15 @@ def _write_examples(texts, directory, statistics_directory):
     import tensorflow as tf
     import tensorflow_data_validation as tfdv
 
-    from schema.features import length_bucket, load_schema
+    from schema.data_set import AG_NEWS
+    from schema.features import load_schema
 
     rows = [
         {"id": f"{row:04x}", "title": title, "description": description, "label": label}
-        | {"text_length": len(title) + len(description), "length_bucket": length_bucket(len(title) + len(description))}
+        | {
+            "text_length": len(title) + len(description),
+            "length_bucket": AG_NEWS.length_bucket(len(title) + len(description)),
+        }
         for row in range(50)
         for label, (title, description) in enumerate(texts)
     ]

@@ -10,6 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from components.artifact_files import missing_file
+from components.example_gen.row_format import RowFormat
 from components.example_gen.sources import DataSource
 from components.trainer.input_pipeline import list_matching_files, open_rows, read_rows
 from pipeline.dag import create_pipeline
@@ -21,6 +22,7 @@ from pipeline.runners import local
 from pipeline.runners.events import Watcher
 from pipeline.runners.run_id import new_run_id
 from pipeline.settings import Settings
+from schema.data_set import AG_NEWS, DataSet
 from schema.errors import ReproductionError
 from schema.features import TEST, TRAIN, VAL
 
@@ -75,8 +77,10 @@ def ingest_again(training: RecordedTraining, directory: Path, watcher: Watcher) 
             f"{lost} are gone or changed. They are from {len(lineage.ingested)} spans, and only a single span can be "
             "ingested again: put the files back"
         )
+    if DataSet.decode(ingestion_options(lineage).get("data_set")) != AG_NEWS:
+        raise ReproductionError(f"{lost} are gone or changed, and only AG News is ingested again: put the files back")
     source, settings = _source(lineage), _settings(lineage, directory)
-    for pattern in (source.train_pattern, source.test_pattern):
+    for pattern in filter(None, (source.train_pattern, source.test_pattern)):
         if not source.files(pattern):
             raise ReproductionError(
                 f"neither {lost} nor their source files ({source.base}/{pattern}) exist; put the data back"
@@ -114,15 +118,24 @@ def _source(lineage: ModelLineage) -> DataSource:
         for split in json.loads(str(lineage.ingestion.parameters["input_config"]))["splits"]
     }
     found_by = "synthetic" if ingestion_options(lineage)["synthetic"] else "path"
-    return DataSource(str(lineage.ingestion.parameters["input_base"]), patterns[TRAIN], patterns[TEST], found_by)
+    return DataSource(
+        str(lineage.ingestion.parameters["input_base"]), patterns[TRAIN], patterns.get(TEST, ""), found_by
+    )
 
 
 def _settings(lineage: ModelLineage, directory: Path) -> Settings:
     """Returns the recorded settings of ExampleGen and Transform."""
     options, source = ingestion_options(lineage), _source(lineage)
     data = {name: options[name] for name in ("val_fraction", "max_bad_fraction", "max_chars")}
+    data |= {name: options.get(name) or None for name in ("test_fraction", "max_rows")}
+    row_format = RowFormat.decode(options.get("row_format"))
+    data |= {name: getattr(row_format, name) for name in ("label_column", "text_columns", "first_class")}
     if source.dated:
-        data |= {"path": source.base, "train_pattern": source.train_pattern, "test_pattern": source.test_pattern}
+        data |= {
+            "path": source.base,
+            "train_pattern": source.train_pattern,
+            "test_pattern": source.test_pattern or None,
+        }
         data |= {"span": lineage.ingestion.parameters["span"]}
     transform = json.loads(str(lineage.transform.parameters["custom_config"]))
     return Settings.model_validate(

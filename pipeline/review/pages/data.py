@@ -1,6 +1,6 @@
 """Pages about data: a run's statistics and anomalies, all spans, and one span with the models trained on it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,9 @@ from pipeline.review import evidence
 from pipeline.review.pages.runs import artifacts_of, find_run
 from pipeline.review.pagination import paginate
 from pipeline.review.site import render, site_of
-from schema.features import CLASS_NAMES, LABEL, SPLITS
-from schema.metadata import ANOMALIES, EXAMPLES, STATISTICS
+from schema.data_set import AG_NEWS, LABEL
+from schema.features import SPLITS
+from schema.metadata import ANOMALIES, EXAMPLES, SCHEMA, STATISTICS
 
 _Info = anomalies_pb2.AnomalyInfo
 _MAX_VALUES = 12
@@ -72,6 +73,8 @@ def run_data_page(request: Request) -> Response:
     if split not in SPLITS:
         raise HTTPException(404, f"unknown split {split!r}; the splits are {', '.join(SPLITS)}")
     examples, statistics, anomalies = (outputs.get(kind) for kind in (EXAMPLES, STATISTICS, ANOMALIES))
+    schema = outputs.get(SCHEMA)
+    classes = evidence.classes_of(schema.uri) if schema else AG_NEWS.class_names
     found = None
     if anomalies:
         found = [one for name in SPLITS for one in list_anomalies(evidence.anomalies_of(anomalies.uri, name), name)]
@@ -84,7 +87,9 @@ def run_data_page(request: Request) -> Response:
         anomalies=found,
         splits=SPLITS,
         split=split,
-        features=summarize_features(evidence.statistics_of(statistics.uri, split), split) if statistics else [],
+        features=summarize_features(evidence.statistics_of(statistics.uri, split), split, classes)
+        if statistics
+        else [],
     )
 
 
@@ -123,12 +128,14 @@ def span_page(request: Request) -> Response:
     )
 
 
-def summarize_features(dataset: statistics_pb2.DatasetFeatureStatistics, split: str) -> list[FeatureSummary]:
+def summarize_features(
+    dataset: statistics_pb2.DatasetFeatureStatistics, split: str, classes: Sequence[str] = AG_NEWS.class_names
+) -> list[FeatureSummary]:
     """Summarizes the statistics of a split, in the order of its features."""
-    return [_summarize(feature, split) for feature in dataset.features]
+    return [_summarize(feature, split, classes) for feature in dataset.features]
 
 
-def _summarize(feature: Any, split: str) -> FeatureSummary:
+def _summarize(feature: Any, split: str, classes: Sequence[str]) -> FeatureSummary:
     name = ".".join(feature.path.step) or feature.name
     kind = feature.WhichOneof("stats")
     stats = getattr(feature, kind)
@@ -153,7 +160,9 @@ def _summarize(feature: Any, split: str) -> FeatureSummary:
         listed = stats.rank_histogram.buckets[:_MAX_VALUES] if exact else []
         # Values that occur once are not frequent.
         counts = [(one.label, round(one.sample_count)) for one in listed if round(one.sample_count) > 1]
-        return FeatureSummary(name, figures, tuple((_display_value(name, one), count) for one, count in counts), None)
+        return FeatureSummary(
+            name, figures, tuple((_display_value(name, one, classes), count) for one, count in counts), None
+        )
     return FeatureSummary(name, figures, (), None)
 
 
@@ -168,9 +177,9 @@ def _has_exact_counts(stats: Any) -> bool:
     return bool(minimum <= stats.common_stats.tot_num_values)
 
 
-def _display_value(feature: str, value: str) -> str:
-    if feature == LABEL and value.isdecimal() and int(value) < len(CLASS_NAMES):
-        return CLASS_NAMES[int(value)]
+def _display_value(feature: str, value: str, classes: Sequence[str]) -> str:
+    if feature == LABEL and value.isdecimal() and int(value) < len(classes):
+        return classes[int(value)]
     return value if len(value) <= _VALUE_LENGTH else f"{value[: _VALUE_LENGTH - 1]}…"
 
 

@@ -11,7 +11,7 @@ from pipeline.review.alarms import find_alarms
 from pipeline.review.audit_trail import find_audit_trail, served_differences
 from pipeline.review.pages.monitoring import latest_report
 from pipeline.review.pagination import filter_by_text, paginate
-from pipeline.review.review_index import ACCURACY, RECALLS, ReviewedModel, ReviewIndex
+from pipeline.review.review_index import ACCURACY, RECALL, ReviewedModel, ReviewIndex
 from pipeline.review.site import link_back, render, site_of
 from serving.web import DOCUMENT_POLICY
 
@@ -144,7 +144,8 @@ def show_trends(request: Request) -> Response:
     table = paginate(request.query_params, evaluated, keys, sort="model", rows_per_page=_MODELS_PER_TREND)
     models = sorted(table.rows, key=lambda model: model.id)
     accuracy: Series = {"accuracy": [model.figures[ACCURACY] for model in models]}
-    recalls: Series = {name.removeprefix("recall_"): [model.figures.get(name) for model in models] for name in RECALLS}
+    names = list(dict.fromkeys(name for model in models for name in model.figures if name.startswith(RECALL)))
+    recalls: Series = {name.removeprefix(RECALL): [model.figures.get(name) for model in models] for name in names}
     rows: Series = {label: [_row_count(model, name) for model in models] for label, name in _ROWS.items()}
     plots = []
     if len(models) > 1:
@@ -152,7 +153,7 @@ def show_trends(request: Request) -> Response:
         plots.append(_trend("recall", "Recall of each class on the test rows", models, recalls, served))
         if any(value is not None for values in rows.values() for value in values):
             plots.append(_trend("rows", "Ingested rows", models, rows, served))
-    return render(request, "trends.html", table=table, models=models, plots=plots, recalls=RECALLS, rows_of=_row_count)
+    return render(request, "trends.html", table=table, models=models, plots=plots, recalls=names, rows_of=_row_count)
 
 
 def find_model(index: ReviewIndex, number: int) -> ReviewedModel:

@@ -10,6 +10,7 @@ from tensorflow_model_analysis.utils import config_util
 
 from components.evaluator.config import eval_config
 from components.evaluator.report import OVERALL, read_report, refusals_of
+from schema.data_set import AG_NEWS
 from schema.features import CLASS_NAMES
 from tests.support import direct_runner
 
@@ -17,7 +18,7 @@ THRESHOLDS = {"min_accuracy": 0.7, "min_label_recall": 0.6, "max_accuracy_drop":
 
 
 def test_the_configuration_is_one_that_tfma_accepts():
-    config = eval_config(**THRESHOLDS)
+    config = eval_config(AG_NEWS, **THRESHOLDS)
     config_util.verify_eval_config(config)
     assert [dict(spec.feature_values) or list(spec.feature_keys) for spec in config.slicing_specs] == [
         [],
@@ -61,7 +62,7 @@ def evaluate(tmp_path):
                 }
                 writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
         config = config_util.update_eval_config_with_defaults(
-            eval_config(**THRESHOLDS | thresholds), has_baseline=False, rubber_stamp=True
+            eval_config(AG_NEWS, **THRESHOLDS | thresholds), has_baseline=False, rubber_stamp=True
         )
         model = tfma.default_eval_shared_model(save("model"), eval_config=config)
         output = os.path.join(tmp_path, "evaluation")
@@ -121,7 +122,7 @@ def test_a_class_without_test_rows_is_named_with_its_threshold(evaluate):
 
 
 def refusals(text):
-    failures, others = refusals_of(text_format.Parse(text, ValidationResult()), eval_config(**THRESHOLDS))
+    failures, others = refusals_of(text_format.Parse(text, ValidationResult()), eval_config(AG_NEWS, **THRESHOLDS))
     return [*map(str, failures), *others]
 
 

@@ -8,8 +8,11 @@ from tfx.types.standard_artifacts import Examples, Model
 
 from components.evaluator.component import AgNewsEvaluator
 from components.evaluator.config import eval_config
+from schema.data_set import AG_NEWS
 
-CONFIG = eval_config(min_accuracy=0.9, min_label_recall=0.8, max_accuracy_drop=0.01, max_label_recall_drop=0.02)
+CONFIG = eval_config(
+    AG_NEWS, min_accuracy=0.9, min_label_recall=0.8, max_accuracy_drop=0.01, max_label_recall_drop=0.02
+)
 
 
 def stored():

@@ -5,7 +5,7 @@ from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.types import Artifact, standard_artifacts
 
-from components.resolvers import LatestBlessedModelBefore, LatestOtherBlessedModel, LatestSpans, PreviousStatistics
+from components.resolvers import LatestBlessedModelBefore, LatestOtherBlessedModel, LatestSpans, PreviousExamples
 from components.validation_gate.component import ValidationBlessing
 
 
@@ -105,12 +105,12 @@ def ingested(store):
 
 def previous(store, current, everything, refused=(), spans=1):
     inputs = {
-        "current": [current.statistics],
-        "statistics": [one.statistics for one in everything],
+        "current": [current.examples],
+        "examples": [one.examples for one in everything],
         "blessing": [one.blessing for one in everything if one not in refused],
     }
-    chosen = PreviousStatistics(spans).resolve_artifacts(store, inputs)["statistics"]
-    return [one for statistics in chosen for one in everything if one.statistics is statistics]
+    chosen = PreviousExamples(spans).resolve_artifacts(store, inputs)["examples"]
+    return [one for examples in chosen for one in everything if one.examples is examples]
 
 
 def test_the_first_ingestion_has_nothing_before_it(store, ingested):

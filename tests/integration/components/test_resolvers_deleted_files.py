@@ -10,7 +10,7 @@ from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.types import Artifact, standard_artifacts
 
-from components.resolvers import LatestBlessedModelBefore, LatestOtherBlessedModel, LatestSpans, PreviousStatistics
+from components.resolvers import LatestBlessedModelBefore, LatestOtherBlessedModel, LatestSpans, PreviousExamples
 from components.validation_gate.component import ValidationBlessing
 from tests.support.stored_files import write_files
 
@@ -76,13 +76,13 @@ class Pipeline:
         inputs = {"graph": [graph], "model": list(models), "model_blessing": list(blessings)}
         return LatestBlessedModelBefore().resolve_artifacts(self.store, inputs)["model"]
 
-    def previous_statistics(self, current, spans, count=1):
+    def previous_examples(self, current, spans, count=1):
         inputs = {
-            "current": [current.statistics],
-            "statistics": [one.statistics for one in spans],
+            "current": [current.examples],
+            "examples": [one.examples for one in spans],
             "blessing": [one.blessing for one in spans],
         }
-        return PreviousStatistics(count).resolve_artifacts(self.store, inputs)["statistics"]
+        return PreviousExamples(count).resolve_artifacts(self.store, inputs)["examples"]
 
     def window(self, current, spans, count=2):
         inputs = {
@@ -155,14 +155,14 @@ def test_a_training_begins_with_the_latest_model_that_is_not_deleted(pipeline, s
 
 
 @pytest.mark.parametrize("numbers", [(1, 2, 3), (0, 0, 0)], ids=["with spans", "without"])
-def test_deleted_statistics_are_not_compared_with(pipeline, said, numbers):
+def test_deleted_examples_are_not_compared_with(pipeline, said, numbers):
     one, two, current = (pipeline.span(number) for number in numbers)
-    delete(two.statistics, "Split-train")
-    assert pipeline.previous_statistics(current, [one, two, current]) == [one.statistics]
-    assert f"statistics {two.statistics.id} of run {RUN}" in said()[-1]
-    assert f"comparing with statistics {one.statistics.id} instead" in said()[-1]
-    delete(one.statistics)
-    assert pipeline.previous_statistics(current, [one, two, current]) == []
+    delete(two.examples, "Split-train")
+    assert pipeline.previous_examples(current, [one, two, current]) == [one.examples]
+    assert f"examples {two.examples.id} of run {RUN}" in said()[-1]
+    assert f"comparing with examples {one.examples.id} instead" in said()[-1]
+    delete(one.examples)
+    assert pipeline.previous_examples(current, [one, two, current]) == []
     assert "comparing with nothing" in said()[-1]
 
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.transform.preprocessing import clean, standardize
+from components.transform.preprocessing import clean, split_characters, standardize
 from schema.model_contract import OOV_ID, RESERVED_IDS, TITLE_TOKENS, TOKEN_IDS, VOCABULARY
 
 
@@ -123,3 +123,8 @@ def test_any_text_gives_ids_without_an_error(token_ids, title, description):
 @settings(deadline=None, max_examples=100)
 def test_any_bytes_give_ids_without_an_error(token_ids, text):
     assert token_ids(text, text)
+
+
+def test_scripts_without_blanks_are_split_into_characters():
+    texts = [text.decode() for text in split_characters(tf.constant(["足球 won, かな", "мяч كرة"])).numpy()]
+    assert [text.split() for text in texts] == [["足", "球", "won,", "か", "な"], ["мяч", "كرة"]]

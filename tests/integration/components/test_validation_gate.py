@@ -2,6 +2,7 @@ import json
 
 import pandas as pd
 import pytest
+import tensorflow as tf
 import tensorflow_data_validation as tfdv
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
@@ -10,7 +11,9 @@ from components.validation_gate.component import REPORT_FILE, ValidationBlessing
 from schema.errors import DriftError, ValidationError
 from schema.features import SPLITS, load_schema
 
-ROWS = 400
+# As many that no split is compared together with another one.
+ROWS = 1200
+LIMITS = {"max_unknown_words_rise": 0.1, "drift_false_alarm_rate": 0.001}
 
 
 def frame(**columns):
@@ -26,6 +29,17 @@ def frame(**columns):
     return pd.DataFrame(rows | columns)
 
 
+def example(row):
+    """Returns the serialized tf.Example of a row."""
+    made = tf.train.Example()
+    for name, value in row.items():
+        if isinstance(value, str):
+            made.features.feature[name].bytes_list.value.append(value.encode())
+        else:
+            made.features.feature[name].int64_list.value.append(value)
+    return made.SerializeToString()
+
+
 @pytest.fixture
 def gate(tmp_path):
     def statistics(name, by_split, span=0):
@@ -37,6 +51,21 @@ def gate(tmp_path):
             options = tfdv.StatsOptions(schema=load_schema())
             found = tfdv.generate_statistics_from_dataframe(rows, options)
             io_utils.write_bytes_file(f"{artifact.uri}/Split-{split}/FeatureStats.pb", found.SerializeToString())
+        return artifact
+
+    def examples(name, by_split, span=0):
+        artifact = standard_artifacts.Examples()
+        artifact.uri = str(tmp_path / name)
+        artifact.set_int_custom_property("span", span)
+        artifact.split_names = artifact_utils.encode_split_names(list(by_split))
+        # Most tests have the same rows in all splits.
+        serialized = {id(rows): list(map(example, rows.to_dict("records"))) for rows in by_split.values()}
+        for split, rows in by_split.items():
+            directory = tmp_path / name / f"Split-{split}"
+            directory.mkdir(parents=True, exist_ok=True)
+            with tf.io.TFRecordWriter(str(directory / "rows.gz"), "GZIP") as writer:
+                for row in serialized[id(rows)]:
+                    writer.write(row)
         return artifact
 
     def anomalies(artifact):
@@ -54,21 +83,24 @@ def gate(tmp_path):
         schema.uri = str(tmp_path / "schema")
         io_utils.write_pbtxt_file(f"{schema.uri}/schema.pbtxt", load_schema())
         current = statistics("current", by_split, span=2)
-        examples = standard_artifacts.Examples()
-        examples.id, current.id = 5, 6
-        inputs = {"examples": [examples], "statistics": [current], "schema": [schema]}
+        rows = examples("rows", by_split, span=2)
+        rows.id, current.id = 5, 6
+        inputs = {"examples": [rows], "statistics": [current], "schema": [schema]}
         inputs["anomalies"] = [anomalies(current)]
-        inputs["previous_statistics"] = [
-            statistics(f"previous-{span}", by_split, span) for span, by_split in enumerate(previous, start=1)
+        inputs["previous_examples"] = [
+            examples(f"previous-{span}", by_split, span) for span, by_split in enumerate(previous, start=1)
         ]
         blessing = ValidationBlessing()
         blessing.uri = str(tmp_path / "blessing")
         io_utils.write_string_file(f"{blessing.uri}/made", "")
-        ValidationGate.EXECUTOR_SPEC.executor_class().Do(inputs, {"blessing": [blessing]}, {})
+        ValidationGate.EXECUTOR_SPEC.executor_class().Do(inputs, {"blessing": [blessing]}, LIMITS)
         run.blessing = blessing
         return json.loads((tmp_path / "blessing" / REPORT_FILE).read_text())
 
     return run
+
+
+SIGNALS = ("label", "text_length", "unknown words")
 
 
 def everywhere(rows):
@@ -103,7 +135,9 @@ def test_the_same_distributions_are_no_drift(gate):
 
 def test_drift_of_the_labels_stops_the_run(gate):
     moved = frame(label=[0 if index % 3 == 0 else index % 4 for index in range(ROWS)])
-    with pytest.raises(ValidationError, match=r"feature label: .*(L-infty|Linf|L-infinity|threshold)") as stopped:
+    with pytest.raises(
+        ValidationError, match=r"feature label: class World is 50.0% of the rows and was 25.0%; 1,200 rows"
+    ) as stopped:
         gate(everywhere(moved), everywhere(frame()))
     assert "drift_comparator" in str(stopped.value)
 
@@ -117,6 +151,11 @@ def test_drift_of_the_text_length_stops_the_run(gate):
     longer = frame(text_length=[600 + index % 200 for index in range(ROWS)])
     with pytest.raises(ValidationError, match="feature text_length"):
         gate(everywhere(longer), everywhere(frame()))
+
+
+def test_texts_of_other_words_stop_the_run(gate):
+    with pytest.raises(DriftError, match=r"feature unknown words: .* of a text's words are in no earlier text"):
+        gate(everywhere(frame(title=["otro titulo"] * ROWS, description=["una frase"] * ROWS)), everywhere(frame()))
 
 
 def test_a_split_that_the_previous_span_lacked_is_not_compared(gate):
@@ -137,7 +176,7 @@ def test_the_distance_from_earlier_spans_is_kept_with_its_limit(gate):
     spans, measured = read_drift(gate.blessing.uri)
     assert spans == [1]
     values = {(drift.split, drift.feature): drift for drift in measured}
-    assert values.keys() == {(split, feature) for split in SPLITS for feature in ("label", "text_length")}
+    assert values.keys() == {(split, feature) for split in SPLITS for feature in SIGNALS}
     labels = values["train", "label"]
     assert (labels.measure, round(labels.value, 4), labels.threshold) == ("L-infinity distance", 0.025, 0.05)
     assert values["test", "text_length"].value == 0

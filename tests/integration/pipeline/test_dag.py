@@ -5,6 +5,7 @@ from tfx.dsl.compiler.compiler import Compiler
 from components.example_gen.sources import DataSource
 from pipeline.dag import create_pipeline
 from pipeline.settings import Settings
+from schema.data_set import SCHEMA_PATH
 from schema.errors import SettingsError
 
 SOURCE = DataSource("/data", "train.csv", "test.csv", "path")
@@ -27,7 +28,7 @@ def test_the_pipeline_has_every_standard_stage(compiled):
         "ImportSchemaGen",
         "StatisticsGen",
         "ExampleValidator",
-        "PreviousStatisticsResolver",
+        "PreviousExamplesResolver",
         "ValidationGate",
         "Transform",
         "Trainer",
@@ -73,6 +74,17 @@ def test_a_setting_changes_only_its_own_stage(compiled):
     assert changed(data={"exact_statistics": False}) == {"StatisticsGen"}
     assert changed(model_card={"robustness_rows": 9}) == {"ModelCardGen"}
     assert changed(infra_validator={"rows": 9}) == {"AgNewsInfraValidator"}
+    assert changed(data={"max_unknown_words_rise": 0.2}) == {"ValidationGate"}
+    assert changed(data={"max_rows": 9}) == {"AgNewsExampleGen"}
+
+
+def test_other_classes_change_every_stage_that_knows_them(compiled, tmp_path):
+    before = compiled()
+    text = SCHEMA_PATH.read_text().replace('tag: "World"', 'tag: "Welt"')
+    (tmp_path / "schema.pbtxt").write_text(text)
+    after = compiled(data={"path": "/data", "schema_file": str(tmp_path / "schema.pbtxt")})
+    changed = {name for name in before if before[name].parameters != after[name].parameters}
+    assert changed == {"AgNewsExampleGen", "ImportSchemaGen", "Trainer", "Evaluator", "ModelCardGen"}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import pytest
 
 from schema import features
+from schema.data_set import AG_NEWS
 
 
 def test_names_and_labels_come_from_the_curated_schema():
@@ -10,21 +11,12 @@ def test_names_and_labels_come_from_the_curated_schema():
     assert entries["label"].int_domain.max == len(features.CLASS_NAMES) - 1
 
 
-def test_an_unknown_feature_lists_the_known_ones():
-    with pytest.raises(KeyError, match="title, description"):
-        features.feature("headline")
-
-
 @pytest.mark.parametrize(
     ("length", "bucket"),
     [(0, "short"), (209, "short"), (210, "medium"), (254, "medium"), (255, "long"), (9999, "long")],
 )
 def test_lengths_fall_into_thirds(length, bucket):
-    assert features.length_bucket(length) == bucket
-
-
-def test_every_two_buckets_have_a_bound():
-    assert len(features.LENGTH_BUCKETS) == len(features.LENGTH_BUCKET_BOUNDS) + 1
+    assert AG_NEWS.length_bucket(length) == bucket
 
 
 def test_the_label_is_absent_at_serving_time():

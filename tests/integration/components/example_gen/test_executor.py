@@ -14,6 +14,8 @@ from tfx.utils import proto_utils
 
 from components.example_gen import csv_reader, ingestion_report
 from components.example_gen.executor import ExampleGenExecutor
+from components.example_gen.row_format import RowFormat
+from schema.data_set import DataSet
 from schema.errors import DataError, NothingToTrain
 from schema.features import load_schema
 from tests.support import direct_runner
@@ -159,7 +161,9 @@ def test_too_many_bad_rows_stop_the_run_with_a_summary(data):
         DataError, match=r"1 of 63 rows are bad \(1\.59%\), the limit is 1\.00%: unknown_class 1"
     ) as stopped:
         ingest(data, max_bad_fraction=0.01)
-    assert "train.csv, row 61: unknown_class: class '9'" in str(stopped.value)
+    assert "train.csv, row 61: unknown_class: class '9', known are World, Sports, Business, Sci/Tech" in str(
+        stopped.value
+    )
     assert "quarantine.jsonl" in str(stopped.value)
 
 
@@ -175,14 +179,14 @@ def test_duplicates_and_rows_in_both_train_and_test_are_counted(data, monkeypatc
 
 def test_the_error_of_a_broken_file_does_not_name_beam(data):
     (data / "test.csv").write_text("label,title\n1,Vote\n")
-    with pytest.raises(DataError, match=r"title and description, or text$"):
+    with pytest.raises(DataError, match=r"data\.text_columns name other ones$"):
         ingest(data)
 
 
 @pytest.mark.parametrize("where", ["train.csv", "test.csv"])
 def test_rows_that_a_reader_skips_stop_the_run(data, monkeypatch, where):
     read_records = csv_reader.read_records
-    monkeypatch.setattr(csv_reader, "read_records", lambda lines: list(read_records(lines))[1:])
+    monkeypatch.setattr(csv_reader, "read_records", lambda *arguments: list(read_records(*arguments))[1:])
     (data / ("test.csv" if where == "train.csv" else "train.csv")).write_text("")
     with pytest.raises(
         DataError, match=rf"/{where} has \d+ lines that are not empty, but .* covered \d+.*message persists$"
@@ -285,3 +289,35 @@ def test_hidden_files_next_to_the_data_are_not_read(data):
     (data / "test.csv").rename(data / ".test.csv")
     with pytest.raises(DataError, match=r"\*est\.csv matches no file"):
         ingest(data, patterns={"train": "*rain.csv", "test": "*est.csv"})
+
+
+def test_without_test_files_a_share_of_the_rows_is_held_out(data):
+    patterns = {"train": "train.csv"}
+    examples = ingest(data, patterns=patterns, val_fraction=0.2, test_fraction=0.3)
+    splits = [titles(written(examples, split)) for split in ("train", "val", "test")]
+    assert sum(map(len, splits)) == len(set.union(*splits)) == 60
+    assert min(map(len, splits)) > 4
+    assert titles(written(ingest(data, patterns=patterns, val_fraction=0.2, test_fraction=0.3), "test")) == splits[2]
+
+
+def test_a_sample_has_the_asked_number_of_rows_and_counts_the_others(data):
+    examples = ingest(data, max_rows=20)
+    counts = {name: examples.get_int_custom_property(name) for name in ("rows_read", "rows_left_out", "rows_test")}
+    assert counts == {"rows_read": 22, "rows_left_out": 40, "rows_test": 2}
+    again = ingest(data, max_rows=20)
+    assert titles(written(again, "train")) == titles(written(examples, "train"))
+
+
+def test_classes_columns_and_buckets_are_those_of_the_data_set(data):
+    data_set = DataSet(("Rechnung", "Störung"), ("kurz", "lang"), (12,))
+    for name in ("train", "test"):
+        rows = [f"{('Störung', 'Rechnung')[row % 2]}\tText {row}{' ist lang' * (row % 2)}\n" for row in range(40)]
+        (data / f"{name}.tsv").write_text("Kategorie\tInhalt\n" + "".join(rows))
+    row_format = RowFormat("Kategorie", ("Inhalt",), class_names=data_set.class_names)
+    parameters = {"data_set": data_set.encode(), "row_format": row_format.encode()}
+    examples = ingest(data, patterns={"train": "train.tsv", "test": "test.tsv"}, **parameters)
+    found = {
+        (row["label"].int64_list.value[0], row["length_bucket"].bytes_list.value[0])
+        for row in written(examples, "test")
+    }
+    assert found == {(1, b"kurz"), (0, b"lang")}

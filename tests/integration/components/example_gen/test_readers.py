@@ -46,7 +46,7 @@ def test_invalid_utf8_in_a_parquet_column_rejects_one_row(tmp_path):
 
 def test_parquet_without_a_label_is_refused_with_its_columns(tmp_path):
     file = write_parquet(tmp_path / "train.parquet", text=["Oil up"], topic=[2])
-    with pytest.raises(DataError, match="no column label among text, topic"):
+    with pytest.raises(DataError, match="has the columns text, topic; label is missing"):
         list(read_rows(file))
 
 
@@ -57,7 +57,7 @@ def test_a_file_that_is_not_parquet_is_reported_by_name(tmp_path):
 
 
 def test_an_unknown_format_lists_the_supported_ones(tmp_path):
-    with pytest.raises(DataError, match=r"\.csv, \.csv\.gz, \.parquet"):
+    with pytest.raises(DataError, match=r"\.csv, \.tsv and \.jsonl, each also as \.gz, \.parquet"):
         read_rows(str(tmp_path / "train.xlsx"))
 
 
@@ -182,7 +182,7 @@ def test_the_header_is_covered_too(tmp_path, header):
 def test_a_skipped_line_is_detected(tmp_path, monkeypatch):
     (tmp_path / "train.csv").write_text("1,Vote,Today\n" * 3)
     read_records = csv_reader.read_records
-    monkeypatch.setattr(csv_reader, "read_records", lambda lines: list(read_records(lines))[:-1])
+    monkeypatch.setattr(csv_reader, "read_records", lambda *arguments: list(read_records(*arguments))[:-1])
     with pytest.raises(DataError, match=r"train\.csv has 3 lines that are not empty, but .* covered 2"):
         list(read_rows(str(tmp_path / "train.csv")))
 
@@ -199,7 +199,7 @@ def test_a_file_deleted_while_it_is_read_is_reported_by_name(tmp_path):
 def test_skipped_parquet_rows_are_detected(tmp_path, monkeypatch):
     file = write_parquet(tmp_path / "train.parquet", text=["Oil up", "Goal"], label=[2, 1])
     read_all = readers._read_parquet
-    monkeypatch.setattr(readers, "_read_parquet", lambda file: list(read_all(file))[:-1])
+    monkeypatch.setattr(readers, "_read_parquet", lambda file, row_format: list(read_all(file, row_format))[:-1])
     with pytest.raises(DataError, match=r"train\.parquet has 2 rows, but .* covered 1"):
         list(read_rows(file))
 

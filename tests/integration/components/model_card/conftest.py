@@ -105,6 +105,7 @@ def run(export, transform_output, facts, tmp_path_factory):
 
     from components.evaluator.config import eval_config
     from components.trainer.export import write_facts
+    from schema.data_set import AG_NEWS
     from schema.features import load_schema
     from tests.support import direct_runner
 
@@ -128,7 +129,7 @@ def run(export, transform_output, facts, tmp_path_factory):
 
     thresholds = {"min_accuracy": 0.0, "min_label_recall": 0.99, "max_accuracy_drop": 0.1, "max_label_recall_drop": 0.1}
     config = config_util.update_eval_config_with_defaults(
-        eval_config(**thresholds), has_baseline=False, rubber_stamp=True
+        eval_config(AG_NEWS, **thresholds), has_baseline=False, rubber_stamp=True
     )
     tfma.run_model_analysis(
         eval_config=config,
@@ -173,10 +174,12 @@ def make(run):
         from components.model_card.card import make_card
         from components.model_card.lineage import trace
         from components.model_card.owner import OWNER_FILE, read_owner_statements
+        from schema.data_set import AG_NEWS
 
         inputs = run.inputs | changes
         return make_card(
             inputs,
+            AG_NEWS,
             read_owner_statements(OWNER_FILE),
             trace("agnews", "run-1", inputs, {"trainer": "abc"}),
             preparation=PREPARATION,

@@ -5,8 +5,9 @@ import pytest
 from tfx.types import Channel
 
 from components.manifest import files_of, record_files
-from components.model_card import component
 from components.model_card.component import ModelCard, ModelCardExecutor, ModelCardGen
+from components.model_card.owner import OWNER_FILE
+from schema.data_set import AG_NEWS
 from schema.errors import SettingsError
 from serving.audit import fingerprint
 
@@ -19,6 +20,8 @@ def test_the_executor_writes_all_forms_and_binds_the_artifact_to_the_model(run, 
         "robustness_rows": 5,
         "errors_shown": 2,
         "code": '{"trainer": "abc"}',
+        "owner_file": str(OWNER_FILE),
+        "data_set": AG_NEWS.encode(),
     }
     [model] = run.inputs["model"]
     record_files(model, "ann@here")
@@ -41,19 +44,26 @@ def channels(run):
     return {role: Channel(type=type(artifacts[0])) for role, artifacts in run.inputs.items()}
 
 
-def make(channels):
-    return ModelCardGen(preparation={}, robustness_rows=1, errors_shown=1, code={}, **channels)
+def make(channels, owner_file=OWNER_FILE):
+    return ModelCardGen(
+        data_set=AG_NEWS,
+        owner_file=owner_file,
+        preparation={},
+        robustness_rows=1,
+        errors_shown=1,
+        code={},
+        **channels,
+    )
 
 
-def test_an_edited_owners_file_changes_the_cache_key(channels, monkeypatch, tmp_path):
-    before = make(channels).exec_properties
+def test_an_edited_owners_file_changes_the_cache_key(channels, tmp_path):
     edited = tmp_path / "model_card.yaml"
-    edited.write_bytes(component.OWNER_FILE.read_bytes() + b"\n# edited\n")
-    monkeypatch.setattr(component, "OWNER_FILE", edited)
-    assert make(channels).exec_properties != before
+    edited.write_bytes(OWNER_FILE.read_bytes())
+    before = make(channels, edited).exec_properties
+    edited.write_bytes(OWNER_FILE.read_bytes() + b"\n# edited\n")
+    assert make(channels, edited).exec_properties != before
 
 
-def test_a_spoiled_owners_file_stops_before_anything_runs(channels, monkeypatch, tmp_path):
-    monkeypatch.setattr(component, "OWNER_FILE", tmp_path / "gone.yaml")
+def test_a_spoiled_owners_file_stops_before_anything_runs(channels, tmp_path):
     with pytest.raises(SettingsError, match="gone"):
-        make(channels)
+        make(channels, tmp_path / "gone.yaml")

@@ -5,11 +5,14 @@ from tfx.types import standard_artifacts
 from components.evaluator.config import eval_config
 from components.evaluator.report import EvaluationReport, ThresholdFailure
 from components.model_card import quality
+from schema.data_set import AG_NEWS
 
 
 def test_thresholds_against_a_baseline_are_judged_by_the_change(monkeypatch):
     bounds = {"min_accuracy": 0.8, "min_label_recall": 0.5, "max_accuracy_drop": 0.01, "max_label_recall_drop": 0.2}
-    monkeypatch.setattr(quality.tfma, "load_eval_result", lambda uri: SimpleNamespace(config=eval_config(**bounds)))
+    monkeypatch.setattr(
+        quality.tfma, "load_eval_result", lambda uri: SimpleNamespace(config=eval_config(AG_NEWS, **bounds))
+    )
     report = EvaluationReport(
         metrics={"all": {"accuracy": 0.85}, "label=World": {"accuracy": 0.6}},
         baseline={"all": {"accuracy": 0.9}, "label=World": {"accuracy": 0.7}},

@@ -37,7 +37,7 @@ def infer(tmp_path):
         artifact.type_id = store.put_artifact_type(kind)
         artifact.properties["span"].int_value = 3
         store.put_artifacts([artifact])
-        return infer_from_latest_statistics(config)
+        return infer_from_latest_statistics(config, load_schema())
 
     infer.config = config
     return infer
@@ -45,7 +45,7 @@ def infer(tmp_path):
 
 def test_without_statistics_no_schema_can_be_inferred(infer):
     with pytest.raises(RunError, match="`agnews run` computes them"):
-        infer_from_latest_statistics(infer.config)
+        infer_from_latest_statistics(infer.config, load_schema())
 
 
 def test_matching_data_gives_no_difference(infer):

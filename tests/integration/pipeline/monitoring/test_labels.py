@@ -84,6 +84,8 @@ def test_a_damaged_file_of_labels_is_an_error_with_its_line(tmp_path):
 class Model:
     """A model that returns the given scores for the titles "0", "1", …."""
 
+    class_names = CLASS_NAMES
+
     def __init__(self, *scores):
         self.scores = np.array(scores)
 

@@ -44,7 +44,7 @@ def _is_expected(message):
 def test_classifying_an_item_shows_its_class_and_words(page):
     classify(page, "oil and goal", "oil\nrises <b>")
     assert page.locator("#verdict").inner_text() == "Business with probability 85.3 %"
-    assert page.title() == "Business · AG News classifier"
+    assert page.title() == "Business · Text classifier"
     assert page.locator("p.text mark.for").all_inner_texts() == ["oil", "oil"]
     assert page.locator("p.text mark.against").all_inner_texts() == ["goal"]
     assert page.locator("p.text.description").inner_text() == "oil\nrises <b>"

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.example_gen.csv_reader import read_csv
-from components.example_gen.rows import NoRow, RawRow, RejectedRow
+from components.example_gen.row_format import RowFormat
+from components.example_gen.rows import NoRow, RawRow, RejectedRow, validate_row
 from schema.errors import DataError
 from schema.news_items import RejectReason
 
@@ -129,10 +130,7 @@ def test_a_repeated_column_is_refused_by_name(read, names):
 @pytest.mark.parametrize(
     ("data", "found"),
     [
-        ('"1";"Vote";"Today, at noon"\n', "is separated by semicolons; expected commas"),
-        ("1\tVote\tToday\n", "is separated by tabs; expected commas"),
-        ("class|title|description\n1|Vote|Today\n", "is separated by vertical bars; expected commas"),
-        ("label,headline\n1,Vote\n", "the header has the columns label, headline; expected CSV"),
+        ("label,headline\n1,Vote\n", "has the columns label, headline; text is missing. It needs a class column"),
         ('{"label": 1, "title": "Vote"}\n', "is JSON; expected CSV"),
         ('"1","Vote","Today"\n'.encode("utf-16"), "is UTF-16 text; expected CSV"),
         (gzip.compress(b'"1","Vote","Today"\n', mtime=0), "is gzip data; expected CSV"),
@@ -205,3 +203,36 @@ def test_every_line_is_accounted_for(tmp_path_factory, kinds):
     path = tmp_path_factory.mktemp("csv") / "train.csv"
     path.write_text('"1","Vote","Today"\n' + "\n".join(lines) + "\n")
     assert [row.number for row in read_csv(str(path))] == list(range(1, len(lines) + 2))
+
+
+@pytest.mark.parametrize(
+    "data",
+    ['"1";"Vote";"Today, at noon"\n', "1\tVote\tToday, at noon\n", "class|title|description\n1|Vote|Today, at noon\n"],
+    ids=["semicolons", "tabs", "vertical bars"],
+)
+def test_other_separators_are_read(read, data):
+    assert texts(read(data)) == [(0, "Vote", "Today, at noon")]
+
+
+TICKETS = RowFormat("Kategorie", ("Betreff", "Text", "Nachtrag"), class_names=("Rechnung", "Störung"))
+
+
+def test_columns_with_other_names_are_joined_in_order(tmp_path):
+    path = tmp_path / "tickets.csv"
+    path.write_bytes("\ufeffBetreff;Nr;Text;Kategorie;Nachtrag\nAlarm;7;Kein Strom;Störung;seit gestern\n".encode())
+    assert texts(read_csv(str(path), TICKETS)) == [(1, "Alarm", "Kein Strom seit gestern")]
+
+
+def test_a_missing_column_is_named_with_those_that_are_there(tmp_path):
+    path = tmp_path / "tickets.csv"
+    path.write_text("Betreff,Text\nAlarm,Kein Strom\n")
+    with pytest.raises(DataError, match=r"tickets\.csv has the columns betreff, text; kategorie, nachtrag is missing"):
+        list(read_csv(str(path), TICKETS))
+
+
+def test_an_unknown_class_is_shown_with_the_known_ones(tmp_path):
+    path = tmp_path / "tickets.csv"
+    path.write_text("Betreff,Text,Nachtrag,Kategorie\nAlarm,Kein Strom,,Versand\n")
+    [_, row] = read_csv(str(path), TICKETS)
+    rejected = validate_row(row, max_chars=100, class_names=TICKETS.class_names)
+    assert (rejected.number, rejected.detail) == (2, "class 'Versand', known are Rechnung, Störung")

@@ -65,12 +65,12 @@ def test_the_id_does_not_depend_on_the_label():
 
 def test_about_the_requested_share_goes_to_validation():
     rows = [LabelledItem(f"title {index}", "text", label=0) for index in range(4000)]
-    assert 150 < sum(row.is_validation(0.05) for row in rows) < 250
+    assert 150 < sum(row.split(0.05) == "val" for row in rows) < 250
 
 
 def test_a_larger_share_keeps_the_rows_of_a_smaller_one():
     rows = [LabelledItem(f"title {index}", "text", label=0) for index in range(1000)]
-    assert {row.id for row in rows if row.is_validation(0.05)} < {row.id for row in rows if row.is_validation(0.2)}
+    assert {row.id for row in rows if row.split(0.05) == "val"} < {row.id for row in rows if row.split(0.2) == "val"}
 
 
 @given(st.text(), st.text(), st.one_of(st.none(), st.integers(0, 3)))

@@ -223,7 +223,8 @@ def test_the_effective_settings_do_not_show_the_password():
 
 # Settings that hold text and name no place of this machine.
 _NO_LOCAL_PLACES = {
-    *("pipeline.name", "data.train_pattern", "data.test_pattern", "trainer.architecture", "trainer.pooling"),
+    *("pipeline.name", "data.train_pattern", "data.test_pattern", "data.label_column", "transform.tokens"),
+    *("trainer.architecture", "trainer.pooling", "alerts.review_url"),
     *("trainer.precision", "infra_validator.platform", "infra_validator.serving_image", "pusher.model_name"),
     *("metadata.backend", "metadata.host", "metadata.database", "metadata.user", "metadata.password"),
     *(

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import tensorflow_data_validation as tfdv
 
-from components.validation_gate.statistics_pool import pool_statistics
+from pipeline.monitoring.statistics_pool import pool_statistics
 from schema.features import load_schema
 
 

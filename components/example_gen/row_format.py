@@ -1,0 +1,100 @@
+"""How the columns of a file become rows: which are texts, which is the class, and which classes there are."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from components.example_gen.rows import RawRow, parse_label
+from schema.csv_records import refuse_repeated_columns
+from schema.data_set import AG_NEWS
+from schema.errors import DataError
+from schema.metadata import decode_text, encode_text
+
+# Names of the class column that are known, each with the number of the first class.
+CLASS_COLUMNS = {"class index": 1, "class_index": 1, "class": 1, "label": 0}
+TEXT_COLUMNS = ("title", "description", "text")
+EXPECTED = (
+    f"a class column ({', '.join(CLASS_COLUMNS)}) and either title and description, or text; data.label_column and "
+    "data.text_columns name other ones"
+)
+
+
+@dataclass(frozen=True)
+class RowFormat:
+    """The columns of the data files and the classes in them.
+
+    Attributes:
+        label_column: name of the class column; None for a known name.
+        text_columns: names of the text columns, in the order in which they are joined; () for known names.
+        first_class: number of the first class where classes are numbers; None for what the known names mean, else 0.
+        class_names: class names in the order of the labels.
+    """
+
+    label_column: str | None = None
+    text_columns: tuple[str, ...] = ()
+    first_class: int | None = None
+    class_names: tuple[str, ...] = AG_NEWS.class_names
+
+    @classmethod
+    def decode(cls, text: str | None) -> "RowFormat":
+        """Reads the text that `encode` returns; None is the default format."""
+        if text is None:
+            return cls()
+        values: dict[str, Any] = json.loads(decode_text(text))
+        tuples = {name: tuple(values[name]) for name in ("text_columns", "class_names")}
+        return cls(**values | tuples)
+
+    def encode(self) -> str:
+        """Returns the format as text that every metadata store can hold."""
+        return encode_text(json.dumps(asdict(self), ensure_ascii=False, sort_keys=True))
+
+    def find_columns(self, names: Sequence[str], file: str) -> "Columns":
+        """Finds the columns of a file.
+
+        Args:
+            names: columns of the file, in lower case.
+            file: name of the file, for messages.
+
+        Raises:
+            DataError: the file lacks or repeats a column.
+        """
+        label = self.label_column.lower() if self.label_column else None
+        texts = tuple(name.lower() for name in self.text_columns)
+        refuse_repeated_columns(names, (label, *texts) if label and texts else (*CLASS_COLUMNS, *TEXT_COLUMNS), file)
+        label = label or next((name for name in names if name in CLASS_COLUMNS), None)
+        texts = texts or (TEXT_COLUMNS[:2] if {*TEXT_COLUMNS[:2]} <= set(names) else TEXT_COLUMNS[2:])
+        wanted = (label or "label", *texts)
+        if missing := [name for name in wanted if name not in names]:
+            expected = f"the columns {', '.join(wanted)}" if self.label_column or self.text_columns else EXPECTED
+            raise DataError(
+                f"{file} has the columns {', '.join(names)}; {', '.join(missing)} is missing. It needs {expected}"
+            )
+        first = self.first_class if self.first_class is not None else CLASS_COLUMNS.get(wanted[0], 0)
+        return Columns(wanted[0], texts, first, self.class_names)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of one file: the class, the texts, the number of the first class, and the class names."""
+
+    label: str
+    texts: tuple[str, ...]
+    first_class: int
+    class_names: tuple[str, ...]
+
+    def to_row(self, file: str, number: int, values: Mapping[str, object], lines: int = 1) -> RawRow:
+        """Returns the row of a record: the first of several texts is the title, the others are the description.
+
+        Args:
+            file: path of the file.
+            number: number of the record.
+            values: its values by column; absent and null texts are empty.
+            lines: number of its lines.
+        """
+        texts = [str(values.get(name) or "") for name in self.texts]
+        title, others = (texts[0], texts[1:]) if len(texts) > 1 else ("", texts)
+        label = values.get(self.label)
+        description = " ".join(filter(None, others)) if len(others) > 1 else others[0]
+        number_of_class = parse_label(label, first=self.first_class, class_names=self.class_names)
+        return RawRow(file, number, number_of_class, title, description, str(label), lines)

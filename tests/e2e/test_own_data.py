@@ -1,0 +1,79 @@
+"""Runs the commands of docs/guides/your-own-data.md: from a file of German tickets to a served model."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from tests.support import ROOT
+from tests.support.own_data import write_tickets
+
+pytestmark = pytest.mark.e2e
+
+GUIDE = (ROOT / "docs/guides/your-own-data.md").read_text()
+# The network is small, so that the run is quick.
+_SMALL = "trainer.epochs=4 trainer.units=8 trainer.embedding_dim=16 trainer.batch_tokens=400 trainer.learning_rate=0.01"
+
+
+class Shell:
+    """Runs `agnews` commands of the guide, in the directories that they change to."""
+
+    def __init__(self, directory, environment):
+        self.directory, self.environment = directory, environment
+
+    def run(self, line):
+        if line.startswith("cd "):
+            self.directory /= line.removeprefix("cd ")
+            return ""
+        words = shlex.split(line)[1:]
+        if words[0] == "run":
+            words += [word for setting in _SMALL.split() for word in ("--set", setting)]
+        command = [sys.executable, "-m", "pipeline", *words]
+        done = subprocess.run(
+            command, cwd=self.directory, env=self.environment, capture_output=True, text=True, timeout=600
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory):
+    from tests.support.sandbox import PipelineSandbox
+
+    sandbox = PipelineSandbox(tmp_path_factory.mktemp("own-data"))
+    write_tickets(sandbox.directory / "tickets.csv")
+    shell = Shell(sandbox.directory, sandbox.environment)
+    [commands, _] = re.findall(r"^```sh\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    outputs = {line: shell.run(line) for line in commands.splitlines()}
+    return shell, outputs
+
+
+def test_the_classes_of_the_file_are_in_every_output(story):
+    shell, outputs = story
+    assert "3 classes: Kündigung, Rechnung, Störung" in next(iter(outputs.values()))
+    described, ran = outputs["agnews data describe"], outputs["agnews run"]
+    assert all(name in described for name in ("Kündigung", "Rechnung", "Störung"))
+    assert all(f"label={name}" in ran for name in ("Kündigung", "Rechnung", "Störung"))
+    assert "World" not in described + ran
+    [card] = shell.directory.glob("runs/tickets/ModelCardGen/model_card/*/model_card.md")
+    text = card.read_text()
+    assert "tickets classifier" in text
+    assert not re.search(r"World|Sports|English|AG News", text)
+
+
+def test_the_pushed_model_answers_over_grpc_with_the_classes_of_the_file(story):
+    from serving.client import Client
+    from tests.support.model_servers import serving
+
+    shell, _ = story
+    base = str(shell.directory / "serving_model/tickets")
+    texts = ["Server abgestürzt Fehler Meldung Ausfall", "Mahnung Betrag Konto Zahlung Beleg"]
+    with (
+        serving(model_name="tickets", model_base_path=base) as running,
+        Client(f"127.0.0.1:{running.server.grpc_port}", model_name="tickets") as client,
+    ):
+        answers = client.classify(texts)
+    assert [answer.label for answer in answers] == ["Störung", "Rechnung"]
+    assert set(answers[0].probabilities) == {"Kündigung", "Rechnung", "Störung"}

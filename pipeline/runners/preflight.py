@@ -23,10 +23,12 @@ def resolve_source(settings: Settings, progress: download.Progress = lambda *_: 
         progress: receives the progress of a download, see `components.example_gen.download`.
 
     Raises:
-        SettingsError: data.cache cannot be written.
+        SettingsError: data.cache cannot be written, or there is a schema without the path of its data.
         DataError: a named directory has no data, or the download failed although the network is up.
     """
     data = settings.data
+    if data.schema_file is not None and data.path is None:
+        raise SettingsError(f"data.schema_file {data.schema_file}: set data.path, too, to the data of these classes")
     try:
         return sources.resolve(
             data.path,

@@ -161,8 +161,6 @@ class DataSettings(Section):
 
     @model_validator(mode="after")
     def _patterns_come_in_pairs(self) -> "DataSettings":
-        if self.schema_file is not None and self.path is None:
-            raise ValueError("schema_file needs path, the directory with the data of these classes")
         if self.test_fraction is not None:
             if self.test_pattern is not None:
                 raise ValueError("test_fraction and test_pattern exclude each other: set one of them")

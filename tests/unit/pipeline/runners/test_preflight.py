@@ -4,7 +4,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.example_gen.sources import DataSource
 from pipeline.metadata.connection import check_storable_in_postgresql, connection_config
-from pipeline.runners.preflight import check_pods, check_source
+from pipeline.runners.preflight import check_pods, check_source, resolve_source
 from pipeline.settings import Settings
 from pipeline.settings.sources import load
 from schema.errors import DataError, SettingsError
@@ -28,6 +28,12 @@ def ingest(settings, *, synthetic, pipeline="agnews", state=mlmd.Artifact.LIVE):
     execution = mlmd.Execution(type_id=store.put_execution_type(mlmd.ExecutionType(name="AgNewsExampleGen")))
     output = mlmd.Event(type=mlmd.Event.OUTPUT, path=mlmd.Event.Path(steps=[{"key": "examples"}]))
     store.put_execution(execution, [(examples, output)], [context])
+
+
+def test_a_schema_of_ones_own_needs_the_path_of_its_data():
+    settings = Settings.model_validate({"data": {"schema_file": "schema.pbtxt"}})
+    with pytest.raises(SettingsError, match=r"data\.schema_file schema\.pbtxt: set data\.path"):
+        resolve_source(settings, lambda *_: None)
 
 
 def test_a_first_run_may_be_on_synthetic_rows_and_so_may_the_next(settings):

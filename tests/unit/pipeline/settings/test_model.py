@@ -23,7 +23,6 @@ def test_local_places_are_absolute_and_remote_ones_stay():
         ({"data": {"train_pattern": "a.csv"}}, "go together"),
         ({"data": {"train_pattern": "a.csv", "test_pattern": "b.csv"}}, "need path"),
         ({"data": {"test_fraction": 0.2, "test_pattern": "b.csv", "path": "."}}, "exclude each other"),
-        ({"data": {"schema_file": "schema.pbtxt"}}, "schema_file needs path"),
         ({"data": {"span": 3}}, r"\{SPAN\}"),
         ({"data": {"window": 2}}, r"window needs a train_pattern that holds \{SPAN\}"),
         ({"data": {"span": "2026-02-31"}}, "expected a number, or a date as YYYY-MM-DD"),

@@ -19,6 +19,8 @@ from pydantic import (
 from schema.paths import expand_home, is_remote
 
 RANDOM, LEARNED = "random", "learned"
+MAX_DIMENSIONS = 10_000
+"""Largest width of word vectors."""
 
 Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -120,7 +122,9 @@ class Recipe(Section):
     architecture: Literal["simple_rnn_titles", "simple_rnn", "lstm", "stacked_bilstm"] = Field(
         "stacked_bilstm", description="network to train; sizes that are unset are the seed notebook's"
     )
-    embedding_dim: PositiveInt | None = Field(None, description="width of the word vectors; unset: 64, stacked: 128")
+    embedding_dim: PositiveInt | None = Field(
+        None, le=MAX_DIMENSIONS, description="width of the word vectors; unset: 64, stacked: 128"
+    )
     units: PositiveInt | None = Field(
         None, description="hidden units per direction and layer; unset: RNN 16, LSTM 8, stacked 64"
     )

@@ -32,9 +32,13 @@ class LocalPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            return super().convert(expand_home(os.fspath(value)), param, ctx)
+            path = super().convert(expand_home(os.fspath(value)), param, ctx)
         except ValueError as error:
             self.fail(f"{value}: {error}", param, ctx)
+        # Click's own check lets devices and pipes pass.
+        if not self.file_okay and os.path.exists(path) and not os.path.isdir(path):
+            self.fail(f"{value} is not a directory", param, ctx)
+        return path
 
 
 def settings_options(command: Callable) -> Callable:

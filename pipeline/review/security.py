@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schema.errors import SettingsError
+from schema.files import read_small_file
 from serving.audit import check_name
 
 _MIN_LENGTH = 16
@@ -61,7 +62,7 @@ def read_tokens(shared: str | None, file: Path | None) -> Tokens:
     personal: dict[str, str] = {}
     if file is not None:
         try:
-            lines = file.read_text(encoding="utf-8").splitlines()
+            lines = read_small_file(file).decode("utf-8").splitlines()
         except (OSError, ValueError) as error:
             raise SettingsError(f"--token-file {file}: {error}; name a readable file") from error
         for number, line in enumerate(lines, 1):

@@ -24,6 +24,7 @@ from pydantic import (
 from components.example_gen.spans import is_dated, span_of_date
 from components.trainer.settings import Section, TrainerSettings, replace_tilde
 from schema.errors import SettingsError
+from schema.files import read_small_file
 from schema.paths import expand_home, is_remote, refuse_wildcards
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -187,7 +188,7 @@ class PusherSettings(Section):
     """Destination of blessed models."""
 
     model_name: str = Field(
-        "agnews", pattern=r"^[A-Za-z0-9_-]+$", description="name of the model in TensorFlow Serving"
+        "agnews", max_length=200, pattern=r"^[A-Za-z0-9_-]+$", description="name of the model in TensorFlow Serving"
     )
     destination: Location = Field(
         "serving_model", description="base directory; versions are written to destination/model_name"
@@ -364,7 +365,7 @@ def _secret(value: SecretStr | None, file: Path | None, key: str) -> str | None:
     if file is None:
         return None
     try:
-        return file.read_text(encoding="utf-8").partition("\n")[0]
+        return read_small_file(file).decode("utf-8").partition("\n")[0].rstrip("\r")
     except (OSError, ValueError) as error:
         raise SettingsError(f"{key}: {error}; make it readable or unset it") from error
 

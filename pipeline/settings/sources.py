@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from pipeline.settings.model import Settings
 from schema.errors import SettingsError
+from schema.files import read_small_file
 from serving.audit import IDENTITY
 
 DEFAULT_FILE = Path("agnews.yaml")
@@ -69,6 +70,8 @@ def load(
             raise SettingsError(f"{origin}: unknown setting {key!r}{_nearest(key)}")
         if isinstance(value, bool) and KEYS[key].annotation is not bool:
             raise SettingsError(f"{origin}: {key}: expected a value, not a boolean (received {str(value).lower()})")
+        if isinstance(value, str) and "\0" in value:
+            raise SettingsError(f"{origin}: {key}: contains the character NUL; write the value without it")
         section, _, name = key.partition(".")
         tree.setdefault(section, {})[name] = value
     try:
@@ -124,7 +127,7 @@ def _file(path: Path | None) -> _Source:
             return {}
         path = DEFAULT_FILE
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_small_file(path).decode("utf-8")
     except OSError as error:
         raise SettingsError(f"settings file {path}: {error.strerror}; name a file that can be read") from error
     except ValueError as error:

@@ -19,7 +19,15 @@ from typing import Any
 import filelock
 
 from schema.errors import AuditError
-from schema.files import FOR_GROUP, create_file, file_lock, flush_directory, make_directory, replace_file
+from schema.files import (
+    FOR_GROUP,
+    create_file,
+    file_lock,
+    flush_directory,
+    make_directory,
+    replace_file,
+    require_regular_file,
+)
 from serving.audit.identity import identity
 
 AUDIT_FILE = "audit.jsonl"
@@ -130,6 +138,7 @@ class AuditLog:
         identity()
         try:
             with self._locked():
+                require_regular_file(self.path)
                 open(self.path, "ab").close()
         except OSError as error:
             raise self._unwritable(error) from error
@@ -167,6 +176,7 @@ class AuditLog:
 
     def _content(self) -> tuple[list[bytes], bytes]:
         try:
+            require_regular_file(self.path)
             *whole, rest = self.path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return [], b""

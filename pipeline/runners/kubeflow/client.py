@@ -17,6 +17,7 @@ import httpx
 
 from pipeline.settings import BeamSettings, KubeflowSettings, Settings
 from schema.errors import AgNewsError, RunError, SettingsError
+from schema.files import read_small_file
 from serving.audit import identity
 from serving.this_machine import proxy_mounts
 
@@ -300,6 +301,6 @@ def _token(settings: KubeflowSettings) -> str | None:
     if settings.token_file is None:
         return None
     try:
-        return settings.token_file.read_text(encoding="utf-8").strip()
+        return read_small_file(settings.token_file).decode("utf-8").strip()
     except (OSError, ValueError) as error:
         raise SettingsError(f"kubeflow.token_file: {error}; make it readable or unset it") from error

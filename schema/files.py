@@ -17,6 +17,8 @@ FOR_ALL = 0o644
 """Mode of files that every user may read."""
 FOR_GROUP = 0o640
 """Mode of files that the owner's group may read."""
+FOR_OWNER = 0o600
+"""Mode of files that only the owner may read."""
 _DIRECTORY = 0o755
 MAX_SMALL_FILE = 1 << 20
 """Bytes that `read_small_file` reads at most."""

@@ -13,6 +13,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from pipeline.metadata.graph import pipeline_artifacts
 from pipeline.settings import Settings
 from schema.errors import AuditError, SettingsError
+from schema.files import FOR_ALL, FOR_GROUP, FOR_OWNER
 from schema.metadata import (
     APPROVAL_DECISION,
     APPROVAL_REQUEST,
@@ -51,14 +52,20 @@ def audit_log(settings: Settings) -> AuditLog:
     Raises:
         SettingsError: the serving directory is in an object store, whose files cannot be appended to.
     """
+    mode = audit_log_mode(settings)
     if settings.promotion.audit_log is not None:
-        return AuditLog(Path(settings.promotion.audit_log))
+        return AuditLog(Path(settings.promotion.audit_log), mode)
     if is_remote(settings.pusher.destination):
         raise SettingsError(
             f"pusher.destination {settings.pusher.destination} is in an object store, where the audit log cannot be "
             "appended to. Set promotion.audit_log to a file on a disk that is kept"
         )
-    return AuditLog(Path(settings.pusher.destination) / AUDIT_FILE)
+    return AuditLog(Path(settings.pusher.destination) / AUDIT_FILE, mode)
+
+
+def audit_log_mode(settings: Settings) -> int:
+    """Returns the mode of a new audit log."""
+    return {"owner": FOR_OWNER, "group": FOR_GROUP, "everyone": FOR_ALL}[settings.promotion.audit_log_readers]
 
 
 def recorded_lines(store: MetadataStore, log: AuditLog) -> dict[str, str]:

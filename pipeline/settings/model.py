@@ -209,6 +209,9 @@ class PromotionSettings(Section):
     author_may_approve: bool = Field(False, description="accept an approval by the author of the model")
     expires_hours: PositiveFloat = Field(72.0, le=87_600, description="hours until an approval expires")
     audit_log: str | None = Field(None, description="path of the audit log; unset: audit.jsonl in pusher.destination")
+    audit_log_readers: Literal["owner", "group", "everyone"] = Field(
+        "group", description="who may read a new audit log: modes 0600, 0640 and 0644; an existing log keeps its mode"
+    )
     signing_key_file: str | None = Field(
         None,
         description="private Ed25519 key that signs each push, promotion, rollback and deletion, as PEM without a "

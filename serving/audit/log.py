@@ -101,10 +101,11 @@ class AuditLog:
 
     Args:
         path: the file; the first entry creates it and its directory.
+        mode: mode of a new file; an existing one keeps its mode.
     """
 
-    def __init__(self, path: Path):
-        self.path = path.absolute()
+    def __init__(self, path: Path, mode: int = FOR_GROUP):
+        self.path, self._mode = path.absolute(), mode
 
     def append(self, entry: Entry, sign: Callable[[Entry], str] | None = None) -> str:
         """Writes an entry to disk.
@@ -188,7 +189,7 @@ class AuditLog:
     def _locked(self) -> Iterator[None]:
         make_directory(self.path.parent)
         with file_lock(self.path.with_name(f".{self.path.name}.lock"), _LOCK_SECONDS):
-            create_file(self.path, FOR_GROUP)
+            create_file(self.path, self._mode)
             yield
 
     def _write(self, entry: Entry, sign: Callable[[Entry], str] | None = None) -> str:
@@ -217,7 +218,7 @@ class AuditLog:
         if torn:
             digest = hashlib.sha256(torn).hexdigest()
             aside = self.path.with_name(f"{self.path.name}.torn-{digest[:16]}{_PENDING}")
-            replace_file(aside, torn, FOR_GROUP)
+            replace_file(aside, torn, self._mode)
             os.truncate(self.path, self.path.stat().st_size - len(torn))
         for pending in sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.torn-*{_PENDING}")):
             name = pending.name.removesuffix(_PENDING)

@@ -70,6 +70,17 @@ def _differing(first: np.ndarray, second: np.ndarray) -> tuple[int, int]:
     return int((first & ~second).sum()), int((~first & second).sum())
 
 
+def lower_share_p_value(successes: int, trials: int, reference: int, reference_trials: int) -> float:
+    """Tests whether a share is lower than another: Fisher's exact test, one-sided.
+
+    Args:
+        successes, trials: the share.
+        reference, reference_trials: the other share.
+    """
+    table = [[successes, trials - successes], [reference, reference_trials - reference]]
+    return float(fisher_exact(table, alternative="less").pvalue)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Returns p-values corrected for their number, in the given order (Holm 1979)."""
     corrected, lowest = [1.0] * len(p_values), 0.0

@@ -31,6 +31,7 @@ class Kind(StrEnum):
     DRIFT = "drift"
     NOT_BLESSED = "not_blessed"
     WAITING = "waiting"
+    PUSHED = "pushed"
     LATE = "late"
     SHIFT = "shift"
 
@@ -40,6 +41,7 @@ _DESCRIPTIONS = {
     Kind.DRIFT: "the data drifted and was rejected",
     Kind.NOT_BLESSED: "the model was not blessed",
     Kind.WAITING: "a model is waiting for approval",
+    Kind.PUSHED: "a model was pushed",
     Kind.LATE: "a model is late",
     Kind.SHIFT: "the requests or predictions of a served model changed",
 }
@@ -54,12 +56,14 @@ class Event:
         run: name of the run, or the served version.
         message: the reason and the next step.
         log: path of the run's log, or of the monitoring report for `Kind.SHIFT`.
+        model_id: id of the model that the event is about, for links to the review site; None if there is none.
     """
 
     kind: Kind
     run: str
     message: str
     log: str
+    model_id: int | None = None
 
     @classmethod
     def of_error(cls, error: Exception, run: str, log: str) -> "Event":
@@ -86,7 +90,7 @@ def notify(settings: Settings, event: Event) -> list[str]:
         channels["webhook"] = _post
     if alerts.smtp_host:
         channels["e-mail"] = _mail
-    body = f"{event.message}\n{'report' if event.kind is Kind.SHIFT else 'log'}: {event.log}"
+    body = "\n".join([event.message, *_links(alerts.review_url, event)])
     problems = []
     for name, send in channels.items():
         try:
@@ -95,6 +99,14 @@ def notify(settings: Settings, event: Event) -> list[str]:
             problems.append(f"the alert could not be sent by {name}: {_reason(error)}")
             logger.error(problems[-1])
     return problems
+
+
+def _links(review_url: str | None, event: Event) -> list[str]:
+    lines = [f"{'report' if event.kind is Kind.SHIFT else 'log'}: {event.log}"]
+    if review_url and event.model_id is not None:
+        page = f"{review_url.rstrip('/')}/models/{event.model_id}"
+        lines += [f"model: {page}", f"card: {page}/card"]
+    return lines
 
 
 def _reason(error: Exception) -> str:

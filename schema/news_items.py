@@ -1,8 +1,10 @@
 """News items: the text that is classified, the rule that decides which items are valid, and a model's answer."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import NamedTuple
 
 _MAX_SHOWN_CHARACTERS = 40
@@ -37,6 +39,11 @@ class NewsItem:
     def text_length(self) -> int:
         """Number of Unicode characters in title and description together."""
         return len(self.title) + len(self.description)
+
+    @cached_property
+    def id(self) -> str:
+        """First 16 hexadecimal digits of the SHA-256 of title and description; equal for equal texts."""
+        return hashlib.sha256(f"{self.title}\0{self.description}".encode()).hexdigest()[:16]
 
 
 class Rejection(NamedTuple):

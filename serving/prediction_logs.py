@@ -16,9 +16,11 @@ from tensorflow_serving.apis import logging_pb2, predict_pb2, prediction_log_pb2
 
 from schema.features import DESCRIPTION, TEXT_LENGTH, TITLE
 from schema.model_contract import CLASSES, PROBABILITIES, SCORES
+from schema.news_items import NewsItem
 from serving.server.tensors import to_array
 
 TOKENS, UNKNOWN_TOKENS = "tokens", "unknown_tokens"
+ITEM = "item"
 _EXAMPLES = "inputs"
 
 
@@ -30,6 +32,7 @@ class LoggedText:
         scores: score of each class by class name.
         text_length: number of Unicode characters in title and description.
         text: title and description, or None if the log does not contain them.
+        item: `NewsItem.id` of the text, or None if the log does not contain it.
         tokens: number of tokens, or None if the log does not contain it.
         unknown_tokens: number of tokens that are not in the vocabulary, or None if the log does not contain it.
     """
@@ -37,6 +40,7 @@ class LoggedText:
     scores: Mapping[str, float]
     text_length: int
     text: tuple[str, str] | None = None
+    item: str | None = None
     tokens: int | None = None
     unknown_tokens: int | None = None
 
@@ -106,6 +110,8 @@ def without_texts(metadata: logging_pb2.LogMetadata, texts: Sequence[LoggedText]
         for name, number in numbers.items():
             if number is not None:
                 features[name].int64_list.value.append(number)
+        if text.item is not None:
+            features[ITEM].bytes_list.value.append(text.item.encode())
         classification = result.classifications.add()
         for label, score in text.scores.items():
             classification.classes.add(label=label, score=score)
@@ -125,7 +131,8 @@ def _rows_of_examples(examples: Sequence[tf.train.Example]) -> list[dict]:
             numbers = {name: _number(features[name]) for name in (TEXT_LENGTH, TOKENS, UNKNOWN_TOKENS)}
             if numbers[TEXT_LENGTH] is None:
                 raise ValueError(f"{TEXT_LENGTH} is not a number")
-            rows.append(numbers)
+            [item] = features[ITEM].bytes_list.value[:1] or [None]
+            rows.append(numbers | {ITEM: None if item is None else item.decode("ascii", "replace")})
         else:
             # The signature parses a missing feature as an empty text, too.
             rows.append(_row(*(b"".join(features[name].bytes_list.value[:1]) for name in (TITLE, DESCRIPTION))))
@@ -149,7 +156,7 @@ def _predict_rows(request: predict_pb2.PredictRequest) -> Iterator[dict]:
 
 def _row(title: bytes, description: bytes) -> dict:
     texts = tuple(bytes(text).decode("utf-8", "replace") for text in (title, description))
-    return {"text": texts, "text_length": sum(map(len, texts))}
+    return {"text": texts, "text_length": sum(map(len, texts)), ITEM: NewsItem(*texts).id}
 
 
 def _classified_scores(log: prediction_log_pb2.ClassifyLog) -> list[dict[str, float]]:

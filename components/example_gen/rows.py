@@ -1,9 +1,7 @@
 """Rows of the training data: as a reader returns them, and after validation."""
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 
 from schema.features import CLASS_NAMES
 from schema.news_items import NewsItem, RejectReason, quote, validate
@@ -52,11 +50,6 @@ class LabelledItem(NewsItem):
     """
 
     label: int = field(kw_only=True)
-
-    @cached_property
-    def id(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of title and description; equal for equal texts in every span."""
-        return hashlib.sha256(f"{self.title}\0{self.description}".encode()).hexdigest()[:16]
 
     def is_validation(self, fraction: float) -> bool:
         """Decides from the id whether a training row belongs to the split `val`: the same in every run and span.

@@ -37,6 +37,7 @@ _COMMANDS = (
     "audit",
     "models",
     "monitor",
+    "labels",
     "review",
     "artifacts",
     "data",

@@ -7,10 +7,11 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from dataclasses import replace
 
 import click
 
-from pipeline.alerts import Event, Kind, notify
+from pipeline.alerts import Event, notify
 from pipeline.cli.options import settings_options, span_option
 from pipeline.cli.output import print_error, users_error
 from pipeline.settings import Settings
@@ -90,8 +91,6 @@ def component(
         with redirect_stdout(sys.stderr):
             # Imported here, because TensorFlow Extended takes about ten seconds to import.
             from pipeline.cli.data import resolve_source
-            from pipeline.metadata.connection import connection_config
-            from pipeline.metadata.runs import summarize
             from pipeline.runners.component import PUSHER, REQUEST, awaited_approval, run_component_of
 
             outcome = run_component_of(settings, name, run_id, resolve_source)
@@ -99,16 +98,14 @@ def component(
                 until = time.monotonic() + wait * 3600
                 awaited = awaited_approval(settings, run_id)
                 if awaited and not outcome.repeated:
-                    notify(settings, Event(Kind.WAITING, run_id, awaited, log))
+                    _send_outcome(settings, run_id, log, waiting=awaited)
                 while awaited:
                     if time.monotonic() >= until:
                         raise ApprovalPending(awaited)
                     time.sleep(_POLL_SECONDS)
                     awaited = awaited_approval(settings, run_id)
             if name == PUSHER and not outcome.repeated:
-                summary = summarize(connection_config(settings), run_id)
-                if summary.is_new_refusal(run_id):
-                    notify(settings, Event(Kind.NOT_BLESSED, run_id, "\n".join(summary.refusals), log))
+                _send_outcome(settings, run_id, log)
     except Exception as error:
         raise_if_interrupted()
         temporary = not isinstance(error, AgNewsError) or error.may_pass
@@ -117,6 +114,15 @@ def component(
         raise
     result = {"component": name, "run": run_id, "execution": outcome.execution.id, "state": outcome.state}
     click.echo(json.dumps(result))
+
+
+def _send_outcome(settings: Settings, run_id: str, log: str, waiting: str | None = None) -> None:
+    from pipeline.metadata.connection import connection_config
+    from pipeline.metadata.runs import summarize
+
+    summary = replace(summarize(connection_config(settings), run_id), waiting=waiting)
+    if event := summary.event(run_id, log):
+        notify(settings, event)
 
 
 def _send_once(settings: Settings, name: str, event: Event, error: Exception) -> None:

@@ -9,7 +9,7 @@ import click
 
 from pipeline.alerts import Event, Kind
 from pipeline.cli.options import LocalPath, settings_options
-from pipeline.cli.output import hide_library_output, report_write_errors, send_alert
+from pipeline.cli.output import check_file, hide_library_output, report_write_errors, send_alert
 from pipeline.settings.sources import Loaded
 from schema.errors import MonitoringAlert
 
@@ -28,9 +28,22 @@ _PLAIN_WIDTH = 140
     type=click.IntRange(min=1),
     help="Version to check  [default: that of the latest response, or the newest]",
 )
+@click.option(
+    "--prometheus",
+    type=LocalPath(dir_okay=False),
+    metavar="FILE",
+    help="Also write the figures for Prometheus, for instance to a .prom file of node_exporter's textfile collector.",
+)
 @settings_options
-def monitor(loaded: Loaded, logs: tuple[Path, ...], items: bool, model: str | None, version: int | None) -> None:
-    """Compare a served model's request logs with its training data and with earlier hours.
+def monitor(
+    loaded: Loaded,
+    logs: tuple[Path, ...],
+    items: bool,
+    model: str | None,
+    version: int | None,
+    prometheus: Path | None,
+) -> None:
+    """Compare a served model's request logs with its training data, earlier hours, and labels that people gave.
 
     LOGS are files or directories of PredictionLog TFRecords, as agnews serve and TensorFlow Serving's collectors write
     them. With --items, the model classifies up to monitoring.reference_rows rows of the files first, so that a change
@@ -41,6 +54,8 @@ def monitor(loaded: Loaded, logs: tuple[Path, ...], items: bool, model: str | No
     Exit status: 0 no change; 11 changes, which are printed; 3 the logs cannot be used; 2 the report cannot be written.
     """
     settings = loaded.settings
+    if prometheus:
+        check_file("--prometheus", prometheus)
     if missing := [str(log) for log in logs if not items and not log.exists()]:
         raise click.BadParameter(f"Path '{missing[0]}' does not exist.", param_hint="'LOGS...'")
     if model is not None:
@@ -50,6 +65,7 @@ def monitor(loaded: Loaded, logs: tuple[Path, ...], items: bool, model: str | No
         from pipeline.monitoring import monitor as look
         from pipeline.monitoring.archive import HTML_FILE, prune, report_path, reports_directory, stored_reports
         from pipeline.monitoring.page import write_report
+        from pipeline.monitoring.prometheus import write_metrics
 
         directory = reports_directory(settings)
         report = look(settings, logs, existing_store(settings), version=version, now=datetime.now(UTC), items=items)
@@ -60,6 +76,9 @@ def monitor(loaded: Loaded, logs: tuple[Path, ...], items: bool, model: str | No
     with report_write_errors("monitoring.directory", directory):
         write_report(report, place)
         prune(directory, settings.monitoring.kept_reports)
+    if prometheus:
+        with report_write_errors("--prometheus", prometheus):
+            write_metrics(report, prometheus)
     click.echo(f"report: {place / HTML_FILE}")
     if new := [str(alert) for alert in report.alerts if alert.key not in known]:
         event = Event(Kind.SHIFT, f"version {report.version}", "\n".join(new), str(place / HTML_FILE))
@@ -101,6 +120,13 @@ def _print(report: "Report") -> None:
             against = f"windows before, in {len(judged)} windows"
             table.add_row(name, against, rows, distance, f"{smallest.threshold:g}", p_value, verdict)
     console.print(table)
+    if quality := report.quality:
+        test = f", on test rows {quality.expected}" if quality.expected else ""
+        name, weakest = min(quality.recalls.items(), key=lambda item: item[1].share)
+        click.echo(
+            f"labels: {quality.accuracy.rows:,} labelled items, accuracy {quality.accuracy}{test}; mean confidence "
+            f"{quality.confidence:.3f}; lowest recall {weakest} of {name}"
+        )
     for note in report.notes:
         click.echo(f"not compared: {note}")
     for reason, count in report.skipped.items():

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import click
 
-from pipeline.alerts import Event, Kind
+from pipeline.alerts import Event
 from pipeline.cli.options import settings_options, span_option
 from pipeline.cli.output import make_directory, send_alert
 from pipeline.runners.logs import logged_to
@@ -77,11 +77,10 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
                     skipped = str(nothing)
                 summary = replace(summarize(connection_config(settings), run_id), waiting=waiting, skipped=skipped)
         print_summary(Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH), summary, settings, run_id, log)
+        if event := summary.event(run_id, str(log)):
+            send_alert(settings, event, log)
         if waiting:
-            send_alert(settings, Event(Kind.WAITING, run_id, waiting, str(log)), log)
             sys.exit(ApprovalPending.exit_code)
-        if summary.is_new_refusal(run_id):
-            send_alert(settings, Event(Kind.NOT_BLESSED, run_id, "\n".join(summary.refusals), str(log)), log)
     except AgNewsError as error:
         send_alert(settings, Event.of_error(error, run_id, str(log)), log)
         raise type(error)(f"{error}\nThe log is {log}") from error

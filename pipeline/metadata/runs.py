@@ -10,6 +10,7 @@ from tfx.dsl.io import fileio
 
 from components.evaluator.report import EvaluationReport, read_report
 from components.validation_gate.component import Drift, read_drift
+from pipeline.alerts import Event, Kind
 from pipeline.metadata.connection import open_store
 from pipeline.metadata.graph import (
     component_id,
@@ -54,6 +55,7 @@ class RunSummary:
         pushed_to: directory of the pushed version.
         window: spans that the model was trained on.
         trained_in: name of the run that made the model: an earlier one if nothing was new.
+        model_id: id of the model that the run trained or took from the cache.
         ended_in: name of the run whose Pusher made this outcome: an earlier one if no verdict was new.
         compared_with: spans that the rows were compared with.
         drift: distances of the rows from those spans.
@@ -71,6 +73,7 @@ class RunSummary:
     pushed_to: str | None
     window: list[int]
     trained_in: str | None
+    model_id: int | None
     ended_in: str | None
     compared_with: list[int]
     drift: list[Drift]
@@ -92,9 +95,26 @@ class RunSummary:
             reasons.append(f"rejected by {self.rejected}")
         return reasons or ["no component gave a reason, see the log"]
 
-    def is_new_refusal(self, run_id: str) -> bool:
-        """Returns whether the model was not pushed because of a verdict of run `run_id`, not of an earlier run."""
-        return bool(self.refusals) and self.ended_in == run_id
+    def event(self, run_id: str, log: str) -> Event | None:
+        """Returns the outcome of run `run_id` as an event, or None if the outcome is that of an earlier run.
+
+        Args:
+            run_id: name of the run.
+            log: path of the run's log.
+        """
+        if self.waiting:
+            return Event(Kind.WAITING, run_id, self.waiting, log, self.model_id)
+        if self.ended_in != run_id or self.skipped:
+            return None
+        if self.pushed_to:
+            return Event(
+                Kind.PUSHED,
+                run_id,
+                f"version {self.pushed_to.rpartition('/')[2]}: {self.pushed_to}",
+                log,
+                self.model_id,
+            )
+        return Event(Kind.NOT_BLESSED, run_id, "\n".join(self.refusals), log, self.model_id)
 
 
 def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
@@ -116,6 +136,7 @@ def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
     blessing, infra, pushed = (found.get(name) for name in (MODEL_BLESSING, INFRA_BLESSING, PUSHED_MODEL))
     accepted, evaluation = outputs.get(VALIDATION_BLESSING), outputs.get(EVALUATION)
     compared_with, drift = read_drift(accepted.uri) if accepted else ([], [])
+    model = outputs.get(MODEL)
     return RunSummary(
         ingestion=found.get(EXAMPLES),
         evaluation=read_report(evaluation.uri) if evaluation else None,
@@ -126,7 +147,8 @@ def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
         rejected=decode_text(found.get(APPROVAL, {}).get("reason") or "") or None,
         pushed_to=pushed.get("pushed_destination") if pushed and pushed.get("pushed") == 1 else None,
         window=_window(store, outputs.get(TRANSFORM_GRAPH)),
-        trained_in=_run_that_made(store, outputs.get(MODEL)),
+        trained_in=_run_that_made(store, model),
+        model_id=model.id if model else None,
         ended_in=_run_that_made(store, outputs.get(PUSHED_MODEL)),
         compared_with=compared_with,
         drift=drift,

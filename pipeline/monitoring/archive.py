@@ -41,10 +41,19 @@ def reports_directory(settings: Settings) -> Path:
     Raises:
         SettingsError: the pipeline root is an object store and monitoring.directory is not set.
     """
+    return base_directory(settings) / settings.pusher.model_name
+
+
+def base_directory(settings: Settings) -> Path:
+    """Returns the directory of everything that monitoring stores.
+
+    Raises:
+        SettingsError: the pipeline root is an object store and monitoring.directory is not set.
+    """
     base, root = settings.monitoring.directory, settings.pipeline.root
     if base is None and is_remote(root):
         raise SettingsError(f"pipeline.root {root} is an object store: set monitoring.directory to a local directory")
-    return Path(base or f"{root}/monitoring") / settings.pusher.model_name
+    return Path(base or f"{root}/monitoring")
 
 
 def stored_reports(directory: Path, version: int | None = None) -> list[StoredReport]:

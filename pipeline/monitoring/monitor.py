@@ -8,8 +8,10 @@ from ml_metadata.metadata_store import MetadataStore
 
 from components.model_card.exported_model import ExportedModel
 from pipeline.monitoring.detection import DriftDetector, find_alerts
+from pipeline.monitoring.labels import labels_file, stored_labels
 from pipeline.monitoring.observations import LoggedRequests, classify_items, log_files, read_log_files, to_rows
-from pipeline.monitoring.reference import Reference, find_reference
+from pipeline.monitoring.quality import measure_quality, quality_alerts
+from pipeline.monitoring.reference import CORRECT, Reference, find_reference
 from pipeline.monitoring.report import Report
 from pipeline.settings import Settings
 from schema.errors import DataError
@@ -57,6 +59,8 @@ def monitor(
     detector = DriftDetector(rows, settings.monitoring)
     reference = _reference(pushed, exported, store, settings)
     skew, windows = detector.skew(reference), detector.windows()
+    expected = None if reference.predictions is None else reference.predictions[CORRECT].to_numpy()
+    quality = measure_quality(rows, stored_labels(labels_file(settings)), expected, settings.monitoring)
     return Report(
         model=name,
         version=version,
@@ -69,8 +73,9 @@ def monitor(
         sampling_rates=tuple(sorted({record.sampling_rate for record in used})),
         skew=skew,
         windows=windows,
-        alerts=find_alerts(skew, windows),
+        alerts=(*quality_alerts(quality, settings.monitoring), *find_alerts(skew, windows)),
         notes=tuple(reference.notes),
+        quality=quality,
     )
 
 

@@ -23,7 +23,7 @@ from schema.paths import list_files
 from serving.item_files import BadRow
 from serving.prediction_logs import LoggedText, logged_texts, read_log
 
-TIME = "time"
+TIME, ITEM = "time", "item"
 _REQUESTS = ("predict_log", "classify_log")
 # The end of the year 9999, the last moment that datetime can represent.
 _END_OF_TIME = 253_402_300_800
@@ -145,8 +145,8 @@ def classify_items(patterns: Sequence[str], model: ExportedModel, version: int, 
     texts = [(item.title, item.description) for item in chosen]
     scores = model.probabilities(Texts(*map(list, zip(*texts, strict=True))))
     logged = [
-        LoggedText(dict(zip(CLASS_NAMES, row, strict=True)), sum(map(len, text)), text)
-        for row, text in zip(scores.tolist(), texts, strict=True)
+        LoggedText(dict(zip(CLASS_NAMES, row, strict=True)), item.text_length, text, item=item.id)
+        for row, text, item in zip(scores.tolist(), texts, chosen, strict=True)
     ]
     return LoggedRequests([LoggedRequest(now, version, len(chosen) / seen, logged)], skipped)
 
@@ -190,14 +190,16 @@ def to_rows(records: Sequence[LoggedRequest], model: ExportedModel | None) -> pd
             counts unknown.
 
     Returns:
-        The columns `time` (int, POSIX seconds), `label` (int, index of the most probable class), `confidence` (float,
-        its probability), `text_length` (int, characters) and `unknown_share` (float, NaN where unknown).
+        The columns `time` (int, POSIX seconds), `item` (str, id of the news item, None where unknown), `label` (int,
+        index of the most probable class), `confidence` (float, its probability), `text_length` (int, characters) and
+        `unknown_share` (float, NaN where unknown).
     """
     texts = [text for record in records for text in record.texts]
     scores = np.array([[text.scores[name] for name in CLASS_NAMES] for text in texts])
     rows = pd.DataFrame(
         {
             TIME: [record.time for record in records for _ in record.texts],
+            ITEM: [text.item for text in texts],
             LABEL: scores.argmax(axis=1),
             CONFIDENCE: confidence(scores),
             TEXT_LENGTH: [text.text_length for text in texts],

@@ -14,7 +14,7 @@ from pipeline.monitoring.archive import HTML_FILE
 from pipeline.monitoring.report import (
     CONFIDENCE,
     JSON_FILE,
-    SIGNALS,
+    SIGNAL_NAMES,
     UNKNOWN_SHARE,
     Report,
     readable_moment,
@@ -96,7 +96,26 @@ def _page(report: Report, panels: list[_Panel]) -> str:
     environment.filters["p"] = readable_p
     environment.filters["moment"] = readable_moment
     plots = [_plot(report, panel) for panel in panels]
-    return environment.get_template("monitoring.html.j2").render(report=report, plots=plots, signals=SIGNALS)
+    return environment.get_template("monitoring.html.j2").render(
+        report=report, plots=plots, quality_plot=_quality_plot(report), signals=SIGNAL_NAMES
+    )
+
+
+def _quality_plot(report: Report) -> Plot | None:
+    """Draws the accuracy of each day with its interval, or returns None if there are no two days."""
+    quality = report.quality
+    if quality is None or len(quality.days) < 2:
+        return None
+    days = list(quality.days.values())
+    series: Series = {
+        "accuracy": [day.share for day in days],
+        "lower end": [day.low for day in days],
+        "upper end": [day.high for day in days],
+    }
+    worse = [number for number, day in enumerate(quality.days) if day in quality.worse_days]
+    description = "; ".join(f"{day}: {accuracy} of {accuracy.rows}" for day, accuracy in quality.days.items())
+    title = "Accuracy on labelled items by day, with its interval"
+    return line_chart("quality", title, list(quality.days), series, description, height=200, highlighted=worse)
 
 
 def _plot(report: Report, panel: _Panel) -> Plot:

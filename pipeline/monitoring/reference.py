@@ -19,6 +19,8 @@ from schema.errors import DataError
 from schema.features import CLASS_NAMES, LABEL, TEST, TEXT_LENGTH, TRAIN
 from schema.paths import list_files
 
+CORRECT = "correct"
+
 Histogram = tuple[list[float], list[float]]
 """Inner bounds of the buckets, and the bucket counts (one more than bounds)."""
 
@@ -30,7 +32,7 @@ class Reference:
     Attributes:
         training: StatisticsGen's statistics of the training rows; None if not available.
         predictions: the model's predictions for rows of the test split, with the columns `label`, `confidence` and
-            `unknown_share`; None if not available.
+            `unknown_share`, and `correct`, whether the prediction is right; None if not available.
         notes: reasons why data is not available.
     """
 
@@ -109,6 +111,7 @@ def _predict(directory: str, model: ExportedModel, max_rows: int) -> pd.DataFram
     return pd.DataFrame(
         {
             LABEL: scores.argmax(axis=1),
+            CORRECT: scores.argmax(axis=1) == rows.labels[chosen],
             CONFIDENCE: confidence(scores),
             UNKNOWN_SHARE: unknown / np.maximum(tokens, 1),
         }

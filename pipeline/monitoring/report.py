@@ -14,7 +14,11 @@ SIGNALS = {
 }
 """The monitored signals: column names with display names."""
 
-SKEW, DRIFT = "skew", "drift"
+ACCURACY = "accuracy"
+SIGNAL_NAMES = SIGNALS | {ACCURACY: "accuracy"}
+"""Display names of everything that an alert can be about."""
+
+SKEW, DRIFT, QUALITY = "skew", "drift", "quality"
 JSON_FILE = "monitoring.json"
 
 
@@ -83,12 +87,13 @@ class Alert:
     """A detected change.
 
     Attributes:
-        kind: "skew" (the whole log against training data) or "drift" (windows against earlier windows).
-        signal: a key of `SIGNALS`.
+        kind: "skew" (the whole log against training data), "drift" (windows against earlier windows) or "quality"
+            (predictions against labels that people gave later).
+        signal: a key of `SIGNAL_NAMES`.
         since: start of the first changed window, UTC, ISO 8601; for skew, start of the log.
         until: start of the last changed window.
-        windows: number of changed windows.
-        distance: largest distance; see Comparison.
+        windows: number of changed windows; for quality number of days, 0 for the whole log.
+        distance: largest distance, see Comparison; for quality largest fall of the accuracy.
         threshold: see Comparison.
         p_value: smallest p-value; see Comparison.
     """
@@ -104,19 +109,80 @@ class Alert:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """Identifies the change across reports on the same log as it grows; skew of a signal is always one change."""
-        return self.kind, self.signal, self.since if self.kind == DRIFT else ""
+        """Identifies the change across reports on the same log as it grows; one of the whole log is always the same."""
+        return self.kind, self.signal, "" if self._whole_log else self.since
+
+    @property
+    def _whole_log(self) -> bool:
+        return self.kind == SKEW or not self.windows
 
     def __str__(self) -> str:
+        if self.kind == QUALITY:
+            days = f"on {self.windows} days from {self.since} to {self.until}"
+            return (
+                "the accuracy on labelled items is lower than on test rows "
+                f"{'over the whole log' if self._whole_log else days}: by {self.distance:.3f}, more than "
+                f"{self.threshold:g}, p {readable_p(self.p_value)}"
+            )
         period = (
             "over the whole log"
-            if self.kind == SKEW
+            if self._whole_log
             else f"from {readable_moment(self.since)} to {readable_moment(self.until)} UTC, in {self.windows} windows"
         )
         return (
             f"{self.kind} of {SIGNALS[self.signal]} {period}: distance {self.distance:.3f} over {self.threshold:g}, "
             f"p {readable_p(self.p_value)}"
         )
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """A share of correct predictions.
+
+    Attributes:
+        rows: number of items.
+        correct: number of correctly classified items.
+        low, high: Wilson's 95 % confidence interval of the share.
+    """
+
+    rows: int
+    correct: int
+    low: float
+    high: float
+
+    @property
+    def share(self) -> float:
+        """Share of correct predictions, 0 to 1."""
+        return self.correct / self.rows
+
+    def __str__(self) -> str:
+        return f"{self.share:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+@dataclass(frozen=True)
+class LabelledQuality:
+    """Quality on the logged items that people have labelled.
+
+    Attributes:
+        accuracy: of all of them.
+        recalls: of those of each class, by the name of the true class; classes without a labelled item are left out.
+        days: of those of each day on which they were predicted, UTC, in order.
+        confidence: their mean probability of the predicted class; far from the accuracy, the model is not calibrated.
+        expected: accuracy of the version on test rows; None if unknown.
+        p_value: probability of an accuracy so much lower than on test rows if nothing has changed; 1 if it is not
+            lower by more than monitoring.max_accuracy_fall; None if `expected` is unknown.
+        alert: whether the accuracy of the whole log is significantly lower.
+        worse_days: p-value of each day on which it is.
+    """
+
+    accuracy: Proportion
+    recalls: dict[str, Proportion]
+    days: dict[str, Proportion]
+    confidence: float
+    expected: Proportion | None
+    p_value: float | None
+    alert: bool
+    worse_days: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -137,6 +203,7 @@ class Report:
         windows: all windows in order.
         alerts: detected changes in order; a lasting change is one alert.
         notes: comparisons that were not possible, with the reason.
+        quality: quality on labelled items; None if no logged item has a label.
     """
 
     model: str
@@ -152,6 +219,7 @@ class Report:
     windows: tuple[Window, ...]
     alerts: tuple[Alert, ...]
     notes: tuple[str, ...]
+    quality: LabelledQuality | None = None
 
     def to_json(self) -> str:
         """Returns the report as JSON with the field names of these classes."""

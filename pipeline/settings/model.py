@@ -260,6 +260,9 @@ class MonitoringSettings(Section):
     false_alarm_rate: float = Field(
         0.05, gt=0.0, lt=1.0, description="probability of at least one alert in a report if nothing has changed"
     )
+    max_accuracy_fall: Fraction = Field(
+        0.02, description="fall of the accuracy on labelled items, against test rows, above which an alert is possible"
+    )
     reference_rows: PositiveInt = Field(2_000, description="number of test rows to classify for comparison")
     directory: str | None = Field(None, description="directory of the reports; unset: monitoring in pipeline.root")
     kept_reports: PositiveInt = Field(168, description="number of reports to keep per model, across all its versions")
@@ -307,9 +310,10 @@ class MetadataSettings(Section):
 class AlertSettings(Section):
     """Alerts about runs and served models, which are also written to the log."""
 
-    events: tuple[Literal["failed", "drift", "not_blessed", "waiting", "late", "shift"], ...] = Field(
-        ("failed", "drift", "not_blessed", "waiting", "late", "shift"),
-        description="events that send an alert; waiting: a model needs an approval; late: a run exceeds "
+    events: tuple[Literal["failed", "drift", "not_blessed", "waiting", "pushed", "late", "shift"], ...] = Field(
+        ("failed", "drift", "not_blessed", "waiting", "pushed", "late", "shift"),
+        description="events that send an alert; waiting: a model needs an approval; pushed: a new version is in "
+        "pusher.destination; late: a run exceeds "
         "airflow.sla_hours; shift: agnews monitor found a change",
     )
     webhook_url: SecretStr | None = Field(
@@ -333,6 +337,9 @@ class AlertSettings(Section):
     mail_from: str | None = Field(None, description="sender of the e-mails")
     mail_to: tuple[str, ...] = Field((), description="recipients of the e-mails")
     timeout_seconds: PositiveFloat = Field(10.0, description="timeout of one attempt, in seconds")
+    review_url: str | None = Field(
+        None, description="address of the review site, for links to a model's page and card; unset: no links"
+    )
 
     _home_is_expanded = field_validator("webhook_url_file", "smtp_password_file")(replace_tilde)
 

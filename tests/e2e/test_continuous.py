@@ -345,9 +345,11 @@ def test_review_and_reproduction_know_a_windows_days_and_base_model(story, tmp_p
     assert again.same
 
 
-def test_people_get_alerts_only_about_what_needs_them(story):
+def test_people_get_an_alert_of_each_push_and_failure_once(story):
     results = [json.loads(body)["text"].splitlines()[0] for body in story.webhook.bodies]
-    assert results == [
+    pushes = [text for text in results if text.startswith("agnews: a model was pushed")]
+    assert len(pushes) == len(set(pushes)) == len(story.tenth.versions)
+    assert [text for text in results if text not in pushes] == [
         f"agnews: the run failed ({story.corrupt.run})",
         f"agnews: the data drifted and was rejected ({story.drifting.run})",
         f"agnews: the model was not blessed ({story.not_blessed.run})",

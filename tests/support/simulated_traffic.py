@@ -77,4 +77,4 @@ def _answered(pool, generator, label, shift):
     predicted = label if right else (label + int(generator.integers(1, 4))) % 4
     confidence = 0.3 + 0.7 * generator.beta(6 if right else 2, 1.2)
     scores = dict.fromkeys(CLASS_NAMES, (1 - confidence) / 3)
-    return LoggedText(scores | {CLASS_NAMES[predicted]: confidence}, length, None, tokens, unknown)
+    return LoggedText(scores | {CLASS_NAMES[predicted]: confidence}, length, tokens=tokens, unknown_tokens=unknown)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow_serving.apis import logging_pb2, prediction_log_pb2
 
+from schema.news_items import NewsItem
 from serving.prediction_logs import LoggedText, logged_texts, read_log, without_texts
 
 NAMES = [b"World", b"Sports"]
@@ -43,7 +44,7 @@ def classify_log(texts, scores):
 @pytest.mark.parametrize("make", [predict_log, classify_log])
 def test_predict_and_classify_records_have_the_same_texts_and_scores(make):
     first, second = logged_texts(make([("Öl", "teuer"), ("", "b")], [[0.25, 0.75], [1.0, 0.0]]))
-    assert first == LoggedText({"World": 0.25, "Sports": 0.75}, 7, ("Öl", "teuer"))
+    assert first == LoggedText({"World": 0.25, "Sports": 0.75}, 7, ("Öl", "teuer"), NewsItem("Öl", "teuer").id)
     assert second.text == ("", "b")
 
 
@@ -81,11 +82,13 @@ def test_a_record_without_texts_keeps_scores_and_lengths(title, description):
     log = without_texts(logging_pb2.LogMetadata(timestamp_secs=7), [text])
     for words in filter(lambda words: len(words) > 12, (title, description)):
         assert words.encode() not in log.SerializeToString()
-    assert logged_texts(log) == [LoggedText(text.scores, len(title) + len(description))]
+    assert logged_texts(log) == [LoggedText(text.scores, len(title) + len(description), item=text.item)]
 
 
 def test_a_record_keeps_the_numbers_of_tokens(tmp_path):
-    [text] = logged_texts(without_texts(logging_pb2.LogMetadata(), [LoggedText({"World": 1.0}, 9, None, 3, 1)]))
+    [text] = logged_texts(
+        without_texts(logging_pb2.LogMetadata(), [LoggedText({"World": 1.0}, 9, tokens=3, unknown_tokens=1)])
+    )
     assert (text.tokens, text.unknown_tokens) == (3, 1)
 
 

@@ -2,6 +2,7 @@ import json
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -65,6 +66,17 @@ def test_a_webhook_receives_slack_json(http_sink):
     lines = json.loads(body)["text"].splitlines()
     assert lines[0] == "agnews: the data drifted and was rejected (local-1)"
     assert lines[1:] == [*EVENT.message.splitlines(), "log: /runs/logs/local-1.log"]
+
+
+@pytest.mark.parametrize("address", ["https://review.example.com", "https://review.example.com/"])
+def test_an_alert_about_a_model_links_to_its_page_and_card(http_sink, address):
+    with http_sink() as sink:
+        assert notify(settings(webhook_url=sink.url, review_url=address), replace(EVENT, model_id=7)) == []
+    lines = json.loads(sink.bodies[0])["text"].splitlines()
+    assert lines[-2:] == [
+        "model: https://review.example.com/models/7",
+        "card: https://review.example.com/models/7/card",
+    ]
 
 
 def test_the_webhook_url_can_be_read_from_a_file(http_sink, tmp_path):

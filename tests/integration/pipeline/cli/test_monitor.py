@@ -19,7 +19,7 @@ def log(tmp_path, monkeypatch):
     metadata = logging_pb2.LogMetadata(timestamp_secs=1000)
     metadata.model_spec.name = "agnews"
     metadata.model_spec.version.value = 3
-    answer = without_texts(metadata, [LoggedText(dict.fromkeys(CLASS_NAMES, 0.25), 9, None, 2, 0)])
+    answer = without_texts(metadata, [LoggedText(dict.fromkeys(CLASS_NAMES, 0.25), 9, tokens=2, unknown_tokens=0)])
     with tf.io.TFRecordWriter(str(tmp_path / "log.tfrecord")) as writer:
         writer.write(answer.SerializeToString())
     return tmp_path / "log.tfrecord"

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from components.evaluator.report import EvaluationReport, ThresholdFailure
 from components.validation_gate.component import Drift
+from pipeline.alerts import Kind
 from pipeline.cli.summary import print_summary
 from pipeline.metadata.runs import RunSummary
 from pipeline.settings import Settings
@@ -24,7 +25,16 @@ def summary_of():
         rows = dict.fromkeys(("rows_read", "rows_train", "rows_val", "rows_test"), 8)
         counts = dict.fromkeys(("rows_quarantined", "duplicates", "train_test_overlap"), 0)
         nothing = dict.fromkeys(
-            ("evaluation", "baseline_model", "blessed", "infra_blessed", "infra_reason", "rejected", "pushed_to")
+            (
+                "evaluation",
+                "baseline_model",
+                "blessed",
+                "infra_blessed",
+                "infra_reason",
+                "rejected",
+                "pushed_to",
+                "model_id",
+            )
         )
         defaults: dict = {"window": [], "trained_in": None, "ended_in": None, "compared_with": [], "drift": []}
         ingestion = rows | counts | {"source": source, "span": span} if span is not None else None
@@ -119,17 +129,34 @@ def test_what_the_evaluator_could_not_measure_is_a_reason(shown):
 
 
 @pytest.mark.parametrize(
-    ("fields", "new"),
+    ("fields", "kind", "message"),
     [
-        ({"blessed": False, "ended_in": "run-2"}, True),
-        ({"blessed": True, "infra_blessed": False, "ended_in": "run-2"}, True),
-        ({"blessed": False, "ended_in": "run-1"}, False),
-        ({"blessed": True, "pushed_to": "/serving/agnews/7", "ended_in": "run-2"}, False),
-        ({"blessed": True, "waiting": "for ann", "ended_in": None}, False),
+        ({"blessed": False, "ended_in": "run-2"}, Kind.NOT_BLESSED, "not blessed: Evaluator gave no reason"),
+        (
+            {"blessed": True, "infra_blessed": False, "infra_reason": "no answer", "ended_in": "run-2"},
+            Kind.NOT_BLESSED,
+            "not blessed by InfraValidator: no answer",
+        ),
+        ({"blessed": True, "pushed_to": "/serving/agnews/7", "ended_in": "run-2"}, Kind.PUSHED, "version 7: /serving"),
+        ({"blessed": True, "waiting": "for ann", "ended_in": None}, Kind.WAITING, "for ann"),
     ],
 )
-def test_a_refusal_is_new_where_this_run_came_to_it(summary_of, fields, new):
-    assert summary_of(None, **fields).is_new_refusal("run-2") is new
+def test_the_outcome_of_a_run_is_an_event(summary_of, fields, kind, message):
+    event = summary_of(None, model_id=3, **fields).event("run-2", "the log")
+    assert (event.kind, event.run, event.log, event.model_id) == (kind, "run-2", "the log", 3)
+    assert event.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"blessed": False, "ended_in": "run-1"},
+        {"blessed": True, "pushed_to": "/serving/agnews/7", "ended_in": "run-1"},
+        {"skipped": "no rows"},
+    ],
+)
+def test_an_outcome_of_an_earlier_run_is_no_event(summary_of, fields):
+    assert summary_of(None, **fields).event("run-2", "the log") is None
 
 
 @pytest.mark.parametrize("exists", [True, False])

@@ -1,5 +1,6 @@
 """Monitoring of a trained model that is served by a real server with request logging."""
 
+import csv
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from pipeline.cli import cli
 from pipeline.monitoring import monitor
 from schema.errors import DataError, MonitoringAlert, SettingsError
+from schema.features import CLASS_NAMES
 from serving.client import Client, NewsItem
 from serving.server import Flags, ModelServer
 from tests.support.simulated_traffic import NOW
@@ -146,3 +148,42 @@ def test_files_cannot_be_compared_without_a_version_that_loads(recorded, tmp_pat
     (tmp_path / "news.jsonl").write_text('{"text": "a"}')
     with pytest.raises(DataError, match="has no version of the model that can be loaded"):
         monitor(recorded.settings, [tmp_path / "news.jsonl"], None, version=None, now=NOW, items=True)
+
+
+def test_labels_that_come_later_measure_the_quality(recorded, served, tmp_path, monkeypatch, http_sink):
+    monkeypatch.setenv("AGNEWS_PIPELINE__ROOT", recorded.settings.pipeline.root)
+    monkeypatch.setenv("AGNEWS_PUSHER__DESTINATION", recorded.settings.pusher.destination)
+    run = CliRunner().invoke
+    texts = [(f"{title} {number}", description) for number in range(8) for title, description in TEXTS]
+    served(texts)
+    with (tmp_path / "items.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("title", "description"), *texts])
+    chosen = run(
+        cli, ["labels", "next", str(tmp_path / "items.csv"), "--to", str(tmp_path / "next.csv"), "--rows", "30"]
+    )
+    assert chosen.exit_code == 0, chosen.output
+    with (tmp_path / "next.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 30
+    # A person disagrees with every answer, and has not reached the last two items.
+    others = {name: CLASS_NAMES[number - 1] for number, name in enumerate(CLASS_NAMES)}
+    with (tmp_path / "next.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(row | {"label": others[row["predicted"]]} for row in rows[:28])
+        writer.writerows(rows[28:])
+    added = run(cli, ["labels", "add", str(tmp_path / "next.csv"), "--by", "ann"])
+    assert "added 28 labels; 2 rows have no label yet" in added.output
+    with http_sink() as sink:
+        command = ["monitor", str(tmp_path / "logs"), "--prometheus", str(tmp_path / "agnews.prom")]
+        ended = run(cli, [*command, "--set", f"alerts.webhook_url={sink.url}"])
+    assert isinstance(ended.exception, MonitoringAlert)
+    assert "labels: 28 labelled items, accuracy 0.000 (0.000 to 0.121), on test rows" in ended.output
+    [body] = sink.bodies
+    assert "the accuracy on labelled items is lower than on test rows over the whole log" in json.loads(body)["text"]
+    assert (
+        'labelled_accuracy{class="all",model="agnews",version="1795578266"} 0.0'
+        in (tmp_path / "agnews.prom").read_text()
+    )
+    [report] = re.findall(r"^report: (.*)$", ended.output, re.MULTILINE)
+    assert "28 logged items have a label: <strong>accuracy 0.000" in Path(report).read_text()

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from serving.server.metrics import Metrics
-from tests.support import skip_without_tool
+from tests.support import ROOT, skip_without_tool
 
 # Metrics of TensorFlow itself, which the local server does not run: tensorflow/cc/saved_model/loader.cc.
 _OF_TENSORFLOW = {":tensorflow:cc:saved_model:load_attempt_count"}
@@ -16,8 +16,8 @@ _NAME = re.compile(r":tensorflow:[\w:]+")
 
 @pytest.fixture(scope="module")
 def rules(deploy):
-    [group] = yaml.safe_load((deploy / "prometheus/alerts.yml").read_text())["groups"]
-    return group["rules"]
+    groups = yaml.safe_load((deploy / "prometheus/alerts.yml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +34,24 @@ def known():
     return _OF_TENSORFLOW | {name + suffix for name, kind in kinds.items() for suffix in suffixes.get(kind, ("",))}
 
 
-def expressions(dashboard):
-    return [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+def texts(rules, dashboard):
+    """Returns the expressions of the alerts and the dashboard."""
+    return [rule["expr"] for rule in rules] + [
+        target["expr"] for panel in dashboard["panels"] for target in panel["targets"]
+    ]
 
 
 def test_the_metrics_in_alerts_and_dashboard_exist(rules, dashboard, known):
-    used = {
-        name for text in [*(rule["expr"] for rule in rules), *expressions(dashboard)] for name in _NAME.findall(text)
-    }
+    used = {name for text in texts(rules, dashboard) for name in _NAME.findall(text)}
     assert len(used) >= 7
     assert used - known == set()
+
+
+def test_agnews_monitor_writes_its_metrics_in_alerts_and_dashboard(rules, dashboard):
+    used = {name for text in texts(rules, dashboard) for name in re.findall(r"\bagnews_monitoring_(\w+)", text)}
+    assert len(used) >= 8
+    written = set(re.findall(r'gauge\(\s*"(\w+)"', (ROOT / "pipeline/monitoring/prometheus.py").read_text()))
+    assert used - written == set()
 
 
 def test_each_alert_has_annotations_and_is_documented(rules, deploy):
@@ -70,10 +78,12 @@ def test_promtool_accepts_the_rules(deploy):
 
 def test_prometheus_scrapes_the_server_of_compose(deploy, compose):
     config = yaml.safe_load((deploy / "prometheus/prometheus.yml").read_text())
-    [job] = config["scrape_configs"]
-    [target] = job["static_configs"][0]["targets"]
+    targets = {job["job_name"]: job["static_configs"][0]["targets"] for job in config["scrape_configs"]}
+    [target] = targets["tf-serving"]
     host, _, port = target.partition(":")
     assert f"--rest_api_port={port}" in compose["services"][host]["command"]
+    [target] = targets["agnews-monitoring"]
+    assert "--collector.textfile" in compose["services"][target.removesuffix(":9100")]["command"]
     assert [(deploy / "prometheus" / file).is_file() for file in config["rule_files"]] == [True]
 
 

@@ -1,0 +1,94 @@
+"""`agnews labels`: adds labels that people give later, and selects items for labelling."""
+
+import csv
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli.options import LocalPath, settings_options
+from pipeline.cli.output import check_file, hide_library_output, report_write_errors
+from pipeline.settings.sources import Loaded
+from schema.errors import DataError, SettingsError
+from serving.audit import check_name, identity
+
+if TYPE_CHECKING:
+    from pipeline.monitoring.labels import Selection
+
+
+@click.group(epilog="Example:  agnews labels add labelled.csv --by ann@desk")
+def labels() -> None:
+    """Add labels that people give later, so that `agnews monitor` measures the quality in production."""
+
+
+@labels.command(epilog="Example:  agnews labels add labelled.csv --by ann@desk")
+@click.argument("file", type=LocalPath(exists=True, dir_okay=False))
+@click.option("--by", help="Person who gave the labels  [default: $AGNEWS_IDENTITY or user@host]")
+@settings_options
+def add(loaded: Loaded, file: Path, by: str | None) -> None:
+    """Add the labels of FILE: all of them, or none if a row is invalid.
+
+    FILE is CSV with a header, or JSON Lines, with the columns label (the name of a class) and item or the text (title,
+    description, text), and optionally when (ISO 8601), by and selection. Rows with an empty label are skipped. A later
+    label of an item replaces an earlier one.
+    """
+    name = check_name(by, "--by") if by else identity()
+    with hide_library_output():
+        from pipeline.monitoring.labels import add_labels, labels_file, read_label_file
+
+        place = labels_file(loaded.settings)
+        found, unlabelled = read_label_file(file, name, datetime.now(UTC))
+        if not found:
+            raise DataError(f"{file}: no row has a label")
+        with report_write_errors("monitoring.directory", place):
+            add_labels(place, found)
+    rest = f"; {unlabelled:,} rows have no label yet" if unlabelled else ""
+    click.echo(f"{place}: added {len(found):,} labels{rest}")
+
+
+@labels.command(name="next", epilog="Example:  agnews labels next 'news-*.csv' --to to-label.csv --rows 200")
+@click.argument("files", nargs=-1, required=True)
+@click.option("--to", "target", type=LocalPath(dir_okay=False), required=True, help="CSV file to write.")
+@click.option("--rows", type=click.IntRange(min=1), default=100, show_default=True, help="Maximum number of items.")
+@click.option(
+    "--select",
+    type=click.Choice(("random", "uncertain", "disagreement")),
+    default="random",
+    show_default=True,
+    help="random: measures the quality; uncertain: the closest decisions of the newest version; disagreement: items "
+    "that the two newest versions classify differently.",
+)
+@settings_options
+def next_items(loaded: Loaded, files: tuple[str, ...], target: Path, rows: int, select: "Selection") -> None:
+    """Write items of FILES that people should label next to a CSV file.
+
+    FILES are files of news items, or quoted patterns, as for `agnews batch`. Fill in the column label, then call
+    `agnews labels add`. Only randomly selected items count for the accuracy, since the others are not like the traffic.
+    """
+    check_file("--to", target)
+    settings = loaded.settings
+    with hide_library_output():
+        from components.model_card.exported_model import ExportedModel
+        from pipeline.monitoring.labels import COLUMNS, select_items
+        from serving.batch import matching_files, read_file
+        from serving.versions import loadable, pushed_versions
+
+        versions = pushed_versions(Path(settings.pusher.destination) / settings.pusher.model_name)
+        needed = 2 if select == "disagreement" else 1
+        newest = sorted(loadable(versions), reverse=True)[:needed]
+        if len(newest) < needed:
+            raise SettingsError(
+                f"{settings.pusher.destination} has {len(newest)} versions of {settings.pusher.model_name} that can "
+                f"be loaded; --select {select} needs {needed}"
+            )
+        models = [ExportedModel(str(versions[version].path)) for version in newest]
+        found = (row for file in matching_files(files) for row in read_file(file))
+        items = select_items(found, models, select, rows)
+    with report_write_errors("--to", target), target.open("w", encoding="utf-8", newline="") as opened:
+        writer = csv.writer(opened)
+        writer.writerow(COLUMNS)
+        for one in items:
+            item = one.item
+            writer.writerow((item.id, item.title, item.description, one.predicted, one.selection, ""))
+    click.echo(f"{target}: {len(items):,} items; fill in the column label, then: agnews labels add {target}")

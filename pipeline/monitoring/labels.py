@@ -1,0 +1,221 @@
+"""Reads and stores labels that people give to news items after a model has classified them.
+
+The labels are lines of JSON in `labels.jsonl`, next to the reports of `agnews monitor`. An item is identified by
+`NewsItem.id`, so that the file contains no texts. The last label of an item is valid.
+"""
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from components.model_card.exported_model import ExportedModel
+from components.model_card.rows import Texts
+from pipeline.monitoring.archive import base_directory
+from pipeline.settings import Settings
+from schema.csv_records import BadRecord, read_records, refuse_repeated_columns
+from schema.errors import DataError, SettingsError
+from schema.features import CLASS_NAMES
+from schema.files import file_lock, replace_file
+from schema.news_items import NewsItem
+from schema.text_files import TextFile
+from serving.audit import check_name
+from serving.item_files import BadRow, ItemRow
+
+Selection = Literal["random", "uncertain", "disagreement"]
+"""How an item was selected for labelling. Only a random selection is like the traffic."""
+
+SELECTIONS: tuple[Selection, ...] = get_args(Selection)
+COLUMNS = ("item", "title", "description", "predicted", "selection", "label")
+"""Columns of a file that people fill in, as `select_items` proposes it."""
+
+_TEXTS = ("title", "description", "text")
+_READ = ("item", *_TEXTS, "label", "when", "by", "selection")
+_EXPECTED = "CSV in UTF-8 with a header that names label, and item or title, description or text, or JSON Lines"
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class ItemLabel:
+    """A label that a person gave to an item.
+
+    Attributes:
+        item: `NewsItem.id` of the item.
+        label: name of the class.
+        when: time of the label, UTC, ISO 8601.
+        by: person who gave it.
+        selection: how the item was selected for labelling.
+    """
+
+    item: str
+    label: str
+    when: str
+    by: str
+    selection: Selection = "random"
+
+
+@dataclass(frozen=True)
+class ProposedItem:
+    """An item that people should label: the item, the newest version's class, and how it was selected."""
+
+    item: NewsItem
+    predicted: str
+    selection: Selection
+
+
+def labels_file(settings: Settings) -> Path:
+    """Returns the path of the stored labels."""
+    return base_directory(settings) / "labels.jsonl"
+
+
+def stored_labels(path: Path) -> dict[str, ItemLabel]:
+    """Returns the valid label of each item by its id; empty if the file does not exist.
+
+    Raises:
+        DataError: a line is not a label.
+    """
+    labels: dict[str, ItemLabel] = {}
+    try:
+        lines = path.read_bytes().splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        return labels
+    for number, line in enumerate(lines, start=1):
+        try:
+            label = TypeAdapter(ItemLabel).validate_json(line)
+        except ValidationError as error:
+            raise DataError(f"{path}:{number} is not a label: {error.errors()[0]['msg']}; restore the file") from error
+        labels[label.item] = label
+    return labels
+
+
+def add_labels(path: Path, labels: Sequence[ItemLabel]) -> None:
+    """Appends labels; either all are stored or none, also if the process is killed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with file_lock(path.with_suffix(".lock")):
+        before = path.read_bytes() if path.exists() else b""
+        lines = [f"{json.dumps(asdict(label), ensure_ascii=False)}\n" for label in labels]
+        replace_file(path, before + "".join(lines).encode())
+
+
+def read_label_file(path: Path, by: str, now: datetime) -> tuple[list[ItemLabel], int]:
+    """Reads labels that people wrote: CSV with a header, or JSON Lines, also gzipped.
+
+    The columns are `label`, the name of a class, and either `item` or the text (`title`, `description`, `text`), and
+    optionally `when` (ISO 8601), `by` and `selection`.
+
+    Args:
+        path: the file.
+        by: person who gave the labels, for rows without `by`.
+        now: time of the labels, for rows without `when`.
+
+    Returns:
+        The labels, and the number of rows whose label is empty.
+
+    Raises:
+        DataError: the file cannot be read, or rows are invalid; the message lists them.
+    """
+    labels: list[ItemLabel] = []
+    unlabelled = 0
+    problems: list[str] = []
+    with path.open("rb") as opened:
+        for number, row in _read_rows(TextFile(opened, str(path), _EXPECTED), str(path)):
+            try:
+                if isinstance(row, str):
+                    raise ValueError(row)
+                fields = {name: str(value).strip() for name, value in row.items() if value is not None}
+                if fields.get("label"):
+                    labels.append(_to_label(fields, by, now))
+                else:
+                    unlabelled += 1
+            except (ValueError, SettingsError) as error:
+                problems.append(f"line {number}: {error}")
+    if problems:
+        shown = "\n  ".join([*problems[:_SHOWN], *(["…"] if len(problems) > _SHOWN else [])])
+        raise DataError(f"{path}: {len(problems)} rows are invalid, so no label was added:\n  {shown}")
+    return labels, unlabelled
+
+
+def _read_rows(text: TextFile, file: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """Yields the number of each row's first line, with its fields by name, or the reason why it is invalid."""
+    if text.first_line.startswith(b"{"):
+        for number, line in enumerate(text, start=1):
+            if not line.isspace():
+                try:
+                    row = json.loads(line)
+                except ValueError as error:
+                    yield number, f"invalid JSON: {error}"
+                else:
+                    yield number, row if isinstance(row, dict) else "expected a JSON object"
+        return
+    header: list[str] | None = None
+    for record in read_records(text):
+        if isinstance(record, BadRecord):
+            yield record.number, f"{record.reason}: {record.detail}"
+        elif header is None:
+            header = [name.strip().lower() for name in record.fields]
+            if "label" not in header or not {"item", *_TEXTS} & set(header):
+                raise DataError(f"{file}: the columns are {', '.join(header)!r:.200}; expected {_EXPECTED}")
+            refuse_repeated_columns(header, _READ, file)
+        elif len(record.fields) != len(header):
+            yield record.number, f"{len(record.fields)} fields, the header has {len(header)}"
+        else:
+            yield record.number, dict(zip(header, record.fields, strict=True))
+
+
+def _to_label(fields: dict[str, str], by: str, now: datetime) -> ItemLabel:
+    if fields["label"] not in CLASS_NAMES:
+        raise ValueError(f"unknown class {fields['label']!r:.60}; known are {', '.join(CLASS_NAMES)}")
+    item = fields.get("item") or _id_of_text(fields)
+    when = datetime.fromisoformat(fields["when"]) if fields.get("when") else now
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    selection = fields.get("selection") or "random"
+    if selection not in SELECTIONS:
+        raise ValueError(f"unknown selection {selection!r:.60}; known are {', '.join(SELECTIONS)}")
+    name = check_name(fields["by"], "by") if fields.get("by") else by
+    return ItemLabel(item, fields["label"], when.astimezone(UTC).isoformat(timespec="seconds"), name, selection)
+
+
+def _id_of_text(fields: dict[str, str]) -> str:
+    item = NewsItem(fields.get("title") or fields.get("text", ""), fields.get("description", ""))
+    if not item.text_length:
+        raise ValueError("neither an item nor a text")
+    return item.id
+
+
+def select_items(
+    rows: Iterator[ItemRow | BadRow], models: Sequence[ExportedModel], selection: Selection, count: int
+) -> list[ProposedItem]:
+    """Selects items for labelling.
+
+    Args:
+        rows: rows of files; invalid ones are skipped.
+        models: served versions, newest first; "disagreement" needs two.
+        selection: "uncertain" takes the items whose two most probable classes are closest, "disagreement" those whose
+            class differs between the two versions, "random" any.
+        count: maximum number of items.
+
+    Raises:
+        DataError: there is no usable row.
+    """
+    items = list({row.item: None for row in rows if isinstance(row, ItemRow)})
+    if not items:
+        raise DataError("the files contain no usable row")
+    if selection == "random":
+        items = random.sample(items, min(count, len(items)))
+    texts = Texts([item.title for item in items], [item.description for item in items])
+    scores = models[0].probabilities(texts)
+    predicted = scores.argmax(axis=1)
+    # The two highest of each row, in ascending order.
+    highest = np.sort(scores, axis=1)[:, -2:]
+    order = np.argsort(highest[:, 1] - highest[:, 0], kind="stable")
+    if selection == "disagreement":
+        differs = models[1].probabilities(texts).argmax(axis=1) != predicted
+        order = order[differs[order]]
+    return [ProposedItem(items[row], CLASS_NAMES[predicted[row]], selection) for row in order[:count]]

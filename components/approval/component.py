@@ -23,7 +23,7 @@ from components.approval.rules import Decision, Rules, Status, is_logged, judge,
 from components.manifest import JUDGED, author_of, require_judged, require_unchanged
 from schema import metadata
 from schema.errors import ApprovalPending, AuditError
-from serving.audit import Line, fingerprint
+from serving.audit import PROOF, Line, fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ def write_decision(decision: Decision) -> dict[str, str | int]:
         "who": metadata.encode_text(decision.who),
         "when": decision.when,
         "why": metadata.encode_text(decision.why),
+        **({PROOF: decision.proof} if decision.proof else {}),
     }
 
 
@@ -135,7 +136,7 @@ def ApprovalGate(
     approval.set_string_custom_property(_DECISIONS, metadata.encode_text(decided))
     approval.set_string_custom_property(JUDGED, made[0].fingerprint)
     logger.info(str(status), extra={"fields": {"by": ", ".join(decision.who for decision in made)}})
-    _set_result(approval, status is Status.APPROVED, "; ".join(f"{one.who}: {one.why}" for one in rejections))
+    _set_result(approval, status is Status.APPROVED, "; ".join(f"{one.shown_who}: {one.why}" for one in rejections))
 
 
 def require_approval(approval: Artifact | None, rules: Rules, digest: str, lines: Sequence[Line]) -> list[Decision]:

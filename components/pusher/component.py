@@ -106,7 +106,8 @@ def _entry(model: Artifact, files: dict[str, str], version_directory: str, decis
         version=int(version),
         fingerprint=fingerprint(files),
         by=identity(),
-        why="; ".join(f"approved by {one.who}: {one.why}" for one in approvals) or "blessed; no approval was asked for",
+        why="; ".join(f"approved by {one.shown_who}: {one.why}" for one in approvals)
+        or "blessed; no approval was asked for",
         details={"directory": version_directory, "model_id": model.id, "files": arrived}
         | ({APPROVALS: named} if named else {}),
     )

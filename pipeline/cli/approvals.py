@@ -13,7 +13,7 @@ import click
 from pipeline.cli.options import settings_options
 from pipeline.cli.output import hide_library_output, strip_control_characters
 from pipeline.settings.sources import Loaded
-from serving.audit import check_name, identity, readable
+from serving.audit import Proof, check_name, identity, readable
 
 if TYPE_CHECKING:
     from pipeline.governance.approvals import Approvals, Request
@@ -80,7 +80,10 @@ def approve(decide: "Callable[..., Request]", who: str) -> None:
     only. The next run must have the same settings.
     """
     request = decide(approved=True)
-    click.echo(f"model {request.name} is {request.status}; approved by {who}, fingerprint {request.fingerprint}")
+    click.echo(
+        f"model {request.name} is {request.status}; approved by {Proof.NONE.mark(who)}, "
+        f"fingerprint {request.fingerprint}"
+    )
     if request.status == "approved":
         click.echo("next: the same agnews run pushes the model; a run of Airflow or Kubeflow that waits continues")
 
@@ -93,7 +96,10 @@ def reject(decide: "Callable[..., Request]", who: str) -> None:
     One rejection outweighs all approvals. The person who rejected a model can approve it later.
     """
     request = decide(approved=False)
-    click.echo(f"model {request.name} is {request.status}; rejected by {who}, fingerprint {request.fingerprint}")
+    click.echo(
+        f"model {request.name} is {request.status}; rejected by {Proof.NONE.mark(who)}, "
+        f"fingerprint {request.fingerprint}"
+    )
 
 
 def _open(loaded: Loaded) -> "Approvals":
@@ -122,7 +128,7 @@ def _print(requests: "list[Request]", opened: "Approvals", now: datetime) -> Non
         early = postdated(request.decisions, now)
         decisions = "\n".join(
             strip_control_characters(
-                f"{'approved' if one.approved else 'rejected'} by {one.who}, {one.when[:16]}"
+                f"{'approved' if one.approved else 'rejected'} by {one.shown_who}, {one.when[:16]}"
                 f"{' (in the future: it does not count)' if one in early else ''}: {one.why}"
             )
             for one in request.decisions

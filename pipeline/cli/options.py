@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipeline.settings.sources import Loaded
 
 # Sections that no component reads.
-_ORCHESTRATORS = ("airflow", "kubeflow")
+_NOT_OF_COMPONENTS = ("airflow", "kubeflow", "review")
 
 # An IPv6 address contains colons, so it is written in brackets.
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.%\w]+\]|[^:\[\]/]+):\d+|unix:.+")
@@ -93,7 +93,7 @@ def settings_arguments(loaded: "Loaded") -> list[str]:
     options = ["--profile", click.get_current_context().params["profile"]]
     for key, origin in loaded.origins.items():
         section, _, name = key.partition(".")
-        if origin == "default" or origin.startswith("profile ") or section in _ORCHESTRATORS:
+        if origin == "default" or origin.startswith("profile ") or section in _NOT_OF_COMPONENTS:
             continue
         value = getattr(getattr(loaded.settings, section), name)
         if is_secret(key):

@@ -28,6 +28,7 @@ from serving.audit import (
     APPROVE,
     AUDIT_FILE,
     DECIDED,
+    PROOF,
     PUSH,
     REJECT,
     SERVED_CHANGES,
@@ -38,6 +39,7 @@ from serving.audit import (
     differences,
     manifest,
     person,
+    receipt_digest,
     receipt_hash,
     receipt_log,
 )
@@ -125,7 +127,7 @@ def unfounded_entries(store: MetadataStore, log: AuditLog) -> list[str]:
     Returns:
         One message per entry.
     """
-    known = {receipt.partition(" ")[0] for _, receipt in _receipts(store)}
+    known = {receipt_digest(receipt) for _, receipt in _receipts(store)}
     lines = log.lines()
     first = next((line.number for line in lines if line.hash in known), len(lines) + 1)
     changes = [line for line in lines if line.entry and line.entry.action in SERVED_CHANGES]
@@ -155,7 +157,7 @@ def unfounded_pushes(store: MetadataStore, log: AuditLog) -> list[str]:
     """
     lines = log.lines()
     pushed = {
-        artifact.custom_properties["audit"].string_value.partition(" ")[0]: artifact
+        receipt_digest(artifact.custom_properties["audit"].string_value): artifact
         for artifact in store.get_artifacts_by_type(PUSHED_MODEL)
     }
     approvals = {line.hash: line for line in lines if line.entry and line.entry.action == APPROVE}
@@ -207,7 +209,7 @@ def _find_uncounted(store: MetadataStore, pipeline: str, log: AuditLog) -> list[
     ids = {}
     for artifact in pipeline_artifacts(store, pipeline, APPROVAL_DECISION):
         # The name of the log does not matter: a log that was moved has the same lines.
-        line = decided.get(artifact.custom_properties["audit"].string_value.partition(" ")[0])
+        line = decided.get(receipt_digest(artifact.custom_properties["audit"].string_value))
         if line and line.entry and _is_same_decision(line.entry, artifact):
             ids[line.hash] = artifact.id
     found, later = [], dict[tuple[str, str], int]()
@@ -231,7 +233,11 @@ def _belongs_in_store(entry: Entry, requested: Collection[str]) -> bool:
 def _is_same_decision(entry: Entry, artifact: mlmd.Artifact) -> bool:
     noted = {name: value.string_value for name, value in artifact.custom_properties.items()}
     decided = (_action(artifact), noted.get("fingerprint"), decode_text(noted.get("who", "")))
-    return (entry.action, entry.fingerprint, entry.by) == decided and _is_same_time(entry, noted.get("when", ""))
+    return (
+        (entry.action, entry.fingerprint, entry.by) == decided
+        and entry.details.get(PROOF, "") == noted.get(PROOF, "")
+        and _is_same_time(entry, noted.get("when", ""))
+    )
 
 
 def _action(artifact: mlmd.Artifact) -> str:

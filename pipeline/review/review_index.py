@@ -59,7 +59,7 @@ class ApprovalState:
     @property
     def approvers(self) -> str:
         """Names of the approvers, separated by commas."""
-        return ", ".join(dict.fromkeys(one.who for one in self.decisions if one.approved))
+        return ", ".join(dict.fromkeys(one.shown_who for one in self.decisions if one.approved))
 
 
 @dataclass(frozen=True)

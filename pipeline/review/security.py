@@ -36,9 +36,17 @@ class Tokens:
             token: token in the form.
             given: name in the form; a personal token's own name takes precedence.
         """
-        found = None
-        if self.shared is not None and _is_equal(token, self.shared):
+        found = self._owner(token)
+        if found is None and self.shared is not None and _is_equal(token, self.shared):
             found = given
+        return found
+
+    def is_personal(self, token: str) -> bool:
+        """Returns whether the token is one person's."""
+        return self._owner(token) is not None
+
+    def _owner(self, token: str) -> str | None:
+        found = None
         for name, own in self.personal.items():
             if _is_equal(token, own):
                 found = name

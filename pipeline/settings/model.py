@@ -242,6 +242,31 @@ class PromotionSettings(Section):
     )(_on_this_machine)
 
 
+class ReviewSettings(Section):
+    """Log-in to the review site through a trusted proxy."""
+
+    user_header: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9-]+$",
+        description="request header in which a proxy names the person who has logged in; unset: no log-in",
+    )
+    proxy_secret_file: Path | None = Field(
+        None, description="file whose first line the proxy sends in the header X-Agnews-Proxy-Secret"
+    )
+    readers: tuple[str, ...] = Field((), description="names that may read the site; empty: everyone who has logged in")
+    approvers: tuple[str, ...] = Field((), description="names that may also approve and reject models on the site")
+
+    _home_is_expanded = field_validator("proxy_secret_file")(replace_tilde)
+
+    @model_validator(mode="after")
+    def _login_is_whole(self) -> "ReviewSettings":
+        if (self.user_header is None) != (self.proxy_secret_file is None):
+            raise ValueError("user_header and proxy_secret_file go together: set both or neither")
+        if self.user_header is None and (self.readers or self.approvers):
+            raise ValueError("readers and approvers need user_header, by which people are known")
+        return self
+
+
 class MonitoringSettings(Section):
     """Detection of changes in the requests and responses of a served model."""
 
@@ -541,6 +566,7 @@ class Settings(Section):
     model_card: ModelCardSettings = Field(default_factory=ModelCardSettings)
     pusher: PusherSettings = Field(default_factory=PusherSettings)
     promotion: PromotionSettings = Field(default_factory=PromotionSettings)
+    review: ReviewSettings = Field(default_factory=ReviewSettings)
     monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
     metadata: MetadataSettings = Field(default_factory=MetadataSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,22 @@ APPROVALS = "approvals"
 """Detail of a push with the approvals that it relied on: for each the name, the time and the hash of its entry."""
 SIGNATURE = "signature"
 """Detail of an entry with its signature."""
+PROOF = "proof"
+"""Detail of a decision with the `Proof` of the name; left out if the name is a claim."""
 _LOCK_SECONDS = 30.0
 _PENDING = ".pending"
+
+
+class Proof(StrEnum):
+    """How a person proved the name that a decision was made under."""
+
+    NONE = ""
+    TOKEN = "token"
+    LOGIN = "log-in"
+
+    def mark(self, name: str) -> str:
+        """Returns the name for people to read; a name without a proof is marked as a claim."""
+        return name if self else f"{name} (claimed)"
 
 
 @dataclass(frozen=True)
@@ -85,6 +100,13 @@ class Entry:
         if isinstance(before, int) and before != self.version:
             return f"{before} → {self.version}"
         return "" if self.version is None else str(self.version)
+
+    @property
+    def shown_by(self) -> str:
+        """The given name, marked as a claim unless it was proved or is that of the process; empty if none was given."""
+        if not self.by or self.by == self.who:
+            return self.by
+        return proof_of(self.details.get(PROOF)).mark(self.by)
 
 
 @dataclass(frozen=True)
@@ -237,12 +259,22 @@ class AuditLog:
 
 def receipt_hash(receipt: str, log: AuditLog) -> str | None:
     """Returns the SHA-256 of a receipt's line; None if the receipt belongs to another log."""
-    return receipt.partition(" ")[0] if receipt_log(receipt) == str(log.path) else None
+    return receipt_digest(receipt) if receipt_log(receipt) == str(log.path) else None
+
+
+def receipt_digest(receipt: str) -> str:
+    """Returns the SHA-256 of a receipt's line, whichever log it belongs to."""
+    return receipt.partition(" ")[0]
 
 
 def receipt_log(receipt: str) -> str:
     """Returns the log file that a receipt belongs to."""
     return urllib.parse.unquote(receipt.partition(" ")[2])
+
+
+def proof_of(value: object) -> Proof:
+    """Returns the proof that a record names; NONE if it names no known one."""
+    return next((proof for proof in Proof if proof == value), Proof.NONE)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -80,7 +80,9 @@ def test_a_request_is_listed_until_it_is_decided(place):
     assert "model 1 is approved; approved by bob@here" in shown
     assert "next: the same agnews run" in shown
     listed = agnews("approvals", "list")
-    assert re.search(r"^1 .* ann@here +approved +approved by bob@here, .*: \[better\]", listed, re.MULTILINE)
+    assert re.search(
+        r"^1 .* ann@here +approved +approved by bob@here \(claimed\), .*: \[better\]", listed, re.MULTILINE
+    )
     assert "needed: approvals by 1, not counting who trained the model, not older than 72 hours" in listed
 
 
@@ -153,7 +155,7 @@ def test_an_approval_dated_in_the_future_is_listed_as_void(place):
     made = {"fingerprint": request["fingerprint"], "approved": 1, "who": "bob@here", "when": "2999-01-02T03:04+00:00"}
     put(stored(), "AgNewsApprovalDecision", **made, why="good")
     listed = " ".join(agnews("approvals", "list").split())
-    assert "pending approved by bob@here, 2999-01-02T03:04 (in the future: it does not count): good" in listed
+    assert "pending approved by bob@here (claimed), 2999-01-02T03:04 (in the future: it does not count): good" in listed
 
 
 def test_a_decision_needs_a_reason(place):

@@ -152,7 +152,7 @@ def test_an_approved_run_continues_from_the_cache_and_pushes_once(tmp_path, conn
     assert (push.action, str(push.version), push.why) == (
         "push",
         place.versions[0],
-        "approved by bob@here: a \\ reason 'é'",
+        "approved by bob@here (claimed): a \\ reason 'é'",
     )
     assert approve.fingerprint == push.fingerprint == request.fingerprint
 

@@ -225,6 +225,7 @@ def test_the_effective_settings_do_not_show_the_password():
 _NO_LOCAL_PLACES = {
     *("pipeline.name", "data.train_pattern", "data.test_pattern", "trainer.architecture", "trainer.pooling"),
     *("trainer.precision", "infra_validator.platform", "infra_validator.serving_image", "pusher.model_name"),
+    *("promotion.audit_log_readers", "review.user_header", "alerts.review_url"),
     *("metadata.backend", "metadata.host", "metadata.database", "metadata.user", "metadata.password"),
     *("alerts.webhook_url", "alerts.smtp_host", "alerts.smtp_security", "alerts.smtp_user", "alerts.smtp_password"),
     *("alerts.mail_from", "beam.runner", "beam.master", "beam.job_endpoint", "beam.worker_pool", "beam.image"),
@@ -248,7 +249,10 @@ _PLACES = [key for key, field in KEYS.items() if _holds_text(field.annotation) a
 def test_a_tilde_is_the_home_directory_in_every_place(file, monkeypatch, key, origin):
     monkeypatch.setenv("HOME", "/home/me")
     section, _, name = key.partition(".")
-    more = {"beam.job_server": {"beam.runner": ("spark", "flag")}}.get(key, {})
+    more = {
+        "beam.job_server": {"beam.runner": ("spark", "flag")},
+        "review.proxy_secret_file": {"review.user_header": ("X-User", "flag")},
+    }.get(key, {})
     if origin == "file":
         loaded = load(config_file=file(f"{section}: {{{name}: ~/x}}"), flags=more, environ={})
     elif origin == "environment":

@@ -21,7 +21,7 @@ _MIN_LENGTH = 16
 
 @dataclass(frozen=True)
 class ProxyLogin:
-    """How a proxy tells who has logged in.
+    """How a proxy says who has logged in.
 
     Attributes:
         header: request header with the person's name.

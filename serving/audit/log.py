@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,7 @@ class AuditLog:
             AuditError: the file cannot be read.
         """
         whole, _ = self._content()
-        return [Line(number, hashlib.sha256(raw).hexdigest(), _parse(raw)) for number, raw in enumerate(whole, start=1)]
+        return list(_parse_lines(tuple(whole)))
 
     def torn(self) -> bytes:
         """Returns the bytes after the last complete line; empty unless a writer was killed or the file was cut off."""
@@ -284,6 +285,12 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 _NAMES = {one.name for one in fields(Entry)}
 _TEXTS = _NAMES - {"version", "details"}
+
+
+@lru_cache(maxsize=1)
+def _parse_lines(whole: tuple[bytes, ...]) -> tuple[Line, ...]:
+    """Parses the lines of a log; a command that checks it in several ways parses the same content once."""
+    return tuple(Line(number, hashlib.sha256(raw).hexdigest(), _parse(raw)) for number, raw in enumerate(whole, 1))
 
 
 def _parse(raw: bytes) -> Entry | None:

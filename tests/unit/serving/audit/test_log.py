@@ -76,6 +76,14 @@ def test_the_setting_says_who_may_read_a_new_log(umask, tmp_path, readers, mode)
     assert oct(log.path.stat().st_mode & 0o777) == mode
 
 
+def test_the_same_content_is_parsed_once(log):
+    log.append(Entry("push"))
+    first = log.lines()
+    assert all(now is before for now, before in zip(log.lines(), first, strict=True))
+    log.append(Entry("prune"))
+    assert [line.entry.action for line in log.lines()] == ["push", "prune"]
+
+
 def test_a_mode_that_an_administrator_gave_the_log_stays(log):
     log.append(Entry("push"))
     log.path.chmod(0o664)

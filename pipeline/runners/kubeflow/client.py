@@ -7,7 +7,6 @@ import difflib
 import hashlib
 import json
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import httpx
 from pipeline.settings import BeamSettings, KubeflowSettings, Settings
 from schema.errors import AgNewsError, RunError, SettingsError
 from schema.files import read_small_file
+from schema.temporary import temporary_directory
 from serving.audit import identity
 from serving.this_machine import proxy_mounts
 
@@ -114,7 +114,7 @@ def compile_pipeline(settings: Settings, plan: Mapping[str, Any]) -> Compiled:
         RunError: kfp is not installed.
     """
     parameters = _parameters(settings)
-    with tempfile.TemporaryDirectory() as directory:
+    with temporary_directory() as directory:
         file = Path(directory) / "pipeline.yaml"
         declared = [
             {name: value for name, value in vars(parameter).items() if value is not None} for parameter in parameters
@@ -271,7 +271,7 @@ def _send(settings: KubeflowSettings, compiled: Compiled, given: Mapping[str, st
             f"kubeflow.host {settings.host}: no Kubeflow Pipelines API there ({error}); correct the address, forward a "
             "port to it (kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80), or name kubeflow.token_file"
         ) from error
-    with tempfile.TemporaryDirectory() as directory:
+    with temporary_directory() as directory:
         request = {
             **request,
             **settings.model_dump(include={"host", "namespace", "experiment", "pipeline_root"}),

@@ -122,13 +122,12 @@ def _profile(name: str) -> _Source:
 
 
 def _file(path: Path | None) -> _Source:
-    if path is None:
-        if not DEFAULT_FILE.exists():
-            return {}
-        path = DEFAULT_FILE
+    is_default, path = path is None, path or DEFAULT_FILE
     try:
         text = read_small_file(path).decode("utf-8")
     except OSError as error:
+        if is_default and isinstance(error, FileNotFoundError):
+            return {}
         raise SettingsError(f"settings file {path}: {error.strerror}; name a file that can be read") from error
     except ValueError as error:
         raise SettingsError(f"settings file {path}: {error}; save it as UTF-8") from error

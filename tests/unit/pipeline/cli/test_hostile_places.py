@@ -1,9 +1,12 @@
 """Every setting and option that names a place, with values that are no such place: commands without TensorFlow."""
 
 import json
+import os
 
 import pytest
+from click.testing import CliRunner
 
+from pipeline.cli import cli
 from tests.support.hostile_places import (
     OPTIONS,
     SETTINGS,
@@ -62,3 +65,30 @@ def test_a_nul_character_is_refused_with_its_setting(tmp_path, key):
     assert not faults(
         [("config", "show", "--config", "settings.yaml"), ("run", "--data", "nowhere", "--config", "settings.yaml")]
     )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize(
+    ("directory", "message"),
+    [
+        ("open", "pipeline.root {}/runs: Permission denied; name a place that can be written"),
+        ("closed", "settings file agnews.yaml: Permission denied; name a file that can be read"),
+    ],
+)
+def test_directories_of_another_user_are_a_mistake_of_the_user(open_directory, tmp_path, directory, message):
+    """Imports in this process, since another user may be unable to read the checkout."""
+    (open_directory / "runs").mkdir(mode=0o755)
+    line = ("run", "--data", "nowhere", "--set", f"pipeline.root={open_directory}/runs")
+    assert not faults([line])
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        tmp_path.chmod(0o700)
+        os.chdir(open_directory if directory == "open" else tmp_path)
+        os.setuid(12345)
+        os.write(writer, str(CliRunner().invoke(cli, line).exception).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writer)
+    with open(reader, encoding="utf-8") as said:
+        assert said.read() == message.format(open_directory)

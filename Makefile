@@ -1,5 +1,6 @@
 # Two commands do everything on a fresh machine: `make run` and `make test`. Both make .venv themselves.
 SHELL := bash
+DIR ?= review_pictures
 .DEFAULT_GOAL := help
 # If this is set, Python compiles TensorFlow Extended again at every start: 40 s instead of 10.
 export PYTHONDONTWRITEBYTECODE :=
@@ -17,8 +18,8 @@ PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 PROSE := $(wildcard *.md) docs Makefile Dockerfile .pre-commit-config.yaml pyproject.toml setup.py $(SOURCES)
 
 .PHONY: help run test test-fast test-all test-coverage test-real test-continuous test-interrupts test-airflow test-postgres test-kubeflow test-kubernetes test-orchestrators test-container test-flink test-spark \
-	airflow airflow-stop job-server-flink job-server-spark bench-train bench-stages bench-serve bench-review bench-scale \
-	lint types format picture reference client client-messages lock clean default dev
+	airflow airflow-stop job-server-flink job-server-spark rows-file bench-train bench-gpu bench-stages bench-serve bench-review bench-scale \
+	lint types format picture review-pictures reference client client-messages lock clean default dev
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -80,6 +81,12 @@ test-container: dev  ## Build the image with Docker and run it; DOCKER_BUILD_ARG
 bench-train: default  ## Train with the seed notebook's code and with ours, in turns; ARGS="--rounds 3".
 	@PYTHONPATH=. .venv/bin/python -m benchmarks.train $(ARGS)
 
+rows-file: default  ## Write the rows of a training to rows.npz, for a host with TensorFlow alone; ARGS="--data DIR".
+	@PYTHONPATH=. .venv/bin/python -m benchmarks.rows_file $(ARGS)
+
+bench-gpu:  ## Train the notebook's way and ours on one GPU from rows.npz, with TensorFlow alone; PYTHON=python3 names it.
+	@PYTHONPATH=. $(or $(PYTHON),.venv/bin/python) -m benchmarks.gpu $(ARGS)
+
 bench-stages: default  ## Run the pipeline on 7,500 to 120,000 rows and plot the time of each stage.
 	@PYTHONPATH=. .venv/bin/python -m benchmarks.stages $(ARGS)
 
@@ -123,6 +130,10 @@ format: dev  ## Format the code.
 
 picture: dev  ## Draw docs/images/dag.svg from the pipeline.
 	@PYTHONPATH=. .venv/bin/python scripts/draw_dag.py docs/images/dag.svg 2>/dev/null
+
+review-pictures: dev  ## Take screenshots of all pages of the review site into DIR; ARGS="--set pipeline.root=…".
+	@mkdir -p $(DIR)
+	@PYTHONPATH=. .venv/bin/python scripts/review_pictures.py $(DIR) $(ARGS)
 
 reference: dev  ## Write docs/reference/ from settings, commands and errors.
 	@PYTHONPATH=. .venv/bin/python scripts/write_reference.py

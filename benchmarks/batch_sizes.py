@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.trainer.architectures import build_network
-from components.trainer.settings import architecture
+from components.trainer.shapes import architecture
 from schema.features import CLASS_NAMES
 
 _BATCH_SIZES = (1, 4, 8, 16, 32, 64, 128)

@@ -109,7 +109,7 @@ def write_card_files(
     evidence = _evidence(labels, answers, predictions.buckets, made, baseline, run)
     (directory / "evidence.json").write_text(json.dumps(evidence), encoding="utf-8")
     # Cards contain no scripts; this one tests that the site would not run them.
-    page = f"<!doctype html><title>Card</title><h1>Card of model {made['model']}</h1>"
+    page = f"<!doctype html><title>Card</title><body><h1>Card of model {made['model']}</h1>"
     page += "<script>document.title = 'ran'</script>"
     (directory / "model_card.html").write_text(page, encoding="utf-8")
 

@@ -210,7 +210,7 @@ class SimulatedStore:
 
     def _describe(self, role: str, run: int, outcome: _Outcome, made: dict[str, int]) -> tuple[str, dict[str, Any]]:
         """Returns the URI and the properties of an artifact."""
-        uri, digest = str(self.root / f"artifacts/{role}/{run}"), _fingerprint(run)
+        uri, digest = str(self.root / f"agnews/{role}/{run}"), _fingerprint(run)
         if role in ("examples", "statistics", "anomalies"):
             files = self.root / f"data-{run // len(_OUTCOMES) % self._files}"
             if not files.exists():
@@ -226,7 +226,8 @@ class SimulatedStore:
             export.mkdir(parents=True)
             (export / SAVED_MODEL).write_bytes(_content(run))
         if role == "blessing":
-            return uri, {"blessed": int(outcome.blessed), "current_model_id": made["model"]}
+            compared = {"baseline_model_id": made["baseline"]} if "baseline" in made else {}
+            return uri, {"blessed": int(outcome.blessed), "current_model_id": made["model"], **compared}
         if role == "infra_blessing":
             return uri, {"blessed": 1}
         if role == "model_card":

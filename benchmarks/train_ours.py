@@ -4,52 +4,18 @@ import itertools
 import json
 import pickle
 import sys
-import time
 from tempfile import TemporaryDirectory
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.accuracy_watch import AccuracyWatch
 from benchmarks.measure import flops_a_token, peak_memory, seconds_in
-from components.trainer.input_pipeline import Buckets, TokenizedRows, bucketed_batches
+from components.trainer.batches import Buckets, bucketed_batches
 from components.trainer.settings import Recipe
-from components.trainer.training import predict_logits, train
+from components.trainer.training import train
 
 _MEASURED_BATCHES = 40
-_ASK_EVERY = 25
-
-
-class FirstEpochs(keras.callbacks.Callback):
-    """Ends training early, and records when val accuracy reaches a target; the clock stops during the checks."""
-
-    def __init__(self, epochs: int, val_rows: TokenizedRows, buckets: Buckets, target: float):
-        super().__init__()
-        self._epochs = epochs
-        self._val_rows = val_rows
-        self._buckets = buckets
-        self._target = target
-        self._asked = self._asked_before = 0.0
-        self._began = time.monotonic()
-        self._epoch_began = 0.0
-        self.seconds_to_target: float | None = None
-        self.epoch_seconds: list[float] = []
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._epoch_began, self._asked_before = time.monotonic(), self._asked
-        self.epoch_seconds.append(0.0)
-
-    def on_train_batch_end(self, batch, logs=None):
-        now = time.monotonic()
-        self.epoch_seconds[-1] = now - self._epoch_began - (self._asked - self._asked_before)
-        if self.seconds_to_target is None and batch % _ASK_EVERY == _ASK_EVERY - 1:
-            logits = predict_logits(self.model, self._val_rows, self._buckets)
-            if (logits.argmax(axis=1) == self._val_rows.labels).mean() >= self._target:
-                self.seconds_to_target = now - self._began - self._asked
-            self._asked += time.monotonic() - now
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.model.stop_training = epoch + 1 == self._epochs
 
 
 def main(path: str, peak: float, target: float) -> dict:
@@ -64,7 +30,9 @@ def main(path: str, peak: float, target: float) -> dict:
         rows, val_rows, words, config = pickle.load(file)
     recipe = Recipe.from_config(config)
     with TemporaryDirectory() as directory:
-        watch = FirstEpochs(recipe.plain_epochs + 1, val_rows, Buckets(recipe.bucket_boundaries, 20_000), target)
+        watch = AccuracyWatch(
+            val_rows, Buckets(recipe.bucket_boundaries, 20_000), target, epochs=recipe.plain_epochs + 1
+        )
         trained = train(rows, val_rows, words, recipe, checkpoint_root=directory, callbacks=[watch])
     peak_mb = peak_memory()
     recurrent = [layer for layer in trained.network.layers if layer.name.startswith("recurrent_")]

@@ -66,6 +66,29 @@ def change_interval(first: np.ndarray, second: np.ndarray, confidence: float = 0
     return change - reach, change + reach
 
 
+def exact_change_interval(test: PairedTest, rows: int, confidence: float) -> tuple[float, float]:
+    """Returns the interval of a change in accuracy that excludes 0 if and only if McNemar's test is significant.
+
+    This is the exact interval of Clopper and Pearson for the rows that only one classifier classified correctly, given
+    their number. Without such rows it is (0, 0).
+
+    Args:
+        test: result of `mcnemar`.
+        rows: number of compared rows.
+        confidence: 1 minus the level of the test.
+    """
+    differing = test.only_first + test.only_second
+    if not differing:
+        return 0.0, 0.0
+    share = binomtest(test.only_second, differing).proportion_ci(confidence, method="exact")
+    return differing * (2 * share.low - 1) / rows, differing * (2 * share.high - 1) / rows
+
+
+def bonferroni(p_values: Sequence[float]) -> list[float]:
+    """Returns p-values corrected for their number, in the given order (Dunn 1961)."""
+    return [min(1.0, len(p_values) * value) for value in p_values]
+
+
 def _differing(first: np.ndarray, second: np.ndarray) -> tuple[int, int]:
     return int((first & ~second).sum()), int((~first & second).sum())
 
@@ -79,15 +102,6 @@ def lower_share_p_value(successes: int, trials: int, reference: int, reference_t
     """
     table = [[successes, trials - successes], [reference, reference_trials - reference]]
     return float(fisher_exact(table, alternative="less").pvalue)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Returns p-values corrected for their number, in the given order (Holm 1979)."""
-    corrected, lowest = [1.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        lowest = max(lowest, min(1.0, p_values[index] * (len(p_values) - rank)))
-        corrected[index] = lowest
-    return corrected
 
 
 def class_counts_p_value(counts: Sequence[int], reference: Sequence[int]) -> float:

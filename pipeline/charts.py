@@ -5,11 +5,23 @@ description in words.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 
 from markupsafe import Markup
 
 from components.model_card.document import Plot
-from components.model_card.plots import BOTTOM, LEFT, RIGHT, TOP, Scale, svg_grid, svg_line, svg_plot, svg_text
+from components.model_card.plots import (
+    BOTTOM,
+    LEFT,
+    RIGHT,
+    TOP,
+    Scale,
+    format_tick,
+    svg_grid,
+    svg_line,
+    svg_plot,
+    svg_text,
+)
 
 Series = Mapping[str, Sequence[float | None]]
 """Values of each line by its label; None leaves a gap."""
@@ -17,6 +29,7 @@ Series = Mapping[str, Sequence[float | None]]
 _WIDTH = 720
 _LEGEND_WIDTH = 160
 _MAX_LABELS = 6
+_MAX_MOMENTS = 4
 _MAX_DOTS = 60
 
 
@@ -28,8 +41,9 @@ def line_chart(
     description: str,
     *,
     height: int = 240,
-    links: Sequence[str] = (),
+    dots: bool = False,
     highlighted: Collection[int] = (),
+    moments: Sequence[float] = (),
 ) -> Plot:
     """Draws lines over a sequence of models or windows.
 
@@ -40,33 +54,41 @@ def line_chart(
         series: at most four lines; at least one value is not None.
         description: the content in words, for readers who cannot see the chart.
         height: height in pixels.
-        links: URL of each position; each dot links to it. Empty draws no dots.
+        dots: whether to draw a dot at each value, with its label and value as a tooltip.
         highlighted: positions with a coloured band behind the lines.
+        moments: time of each position in seconds since the epoch, ascending; the x-axis is then a time axis (UTC).
     """
     values = [value for line in series.values() for value in line if value is not None]
     y = Scale(min(values), max(values), height - BOTTOM, TOP)
-    step = (_WIDTH - LEFT - RIGHT) / max(len(labels) - 1, 1)
+    width = _WIDTH - LEFT - RIGHT
+    step = width / max(len(labels) - 1, 1)
+    # Times that are all the same have no axis.
+    length = moments[-1] - moments[0] if moments else 0.0
 
-    def x(position: float) -> float:
-        return LEFT + step * position
+    def x(position: int) -> float:
+        return LEFT + (width * (moments[position] - moments[0]) / length if length else step * position)
 
     body = Markup("")
     for position in highlighted:
         body += Markup('<rect class="changed" x="{:.1f}" y="{}" width="{:.1f}" height="{}"/>').format(
-            x(position - 0.5), TOP, max(step, 2), height - TOP - BOTTOM
+            x(position) - step / 2, TOP, max(step, 2), height - TOP - BOTTOM
         )
     body += svg_grid(y, _WIDTH)
-    for position in _label_positions(len(labels)):
+    for share in (index / (_MAX_MOMENTS - 1) for index in range(_MAX_MOMENTS) if length):
+        moment = datetime.fromtimestamp(moments[0] + share * length, UTC)
+        anchor = "tick" if share == 0 else "tick end" if share == 1 else "tick middle"
+        body += svg_text(LEFT + share * width, height - BOTTOM + 16, f"{moment:%Y-%m-%d %H:%M}", anchor)
+    for position in () if length else _label_positions(len(labels)):
         anchor = "tick end" if position == len(labels) - 1 else "tick middle"
         body += svg_text(x(position), height - BOTTOM + 16, labels[position], anchor)
     for index, (label, line) in enumerate(series.items()):
         known = [(position, value) for position, value in enumerate(line) if value is not None]
         points = " ".join(f"{x(position):.1f},{y(value):.1f}" for position, value in known)
         body += Markup('<polyline class="line c{}" points="{}"/>').format(index, points)
-        if links and len(known) <= _MAX_DOTS:
+        if dots and len(known) <= _MAX_DOTS:
             for position, value in known:
                 text = f"{labels[position]}: {value:.4g}"
-                body += _linked_dot(x(position), y(value), index, links[position], text)
+                body += _dot(x(position), y(value), index, text)
         if len(series) > 1:
             start = LEFT + _LEGEND_WIDTH * index
             body += svg_line(f"line c{index}", start, height - 8, start + 28, height - 8)
@@ -78,11 +100,11 @@ def _label_positions(count: int) -> list[int]:
     return sorted({round(index * (count - 1) / (_MAX_LABELS - 1)) for index in range(_MAX_LABELS)})
 
 
-def _linked_dot(x: float, y: float, index: int, link: str, text: str) -> Markup:
-    return Markup(
-        '<a href="{}" tabindex="-1"><circle class="dot c{}" cx="{:.1f}" cy="{:.1f}" r="3.5">'
-        "<title>{}</title></circle></a>"
-    ).format(link, index, x, y, text)
+def _dot(x: float, y: float, index: int, text: str) -> Markup:
+    # Without a link: a picture must not contain controls, and the table next to it has the links.
+    return Markup('<circle class="dot c{}" cx="{:.1f}" cy="{:.1f}" r="3.5"><title>{}</title></circle>').format(
+        index, x, y, text
+    )
 
 
 def histogram(name: str, title: str, buckets: Sequence[tuple[float, float, float]]) -> Plot:
@@ -103,5 +125,5 @@ def histogram(name: str, title: str, buckets: Sequence[tuple[float, float, float
             '<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}</title></rect>'
         ).format(x(low), y(count), max(1.0, x(high) - x(low) - 1), y(0) - y(count), text)
     for tick in x.ticks:
-        body += svg_text(x(tick), height - BOTTOM + 16, f"{tick:,.4g}", "tick middle")
+        body += svg_text(x(tick), height - BOTTOM + 16, format_tick(tick), "tick middle")
     return svg_plot(name, title, f"Rows by value: {'; '.join(words)}.", body, width, height)

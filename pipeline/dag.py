@@ -12,7 +12,8 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import infra_validator_pb2, trainer_pb2, transform_pb2
 from tfx.types import Channel, standard_artifacts
 
-from components.approval import ApprovalDecision, ApprovalGate, DecisionsOnModel, RequestApproval, Rules
+from components.approval import Rules
+from components.approval.component import ApprovalDecision, ApprovalGate, DecisionsOnModel, RequestApproval
 from components.evaluator.component import AgNewsEvaluator
 from components.evaluator.config import eval_config
 from components.example_gen.component import AgNewsExampleGen

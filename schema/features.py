@@ -6,6 +6,11 @@ from pathlib import Path
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from schema.splits import SPLITS as SPLITS
+from schema.splits import TEST as TEST
+from schema.splits import TRAIN as TRAIN
+from schema.splits import VAL as VAL
+
 SCHEMA_PATH = Path(__file__).with_name("schema.pbtxt")
 
 
@@ -34,9 +39,6 @@ DESCRIPTION = feature("description").name
 LABEL = feature("label").name
 TEXT_LENGTH = feature("text_length").name
 LENGTH_BUCKET = feature("length_bucket").name
-
-TRAIN, VAL, TEST = SPLITS = ("train", "val", "test")
-"""Names of the splits: a hash of the id splits the training rows into train and val; test is the official test set."""
 
 CLASS_NAMES: tuple[str, ...] = tuple(feature(LABEL).annotation.tag)
 """Class names in the order of the label values 0 to 3."""

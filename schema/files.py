@@ -10,8 +10,10 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import filelock
+if TYPE_CHECKING:
+    import filelock
 
 FOR_ALL = 0o644
 """Mode of files that every user may read."""
@@ -116,13 +118,16 @@ def flush_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def file_lock(path: Path, timeout: float = -1) -> filelock.FileLock:
+def file_lock(path: Path, timeout: float = -1) -> "filelock.FileLock":
     """Returns a lock that every user who may write to the file's directory can acquire.
 
     Args:
         path: the lock file, created when the lock is acquired.
         timeout: seconds to wait for another holder; a negative number waits forever.
     """
+    # Elsewhere, this module needs only the standard library, so that a training needs only TensorFlow.
+    import filelock
+
     return filelock.FileLock(path, timeout=timeout, mode=_shared_mode(path, FOR_GROUP))
 
 

@@ -11,10 +11,15 @@ PUSHED_MODEL = "PushedModel"
 VALIDATION_BLESSING, MODEL_CARD = "agnews.ValidationBlessing", "agnews.ModelCard"
 APPROVAL_REQUEST, APPROVAL_DECISION = "AgNewsApprovalRequest", "AgNewsApprovalDecision"
 APPROVAL = "agnews.Approval"
+# Date on which `agnews clean` removed an artifact's files, ISO 8601.
+REMOVED_ON = "removed_on"
 # Types of executions outside of runs.
 DECISION_EXECUTION, PROMOTION_EXECUTION = "agnews.ApprovalDecision", "agnews.Promotion"
 # TFX's context types.
 PIPELINE_CONTEXT, RUN_CONTEXT, NODE_CONTEXT = "pipeline", "pipeline_run", "node"
+
+# Custom properties of a failed execution: the error, the exit status of the command, and where its log is.
+FAILURE, FAILURE_STATUS, FAILURE_LOG = "failure", "failure_status", "failure_log"
 
 
 def encode_text(text: str) -> str:

@@ -9,6 +9,8 @@ SERVE_EXAMPLES = "serve_examples"
 TRANSFORM_FEATURES = "transform_features"
 """Signature from serialized tf.Examples to `TOKEN_IDS`."""
 
+CLASS_COUNT = 4
+"""Number of classes; the curated schema names them."""
 CLASSES = "classes"
 """Output with the class names, string [batch, classes]."""
 PROBABILITIES = "probabilities"

@@ -1,7 +1,8 @@
 """Reads news items from CSV and JSON Lines files; a bad row is reported with its line and does not affect others.
 
 CSV (RFC 4180) has a header with the columns `title` and `description`, or `text`, which is read as the title, and
-optionally `id`; other columns are ignored. JSON Lines has one object per line with the same names. The first line
+optionally `id`; other columns are ignored. The files of AG News have no header, and the fields class, title and
+description; the class is ignored. JSON Lines has one object per line with the same names. The first line
 determines the format.
 """
 
@@ -17,6 +18,7 @@ from schema.text_files import MAX_LINE_BYTES, TextFile
 
 _TEXTS = ("title", "description", "text")
 _COLUMNS = ("id", *_TEXTS)
+_AG_NEWS_COLUMNS = ["class", "title", "description"]
 _EXPECTED = "CSV in UTF-8 with a header that names title, description or text, or JSON Lines with these names"
 
 Key = str | int | float | None
@@ -90,17 +92,26 @@ class _JsonObject(dict):
 
 
 def _csv_rows(text: TextFile, file: str) -> Iterator[ItemRow | BadRow]:
-    refuse_other_separator(text.first_line, lambda fields: bool(_texts(fields)), file)
+    refuse_other_separator(text.first_line, lambda fields: bool(_texts(fields)) or _is_ag_news(fields), file)
     header: list[str] | None = None
     for record in read_records(text):
         if header is None:
-            header = _header([] if isinstance(record, BadRecord) else record.fields, file)
-        elif isinstance(record, BadRecord):
+            fields = [] if isinstance(record, BadRecord) else record.fields
+            if not _is_ag_news(fields):
+                header = _header(fields, file)
+                continue
+            header = _AG_NEWS_COLUMNS
+        if isinstance(record, BadRecord):
             yield BadRow(file, record.number, f"{record.reason.replace('_', ' ')}: {record.detail}")
         elif len(record.fields) != len(header):
-            yield BadRow(file, record.number, f"{len(record.fields)} fields, the header has {len(header)}")
+            yield BadRow(file, record.number, f"{len(record.fields)} fields, expected {len(header)}")
         else:
             yield _row(file, record.number, dict(zip(header, record.fields, strict=True)))
+
+
+def _is_ag_news(fields: list[str]) -> bool:
+    """Returns whether the fields are a row of an AG News file, which has no header."""
+    return len(fields) == len(_AG_NEWS_COLUMNS) and fields[0].isdecimal()
 
 
 def _texts(header: list[str]) -> set[str]:

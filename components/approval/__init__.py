@@ -2,31 +2,10 @@
 
 `RequestApproval` makes a request, the command line adds decisions, `DecisionsOnModel` finds them, and `ApprovalGate`
 lets the run continue or ends it. `rules` decides which approvals are enough, and Pusher applies it again.
+
+The names below need no TFX, so that commands that only read are quick. The components are in `component`.
 """
 
-from components.approval.component import (
-    Approval,
-    ApprovalDecision,
-    ApprovalGate,
-    ApprovalRequest,
-    DecisionsOnModel,
-    RequestApproval,
-    require_approval,
-    write_decision,
-)
-from components.approval.rules import Decision, Rules, Status, judge
+from components.approval.rules import Decision, Rules, Status, describe_progress, judge, write_decision
 
-__all__ = [
-    "Approval",
-    "ApprovalDecision",
-    "ApprovalGate",
-    "ApprovalRequest",
-    "Decision",
-    "DecisionsOnModel",
-    "RequestApproval",
-    "Rules",
-    "Status",
-    "judge",
-    "require_approval",
-    "write_decision",
-]
+__all__ = ["Decision", "Rules", "Status", "describe_progress", "judge", "write_decision"]

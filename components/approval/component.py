@@ -23,7 +23,7 @@ from components.approval.rules import Decision, Rules, Status, is_logged, judge,
 from components.manifest import JUDGED, author_of, require_judged, require_unchanged
 from schema import metadata
 from schema.errors import ApprovalPending, AuditError
-from serving.audit import PROOF, Line, fingerprint
+from serving.audit import Line, fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -54,18 +54,6 @@ class Approval(Artifact):
     """
 
     TYPE_NAME = metadata.APPROVAL
-
-
-def write_decision(decision: Decision) -> dict[str, str | int]:
-    """Returns the custom properties of an ApprovalDecision."""
-    return {
-        "fingerprint": decision.fingerprint,
-        "approved": int(decision.approved),
-        "who": metadata.encode_text(decision.who),
-        "when": decision.when,
-        "why": metadata.encode_text(decision.why),
-        **({PROOF: decision.proof} if decision.proof else {}),
-    }
 
 
 class DecisionsOnModel(ResolverStrategy):

@@ -6,11 +6,11 @@ Nothing here needs TensorFlow or TFX.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from schema.metadata import decode_text
+from schema.metadata import decode_text, encode_text
 from serving.audit import APPROVE, DECIDED, PROOF, Entry, Proof, person, proof_of, receipt_digest
 
 # Hosts that synchronize their clocks over the network differ by less.
@@ -95,6 +95,18 @@ class Decision:
         )
 
 
+def write_decision(decision: Decision) -> dict[str, str | int]:
+    """Returns the custom properties of an ApprovalDecision."""
+    return {
+        "fingerprint": decision.fingerprint,
+        "approved": int(decision.approved),
+        "who": encode_text(decision.who),
+        "when": decision.when,
+        "why": encode_text(decision.why),
+        **({PROOF: decision.proof} if decision.proof else {}),
+    }
+
+
 def may_approve(who: str, author: str, rules: Rules) -> bool:
     """Returns whether a person's approval counts. If the author is unknown, anyone could be the author."""
     return rules.author_may_approve or (bool(author) and person(who) != person(author))
@@ -121,6 +133,43 @@ def judge(decisions: Iterable[Decision], author: str, rules: Rules, now: datetim
     if len(counted) >= rules.approvers:
         return Status.APPROVED if was_used else Status.EXPIRED
     return Status.PENDING
+
+
+def describe_progress(
+    decisions: Iterable[Decision], author: str, rules: Rules, now: datetime, *, was_used: bool = False
+) -> str:
+    """Describes how many approvals a model has, until when they count, and who can give those that are missing.
+
+    Args:
+        decisions: decisions on this model, oldest first.
+        author: who trained the model, empty if unknown.
+        rules: the gate's rules.
+        now: with a time zone.
+        was_used: whether a gate has already let the model pass; then its approvals do not expire.
+    """
+    last = last_decisions(decisions)
+    if rejected := [one.who for one in last if not one.approved]:
+        names = ", ".join(rejected)
+        return f"Rejected by {names}. Only {names} can withdraw this, with a later approval."
+    lifetime = timedelta(hours=rules.expires_hours)
+    early = postdated(last, now)
+    given = [
+        one
+        for one in last
+        if one not in early and may_approve(one.who, author, rules) and (was_used or now - _when(one) < lifetime)
+    ]
+    names = f" (by {', '.join(one.who for one in given)})" if given else ""
+    missing = rules.approvers - len(given)
+    ends = min((_when(one) + lifetime for one in given), default=None)
+    until = f"valid until {ends.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if ends and not was_used else ""
+    counted = f"{len(given)} of {rules.approvers}{names}"
+    if missing <= 0:
+        return f"{counted}{f', {until}' if until else ''}."
+    if not rules.author_may_approve and not author:
+        return f"{counted}. Nobody can approve it, because its author is unknown: train it again."
+    people = "Another person" if missing == 1 else f"{missing} other people"
+    excluded = "" if rules.author_may_approve else f" than the author {author}"
+    return f"{counted}{f', {until}' if until else ''}. {people}{excluded} must approve it."
 
 
 def last_decisions(decisions: Iterable[Decision]) -> list[Decision]:

@@ -49,7 +49,6 @@ def eval_config(
         for metric in ("Precision", "Recall", "F1Score")
         for label, name in enumerate(CLASS_NAMES)
     ]
-    ranking = [_metric("AUC", name="auc"), _metric("Calibration", name="calibration")]
     return config_pb2.EvalConfig(
         model_specs=[config_pb2.ModelSpec(signature_name=SERVE_EXAMPLES, label_key=LABEL, prediction_key=SCORES)],
         slicing_specs=[overall, per_label, per_length],
@@ -65,7 +64,7 @@ def eval_config(
             ),
             # Compares one class with the rest; the macro average has no class of its own.
             config_pb2.MetricsSpec(
-                metrics=ranking,
+                metrics=[_metric("AUC", name="auc")],
                 binarize=config_pb2.BinarizationOptions(class_ids={"values": range(len(CLASS_NAMES))}),
                 aggregate=config_pb2.AggregationOptions(
                     macro_average=True, class_weights=dict.fromkeys(range(len(CLASS_NAMES)), 1.0)

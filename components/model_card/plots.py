@@ -93,7 +93,7 @@ def intervals(name: str, title: str, rows: Sequence[Interval], reference: float)
     body = Markup("")
     for tick in x.ticks:
         body += svg_line("grid", x(tick), TOP, x(tick), height - 28)
-        body += svg_text(x(tick), height - 12, f"{tick:.4g}", "tick middle")
+        body += svg_text(x(tick), height - 12, format_tick(tick), "tick middle")
     body += svg_line("mark", x(reference), TOP, x(reference), height - 28)
     for index, (label, value, low, high) in enumerate(rows):
         y = TOP + _LINE_HEIGHT * (index + 0.5)
@@ -118,8 +118,13 @@ def svg_grid(y: Scale, width: int) -> Markup:
     body = Markup("")
     for tick in y.ticks:
         body += svg_line("grid", LEFT, y(tick), width - RIGHT, y(tick))
-        body += svg_text(LEFT - 6, y(tick) + 4, f"{tick:.4g}", "tick end")
+        body += svg_text(LEFT - 6, y(tick) + 4, format_tick(tick), "tick end")
     return body
+
+
+def format_tick(value: float) -> str:
+    """Formats a value at an axis in at most six characters, for instance 0.925, 950 or 12.5k."""
+    return f"{value / 1000:,.4g}k" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
 def _ticks_x(x: Scale, height: int, title: str) -> Markup:

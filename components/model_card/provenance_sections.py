@@ -130,7 +130,9 @@ def _cost(card: Card) -> Iterator[Block]:
                 "device": training.device,
                 "TensorFlow that wrote the export": training.tensorflow,
                 "seed": training.hyperparameters["seed"],
-                "calibration error on val": f"{before:.4f} before the temperature, {after:.4f} after",
+                "calibration error on val": f"{before:.4f}, not calibrated"
+                if training.not_calibrated
+                else f"{before:.4f} before the temperature, {after:.4f} after",
             },
         )
     quantiles = ", ".join(f"{name} {milliseconds:.2f}" for name, milliseconds in serving.milliseconds.items())

@@ -213,13 +213,15 @@ class Calibration:
         bins: the non-empty ones of 15 bins of equal width, by rising confidence.
         error: expected calibration error of the served probabilities.
         error_before: the same error without dividing the logits by the temperature.
-        temperature: temperature learned on val.
+        temperature: temperature learned on val, or 1.
+        not_calibrated: why the temperature is 1 instead of one learned on val; None if it was learned.
     """
 
     bins: tuple[Bin, ...]
     error: float
     error_before: float | NotAvailable
     temperature: float | NotAvailable
+    not_calibrated: str | None = None
 
 
 def describe_calibration(
@@ -244,7 +246,7 @@ def describe_calibration(
     if isinstance(training, NotAvailable):
         return Calibration(tuple(bins), error, training, training)
     before = expected_calibration_error(without_temperature(probabilities, training.temperature), labels)
-    return Calibration(tuple(bins), error, before, training.temperature)
+    return Calibration(tuple(bins), error, before, training.temperature, training.not_calibrated)
 
 
 def without_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:

@@ -135,12 +135,16 @@ def _calibration(card: Card) -> Iterator[Block]:
         [(f"{b.confidence:.4f}", b.accuracy.value, b.accuracy.low, b.accuracy.high) for b in calibration.bins],
     )
     before, temperature = calibration.error_before, calibration.temperature
+    if calibration.not_calibrated:
+        yield Paragraph(f"Not calibrated, the temperature is 1: {calibration.not_calibrated}.")
     yield facts(
         "Expected calibration error on test, 15 bins",
         {
             "as served": number(calibration.error),
             "without temperature": value_or_reason(before, number),
-            "temperature, learned on val": value_or_reason(temperature, number),
+            "temperature" if calibration.not_calibrated else "temperature, learned on val": value_or_reason(
+                temperature, number
+            ),
         },
     )
     yield Table(

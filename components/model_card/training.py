@@ -11,7 +11,7 @@ from tfx.dsl.io import fileio
 
 from components.model_card.evidence import NotAvailable
 from components.trainer.export import read_facts
-from components.trainer.settings import architecture_of
+from components.trainer.shapes import architecture_of
 from schema.model_contract import SAVED_MODEL, TRAINING_FACTS
 
 
@@ -31,6 +31,7 @@ class Training:
         history: values of all epochs, by metric.
         best_epoch: epoch whose weights were kept, counted from 1.
         temperature: divisor of the logits.
+        not_calibrated: why the temperature is 1 instead of one learned on val; None if it was learned.
         validation_error: expected calibration error on val before and after dividing by the temperature.
         seconds: total training time, seconds.
         device: number of replicas, and whether cuDNN was used.
@@ -47,6 +48,7 @@ class Training:
     history: dict[str, list[float]]
     best_epoch: int
     temperature: float
+    not_calibrated: str | None
     validation_error: tuple[float, float]
     seconds: float
     device: str
@@ -73,6 +75,7 @@ def describe_training(export_dir: str) -> Training | NotAvailable:
         history=facts["history"],
         best_epoch=facts["best_epoch"],
         temperature=calibration["temperature"],
+        not_calibrated=calibration.get("not_learned"),
         validation_error=(calibration["ece_before"], calibration["ece_after"]),
         seconds=facts["seconds"],
         device=f"{replicas} replica{'s' if replicas > 1 else ''}, cuDNN {facts['cudnn']}",

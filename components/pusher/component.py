@@ -18,7 +18,8 @@ from tfx.types import Artifact, Channel, artifact_utils, standard_artifacts, sta
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.utils import io_utils, proto_utils
 
-from components.approval import Approval, Decision, Rules, require_approval
+from components.approval import Decision, Rules
+from components.approval.component import Approval, require_approval
 from components.manifest import files_of, require_judged, require_unchanged
 from schema.errors import RunError, SettingsError
 from schema.files import FOR_GROUP, file_lock, flush_directory, make_directory, make_readable

@@ -33,29 +33,38 @@ class ConsistencyModel(keras.Model):
         token_ids, labels = data
         embedding = self.get_layer("embedding")
         table = embedding.embeddings
-        weights = [weight for weight in self.trainable_weights if weight is not table]
+        # Layers that read token ids instead of word vectors, and that no dropout and no perturbation changes.
+        of_ids = [layer for layer in self.layers if layer.name in ("mask", "wide")]
+        wide_weights = [weight for layer in of_ids for weight in layer.trainable_weights]
+        elsewhere = {id(weight) for weight in (table, *wide_weights)}
+        weights = [weight for weight in self.trainable_weights if id(weight) not in elsewhere]
         # The part of the functional model that follows the word vectors.
-        masks = [layer.output for layer in self.layers if layer.name == "mask"]
-        rest = keras.Model([embedding.output, *masks], self.output)
+        rest = keras.Model([embedding.output, *(layer.output for layer in of_ids)], self.output)
         present = tf.not_equal(token_ids, PADDING_ID)
+        with tf.GradientTape() as wide_tape:
+            from_ids = [layer(token_ids) for layer in of_ids]
+        wide = [output for output in from_ids if output.dtype.is_floating]
 
         def loss_and_gradients(vectors, text_logits=None):
             with tf.GradientTape() as tape:
-                tape.watch(vectors)
-                logits = rest([vectors, present][: 1 + len(masks)], training=True)
+                for tensor in (vectors, *wide):
+                    tape.watch(tensor)
+                logits = rest([vectors, *from_ids], training=True)
                 loss = self.compute_loss(y=labels, y_pred=logits)
                 if text_logits is not None:
                     loss += self.consistency * self._divergence(text_logits, logits)
                 scaled = self.optimizer.scale_loss(loss)
-            return loss, logits, tape.gradient(scaled, [vectors, *weights])
+            return loss, logits, tape.gradient(scaled, [vectors, *wide, *weights])
 
         text_ids, copy_ids = (self.get_layer("word_dropout")(token_ids, training=True) for _ in range(2))
         vectors = embedding(text_ids)
         loss, logits, gradients = loss_and_gradients(vectors)
         copy = embedding(copy_ids) + self._perturbation(vectors, gradients[0], present)
         copy_loss, _, copy_gradients = loss_and_gradients(copy, logits)
-        means = ((first + second) / 2 for first, second in zip(gradients[1:], copy_gradients[1:], strict=True))
-        updates = dict(zip(map(id, weights), means, strict=True))
+        means = [(first + second) / 2 for first, second in zip(gradients[1:], copy_gradients[1:], strict=True)]
+        updates = dict(zip(map(id, weights), means[len(wide) :], strict=True))
+        wide_gradients = wide_tape.gradient(wide, wide_weights, output_gradients=means[: len(wide)])
+        updates |= dict(zip(map(id, wide_weights), wide_gradients, strict=True))
         vector_gradients = tf.concat([gradients[0], copy_gradients[0]], axis=0) / 2
         updates[id(table)] = _table_gradient(vector_gradients, tf.concat([text_ids, copy_ids], axis=0), table)
         # Keras restores an optimizer's saved state by this order.

@@ -5,7 +5,8 @@ import tensorflow as tf
 from keras import layers, ops
 
 from components.trainer.adversarial import ConsistencyModel
-from components.trainer.settings import Architecture
+from components.trainer.shapes import Architecture
+from components.trainer.wide import WideLogits
 from schema.model_contract import OOV_ID, PADDING_ID
 
 
@@ -176,7 +177,11 @@ def build_network(
         x = MaskedPooling(name="pooling")(x, **masked)
     x = layers.Dropout(architecture.feature_dropout, seed=seed + 2, name="feature_dropout")(x)
     # The loss is computed in float32, whatever the precision of the other layers.
-    return ConsistencyModel(token_ids, layers.Dense(classes, dtype="float32", name="logits")(x))
+    x = layers.Dense(classes, dtype="float32", name="logits")(x)
+    if architecture.wide:
+        wide = WideLogits(vocabulary_size, classes, name="wide")(token_ids)
+        x = layers.Add(dtype="float32", name="deep_and_wide")([x, wide])
+    return ConsistencyModel(token_ids, x)
 
 
 def _recurrent(architecture: Architecture, sequences: bool, use_cudnn: bool | str, name: str) -> layers.Layer:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import keras
 import tensorflow as tf
 
-from components.trainer.settings import Architecture
+from components.trainer.shapes import Architecture
 
 logger = logging.getLogger(__name__)
 

@@ -1,12 +1,16 @@
 """The optimizer: AdamW that updates only those word vectors that a batch contains, and its schedule."""
 
 import math
+from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
 
 from components.trainer.adversarial import ConsistencyModel
-from components.trainer.settings import Recipe
+from components.trainer.shapes import architecture_of
+
+if TYPE_CHECKING:
+    from components.trainer.settings import Recipe
 
 _WARMUP_SHARE = 0.05
 
@@ -65,7 +69,7 @@ class RowwiseAdamW(keras.optimizers.AdamW):
         return {**super().get_config(), "clip_global_norm": self.clip_global_norm, "row_rate": self.row_rate}
 
 
-def compile_model(model: ConsistencyModel, recipe: Recipe, *, steps: int) -> None:
+def compile_model(model: ConsistencyModel, recipe: "Recipe", *, steps: int) -> None:
     """Compiles a model with cross-entropy loss, accuracy, and AdamW with linear warm-up and cosine decay to zero.
 
     Args:
@@ -78,9 +82,11 @@ def compile_model(model: ConsistencyModel, recipe: Recipe, *, steps: int) -> Non
         0.0, max(1, steps - warmup), warmup_target=recipe.learning_rate, warmup_steps=warmup
     )
     optimizer = RowwiseAdamW(schedule, weight_decay=recipe.weight_decay, row_rate=recipe.word_vectors_rate)
-    optimizer.exclude_from_weight_decay(var_list=model.get_layer("embedding").variables)
+    tables = [variable for layer in model.layers if layer.name in ("embedding", "wide") for variable in layer.variables]
+    optimizer.exclude_from_weight_decay(var_list=tables)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.perturbation, model.consistency = recipe.network.perturbation, recipe.network.consistency
+    architecture = architecture_of(vars(recipe))
+    model.perturbation, model.consistency = architecture.perturbation, architecture.consistency
     # XLA cannot compile cuDNN's recurrent layers.
     model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
 

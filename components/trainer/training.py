@@ -8,23 +8,26 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from components.trainer import calibration, devices, word_vectors
+from components.trainer import calibration, devices
 from components.trainer.adversarial import StartConsistencyAfter
 from components.trainer.architectures import build_network
+from components.trainer.batches import Buckets, TokenizedRows, bucketed_batches
 from components.trainer.callbacks import Checkpoint, EpochSeeds, ProgressLog, StopOnNonFiniteLoss
-from components.trainer.input_pipeline import Buckets, StreamedRows, TokenizedRows, bucketed_batches
 from components.trainer.optimizer import compile_model
-from components.trainer.settings import LEARNED, RANDOM, Recipe
+from components.trainer.shapes import RANDOM, architecture_of
 from components.trainer.warm_start import BaseModel, Overlap
-from schema.features import CLASS_NAMES, TRAIN, VAL
-from schema.model_contract import RESERVED_IDS
+from schema.model_contract import CLASS_COUNT, RESERVED_IDS
+from schema.splits import TRAIN, VAL
+
+if TYPE_CHECKING:
+    from components.trainer.input_pipeline import StreamedRows
+    from components.trainer.settings import Recipe
 
 logger = logging.getLogger(__name__)
 
@@ -49,15 +52,16 @@ class Trained:
 
 
 def train(
-    train_rows: TokenizedRows | StreamedRows,
+    train_rows: "TokenizedRows | StreamedRows",
     val_rows: TokenizedRows,
     words: Sequence[str],
-    recipe: Recipe,
+    recipe: "Recipe",
     *,
     checkpoint_root: str,
     code: str = "",
     log_dir: str | None = None,
     base: BaseModel | None = None,
+    vectors: np.ndarray | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Trained:
     """Trains a network, or resumes a killed training of the same rows and recipe.
@@ -71,6 +75,7 @@ def train(
         code: version of the code; a checkpoint is used only by the same version.
         log_dir: directory for TensorBoard logs; None writes no logs.
         base: model to start from; None starts from initial weights.
+        vectors: initial word vectors, float32 [words + 2, dimensions]; None makes them as the recipe says.
         callbacks: additional Keras callbacks.
 
     Raises:
@@ -83,7 +88,7 @@ def train(
     if not gpus:
         tf.config.experimental.enable_op_determinism()
     fingerprints = {TRAIN: train_rows.fingerprint(), VAL: val_rows.fingerprint()}
-    architecture = recipe.network
+    architecture = architecture_of(vars(recipe))
     if architecture.titles_only:
         train_rows, val_rows = train_rows.titles(), val_rows.titles()
     why_not_cudnn = devices.why_not_cudnn(architecture, gpus=gpus, built_with_cuda=tf.test.is_built_with_cuda())
@@ -97,7 +102,9 @@ def train(
     # With several workers, each one has its own checkpoint.
     suffix = f"-worker-{devices.worker_index()}" if devices.worker_index() else ""
     checkpoint = Checkpoint(
-        os.path.join(checkpoint_root, _checkpoint_key(train_rows, val_rows, recipe, batch_tokens, code, base) + suffix),
+        os.path.join(
+            checkpoint_root, _checkpoint_key(train_rows, val_rows, recipe, batch_tokens, code, base, vectors) + suffix
+        ),
         monitor=_MONITOR,
         patience=recipe.patience,
     )
@@ -120,20 +127,25 @@ def train(
     if epochs_done:
         logger.info("training resumes from a checkpoint", extra={"fields": {"epochs_done": epochs_done}})
     else:
-        _set_word_vectors(network, train_rows.sample(), words, recipe)
+        if vectors is None and recipe.word_vectors != RANDOM:
+            # It needs SciPy; where that is missing, the vectors come with the rows.
+            from components.trainer import word_vectors
+
+            vectors = word_vectors.make(train_rows.sample(), words, recipe)
+        if vectors is not None:
+            network.get_layer("embedding").set_weights([vectors])
         if base and overlap:
-            overlap.copy_weights(network, base)
+            overlap.copy_weights(network, base, train_rows.sample())
     if not checkpoint.is_finished(recipe.epochs):
         _fit(network, train_rows, val_rows, recipe, buckets, steps, checkpoint, log_dir, callbacks)
     checkpoint.load_best(network)
 
     logits = predict_logits(network, val_rows, buckets)
-    temperature = calibration.learn_temperature(logits, val_rows.labels)
     facts |= {
         "rows_sha256": fingerprints,
         "history": checkpoint.state.history,
         "best_epoch": checkpoint.state.best_epoch,
-        "calibration": calibration.calibration(logits, val_rows.labels, temperature),
+        "calibration": calibration.calibrate(logits, val_rows.labels),
         "seconds": seconds_before + time.monotonic() - began,
     }
     return Trained(network, checkpoint, facts)
@@ -152,49 +164,29 @@ def predict_logits(network: keras.Model, rows: TokenizedRows, buckets: Buckets) 
     return logits
 
 
-def _build_compiled(recipe: Recipe, words: Sequence[str], *, steps: int) -> keras.Model:
+def _build_compiled(recipe: "Recipe", words: Sequence[str], *, steps: int) -> keras.Model:
     network = build(recipe, vocabulary_size=len(words) + RESERVED_IDS)
     compile_model(network, recipe, steps=steps * recipe.epochs)
     return network
 
 
-def build(recipe: Recipe, *, vocabulary_size: int, use_cudnn: bool | str = "auto") -> keras.Model:
+def build(recipe: "Recipe", *, vocabulary_size: int, use_cudnn: bool | str = "auto") -> keras.Model:
     """Builds the untrained network of a recipe."""
     return build_network(
-        recipe.network,
+        architecture_of(vars(recipe)),
         vocabulary_size=vocabulary_size,
-        classes=len(CLASS_NAMES),
+        classes=CLASS_COUNT,
         seed=recipe.seed,
         embedding_trainable=recipe.word_vectors_trainable,
         use_cudnn=use_cudnn,
     )
 
 
-def _set_word_vectors(network: keras.Model, rows: TokenizedRows, words: Sequence[str], recipe: Recipe) -> None:
-    embedding = network.get_layer("embedding")
-    if recipe.word_vectors == RANDOM:
-        return
-    if recipe.word_vectors == LEARNED:
-        began = time.monotonic()
-        vectors = word_vectors.learn(
-            rows,
-            len(words) + RESERVED_IDS,
-            embedding.output_dim,
-            window=recipe.word_vectors_window,
-            seed=recipe.seed,
-        )
-        seconds = round(time.monotonic() - began, 1)
-        logger.info("word vectors learned", extra={"fields": {"words": len(words), "seconds": seconds}})
-    else:
-        vectors = word_vectors.read(Path(recipe.word_vectors), words, embedding.output_dim, seed=recipe.seed)
-    embedding.set_weights([vectors])
-
-
 def _fit(
     network: keras.Model,
-    train_rows: TokenizedRows | StreamedRows,
+    train_rows: "TokenizedRows | StreamedRows",
     val_rows: TokenizedRows,
-    recipe: Recipe,
+    recipe: "Recipe",
     buckets: Buckets,
     steps: int,
     checkpoint: Checkpoint,
@@ -228,7 +220,7 @@ def _fit(
     )
 
 
-def _choose_batch_tokens(rows: TokenizedRows, words: Sequence[str], recipe: Recipe, gpus: int) -> int:
+def _choose_batch_tokens(rows: TokenizedRows, words: Sequence[str], recipe: "Recipe", gpus: int) -> int:
     """Returns the tokens per batch: fixed on a CPU, where larger batches are not faster; measured on a GPU."""
     if not gpus:
         return devices.CPU_BATCH_TOKENS
@@ -236,36 +228,47 @@ def _choose_batch_tokens(rows: TokenizedRows, words: Sequence[str], recipe: Reci
         return devices.GPU_BATCH_TOKENS[0]
 
     def rows_per_second(batch_tokens: int) -> float:
-        with devices.strategy(gpus).scope(), devices.precision(recipe.precision):
-            network = _build_compiled(recipe, words, steps=_SWEEP_STEPS)
-        batches = bucketed_batches(rows, Buckets(recipe.bucket_boundaries, batch_tokens), seed=recipe.seed)
-        network.fit(batches.take(2), verbose=0)  # Compiles.
-        began = time.monotonic()
-        network.fit(batches.take(_SWEEP_STEPS), verbose=0)
-        seconds = time.monotonic() - began
-        # The first pass has the same order, so these are the batches of those steps.
-        measured = itertools.islice(
-            bucketed_batches(rows, Buckets(recipe.bucket_boundaries, batch_tokens), seed=recipe.seed), _SWEEP_STEPS
-        )
-        return sum(len(labels) for _, labels in measured) / seconds
+        return measure_speed(rows, words, recipe, batch_tokens)
 
     return devices.choose_batch_tokens(rows_per_second, devices.GPU_BATCH_TOKENS)
 
 
+def measure_speed(rows: TokenizedRows, words: Sequence[str], recipe: "Recipe", batch_tokens: int) -> float:
+    """Returns the rows per second of some training steps of a new network.
+
+    Raises:
+        tf.errors.ResourceExhaustedError: a batch does not fit into memory.
+    """
+    buckets = Buckets(recipe.bucket_boundaries, batch_tokens)
+    strategy = devices.strategy(len(tf.config.list_logical_devices("GPU")))
+    with strategy.scope(), devices.precision(recipe.precision):
+        network = _build_compiled(recipe, words, steps=_SWEEP_STEPS)
+    batches = bucketed_batches(rows, buckets, seed=recipe.seed)
+    network.fit(batches.take(2), verbose=0)  # Compiles.
+    began = time.monotonic()
+    network.fit(batches.take(_SWEEP_STEPS), verbose=0)
+    seconds = time.monotonic() - began
+    # The first pass has the same order, so these are the batches of those steps.
+    measured = itertools.islice(bucketed_batches(rows, buckets, seed=recipe.seed), _SWEEP_STEPS)
+    return sum(len(labels) for _, labels in measured) / seconds
+
+
 def _checkpoint_key(
-    train_rows: TokenizedRows | StreamedRows,
+    train_rows: "TokenizedRows | StreamedRows",
     val_rows: TokenizedRows,
-    recipe: Recipe,
+    recipe: "Recipe",
     batch_tokens: int,
     code: str,
     base: BaseModel | None,
+    vectors: np.ndarray | None,
 ) -> str:
     determined_by = (
         train_rows.fingerprint(),
         val_rows.fingerprint(),
-        recipe.model_dump(),
+        vars(recipe),
         batch_tokens,
         code,
         *([base.place] if base else []),
+        *([hashlib.sha256(vectors.tobytes()).hexdigest()] if vectors is not None else []),
     )
     return hashlib.sha256(json.dumps(determined_by).encode()).hexdigest()[:16]

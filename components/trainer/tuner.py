@@ -9,7 +9,8 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
-from components.trainer.input_pipeline import StreamedRows, TokenizedRows, open_rows, read_rows
+from components.trainer.batches import TokenizedRows
+from components.trainer.input_pipeline import StreamedRows, open_rows, read_rows
 from components.trainer.settings import Recipe
 from components.trainer.training import train
 from schema.model_contract import VOCABULARY

@@ -6,13 +6,16 @@ good as word2vec; it needs one pass, and its result does not depend on the numbe
 """
 
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sparse
 
-from components.trainer.input_pipeline import TokenizedRows
+from components.trainer.batches import TokenizedRows
+from components.trainer.settings import Recipe
+from components.trainer.shapes import LEARNED
 from components.trainer.vector_files import read_vectors
 from schema.errors import SettingsError
 from schema.model_contract import OOV_ID, PADDING_ID, RESERVED_IDS
@@ -25,6 +28,31 @@ _SCALE = 0.3
 _SMOOTHING = 0.75
 _POWER_ITERATIONS = 3
 _TINY = 1e-9
+
+
+def make(rows: TokenizedRows, words: Sequence[str], recipe: Recipe) -> np.ndarray:
+    """Makes the initial word vectors of a recipe whose `word_vectors` is not "random".
+
+    Args:
+        rows: rows to learn vectors from, if they are learned.
+        words: words of the vocabulary, in the order of their ids from 2 on.
+        recipe: where the vectors come from.
+
+    Returns:
+        float32 [words + 2, dimensions].
+
+    Raises:
+        SettingsError: the file of word vectors does not fit.
+    """
+    dimensions = recipe.network.embedding_dim
+    if recipe.word_vectors != LEARNED:
+        return read(Path(recipe.word_vectors), words, dimensions, seed=recipe.seed)
+    began = time.monotonic()
+    size, window = len(words) + RESERVED_IDS, recipe.word_vectors_window
+    vectors = learn(rows, size, dimensions, window=window, seed=recipe.seed)
+    seconds = round(time.monotonic() - began, 1)
+    logger.info("word vectors learned", extra={"fields": {"words": len(words), "seconds": seconds}})
+    return vectors
 
 
 def learn(rows: TokenizedRows, vocabulary_size: int, dimensions: int, *, window: int, seed: int) -> np.ndarray:

@@ -24,7 +24,7 @@ _PLAIN_WIDTH = 160
 def _decision_options(command: Callable) -> Callable:
     """Adds MODEL, `--by`, `--reason` and the settings options to a command.
 
-    The command receives `decide`, which records a decision, and `who`.
+    The command receives `opened`, the requests, `decide`, which records a decision on one of them, and `who`.
     """
 
     @click.argument("model")
@@ -36,7 +36,7 @@ def _decision_options(command: Callable) -> Callable:
         who = check_name(by, "--by") if by is not None else identity()
         opened = _open(loaded)
         decide = functools.partial(opened.decide, model, who=who, why=readable(reason), now=datetime.now(UTC))
-        return command(decide=decide, who=who)
+        return command(opened=opened, decide=decide, who=who)
 
     return with_options
 
@@ -72,7 +72,7 @@ def list_requests(loaded: Loaded, as_json: bool) -> None:
     epilog="Example:  agnews approvals approve 12 --by ann@example.com --reason 'recall of Business up, rest equal'"
 )
 @_decision_options
-def approve(decide: "Callable[..., Request]", who: str) -> None:
+def approve(opened: "Approvals", decide: "Callable[..., Request]", who: str) -> None:
     """Approve a model, so that the next run pushes it.
 
     MODEL is the id that `agnews run` and `agnews approvals list` print, at least eight leading digits of the
@@ -84,13 +84,14 @@ def approve(decide: "Callable[..., Request]", who: str) -> None:
         f"model {request.name} is {request.status}; approved by {Proof.NONE.mark(who)}, "
         f"fingerprint {request.fingerprint}"
     )
+    click.echo(strip_control_characters(request.progress))
     if request.status == "approved":
         click.echo("next: the same agnews run pushes the model; a run of Airflow or Kubeflow that waits continues")
 
 
 @approvals.command(epilog="Example:  agnews approvals reject 12 --reason 'trained on rows that must not be used'")
 @_decision_options
-def reject(decide: "Callable[..., Request]", who: str) -> None:
+def reject(opened: "Approvals", decide: "Callable[..., Request]", who: str) -> None:
     """Reject a model, so that no run pushes it.
 
     One rejection outweighs all approvals. The person who rejected a model can approve it later.
@@ -100,6 +101,12 @@ def reject(decide: "Callable[..., Request]", who: str) -> None:
         f"model {request.name} is {request.status}; rejected by {Proof.NONE.mark(who)}, "
         f"fingerprint {request.fingerprint}"
     )
+    for version in opened.live_versions(request.model_id):
+        click.echo(
+            f"Warning: the model is live. Servers load it as version {version} until another version replaces it:\n"
+            "agnews versions rollback --reason …",
+            err=True,
+        )
 
 
 def _open(loaded: Loaded) -> "Approvals":
@@ -122,7 +129,7 @@ def _print(requests: "list[Request]", opened: "Approvals", now: datetime) -> Non
     from components.approval.rules import postdated
 
     table = Table("model", "requested", "trained by", "status", box=None, pad_edge=False, header_style="dim")
-    table.add_column("decisions", overflow="fold")
+    table.add_column("approvals and decisions", overflow="fold")
     table.add_column("fingerprint", no_wrap=True)
     for request in requests:
         early = postdated(request.decisions, now)
@@ -133,6 +140,7 @@ def _print(requests: "list[Request]", opened: "Approvals", now: datetime) -> Non
             )
             for one in request.decisions
         )
+        decisions = "\n".join(filter(None, (strip_control_characters(request.progress), decisions)))
         requested = datetime.fromtimestamp(request.requested, UTC).strftime("%Y-%m-%d %H:%M")
         author = strip_control_characters(request.author) or "not known"
         row = (request.name, requested, author, str(request.status), decisions)

@@ -38,8 +38,8 @@ Outcome = tuple[ItemRow, Classification] | BadRow
     "--file",
     "path",
     type=LocalPath(allow_dash=True),
-    help="CSV with a header (title and description, or text; optionally id) or JSON Lines, also .gz; - reads standard "
-    "input.",
+    help="CSV with a header (title and description, or text; optionally id), CSV of AG News, or JSON Lines, also .gz; "
+    "Parquet and TFRecords as for training; - reads standard input.",
 )
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="Output format.")
 @click.option("--version", type=click.IntRange(0, 2**63 - 1), help="Version of the model to use.")
@@ -116,7 +116,23 @@ def _rows_of_texts(texts: Sequence[str]) -> Iterator[Any]:
 
 
 def _rows_of_file(file: IO[bytes], path: Path | None) -> Iterator[Any]:
+    assert path is not None
+    # As for the training data, the name determines the format.
+    if path.name.endswith(".parquet") or "tfrecord" in path.name:
+        return _rows_of_training_data(path)
     return read_items(file, "standard input" if str(path) == _STDIN else str(path))
+
+
+def _rows_of_training_data(path: Path) -> Iterator[ItemRow | BadRow]:
+    """Reads a file with the readers of ExampleGen; classes are ignored."""
+    from components.example_gen.readers import read_rows
+    from components.example_gen.rows import RejectedRow
+
+    for row in read_rows(str(path)):
+        if isinstance(row, RejectedRow):
+            yield BadRow(row.file, row.number, f"{row.reason.replace('_', ' ')}: {row.detail}")
+        else:
+            yield validate_item(row.file, row.number, NewsItem(row.title, row.description))
 
 
 @contextlib.contextmanager

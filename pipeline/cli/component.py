@@ -93,7 +93,7 @@ def component(
             from pipeline.cli.data import resolve_source
             from pipeline.runners.component import PUSHER, REQUEST, awaited_approval, run_component_of
 
-            outcome = run_component_of(settings, name, run_id, resolve_source)
+            outcome = run_component_of(settings, name, run_id, resolve_source, log)
             if name == REQUEST:
                 until = time.monotonic() + wait * 3600
                 awaited = awaited_approval(settings, run_id)

@@ -90,7 +90,12 @@ def _layers(facts: Mapping[str, Any]) -> Table:
 def _training(facts: Mapping[str, Any]) -> Table:
     history, best, calibration = facts["history"], facts["best_epoch"], facts["calibration"]
     replicas = f"{facts['replicas']} replica{'s' if facts['replicas'] > 1 else ''}"
-    ece = f"{calibration['ece_before']:.4f} → {calibration['ece_after']:.4f}"
+    calibrated = (
+        f"temperature {calibration['temperature']:.3f}, expected error on val "
+        f"{calibration['ece_before']:.4f} → {calibration['ece_after']:.4f}"
+    )
+    if reason := calibration.get("not_learned"):
+        calibrated = f"not calibrated, temperature 1: {reason}; expected error on val {calibration['ece_before']:.4f}"
     # Unset values come from the architecture, and the table of layers shows them.
     settings = {name: value for name, value in facts["recipe"].items() if value is not None and name != "architecture"}
     return _pairs(
@@ -98,7 +103,7 @@ def _training(facts: Mapping[str, Any]) -> Table:
         {
             "architecture": facts["architecture"],
             "kept": f"epoch {best} of {len(history['loss'])}, val accuracy {history['val_accuracy'][best - 1]:.4f}",
-            "calibration": f"temperature {calibration['temperature']:.3f}, expected error on val {ece}",
+            "calibration": calibrated,
             "rows": f"{facts['rows']:,}, of {facts['tokens_per_row']} tokens",
             # A pushed version has no times.
             "seconds": f"{facts['seconds']:,.0f}" if "seconds" in facts else "see the model card",

@@ -70,7 +70,7 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
                 waiting = skipped = None
                 try:
                     with stop_job_servers_on_exit():
-                        local.run(create_pipeline(settings, source), run_id, root, display)
+                        local.run(create_pipeline(settings, source), run_id, root, display, str(log))
                 except ApprovalPending as pending:
                     waiting = str(pending)
                 except NothingToTrain as nothing:

@@ -30,6 +30,9 @@ def print_summary(console: Console, summary: RunSummary, settings: Settings, run
     if summary.evaluation:
         console.print(_metrics_table(summary.evaluation, summary.baseline_model, settings.evaluator))
         console.print(_confusion_table(summary.evaluation.confusion))
+    if summary.not_calibrated:
+        line = f"probabilities are not calibrated, the temperature is 1: {summary.not_calibrated}"
+        console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
     for line in _verdict(summary):
         console.print(line, highlight=False, soft_wrap=True)
     console.print(f"log: {log}", style="dim", markup=False, highlight=False, soft_wrap=True)

@@ -1,16 +1,17 @@
 """Requests for approval and the decisions on them, in the metadata store."""
 
+import os
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from ml_metadata.errors import StatusError
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
-from tfx.utils import path_utils
 
-from components.approval import Decision, Rules, Status, judge, write_decision
+from components.approval import Decision, Rules, Status, describe_progress, judge, write_decision
 from components.approval.rules import may_approve
-from components.manifest import JUDGED, files_of
+from components.manifest import EXPORT, JUDGED, files_of
 from pipeline.governance.audit_check import card_snapshot
 from pipeline.metadata.connection import refusal
 from pipeline.metadata.graph import (
@@ -32,7 +33,9 @@ from schema.metadata import (
     PIPELINE_CONTEXT,
     decode_text,
 )
+from schema.paths import is_remote
 from serving.audit import APPROVE, DECIDED, PROOF, REJECT, AuditLog, Entry, Proof, check_name, fingerprint, person
+from serving.promotion import Deployment, PromotionError
 
 REQUEST = "RequestApproval"
 _FEWEST_DIGITS = 8
@@ -51,6 +54,7 @@ class Request:
         decisions: all decisions on this fingerprint, oldest first.
         status: by the rules, now. In the metadata store a model that has passed the gate stays approved when its
             approvals expire.
+        progress: how many approvals it has, and who can give those that are missing.
         card: directory of its model card, empty if there is none.
     """
 
@@ -61,6 +65,7 @@ class Request:
     requested: float
     decisions: tuple[Decision, ...]
     status: Status
+    progress: str = ""
     card: str = ""
 
     @property
@@ -112,9 +117,10 @@ class Approvals:
             model, digest, author = noted["model_id"], noted["fingerprint"], decode_text(noted["author"])
             made = tuple(decision for decision in decisions if decision.fingerprint == digest)
             status = judge(made, author, self.rules, now, was_used=artifact.id in passed)
+            progress = describe_progress(made, author, self.rules, now, was_used=artifact.id in passed)
             requested = artifact.create_time_since_epoch / 1000
             card = cards.get((model, digest), "")
-            found[model] = Request(model, uris[model], digest, author, requested, made, status, card)
+            found[model] = Request(model, uris[model], digest, author, requested, made, status, progress, card)
         return list(found.values())
 
     def _passed(self) -> set[int]:
@@ -176,6 +182,19 @@ class Approvals:
         self._record(decision, request, receipt)
         return next(one for one in self.requests(now) if one.model_id == request.model_id)
 
+    def live_versions(self, model: int) -> list[int]:
+        """Returns the versions of a model that servers load now, by the files in the serving directory."""
+        pusher = self._settings.pusher
+        if is_remote(pusher.destination):
+            return []
+        deployment = Deployment(Path(pusher.destination), pusher.model_name, self._store, audit=self._log)
+        try:
+            served, pushed = deployment.served(), deployment.dated_versions()
+        except (PromotionError, OSError):
+            return []
+        live = {*served.versions, served.production_version}
+        return [number for number, version in pushed.items() if version.model_id == model and number in live]
+
     def _require(self, model: str, now: datetime) -> Request:
         requests, of_run = self.requests(now), self._requested_by_run(model)
         called = [one for one in requests if one.is_called(model) or one.model_id == of_run]
@@ -202,7 +221,7 @@ class Approvals:
 
     def _require_unchanged(self, request: Request) -> None:
         try:
-            found = fingerprint(files_of(path_utils.serving_model_path(request.uri)))
+            found = fingerprint(files_of(os.path.join(request.uri, EXPORT)))
         except OSError as error:
             raise ApprovalError(
                 f"cannot read the files of model {request.name}: {error}; train the model again"

@@ -7,7 +7,7 @@ from ml_metadata import errors
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from schema.metadata import NODE_CONTEXT, PIPELINE_CONTEXT, RUN_CONTEXT
+from schema.metadata import NODE_CONTEXT, PIPELINE_CONTEXT, REMOVED_ON, RUN_CONTEXT
 
 
 def properties(record: mlmd.Artifact | mlmd.Execution) -> dict[str, Any]:
@@ -21,6 +21,12 @@ def properties(record: mlmd.Artifact | mlmd.Execution) -> dict[str, Any]:
 def is_live(artifact: mlmd.Artifact) -> bool:
     """Returns whether an artifact was published and not deleted."""
     return artifact.state == mlmd.Artifact.LIVE
+
+
+def removed_on(artifact: mlmd.Artifact) -> str:
+    """Returns ", removed on DATE" if `agnews clean` removed the files of an artifact, otherwise an empty text."""
+    date = artifact.custom_properties[REMOVED_ON].string_value if REMOVED_ON in artifact.custom_properties else ""
+    return f", removed on {date}" if date else ""
 
 
 def live_artifacts(store: MetadataStore, type_name: str) -> list[mlmd.Artifact]:

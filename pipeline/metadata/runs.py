@@ -1,5 +1,6 @@
 """Summarizes runs, and cleans up after killed ones."""
 
+import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.dsl.io import fileio
 
 from components.evaluator.report import EvaluationReport, read_report
+from components.manifest import EXPORT
 from components.validation_gate.component import Drift, read_drift
 from pipeline.alerts import Event, Kind
 from pipeline.metadata.connection import open_store
@@ -26,6 +28,9 @@ from schema.metadata import (
     APPROVAL,
     EVALUATION,
     EXAMPLES,
+    FAILURE,
+    FAILURE_LOG,
+    FAILURE_STATUS,
     INFRA_BLESSING,
     MODEL,
     MODEL_BLESSING,
@@ -35,9 +40,13 @@ from schema.metadata import (
     TRANSFORM_GRAPH,
     VALIDATION_BLESSING,
     decode_text,
+    encode_text,
 )
+from schema.model_contract import TRAINING_FACTS
 
 logger = logging.getLogger(__name__)
+
+_LONGEST_ERROR = 4000
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,7 @@ class RunSummary:
         drift: distances of the rows from those spans.
         waiting: what the run waits for, as its runner reports it.
         skipped: why the run had nothing to do, as its runner reports it.
+        not_calibrated: why the model's probabilities are not calibrated; None if they are.
     """
 
     ingestion: dict[str, object] | None
@@ -79,6 +89,7 @@ class RunSummary:
     drift: list[Drift]
     waiting: str | None = None
     skipped: str | None = None
+    not_calibrated: str | None = None
 
     @property
     def refusals(self) -> list[str]:
@@ -152,7 +163,16 @@ def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
         ended_in=_run_that_made(store, outputs.get(PUSHED_MODEL)),
         compared_with=compared_with,
         drift=drift,
+        not_calibrated=_why_not_calibrated(outputs.get(MODEL)),
     )
+
+
+def _why_not_calibrated(model: mlmd.Artifact | None) -> str | None:
+    path = f"{model.uri}/{EXPORT}/{TRAINING_FACTS}" if model else ""
+    if not (path and fileio.exists(path)):
+        return None
+    with fileio.open(path) as file:
+        return json.load(file)["calibration"].get("not_learned")
 
 
 def _window(store: MetadataStore, graph: mlmd.Artifact | None) -> list[int]:
@@ -174,6 +194,26 @@ def component_executions(store: MetadataStore, run_id: str, component: str) -> l
     run = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
     executions = store.get_executions_by_context(run.id) if run else []
     return sorted((one for one in executions if component_id(store, one.id) == component), key=lambda one: one.id)
+
+
+def note_failure(store: MetadataStore, run_id: str, component: str, error: str, status: int, log: str) -> None:
+    """Stores why a component failed with its last execution in a run, if that execution failed.
+
+    Args:
+        store: the metadata store.
+        run_id: name of the run.
+        component: id of the component.
+        error: message for people; its end is left out if it is long.
+        status: exit status of the command.
+        log: where people find the log; empty if unknown.
+    """
+    *_, last = component_executions(store, run_id, component) or [None]
+    if last is None or last.last_known_state != mlmd.Execution.FAILED:
+        return
+    last.custom_properties[FAILURE].string_value = encode_text(error[:_LONGEST_ERROR])
+    last.custom_properties[FAILURE_STATUS].int_value = status
+    last.custom_properties[FAILURE_LOG].string_value = encode_text(log)
+    store.put_executions([last])
 
 
 def unfinished_executions(store: MetadataStore, pipeline: str, run_prefix: str) -> list[mlmd.Execution]:

@@ -13,6 +13,7 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.metadata.graph import properties
+from schema.metadata import FAILURE, FAILURE_LOG, FAILURE_STATUS, decode_text
 
 _EVENT = mlmd.Event
 _KINDS = {
@@ -51,6 +52,9 @@ class Execution:
         began: UTC, seconds since the epoch.
         changed: time of the last change, in the same unit; the end time of a finished execution.
         run: id of the run; None outside runs.
+        error: why it failed; empty if it did not fail or the reason is unknown.
+        exit_status: exit status of the command that failed; None if unknown.
+        log: where people find the log of the failure; empty if unknown.
     """
 
     id: int
@@ -59,6 +63,9 @@ class Execution:
     began: float
     changed: float
     run: int | None
+    error: str = ""
+    exit_status: int | None = None
+    log: str = ""
 
 
 @dataclass(frozen=True)
@@ -218,6 +225,7 @@ class Snapshot:
 
 
 def _execution(stored: mlmd.Execution, run: int | None) -> Execution:
+    noted = stored.custom_properties
     return Execution(
         stored.id,
         stored.type.rpartition(".")[2],
@@ -225,4 +233,7 @@ def _execution(stored: mlmd.Execution, run: int | None) -> Execution:
         stored.create_time_since_epoch / 1000,
         stored.last_update_time_since_epoch / 1000,
         run,
+        decode_text(noted[FAILURE].string_value) if FAILURE in noted else "",
+        noted[FAILURE_STATUS].int_value if FAILURE_STATUS in noted else None,
+        decode_text(noted[FAILURE_LOG].string_value) if FAILURE_LOG in noted else "",
     )

@@ -95,7 +95,8 @@ def _page(report: Report, panels: list[_Panel]) -> str:
     )
     environment.filters["p"] = readable_p
     environment.filters["moment"] = readable_moment
-    plots = [_plot(report, panel) for panel in panels]
+    # A line needs two points; the table has the values of a single window.
+    plots = [_plot(report, panel) for panel in panels] if len(report.windows) > 1 else []
     return environment.get_template("monitoring.html.j2").render(
         report=report, plots=plots, quality_plot=_quality_plot(report), signals=SIGNAL_NAMES
     )

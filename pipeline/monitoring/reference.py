@@ -12,6 +12,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from components.model_card.exported_model import ExportedModel
 from components.model_card.rows import Texts, read_test_rows
 from components.validation_gate.statistics_pool import pool_statistics
+from pipeline.metadata.graph import removed_on
 from pipeline.metadata.lineage import model_lineage
 from pipeline.monitoring.observations import confidence
 from pipeline.monitoring.report import CONFIDENCE, UNKNOWN_SHARE
@@ -95,7 +96,7 @@ def find_reference(store: MetadataStore, model_id: int, model: ExportedModel | N
     if model is not None:
         predictions = _predict(os.path.join(origin.examples.uri, f"Split-{TEST}"), model, rows)
         if predictions is None:
-            notes.append(f"the test rows are no longer at {origin.examples.uri}")
+            notes.append(f"the test rows are no longer at {origin.examples.uri}{removed_on(origin.examples)}")
     return Reference(training, predictions, notes)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from components.model_card.predictions import Predictions
 from components.model_card.rows import SLICES
-from components.statistics import PairedTest, change_interval, holm, mcnemar
+from components.statistics import PairedTest, bonferroni, exact_change_interval, mcnemar
 from pipeline.review.evidence import Evidence, predictions_of
 from schema.features import LABEL
 
@@ -25,10 +25,10 @@ class SliceComparison:
         rows: number of rows that both models classified.
         first: accuracy of the first model.
         second: accuracy of the second model.
-        low: lower bound of the change's 95 % interval.
+        low: lower bound of the change's interval; all intervals hold together with 95 % confidence.
         high: upper bound of that interval.
         test: McNemar's exact test.
-        p_value: p-value of that test, corrected for the number of slices (Holm 1979).
+        p_value: p-value of that test, corrected for the number of slices (Dunn 1961).
     """
 
     name: str
@@ -143,14 +143,14 @@ def _slices(
         mask = np.full(len(labels), True) if not value else (labels if column == LABEL else buckets) == value
         if mask.any():
             found.append((name, first[mask], second[mask], mcnemar(first[mask], second[mask])))
-    corrected = holm([test.p_value for *_, test in found])
+    corrected = bonferroni([test.p_value for *_, test in found])
     return tuple(
         SliceComparison(
             name,
             len(ours),
             float(ours.mean()),
             float(theirs.mean()),
-            *change_interval(ours, theirs),
+            *exact_change_interval(test, len(ours), 1 - _LEVEL / len(found)),
             test,
             p_value,
         )

@@ -1,6 +1,6 @@
 """Sorts, filters and paginates tables by the query string alone, so that pages need no scripts."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
@@ -41,6 +41,12 @@ class TablePage(Generic[Row]):
         """Returns the URL that sorts by a column, or reverses the order if it is already sorted by it."""
         order = "asc" if column == self.sort and self.descending else "desc"
         return self.link(sort=column, order=order, page=1)
+
+
+def filter_by_text(rows: Iterable[Row], words: str, text_of: Callable[[Row], str]) -> list[Row]:
+    """Returns the rows whose text contains all words, in any case and order."""
+    wanted = words.casefold().split()
+    return [row for row in rows if all(word in text_of(row).casefold() for word in wanted)]
 
 
 def paginate(

@@ -7,8 +7,10 @@ from enum import StrEnum
 from functools import cached_property
 from urllib.parse import unquote
 
-from components.approval import Decision, Rules, Status, judge
+from components.approval import Decision, Rules, Status, describe_progress, judge
+from components.approval.rules import last_decisions
 from pipeline.metadata.snapshot import Artifact, Execution, Run, Snapshot
+from pipeline.runners.run_id import COMPARISON
 from schema.features import CLASS_NAMES
 from schema.metadata import (
     APPROVAL_DECISION,
@@ -40,6 +42,8 @@ class RunStatus(StrEnum):
     WAITING = "waiting for approval"
     FAILED = "failed"
     STOPPED = "stopped"
+    PUSHED_LATER = "pushed by a later run"
+    COMPARISON = "comparison"
 
 
 @dataclass(frozen=True)
@@ -50,16 +54,31 @@ class ApprovalState:
         author: author of the model; empty if unknown.
         decisions: decisions on the model, oldest first.
         status: status that follows from the decisions.
+        progress: how many approvals there are, and who can give those that are missing.
+        requested: time of the request, UTC, seconds since the epoch.
     """
 
     author: str
     decisions: tuple[Decision, ...]
     status: Status
+    progress: str
+    requested: float
+
+    @property
+    def current(self) -> list[Decision]:
+        """The last decision of each person."""
+        return last_decisions(self.decisions)
+
+    @property
+    def replaced(self) -> list[Decision]:
+        """Earlier decisions of people who decided again."""
+        current = self.current
+        return [one for one in self.decisions if not any(one is other for other in current)]
 
     @property
     def approvers(self) -> str:
         """Names of the approvers, separated by commas."""
-        return ", ".join(dict.fromkeys(one.shown_who for one in self.decisions if one.approved))
+        return ", ".join(one.shown_who for one in self.current if one.approved)
 
 
 @dataclass(frozen=True)
@@ -80,6 +99,7 @@ class ReviewedModel:
         needs_approval: whether its run required an approval; None if the run did not get that far.
         approval: approval state; None if no approval was requested.
         versions: version numbers that it was pushed as, oldest first.
+        baseline: id of the model that it was compared with.
     """
 
     artifact: Artifact
@@ -95,6 +115,7 @@ class ReviewedModel:
     needs_approval: bool | None
     approval: ApprovalState | None
     versions: tuple[int, ...]
+    baseline: int | None = None
 
     @property
     def id(self) -> int:
@@ -123,6 +144,7 @@ class RunListItem:
         model: model of the run; None if there is none.
         trained: whether the run trained the model; false if it came from the cache.
         version: version that the run pushed; None if it pushed none.
+        failure: the failed execution that says why; None if the run did not fail or the reason is unknown.
     """
 
     run: Run
@@ -132,6 +154,7 @@ class RunListItem:
     model: ReviewedModel | None
     trained: bool
     version: int | None
+    failure: Execution | None = None
 
 
 class ReviewIndex:
@@ -186,7 +209,7 @@ class ReviewIndex:
 
     def _model(self, artifact: Artifact) -> ReviewedModel:
         found = self._latest_outputs(artifact.id)
-        card, request = found.get(MODEL_CARD), found.get(APPROVAL_REQUEST)
+        card, request, blessing = (found.get(kind) for kind in (MODEL_CARD, APPROVAL_REQUEST, MODEL_BLESSING))
         trainer = self.snapshot.maker(artifact.id)
         ingested, inherited = self._ingested_examples(trainer, ()), self._ingested_examples(trainer, (_BASE_MODEL,))
         digest = (card.properties.get("model_sha256") if card else None) or (
@@ -202,13 +225,21 @@ class ReviewIndex:
             figures={name: card.properties[name] for name in (ACCURACY, *RECALLS) if name in card.properties}
             if card
             else {},
-            blessed=_flag(found.get(MODEL_BLESSING), "blessed"),
+            blessed=_flag(blessing, "blessed"),
             servable=_flag(found.get(INFRA_BLESSING), "blessed"),
             fingerprint=str(digest),
             needs_approval=True if request else False if PUSHED_MODEL in found else None,
             approval=self._approval(request) if request and not request.removed else None,
             versions=self._versions(artifact.id),
+            baseline=blessing.properties.get("baseline_model_id") if blessing else None,
         )
+
+    def change_of_accuracy(self, model: ReviewedModel) -> float | None:
+        """Returns the change of a model's accuracy against its baseline; None if one of them is unknown."""
+        baseline = self.models.get(model.baseline) if model.baseline is not None else None
+        if baseline is None or ACCURACY not in model.figures or ACCURACY not in baseline.figures:
+            return None
+        return model.figures[ACCURACY] - baseline.figures[ACCURACY]
 
     def _latest_outputs(self, model: int) -> dict[str, Artifact]:
         """Returns the latest artifact of each type that components produced from the model (not as a baseline)."""
@@ -255,8 +286,10 @@ class ReviewIndex:
             return None
         author = unquote(str(request.properties.get("author", "")))
         made = tuple(self._decisions.get(str(request.properties["fingerprint"]), ()))
-        status = judge(made, author, self._rules, self._now, was_used=self._was_used(request.id))
-        return ApprovalState(author, made, status)
+        used = self._was_used(request.id)
+        status = judge(made, author, self._rules, self._now, was_used=used)
+        progress = describe_progress(made, author, self._rules, self._now, was_used=used)
+        return ApprovalState(author, made, status, progress, request.made)
 
     def _was_used(self, request: int) -> bool:
         """Returns whether the approval gate has passed the model; a used approval does not expire."""
@@ -291,7 +324,16 @@ class ReviewIndex:
             for link in self.snapshot.outputs(execution.id)
         }
         status, at = _status(executions)
-        trainer, model = made.get(MODEL, (None, None))
+        trainer, trained = made.get(MODEL, (None, None))
+        model = self.models.get(trained.id) if trained else None
+        if (
+            status is RunStatus.STOPPED
+            and run.name.endswith(COMPARISON)
+            and {one.state for one in executions} <= set(_ENDED)
+        ):
+            status, at = RunStatus.COMPARISON, ""
+        if status is RunStatus.WAITING and model and model.versions:
+            status, at = RunStatus.PUSHED_LATER, f"version {model.versions[-1]}"
         pushed = made[PUSHED_MODEL][1].properties if PUSHED_MODEL in made else {}
         version = str(pushed.get("pushed_version", "")) if pushed.get("pushed") == 1 else ""
         return RunListItem(
@@ -299,9 +341,10 @@ class ReviewIndex:
             status,
             at,
             max((execution.changed for execution in executions), default=run.began),
-            self.models.get(model.id) if model else None,
+            model,
             trainer is not None and trainer.state == "COMPLETE",
             int(version) if version.isdecimal() else None,
+            next((one for one in reversed(executions) if status is RunStatus.FAILED and one.error), None),
         )
 
 

@@ -1,5 +1,6 @@
 """Shared state of the pages: current content of the metadata store and serving directory, and page rendering."""
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.templating import Jinja2Templates
@@ -26,6 +28,8 @@ from pipeline.settings import Settings
 _MAX_AGE_SECONDS = 2.0
 _DIRECTORY = Path(__file__).with_name("templates")
 _TEMPLATES = Jinja2Templates(_DIRECTORY)
+_TABLE, _ROW = re.compile(r"<table\b.*?</table>", re.DOTALL), re.compile(r"<tr\b.*?</tr>", re.DOTALL)
+_HEADING, _CELL = re.compile(r"<th\b[^>]*>(.*?)</th>", re.DOTALL), re.compile(r"<(t[hd])\b")
 STYLE_SHEET = _DIRECTORY / "style.css"
 
 
@@ -92,6 +96,40 @@ def render(request: Request, template: str, status: int = 200, /, **context: Any
     return _TEMPLATES.TemplateResponse(request, template, common | context, status)
 
 
+def link_back(page: bytes, address: str, text: str) -> bytes:
+    """Adds a link to a page of the site at the top of a stored HTML document."""
+    link = Markup('<body><p><a href="{}">← {}</a></p>').format(address, text)
+    return page.replace(b"<body>", link.encode(), 1)
+
+
+def _label_cells(content: str) -> Markup:
+    """Writes the heading of its column into each table cell, for phones, where a row is a card of labelled values.
+
+    A style sheet that lays out rows as cards takes the meaning of a table away from screen readers, so roles give it.
+    """
+
+    def label_table(table: re.Match[str]) -> str:
+        head, divider, body = table.group().partition("</thead>")
+        if not divider:
+            return table.group()
+        labels = [re.sub(r"<[^>]*>|[↑↓]", "", text).strip() for text in _HEADING.findall(head)]
+
+        def label_row(row: re.Match[str]) -> str:
+            column = iter(labels)
+
+            def label_cell(cell: re.Match[str]) -> str:
+                role = "rowheader" if cell[1] == "th" else "cell"
+                return f'<{cell[1]} role="{role}" data-label="{next(column, "")}"'
+
+            return '<tr role="row"' + _CELL.sub(label_cell, row.group()[3:])
+
+        head = head.replace("<table", '<table role="table"', 1).replace("<thead", '<thead role="rowgroup"', 1)
+        head = head.replace("<tr", '<tr role="row"').replace("<th ", '<th role="columnheader" ')
+        return head + divider + _ROW.sub(label_row, body.replace("<tbody", '<tbody role="rowgroup"', 1))
+
+    return Markup(_TABLE.sub(label_table, content))
+
+
 def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
 
@@ -118,6 +156,7 @@ def _p_value(value: float) -> str:
 
 
 _TEMPLATES.env.filters |= {
+    "label_cells": _label_cells,
     "moment": _moment,
     "iso_moment": readable_moment,
     "compact": _compact,

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
+from ml_metadata.errors import StatusError
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.dsl.compiler.compiler import Compiler
 from tfx.dsl.compiler.constants import PIPELINE_RUN_ID_PARAMETER_NAME
@@ -35,12 +36,21 @@ from pipeline.governance.approvals import REQUEST, Approvals
 from pipeline.governance.audit_check import audit_log
 from pipeline.metadata.connection import connection_config, open_store
 from pipeline.metadata.graph import run_outputs
-from pipeline.metadata.runs import close_killed_executions, component_executions
+from pipeline.metadata.runs import close_killed_executions, component_executions, note_failure
 from pipeline.runners.events import State
 from pipeline.runners.preflight import expected_source, prepare, resolve_source
+from pipeline.runners.root_cause import root_cause_line
 from pipeline.runners.run_id import PREFIX
 from pipeline.settings import Settings
-from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, RunError, SettingsError
+from schema.errors import (
+    AgNewsError,
+    ApprovalPending,
+    NothingToTrain,
+    RunError,
+    SettingsError,
+    StoreError,
+    component_status,
+)
 from schema.interruption import interruptible
 
 logger = logging.getLogger(__name__)
@@ -81,13 +91,26 @@ def upstream_components(ir: pipeline_pb2.Pipeline) -> dict[str, list[str]]:
     return {node.node_info.id: list(node.upstream_nodes) for node in nodes}
 
 
-def run_component(ir: pipeline_pb2.Pipeline, component: str, connection: mlmd.ConnectionConfig) -> ComponentResult:
+def run_status(error: Exception) -> int:
+    """Returns the exit status of `agnews run` after an error of a component."""
+    return error.exit_code if isinstance(error, AgNewsError) else RunError.exit_code
+
+
+def run_component(
+    ir: pipeline_pb2.Pipeline,
+    component: str,
+    connection: mlmd.ConnectionConfig,
+    log: str = "",
+    status_of: Callable[[Exception], int] = run_status,
+) -> ComponentResult:
     """Runs one component in this process, unless it has finished in this run before.
 
     Args:
         ir: the pipeline that `compile_run` compiled.
         component: id of the component.
         connection: the metadata store.
+        log: where people find the log of the run; stored with an execution that fails.
+        status_of: returns the exit status of the command after an error; stored, too.
 
     Raises:
         NothingToTrain: the span is empty.
@@ -107,15 +130,35 @@ def run_component(ir: pipeline_pb2.Pipeline, component: str, connection: mlmd.Co
     except (ApprovalPending, NothingToTrain):
         raise
     except AgNewsError as error:
+        _note_failure(connection, run_id, component, str(error), status_of(error), log)
         raise type(error)(f"{component}: {error}") from error
+    except Exception as error:
+        cause = f"{type(error).__name__}: {root_cause_line(error)}"
+        _note_failure(connection, run_id, component, cause, status_of(error), log)
+        raise
     # If an input does not exist, the launcher publishes a failed execution and returns.
     if execution.last_known_state == mlmd.Execution.FAILED:
-        raise RunError(f"{component} failed: an input that it needs does not exist")
+        missing = RunError(f"{component} failed: an input that it needs does not exist")
+        _note_failure(connection, run_id, component, str(missing), status_of(missing), log)
+        raise missing
     return ComponentResult(execution)
 
 
+def _note_failure(
+    connection: mlmd.ConnectionConfig, run_id: str, component: str, error: str, status: int, log: str
+) -> None:
+    try:
+        note_failure(open_store(connection), run_id, component, error, status, log)
+    except (StatusError, StoreError) as problem:  # It must not replace the error of the component.
+        logger.warning("the reason of the failure cannot be stored", extra={"fields": {"error": str(problem)}})
+
+
 def run_component_of(
-    settings: Settings, component: str, run_id: str, resolve: Callable[[Settings], DataSource] = resolve_source
+    settings: Settings,
+    component: str,
+    run_id: str,
+    resolve: Callable[[Settings], DataSource] = resolve_source,
+    log: str = "",
 ) -> ComponentResult:
     """Runs one component of the settings' pipeline, as the step of a run that an orchestrator starts.
 
@@ -127,6 +170,7 @@ def run_component_of(
         component: id of the component.
         run_id: name of the run in the metadata store.
         resolve: finds the data; called for the first component only.
+        log: where people find the log; stored with an execution that fails.
 
     Raises:
         SettingsError: the pipeline has no such component, or a check failed.
@@ -146,7 +190,7 @@ def run_component_of(
     close_killed_executions(store, component_executions(store, run_id, component), root)
     # Beam stops its job servers in exit handlers only.
     with stop_job_servers_on_exit():
-        return run_component(ir, component, connection)
+        return run_component(ir, component, connection, log, component_status)
 
 
 def _check_run_id(run_id: str) -> None:

@@ -27,7 +27,7 @@ from schema.interruption import Interrupted, raise_if_interrupted
 logger = logging.getLogger(__name__)
 
 
-def run(pipeline: Pipeline, run_id: str, root: Path, watcher: Watcher) -> None:
+def run(pipeline: Pipeline, run_id: str, root: Path, watcher: Watcher, log: str = "") -> None:
     """Runs every component in topological order; takes the outputs of unchanged components from the cache.
 
     Args:
@@ -35,6 +35,7 @@ def run(pipeline: Pipeline, run_id: str, root: Path, watcher: Watcher) -> None:
         run_id: name of this run in the metadata store.
         root: local directory, locked so that only one run at a time can use it.
         watcher: receives the events of the run.
+        log: where people find the log of the run.
 
     Raises:
         NothingToTrain: the span is empty.
@@ -44,7 +45,7 @@ def run(pipeline: Pipeline, run_id: str, root: Path, watcher: Watcher) -> None:
         Interrupted: a signal interrupted the process; no further component is started.
     """
     ir, connection = compile_run(pipeline, run_id), pipeline.metadata_connection_config
-    with _exclusive(root):
+    with exclusive(root):
         store, info = open_store(connection), pipeline.pipeline_info
         killed = unfinished_executions(store, info.pipeline_name, PREFIX)
         close_killed_executions(store, killed, info.pipeline_root)
@@ -52,7 +53,7 @@ def run(pipeline: Pipeline, run_id: str, root: Path, watcher: Watcher) -> None:
         watcher.run_began(components)
         for component in components:
             raise_if_interrupted()
-            _run_component(ir, component, connection, watcher)
+            _run_component(ir, component, connection, watcher, log)
 
 
 def _run_component(
@@ -60,6 +61,7 @@ def _run_component(
     component: str,
     connection: metadata_store_pb2.ConnectionConfig,
     watcher: Watcher,
+    log: str,
 ) -> None:
     began = time.monotonic()
     watcher.component_changed(ComponentEvent(component, State.RUNNING))
@@ -69,7 +71,7 @@ def _run_component(
 
     try:
         with reports_to(watcher, component):
-            ended(run_component(ir, component, connection).state)
+            ended(run_component(ir, component, connection, log).state)
     except ApprovalPending:
         ended(State.WAITING)
         raise
@@ -92,7 +94,12 @@ def _run_component(
 
 
 @contextmanager
-def _exclusive(root: Path) -> Iterator[None]:
+def exclusive(root: Path) -> Iterator[None]:
+    """Locks a pipeline root, so that only one process at a time runs in it or cleans it up.
+
+    Raises:
+        RunError: another run has locked it.
+    """
     root.mkdir(parents=True, exist_ok=True)
     lock = file_lock(root / ".lock")
     try:

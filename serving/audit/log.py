@@ -36,7 +36,7 @@ AUDIT_FILE = "audit.jsonl"
 """Name of the log in a serving directory."""
 FIRST = "0" * 64
 """Hash that the first line has as its previous hash."""
-RECOVER = "recover"
+RECOVER, CLEAN = "recover", "clean"
 SERVED_CHANGES = PUSH, PROMOTE, ROLLBACK, PRUNE = ("push", "promote", "rollback", "prune")
 """Actions that change what is served. Their entries are signed if there is a key, and the metadata store has them."""
 APPROVE, REJECT = "approve", "reject"
@@ -69,7 +69,7 @@ class Entry:
     """An action, or an attempt at one.
 
     Attributes:
-        action: push, promote, rollback, prune, request, approve, reject or recover.
+        action: push, promote, rollback, prune, request, approve, reject, clean or recover.
         model: name of the model in TensorFlow Serving.
         version: version that the action concerns; None before a version exists.
         fingerprint: fingerprint of the model's export; empty if unknown.

@@ -17,6 +17,7 @@ from serving.client.errors import (
     UnavailableError,
 )
 from serving.client.shadow import Shadow
+from serving.client.tracing import Tracing
 
 __all__ = [
     "CANARY",
@@ -33,5 +34,6 @@ __all__ = [
     "RefusedError",
     "Shadow",
     "Tls",
+    "Tracing",
     "UnavailableError",
 ]

@@ -1,10 +1,11 @@
 """The client, for synchronous and asyncio code; both send and receive with `serving.client.exchange`."""
 
 import asyncio
+import functools
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
 import grpc
@@ -17,6 +18,7 @@ from serving.client.errors import ClientError, DeadlineError, from_rpc
 from serving.client.exchange import Target, checked_items, exchange
 from serving.client.protos import PredictionServiceStub
 from serving.client.shadow import Shadow
+from serving.client.tracing import Tracing
 from serving.this_machine import proxy_options
 
 # gRPC cannot represent a deadline much further in the future.
@@ -35,6 +37,7 @@ class _Base:
         tls: Tls | None = None,
         canary: Canary | None = None,
         shadow: Shadow | None = None,
+        tracing: Tracing | None = None,
         keep_alive: float | None = None,
         max_batch: int = 32,
         max_in_flight: int = 4,
@@ -47,6 +50,7 @@ class _Base:
             tls: settings of an encrypted connection.
             canary: distributes requests between two labels if a call gives neither version nor label.
             shadow: sends a share of the calls to the label `canary` as well, in the background.
+            tracing: records calls as OpenTelemetry spans.
             keep_alive: seconds between pings on an idle connection; see `channel_options`.
             max_batch: maximum number of items per request; a server that batches refuses more than its own limit.
             max_in_flight: maximum number of simultaneous requests of one call.
@@ -63,6 +67,7 @@ class _Base:
         self._timeout = timeout
         self._canary = canary
         self._shadow = shadow
+        self._tracing = tracing
         self._max_batch = max_batch
         self._max_in_flight = max_in_flight
         self._options = [*channel_options(keep_alive), *proxy_options(address)]
@@ -103,24 +108,26 @@ class _Base:
         if not timeout > 0:  # Not <=: a NaN is not a valid time either.
             raise DeadlineError(f"a timeout of {timeout:g} s leaves no time for an answer: allow more")
         target = Target(self._model_name, version, label, self._canary)
-        steps = exchange(
-            items,
-            target,
-            send,
-            deadline=time.monotonic() + min(timeout, _LONGEST_SECONDS),
-            max_batch=self._max_batch,
-            max_in_flight=self._max_in_flight,
-        )
-        try:
-            with closing(steps):
-                yield steps
-        except (Exception, asyncio.CancelledError) as error:
-            # gRPC raises one of four exception types here, depending on the moment.
-            if self._closed and not _is_task_cancelled():
-                raise ClientError("the client was closed before all answers were there") from error
-            if isinstance(error, grpc.RpcError):
-                raise from_rpc(error, address=self._address, asked=str(target), timeout=timeout) from error
-            raise
+        tracing = self._tracing
+        with tracing.record(self._address, str(target), len(items)) if tracing else nullcontext() as metadata:
+            steps = exchange(
+                items,
+                target,
+                functools.partial(send, metadata=metadata),
+                deadline=time.monotonic() + min(timeout, _LONGEST_SECONDS),
+                max_batch=self._max_batch,
+                max_in_flight=self._max_in_flight,
+            )
+            try:
+                with closing(steps):
+                    yield steps
+            except (Exception, asyncio.CancelledError) as error:
+                # gRPC raises one of four exception types here, depending on the moment.
+                if self._closed and not _is_task_cancelled():
+                    raise ClientError("the client was closed before all answers were there") from error
+                if isinstance(error, grpc.RpcError):
+                    raise from_rpc(error, address=self._address, asked=str(target), timeout=timeout) from error
+                raise
 
 
 def _is_task_cancelled() -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 
 from serving.client.errors import ClientError
+from serving.client.protos import METHOD, SERVICE
 
 # gRPC itself retries. Its policy applies to both the synchronous and the asyncio client, keeps the call's deadline,
 # respects a server's push-back, and needs no code here, unlike a retry library around the stub. Predict only reads, so
@@ -16,7 +17,7 @@ from serving.client.errors import ClientError
 _SERVICE_CONFIG = {
     "methodConfig": [
         {
-            "name": [{"service": "tensorflow.serving.PredictionService", "method": "Predict"}],
+            "name": [{"service": SERVICE, "method": METHOD}],
             "retryPolicy": {
                 "maxAttempts": 5,
                 "initialBackoff": "0.1s",

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 import grpc
 
 from schema.errors import AgNewsError
+from serving.this_machine import is_this_machine
 
 
 class ClientError(AgNewsError):
@@ -40,7 +41,8 @@ class RefusedError(ClientError):
 
 
 _ADDRESS = re.compile(r"(?:dns:(?:///)?|ipv4:|ipv6:)?(?P<host>\[[^\]]+\]|[^:/\[\]]+):(?P<port>\d+)")
-_CONNECT_SECONDS = 0.5
+# A connection within this machine is made or refused at once.
+_CONNECT_SECONDS = 0.01
 _UNKNOWN_LABEL = "version label"  # TensorFlow Serving reports an unknown label as an invalid argument.
 
 
@@ -69,7 +71,8 @@ def from_rpc(error: grpc.RpcError, *, address: str, asked: str, timeout: float) 
             )
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return DeadlineError(
-                f"{address} did not answer within {timeout:g} s: allow more time, or send fewer texts a call"
+                f"{address} did not answer within {timeout:g} s: allow more time, send fewer texts a call, or check "
+                "that a server runs there"
             )
         case grpc.StatusCode.NOT_FOUND:
             return ModelNotFoundError(
@@ -87,7 +90,13 @@ def from_rpc(error: grpc.RpcError, *, address: str, asked: str, timeout: float) 
 
 
 def _is_refused(address: str) -> bool:
-    """Returns whether this machine can reach an address, and nothing listens there."""
+    """Returns whether an address is on this machine, and nothing listens there.
+
+    Other machines are not tried: the deadline may have passed, and an event loop may wait. gRPC's own text says why it
+    could not connect to them.
+    """
+    if not is_this_machine(address):
+        return False
     try:
         if address.startswith("unix:"):
             with socket.socket(socket.AF_UNIX) as probe:

@@ -4,7 +4,19 @@ from typing import Any
 
 from serving.client.messages_pb2 import DT_FLOAT, DT_STRING, PredictRequest, PredictResponse, TensorProto
 
-__all__ = ["DT_FLOAT", "DT_STRING", "PredictRequest", "PredictResponse", "PredictionServiceStub", "TensorProto"]
+__all__ = [
+    "DT_FLOAT",
+    "DT_STRING",
+    "METHOD",
+    "SERVICE",
+    "PredictRequest",
+    "PredictResponse",
+    "PredictionServiceStub",
+    "TensorProto",
+]
+
+SERVICE = "tensorflow.serving.PredictionService"
+METHOD = "Predict"
 
 
 class PredictionServiceStub:
@@ -12,7 +24,7 @@ class PredictionServiceStub:
 
     def __init__(self, channel: Any):
         self.Predict = channel.unary_unary(
-            "/tensorflow.serving.PredictionService/Predict",
+            f"/{SERVICE}/{METHOD}",
             request_serializer=PredictRequest.SerializeToString,
             response_deserializer=PredictResponse.FromString,
         )

@@ -16,7 +16,7 @@ class Shadow:
     wait for that nor see its errors. While too many such calls are running, further ones are left out.
 
     Attributes:
-        compared: number of items that both versions classified.
+        compared: number of items that both versions classified. Items that the canary itself answered are left out.
         different: number of these with another most likely class.
         failed: number of calls that the canary did not answer.
         skipped: number of calls that were left out.
@@ -62,13 +62,18 @@ class Shadow:
     ) -> None:
         """Compares the answers of a call with those of the canary."""
         self._free.release()
-        pairs = [triple for triple in zip(items, answers, others, strict=True) if triple[1].label != triple[2].label]
+        pairs = [
+            (item, answer, other)
+            for item, answer, other in zip(items, answers, others, strict=True)
+            if answer.model_version != other.model_version
+        ]
+        different = [pair for pair in pairs if pair[1].label != pair[2].label]
         with self._lock:
-            self.compared += len(items)
-            self.different += len(pairs)
+            self.compared += len(pairs)
+            self.different += len(different)
         if self._on_difference:
-            for item, answer, other in pairs:
-                self._on_difference(item, answer, other)
+            for pair in different:
+                self._on_difference(*pair)
 
     def fail(self) -> None:
         """Counts a call that the canary did not answer."""

@@ -48,7 +48,7 @@ def run(flags: Flags) -> None:
     # The import of TensorFlow takes seconds. Mistakes are reported before it.
     server_options = options.from_flags(flags)
     for port, option in ((flags.port, "--port"), (flags.rest_api_port, "--rest_api_port")):
-        if port > 0:
+        if port >= 0:  # With 0, any free port shows whether the address is valid.
             listen(flags.host, port, f"--host and {option}").close()
     for model in server_options.models.model_config_list.config:
         click.echo(f"loading {model.name} from {model.base_path} …", err=True)

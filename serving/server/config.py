@@ -90,8 +90,10 @@ def read(path: str, message_class: Any) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     except text_format.ParseError as error:
-        name = message_class.DESCRIPTOR.name
-        raise SettingsError(f"{path} is not a valid {name} in protobuf text format, line:column {error}") from error
+        name = message_class.DESCRIPTOR.full_name
+        raise SettingsError(
+            f"{path}: Error parsing text-format {name}: {error}; correct that line and column"
+        ) from error
 
 
 def single_model(name: str, base_path: str) -> model_server_config_pb2.ModelServerConfig:

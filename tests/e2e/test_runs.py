@@ -204,3 +204,28 @@ def test_too_many_bad_rows_stop_the_run_with_their_reasons(story):
 def test_stopped_runs_leave_the_last_pushed_model_in_place(story):
     assert story.last_versions == story.first_versions
     assert story.workplace.leftovers == []
+
+
+def test_the_technical_file_has_the_evidence_and_names_what_is_missing(story):
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    [version] = story.first_versions
+    output = story.workplace.agnews("dossier", version, "--to", "dossier", "--profile", "sample")
+    place = story.workplace.directory / "dossier"
+    items = {item["reference"]: item for item in json.loads((place / "dossier.json").read_text())["items"]}
+    assert len(items) == 21
+    missing = [reference for reference, item in items.items() if item["missing"]]
+    assert f"21 items, of which {len(missing)} need text:" in output
+    assert {"5", "7", "8", "9", "2(e)"} <= set(missing)
+    assert {"1(a)", "1(c)", "2(b)", "2(g)", "3", "6"}.isdisjoint(missing)
+    [accuracy] = re.findall(r"^all +500 +(0\.\d{4})", story.first.output, re.MULTILINE)
+    assert f"Accuracy on 500 test rows: {accuracy}" in items["2(g)"]["answers"][0]
+    assert any(f"push {version} by " in line for line in items["6"]["answers"])
+    page = (place / "dossier.html").read_text()
+    assert "By Annex IV" in page
+    assert "http://" not in page.replace("http://groups.di.unipi.it", "")
+    bom = (place / "ml-bom.cdx.json").read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bom) is None
+    packages = {part["name"] for part in json.loads(bom)["components"]}
+    assert {"tensorflow", "tfx"} <= packages

@@ -124,6 +124,7 @@ OPTIONS = {
     "versions verify --public-key": ("directory",),
     "models describe directory": (),
     "monitor logs": (),
+    "dossier --to": ("1",),
     "monitor --prometheus": ("file",),
     "labels add file": (),
     "labels next --to": ("file",),
@@ -149,6 +150,7 @@ _TENSORFLOW = (
     ("models", "describe"),
     ("reproduce",),
     ("labels",),
+    ("dossier",),
 )
 
 

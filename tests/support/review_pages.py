@@ -14,7 +14,7 @@ _TYPE = "Examples|Schema|[A-Z][a-z]+[A-Z]\\w+|agnews[.]\\w+|Model|[Aa]rtifact|In
 # Patterns and what replaces them, in this order.
 _OWN = {
     re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?(\.\d+)?( UTC|\+00:00|Z)?"): "TIME",
-    re.compile(r"\b\d+(\.\d+)? (s|min|h)\b( \d+ s\b)?"): "DURATION",
+    re.compile(r"\b\d+(\.\d+)? (s|min|h|ms)\b( \d+ s\b)?"): "DURATION",
     re.compile(r"\b1\d{9}\b"): "VERSION",
     re.compile(rf"\b({_TYPE}) \d+\b(?![.,]\d)"): r"\1 ID",
 }
@@ -41,6 +41,9 @@ def read_pages(client, texts):
             continue
         pages[re.sub(r"(?<=[/=])\d+\b(?!-)", "ID", address)].append(_lines(response.text, texts))
         for link in map(html.unescape, re.findall(r'href="(/[^"#]*)', response.text)):
+            # Only `agnews run` writes a log next to its outputs.
+            if link.endswith("/log"):
+                continue
             if link not in known and ("?" not in link or _QUERY.search(link)):
                 known.add(link)
                 waiting.append(link)
@@ -52,7 +55,7 @@ def _lines(page, texts):
     page = _BOX_ID.sub(r"\1ID", _LINKED_ID.sub(r"\1\2\3ID", page))
     page = html.unescape(re.sub(r"<[^>]*>", " ", _LINE_END.sub("\n", page)))
     lines = (" ".join(line.split()) for line in page.splitlines())
-    return sorted(_without_own(line, texts) for line in lines if line)
+    return sorted(_without_own(line, texts) for line in lines if line and line != "log end of the log")
 
 
 def _without_own(line, texts):

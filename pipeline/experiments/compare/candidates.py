@@ -12,9 +12,9 @@ import keras
 import numpy as np
 
 from components.trainer import export
+from components.trainer.batches import Buckets
 from components.trainer.calibration import expected_calibration_error
 from components.trainer.devices import CPU_BATCH_TOKENS
-from components.trainer.input_pipeline import Buckets
 from components.trainer.settings import Recipe
 from components.trainer.training import build, predict_logits, train
 from pipeline.code_version import code_version

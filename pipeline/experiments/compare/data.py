@@ -7,14 +7,15 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.example_gen.sources import DataSource
-from components.trainer.input_pipeline import TokenizedRows, read_rows
+from components.trainer.batches import TokenizedRows
+from components.trainer.input_pipeline import read_rows
 from components.transform.preprocessing import clean
 from pipeline.dag import create_pipeline
 from pipeline.metadata.connection import connection_config, open_store
 from pipeline.metadata.graph import run_outputs
 from pipeline.runners import local
 from pipeline.runners.events import Watcher
-from pipeline.runners.run_id import new_run_id
+from pipeline.runners.run_id import COMPARISON, new_run_id
 from pipeline.settings import Settings
 from schema.features import DESCRIPTION, LABEL, TEST, TITLE, TRAIN, VAL
 from schema.model_contract import TITLE_TOKENS, TOKEN_IDS, VOCABULARY
@@ -57,7 +58,7 @@ class ComparisonData:
 
 def prepare(settings: Settings, source: DataSource, watcher: Watcher) -> ComparisonData:
     """Runs the pipeline up to Transform, from the cache if possible, and reads its outputs."""
-    run_id = new_run_id()
+    run_id = new_run_id(COMPARISON)
     pipeline = create_pipeline(settings, source, until="Transform")
     local.run(pipeline, run_id, settings.pipeline.make_root(), watcher)
     outputs = run_outputs(open_store(connection_config(settings)), run_id)

@@ -55,8 +55,9 @@ def compare_facts(recorded: Mapping[str, Any], repeated: Mapping[str, Any]) -> d
     for name in names:
         differences[name] = _difference(recorded["history"][name], repeated["history"].get(name, []))
     differences["best_epoch"] = _difference([recorded["best_epoch"]], [repeated["best_epoch"]])
-    for name, value in recorded["calibration"].items():
-        differences[f"calibration {name}"] = _difference([value], [repeated["calibration"][name]])
+    for name in ("temperature", "ece_before", "ece_after"):
+        values = (facts["calibration"][name] for facts in (recorded, repeated))
+        differences[f"calibration {name}"] = _difference(*([value] for value in values))
     return differences
 
 

@@ -13,6 +13,7 @@ from components.artifact_files import first_missing
 from components.model_card.environment import Revision, code_revision
 from components.model_card.render import EVIDENCE
 from pipeline.code_version import code_version
+from pipeline.metadata.graph import removed_on
 from pipeline.metadata.lineage import ModelLineage
 from schema.errors import ReproductionError
 from schema.model_contract import SAVED_MODEL_FILES, TRAINING_FACTS
@@ -71,8 +72,8 @@ def read_training(lineage: ModelLineage, pushed: Path | None) -> RecordedTrainin
     export = next((place for place in places if first_missing(str(place), SAVED_MODEL_FILES) is None), None)
     if export is None:
         raise ReproductionError(
-            f"the export of model {lineage.model.id} is no longer at {places[0]}, so there is nothing to compare with. "
-            "Name a pushed version of the model instead"
+            f"the export of model {lineage.model.id} is no longer at {places[0]}{removed_on(lineage.model)}, so there "
+            "is nothing to compare with. Name a pushed version of the model instead"
         )
     try:
         facts = json.loads((export / TRAINING_FACTS).read_text(encoding="utf-8"))

@@ -15,7 +15,7 @@ from components.trainer.input_pipeline import list_matching_files, open_rows, re
 from pipeline.dag import create_pipeline
 from pipeline.experiments.reproduce.recorded import RecordedTraining, ingestion_options
 from pipeline.metadata.connection import connection_config, open_store
-from pipeline.metadata.graph import run_outputs
+from pipeline.metadata.graph import removed_on, run_outputs
 from pipeline.metadata.lineage import ModelLineage
 from pipeline.runners import local
 from pipeline.runners.events import Watcher
@@ -68,7 +68,8 @@ def ingest_again(training: RecordedTraining, directory: Path, watcher: Watcher) 
         AgNewsError: a stage refuses the files.
     """
     lineage = training.lineage
-    lost = f"the prepared rows of model {lineage.model.id} ({lineage.training.inputs['examples'][0].uri})"
+    prepared_rows = lineage.training.inputs["examples"][0]
+    lost = f"the prepared rows of model {lineage.model.id} ({prepared_rows.uri}{removed_on(prepared_rows)})"
     if len(lineage.ingested) > 1:
         raise ReproductionError(
             f"{lost} are gone or changed. They are from {len(lineage.ingested)} spans, and only a single span can be "

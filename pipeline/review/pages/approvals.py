@@ -31,6 +31,7 @@ _KEYS = {
     "status": lambda model: str(model.approval.status),
     "author": lambda model: model.approval.author or None,
     "accuracy": lambda model: model.figures.get(ACCURACY),
+    "requested": lambda model: model.approval.requested,
 }
 
 
@@ -41,7 +42,9 @@ def list_approvals(request: Request) -> Response:
     requested = [model for model in index.models.values() if model.approval]
     rows = [model for model in requested if model.approval and status in ("", model.approval.status)]
     table = paginate(request.query_params, rows, _KEYS, sort="model")
-    return render(request, "approvals.html", table=table, statuses=list(Status), status=status, any=bool(requested))
+    return render(
+        request, "approvals.html", table=table, statuses=list(Status), status=status, any=bool(requested), index=index
+    )
 
 
 async def decide(request: Request) -> Response:
@@ -79,7 +82,12 @@ def _decide(request: Request, form: dict[str, str]) -> Response:
     except AgNewsError as error:
         return render_model(request, model, 409, **form, error=f"No decision was recorded: {error}.")
     site.store.invalidate()
-    return RedirectResponse(f"/models/{model.id}#approval", 303)
+    return RedirectResponse(f"/models/{model.id}?decided=1", 303)
+
+
+def leave_decision(request: Request) -> Response:
+    """GET `/models/ID/decision`: the address of a refused decision, which people reload, leads back to the model."""
+    return RedirectResponse(f"/models/{request.path_params['id']}#approval", 303)
 
 
 def _writable_store(site: Site) -> MetadataStore:

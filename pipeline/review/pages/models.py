@@ -7,12 +7,13 @@ from starlette.responses import Response
 from components.model_card.document import Plot
 from pipeline.charts import Series, line_chart
 from pipeline.review import evidence
-from pipeline.review.audit_trail import find_audit_trail
+from pipeline.review.alarms import find_alarms
+from pipeline.review.audit_trail import find_audit_trail, served_differences
 from pipeline.review.login import USER
 from pipeline.review.pages.monitoring import latest_report
-from pipeline.review.pagination import paginate
+from pipeline.review.pagination import filter_by_text, paginate
 from pipeline.review.review_index import ACCURACY, RECALLS, ReviewedModel, ReviewIndex
-from pipeline.review.site import render, site_of
+from pipeline.review.site import link_back, render, site_of
 from serving.web import DOCUMENT_POLICY
 
 _KEYS = {
@@ -36,11 +37,20 @@ def weakest_class(model: ReviewedModel) -> tuple[str, float | None]:
 
 
 def list_models(request: Request) -> Response:
-    """`/models`: all models; `sort`, `order` and `page` select the part shown."""
+    """`/models`: all models; `q` filters by text, `sort`, `order` and `page` select the part shown."""
     site = site_of(request)
     index = site.index()
-    table = paginate(request.query_params, list(index.models.values()), _KEYS, sort="model")
-    return render(request, "models.html", table=table, serving=site.serving(index), weakest=weakest_class)
+    words = request.query_params.get("q", "")
+    table = paginate(request.query_params, filter_by_text(index.models.values(), words, _searched), _KEYS, sort="model")
+    return render(request, "models.html", table=table, serving=site.serving(index), weakest=weakest_class, words=words)
+
+
+def _searched(model: ReviewedModel) -> str:
+    approval, spans = model.approval, " ".join(f"span {one.properties.get('span', 0)}" for one in model.ingested)
+    run = model.run.name if model.run else ""
+    people = f"{approval.author} {approval.approvers} {approval.status}" if approval else ""
+    verdict = {True: "blessed", False: "refused", None: ""}[model.blessed]
+    return f"model {model.id} {run} {spans} {people} {verdict} {model.fingerprint} {model.versions}"
 
 
 def model_page(request: Request) -> Response:
@@ -72,10 +82,19 @@ def render_model(request: Request, model: ReviewedModel, status: int = 200, **fo
     if found and "model" in found["baseline"]:
         others["its baseline"] = index.models.get(found["baseline"]["model"])
     others["trained before it"] = _predecessor(index, model)
+    # Any version of it that servers load now, the production version first.
+    live = [
+        one for one in serving.versions if one.model and one.model.id == model.id and (one.in_production or one.loaded)
+    ]
+    version = max(live, key=lambda one: one.in_production, default=None)
+    differences = served_differences(site.settings, version.number) if version else ()
     return render(
         request,
         "model.html",
         status,
+        alarms=find_alarms(version, model, differences, latest_report(site, version.number if version else None)),
+        decided=bool(request.query_params.get("decided")),
+        weakest=weakest_class(model),
         model=model,
         evidence=found,
         problem=problem,
@@ -114,13 +133,16 @@ def card(request: Request) -> Response:
     model = find_model(site_of(request).index(), request.path_params["id"])
     if model.card is None:
         raise HTTPException(404, f"model {model.id} has no model card")
-    page = evidence.read_page(model.card.uri)
+    page = link_back(evidence.read_page(model.card.uri), f"/models/{model.id}", f"Model {model.id} on the review site")
     return Response(page, media_type="text/html", headers={"Content-Security-Policy": DOCUMENT_POLICY})
 
 
 def show_trends(request: Request) -> Response:
     """`/trends`: accuracy, recall and row counts of evaluated models in the order of their training; `page`."""
-    index = site_of(request).index()
+    site = site_of(request)
+    index = site.index()
+    production = site.serving(index).production
+    served = production.model.id if production and production.model else None
     evaluated = [model for model in index.models.values() if ACCURACY in model.figures]
     keys = {"model": lambda model: model.id}
     table = paginate(request.query_params, evaluated, keys, sort="model", rows_per_page=_MODELS_PER_TREND)
@@ -130,10 +152,10 @@ def show_trends(request: Request) -> Response:
     rows: Series = {label: [_row_count(model, name) for model in models] for label, name in _ROWS.items()}
     plots = []
     if len(models) > 1:
-        plots.append(_trend("accuracy", "Accuracy on the test rows", models, accuracy))
-        plots.append(_trend("recall", "Recall of each class on the test rows", models, recalls))
+        plots.append(_trend("accuracy", "Accuracy on the test rows", models, accuracy, served))
+        plots.append(_trend("recall", "Recall of each class on the test rows", models, recalls, served))
         if any(value is not None for values in rows.values() for value in values):
-            plots.append(_trend("rows", "Ingested rows", models, rows))
+            plots.append(_trend("rows", "Ingested rows", models, rows, served))
     return render(request, "trends.html", table=table, models=models, plots=plots, recalls=RECALLS, rows_of=_row_count)
 
 
@@ -158,7 +180,7 @@ def _row_count(model: ReviewedModel, name: str) -> float | None:
     return model.rows(name) if model.ingested else None
 
 
-def _trend(name: str, title: str, models: list[ReviewedModel], series: Series) -> Plot:
+def _trend(name: str, title: str, models: list[ReviewedModel], series: Series, served: int | None) -> Plot:
     parts = []
     for label, line in series.items():
         known = [value for value in line if value is not None]
@@ -167,5 +189,9 @@ def _trend(name: str, title: str, models: list[ReviewedModel], series: Series) -
             ends = f"{label} from {known[0]:.4g} to {known[-1]:.4g}"
             parts.append(f"{ends}, lowest {lowest:.4g}, highest {highest:.4g}")
     description = f"Models {models[0].id} to {models[-1].id}: {'; '.join(parts)}. The table contains all values."
-    labels, links = [f"model {model.id}" for model in models], [f"/models/{model.id}" for model in models]
-    return line_chart(name, title, labels, series, description, links=links)
+    labels = [f"model {model.id}" for model in models]
+    moments = [model.artifact.made for model in models]
+    highlighted = [position for position, model in enumerate(models) if model.id == served]
+    if highlighted:
+        description += f" Model {served} is in production."
+    return line_chart(name, title, labels, series, description, dots=True, highlighted=highlighted, moments=moments)

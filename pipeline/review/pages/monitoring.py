@@ -7,7 +7,7 @@ from starlette.responses import Response
 from pipeline.monitoring.archive import HTML_FILE, StoredReport, reports_directory, stored_reports
 from pipeline.review import evidence
 from pipeline.review.pagination import paginate
-from pipeline.review.site import Site, render, site_of
+from pipeline.review.site import Site, link_back, render, site_of
 from schema.errors import SettingsError
 from serving.web import DOCUMENT_POLICY
 
@@ -32,7 +32,7 @@ def report_page(request: Request) -> Response:
     report = next((report for report in reports if report.moment == moment), None)
     if report is None:
         raise HTTPException(404, f"there is no report of {moment} on version {version}")
-    page = evidence.read_file(str(report.directory / HTML_FILE))
+    page = link_back(evidence.read_file(str(report.directory / HTML_FILE)), "/monitoring", "All reports")
     return Response(page, media_type="text/html", headers={"Content-Security-Policy": DOCUMENT_POLICY})
 
 

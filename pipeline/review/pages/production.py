@@ -4,6 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pipeline.review import evidence
+from pipeline.review.alarms import find_alarms
 from pipeline.review.audit_trail import find_audit_trail, served_differences
 from pipeline.review.comparison import (
     changed_code,
@@ -12,6 +13,7 @@ from pipeline.review.comparison import (
     compare_cards,
     unapplied_thresholds,
 )
+from pipeline.review.pages.models import weakest_class
 from pipeline.review.pages.monitoring import latest_report
 from pipeline.review.review_index import ReviewedModel
 from pipeline.review.site import render, site_of
@@ -25,9 +27,12 @@ def production_page(request: Request) -> Response:
     version = serving.production
     model = version.model if version else None
     previous = index.by_version.get(serving.previous) if serving.previous else None
+    monitored = latest_report(site, version.number if version else None)
+    differences = served_differences(site.settings, version.number) if version else ()
     return render(
         request,
         "production.html",
+        alarms=find_alarms(version, model, differences, monitored),
         serving=serving,
         version=version,
         model=model,
@@ -35,8 +40,10 @@ def production_page(request: Request) -> Response:
         evidence=_evidence(model),
         changes=_changes(previous, model),
         trail=find_audit_trail(site.settings, index, model) if model else None,
-        monitored=latest_report(site, version.number if version else None),
-        file_differences=served_differences(site.settings, version.number) if version else (),
+        monitored=monitored,
+        file_differences=differences,
+        destination=site.settings.pusher.destination,
+        weakest=weakest_class(model) if model else ("", None),
         any=bool(index.runs),
     )
 

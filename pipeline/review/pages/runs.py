@@ -1,6 +1,8 @@
 """Pages about runs: the list of runs, and one run with its components and artifacts."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from markupsafe import Markup
 from starlette.exceptions import HTTPException
@@ -9,10 +11,13 @@ from starlette.responses import Response
 
 from pipeline.metadata.snapshot import Artifact, Execution, Link, Snapshot
 from pipeline.review.graph import Node, draw, remove_implied_arrows
-from pipeline.review.pagination import paginate
+from pipeline.review.pagination import filter_by_text, paginate
 from pipeline.review.review_index import ACCURACY, ReviewIndex, RunListItem, RunStatus
-from pipeline.review.site import render, site_of
+from pipeline.review.site import Site, render, site_of
+from schema.paths import is_remote
 
+_RELOAD_SECONDS = 5
+_LOG_BYTES = 200_000
 _KEYS = {
     "run": lambda row: row.run.id,
     "status": lambda row: row.status,
@@ -26,12 +31,21 @@ _KEYS = {
 
 
 def list_runs(request: Request) -> Response:
-    """`/runs`: all runs; `status` filters, `sort`, `order` and `page` select the part shown."""
+    """`/runs`: all runs; `status` and the text `q` filter, `sort`, `order` and `page` select the part shown."""
     index = site_of(request).index()
     status = request.query_params.get("status", "")
     rows = [row for row in index.runs.values() if not status or row.status == status]
-    table = paginate(request.query_params, rows, _KEYS, sort="run")
-    return render(request, "runs.html", table=table, statuses=list(RunStatus), status=status, any=bool(index.runs))
+    words = request.query_params.get("q", "")
+    table = paginate(request.query_params, filter_by_text(rows, words, _searched), _KEYS, sort="run")
+    return render(
+        request, "runs.html", table=table, statuses=list(RunStatus), status=status, words=words, any=bool(index.runs)
+    )
+
+
+def _searched(row: RunListItem) -> str:
+    model = f"model {row.model.id}" if row.model else ""
+    error = row.failure.error if row.failure else ""
+    return f"{row.run.name} {row.status} {row.at} {model} {row.version or ''} {error}"
 
 
 def run_page(request: Request) -> Response:
@@ -42,16 +56,57 @@ def run_page(request: Request) -> Response:
     executions = index.snapshot.executions_of(row.run.id)
     names = site.store.node_names([execution.id for execution in executions])
     names = {execution.id: names.get(execution.id) or execution.type for execution in executions}
-    return render(
+    reloads = row.status is RunStatus.RUNNING and request.query_params.get("reload") != "off"
+    page = render(
         request,
         "run.html",
         row=row,
         names=names,
+        has_log=_log_of(site, row.run.name) is not None,
+        reloads=reloads,
+        bars=_bars(executions),
         executions=executions,
         inputs={one.id: artifacts_of(index.snapshot, index.snapshot.inputs(one.id)) for one in executions},
         outputs={one.id: artifacts_of(index.snapshot, index.snapshot.outputs(one.id)) for one in executions},
         picture=_picture(index.snapshot, executions, names) if executions else "",
     )
+    if reloads:
+        page.headers["Refresh"] = str(_RELOAD_SECONDS)
+    return page
+
+
+def show_log(request: Request) -> Response:
+    """`/runs/ID/log`: the end of the log that `agnews run` wrote."""
+    site = site_of(request)
+    row = find_run(site.index(), request)
+    path = _log_of(site, row.run.name)
+    if path is None:
+        raise HTTPException(404, f"run {row.run.name} has no log in the directory pipeline.root; see its orchestrator")
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _LOG_BYTES))
+        content = file.read().decode("utf-8", "replace")
+    return render(request, "log.html", row=row, path=str(path), content=content, is_cut=size > _LOG_BYTES)
+
+
+def _log_of(site: Site, name: str) -> Path | None:
+    """Returns the log of a run of `agnews run`; the run's name must not lead out of the directory."""
+    root = site.settings.pipeline.root
+    path = Path(root) / "logs" / f"{name}.log"
+    return path if not is_remote(root) and Path(name).name == name and path.is_file() else None
+
+
+def _bars(executions: Sequence[Execution]) -> dict[int, tuple[float, float]]:
+    """Returns the start and the width of each execution's bar, in percent of the run's duration."""
+    if not executions:
+        return {}
+    began, ended = min(one.began for one in executions), max(one.changed for one in executions)
+    scale = 100 / max(ended - began, 1e-9)
+    # Half a percent stays visible.
+    return {
+        one.id: (min((one.began - began) * scale, 99.5), max((one.changed - one.began) * scale, 0.5))
+        for one in executions
+    }
 
 
 def find_run(index: ReviewIndex, request: Request) -> RunListItem:

@@ -82,7 +82,7 @@ def network():
     import keras
 
     from components.trainer.architectures import build_network
-    from components.trainer.settings import architecture
+    from components.trainer.shapes import architecture
 
     keras.utils.set_random_seed(1)
     shape = architecture("stacked_bilstm", embedding_dim=8, units=4)

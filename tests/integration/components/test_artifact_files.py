@@ -40,7 +40,7 @@ def test_of_other_types_the_directory_must_be_there(tmp_path):
 
 
 def test_a_decision_which_has_no_files_misses_none():
-    from components.approval import ApprovalDecision
+    from components.approval.component import ApprovalDecision
 
     assert missing_file(ApprovalDecision()) is None
 

@@ -92,7 +92,9 @@ def test_metrics_are_reported_for_all_each_label_and_each_length(evaluate):
     assert overall["precision/Sci/Tech"] == pytest.approx(10 / 12)
     assert overall["f1/Sports"] == pytest.approx(1)
     assert overall["auc/Sports"] == pytest.approx(1, abs=1e-3)
-    assert {"auc", "calibration", "calibration/World", "loss"} <= set(overall)
+    assert {"auc", "auc/World", "loss"} <= set(overall)
+    # The mean probability over the mean of the labels is 1 for every softmax with a bias.
+    assert not [name for name in overall if name.startswith("calibration")]
     assert {"length_bucket=short", "length_bucket=long"} <= set(report.metrics)
     assert report.baseline == {}
     assert report.failures == []

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing, PushedModel
 
-from components.approval import Approval, Rules
+from components.approval import Rules
+from components.approval.component import Approval
 from components.manifest import files_of
 from components.pusher import component as pusher
 from schema.errors import ApprovalPending, AuditError, RunError, SettingsError

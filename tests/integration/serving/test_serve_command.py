@@ -42,11 +42,20 @@ def test_a_port_in_use_is_reported_before_tensorflow_is_imported(tmp_path):
         ([], 3, "no model has been pushed; run agnews run"),
         (["--model_config_file=gone"], 2, "cannot read gone"),
         (["--model_base_path=/models", "--rest_api_timeout_in_ms=0"], 2, "expected 1 to"),
+        (["--model_base_path=/models", "--host=192.0.2.1"], 5, "choose another address with --host and --port"),
     ],
 )
 def test_mistakes_are_reported_before_tensorflow_is_imported(tmp_path, arguments, status, message):
     result = ended(tmp_path, *arguments)
     assert (result.returncode, message in result.stderr) == (status, True), result.stderr
+
+
+def test_a_broken_file_is_reported_in_the_words_of_tensorflow_serving(tmp_path):
+    """The test tensorflow_model_server_test.py of TensorFlow Serving looks for them."""
+    (tmp_path / "models.config").write_text('model_config_list { nme: "a" }')
+    result = ended(tmp_path, "--model_config_file=models.config")
+    assert result.returncode == 2
+    assert "models.config: Error parsing text-format tensorflow.serving.ModelServerConfig: 1:21 : " in result.stderr
 
 
 def test_without_flags_it_serves_what_was_pushed(tmp_path, text_models):

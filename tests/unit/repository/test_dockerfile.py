@@ -208,9 +208,19 @@ def test_entry_point_and_the_commands_of_the_pods_are_in_the_packages(instructio
 def test_images_are_named_with_the_version_of_the_project(pyproject):
     from pipeline.settings import KubeflowSettings
 
-    texts = {path.name: path.read_text() for path in (ROOT / "docs").rglob("*") if path.suffix in (".md", ".yaml")}
+    directories = (ROOT / "docs", ROOT / "serving", ROOT / "pipeline")
+    files = [file for directory in directories for file in directory.rglob("*") if file.suffix in (".md", ".yaml")]
+    texts = {str(file.relative_to(ROOT)): file.read_text() for file in files}
     texts |= {"Dockerfile": (ROOT / "Dockerfile").read_text(), "settings": KubeflowSettings().image}
-    named = {name: set(re.findall(r"agnews-pipeline:(\d+\.\d+\.\d+)", text)) for name, text in texts.items()}
+    tag = re.compile(r"(?:agnews-pipeline:|name: agnews-pipeline\s+newTag: )(\d+\.\d+\.\d+)")
+    named = {name: set(tag.findall(text)) for name, text in texts.items()}
     named = {name: versions for name, versions in named.items() if versions}
-    assert named.keys() >= {"Dockerfile", "container.md", "settings"}
+    assert named.keys() >= {
+        "Dockerfile",
+        "settings",
+        "docs/guides/container.md",
+        "pipeline/runners/kubeflow/manifests/approvals_pod.yaml",
+        "serving/deploy/compose.yaml",
+        "serving/deploy/kubernetes/request_log/kustomization.yaml",
+    }
     assert {name: versions for name, versions in named.items() if versions != {pyproject["project"]["version"]}} == {}

@@ -25,6 +25,16 @@ def test_a_text_column_is_read_as_the_title():
     assert read(b"text\nOil rises\n") == [ItemRow("items.csv", 2, NewsItem("Oil rises"))]
 
 
+def test_a_file_of_ag_news_needs_no_header():
+    assert read(b'"3","Oil rises","says it"\n"2","Goal","late"\n"1","Talks"\n') == [
+        ItemRow("items.csv", 1, NewsItem("Oil rises", "says it")),
+        ItemRow("items.csv", 2, NewsItem("Goal", "late")),
+        BadRow("items.csv", 3, "2 fields, expected 3"),
+    ]
+    with pytest.raises(DataError, match="separated by semicolons"):
+        read(b'"3";"Oil rises";"says it"\n')
+
+
 def test_a_row_of_several_lines_has_the_number_of_its_first_line():
     assert read(b'title,description\n"Oil\nrises","a ""b"""\nGoal,\n') == [
         ItemRow("items.csv", 2, NewsItem("Oil\nrises", 'a "b"')),
@@ -73,7 +83,7 @@ def test_json_lines_have_the_same_names():
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b"only one", "1 fields, the header has 2"),
+        (b"only one", "1 fields, expected 2"),
         (b" ,", "title and description are empty"),
         (b'"open,b', "does not end"),
         (b'"a"b,c', "malformed quotes"),
@@ -115,7 +125,7 @@ def test_a_bad_json_line_is_reported_with_its_number(line, reason):
     assert (bad.number, reason in bad.reason) == (2, True), bad
 
 
-@pytest.mark.parametrize("data", [b"3,Oil rises,says it\n", b'"open\n', b"title,title\n", b"\x00\xff\xfe"])
+@pytest.mark.parametrize("data", [b"x,Oil rises,says it\n", b'"open\n', b"title,title\n", b"\x00\xff\xfe"])
 def test_a_file_without_a_known_header_is_refused(data):
     with pytest.raises(DataError, match=r"items\.csv"):
         read(data)

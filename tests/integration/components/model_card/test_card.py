@@ -42,7 +42,7 @@ def test_metrics_have_intervals_and_repeat_the_evaluators(card):
     assert overall.accuracy.low < overall.accuracy.value < overall.accuracy.high
     assert np.trace(card.quality.confusion) == round(overall.accuracy.value * 80)
     assert list(card.quality.slices)[:2] == ["all", "label=World"]
-    assert {"auc", "loss", "calibration"} <= set(card.quality.overall)
+    assert {"auc", "loss"} <= set(card.quality.overall)
 
 
 def test_every_threshold_is_there_with_its_verdict(card):

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from components.trainer.architectures import build_network
-from components.trainer.settings import architecture
+from components.trainer.shapes import architecture
 
 IDS = np.array([[5, 7, 9, 0, 0], [1, 2, 3, 4, 5]])
 LABELS = np.array([1, 2])

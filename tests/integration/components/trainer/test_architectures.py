@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from components.trainer.architectures import MaskedPooling, TokenDropout, build_network
-from components.trainer.settings import ARCHITECTURES, architecture
+from components.trainer.shapes import ARCHITECTURES, architecture
 
 SIZES = {"vocabulary_size": 50, "classes": 4}
 DROPOUTS = {"word_dropout": 0.5, "embedding_dropout": 0.5, "feature_dropout": 0.5}

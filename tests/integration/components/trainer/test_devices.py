@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from components.trainer import devices
-from components.trainer.settings import architecture
+from components.trainer.shapes import architecture
 
 
 @pytest.mark.parametrize(

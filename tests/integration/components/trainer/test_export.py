@@ -157,7 +157,7 @@ import sys
 import keras, tensorflow_transform as tft
 from components.trainer.architectures import build_network
 from components.trainer.export import export_saved_model, write_warmup_requests
-from components.trainer.settings import architecture
+from components.trainer.shapes import architecture
 import tensorflow as tf
 if sys.argv[3] == "after other work":
     # The counters of this process are others then.

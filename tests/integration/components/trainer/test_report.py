@@ -2,7 +2,7 @@ import json
 
 from components.trainer import export
 from components.trainer.architectures import build_network
-from components.trainer.settings import architecture
+from components.trainer.shapes import architecture
 from schema.model_contract import TRAINING_FACTS
 
 

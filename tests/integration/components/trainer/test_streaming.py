@@ -5,14 +5,8 @@ import pytest
 import tensorflow as tf
 
 from components.trainer import input_pipeline
-from components.trainer.input_pipeline import (
-    Buckets,
-    StreamedRows,
-    TokenizedRows,
-    bucketed_batches,
-    open_rows,
-    read_rows,
-)
+from components.trainer.batches import Buckets, TokenizedRows, bucketed_batches
+from components.trainer.input_pipeline import StreamedRows, open_rows, read_rows
 from components.trainer.training import train
 
 BUCKETS = Buckets((4, 8), 40)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from components.trainer import devices
-from components.trainer.input_pipeline import Buckets
+from components.trainer.batches import Buckets
 from components.trainer.training import predict_logits, train
 from schema.errors import RunError
 from tests.support import ROOT

@@ -1,11 +1,15 @@
 """Tests trainings that start from an earlier model's weights."""
 
+import itertools
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from components.trainer.export import export_saved_model, write_facts
 from components.trainer.training import build, train
 from components.trainer.warm_start import BaseModel, Overlap, read_base_model
+from components.trainer.wide import pair_rows
 from schema.errors import RunError
 from schema.model_contract import RESERVED_IDS, TRAINING_FACTS
 
@@ -45,9 +49,9 @@ def test_an_unreadable_base_model_is_reported_with_advice(tmp_path, facts):
         read_base_model(str(tmp_path))
 
 
-def test_shared_words_keep_their_vectors_under_other_ids(recipe, words, base):
+def test_shared_words_keep_their_vectors_under_other_ids(train_rows, recipe, words, base):
     new = network(recipe(), words)
-    Overlap.of(new, words, base).copy_weights(new, base)
+    Overlap.of(new, words, base).copy_weights(new, base, train_rows)
     for number, word in enumerate(words[:-10]):
         base_number = base.words.index(word)
         np.testing.assert_array_equal(
@@ -56,7 +60,7 @@ def test_shared_words_keep_their_vectors_under_other_ids(recipe, words, base):
     np.testing.assert_array_equal(vectors(new)[:RESERVED_IDS], vectors(base.network)[:RESERVED_IDS])
 
 
-def test_the_rotation_also_aligns_words_the_base_model_lacks(recipe, words, base):
+def test_the_rotation_also_aligns_words_the_base_model_lacks(train_rows, recipe, words, base):
     new = network(recipe(), words)
     rotation, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(8, 8)))
     meant = np.random.default_rng(2).normal(size=(len(words) + RESERVED_IDS, 8)).astype(np.float32)
@@ -65,15 +69,15 @@ def test_the_rotation_also_aligns_words_the_base_model_lacks(recipe, words, base
     ids, base_ids = Overlap.of(new, words, base).ids, Overlap.of(new, words, base).base_ids
     table[base_ids] = meant[ids]
     base.network.get_layer("embedding").set_weights([table])
-    Overlap.of(new, words, base).copy_weights(new, base)
+    Overlap.of(new, words, base).copy_weights(new, base, train_rows)
     np.testing.assert_allclose(vectors(new)[RESERVED_IDS:], meant[RESERVED_IDS:], atol=1e-5)
 
 
-def test_layers_of_the_same_shapes_are_copied(recipe, words, base):
+def test_layers_of_the_same_shapes_are_copied(train_rows, recipe, words, base):
     new = network(recipe(), words)
     overlap = Overlap.of(new, words, base)
     assert overlap.layers == ("recurrent_1", "recurrent_2", "logits")
-    overlap.copy_weights(new, base)
+    overlap.copy_weights(new, base, train_rows)
     for name in overlap.layers:
         for one, other in zip(
             new.get_layer(name).get_weights(), base.network.get_layer(name).get_weights(), strict=True
@@ -81,21 +85,21 @@ def test_layers_of_the_same_shapes_are_copied(recipe, words, base):
             np.testing.assert_array_equal(one, other)
 
 
-def test_layers_of_other_shapes_are_not_copied(recipe, words, base):
+def test_layers_of_other_shapes_are_not_copied(train_rows, recipe, words, base):
     new = network(recipe(units=6), words)
     before = new.get_layer("recurrent_1").get_weights()
     overlap = Overlap.of(new, words, base)
-    overlap.copy_weights(new, base)
+    overlap.copy_weights(new, base, train_rows)
     assert overlap.layers == ()
     assert len(overlap.ids) == len(words) - 10
     for one, other in zip(before, new.get_layer("recurrent_1").get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_word_vectors_of_another_width_are_not_copied(recipe, words, base):
+def test_word_vectors_of_another_width_are_not_copied(train_rows, recipe, words, base):
     new = network(recipe(embedding_dim=6), words)
     before = vectors(new)
-    Overlap.of(new, words, base).copy_weights(new, base)
+    Overlap.of(new, words, base).copy_weights(new, base, train_rows)
     np.testing.assert_array_equal(before, vectors(new))
 
 
@@ -129,3 +133,29 @@ def test_a_cold_training_does_not_resume_a_warm_one(trained, words):
     cold, alone = trained("shared", epochs=1), trained("alone", epochs=1)
     for one, other in zip(cold.network.get_weights(), alone.network.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_the_weights_of_shared_words_and_of_their_pairs_are_copied(train_rows, recipe, words, base):
+    base = replace(base, network=network(recipe(wide=True), base.words))
+    new = network(recipe(wide=True), words)
+    wide, base_wide = (model.get_layer("wide") for model in (new, base.network))
+    base_wide.set_weights([np.random.default_rng(1).normal(size=weight.shape) for weight in base_wide.weights])
+    Overlap.of(new, words, base).copy_weights(new, base, train_rows)
+    (own_words, own_pairs), (base_words, base_pairs) = wide.get_weights(), base_wide.get_weights()
+    ids = train_rows.token_ids[slice(*train_rows.offsets[1:3])].astype(np.int64)
+    first, second = next(pair for pair in itertools.pairwise(ids) if max(pair) < len(words) - 10 + RESERVED_IDS)
+    base_first, base_second = (
+        base.words.index(words[number - RESERVED_IDS]) + RESERVED_IDS for number in (first, second)
+    )
+    np.testing.assert_array_equal(own_words[first], base_words[base_first])
+    np.testing.assert_array_equal(own_pairs[pair_rows(first, second)], base_pairs[pair_rows(base_first, base_second)])
+    assert not own_words[len(words) - 10 + RESERVED_IDS :].any()
+    # The last word of a text and the first of the next are no pair, and neither are pairs with a word that is new.
+    assert 0 < np.count_nonzero(own_pairs.any(axis=1)) < len(train_rows.token_ids)
+
+
+def test_a_base_model_without_a_wide_part_leaves_it_at_zero(train_rows, recipe, words):
+    base = BaseModel("earlier", words, network(recipe(wide=False), words))
+    new = network(recipe(wide=True), words)
+    Overlap.of(new, words, base).copy_weights(new, base, train_rows)
+    assert not any(weight.any() for weight in new.get_layer("wide").get_weights())

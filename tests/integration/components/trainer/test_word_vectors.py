@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from components.trainer import word_vectors
-from components.trainer.input_pipeline import TokenizedRows
+from components.trainer.batches import TokenizedRows
 from schema.errors import SettingsError
 from schema.model_contract import OOV_ID, PADDING_ID
 

@@ -4,6 +4,8 @@ import hashlib
 import json
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -80,9 +82,8 @@ def test_a_request_is_listed_until_it_is_decided(place):
     assert "model 1 is approved; approved by bob@here" in shown
     assert "next: the same agnews run" in shown
     listed = agnews("approvals", "list")
-    assert re.search(
-        r"^1 .* ann@here +approved +approved by bob@here \(claimed\), .*: \[better\]", listed, re.MULTILINE
-    )
+    assert re.search(r"^1 .* ann@here +approved +1 of 1 \(by bob@here\), valid until .* UTC\. ", listed, re.MULTILINE)
+    assert re.search(r"^ +approved by bob@here \(claimed\), .*: \[better\]", listed, re.MULTILINE)
     assert "needed: approvals by 1, not counting who trained the model, not older than 72 hours" in listed
 
 
@@ -96,6 +97,25 @@ def test_a_rejection_names_its_author_and_is_in_the_audit_log(place):
     [decision] = stored().get_artifacts_by_type("AgNewsApprovalDecision")
     decided = decision.custom_properties["when"].string_value
     assert entry.details == {"model_id": 1, "author": "ann@here", "decided": decided}
+
+
+def test_rejecting_a_served_model_says_that_it_is_live(place):
+    export = place / "serving_model/agnews/17"
+    (export / "assets.extra").mkdir(parents=True)
+    (export / "saved_model.pb").write_bytes(b"graph")
+    (export / "assets.extra/mlmd_uuid").write_text("1")
+    rejected = agnews("approvals", "reject", "1", "--reason", "bad rows")
+    assert "Warning: the model is live. Servers load it as version 17" in rejected
+    assert "agnews versions rollback --reason" in rejected
+
+
+def test_the_requests_are_listed_without_importing_tfx(place):
+    """Importing TFX takes ten seconds or more."""
+    code = "import sys; from pipeline.cli import cli; cli(['approvals', 'list'], standalone_mode=False); "
+    code += "print(sorted({'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules)))"
+    listed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert re.search("^1 .* pending ", listed, re.MULTILINE)
+    assert listed.splitlines()[-1] == "[]"
 
 
 def test_one_of_two_approvals_leaves_it_pending(place):
@@ -155,7 +175,8 @@ def test_an_approval_dated_in_the_future_is_listed_as_void(place):
     made = {"fingerprint": request["fingerprint"], "approved": 1, "who": "bob@here", "when": "2999-01-02T03:04+00:00"}
     put(stored(), "AgNewsApprovalDecision", **made, why="good")
     listed = " ".join(agnews("approvals", "list").split())
-    assert "pending approved by bob@here (claimed), 2999-01-02T03:04 (in the future: it does not count): good" in listed
+    assert "pending 0 of 1. Another person than the author ann@here must approve it." in listed
+    assert "approved by bob@here (claimed), 2999-01-02T03:04 (in the future: it does not count): good" in listed
 
 
 def test_a_decision_needs_a_reason(place):

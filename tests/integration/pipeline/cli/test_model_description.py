@@ -34,12 +34,22 @@ TOKENS = [Token(17, "oil", known=True), Token(1, "[unknown]", known=False)]
 @pytest.fixture
 def shown():
     """Returns the printed lines of a description, with blanks collapsed."""
+    return lines_of(FACTS)
+
+
+def lines_of(facts):
     description = ModelDescription(
-        Path("models/7"), FACTS, "Oil [red]", "soars", TOKENS, {"Business": 0.75, "World": 0.25}
+        Path("models/7"), facts, "Oil [red]", "soars", TOKENS, {"Business": 0.75, "World": 0.25}
     )
     output = StringIO()
     print_description(Console(file=output, width=120), description)
     return [" ".join(line.split()) for line in output.getvalue().splitlines()]
+
+
+def test_a_model_that_is_not_calibrated_is_described_as_such():
+    calibration = {"temperature": 1.0, "ece_before": 0.05, "ece_after": 0.05, "not_learned": "val has 23 rows"}
+    described = " ".join(lines_of(FACTS | {"calibration": calibration}))
+    assert "calibration not calibrated, temperature 1: val has 23 rows; expected error on val 0.0500" in described
 
 
 def test_each_layer_has_its_shape_and_parameters_and_there_is_a_total(shown):

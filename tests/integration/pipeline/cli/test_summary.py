@@ -174,3 +174,9 @@ def test_the_source_and_the_log_are_printed_as_they_are(shown):
     output = shown(0, data={}, source="/data/ag [1] [/red]", log="/runs/[bold]/log")
     assert "read from /data/ag [1] [/red], span 0" in output
     assert "log: /runs/[bold]/log" in output
+
+
+def test_a_model_that_is_not_calibrated_is_reported(shown):
+    line = "probabilities are not calibrated, the temperature is 1: val has 23 rows"
+    assert line in shown(FIRST_OF_MARCH, not_calibrated="val has 23 rows").splitlines()
+    assert "calibrated" not in shown(FIRST_OF_MARCH)

@@ -8,7 +8,7 @@ import pytest
 from components.model_card.card import Card
 from components.model_card.data import Data
 from components.model_card.predictions import Predictions
-from components.statistics import mcnemar
+from components.statistics import exact_change_interval, mcnemar
 from pipeline.review.comparison import (
     ChangedValue,
     changed_code,
@@ -44,7 +44,20 @@ def test_each_slice_is_tested_on_its_rows():
     world = found[f"label={WORLD}"]
     assert world.test == mcnemar(np.full(30, True), np.full(30, False))
     assert world.significant
-    assert world.low < world.change < world.high
+    assert world.low <= world.change <= world.high
+
+
+def test_an_interval_excludes_zero_exactly_if_the_change_is_significant():
+    generator = np.random.default_rng(7)
+    for rows in (40, 200, 2000):
+        for _ in range(30):
+            first = generator.random(rows) < 0.8
+            second = np.where(generator.random(rows) < 0.1, generator.random(rows) < 0.9, first)
+            test = mcnemar(first, second)
+            low, high = exact_change_interval(test, rows, 1 - 0.05 / 9)
+            assert (9 * test.p_value < 0.05) == (low > 0 or high < 0)
+            change = second.mean() - first.mean()
+            assert low - 1e-9 <= change <= high + 1e-9
 
 
 def test_p_values_are_corrected_for_the_number_of_slices():

@@ -11,10 +11,12 @@ from urllib.parse import quote
 import hypothesis
 import pytest
 from hypothesis import strategies as st
+from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from benchmarks.review_store import SimulatedStore
 from pipeline.governance.audit_check import audit_log
 from pipeline.metadata.connection import connection_config, open_store
+from pipeline.metadata.runs import note_failure
 from pipeline.metadata.store_reader import StoreReader
 from pipeline.review.login import SECRET_HEADER, ProxyLogin
 from pipeline.review.pages.models import refusals_of_model
@@ -37,7 +39,7 @@ def runs(snapshot):
 def rows(response):
     """Returns the text of each row of the page's first table."""
     table = response.text.partition("<table")[2].partition("</table>")[0]
-    return [" ".join(re.sub(r"<[^>]*>", " ", row).split()) for row in table.split("<tr>")[2:]]
+    return [" ".join(re.sub(r"<[^>]*>", " ", row).split()) for row in re.split(r"<tr\b[^>]*>", table)[2:]]
 
 
 def test_the_first_page_answers_the_five_questions(site, ids, simulated):
@@ -94,7 +96,7 @@ def test_a_changed_served_file_of_same_size_and_time_is_reported(tmp_path):
         file.write_bytes(file.read_bytes()[::-1])
         os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
         shown = text(client.get("/served"))
-        assert "Its files could not be verified: differs: saved_model.pb." in shown
+        assert "Alarm: this model is live Its files could not be verified: differs: saved_model.pb." in shown
 
 
 def test_a_second_directory_of_the_served_version_is_reported(tmp_path):
@@ -135,6 +137,67 @@ def test_runs_are_listed_newest_first_or_sorted_by_a_column(site):
     accuracies = [float(match.group()) for match in found if match]
     assert accuracies == sorted(accuracies, reverse=True)
     assert "–" in rows(site.get("/runs?sort=accuracy"))[-1]
+
+
+def test_the_first_page_says_that_it_reads_files_and_asks_no_server(site, settings):
+    shown = text(site.get("/served"))
+    assert f"This is what the files in {settings.pusher.destination} say; no server was asked." in shown
+
+
+def test_a_monitored_change_of_the_served_version_is_an_alarm(site):
+    assert "Alarm: this model is live Monitoring found drift of predicted class" in text(site.get("/served"))
+
+
+def test_the_approvals_list_has_time_card_and_change_of_accuracy(site):
+    newest = rows(site.get("/approvals"))[0]
+    assert re.match(r"\d+ \d{4}-\d\d-\d\d \d\d:\d\d approved ann@example.com 0\.\d{4} [+−]\d\.\d\d 1 of 1", newest)
+    assert "card" in newest
+
+
+def test_a_failed_run_shows_its_error_status_and_log_first(tmp_path):
+    made = SimulatedStore(tmp_path, files=1, test_rows=8)
+    made.add_runs(8)
+    log = tmp_path / "logs/local-000007.log"
+    log.parent.mkdir()
+    log.write_text("a line\nValidationGate <failed>\n")
+    note_failure(made.store, "local-000007", "ValidationGate", r"row 7 of C:\x is bad", 4, str(log))
+    with serving(settings_of(tmp_path)) as client:
+        [run] = re.findall(r'/runs/(\d+)"', client.get("/runs?status=failed").text)
+        shown = text(client.get(f"/runs/{run}"))
+        assert r"ValidationGate failed: row 7 of C:\x is bad Exit status 4. The log is" in shown
+        assert shown.index("Exit status 4") < shown.index("Summary")
+        assert r"row 7 of C:\x is bad" in text(client.get("/runs?q=ROW+bad"))
+        assert "a line ValidationGate <failed>" in text(client.get(f"/runs/{run}/log"))
+        assert client.get(f"/runs/{int(run) - 1}/log").status_code == 404
+
+
+def test_a_running_run_reloads_until_the_reader_stops_it(tmp_path):
+    made = SimulatedStore(tmp_path, files=1, test_rows=8)
+    made.add_runs(1)
+    [execution] = made.store.get_executions()[-1:]
+    execution.last_known_state = mlmd.Execution.RUNNING
+    made.store.put_executions([execution])
+    with serving(settings_of(tmp_path)) as client:
+        [run] = re.findall(r'/runs/(\d+)"', client.get("/runs").text)
+        assert client.get(f"/runs/{run}").headers["refresh"] == "5"
+        assert "refresh" not in client.get(f"/runs/{run}?reload=off").headers
+
+
+def test_models_are_found_by_text(site, ids):
+    assert [row.split()[0] for row in rows(site.get("/models?q=rejected"))] == [str(ids[-3])]
+    assert "0 models" in text(site.get("/models?q=no+such+model"))
+
+
+def test_card_and_report_link_back_to_the_site(site, ids, simulated):
+    assert f'<body><p><a href="/models/{ids[0]}">' in site.get(f"/models/{ids[0]}/card").text
+    report = site.get(f"/monitoring/{simulated.versions[-1]}/20260102T060000.000Z")
+    assert '<body><p><a href="/monitoring">' in report.text
+
+
+def test_cells_have_the_label_of_their_column_and_a_role(site):
+    page = site.get("/runs").text
+    assert '<td role="cell" data-label="accuracy" class="number">' in page
+    assert '<th role="rowheader" data-label="run" scope="row">' in page
 
 
 def test_runs_are_filtered_by_status(site):
@@ -224,6 +287,8 @@ def test_trends_have_charts_descriptions_and_a_table(site, ids):
     assert page.text.count("<svg") == 3
     assert page.text.count("<polyline") == 1 + 4 + 2
     assert f"Models {ids[0]} to {ids[-1]}: accuracy from 0." in page.text
+    assert f"Model {ids[-1]} is in production." in page.text
+    assert page.text.count('class="changed"') == 3
     assert len(rows(page)) == len(ids)
 
 
@@ -373,15 +438,53 @@ def decide(client, model, **changes):
 def test_an_approval_is_recorded(decidable):
     settings, model = decidable
     with serving(settings) as client:
-        assert f"{model} pending" in text(client.get("/approvals"))
+        assert re.search(rf"{model} [-\d: ]+ pending", text(client.get("/approvals")))
         answer = decide(client, model)
-        assert (answer.status_code, answer.headers["location"]) == (303, f"/models/{model}#approval")
-        page = text(client.get(f"/models/{model}"))
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/models/{model}?decided=1")
+        page = text(client.get(f"/models/{model}?decided=1"))
+        assert re.search(
+            r"^.{0,400}Recorded: approved by bob@here \(claimed\), .* UTC\. The model is approved: 1 of 1", page
+        )
         assert "approved bob@here (claimed) recall is <up>" in page
-        assert f"{model} approved" in text(client.get("/approvals?status=approved"))
+        assert re.search(rf"{model} [-\d: ]+ approved", text(client.get("/approvals?status=approved")))
         assert "the log is unchanged" in page
     [line] = audit_log(settings).lines()
     assert (line.entry.action, line.entry.by, line.entry.why) == ("approve", "bob@here", "recall is <up>")
+
+
+def test_the_address_of_a_refused_decision_can_be_reloaded(undecided):
+    client, _, model = undecided
+    refused = decide(client, model, token="wrong")
+    assert 0 < refused.text.index("autofocus>The token is wrong") < refused.text.index('class="tiles"')
+    answer = client.get(str(refused.url))
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/models/{model}#approval")
+
+
+def test_a_served_model_that_was_rejected_after_its_push_is_an_alarm(tmp_path):
+    made = SimulatedStore(tmp_path, files=1, test_rows=8, exports=True)
+    made.add_runs(1)
+    made.serve(tmp_path / "serving_model", 1)
+    [(_, model)] = made.pushed
+    with serving(settings_of(tmp_path)) as client:
+        assert "Alarm" not in text(client.get("/served"))
+        decide(client, model, by="cem@here", reason="finds no sports", decision="reject")
+        alarm = f"Alarm: this model is live Model {model} was rejected after its push, and it is still live "
+        alarm += "(cem@here (claimed): finds no sports). agnews versions rollback --reason …"
+        for page in ("/served", f"/models/{model}"):
+            assert alarm in text(client.get(page))
+
+
+def test_one_decision_of_each_person_is_shown_and_older_ones_folded(decidable):
+    settings, model = decidable
+    with serving(settings) as client:
+        decide(client, model, reason="first thought")
+        decide(client, model, reason="second thought", decision="reject")
+        page = client.get(f"/models/{model}").text
+        current, _, older = page.partition("<details>")
+        assert "second thought" in current
+        assert "first thought" not in current
+        assert "first thought" in older.partition("</details>")[0]
+        assert "first thought" not in client.get("/approvals").text
 
 
 def test_a_rejection_is_recorded(decidable):
@@ -409,13 +512,13 @@ def test_a_rejected_decision_form_records_nothing(undecided, changes, status, me
     assert answer.status_code == status
     assert message in text(answer)
     assert TOKEN not in answer.text
-    assert f"{model} pending" in text(client.get("/approvals"))
+    assert re.search(rf"{model} [-\d: ]+ pending", text(client.get("/approvals")))
     assert not audit_log(settings).path.exists()
 
 
 def test_changed_files_cannot_be_approved(decidable):
     settings, model = decidable
-    [file] = (Path(settings.pipeline.root) / "artifacts/model/8").rglob("saved_model.pb")
+    [file] = (Path(settings.pipeline.root) / "agnews/model/8").rglob("saved_model.pb")
     file.write_bytes(b"another graph")
     with serving(settings) as client:
         answer = decide(client, model)

@@ -9,6 +9,7 @@ from benchmarks.review_store import APPROVER, AUTHOR
 from components.approval import Rules, Status
 from pipeline.metadata.snapshot import Link
 from pipeline.review.review_index import ReviewIndex, RunStatus
+from pipeline.runners.run_id import COMPARISON, new_run_id
 
 NOW = datetime(2026, 1, 3, tzinfo=UTC)
 
@@ -31,6 +32,30 @@ def test_runs_have_the_expected_status(runs):
         *[RunStatus.COMPLETE] * 3,
     ]
     assert (runs[7].at, runs[8].at) == ("ValidationGate", "ApprovalGate")
+
+
+def test_a_waiting_run_whose_model_was_pushed_since_says_so(snapshot, runs):
+    pusher = snapshot.executions_of(runs[11].run.id)[-1].id
+    waiting = runs[8].model.id
+    links = {**snapshot.links, pusher: (*snapshot.links[pusher], Link(pusher, waiting, "model", "read"))}
+    row = ReviewIndex(dataclasses.replace(snapshot, links=links), Rules(1, False, 72.0), NOW).runs[runs[8].run.id]
+    assert (row.status, row.at) == (RunStatus.PUSHED_LATER, f"version {runs[11].version}")
+
+
+def test_the_data_run_of_a_comparison_is_not_a_stopped_run(snapshot, runs):
+    first = runs[0].run
+
+    def status_of(name):
+        run = dataclasses.replace(first, name=name)
+        kept = {one.id for one in snapshot.executions_of(run.id)[:6]}
+        executions = {one.id: one for one in snapshot.executions.values() if one.run != run.id or one.id in kept}
+        links = {number: found for number, found in snapshot.links.items() if number in executions}
+        runs = {**snapshot.runs, run.id: run}
+        changed = dataclasses.replace(snapshot, runs=runs, executions=executions, links=links)
+        return ReviewIndex(changed, Rules(1, False, 72.0), NOW).runs[run.id].status
+
+    assert status_of(new_run_id(COMPARISON)) is RunStatus.COMPARISON
+    assert status_of(new_run_id()) is RunStatus.STOPPED
 
 
 def test_a_cached_model_belongs_to_the_run_but_was_not_trained_by_it(runs):

@@ -254,7 +254,7 @@ def test_a_rejected_model_ends_the_run_without_a_push_and_says_by_whom(place):
     place.decide("cem@here", approved=False)
     states, waiting = place.run()
     assert (waiting, states["AgNewsPusher"], place.versions) == (None, State.DONE, [])
-    assert place.summary().rejected == "cem@here: a \\ reason 'é'"
+    assert place.summary().rejected == "cem@here (claimed): a \\ reason 'é'"
     assert place.status() == [Status.REJECTED]
 
 

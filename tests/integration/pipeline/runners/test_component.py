@@ -10,6 +10,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.metadata.runs import component_executions
 from schema.errors import exit_statuses
+from schema.metadata import FAILURE, FAILURE_LOG, FAILURE_STATUS, decode_text
 from tests.support import ROOT
 from tests.support.command_server import command_server
 from tests.support.waiting import wait_until
@@ -110,6 +111,19 @@ def test_a_component_runs_and_says_how_it_ended(orchestrator):
     assert status == 0
     assert outcome == {"component": "Begin", "run": "day-1", "execution": execution.id, "state": "done"}
     assert log[-1] == "status 0: done"
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "status"),
+    [("DataError", "row 7 is bad", 3), ("ZeroDivisionError", "ZeroDivisionError: row 7", 1)],
+)
+def test_a_failed_execution_stores_error_status_and_log(orchestrator, fault, error, status):
+    orchestrator.run("Begin")
+    orchestrator.run("Work", "--log", r"C:\logs", fault=fault)
+    noted = orchestrator.executions("Work")[-1].custom_properties
+    assert noted[FAILURE].string_value.startswith(error)
+    assert noted[FAILURE_STATUS].int_value == status
+    assert decode_text(noted[FAILURE_LOG].string_value) == r"C:\logs"
 
 
 def test_a_finished_component_is_not_repeated_in_its_run(orchestrator):

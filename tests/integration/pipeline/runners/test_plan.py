@@ -56,7 +56,7 @@ def test_the_plan_says_whether_rows_come_in_spans(settings, pattern):
 def test_the_order_is_that_of_the_local_runner(settings, tmp_path, monkeypatch):
     order = []
 
-    def record(ir, component, connection):
+    def record(ir, component, connection, log):
         order.append(component)
         return SimpleNamespace(state=State.DONE)
 

@@ -1,6 +1,7 @@
 import array
 import asyncio
 import random
+import socket
 import subprocess
 import sys
 import threading
@@ -165,6 +166,21 @@ def test_a_server_that_is_down_is_reported_before_a_short_deadline(ask, scripted
     with pytest.raises(UnavailableError) as caught:
         ask(SimpleNamespace(address=address.format(gone)), ["oil"], timeout=1.0)
     assert str(caught.value).startswith(f"nothing listens at {address.format(gone)}: ")
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1:8500", "no-such-host.invalid:8500"])
+def test_after_a_deadline_no_other_machine_is_tried(monkeypatch, address):
+    """A connection that gets no answer would block the event loop and exceed the deadline."""
+    tried = []
+    monkeypatch.setattr("socket.create_connection", lambda *target: tried.append(target) or socket.socket())
+
+    async def ask():
+        async with AsyncClient(address) as client:
+            await client.classify(["oil"], timeout=0.2)
+
+    with pytest.raises((DeadlineError, UnavailableError), match=address):
+        asyncio.run(ask())
+    assert not tried
 
 
 def test_a_restarted_server_is_found_again(scripted_server):

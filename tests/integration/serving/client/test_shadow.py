@@ -4,20 +4,20 @@ import random
 import grpc
 import pytest
 
-from serving.client import AsyncClient, Client, Shadow
+from serving.client import AsyncClient, Canary, Client, Shadow
 from tests.support.waiting import wait_until
 
 
-def ask_synchronously(server, shadow, calls, **call):
-    with Client(server.address, shadow=shadow) as client:
+def ask_synchronously(server, shadow, calls, *, canary=None, **call):
+    with Client(server.address, shadow=shadow, canary=canary) as client:
         answers = [client.classify(items, **call) for items in calls]
         wait_until_finished(shadow)
     return answers
 
 
-def ask_in_an_event_loop(server, shadow, calls, **call):
+def ask_in_an_event_loop(server, shadow, calls, *, canary=None, **call):
     async def ask():
-        async with AsyncClient(server.address, shadow=shadow) as client:
+        async with AsyncClient(server.address, shadow=shadow, canary=canary) as client:
             answers = [await client.classify(items, **call) for items in calls]
             await asyncio.gather(*client._shadow_tasks)
         return answers
@@ -83,6 +83,15 @@ def test_calls_for_the_canary_or_a_version_are_not_sent_again(server, ask):
     ask(server, shadow, [["oil"]], label="canary")
     ask(server, shadow, [["oil"]], version=1)
     assert len(server.requests) == 2
+
+
+def test_items_that_the_canary_answered_are_not_compared(server, ask):
+    shadow = Shadow(1.0)
+    ask(server, shadow, [["oil", "goal"]], canary=Canary(1.0))
+    ask(server, shadow, [["oil"]])  # The server chooses its newest version, the canary.
+    assert (shadow.compared, shadow.failed) == (0, 0)
+    ask(server, shadow, [["oil"]], canary=Canary(0.0))
+    assert shadow.compared == 1
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])

@@ -31,7 +31,8 @@ def test_a_file_in_text_format_is_read(written):
 
 
 def test_a_parse_error_contains_file_and_line(written):
-    with pytest.raises(SettingsError, match=r"file\.config is not a valid BatchingParameters .* 2:1 : .*max_batch"):
+    message = r"file\.config: Error parsing text-format \S*BatchingParameters: 2:1 : .*max_batch"
+    with pytest.raises(SettingsError, match=message):
         config.read(written("\nmax_batch: 3"), config.BatchingParameters)
 
 

@@ -8,6 +8,8 @@ import sys
 import threading
 
 import grpc
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -58,7 +60,19 @@ def test_a_files_rows_become_json_lines_in_order_the_bad_ones_with_reasons(class
     }
     assert lines[0]["probabilities"]["Business"] == lines[0]["probability"]
     assert lines[1] == {"row": 3, "error": "title and description are empty"}
-    assert lines[3] == {"row": 5, "error": "2 fields, the header has 3"}
+    assert lines[3] == {"row": 5, "error": "2 fields, expected 3"}
+
+
+@pytest.mark.parametrize("name", ["train-00000.parquet", "train.csv", "train.csv.gz"])
+def test_files_of_the_training_data_are_read(classify, tmp_path, name):
+    path, csv_text = tmp_path / name, b'"3","oil rises","today"\n"2","late goal",""\n'
+    if name.endswith(".parquet"):
+        pq.write_table(pa.table({"label": [2, 1], "text": ["oil rises", "late goal"]}), path)
+    else:
+        path.write_bytes(gzip.compress(csv_text) if name.endswith(".gz") else csv_text)
+    ended = classify("--file", path, "--format", "jsonl")
+    assert ended.exit_code == 0, ended.output
+    assert [json.loads(line)["label"] for line in ended.stdout.splitlines()] == ["Business", "Sports"]
 
 
 def test_bad_rows_end_in_a_status_and_their_number_and_place(classify, items):

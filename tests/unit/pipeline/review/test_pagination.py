@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
-from pipeline.review.pagination import paginate
+from pipeline.review.pagination import filter_by_text, paginate
 
 ROWS = [("b", 2), ("a", None), ("c", 1)]
 KEYS = {"name": lambda row: row[0], "number": lambda row: row[1]}
@@ -51,3 +51,9 @@ def test_any_query_string_returns_a_page(query):
     table = paginate(QueryParams(query), ROWS, KEYS, sort="name", rows_per_page=2)
     assert 1 <= table.page <= table.pages == 2
     assert re.fullmatch(r"\?[\x21-\x7e]*", table.link(page=1))
+
+
+def test_rows_are_found_by_all_words_in_any_case():
+    rows = ["model 1 Bob", "model 2 ann"]
+    assert filter_by_text(rows, "BOB model", str) == ["model 1 Bob"]
+    assert filter_by_text(rows, "", str) == rows

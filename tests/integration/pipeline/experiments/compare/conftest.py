@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from components.trainer.input_pipeline import TokenizedRows
+from components.trainer.batches import TokenizedRows
 from pipeline.experiments.compare.candidates import Outcome
 from pipeline.experiments.compare.data import CandidateTexts, ComparisonData
 from schema.features import TEST, TRAIN, VAL

@@ -82,13 +82,17 @@ def test_a_missing_export_is_an_error(recorded, tmp_path):
 
 
 def test_times_are_not_compared_and_a_missing_epoch_is_a_difference():
-    then = {"history": {"loss": [0.5, 0.25], "seconds": [1.0, 1.0]}, "best_epoch": 1, "calibration": {"t": 1.0}}
-    now = {"history": {"loss": [0.5], "seconds": [2.0]}, "best_epoch": 2, "calibration": {"t": 1.5}}
+    calibration = {"temperature": 1.0, "ece_before": 0.25, "ece_after": 0.25, "not_learned": "val has 23 rows"}
+    then = {"history": {"loss": [0.5, 0.25], "seconds": [1.0, 1.0]}, "best_epoch": 1, "calibration": calibration}
+    now = {"history": {"loss": [0.5], "seconds": [2.0]}, "best_epoch": 2}
+    now["calibration"] = {"temperature": 1.5, "ece_before": 0.25, "ece_after": 0.5}
     differences = compare_facts(then, now)
     assert {name: one.largest for name, one in differences.items()} == {
         "loss": None,
         "best_epoch": 1,
-        "calibration t": 0.5,
+        "calibration temperature": 0.5,
+        "calibration ece_before": 0.0,
+        "calibration ece_after": 0.25,
     }
 
 

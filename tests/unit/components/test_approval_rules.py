@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.approval import Decision, Rules, Status, judge
+from components.approval import Decision, Rules, Status, describe_progress, judge
 from components.approval.rules import postdated
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -106,3 +106,32 @@ def test_approved_means_enough_recent_approvals_by_other_people(decisions, appro
 
 def test_rules_are_restored_from_json():
     assert Rules.from_json(TWO.to_json()) == TWO
+
+
+@pytest.mark.parametrize(
+    ("decisions", "text"),
+    [
+        ([], "0 of 2. 2 other people than the author ann@here must approve it."),
+        (
+            [decision("bob@here")],
+            "1 of 2 (by bob@here), valid until 2026-11-26 11:00 UTC. "
+            "Another person than the author ann@here must approve it.",
+        ),
+        ([decision("bob@here"), decision("cem")], "2 of 2 (by bob@here, cem), valid until 2026-11-26 11:00 UTC."),
+        ([decision("bob", hours_ago=25)], "0 of 2. 2 other people than the author ann@here must approve it."),
+        (
+            [decision("bob"), decision("cem", approved=False)],
+            "Rejected by cem. Only cem can withdraw this, with a later approval.",
+        ),
+    ],
+)
+def test_the_progress_says_who_approved_and_who_is_missing(decisions, text):
+    assert describe_progress(decisions, "ann@here", TWO, NOW) == text
+
+
+def test_the_progress_of_a_used_approval_has_no_end():
+    assert describe_progress([decision("bob", hours_ago=99)], "ann", ONE, NOW, was_used=True) == "1 of 1 (by bob)."
+
+
+def test_the_progress_of_a_model_without_author_says_what_to_do():
+    assert "train it again" in describe_progress([decision("bob")], "", ONE, NOW)

@@ -111,7 +111,7 @@ TEXTS = (
 # The rest of each command line; the place follows the option, or comes last as an argument.
 OPTIONS = {
     "plan --output": (),
-    "compare --to": (),
+    "compare --to": ("--data", "nowhere"),
     "reproduce --output": ("1",),
     "reproduce --directory": ("1",),
     "classify --file": NO_SERVER,

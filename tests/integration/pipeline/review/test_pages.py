@@ -576,7 +576,7 @@ def test_a_log_in_of_a_proxy_determines_the_approver(decidable):
     login = ProxyLogin("X-User", TOKEN, frozenset(), frozenset({"cem@here"}))
     with serving(settings, Tokens(None, {}), login) as client:
         assert client.get("/served").status_code == 401
-        client.headers |= {SECRET_HEADER: TOKEN, "X-User": "rita@here"}
+        client.headers.update({SECRET_HEADER: TOKEN, "X-User": "rita@here"})
         assert "rita@here may read this site, but not decide" in text(client.get(f"/models/{model}"))
         assert decide(client, model).status_code == 403
         assert not audit_log(settings).lines()

@@ -6,7 +6,6 @@ verdict, and neither can a damaged model from the cache be pushed.
 """
 
 import json
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 from schema.errors import RunError
 from schema.metadata import decode_text, encode_text
 from schema.paths import is_remote
+from schema.temporary import temporary_directory
 from serving.audit import differences, fingerprint, manifest
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def files_of(export: str) -> dict[str, str]:
         return manifest(Path(export))
     from tfx.utils import io_utils  # Takes ten seconds to import, and local files do not need it.
 
-    with tempfile.TemporaryDirectory() as copy:
+    with temporary_directory() as copy:
         io_utils.copy_dir(export, copy)
         return manifest(Path(copy))
 

@@ -30,7 +30,7 @@ from components.validation_gate.component import ValidationBlessing, ValidationG
 from pipeline.beam.options import beam_arguments
 from pipeline.code_version import STAGES, add_code_version, code_version
 from pipeline.governance.approvals import rules_of
-from pipeline.governance.audit_check import audit_log
+from pipeline.governance.audit_check import audit_log, audit_log_mode
 from pipeline.metadata.connection import check_storable_in_postgresql, connection_config
 from pipeline.settings import InfraValidatorSettings, Settings
 from pipeline.settings.model import PromotionSettings
@@ -288,6 +288,7 @@ def _add_push_stages(
         **blessings,
         base_directory=f"{settings.pusher.destination}/{settings.pusher.model_name}",
         audit_log=str(audit_log(settings).path),
+        audit_log_mode=audit_log_mode(settings),
         approval=approval[-1].outputs["approval"] if approval else None,
         rules=rules,
         signing_key=settings.promotion.signing_key_file,

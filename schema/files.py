@@ -5,6 +5,7 @@ Argo's pods. The owner may write to the files and directories created here, and 
 parent directory, which is how a team shares a directory. Other users may not write.
 """
 
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -18,7 +19,11 @@ FOR_ALL = 0o644
 """Mode of files that every user may read."""
 FOR_GROUP = 0o640
 """Mode of files that the owner's group may read."""
+FOR_OWNER = 0o600
+"""Mode of files that only the owner may read."""
 _DIRECTORY = 0o755
+MAX_SMALL_FILE = 1 << 20
+"""Bytes that `read_small_file` reads at most."""
 
 
 def make_directory(directory: Path) -> None:
@@ -79,6 +84,29 @@ def replace_file(path: Path, content: bytes, mode: int | None = None) -> None:
         os.fsync(file.fileno())
     incoming.replace(path)
     flush_directory(path.parent)
+
+
+def read_small_file(path: Path) -> bytes:
+    """Returns the content of a file or pipe that a person wrote: settings, a key, a password.
+
+    Raises:
+        OSError: it cannot be read, or has more than MAX_SMALL_FILE bytes, as an endless device has.
+    """
+    with open(path, "rb") as file:
+        content = file.read(MAX_SMALL_FILE + 1)
+    if len(content) > MAX_SMALL_FILE:
+        raise OSError(errno.EFBIG, f"it has more than {MAX_SMALL_FILE} bytes", str(path))
+    return content
+
+
+def require_regular_file(path: Path) -> None:
+    """Refuses devices, pipes and directories, which can be endless or can be read only once.
+
+    Raises:
+        OSError: the path names no file, or not a regular one.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
 
 
 def flush_directory(directory: Path) -> None:

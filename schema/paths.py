@@ -15,6 +15,8 @@ from schema.errors import SettingsError
 _VISIBLE = r"(?!(?<=/)[._])"
 _TOKEN = re.compile(r"(?<![^/])\*\*/|/+|\*+|\?|\[!?\]?[^]/]*\]|.", re.DOTALL)
 _WILDCARDS = "*?[\\"
+# NAME_MAX of Linux. Checks like Path.exists raise an error for longer names.
+_LONGEST_NAME = 255
 
 
 def list_files(base: str, pattern: str) -> list[str]:
@@ -65,8 +67,10 @@ def expand_home(place: str) -> str:
     """Replaces a leading `~` or `~user` of a local path; a URI stays unchanged.
 
     Raises:
-        ValueError: the home directory is unknown.
+        ValueError: the home directory is unknown, or no file system has such a path.
     """
+    if not is_remote(place) and any(len(os.fsencode(name)) > _LONGEST_NAME for name in place.split("/")):
+        raise ValueError(f"a name in a path has at most {_LONGEST_NAME} bytes")
     expanded = place if is_remote(place) else os.path.expanduser(place)
     if expanded.partition("/")[0] == "~":
         raise ValueError("the home directory is unknown: write it in place of ~, or set HOME")

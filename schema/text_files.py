@@ -29,6 +29,7 @@ _FORMS = [
         (rb"\x1f\x8b", "gzip data", "unpack it, or rename it to end in .gz if it is gzipped once"),
         (rb"BZh\d|\xfd7zXZ|\x28\xb5\x2f\xfd", "compressed, but not by gzip", "unpack it"),
         (rb"PK\x03\x04", "a ZIP archive or a spreadsheet", "unpack it, or save the table as CSV"),
+        (rb"\0{4}", "binary data", "name a file of text"),
         (rb"PAR1", "a Parquet file", "rename it to end in .parquet if the command reads Parquet"),
         (rb"version https://git-lfs", "a Git LFS pointer, not the file itself", "fetch the file: git lfs pull"),
         (

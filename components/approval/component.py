@@ -124,7 +124,7 @@ def ApprovalGate(
     approval.set_string_custom_property(_DECISIONS, metadata.encode_text(decided))
     approval.set_string_custom_property(JUDGED, made[0].fingerprint)
     logger.info(str(status), extra={"fields": {"by": ", ".join(decision.who for decision in made)}})
-    _set_result(approval, status is Status.APPROVED, "; ".join(f"{one.who}: {one.why}" for one in rejections))
+    _set_result(approval, status is Status.APPROVED, "; ".join(f"{one.shown_who}: {one.why}" for one in rejections))
 
 
 def require_approval(approval: Artifact | None, rules: Rules, digest: str, lines: Sequence[Line]) -> list[Decision]:

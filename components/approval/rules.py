@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from schema.metadata import decode_text, encode_text
-from serving.audit import APPROVE, DECIDED, Entry, person
+from serving.audit import APPROVE, DECIDED, PROOF, Entry, Proof, person, proof_of, receipt_digest
 
 # Hosts that synchronize their clocks over the network differ by less.
 _CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -59,6 +59,7 @@ class Decision:
         when: UTC, ISO 8601.
         why: the given reason.
         entry: SHA-256 of its line in the audit log, empty if unknown.
+        proof: value of the `Proof` of the name.
     """
 
     fingerprint: str
@@ -67,6 +68,12 @@ class Decision:
     when: str
     why: str
     entry: str = ""
+    proof: str = Proof.NONE
+
+    @property
+    def shown_who(self) -> str:
+        """The name for people to read, marked as a claim if nothing proved it."""
+        return proof_of(self.proof).mark(self.who)
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, Any]) -> "Decision":
@@ -75,7 +82,7 @@ class Decision:
         Args:
             properties: ML Metadata's values by name.
         """
-        names = ("fingerprint", "who", "when", "why", "audit")
+        names = ("fingerprint", "who", "when", "why", "audit", PROOF)
         text = {name: properties[name].string_value for name in names if name in properties}
         return cls(
             fingerprint=text["fingerprint"],
@@ -83,7 +90,8 @@ class Decision:
             who=decode_text(text["who"]),
             when=text["when"],
             why=decode_text(text["why"]),
-            entry=text.get("audit", "").partition(" ")[0],
+            entry=receipt_digest(text.get("audit", "")),
+            proof=text.get(PROOF, ""),
         )
 
 
@@ -95,6 +103,7 @@ def write_decision(decision: Decision) -> dict[str, str | int]:
         "who": encode_text(decision.who),
         "when": decision.when,
         "why": encode_text(decision.why),
+        **({PROOF: decision.proof} if decision.proof else {}),
     }
 
 
@@ -189,6 +198,7 @@ def is_logged(decision: Decision, author: str, entry: Entry | None) -> bool:
     return entry is not None and (
         (entry.action == APPROVE, entry.fingerprint, entry.by, entry.details.get(DECIDED, entry.when))
         == (decision.approved, decision.fingerprint, decision.who, decision.when)
+        and entry.details.get(PROOF, "") == decision.proof
         and entry.details.get("author") == author
     )
 

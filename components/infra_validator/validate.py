@@ -38,6 +38,7 @@ from schema.child_process import bound_command
 from schema.errors import NotMeasuredError
 from schema.features import DESCRIPTION, TITLE
 from schema.model_contract import CLASSES, SAVED_MODEL, SERVE_EXAMPLES, SERVING_DEFAULT
+from schema.temporary import temporary_directory
 from serving.this_machine import proxy_options
 
 # A batch with a text of one megabyte exceeds gRPC's own limit of 4 MiB.
@@ -150,7 +151,7 @@ def _serving(saved_model: str, limits: Limits, deadline: float) -> Iterator[Call
     with ExitStack() as stack:
         try:
             errors = stack.enter_context(tempfile.TemporaryFile("w+"))
-            base = stack.enter_context(tempfile.TemporaryDirectory())
+            base = stack.enter_context(temporary_directory())
             Path(base, "1").symlink_to(Path(saved_model).absolute())
             # The project's own server runs a session as TensorFlow Serving does, so a failure to load is final.
             options = {"port": 0, "model_name": _MODEL, "model_base_path": base, "max_num_load_retries": 0}

@@ -22,7 +22,7 @@ from components.approval import Decision, Rules
 from components.approval.component import Approval, require_approval
 from components.manifest import files_of, require_judged, require_unchanged
 from schema.errors import RunError, SettingsError
-from schema.files import file_lock, flush_directory, make_directory, make_readable
+from schema.files import FOR_GROUP, file_lock, flush_directory, make_directory, make_readable
 from schema.interruption import uninterruptible
 from schema.model_contract import FINGERPRINT, MLMD_UUID, MODEL_SIGNATURE, SAVED_MODEL
 from schema.paths import is_remote
@@ -32,6 +32,7 @@ from serving.audit.signature import signer
 from serving.versions import names_by_version
 
 APPROVAL, APPROVAL_RULES, AUDIT_LOG, SIGNING_KEY = "approval", "approval_rules", "audit_log", "signing_key"
+AUDIT_LOG_MODE = "audit_log_mode"
 OPENSSF = "openssf"
 # Files that a push adds to those of the export.
 _ADDED = (MLMD_UUID, MODEL_SIGNATURE)
@@ -68,7 +69,7 @@ class PusherExecutor(executor.Executor):
             "InfraValidator": standard_component_specs.INFRA_BLESSING_KEY,
         }
         require_judged(fingerprint(files), {name: input_dict[key][0] for name, key in blessings.items()})
-        log = AuditLog(Path(exec_properties[AUDIT_LOG]))
+        log = AuditLog(Path(exec_properties[AUDIT_LOG]), exec_properties.get(AUDIT_LOG_MODE) or FOR_GROUP)
         decisions: list[Decision] = []
         if rules := exec_properties.get(APPROVAL_RULES):
             [approval] = input_dict.get(APPROVAL) or [None]
@@ -106,7 +107,8 @@ def _entry(model: Artifact, files: dict[str, str], version_directory: str, decis
         version=int(version),
         fingerprint=fingerprint(files),
         by=identity(),
-        why="; ".join(f"approved by {one.who}: {one.why}" for one in approvals) or "blessed; no approval was asked for",
+        why="; ".join(f"approved by {one.shown_who}: {one.why}" for one in approvals)
+        or "blessed; no approval was asked for",
         details={"directory": version_directory, "model_id": model.id, "files": arrived}
         | ({APPROVALS: named} if named else {}),
     )
@@ -128,6 +130,7 @@ class _PusherSpec(standard_component_specs.PusherSpec):
         **standard_component_specs.PusherSpec.PARAMETERS,
         APPROVAL_RULES: ExecutionParameter(type=str, optional=True),
         AUDIT_LOG: ExecutionParameter(type=str),
+        AUDIT_LOG_MODE: ExecutionParameter(type=int, optional=True),
         SIGNING_KEY: ExecutionParameter(type=str, optional=True),
         OPENSSF: ExecutionParameter(type=str, optional=True),
     }
@@ -151,6 +154,7 @@ class AgNewsPusher(base_component.BaseComponent):
         infra_blessing: Channel,
         base_directory: str,
         audit_log: str,
+        audit_log_mode: int = FOR_GROUP,
         approval: Channel | None = None,
         rules: Rules | None = None,
         signing_key: str | None = None,
@@ -163,6 +167,7 @@ class AgNewsPusher(base_component.BaseComponent):
             infra_blessing: the InfraValidator's verdict.
             base_directory: directory of the model's versions.
             audit_log: local file of the audit log.
+            audit_log_mode: mode of a new audit log.
             approval: verdict of the approval gate, if there is a gate.
             rules: rules of the gate; if given, nothing is pushed without an approval.
             signing_key: file of the private key that signs each push.
@@ -175,6 +180,8 @@ class AgNewsPusher(base_component.BaseComponent):
             push_destination=pusher_pb2.PushDestination(filesystem={"base_directory": base_directory}),
             pushed_model=Channel(type=standard_artifacts.PushedModel),
             audit_log=audit_log,
+            # Left out if it is the default, so that earlier pushes stay in the cache.
+            audit_log_mode=None if audit_log_mode == FOR_GROUP else audit_log_mode,
             approval=approval,
             approval_rules=rules.to_json() if rules else None,
             signing_key=signing_key,

@@ -18,6 +18,8 @@ from pydantic import (
 from components.trainer.shapes import LEARNED, RANDOM, Architecture, architecture_of
 from schema.paths import expand_home, is_remote
 
+MAX_DIMENSIONS = 10_000
+"""Largest width of word vectors."""
 Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
@@ -38,7 +40,9 @@ class Recipe(Section):
     architecture: Literal["simple_rnn_titles", "simple_rnn", "lstm", "stacked_bilstm"] = Field(
         "stacked_bilstm", description="network to train; sizes that are unset are the seed notebook's"
     )
-    embedding_dim: PositiveInt | None = Field(None, description="width of the word vectors; unset: 64, stacked: 128")
+    embedding_dim: PositiveInt | None = Field(
+        None, le=MAX_DIMENSIONS, description="width of the word vectors; unset: 64, stacked: 128"
+    )
     units: PositiveInt | None = Field(
         None, description="hidden units per direction and layer; unset: RNN 16, LSTM 8, stacked 64"
     )

@@ -16,13 +16,16 @@ from typing import IO, cast
 
 import numpy as np
 
+from components.trainer.settings import MAX_DIMENSIONS
 from schema.errors import SettingsError
+from schema.files import require_regular_file
 
 _HEADER = re.compile(rb"(\d{1,18})\s+(\d{1,18})\s*")
 _GZIP = b"\x1f\x8b"
 # Lines that determine the width of the vectors in a file without a header, and that are checked before a run.
 _FIRST_LINES = 1000
 _LONGEST_WORD = 1000
+_LONGEST_LINE = 1 << 20
 
 _Vector = tuple[str, bytes, bytes | list[bytes]]
 """Position of a vector in the file, its word in UTF-8, and its numbers: float32, or a text each."""
@@ -74,7 +77,7 @@ def _vectors(path: Path, dimensions: int) -> Iterator[_Vector]:
 
 def _in_text(path: Path, file: IO[bytes], dimensions: int) -> tuple[int | None, Iterator[_Vector]]:
     """Returns the header's count, None without a header, and the vectors."""
-    lines = ((number, line) for number, line in enumerate(file, 1) if not line.isspace())
+    lines = ((number, line) for number, line in _lines(path, file) if not line.isspace())
     first = list(islice(lines, _FIRST_LINES))
     if not first:
         raise _error(path, "it is empty; name another file")
@@ -93,6 +96,14 @@ def _in_text(path: Path, file: IO[bytes], dimensions: int) -> tuple[int | None, 
             yield f"line {number}", word.strip(), numbers
 
     return int(header[1]) if header else None, vectors()
+
+
+def _lines(path: Path, file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yields the lines of a file with their numbers; refuses a file without line ends before it fills the memory."""
+    for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE + 1), b""), 1):
+        if len(line) > _LONGEST_LINE:
+            raise _error(path, f"line {number} has more than {_LONGEST_LINE} bytes; name a file of word2vec or GloVe")
+        yield number, line
 
 
 def _in_binary(path: Path, file: IO[bytes], dimensions: int) -> tuple[int, Iterator[_Vector]]:
@@ -128,6 +139,8 @@ def _to_array(path: Path, place: str, numbers: bytes | list[bytes], dimensions: 
 
 
 def _require_width(path: Path, width: int, dimensions: int) -> None:
+    if width > MAX_DIMENSIONS:
+        raise _error(path, f"its header is damaged: vectors with {width} elements; get the complete file")
     if width != dimensions:
         raise _error(
             path,
@@ -140,6 +153,7 @@ def _require_width(path: Path, width: int, dimensions: int) -> None:
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     """Opens a file, gzipped or not, and reports what cannot be read."""
     try:
+        require_regular_file(path)
         with open(path, "rb") as file:
             if file.peek(len(_GZIP))[: len(_GZIP)] == _GZIP:
                 with gzip.open(file) as unpacked:

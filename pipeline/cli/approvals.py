@@ -13,7 +13,7 @@ import click
 from pipeline.cli.options import settings_options
 from pipeline.cli.output import hide_library_output, strip_control_characters
 from pipeline.settings.sources import Loaded
-from serving.audit import check_name, identity, readable
+from serving.audit import Proof, check_name, identity, readable
 
 if TYPE_CHECKING:
     from pipeline.governance.approvals import Approvals, Request
@@ -80,7 +80,10 @@ def approve(opened: "Approvals", decide: "Callable[..., Request]", who: str) -> 
     only. The next run must have the same settings.
     """
     request = decide(approved=True)
-    click.echo(f"model {request.name} is {request.status}; approved by {who}, fingerprint {request.fingerprint}")
+    click.echo(
+        f"model {request.name} is {request.status}; approved by {Proof.NONE.mark(who)}, "
+        f"fingerprint {request.fingerprint}"
+    )
     click.echo(strip_control_characters(request.progress))
     if request.status == "approved":
         click.echo("next: the same agnews run pushes the model; a run of Airflow or Kubeflow that waits continues")
@@ -94,7 +97,10 @@ def reject(opened: "Approvals", decide: "Callable[..., Request]", who: str) -> N
     One rejection outweighs all approvals. The person who rejected a model can approve it later.
     """
     request = decide(approved=False)
-    click.echo(f"model {request.name} is {request.status}; rejected by {who}, fingerprint {request.fingerprint}")
+    click.echo(
+        f"model {request.name} is {request.status}; rejected by {Proof.NONE.mark(who)}, "
+        f"fingerprint {request.fingerprint}"
+    )
     for version in opened.live_versions(request.model_id):
         click.echo(
             f"Warning: the model is live. Servers load it as version {version} until another version replaces it:\n"
@@ -129,7 +135,7 @@ def _print(requests: "list[Request]", opened: "Approvals", now: datetime) -> Non
         early = postdated(request.decisions, now)
         decisions = "\n".join(
             strip_control_characters(
-                f"{'approved' if one.approved else 'rejected'} by {one.who}, {one.when[:16]}"
+                f"{'approved' if one.approved else 'rejected'} by {one.shown_who}, {one.when[:16]}"
                 f"{' (in the future: it does not count)' if one in early else ''}: {one.why}"
             )
             for one in request.decisions

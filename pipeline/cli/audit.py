@@ -150,7 +150,7 @@ def _print(lines: list[Line]) -> None:
         action = row["action"] + (f" {label}" if (label := row["details"].get("label")) else "")
         outcome = "" if row["outcome"] == "COMPLETE" else f" ({row['outcome'].lower()})"
         # People look for the name that was given; if another account ran the process, show the account as well.
-        by = row["by"] if row["by"] == row["who"] else f"{row['by'] or '-'} as {row['who']}"
+        by = row["by"] if row["by"] == row["who"] else f"{line.entry.shown_by or '-'} as {row['who']}"
         cells = (
             row["when"][:19].replace("T", " "),
             action + outcome,

@@ -92,6 +92,7 @@ def compare(
     networks = networks or NETWORKS
     source = resolve_source(settings)
     root = settings.pipeline.make_root()
+    make_directory("pipeline.root", root)
     directory = directory or root / "comparison"
     make_directory("--to", directory)  # Checked now, because it is needed only after hours of training.
     log = root / "logs" / f"{new_run_id()}.log"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipeline.settings.sources import Loaded
 
 # Sections that no component reads.
-_ORCHESTRATORS = ("airflow", "kubeflow")
+_NOT_OF_COMPONENTS = ("airflow", "kubeflow", "review")
 
 # An IPv6 address contains colons, so it is written in brackets.
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.%\w]+\]|[^:\[\]/]+):\d+|unix:.+")
@@ -32,9 +32,13 @@ class LocalPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            return super().convert(expand_home(os.fspath(value)), param, ctx)
+            path = super().convert(expand_home(os.fspath(value)), param, ctx)
         except ValueError as error:
             self.fail(f"{value}: {error}", param, ctx)
+        # Click's own check lets devices and pipes pass.
+        if not self.file_okay and os.path.exists(path) and not os.path.isdir(path):
+            self.fail(f"{value} is not a directory", param, ctx)
+        return path
 
 
 def settings_options(command: Callable) -> Callable:
@@ -90,7 +94,7 @@ def settings_arguments(loaded: "Loaded") -> list[str]:
     options = ["--profile", click.get_current_context().params["profile"]]
     for key, origin in loaded.origins.items():
         section, _, name = key.partition(".")
-        if origin == "default" or origin.startswith("profile ") or section in _ORCHESTRATORS:
+        if origin == "default" or origin.startswith("profile ") or section in _NOT_OF_COMPONENTS:
             continue
         value = getattr(getattr(loaded.settings, section), name)
         if is_secret(key):

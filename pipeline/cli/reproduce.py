@@ -2,7 +2,6 @@
 
 import contextlib
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from pipeline.cli.output import check_file, make_directory, report_write_errors
 from pipeline.settings.sources import Loaded
 from schema.errors import AgNewsError, ReproductionError
 from schema.paths import refuse_wildcards
+from schema.temporary import temporary_directory
 
 if TYPE_CHECKING:
     from pipeline.experiments.reproduce import Reproduction
@@ -53,7 +53,7 @@ def reproduce(
         check_file("--output", output)
     with contextlib.ExitStack() as stack:
         if directory is None:
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agnews-reproduce-")))
+            directory = Path(stack.enter_context(temporary_directory()))
         elif directory.exists() and any(directory.iterdir()):
             raise ReproductionError(f"{directory} is not empty: name a new directory with --directory")
         directory = directory.absolute()

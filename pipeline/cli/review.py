@@ -10,8 +10,10 @@ import click
 from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.output import hide_library_output
 from pipeline.settings.sources import REVIEW_TOKEN, Loaded
+from schema.errors import SettingsError
 
 if TYPE_CHECKING:
+    from pipeline.review.login import ProxyLogin
     from pipeline.review.security import Tokens
     from pipeline.settings import Settings
 
@@ -44,17 +46,30 @@ def review(
     """Serve the review site: runs, models, lineage, comparisons, and approvals.
 
     The site reads the metadata store, the audit log and the serving directory in the settings. It is read-only if no
-    token is set.
+    token is set. With review.user_header, people log in at a proxy, which names them to the site.
     """
+    from pipeline.review.login import read_login
     from pipeline.review.security import read_tokens
     from serving.listening import listen
 
     tokens = read_tokens(token, token_file)
+    of_proxy = loaded.settings.review
+    login = read_login(of_proxy.user_header, of_proxy.proxy_secret_file, of_proxy.readers, of_proxy.approvers)
+    if login and tokens:
+        raise SettingsError(
+            "review.user_header replaces tokens: leave out --token, AGNEWS_REVIEW_TOKEN and --token-file"
+        )
     with listen(host, port, "--host and --port") as listening:
-        _serve(loaded.settings, tokens, listening, (host, *names))
+        _serve(loaded.settings, tokens, login, listening, (host, *names))
 
 
-def _serve(settings: "Settings", tokens: "Tokens", listening: socket.socket, names: tuple[str, ...]) -> None:
+def _serve(
+    settings: "Settings",
+    tokens: "Tokens",
+    login: "ProxyLogin | None",
+    listening: socket.socket,
+    names: tuple[str, ...],
+) -> None:
     # Imported here, because TensorFlow Extended takes about ten seconds to import: options are checked first.
     from serving.listening import host_port
     from serving.web import web_server
@@ -63,14 +78,14 @@ def _serve(settings: "Settings", tokens: "Tokens", listening: socket.socket, nam
         from pipeline.review.app import make_app
         from pipeline.review.site import Site
 
-    site = Site(settings, tokens)
+    site = Site(settings, tokens, login=login)
     runs = len(site.index().runs)
     if not runs:
         click.echo("There are no runs yet; agnews run makes one, and the site then shows it.")
     host, port = names[0], listening.getsockname()[1]
-    rights = "approvals need a token" if tokens else "read-only"
+    rights = "log-in by a proxy" if login else "approvals need a token" if tokens else "read-only"
     click.echo(f"http://{host_port(host, port)}  ({runs:,} runs; {rights}; Ctrl-C ends it)")
-    if not _is_loopback(host):
+    if not _is_loopback(host) and not login:
         click.echo(
             "Warning: anyone who can reach this address can read the site over plain HTTP. Put a TLS proxy "
             "with authentication in front of it."

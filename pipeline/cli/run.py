@@ -7,7 +7,7 @@ import click
 
 from pipeline.alerts import Event
 from pipeline.cli.options import settings_options, span_option
-from pipeline.cli.output import send_alert
+from pipeline.cli.output import make_directory, send_alert
 from pipeline.runners.logs import logged_to
 from pipeline.settings.sources import Loaded
 from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, SettingsError
@@ -48,6 +48,7 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
         )
     settings.check_places()
     root = settings.pipeline.make_root()
+    make_directory("pipeline.root", root)
     run_id = new_run_id()
     log = root / "logs" / f"{run_id}.log"
     on_terminal = sys.stdout.isatty() and not verbose

@@ -17,7 +17,7 @@ from pipeline.cli.options import LocalPath, ServerAddress, settings_options, tls
 from pipeline.cli.output import list_problems, strip_control_characters
 from pipeline.settings.sources import Loaded
 from schema.errors import AuditError, DataError
-from serving.audit import AUDIT_FILE, PUSH, AuditLog, check_name, identity, readable
+from serving.audit import AUDIT_FILE, PUSH, AuditLog, Proof, check_name, identity, readable
 
 if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore
@@ -306,7 +306,7 @@ def _report(deployment: "Deployment", record: "Record") -> None:
         before = {None: "not set", record.to_version: "unlabelled"}
         was = before.get(record.from_version, f"version {record.from_version}")
         done = f"Moved label {record.label} to version {record.to_version} (was {was})."
-    click.echo(f"{done} Record {record.id}, by {record.who}.")
+    click.echo(f"{done} Record {record.id}, by {Proof.NONE.mark(record.who)}.")
     click.echo(f"labels: {labels}; loaded: {', '.join(map(str, sorted(served.versions)))}")
     if deployment.server is None:
         click.echo(
@@ -389,7 +389,7 @@ def _last_change(row: "VersionOverview", now: float) -> str:
     ended = "" if record.state == "COMPLETE" else f" ({record.state.lower()}, see --json)"
     age = _age(now - datetime.fromisoformat(record.when).timestamp())
     why = f": {record.why}" if record.why else ""
-    return f"{what}{ended}, {age} ago by {record.who}{why}"
+    return f"{what}{ended}, {age} ago by {Proof.NONE.mark(record.who)}{why}"
 
 
 def _age(seconds: float) -> str:

@@ -34,7 +34,7 @@ from schema.metadata import (
     decode_text,
 )
 from schema.paths import is_remote
-from serving.audit import APPROVE, DECIDED, REJECT, AuditLog, Entry, check_name, fingerprint, person
+from serving.audit import APPROVE, DECIDED, PROOF, REJECT, AuditLog, Entry, Proof, check_name, fingerprint, person
 from serving.promotion import Deployment, PromotionError
 
 REQUEST = "RequestApproval"
@@ -134,7 +134,9 @@ class Approvals:
         """Returns what the gate's resolver finds: a decision on another pipeline's request would not count."""
         return pipeline_artifacts(self._store, self._settings.pipeline.name, type_name)
 
-    def decide(self, model: str, *, approved: bool, who: str, why: str, now: datetime) -> Request:
+    def decide(
+        self, model: str, *, approved: bool, who: str, why: str, now: datetime, proof: Proof = Proof.NONE
+    ) -> Request:
         """Records an approval or a rejection, first in the audit log, together with the current model card.
 
         Args:
@@ -143,6 +145,7 @@ class Approvals:
             who: identity of the person; must not be empty.
             why: the reason; must not be empty.
             now: with a time zone.
+            proof: how the person proved the name.
 
         Returns:
             The request with the decision.
@@ -161,9 +164,11 @@ class Approvals:
         self._require_unchanged(request)
         if approved:
             self._require_may_approve(request, who)
-        decision = Decision(request.fingerprint, approved, who, now.isoformat(timespec="milliseconds"), why)
+        decision = Decision(
+            request.fingerprint, approved, who, now.isoformat(timespec="milliseconds"), why, proof=proof
+        )
         # The metadata store has these as well; `agnews audit verify` compares them.
-        stored = {"model_id": request.model_id, DECIDED: decision.when}
+        stored = {"model_id": request.model_id, DECIDED: decision.when} | ({PROOF: str(proof)} if proof else {})
         receipt = self._log.append(
             Entry(
                 APPROVE if approved else REJECT,

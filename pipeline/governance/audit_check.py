@@ -13,6 +13,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from pipeline.metadata.graph import pipeline_artifacts
 from pipeline.settings import Settings
 from schema.errors import AuditError, SettingsError
+from schema.files import FOR_ALL, FOR_GROUP, FOR_OWNER
 from schema.metadata import (
     APPROVAL_DECISION,
     APPROVAL_REQUEST,
@@ -27,6 +28,7 @@ from serving.audit import (
     APPROVE,
     AUDIT_FILE,
     DECIDED,
+    PROOF,
     PUSH,
     REJECT,
     SERVED_CHANGES,
@@ -37,6 +39,7 @@ from serving.audit import (
     differences,
     manifest,
     person,
+    receipt_digest,
     receipt_hash,
     receipt_log,
 )
@@ -51,14 +54,20 @@ def audit_log(settings: Settings) -> AuditLog:
     Raises:
         SettingsError: the serving directory is in an object store, whose files cannot be appended to.
     """
+    mode = audit_log_mode(settings)
     if settings.promotion.audit_log is not None:
-        return AuditLog(Path(settings.promotion.audit_log))
+        return AuditLog(Path(settings.promotion.audit_log), mode)
     if is_remote(settings.pusher.destination):
         raise SettingsError(
             f"pusher.destination {settings.pusher.destination} is in an object store, where the audit log cannot be "
             "appended to. Set promotion.audit_log to a file on a disk that is kept"
         )
-    return AuditLog(Path(settings.pusher.destination) / AUDIT_FILE)
+    return AuditLog(Path(settings.pusher.destination) / AUDIT_FILE, mode)
+
+
+def audit_log_mode(settings: Settings) -> int:
+    """Returns the mode of a new audit log."""
+    return {"owner": FOR_OWNER, "group": FOR_GROUP, "everyone": FOR_ALL}[settings.promotion.audit_log_readers]
 
 
 def recorded_lines(store: MetadataStore, log: AuditLog) -> dict[str, str]:
@@ -118,7 +127,7 @@ def unfounded_entries(store: MetadataStore, log: AuditLog) -> list[str]:
     Returns:
         One message per entry.
     """
-    known = {receipt.partition(" ")[0] for _, receipt in _receipts(store)}
+    known = {receipt_digest(receipt) for _, receipt in _receipts(store)}
     lines = log.lines()
     first = next((line.number for line in lines if line.hash in known), len(lines) + 1)
     changes = [line for line in lines if line.entry and line.entry.action in SERVED_CHANGES]
@@ -148,7 +157,7 @@ def unfounded_pushes(store: MetadataStore, log: AuditLog) -> list[str]:
     """
     lines = log.lines()
     pushed = {
-        artifact.custom_properties["audit"].string_value.partition(" ")[0]: artifact
+        receipt_digest(artifact.custom_properties["audit"].string_value): artifact
         for artifact in store.get_artifacts_by_type(PUSHED_MODEL)
     }
     approvals = {line.hash: line for line in lines if line.entry and line.entry.action == APPROVE}
@@ -200,7 +209,7 @@ def _find_uncounted(store: MetadataStore, pipeline: str, log: AuditLog) -> list[
     ids = {}
     for artifact in pipeline_artifacts(store, pipeline, APPROVAL_DECISION):
         # The name of the log does not matter: a log that was moved has the same lines.
-        line = decided.get(artifact.custom_properties["audit"].string_value.partition(" ")[0])
+        line = decided.get(receipt_digest(artifact.custom_properties["audit"].string_value))
         if line and line.entry and _is_same_decision(line.entry, artifact):
             ids[line.hash] = artifact.id
     found, later = [], dict[tuple[str, str], int]()
@@ -224,7 +233,11 @@ def _belongs_in_store(entry: Entry, requested: Collection[str]) -> bool:
 def _is_same_decision(entry: Entry, artifact: mlmd.Artifact) -> bool:
     noted = {name: value.string_value for name, value in artifact.custom_properties.items()}
     decided = (_action(artifact), noted.get("fingerprint"), decode_text(noted.get("who", "")))
-    return (entry.action, entry.fingerprint, entry.by) == decided and _is_same_time(entry, noted.get("when", ""))
+    return (
+        (entry.action, entry.fingerprint, entry.by) == decided
+        and entry.details.get(PROOF, "") == noted.get(PROOF, "")
+        and _is_same_time(entry, noted.get("when", ""))
+    )
 
 
 def _action(artifact: mlmd.Artifact) -> str:

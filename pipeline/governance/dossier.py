@@ -285,7 +285,7 @@ def _oversight(of: _Evidence) -> DossierItem:
     request = of.request
     decisions = (
         tuple(
-            f"{'approved' if one.approved else 'rejected'} by {one.who}, {_minute(one.when)} UTC: {one.why}"
+            f"{'approved' if one.approved else 'rejected'} by {one.shown_who}, {_minute(one.when)} UTC: {one.why}"
             for one in request.decisions
         )
         if request
@@ -327,7 +327,7 @@ def _operation(of: _Evidence) -> Iterator[DossierItem]:
         "6",
         "relevant changes through the life cycle",
         tuple(
-            f"{_minute(entry.when)} UTC: {entry.action} {entry.version_change} by {entry.by or entry.who}"
+            f"{_minute(entry.when)} UTC: {entry.action} {entry.version_change} by {entry.shown_by or entry.who}"
             + (f": {entry.why}" if entry.why else "")
             for entry in of.entries
         ),

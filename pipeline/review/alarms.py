@@ -43,7 +43,7 @@ def find_alarms(
         return []
     alarms = []
     if model and model.approval and model.approval.status is Status.REJECTED:
-        rejections = "; ".join(f"{one.who}: {one.why}" for one in model.approval.current if not one.approved)
+        rejections = "; ".join(f"{one.shown_who}: {one.why}" for one in model.approval.current if not one.approved)
         alarms.append(
             Alarm(f"Model {model.id} was rejected after its push, and it is still live ({rejections}).", _ROLL_BACK)
         )

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from pipeline.review.evidence import FileUnavailable
+from pipeline.review.login import LoginMiddleware
 from pipeline.review.pages import approvals, compare, data, lineage, models, monitoring, production, runs
 from pipeline.review.site import STYLE_SHEET, Site, render
 from schema.errors import AgNewsError
@@ -70,7 +71,7 @@ def make_app(site: Site, names: Collection[str] = ()) -> ASGIApp:
     app = Starlette(routes=ROUTES, exception_handlers=handlers)
     app.state.site, app.state.navigation = site, NAVIGATION
     # Around the whole application, because Starlette answers unexpected errors outside of its own middleware.
-    return HostAndOriginMiddleware(app, names)
+    return HostAndOriginMiddleware(LoginMiddleware(app, site.login) if site.login else app, names)
 
 
 def _http_error(request: Request, error: Exception) -> Response:

@@ -108,7 +108,7 @@ def _changed_cards(entries: tuple[Entry, ...]) -> tuple[str, ...]:
         except OSError as error:
             changed = [f"{error.filename}: {error.strerror}"]
         if changed:
-            found.append(f"it differs from the card that {entry.by} approved: {', '.join(changed)}")
+            found.append(f"it differs from the card that {entry.shown_by} approved: {', '.join(changed)}")
     return tuple(found)
 
 

@@ -77,7 +77,7 @@ class ApprovalState:
     @property
     def approvers(self) -> str:
         """Names of the approvers, separated by commas."""
-        return ", ".join(one.who for one in self.current if one.approved)
+        return ", ".join(one.shown_who for one in self.current if one.approved)
 
 
 @dataclass(frozen=True)

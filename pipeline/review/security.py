@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schema.errors import SettingsError
+from schema.files import read_small_file
 from serving.audit import check_name
 
 _MIN_LENGTH = 16
@@ -35,9 +36,17 @@ class Tokens:
             token: token in the form.
             given: name in the form; a personal token's own name takes precedence.
         """
-        found = None
-        if self.shared is not None and _is_equal(token, self.shared):
+        found = self._owner(token)
+        if found is None and self.shared is not None and _is_equal(token, self.shared):
             found = given
+        return found
+
+    def is_personal(self, token: str) -> bool:
+        """Returns whether the token is one person's."""
+        return self._owner(token) is not None
+
+    def _owner(self, token: str) -> str | None:
+        found = None
         for name, own in self.personal.items():
             if _is_equal(token, own):
                 found = name
@@ -61,7 +70,7 @@ def read_tokens(shared: str | None, file: Path | None) -> Tokens:
     personal: dict[str, str] = {}
     if file is not None:
         try:
-            lines = file.read_text(encoding="utf-8").splitlines()
+            lines = read_small_file(file).decode("utf-8").splitlines()
         except (OSError, ValueError) as error:
             raise SettingsError(f"--token-file {file}: {error}; name a readable file") from error
         for number, line in enumerate(lines, 1):

@@ -19,6 +19,7 @@ from pipeline.metadata.connection import connection_config
 from pipeline.metadata.snapshot import Snapshot
 from pipeline.metadata.store_reader import StoreReader
 from pipeline.monitoring.report import readable_moment
+from pipeline.review.login import ProxyLogin
 from pipeline.review.review_index import ReviewIndex
 from pipeline.review.security import Tokens
 from pipeline.review.serving_state import ServingState, read_serving_state
@@ -38,11 +39,18 @@ class Site:
     Args:
         settings: settings with the metadata store, serving directory and approval rules.
         tokens: tokens of approvers.
+        login: log-in of a proxy, which replaces the tokens; None without one.
         now: returns the current time with a time zone.
     """
 
-    def __init__(self, settings: Settings, tokens: Tokens, now: Callable[[], datetime] = lambda: datetime.now(UTC)):
-        self.settings, self.tokens, self.now = settings, tokens, now
+    def __init__(
+        self,
+        settings: Settings,
+        tokens: Tokens,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        login: ProxyLogin | None = None,
+    ):
+        self.settings, self.tokens, self.now, self.login = settings, tokens, now, login
         self.store = StoreReader(connection_config(settings), max_age=_MAX_AGE_SECONDS)
         self._lock = threading.Lock()
         self._index: tuple[Snapshot, float, ReviewIndex] | None = None

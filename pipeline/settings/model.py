@@ -26,6 +26,7 @@ from components.example_gen.spans import is_dated, span_of_date
 from components.trainer.settings import Section, TrainerSettings, replace_tilde
 from schema.data_set import SCHEMA_PATH, DataSet, read_data_set
 from schema.errors import SettingsError
+from schema.files import read_small_file
 from schema.paths import expand_home, is_remote, refuse_wildcards
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -249,7 +250,7 @@ class PusherSettings(Section):
     """Destination of blessed models."""
 
     model_name: str = Field(
-        "agnews", pattern=r"^[A-Za-z0-9_-]+$", description="name of the model in TensorFlow Serving"
+        "agnews", max_length=200, pattern=r"^[A-Za-z0-9_-]+$", description="name of the model in TensorFlow Serving"
     )
     destination: Location = Field(
         "serving_model", description="base directory; versions are written to destination/model_name"
@@ -270,6 +271,9 @@ class PromotionSettings(Section):
     author_may_approve: bool = Field(False, description="accept an approval by the author of the model")
     expires_hours: PositiveFloat = Field(72.0, le=87_600, description="hours until an approval expires")
     audit_log: str | None = Field(None, description="path of the audit log; unset: audit.jsonl in pusher.destination")
+    audit_log_readers: Literal["owner", "group", "everyone"] = Field(
+        "group", description="who may read a new audit log: modes 0600, 0640 and 0644; an existing log keeps its mode"
+    )
     signing_key_file: str | None = Field(
         None,
         description="private Ed25519 key that signs each push, promotion, rollback and deletion, as PEM without a "
@@ -298,6 +302,31 @@ class PromotionSettings(Section):
         "openssf_certificate_file",
         "openssf_chain_file",
     )(_on_this_machine)
+
+
+class ReviewSettings(Section):
+    """Log-in to the review site through a trusted proxy."""
+
+    user_header: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9-]+$",
+        description="request header in which a proxy names the person who has logged in; unset: no log-in",
+    )
+    proxy_secret_file: Path | None = Field(
+        None, description="file whose first line the proxy sends in the header X-Agnews-Proxy-Secret"
+    )
+    readers: tuple[str, ...] = Field((), description="names that may read the site; empty: everyone who has logged in")
+    approvers: tuple[str, ...] = Field((), description="names that may also approve and reject models on the site")
+
+    _home_is_expanded = field_validator("proxy_secret_file")(replace_tilde)
+
+    @model_validator(mode="after")
+    def _login_is_whole(self) -> "ReviewSettings":
+        if (self.user_header is None) != (self.proxy_secret_file is None):
+            raise ValueError("user_header and proxy_secret_file go together: set both or neither")
+        if self.user_header is None and (self.readers or self.approvers):
+            raise ValueError("readers and approvers need user_header, by which people are known")
+        return self
 
 
 class MonitoringSettings(Section):
@@ -433,7 +462,7 @@ def _secret(value: SecretStr | None, file: Path | None, key: str) -> str | None:
     if file is None:
         return None
     try:
-        return file.read_text(encoding="utf-8").partition("\n")[0]
+        return read_small_file(file).decode("utf-8").partition("\n")[0].rstrip("\r")
     except (OSError, ValueError) as error:
         raise SettingsError(f"{key}: {error}; make it readable or unset it") from error
 
@@ -599,6 +628,7 @@ class Settings(Section):
     model_card: ModelCardSettings = Field(default_factory=ModelCardSettings)
     pusher: PusherSettings = Field(default_factory=PusherSettings)
     promotion: PromotionSettings = Field(default_factory=PromotionSettings)
+    review: ReviewSettings = Field(default_factory=ReviewSettings)
     monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
     metadata: MetadataSettings = Field(default_factory=MetadataSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)

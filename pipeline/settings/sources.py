@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from pipeline.settings.model import Settings
 from schema.errors import SettingsError, suggestion
+from schema.files import read_small_file
 from serving.audit import IDENTITY
 
 DEFAULT_FILE = Path("agnews.yaml")
@@ -68,6 +69,8 @@ def load(
             raise SettingsError(f"{origin}: unknown setting {key!r}; {_nearest(key)}")
         if isinstance(value, bool) and KEYS[key].annotation is not bool:
             raise SettingsError(f"{origin}: {key}: expected a value, not a boolean (received {str(value).lower()})")
+        if isinstance(value, str) and "\0" in value:
+            raise SettingsError(f"{origin}: {key}: contains the character NUL; write the value without it")
         section, _, name = key.partition(".")
         tree.setdefault(section, {})[name] = value
     try:
@@ -119,13 +122,12 @@ def _profile(name: str) -> _Source:
 
 
 def _file(path: Path | None) -> _Source:
-    if path is None:
-        if not DEFAULT_FILE.exists():
-            return {}
-        path = DEFAULT_FILE
+    is_default, path = path is None, path or DEFAULT_FILE
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_small_file(path).decode("utf-8")
     except OSError as error:
+        if is_default and isinstance(error, FileNotFoundError):
+            return {}
         raise SettingsError(f"settings file {path}: {error.strerror}; name a file that can be read") from error
     except ValueError as error:
         raise SettingsError(f"settings file {path}: {error}; save it as UTF-8") from error

@@ -13,13 +13,23 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
+from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import filelock
 
 from schema.errors import AuditError
-from schema.files import FOR_GROUP, create_file, file_lock, flush_directory, make_directory, replace_file
+from schema.files import (
+    FOR_GROUP,
+    create_file,
+    file_lock,
+    flush_directory,
+    make_directory,
+    replace_file,
+    require_regular_file,
+)
 from serving.audit.identity import identity
 
 AUDIT_FILE = "audit.jsonl"
@@ -36,8 +46,22 @@ APPROVALS = "approvals"
 """Detail of a push with the approvals that it relied on: for each the name, the time and the hash of its entry."""
 SIGNATURE = "signature"
 """Detail of an entry with its signature."""
+PROOF = "proof"
+"""Detail of a decision with the `Proof` of the name; left out if the name is a claim."""
 _LOCK_SECONDS = 30.0
 _PENDING = ".pending"
+
+
+class Proof(StrEnum):
+    """How a person proved the name that a decision was made under."""
+
+    NONE = ""
+    TOKEN = "token"
+    LOGIN = "log-in"
+
+    def mark(self, name: str) -> str:
+        """Returns the name for people to read; a name without a proof is marked as a claim."""
+        return name if self else f"{name} (claimed)"
 
 
 @dataclass(frozen=True)
@@ -78,6 +102,13 @@ class Entry:
             return f"{before} → {self.version}"
         return "" if self.version is None else str(self.version)
 
+    @property
+    def shown_by(self) -> str:
+        """The given name, marked as a claim unless it was proved or is that of the process; empty if none was given."""
+        if not self.by or self.by == self.who:
+            return self.by
+        return proof_of(self.details.get(PROOF)).mark(self.by)
+
 
 @dataclass(frozen=True)
 class Line:
@@ -93,10 +124,11 @@ class AuditLog:
 
     Args:
         path: the file; the first entry creates it and its directory.
+        mode: mode of a new file; an existing one keeps its mode.
     """
 
-    def __init__(self, path: Path):
-        self.path = path.absolute()
+    def __init__(self, path: Path, mode: int = FOR_GROUP):
+        self.path, self._mode = path.absolute(), mode
 
     def append(self, entry: Entry, sign: Callable[[Entry], str] | None = None) -> str:
         """Writes an entry to disk.
@@ -130,6 +162,7 @@ class AuditLog:
         identity()
         try:
             with self._locked():
+                require_regular_file(self.path)
                 open(self.path, "ab").close()
         except OSError as error:
             raise self._unwritable(error) from error
@@ -141,7 +174,7 @@ class AuditLog:
             AuditError: the file cannot be read.
         """
         whole, _ = self._content()
-        return [Line(number, hashlib.sha256(raw).hexdigest(), _parse(raw)) for number, raw in enumerate(whole, start=1)]
+        return list(_parse_lines(tuple(whole)))
 
     def torn(self) -> bytes:
         """Returns the bytes after the last complete line; empty unless a writer was killed or the file was cut off."""
@@ -167,6 +200,7 @@ class AuditLog:
 
     def _content(self) -> tuple[list[bytes], bytes]:
         try:
+            require_regular_file(self.path)
             *whole, rest = self.path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return [], b""
@@ -178,7 +212,7 @@ class AuditLog:
     def _locked(self) -> Iterator[None]:
         make_directory(self.path.parent)
         with file_lock(self.path.with_name(f".{self.path.name}.lock"), _LOCK_SECONDS):
-            create_file(self.path, FOR_GROUP)
+            create_file(self.path, self._mode)
             yield
 
     def _write(self, entry: Entry, sign: Callable[[Entry], str] | None = None) -> str:
@@ -207,7 +241,7 @@ class AuditLog:
         if torn:
             digest = hashlib.sha256(torn).hexdigest()
             aside = self.path.with_name(f"{self.path.name}.torn-{digest[:16]}{_PENDING}")
-            replace_file(aside, torn, FOR_GROUP)
+            replace_file(aside, torn, self._mode)
             os.truncate(self.path, self.path.stat().st_size - len(torn))
         for pending in sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.torn-*{_PENDING}")):
             name = pending.name.removesuffix(_PENDING)
@@ -226,12 +260,22 @@ class AuditLog:
 
 def receipt_hash(receipt: str, log: AuditLog) -> str | None:
     """Returns the SHA-256 of a receipt's line; None if the receipt belongs to another log."""
-    return receipt.partition(" ")[0] if receipt_log(receipt) == str(log.path) else None
+    return receipt_digest(receipt) if receipt_log(receipt) == str(log.path) else None
+
+
+def receipt_digest(receipt: str) -> str:
+    """Returns the SHA-256 of a receipt's line, whichever log it belongs to."""
+    return receipt.partition(" ")[0]
 
 
 def receipt_log(receipt: str) -> str:
     """Returns the log file that a receipt belongs to."""
     return urllib.parse.unquote(receipt.partition(" ")[2])
+
+
+def proof_of(value: object) -> Proof:
+    """Returns the proof that a record names; NONE if it names no known one."""
+    return next((proof for proof in Proof if proof == value), Proof.NONE)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -241,6 +285,12 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 _NAMES = {one.name for one in fields(Entry)}
 _TEXTS = _NAMES - {"version", "details"}
+
+
+@lru_cache(maxsize=1)
+def _parse_lines(whole: tuple[bytes, ...]) -> tuple[Line, ...]:
+    """Parses the lines of a log; a command that checks it in several ways parses the same content once."""
+    return tuple(Line(number, hashlib.sha256(raw).hexdigest(), _parse(raw)) for number, raw in enumerate(whole, 1))
 
 
 def _parse(raw: bytes) -> Entry | None:

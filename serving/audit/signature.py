@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from schema.errors import SettingsError
+from schema.files import read_small_file
 from serving.audit.log import PUSH, SERVED_CHANGES, SIGNATURE, Entry, Line
 
 
@@ -105,7 +106,7 @@ def _signed(entry: Entry) -> bytes:
 
 def _content(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_small_file(file)
     except OSError as error:
         raise SettingsError(f"{file}: {error.strerror}; name a key file that can be read") from error
 

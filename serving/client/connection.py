@@ -30,6 +30,7 @@ _SERVICE_CONFIG = {
     "retryThrottling": {"maxTokens": 20, "tokenRatio": 0.1},
 }
 _UNLIMITED = -1
+_MAX_PEM_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,10 @@ def channel_options(keep_alive: float | None) -> list[tuple[str, Any]]:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_MAX_PEM_BYTES + 1)
     except OSError as error:
         raise ClientError(f"{path}: {error.strerror}; name a readable PEM file") from error
+    if len(content) > _MAX_PEM_BYTES:
+        raise ClientError(f"{path}: it has more than {_MAX_PEM_BYTES} bytes; name a PEM file")
+    return content

@@ -11,7 +11,7 @@ from pathlib import Path
 from google.protobuf import text_format
 from tensorflow_serving.config import file_system_storage_path_source_pb2, model_server_config_pb2
 
-from schema.files import FOR_ALL, flush_directory, replace_file
+from schema.files import FOR_ALL, flush_directory, read_small_file, replace_file
 from serving.promotion.errors import PromotionError
 
 CONFIG_FILE = "models.config"
@@ -55,7 +55,7 @@ def models_outside_directory(serving_directory: Path) -> list[str]:
 def read_text(path: Path) -> str:
     """Returns the file's text; empty if there is no file."""
     try:
-        return path.read_text(encoding="utf-8")
+        return read_small_file(path).decode("utf-8")
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:

@@ -14,6 +14,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from tensorflow_serving.config import model_server_config_pb2
 
 from schema.errors import SettingsError
+from schema.files import read_small_file
 
 _PACKAGE = "agnews.serving"
 _FIELDS = {
@@ -85,7 +86,7 @@ def read(path: str, message_class: Any) -> Any:
         SettingsError: the file cannot be read or parsed. The error names the file, line and column.
     """
     try:
-        return text_format.Parse(Path(path).read_text(encoding="utf-8"), message_class())
+        return text_format.Parse(read_small_file(Path(path)).decode("utf-8"), message_class())
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     except text_format.ParseError as error:

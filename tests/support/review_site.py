@@ -43,9 +43,12 @@ def text(response):
 
 
 @contextlib.contextmanager
-def serving(settings, tokens=Tokens(TOKEN, {})):  # noqa: B008 - immutable
+def serving(settings, tokens=Tokens(TOKEN, {}), login=None):  # noqa: B008 - immutable
     """Serves the site and yields a client."""
-    with serve_app(make_app(Site(settings, tokens))) as url, httpx.Client(base_url=url, timeout=60) as client:
+    with (
+        serve_app(make_app(Site(settings, tokens, login=login))) as url,
+        httpx.Client(base_url=url, timeout=60) as client,
+    ):
         yield client
 
 

@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
+
+from schema.temporary import temporary_directory
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def fasttext_bigrams(texts: Sequence[str], labels: np.ndarray, test_texts: Seque
     """
     import fasttext
 
-    with TemporaryDirectory() as directory:
+    with temporary_directory() as directory:
         file, model_file = Path(directory) / "train.txt", Path(directory) / "model.bin"
         lines = (f"__label__{label} {_words(text)}\n" for text, label in zip(texts, labels, strict=True))
         file.write_text("".join(lines), encoding="utf-8")

@@ -7,7 +7,6 @@ import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import keras
 import numpy as np
@@ -24,6 +23,7 @@ from pipeline.experiments.compare.data import ComparisonData
 from schema.features import TEST, TRAIN, VAL
 from schema.files import replace_file
 from schema.model_contract import RESERVED_IDS
+from schema.temporary import temporary_directory
 
 _TEST_BATCH = 64
 
@@ -108,7 +108,7 @@ def train_network(name: str, recipe: Recipe, data: ComparisonData, checkpoints: 
     before, after = (expected_calibration_error(found, test.labels) for found in probabilities)
     portable = build(recipe, vocabulary_size=len(data.words) + RESERVED_IDS, use_cudnn=False)
     portable.set_weights(trained.network.get_weights())
-    with TemporaryDirectory() as directory:
+    with temporary_directory() as directory:
         saved_model = Path(directory) / "saved_model"
         export.export_saved_model(portable, data.transform_output, str(saved_model))
         size = _size(saved_model)
@@ -140,7 +140,7 @@ def train_notebook_network(name: str, architecture: str, data: ComparisonData, s
     seconds = time.monotonic() - began
     test = data.texts[TEST]
     predicted = model.predict(seed_notebook.batches(chosen[TEST], test.labels, _TEST_BATCH), verbose=0).argmax(axis=1)
-    with TemporaryDirectory() as directory:
+    with temporary_directory() as directory:
         saved_model = Path(directory) / "saved_model"
         model.export(saved_model, verbose=False)
         size = _size(saved_model)

@@ -16,11 +16,13 @@ from components.approval import Status
 from pipeline.governance.approvals import Approvals
 from pipeline.governance.audit_check import audit_log
 from pipeline.metadata.connection import connection_config, open_store
+from pipeline.review.login import USER
 from pipeline.review.pages.models import find_model, render_model
 from pipeline.review.pagination import paginate
 from pipeline.review.review_index import ACCURACY
 from pipeline.review.site import Site, render, site_of
 from schema.errors import AgNewsError
+from serving.audit import Proof
 
 _MAX_FORM_BYTES = 20_000
 _FIELDS = ("token", "by", "reason", "decision")
@@ -55,17 +57,28 @@ def _decide(request: Request, form: dict[str, str]) -> Response:
     site = site_of(request)
     model = find_model(site.index(), request.path_params["id"])
     token = form.pop("token")
-    if not site.tokens:
-        raise HTTPException(403, "this site is read-only; start it with agnews review --token-file to allow decisions")
-    approver = site.tokens.person(token, form["by"])
-    if approver is None:
-        return render_model(request, model, 403, **form, error="The token is wrong; no decision was recorded.")
+    if site.login:
+        # The middleware lets no request without a name pass.
+        approver, proof = request.scope[USER], Proof.LOGIN
+        if not site.login.may_decide(approver):
+            raise HTTPException(403, f"{approver} may not decide on models; review.approvers names those who may")
+    else:
+        if not site.tokens:
+            raise HTTPException(
+                403, "this site is read-only; start it with agnews review --token-file to allow decisions"
+            )
+        approver = site.tokens.person(token, form["by"])
+        if approver is None:
+            return render_model(request, model, 403, **form, error="The token is wrong; no decision was recorded.")
+        proof = Proof.TOKEN if site.tokens.is_personal(token) else Proof.NONE
     if form["decision"] not in ("approve", "reject"):
         raise HTTPException(400, "decision must be approve or reject")
     try:
         approvals = Approvals(_writable_store(site), site.settings, audit_log(site.settings))
         approved = form["decision"] == "approve"
-        approvals.decide(str(model.id), approved=approved, who=approver, why=form["reason"], now=site.now())
+        approvals.decide(
+            str(model.id), approved=approved, who=approver, why=form["reason"], now=site.now(), proof=proof
+        )
     except AgNewsError as error:
         return render_model(request, model, 409, **form, error=f"No decision was recorded: {error}.")
     site.store.invalidate()

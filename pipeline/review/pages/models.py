@@ -9,6 +9,7 @@ from pipeline.charts import Series, line_chart
 from pipeline.review import evidence
 from pipeline.review.alarms import find_alarms
 from pipeline.review.audit_trail import find_audit_trail, served_differences
+from pipeline.review.login import USER
 from pipeline.review.pages.monitoring import latest_report
 from pipeline.review.pagination import filter_by_text, paginate
 from pipeline.review.review_index import ACCURACY, RECALL, ReviewedModel, ReviewIndex
@@ -69,6 +70,7 @@ def render_model(request: Request, model: ReviewedModel, status: int = 200, **fo
     """
     site = site_of(request)
     index = site.index()
+    user = request.scope.get(USER)
     serving = site.serving(index)
     found, problem = None, "the model has no model card"
     if model.card:
@@ -102,6 +104,8 @@ def render_model(request: Request, model: ReviewedModel, status: int = 200, **fo
         trail=find_audit_trail(site.settings, index, model),
         monitored=latest_report(site, model.versions[-1] if model.versions else None),
         tokens=site.tokens,
+        user=user,
+        may_decide=site.login.may_decide(user) if site.login and user else bool(site.tokens),
         form=form,
     )
 

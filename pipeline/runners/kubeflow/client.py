@@ -6,7 +6,6 @@ kfp is in an environment of its own: `kfp_script` runs there, and everything tha
 import hashlib
 import json
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,8 @@ import httpx
 
 from pipeline.settings import KubeflowSettings, Settings
 from schema.errors import AgNewsError, RunError, SettingsError, suggestion
+from schema.files import read_small_file
+from schema.temporary import temporary_directory
 from serving.audit import identity
 from serving.this_machine import proxy_mounts
 
@@ -112,7 +113,7 @@ def compile_pipeline(settings: Settings, plan: Mapping[str, Any]) -> Compiled:
         RunError: kfp is not installed.
     """
     parameters = _parameters(settings)
-    with tempfile.TemporaryDirectory() as directory:
+    with temporary_directory() as directory:
         file = Path(directory) / "pipeline.yaml"
         declared = [
             {name: value for name, value in vars(parameter).items() if value is not None} for parameter in parameters
@@ -223,7 +224,7 @@ def _send(settings: KubeflowSettings, compiled: Compiled, given: Mapping[str, st
             f"kubeflow.host {settings.host}: no Kubeflow Pipelines API there ({error}); correct the address, forward a "
             "port to it (kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80), or name kubeflow.token_file"
         ) from error
-    with tempfile.TemporaryDirectory() as directory:
+    with temporary_directory() as directory:
         request = {
             **request,
             **settings.model_dump(include={"host", "namespace", "experiment", "pipeline_root"}),
@@ -253,6 +254,6 @@ def _token(settings: KubeflowSettings) -> str | None:
     if settings.token_file is None:
         return None
     try:
-        return settings.token_file.read_text(encoding="utf-8").strip()
+        return read_small_file(settings.token_file).decode("utf-8").strip()
     except (OSError, ValueError) as error:
         raise SettingsError(f"kubeflow.token_file: {error}; make it readable or unset it") from error

@@ -1,11 +1,22 @@
-"""Tests the modes of new files and directories, which do not depend on the umask and never let all users write."""
+"""Tests the modes of new files and directories, which do not depend on the umask, and reading of small files."""
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
-from schema.files import FOR_ALL, FOR_GROUP, create_file, file_lock, make_directory, make_readable, replace_file
+from schema.files import (
+    FOR_ALL,
+    FOR_GROUP,
+    MAX_SMALL_FILE,
+    create_file,
+    file_lock,
+    make_directory,
+    make_readable,
+    read_small_file,
+    replace_file,
+)
 
 
 def modes(directory):
@@ -97,3 +108,16 @@ def test_replacing_a_file_leaves_no_other_file_even_after_a_kill(tmp_path):
 def test_a_replaced_file_without_a_mode_follows_the_umask(umask, tmp_path):
     replace_file(tmp_path / "report", b"new")
     assert os.stat(tmp_path / "report").st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_small_file_or_pipe_is_read_and_an_endless_one_refused(tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * MAX_SMALL_FILE)
+    assert read_small_file(file) == file.read_bytes()
+    reader, writer = os.pipe()
+    os.write(writer, b"secret")
+    os.close(writer)
+    assert read_small_file(Path(f"/dev/fd/{reader}")) == b"secret"
+    os.close(reader)
+    with pytest.raises(OSError, match="it has more than 1048576 bytes"):
+        read_small_file(Path("/dev/zero"))

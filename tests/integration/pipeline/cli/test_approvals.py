@@ -83,7 +83,7 @@ def test_a_request_is_listed_until_it_is_decided(place):
     assert "next: the same agnews run" in shown
     listed = agnews("approvals", "list")
     assert re.search(r"^1 .* ann@here +approved +1 of 1 \(by bob@here\), valid until .* UTC\. ", listed, re.MULTILINE)
-    assert re.search(r"^ +approved by bob@here, .*: \[better\]", listed, re.MULTILINE)
+    assert re.search(r"^ +approved by bob@here \(claimed\), .*: \[better\]", listed, re.MULTILINE)
     assert "needed: approvals by 1, not counting who trained the model, not older than 72 hours" in listed
 
 
@@ -176,7 +176,7 @@ def test_an_approval_dated_in_the_future_is_listed_as_void(place):
     put(stored(), "AgNewsApprovalDecision", **made, why="good")
     listed = " ".join(agnews("approvals", "list").split())
     assert "pending 0 of 1. Another person than the author ann@here must approve it." in listed
-    assert "approved by bob@here, 2999-01-02T03:04 (in the future: it does not count): good" in listed
+    assert "approved by bob@here (claimed), 2999-01-02T03:04 (in the future: it does not count): good" in listed
 
 
 def test_a_decision_needs_a_reason(place):

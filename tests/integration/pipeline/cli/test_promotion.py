@@ -45,9 +45,11 @@ def test_versions_shows_what_is_in_production_and_who_changed_it(place):
     agnews("versions", "promote", "3", "--label", "canary", "--by", "bob@here", "--poll-seconds", "0")
     shown = lines(agnews("versions", "list"))
     assert re.fullmatch(r"1 \d+ s 1.0 not known here", shown[2])
-    assert re.fullmatch(r"2 .* stable in production .* became stable, \d+ s ago by ann@here: \[good\]", shown[3])
     assert re.fullmatch(
-        r"3 .* canary loaded, answers requests without a label .* canary, \d+ s ago by bob@here", shown[4]
+        r"2 .* stable in production .* became stable, \d+ s ago by ann@here \(claimed\): \[good\]", shown[3]
+    )
+    assert re.fullmatch(
+        r"3 .* canary loaded, answers requests without a label .* canary, \d+ s ago by bob@here \(claimed\)", shown[4]
     )
 
 

@@ -18,6 +18,7 @@ from pipeline.governance.audit_check import audit_log
 from pipeline.metadata.connection import connection_config, open_store
 from pipeline.metadata.runs import note_failure
 from pipeline.metadata.store_reader import StoreReader
+from pipeline.review.login import SECRET_HEADER, ProxyLogin
 from pipeline.review.pages.models import refusals_of_model
 from pipeline.review.security import Tokens
 from schema.model_contract import MLMD_UUID
@@ -49,7 +50,7 @@ def test_the_first_page_answers_the_five_questions(site, ids, simulated):
     assert "span 1 source simulated rows synthetic rows 1,251 read, 950 for training, 1 quarantined" in shown
     assert "revision 0000000000000000000000000000000000000000" in shown
     assert re.search(r"accuracy 0\.\d{4}, 95 % interval 0\.\d{4} to 0\.\d{4}, 120 test rows", shown)
-    assert "approved by bob@example.com, 2026-01-02 03:04 UTC: the evidence, as it is" in shown
+    assert "approved by bob@example.com (claimed), 2026-01-02 03:04 UTC: the evidence, as it is" in shown
     assert f"The previous version was {simulated.versions[-2]}: model {ids[-2]}" in shown
     assert f"Changed settings name model {ids[-2]} model {ids[-1]} epochs 4 5" in shown
 
@@ -441,8 +442,10 @@ def test_an_approval_is_recorded(decidable):
         answer = decide(client, model)
         assert (answer.status_code, answer.headers["location"]) == (303, f"/models/{model}?decided=1")
         page = text(client.get(f"/models/{model}?decided=1"))
-        assert re.search(r"^.{0,400}Recorded: approved by bob@here, .* UTC\. The model is approved: 1 of 1", page)
-        assert "approved bob@here recall is <up>" in page
+        assert re.search(
+            r"^.{0,400}Recorded: approved by bob@here \(claimed\), .* UTC\. The model is approved: 1 of 1", page
+        )
+        assert "approved bob@here (claimed) recall is <up>" in page
         assert re.search(rf"{model} [-\d: ]+ approved", text(client.get("/approvals?status=approved")))
         assert "the log is unchanged" in page
     [line] = audit_log(settings).lines()
@@ -466,7 +469,7 @@ def test_a_served_model_that_was_rejected_after_its_push_is_an_alarm(tmp_path):
         assert "Alarm" not in text(client.get("/served"))
         decide(client, model, by="cem@here", reason="finds no sports", decision="reject")
         alarm = f"Alarm: this model is live Model {model} was rejected after its push, and it is still live "
-        alarm += "(cem@here: finds no sports). agnews versions rollback --reason …"
+        alarm += "(cem@here (claimed): finds no sports). agnews versions rollback --reason …"
         for page in ("/served", f"/models/{model}"):
             assert alarm in text(client.get(page))
 
@@ -539,7 +542,10 @@ def test_a_card_changed_after_its_approval_is_reported(decidable):
         assert "The model card changed" not in text(client.get(f"/models/{model}"))
         (card / "model_card.html").write_text("recall 1.0")
         shown = text(client.get(f"/models/{model}"))
-    assert "The model card changed: it differs from the card that bob@here approved: differs: model_card.html." in shown
+    assert (
+        "The model card changed: it differs from the card that bob@here (claimed) approved: differs: model_card.html."
+        in shown
+    )
 
 
 @pytest.mark.parametrize(
@@ -563,6 +569,25 @@ def test_a_personal_token_determines_the_approver(decidable):
         assert 'name="by"' not in client.get(f"/models/{model}").text
         assert decide(client, model, token="another token of many characters", by="bob").status_code == 303
         assert "approved cem@here" in text(client.get(f"/models/{model}"))
+
+
+def test_a_log_in_of_a_proxy_determines_the_approver(decidable):
+    settings, model = decidable
+    login = ProxyLogin("X-User", TOKEN, frozenset(), frozenset({"cem@here"}))
+    with serving(settings, Tokens(None, {}), login) as client:
+        assert client.get("/served").status_code == 401
+        client.headers.update({SECRET_HEADER: TOKEN, "X-User": "rita@here"})
+        assert "rita@here may read this site, but not decide" in text(client.get(f"/models/{model}"))
+        assert decide(client, model).status_code == 403
+        assert not audit_log(settings).lines()
+        client.headers["X-User"] = "cem@here"
+        page = client.get(f"/models/{model}").text
+        assert "You decide as cem@here" in page
+        assert 'name="token"' not in page
+        assert decide(client, model, by="bob@here").status_code == 303
+        assert "approved cem@here recall is <up>" in text(client.get(f"/models/{model}"))
+    [line] = audit_log(settings).lines()
+    assert (line.entry.by, line.entry.details["proof"]) == ("cem@here", "log-in")
 
 
 def test_a_changed_audit_log_is_reported(decidable):

@@ -39,6 +39,7 @@ def Train(
     weights: Parameter[str],
     author: Parameter[str],
     blessed: Parameter[int],
+    servable: Parameter[int],
 ) -> None:
     export = os.path.join(model.uri, "Format-Serving")
     # All files that an artifact must have to be taken from the cache.
@@ -52,8 +53,8 @@ def Train(
         with open(os.path.join(card.uri, name), "w") as file:
             file.write(f'{{"weights": "{weights}"}}')
     model_blessing.set_int_custom_property("blessed", blessed)
-    infra_blessing.set_string_custom_property("blessing_status", "INFRA_BLESSED")
-    infra_blessing.set_int_custom_property("blessed", 1)
+    infra_blessing.set_string_custom_property("blessing_status", "INFRA_BLESSED" if servable else "INFRA_NOT_BLESSED")
+    infra_blessing.set_int_custom_property("blessed", servable)
 
 
 class Place:
@@ -68,10 +69,10 @@ class Place:
         pusher = {"destination": str(self._directory / "serving")}
         return Settings.model_validate({"pipeline": root, "pusher": pusher, "promotion": promotion})
 
-    def run(self, *, weights="one", author="ann@here", blessed=1, to="serving", **promotion):
+    def run(self, *, weights="one", author="ann@here", blessed=1, servable=1, to="serving", **promotion):
         """Runs the pipeline; returns the states of the components, and what the run waits for."""
         rules = Rules(**({"approvers": 1, "author_may_approve": False, "expires_hours": 24} | promotion))
-        train = Train(weights=weights, author=author, blessed=blessed)
+        train = Train(weights=weights, author=author, blessed=blessed, servable=servable)
         blessings = {name: train.outputs[name] for name in ("model_blessing", "infra_blessing")}
         gate = approval_stages(train.outputs["model"], blessings, rules)
         pusher = AgNewsPusher(
@@ -152,7 +153,7 @@ def test_an_approved_run_continues_from_the_cache_and_pushes_once(tmp_path, conn
     assert (push.action, str(push.version), push.why) == (
         "push",
         place.versions[0],
-        "approved by bob@here: a \\ reason 'é'",
+        "approved by bob@here (claimed): a \\ reason 'é'",
     )
     assert approve.fingerprint == push.fingerprint == request.fingerprint
 
@@ -253,7 +254,7 @@ def test_a_rejected_model_ends_the_run_without_a_push_and_says_by_whom(place):
     place.decide("cem@here", approved=False)
     states, waiting = place.run()
     assert (waiting, states["AgNewsPusher"], place.versions) == (None, State.DONE, [])
-    assert place.summary().rejected == "cem@here: a \\ reason 'é'"
+    assert place.summary().rejected == "cem@here (claimed): a \\ reason 'é'"
     assert place.status() == [Status.REJECTED]
 
 
@@ -280,8 +281,9 @@ def test_a_used_approval_expires_for_another_push_only(place, monkeypatch):
     assert place.run(to="another")[1] is None
 
 
-def test_a_model_that_was_not_blessed_asks_nobody(place):
-    states, waiting = place.run(blessed=0)
+@pytest.mark.parametrize("refused_by", ["blessed", "servable"])
+def test_a_model_that_a_check_refused_asks_nobody(place, refused_by):
+    states, waiting = place.run(**{refused_by: 0})
     assert (waiting, states["AgNewsPusher"], place.versions, place.status()) == (None, State.DONE, [], [])
 
 

@@ -40,8 +40,8 @@ def test_the_log_shows_who_did_what_and_why(place):
     promote_and_roll_back()
     lines = [" ".join(line.split()) for line in agnews("audit", "log").splitlines()]
     assert "push 1 abababababab service@cluster" in lines[1]
-    assert "promote stable 1 abababababab ann@here as service@cluster [good]" in lines[3]
-    assert "rollback stable 2 → 1 abababababab bob@here as service@cluster =1+1" in lines[5]
+    assert "promote stable 1 abababababab ann@here (claimed) as service@cluster [good]" in lines[3]
+    assert "rollback stable 2 → 1 abababababab bob@here (claimed) as service@cluster =1+1" in lines[5]
 
 
 def test_the_log_as_json_and_the_export_hold_everything(place):

@@ -226,6 +226,7 @@ _NO_LOCAL_PLACES = {
     *("pipeline.name", "data.train_pattern", "data.test_pattern", "data.label_column", "transform.tokens"),
     *("trainer.architecture", "trainer.pooling", "alerts.review_url"),
     *("trainer.precision", "infra_validator.platform", "infra_validator.serving_image", "pusher.model_name"),
+    *("promotion.audit_log_readers", "review.user_header", "alerts.review_url"),
     *("metadata.backend", "metadata.host", "metadata.database", "metadata.user", "metadata.password"),
     *(
         "alerts.webhook_url",
@@ -256,7 +257,10 @@ _PLACES = [key for key, field in KEYS.items() if _holds_text(field.annotation) a
 def test_a_tilde_is_the_home_directory_in_every_place(file, monkeypatch, key, origin):
     monkeypatch.setenv("HOME", "/home/me")
     section, _, name = key.partition(".")
-    more = {"beam.job_server": {"beam.runner": ("spark", "flag")}}.get(key, {})
+    more = {
+        "beam.job_server": {"beam.runner": ("spark", "flag")},
+        "review.proxy_secret_file": {"review.user_header": ("X-User", "flag")},
+    }.get(key, {})
     if origin == "file":
         loaded = load(config_file=file(f"{section}: {{{name}: ~/x}}"), flags=more, environ={})
     elif origin == "environment":

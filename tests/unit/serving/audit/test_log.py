@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from pipeline.governance.audit_check import audit_log
+from pipeline.settings import Settings
 from schema.errors import AuditError
 from serving.audit import IDENTITY, AuditLog, Entry, problems, receipt_hash
 from tests.support import ROOT
@@ -64,6 +66,22 @@ def test_the_log_can_be_written_by_its_owner_alone_under_any_umask(umask, log):
     assert {found.partition("torn-")[0] for found in modes} == {name, f"{name}.", f".{name}.lock"}
     assert set(modes.values()) == {"0o640"}
     assert oct(log.path.parent.stat().st_mode & 0o777) == "0o755"
+
+
+@pytest.mark.parametrize(("readers", "mode"), [("owner", "0o600"), ("group", "0o640"), ("everyone", "0o644")])
+def test_the_setting_says_who_may_read_a_new_log(umask, tmp_path, readers, mode):
+    promotion = {"audit_log": str(tmp_path / "log"), "audit_log_readers": readers}
+    log = audit_log(Settings.model_validate({"promotion": promotion}))
+    log.append(Entry("push"))
+    assert oct(log.path.stat().st_mode & 0o777) == mode
+
+
+def test_the_same_content_is_parsed_once(log):
+    log.append(Entry("push"))
+    first = log.lines()
+    assert all(now is before for now, before in zip(log.lines(), first, strict=True))
+    log.append(Entry("prune"))
+    assert [line.entry.action for line in log.lines()] == ["push", "prune"]
 
 
 def test_a_mode_that_an_administrator_gave_the_log_stays(log):

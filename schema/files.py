@@ -67,13 +67,17 @@ def replace_file(path: Path, content: bytes, mode: int | None = None) -> None:
     """Replaces a file atomically: readers see the old or the new content, even after a power failure.
 
     Only one process may write at a time. The new content has a fixed name until it replaces the old one, so a killed
-    writer leaves at most one file, which the next writer overwrites.
+    writer leaves at most one file, which the next writer overwrites. A device or a pipe is written to directly.
 
     Args:
         path: the file.
         content: the whole new content.
         mode: FOR_ALL or FOR_GROUP; None applies the umask.
     """
+    if path.exists() and not path.is_file():
+        # A device or a pipe is written to, as a shell does; replaced by a file, it would be lost for everybody.
+        path.write_bytes(content)
+        return
     incoming = path.with_name(f".{path.name}.incoming")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     with open(os.open(incoming, flags, 0o666 if mode is None else mode), "wb") as file:

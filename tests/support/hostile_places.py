@@ -39,6 +39,8 @@ SETTINGS = {
     "pipeline.root": [RUN, STORE, ("artifacts", "check"), ("versions", "list"), ("audit", "verify"), ("plan",)],
     "data.path": [("data", "describe"), ("schema", "infer"), ("run",)],
     "data.cache": [("data", "fetch")],
+    "data.schema_file": [RUN, ("plan",), ("data", "describe")],
+    "model_card.owner_file": [RUN],
     "trainer.word_vectors": [RUN],
     "pusher.destination": [
         RUN,
@@ -69,6 +71,8 @@ SETTINGS = {
 TEXTS = (
     "data.train_pattern",
     "data.test_pattern",
+    "data.text_columns",
+    "data.label_column",
     "pipeline.name",
     "pusher.model_name",
     "infra_validator.serving_image",
@@ -129,6 +133,9 @@ OPTIONS = {
     "labels add file": (),
     "labels next --to": ("file",),
     "review --token-file": ("--port", "0", "--host", "256.0.0.1"),
+    "init directory": ("--from", "file", "--"),
+    "init --from": ("new",),
+    "init more_files": ("new", "--from", "file", "--"),
     "data describe --png": ("--data", "rows"),
     "data fetch --to": (),
     "data sample --to": (),

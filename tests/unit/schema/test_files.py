@@ -121,3 +121,16 @@ def test_a_small_file_or_pipe_is_read_and_an_endless_one_refused(tmp_path):
     os.close(reader)
     with pytest.raises(OSError, match="it has more than 1048576 bytes"):
         read_small_file(Path("/dev/zero"))
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
+    """As root, a device such as /dev/null would be replaced by a file for everybody."""
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        replace_file(tmp_path / "pipe", b"content", FOR_ALL)
+        assert os.read(reader, 100) == b"content"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert list(tmp_path.iterdir()) == [tmp_path / "pipe"]

@@ -7,6 +7,7 @@ waiting for approval and one is rejected. Every ten runs have a span of their ow
 
 import hashlib
 import random
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from benchmarks.review_files import write_card_files, write_data_files
 from components.manifest import JUDGED
+from schema.data_set import SCHEMA_PATH
 from schema.features import CLASS_NAMES
 from schema.metadata import (
     ANOMALIES,
@@ -221,6 +223,9 @@ class SimulatedStore:
             if role == "examples":
                 found |= {"span": span, "source": "simulated rows", "input_fingerprint": f"files:{run}"}
             return str(files / role), found
+        if role == "schema":
+            Path(uri).mkdir(parents=True)
+            shutil.copy(SCHEMA_PATH, uri)
         if role == "model" and self._exports:
             export = Path(uri) / "Format-Serving"
             export.mkdir(parents=True)

@@ -22,6 +22,7 @@ from schema.metadata import (
     MODEL_CARD,
     PUSHED_MODEL,
 )
+from serving.audit import PROOF
 
 ACCURACY = "accuracy"
 RECALL = "recall_"
@@ -313,6 +314,7 @@ class ReviewIndex:
                 who=unquote(noted["who"]),
                 when=noted["when"],
                 why=unquote(noted["why"]),
+                proof=noted.get(PROOF, ""),
             )
             found.setdefault(decision.fingerprint, []).append(decision)
         return found

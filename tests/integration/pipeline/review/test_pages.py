@@ -82,7 +82,7 @@ def test_a_roll_back_is_shown_with_the_model_that_it_left(tmp_path):
     with serving(settings_of(tmp_path)) as client:
         for _, model in made.pushed:
             shown = text(client.get(f"/models/{model}"))
-            assert f"rollback stable {second} → {first} ann@here finds no sports" in shown
+            assert f"rollback stable {second} → {first} ann@here (claimed) finds no sports" in shown
 
 
 def test_a_changed_served_file_of_same_size_and_time_is_reported(tmp_path):
@@ -585,7 +585,9 @@ def test_a_log_in_of_a_proxy_determines_the_approver(decidable):
         assert "You decide as cem@here" in page
         assert 'name="token"' not in page
         assert decide(client, model, by="bob@here").status_code == 303
-        assert "approved cem@here recall is <up>" in text(client.get(f"/models/{model}"))
+        shown = text(client.get(f"/models/{model}"))
+        assert "approved by cem@here" in shown
+        assert "cem@here (claimed)" not in shown
     [line] = audit_log(settings).lines()
     assert (line.entry.by, line.entry.details["proof"]) == ("cem@here", "log-in")
 

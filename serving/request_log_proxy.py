@@ -4,6 +4,7 @@ The stock server has no log collector. This proxy runs next to it, for instance 
 proxy, which writes the same records as the local server, so that `agnews monitor` reads them. REST is not logged.
 """
 
+import http.server
 import logging
 import signal
 import threading
@@ -23,7 +24,7 @@ from schema.errors import RunError
 from schema.model_contract import TOKEN_IDS, TRANSFORM_FEATURES
 from serving.listening import host_port, listen
 from serving.server.config import REQUEST_LOG_TYPE
-from serving.server.metrics import Metrics
+from serving.server.metrics import METRICS_PATH, Metrics
 from serving.server.request_log import RequestLog
 from serving.this_machine import proxy_options
 
@@ -40,6 +41,7 @@ _LONGEST_SECONDS = 365 * 86_400.0
 _GRACE_SECONDS = 10.0
 # Most of these threads wait for the server.
 _THREADS = 64
+_METRICS_SOCKET_SECONDS = 10.0
 
 
 class _RemoteModels:
@@ -65,14 +67,52 @@ class _RemoteModels:
         return tf.make_ndarray(response.outputs[TOKEN_IDS])
 
 
+class _MetricsServer(http.server.ThreadingHTTPServer):
+    """Publishes metrics over HTTP in a thread of this process."""
+
+    daemon_threads = True
+
+    def __init__(self, metrics: Metrics, host: str, port: int):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            timeout = _METRICS_SOCKET_SECONDS
+
+            def do_GET(self) -> None:
+                found = self.path.partition("?")[0] == METRICS_PATH
+                content = metrics.exposition() if found else f"Not found: try {METRICS_PATH}\n".encode()
+                self.send_response(200 if found else 404)
+                self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, format: str, *arguments: Any) -> None:
+                """Logs nothing: Prometheus asks every few seconds."""
+
+        super().__init__((host, port), Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listen(host, port, "--host and --metrics-port")
+        threading.Thread(target=self.serve_forever, name="metrics", daemon=True).start()
+
+
 class RequestLogProxy(grpc.GenericRpcHandler):
     """Forwards calls to a server and logs a sample of them. As a context manager, it stops on exit.
 
     Attributes:
         port: port that it listens on.
+        metrics_port: HTTP port of the metrics, or None.
     """
 
-    def __init__(self, server: str, *, host: str, port: int, prefix: Path, rate: float, keep_days: float = 30.0):
+    def __init__(
+        self,
+        server: str,
+        *,
+        host: str,
+        port: int,
+        prefix: Path,
+        rate: float,
+        keep_days: float = 30.0,
+        metrics_port: int | None = None,
+    ):
         """Starts to forward calls.
 
         Args:
@@ -82,16 +122,18 @@ class RequestLogProxy(grpc.GenericRpcHandler):
             prefix: path and beginning of the name of the log's files.
             rate: share of the requests to log, 0 to 1.
             keep_days: number of days after which files of the log are deleted.
+            metrics_port: HTTP port of the metrics. 0 selects a free port; None publishes no metrics.
 
         Raises:
-            RunError: the port cannot be opened.
+            RunError: a port cannot be opened.
         """
+        metrics = Metrics()
         config = logging_config_pb2.LoggingConfig()
         config.log_collector_config.type = REQUEST_LOG_TYPE
         config.log_collector_config.filename_prefix = str(prefix)
         config.sampling_config.sampling_rate = rate
         self._channel = grpc.insecure_channel(server, [*_OPTIONS, *proxy_options(server)])
-        self._log = RequestLog(_RemoteModels(self._channel, config), Metrics(), keep_days=keep_days)
+        self._log = RequestLog(_RemoteModels(self._channel, config), metrics, keep_days=keep_days)
         options = [*_OPTIONS, ("grpc.so_reuseport", 0)]
         self._server = grpc.server(futures.ThreadPoolExecutor(_THREADS), handlers=[self], options=options)
         try:
@@ -99,6 +141,8 @@ class RequestLogProxy(grpc.GenericRpcHandler):
         except RuntimeError as error:
             listen(host, port, "--host and --port").close()  # Reports the reason.
             raise RunError(f"gRPC cannot listen on {host_port(host, port)}") from error
+        self._metrics = None if metrics_port is None else _MetricsServer(metrics, host, metrics_port)
+        self.metrics_port: int | None = self._metrics.socket.getsockname()[1] if self._metrics else None
         self._server.start()
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
@@ -122,6 +166,9 @@ class RequestLogProxy(grpc.GenericRpcHandler):
         self._server.stop(grace_seconds).wait()
         self._log.close(grace_seconds)
         self._channel.close()
+        if self._metrics:
+            self._metrics.shutdown()
+            self._metrics.server_close()
 
     def __enter__(self) -> "RequestLogProxy":
         return self
@@ -152,6 +199,9 @@ def _timeout(context: grpc.ServicerContext) -> float | None:
 @click.option("--server", default="localhost:8500", show_default=True, help="gRPC address of TensorFlow Serving.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8510, show_default=True, type=click.IntRange(0, 65_535), help="Port to listen on.")
+@click.option(
+    "--metrics-port", type=click.IntRange(0, 65_535), help="HTTP port of the metrics for Prometheus; unset: none."
+)
 @click.option("--prefix", required=True, type=click.Path(path_type=Path), help="Path and beginning of the log's files.")
 @click.option("--rate", default=0.1, show_default=True, type=click.FloatRange(0, 1), help="Share of requests to log.")
 @click.option("--keep-days", default=30.0, show_default=True, help="Days to keep files of the log.")

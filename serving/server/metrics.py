@@ -11,6 +11,9 @@ from collections.abc import Iterator
 import prometheus_client
 from prometheus_client.samples import Sample
 
+METRICS_PATH = "/monitoring/prometheus/metrics"
+"""URL path of the metrics, unless a MonitoringConfig names another one."""
+
 _PREFIX = ":tensorflow:serving:"
 _LATENCY_BUCKETS = tuple(10 * 1.8**power for power in range(33))
 _QUEUING_BUCKETS = tuple(100 * 1.2**power for power in range(52))

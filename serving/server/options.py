@@ -19,9 +19,9 @@ from serving.audit.signature import read_public_key
 from serving.server import config
 from serving.server.batching import BatchingOptions
 from serving.server.flags import Flags
+from serving.server.metrics import METRICS_PATH
 from serving.verify import check_version
 
-DEFAULT_METRICS_PATH = "/monitoring/prometheus/metrics"
 _MAX_RECEIVE = "grpc.max_receive_message_length"
 # Enough for a batch of very long texts. TensorFlow Serving has no limit.
 _MAX_MESSAGE_BYTES = 64 << 20
@@ -207,9 +207,9 @@ def _ssl(flags: Flags) -> Any:
 
 def _metrics_path(flags: Flags) -> str | None:
     if not flags.monitoring_config_file:
-        return DEFAULT_METRICS_PATH
+        return METRICS_PATH
     prometheus = config.read(flags.monitoring_config_file, config.MonitoringConfig).prometheus_config
-    return (prometheus.path or DEFAULT_METRICS_PATH) if prometheus.enable else None
+    return (prometheus.path or METRICS_PATH) if prometheus.enable else None
 
 
 def _channel_arguments(given: str) -> dict[str, int | str]:

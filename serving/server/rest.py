@@ -25,6 +25,7 @@ from tensorflow_serving.apis import (
 from serving.listening import listen
 from serving.server import rest_json
 from serving.server.errors import (
+    RequestError,
     deadline_exceeded_error,
     failed_precondition_error,
     invalid_argument_error,
@@ -126,9 +127,11 @@ class RestApi:
             code = grpc.StatusCode.INVALID_ARGUMENT
             message = f"the request body is larger than {self._max_bytes} bytes"
             return self._json(413, rest_json.encode({"error": message}))
+        except asyncio.CancelledError:  # The server stops.
+            code = grpc.StatusCode.CANCELLED
+            raise
         except Exception as raised:  # Invalid requests can raise anything, and get an error response.
-            stopped = isinstance(raised, TimeoutError | ClientDisconnect)
-            error = deadline_exceeded_error() if stopped else request_error(raised)
+            error = _error(raised)
             code = error.code
             content = rest_json.encode({"error": error.message})
         finally:
@@ -237,6 +240,14 @@ async def _read(request: Request, max_bytes: int) -> bytes:
     if unzip and not unzip.eof:
         raise invalid_argument_error("the request body is not valid gzip: it ends too early")
     return b"".join(chunks)
+
+
+def _error(raised: Exception) -> RequestError:
+    if isinstance(raised, TimeoutError):
+        return deadline_exceeded_error()
+    if isinstance(raised, ClientDisconnect):
+        return RequestError(grpc.StatusCode.CANCELLED, "the client closed the connection")
+    return request_error(raised)
 
 
 def http_status(code: grpc.StatusCode) -> int:

@@ -1,6 +1,7 @@
 """Tests that the proxy forwards calls unchanged, and that monitoring reads what it logs."""
 
 import grpc
+import httpx
 import pytest
 from tensorflow_serving.apis import classification_pb2, get_model_status_pb2
 
@@ -9,6 +10,7 @@ from serving.client import Client, ModelNotFoundError, NewsItem
 from serving.prediction_logs import logged_texts, read_log
 from serving.request_log_proxy import RequestLogProxy
 from tests.support.model_servers import label_of, serving, stubs, text_request
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -63,6 +65,17 @@ def test_only_the_sample_is_logged(server, tmp_path):
     with make_proxy(server, tmp_path, rate=0.0) as proxy:
         stubs(f"127.0.0.1:{proxy.port}").predictions.Predict(text_request(["a"]))
     assert not (tmp_path / "logs").exists()
+
+
+def test_logged_and_dropped_records_are_counted_in_metrics(server, tmp_path):
+    (tmp_path / "file").touch()
+    for prefix, status in ((tmp_path / "logs/agnews", "OK"), (tmp_path / "file/agnews", "INTERNAL")):
+        with make_proxy(server, tmp_path, prefix=prefix, metrics_port=0) as proxy:
+            stubs(f"127.0.0.1:{proxy.port}").predictions.Predict(text_request(["a"]))
+            address = f"http://127.0.0.1:{proxy.metrics_port}"
+            line = f':tensorflow:serving:request_log_count{{model_name="agnews",status_code="{status}"}} 1.0\n'
+            wait_until(lambda at=address, line=line: line in httpx.get(f"{at}/monitoring/prometheus/metrics").text, 30)
+            assert httpx.get(address).status_code == 404
 
 
 def test_a_port_in_use_is_an_error(server, tmp_path):

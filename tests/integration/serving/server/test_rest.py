@@ -1,8 +1,10 @@
 """Tests the REST API over HTTP."""
 
+import asyncio
 import base64
 import gzip
 import json
+import socket
 
 import grpc
 import httpx
@@ -11,6 +13,7 @@ import pytest
 from serving.server import rest
 from tests.support.browser import launched
 from tests.support.model_servers import serving
+from tests.support.waiting import wait_until
 
 
 def post(served, path, body):
@@ -271,3 +274,34 @@ def test_metrics_have_the_names_of_tensorflow_serving(served):
     assert counts[':tensorflow:serving:request_count{model_name="unknown",status="NOT_FOUND"}'] >= 2
     assert counts[':tensorflow:serving:request_example_counts_bucket{le="4.0",model="plain"}'] >= 1
     assert not any("x1" in line or "x2" in line for line in lines), "clients must not create time series"
+
+
+def count_of(served, status):
+    prefix = f':tensorflow:serving:request_count{{model_name="plain",status="{status}"}} '
+    lines = httpx.get(f"{served.rest}/monitoring/prometheus/metrics").text.splitlines()
+    return sum(float(line.removeprefix(prefix)) for line in lines if line.startswith(prefix))
+
+
+def test_a_request_whose_client_leaves_counts_as_cancelled(served):
+    before = {status: count_of(served, status) for status in ("CANCELLED", "OK")}
+    with socket.create_connection(("127.0.0.1", served.server.rest_port)) as client:
+        client.sendall(b"POST /v1/models/plain:predict HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
+    wait_until(lambda: count_of(served, "CANCELLED") == before["CANCELLED"] + 1, 10, 0.05)
+    assert count_of(served, "OK") == before["OK"]
+
+
+def test_a_request_that_a_stop_cancels_counts_as_cancelled(served):
+    before = {status: count_of(served, status) for status in ("CANCELLED", "OK")}
+    path = "/v1/models/plain:predict"
+    scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "headers": []}
+
+    async def cancel():
+        request = asyncio.create_task(served.server._rest._server.config.app(scope, asyncio.Event().wait, None))
+        await asyncio.sleep(0.05)
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+
+    asyncio.run(cancel())
+    assert count_of(served, "CANCELLED") == before["CANCELLED"] + 1
+    assert count_of(served, "OK") == before["OK"]

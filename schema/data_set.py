@@ -100,9 +100,9 @@ def read_schema(file: Path = SCHEMA_PATH) -> schema_pb2.Schema:
     try:
         return text_format.Parse(file.read_text(encoding="utf-8"), schema_pb2.Schema())
     except (OSError, UnicodeError) as error:
-        raise SettingsError(f"data.schema {file}: {error}; name a schema.pbtxt in UTF-8") from error
+        raise SettingsError(f"data.schema_file {file}: {error}; name a schema.pbtxt in UTF-8") from error
     except text_format.ParseError as error:
-        raise SettingsError(f"data.schema {file}, line {error}; correct it there") from error
+        raise SettingsError(f"data.schema_file {file}, line {error}; correct it there") from error
 
 
 def read_data_set(file: Path = SCHEMA_PATH) -> DataSet:

@@ -8,6 +8,7 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from schema.errors import SettingsError
+from schema.files import read_small_file
 from schema.metadata import decode_text, encode_text
 
 SCHEMA_PATH = Path(__file__).with_name("schema.pbtxt")
@@ -98,7 +99,7 @@ def read_schema(file: Path = SCHEMA_PATH) -> schema_pb2.Schema:
         SettingsError: the file cannot be read, or is not a schema; the message names file and line.
     """
     try:
-        return text_format.Parse(file.read_text(encoding="utf-8"), schema_pb2.Schema())
+        return text_format.Parse(read_small_file(file).decode("utf-8"), schema_pb2.Schema())
     except (OSError, UnicodeError) as error:
         raise SettingsError(f"data.schema_file {file}: {error}; name a schema.pbtxt in UTF-8") from error
     except text_format.ParseError as error:

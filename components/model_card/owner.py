@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import schema
 from schema.errors import SettingsError
+from schema.files import read_small_file
 
 OWNER_FILE = Path(schema.__file__).with_name("model_card.yaml")
 
@@ -63,7 +64,7 @@ def read_owner_statements(path: Path) -> OwnerStatements:
         SettingsError: the file cannot be read, or a key is unknown, missing or invalid; the message names the key.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_small_file(path).decode("utf-8"))
         return OwnerStatements.model_validate(content)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"{path} cannot be read as YAML: {error}; a run needs it for the card") from error

@@ -3,6 +3,7 @@ import pytest
 
 from components.trainer import tuner
 from components.trainer.settings import Recipe, TrainerSettings
+from schema.features import CLASS_NAMES
 
 
 def search(directory, recipe, train_rows, val_rows, words, trials=3):
@@ -15,7 +16,7 @@ def search(directory, recipe, train_rows, val_rows, words, trials=3):
         directory=str(directory),
         project_name="search",
     )
-    found.search(train_rows=train_rows, val_rows=val_rows, words=words, recipe=recipe)
+    found.search(train_rows=train_rows, val_rows=val_rows, words=words, recipe=recipe, classes=len(CLASS_NAMES))
     return found
 
 

@@ -167,7 +167,7 @@ MANY = b"".join(b"word%d 1 2 3\n" % number for number in range(5000))
         ("v.txt", b"oil 1 2\n", "its vectors have 2 elements and the network takes 3: set trainer.embedding_dim to 2"),
         ("v.txt", b"999999999 300\n", "its vectors have 300 elements"),
         ("v.txt", b"999999999 3\n" + TEXT.encode(), "header promises 999,999,999 vectors, but it has 2"),
-        ("v.txt", b"2 999999999999\n" + TEXT.encode(), "its vectors have 999999999999 elements"),
+        ("v.txt", b"2 999999999999\n" + TEXT.encode(), "its header is damaged: vectors with 999999999999 elements"),
         ("v.txt", b"2 0\n" + TEXT.encode(), "its vectors have 0 elements"),
         ("v.bin", b"999999999 3\noil " + bytes(12), "header promises 999,999,999 vectors, but it has 1"),
         ("v.bin", b"2 3\noil " + bytes(11), "header promises 2 vectors, but it has 0"),

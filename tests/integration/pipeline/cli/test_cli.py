@@ -255,11 +255,11 @@ def test_a_sample_can_be_written_and_described(tmp_path):
 @pytest.mark.parametrize(
     ("train", "said"),
     [
-        ("1;Vote;Today\n", "train.csv is separated by semicolons; expected commas"),
-        ("headline,body,topic\nVote,Today,World\n", "no row of train is good. Expected are .csv, .csv.gz"),
+        ("Vote;Today;World\n", "no row of train is good. Expected are .csv,"),
+        ("headline,body,topic\nVote,Today,World\n", "data.label_column and data.text_columns name other ones"),
         ("", "no row of train is good"),
     ],
-    ids=["separator", "unknown names", "empty"],
+    ids=["no class", "unknown names", "empty"],
 )
 def test_data_that_cannot_be_used_is_described_with_status_3(tmp_path, train, said):
     (tmp_path / "train.csv").write_text(train)

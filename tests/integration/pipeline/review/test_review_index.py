@@ -73,7 +73,7 @@ def test_only_blessed_and_approved_models_were_pushed(runs):
 
 def test_an_approval_names_author_approver_and_reason(runs):
     approval = runs[0].model.approval
-    assert (approval.status, approval.author, approval.approvers) == (Status.APPROVED, AUTHOR, APPROVER)
+    assert (approval.status, approval.author, approval.approvers) == (Status.APPROVED, AUTHOR, f"{APPROVER} (claimed)")
     assert approval.decisions[0].why == "the evidence, as it is"
     assert [runs[number].model.approval.status for number in (8, 9)] == [Status.PENDING, Status.REJECTED]
 

@@ -9,7 +9,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from schema.errors import SettingsError
 from schema.files import read_small_file
-from schema.metadata import decode_text, encode_text
+from schema.metadata import decode_text, encode_json
 
 SCHEMA_PATH = Path(__file__).with_name("schema.pbtxt")
 """The schema of AG News, the default data set."""
@@ -77,7 +77,7 @@ class DataSet:
 
         As a parameter it is part of the cache key.
         """
-        return encode_text(json.dumps(asdict(self), ensure_ascii=False, sort_keys=True))
+        return encode_json(asdict(self))
 
     def length_bucket(self, text_length: int) -> str:
         """Returns the bucket of a text length, the number of characters of all texts of a row."""

@@ -1,6 +1,8 @@
 """Type names in ML Metadata, and the encoding of texts that are stored there."""
 
-from urllib.parse import unquote
+import json
+from typing import Any
+from urllib.parse import quote, unquote
 
 # TFX's artifact types.
 EXAMPLES, STATISTICS, ANOMALIES, SCHEMA = "Examples", "ExampleStatistics", "ExampleAnomalies", "Schema"
@@ -25,6 +27,14 @@ FAILURE, FAILURE_STATUS, FAILURE_LOG = "failure", "failure_status", "failure_log
 def encode_text(text: str) -> str:
     """Encodes backslashes, which ML Metadata 1.21 writes into PostgreSQL with a syntax error."""
     return text.replace("%", "%25").replace("\\", "%5C")
+
+
+def encode_json(value: Any) -> str:
+    """Returns a value as JSON that is percent-encoded so that it needs no escapes when it is part of other JSON.
+
+    TFX writes a component's parameters as JSON, which escapes quotes and letters with backslashes.
+    """
+    return quote(json.dumps(value, ensure_ascii=False, sort_keys=True), safe=" ")
 
 
 def decode_text(text: str) -> str:

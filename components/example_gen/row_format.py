@@ -9,7 +9,7 @@ from components.example_gen.rows import RawRow, parse_label
 from schema.csv_records import refuse_repeated_columns
 from schema.data_set import AG_NEWS
 from schema.errors import DataError
-from schema.metadata import decode_text, encode_text
+from schema.metadata import decode_text, encode_json
 
 # Names of the class column that are known, each with the number of the first class.
 CLASS_COLUMNS = {"class index": 1, "class_index": 1, "class": 1, "label": 0}
@@ -47,7 +47,7 @@ class RowFormat:
 
     def encode(self) -> str:
         """Returns the format as text that every metadata store can hold."""
-        return encode_text(json.dumps(asdict(self), ensure_ascii=False, sort_keys=True))
+        return encode_json(asdict(self))
 
     def find_columns(self, names: Sequence[str], file: str) -> "Columns":
         """Finds the columns of a file.

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from google.protobuf import text_format
 
@@ -57,3 +59,11 @@ def test_a_thousand_classes_are_possible():
     label.annotation.tag[:] = [f"class {index}" for index in range(1000)]
     label.int_domain.max = 999
     assert len(DataSet.of_schema(schema).class_names) == 1000
+
+
+def test_an_encoded_data_set_needs_no_escapes_in_json():
+    """ML Metadata cannot write a backslash to PostgreSQL."""
+    data_set = DataSet(('a "quoted" \\ class', "Störung", "体育"), ("all",), ())
+    encoded = data_set.encode()
+    assert json.dumps(encoded) == f'"{encoded}"'
+    assert DataSet.decode(encoded) == data_set

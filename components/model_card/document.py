@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import jinja2
 from markupsafe import Markup
 
 from components.model_card.evidence import NotAvailable, Share
@@ -100,3 +101,18 @@ def change(value: float) -> str:
 def interval(share: Share) -> str:
     """Formats both bounds of a share's interval."""
     return f"{share.low:.4f} to {share.high:.4f}"
+
+
+def template_environment(*packages: str) -> jinja2.Environment:
+    """Returns an environment with the templates of the packages, and with those and the style sheet of the model card.
+
+    Templates whose names end in `.html.j2` are escaped.
+    """
+    return jinja2.Environment(
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name) for name in (*packages, "components.model_card")]),
+        autoescape=jinja2.select_autoescape(["html.j2"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )

@@ -4,11 +4,10 @@ import json
 import os
 import re
 
-import jinja2
 from tfx.dsl.io import fileio
 
 from components.model_card.card import Card
-from components.model_card.document import CardSection
+from components.model_card.document import CardSection, template_environment
 from components.model_card.provenance_sections import provenance_sections
 from components.model_card.quality_sections import quality_sections
 from components.model_card.standard import to_plain, to_standard
@@ -48,14 +47,7 @@ def _json(value: object) -> str:
 
 
 def _render(template: str, card: Card, sections: list[CardSection]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("components.model_card"),
-        autoescape=jinja2.select_autoescape(["html.j2"]),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = template_environment()
     environment.filters["markdown"] = markdown_text
     return environment.get_template(template).render(card=card, sections=sections)
 

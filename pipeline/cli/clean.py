@@ -39,24 +39,23 @@ def clean(loaded: Loaded, keep_runs: int, older_than: float, dry_run: bool, by: 
         raise SettingsError(f"pipeline.root {settings.pipeline.root} is remote: use the store's own lifecycle rules")
     now = datetime.now(UTC)
     with hide_library_output():
-        from pipeline.governance.retention import models_in_use, plan_removal, remove, size, unfinished_removal
+        from pipeline.governance.retention import models_in_use, removable_artifacts, remove, size, unfinished_removal
         from pipeline.metadata.connection import connection_config, existing_store, open_store
         from pipeline.metadata.store_reader import StoreReader
         from pipeline.runners.local import exclusive
 
-        if existing_store(settings) is None:
+        if (store := existing_store(settings)) is None:
             raise SettingsError(f"there is no metadata store in {settings.pipeline.root}, so nothing to remove")
-        connection = connection_config(settings)
         with exclusive(Path(settings.pipeline.root)):
-            snapshot = StoreReader(connection).snapshot()
-            used = models_in_use(snapshot, settings, open_store(connection), now)
+            snapshot = StoreReader(connection_config(settings)).snapshot()
+            used = models_in_use(snapshot, settings, store, now)
             since = (now - timedelta(days=older_than)).timestamp()
-            plan = plan_removal(snapshot, settings, used, keep_runs, since)
-            removed = [*unfinished_removal(snapshot, settings), *plan.artifacts]
+            old = removable_artifacts(snapshot, settings, used, keep_runs, since)
+            removed = [*unfinished_removal(snapshot, settings), *old]
             kinds = Counter(artifact.type for artifact in removed)
             bytes_of_files = sum(map(size, removed))
             if not dry_run:
-                remove(settings, open_store(connection), removed, name, now)
+                remove(settings, open_store(connection_config(settings)), removed, name, now)
     for kind, count in kinds.most_common():
         click.echo(f"{count:6,} {kind}")
     for model, reason in sorted(used.items()):

@@ -12,9 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from ml_metadata.metadata_store import MetadataStore
 
+from components.model_card.document import template_environment
 from components.model_card.render import EVIDENCE
 from pipeline.governance.approvals import Approvals, Request
 from pipeline.governance.audit_check import audit_log
@@ -437,15 +437,5 @@ def _json(value: object) -> bytes:
 
 
 def _page(dossier: Dossier) -> str:
-    environment = jinja2.Environment(
-        # The page includes the model card's style sheet.
-        loader=jinja2.ChoiceLoader(
-            [jinja2.PackageLoader("pipeline.governance"), jinja2.PackageLoader("components.model_card")]
-        ),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = template_environment("pipeline.governance")
     return environment.get_template("dossier.html.j2").render(dossier=dossier)

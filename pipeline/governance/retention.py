@@ -5,15 +5,14 @@ read or reused it, or if a model that still matters leads to it. Model cards and
 always stay. Everything else is removed.
 """
 
-import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import os
+import shutil
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
-from tfx.dsl.io import fileio
 
 from components.approval import Status
 from pipeline.governance.approvals import Approvals
@@ -30,11 +29,8 @@ from schema.metadata import (
     REMOVED_ON,
     VALIDATION_BLESSING,
 )
-from schema.paths import is_remote
 from serving.audit import CLEAN, Entry
 from serving.versions import pushed_versions
-
-logger = logging.getLogger(__name__)
 
 _UNFINISHED = ("NEW", "RUNNING")
 # The newest is the candidate of the last run, the one before it is what a new candidate is compared with.
@@ -43,47 +39,25 @@ _DECIDED_ON = (MODEL_CARD, EVALUATION)
 _IDS_A_CALL = 500
 
 
-@dataclass(frozen=True)
-class Removal:
-    """Artifacts that may be removed.
-
-    Attributes:
-        artifacts: artifacts whose files are removed, oldest first.
-        kept: reason for each artifact that is kept, by id.
-    """
-
-    artifacts: Sequence[Artifact]
-    kept: Mapping[int, str]
-
-
-def plan_removal(
-    snapshot: Snapshot, settings: Settings, models: Mapping[int, str], keep_runs: int, older_than: float
-) -> Removal:
-    """Selects the artifacts that nothing needs any more.
+def removable_artifacts(
+    snapshot: Snapshot, settings: Settings, models: Iterable[int], keep_runs: int, older_than: float
+) -> list[Artifact]:
+    """Returns the artifacts that nothing needs any more, oldest first.
 
     Args:
         snapshot: content of the metadata store.
         settings: name and root of the pipeline, and the number of spans in a window.
-        models: ids of models that must be kept, with the reason, as returned by `models_in_use`.
+        models: ids of models that must be kept, as returned by `models_in_use`.
         keep_runs: number of newest runs that are kept.
         older_than: POSIX seconds; later runs are kept.
     """
-    base = f"{settings.pipeline.root}/{settings.pipeline.name}/"
-    own = {one.id: one for one in snapshot.artifacts.values() if one.uri.startswith(base)}
-    kept: dict[int, str] = {}
-
-    def keep(artifacts: Iterable[int], reason: str) -> None:
-        for artifact in artifacts:
-            kept.setdefault(artifact, reason)
-
+    own = _own_artifacts(snapshot, settings)
+    kept = _latest_spans(snapshot, settings.data.window) | {one.id for one in own if one.type in _DECIDED_ON}
     for run in _kept_runs(snapshot, own, keep_runs, older_than):
-        keep(_used_by(snapshot, [one.id for one in snapshot.executions_of(run.id)]), f"run {run.name}")
-    for model, reason in (dict(_baselines(snapshot)) | dict(models)).items():
-        keep(_evidence(snapshot, model), f"model {model}, {reason}")
-    keep(_latest_spans(snapshot, settings.data.window), "the next window")
-    keep((one.id for one in own.values() if one.type in _DECIDED_ON), "evidence")
-    removed = [artifact for artifact in own.values() if artifact.id not in kept and not artifact.removed]
-    return Removal(sorted(removed, key=lambda one: one.id), kept)
+        kept |= _used_by(snapshot, [one.id for one in snapshot.executions_of(run.id)])
+    for model in (*_baselines(snapshot), *models):
+        kept |= _evidence(snapshot, model)
+    return [artifact for artifact in own if artifact.id not in kept and not artifact.removed]
 
 
 def models_in_use(snapshot: Snapshot, settings: Settings, store: MetadataStore, now: datetime) -> dict[int, str]:
@@ -106,7 +80,7 @@ def _was_pushed(snapshot: Snapshot, model: int) -> bool:
     return any(one.type == PUSHED_MODEL and one.properties.get("pushed") == 1 for one in outputs)
 
 
-def remove(settings: Settings, store: MetadataStore, artifacts: Sequence[Artifact], by: str, now: datetime) -> int:
+def remove(settings: Settings, store: MetadataStore, artifacts: Sequence[Artifact], by: str, now: datetime) -> None:
     """Marks artifacts as deleted, enters that in the audit log, and deletes their files.
 
     A killed removal leaves marked artifacts whose files are still there; the next removal deletes them.
@@ -114,12 +88,9 @@ def remove(settings: Settings, store: MetadataStore, artifacts: Sequence[Artifac
     Args:
         settings: where the audit log is.
         store: the metadata store, opened for writing.
-        artifacts: the artifacts, as returned by `plan_removal`.
+        artifacts: the artifacts, as returned by `removable_artifacts` and `unfinished_removal`.
         by: who removes them.
         now: with a time zone.
-
-    Returns:
-        The number of deleted bytes.
     """
     ids = [artifact.id for artifact in artifacts]
     if ids:
@@ -131,33 +102,35 @@ def remove(settings: Settings, store: MetadataStore, artifacts: Sequence[Artifac
             artifact.state = mlmd.Artifact.DELETED
             artifact.custom_properties[REMOVED_ON].string_value = now.date().isoformat()
         store.put_artifacts(stored)
-    return sum(map(_delete, artifacts))
+    for artifact in artifacts:
+        _delete(artifact)
 
 
 def unfinished_removal(snapshot: Snapshot, settings: Settings) -> list[Artifact]:
     """Returns the artifacts that a killed removal has marked, and whose files are still there."""
-    base = f"{settings.pipeline.root}/{settings.pipeline.name}/"
-    marked = (one for one in snapshot.artifacts.values() if one.removed and REMOVED_ON in one.properties)
-    return [one for one in marked if one.uri.startswith(base) and fileio.exists(one.uri)]
+    marked = (one for one in _own_artifacts(snapshot, settings) if one.removed and REMOVED_ON in one.properties)
+    return [one for one in marked if os.path.exists(one.uri)]
 
 
 def size(artifact: Artifact) -> int:
-    """Returns the bytes of an artifact's files; 0 in an object store, where this would list every file."""
-    if is_remote(artifact.uri):
-        return 0
+    """Returns the bytes of an artifact's files."""
     return sum(file.lstat().st_size for file in Path(artifact.uri).rglob("*") if file.is_file())
 
 
-def _delete(artifact: Artifact) -> int:
-    deleted = size(artifact)
-    if fileio.exists(artifact.uri):
-        fileio.rmtree(artifact.uri)
-    return deleted
+def _delete(artifact: Artifact) -> None:
+    if os.path.exists(artifact.uri):
+        shutil.rmtree(artifact.uri)
 
 
-def _kept_runs(snapshot: Snapshot, own: Mapping[int, Artifact], count: int, older_than: float) -> list[Run]:
+def _own_artifacts(snapshot: Snapshot, settings: Settings) -> list[Artifact]:
+    """Returns the artifacts below the pipeline's root, oldest first."""
+    base = f"{settings.pipeline.root}/{settings.pipeline.name}/"
+    return sorted((one for one in snapshot.artifacts.values() if one.uri.startswith(base)), key=lambda one: one.id)
+
+
+def _kept_runs(snapshot: Snapshot, own: Iterable[Artifact], count: int, older_than: float) -> list[Run]:
     """Returns the pipeline's newest runs, those after `older_than`, and those that have not ended."""
-    used = {run.id: run for artifact in own for run in snapshot.runs_using(artifact)}
+    used = {run.id: run for artifact in own for run in snapshot.runs_using(artifact.id)}
     runs = sorted(used.values(), key=lambda run: (run.began, run.id), reverse=True)
     return [
         run
@@ -172,10 +145,10 @@ def _used_by(snapshot: Snapshot, executions: Iterable[int]) -> set[int]:
     return {link.artifact for execution in executions for link in snapshot.links.get(execution, ())}
 
 
-def _baselines(snapshot: Snapshot) -> Iterable[tuple[int, str]]:
+def _baselines(snapshot: Snapshot) -> list[int]:
     blessings = [one for one in snapshot.of_type(MODEL_BLESSING) if one.properties.get("blessed") == 1]
     models = list(dict.fromkeys(int(one.properties["current_model_id"]) for one in reversed(blessings)))
-    return [(model, "the baseline") for model in models[:_BASELINES]]
+    return models[:_BASELINES]
 
 
 def _evidence(snapshot: Snapshot, model: int) -> set[int]:

@@ -163,7 +163,7 @@ def summarize(connection: mlmd.ConnectionConfig, run_id: str) -> RunSummary:
         ended_in=_run_that_made(store, outputs.get(PUSHED_MODEL)),
         compared_with=compared_with,
         drift=drift,
-        not_calibrated=_why_not_calibrated(outputs.get(MODEL)),
+        not_calibrated=_why_not_calibrated(model),
     )
 
 

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 from matplotlib.figure import Figure
 
-from components.model_card.document import Plot
+from components.model_card.document import Plot, template_environment
 from pipeline.charts import Series, line_chart
 from pipeline.monitoring.archive import HTML_FILE
 from pipeline.monitoring.report import (
@@ -83,17 +82,7 @@ def _changed_windows(report: Report, signal: str) -> tuple[int, ...]:
 
 
 def _page(report: Report, panels: list[_Panel]) -> str:
-    environment = jinja2.Environment(
-        # The page includes the model card's style sheet.
-        loader=jinja2.ChoiceLoader(
-            [jinja2.PackageLoader("pipeline.monitoring"), jinja2.PackageLoader("components.model_card")]
-        ),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = template_environment("pipeline.monitoring")
     environment.filters["p"] = readable_p
     environment.filters["moment"] = readable_moment
     # A line needs two points; the table has the values of a single window.

@@ -46,7 +46,8 @@ class TablePage(Generic[Row]):
 def filter_by_text(rows: Iterable[Row], words: str, text_of: Callable[[Row], str]) -> list[Row]:
     """Returns the rows whose text contains all words, in any case and order."""
     wanted = words.casefold().split()
-    return [row for row in rows if all(word in text_of(row).casefold() for word in wanted)]
+    texts = ((row, text_of(row).casefold()) for row in rows)
+    return [row for row, text in texts if all(word in text for word in wanted)]
 
 
 def paginate(

@@ -18,20 +18,18 @@ class AccuracyWatch(keras.callbacks.Callback):
         epoch_seconds: seconds of the training steps of each epoch so far.
     """
 
-    def __init__(self, val_rows: TokenizedRows, buckets: Buckets, target: float, *, epochs: int | None = None):
+    def __init__(self, val_rows: TokenizedRows, buckets: Buckets, target: float):
         """Creates the callback.
 
         Args:
             val_rows: rows on which accuracy is measured.
             buckets: how to make batches of them.
             target: the accuracy to reach.
-            epochs: number of epochs after which training ends; None leaves that to the recipe.
         """
         super().__init__()
         self._val_rows = val_rows
         self._buckets = buckets
         self._target = target
-        self._epochs = epochs
         self._began = self._step_began = time.monotonic()
         self._asked = 0.0
         self.seconds_to_target: float | None = None
@@ -50,7 +48,3 @@ class AccuracyWatch(keras.callbacks.Callback):
                 self.seconds_to_target = now - self._began - self._asked
             self._asked += time.monotonic() - now
         self._step_began = time.monotonic()
-
-    def on_epoch_end(self, epoch, logs=None):
-        if epoch + 1 == self._epochs:
-            self.model.stop_training = True

@@ -114,9 +114,11 @@ def _print(console: Console, results: dict[str, list[dict]]) -> None:
         table.add_row(name, form.format(theirs), form.format(ours), f"{ratio:.2f}")
 
     add("rows/s", "rows_per_second", "{:,.0f}")
-    add("rows/s in an epoch with copies", "rows_per_second_with_copies", "{:,.0f}")
+    add("rows/s in the last epoch", "last_rows_per_second", "{:,.0f}")
     add("seconds to the notebook's val accuracy", "seconds_to_target", "{:,.1f}", inverted=True)
     add("val accuracy at the end of the first epoch", "val_accuracy", "{:.4f}")
+    add("val accuracy of the whole training", "best_val_accuracy", "{:.4f}")
+    add("seconds of the whole training", "seconds", "{:,.1f}", inverted=True)
     add("peak memory, MB", "peak_mb", "{:,.0f}")
     add("matrix multiplication's peak, GFLOP/s", "peak_gflops", "{:,.0f}")
     add("share of it in the whole training", "training_share", "{:.2f}")

@@ -44,9 +44,11 @@ def main(path: str, peak: float) -> dict:
     rows_per_second = len(texts) / seconds
     return {
         "rows_per_second": rows_per_second,
-        "rows_per_second_with_copies": None,
+        "last_rows_per_second": None,
         "seconds_to_target": seconds,
         "val_accuracy": accuracy,
+        "best_val_accuracy": accuracy,
+        "seconds": seconds,
         "peak_mb": peak_mb,
         "peak_gflops": peak / 1e9,
         "training_share": rows_per_second * tokens_a_row * flops / peak,

@@ -66,9 +66,7 @@ def describe_training(export_dir: str) -> Training | NotAvailable:
         architecture=facts["architecture"],
         layers=facts["layers"],
         parameters=facts["parameters"],
-        hyperparameters=_resolve(facts["recipe"])
-        | {"batch_tokens": facts["batch_tokens"]}
-        | facts.get("warm_start", {}),
+        hyperparameters=_resolve(facts["recipe"]) | facts.get("warm_start", {}),
         rows=facts["rows"],
         tokens_per_row=facts["tokens_per_row"],
         steps=facts["steps"],

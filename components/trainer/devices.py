@@ -1,9 +1,9 @@
-"""Chooses the devices of a training: GPUs, CPU or several workers, the batch size, and whether cuDNN is used."""
+"""Chooses the devices of a training: GPUs, CPU or several workers, and whether cuDNN is used."""
 
 import contextlib
 import functools
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
@@ -11,10 +11,6 @@ import tensorflow as tf
 from components.trainer.shapes import Architecture
 
 logger = logging.getLogger(__name__)
-
-CPU_BATCH_TOKENS = 5_000
-GPU_BATCH_TOKENS = (8_000, 16_000, 32_000, 64_000)
-_WORTH_DOUBLING = 1.1
 
 
 def grow_gpu_memory() -> int:
@@ -88,27 +84,6 @@ def why_not_cudnn(architecture: Architecture, *, gpus: int, built_with_cuda: boo
     if gpus == 0:
         return "there is no GPU"
     return None
-
-
-def choose_batch_tokens(rows_per_second: Callable[[int], float], candidates: Sequence[int]) -> int:
-    """Returns the first batch size that the next larger one does not beat by 10%; larger batches learn more slowly.
-
-    Args:
-        rows_per_second: function that measures the training speed for a number of tokens per batch; it raises
-            tf.errors.ResourceExhaustedError if a batch does not fit into memory.
-        candidates: numbers of tokens per batch, in ascending order.
-    """
-    best, best_speed = candidates[0], 0.0
-    for tokens in candidates:
-        try:
-            speed = rows_per_second(tokens)
-        except tf.errors.ResourceExhaustedError:
-            break
-        logger.info("batch size measured", extra={"fields": {"tokens": tokens, "rows_per_second": round(speed)}})
-        if speed < best_speed * _WORTH_DOUBLING:
-            break
-        best, best_speed = tokens, speed
-    return best
 
 
 @contextlib.contextmanager

@@ -52,7 +52,9 @@ class Recipe(Section):
         None, description="last state, or maximum and mean over time; unset: last, stacked: max_mean"
     )
     wide: bool | None = Field(
-        None, description="add a linear model of words and pairs of words, trained with the network; unset: false"
+        None,
+        description="add a linear model of words and pairs of words, trained with the network; unset: false, "
+        "stacked: true",
     )
     word_vectors: str = Field(
         LEARNED,
@@ -75,18 +77,20 @@ class Recipe(Section):
         None,
         ge=0.0,
         description="weight of the divergence between the predictions for a text and for its perturbed copy, the same "
-        "text under other dropouts; more than 0 doubles the work; unset: 0, stacked 2",
+        "text under other dropouts; more than 0 doubles the work; unset: 0",
     )
     perturbation: Rate | None = Field(
         None,
         description="adversarial perturbation of the copy's word vectors, as a share of their norm; more than 0 "
-        "doubles the work; unset: 0, stacked 0.05",
+        "doubles the work; unset: 0",
     )
     plain_epochs: NonNegativeInt = Field(1, description="first epochs, which train without perturbed copies")
-    epochs: PositiveInt = Field(5, description="maximum number of passes over train; early stopping may end sooner")
+    epochs: PositiveInt | None = Field(
+        None, description="maximum number of passes over train; early stopping may end sooner; unset: 5, stacked 3"
+    )
     patience: PositiveInt = Field(2, description="epochs without a better val accuracy before training stops")
-    batch_tokens: PositiveInt | None = Field(
-        None, description="tokens per batch, padding included; unset: 5,000 on a CPU, measured on a GPU"
+    batch_tokens: PositiveInt = Field(
+        5_000, description="tokens per batch, padding included; larger ones are faster on a GPU and learn less"
     )
     bucket_boundaries: tuple[PositiveInt, ...] = Field(
         (16, 20, 24, 28, 32, 36, 40, 44, 48, 56, 64, 80, 112),

@@ -10,7 +10,7 @@ RANDOM, LEARNED = "random", "learned"
 
 @dataclass(frozen=True)
 class Architecture:
-    """Shape and dropouts of a network.
+    """Shape, dropouts and epochs of a network.
 
     Attributes:
         embedding_dim: width of the word vectors.
@@ -27,6 +27,7 @@ class Architecture:
         feature_dropout: share of the inputs of the last layer dropped.
         consistency: weight of the divergence between the predictions for a text and for its perturbed copy.
         perturbation: size of the copy's adversarial perturbation, as a share of the norm of its word vectors.
+        epochs: maximum number of passes over the training rows.
     """
 
     embedding_dim: int
@@ -43,6 +44,7 @@ class Architecture:
     feature_dropout: float = 0.0
     consistency: float = 0.0
     perturbation: float = 0.0
+    epochs: int = 5
 
 
 ARCHITECTURES = {
@@ -56,19 +58,20 @@ ARCHITECTURES = {
         depth=2,
         bidirectional=True,
         pooling="max_mean",
+        wide=True,
         # The smaller networks have too little capacity for more dropout.
         word_dropout=0.1,
         embedding_dropout=0.3,
         feature_dropout=0.5,
-        consistency=2.0,
-        perturbation=0.05,
+        # With the wide part, more passes gain nothing: docs/explanation/training.md.
+        epochs=3,
     ),
 }
 """The networks by name, with the seed notebook's sizes (AI-For-Beginners, lessons/5-NLP/16-RNN/RNNTF.ipynb)."""
 
 _CHANGEABLE = (
     *("embedding_dim", "units", "depth", "masking", "pooling", "wide"),
-    *("word_dropout", "embedding_dropout", "feature_dropout", "consistency", "perturbation"),
+    *("word_dropout", "embedding_dropout", "feature_dropout", "consistency", "perturbation", "epochs"),
 )
 
 

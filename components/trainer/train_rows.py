@@ -65,7 +65,7 @@ def train_file(file: RowsFile, recipe: StoredRecipe, weights: Path | None = None
     facts = dict(trained.facts)
     if (test := file.rows.get(TEST)) is not None:
         test = test.titles() if recipe.network.titles_only else test
-        logits = predict_logits(trained.network, test, Buckets(recipe.bucket_boundaries, facts["batch_tokens"]))
+        logits = predict_logits(trained.network, test, Buckets(recipe.bucket_boundaries, recipe.batch_tokens))
         facts["test_accuracy"] = float((logits.argmax(axis=1) == test.labels).mean())
     if weights:
         trained.network.save_weights(weights)

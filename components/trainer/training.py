@@ -1,7 +1,6 @@
 """Trains a network on tokenized rows until it is ready for export."""
 
 import hashlib
-import itertools
 import json
 import logging
 import os
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MONITOR = "val_accuracy"
-_SWEEP_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -94,8 +92,7 @@ def train(
     if architecture.titles_only:
         train_rows, val_rows = train_rows.titles(), val_rows.titles()
     why_not_cudnn = devices.why_not_cudnn(architecture, gpus=gpus, built_with_cuda=tf.test.is_built_with_cuda())
-    batch_tokens = recipe.batch_tokens or _choose_batch_tokens(train_rows.sample(), words, recipe, gpus, classes)
-    buckets = Buckets(recipe.bucket_boundaries, batch_tokens)
+    buckets = Buckets(recipe.bucket_boundaries, recipe.batch_tokens)
     steps = buckets.batch_count(train_rows)
 
     strategy = devices.strategy(gpus)
@@ -104,16 +101,13 @@ def train(
     # With several workers, each one has its own checkpoint.
     suffix = f"-worker-{devices.worker_index()}" if devices.worker_index() else ""
     checkpoint = Checkpoint(
-        os.path.join(
-            checkpoint_root, _checkpoint_key(train_rows, val_rows, recipe, batch_tokens, code, base, vectors) + suffix
-        ),
+        os.path.join(checkpoint_root, _checkpoint_key(train_rows, val_rows, recipe, code, base, vectors) + suffix),
         monitor=_MONITOR,
         patience=recipe.patience,
     )
     facts = {
         "rows": len(train_rows),
         "tokens_per_row": round(float(train_rows.sample().token_counts.mean()), 1),
-        "batch_tokens": batch_tokens,
         "steps": steps,
         "parameters": network.count_params(),
         "replicas": strategy.num_replicas_in_sync,
@@ -138,8 +132,8 @@ def train(
             network.get_layer("embedding").set_weights([vectors])
         if base and overlap:
             overlap.copy_weights(network, base, train_rows.sample())
-    if not checkpoint.is_finished(recipe.epochs):
-        _fit(network, train_rows, val_rows, recipe, buckets, steps, checkpoint, log_dir, callbacks)
+    if not checkpoint.is_finished(architecture.epochs):
+        _fit(network, train_rows, val_rows, recipe, buckets, architecture.epochs, steps, checkpoint, log_dir, callbacks)
     checkpoint.load_best(network)
 
     logits = predict_logits(network, val_rows, buckets)
@@ -168,7 +162,7 @@ def predict_logits(network: keras.Model, rows: TokenizedRows, buckets: Buckets) 
 
 def _build_compiled(recipe: "Recipe", words: Sequence[str], *, steps: int, classes: int) -> keras.Model:
     network = build(recipe, vocabulary_size=len(words) + RESERVED_IDS, classes=classes)
-    compile_model(network, recipe, steps=steps * recipe.epochs)
+    compile_model(network, recipe, steps=steps * architecture_of(vars(recipe)).epochs)
     return network
 
 
@@ -192,6 +186,7 @@ def _fit(
     val_rows: TokenizedRows,
     recipe: "Recipe",
     buckets: Buckets,
+    epochs: int,
     steps: int,
     checkpoint: Checkpoint,
     log_dir: str | None,
@@ -199,7 +194,7 @@ def _fit(
 ) -> None:
     epochs_done = checkpoint.state.epochs_done
     # ProgressLog comes before Checkpoint, which stores the metrics that ProgressLog adds.
-    progress = ProgressLog(len(train_rows), steps, recipe.epochs)
+    progress = ProgressLog(len(train_rows), steps, epochs)
     callbacks = [
         EpochSeeds(),
         StartConsistencyAfter(recipe.plain_epochs),
@@ -217,53 +212,17 @@ def _fit(
         bucketed_batches(train_rows, buckets, seed=recipe.seed, first_pass=epochs_done, count=steps),
         validation_data=bucketed_batches(val_rows, buckets),
         initial_epoch=epochs_done,
-        epochs=recipe.epochs,
+        epochs=epochs,
         callbacks=callbacks,
         shuffle=False,  # The batches are already shuffled.
         verbose=0,
     )
 
 
-def _choose_batch_tokens(rows: TokenizedRows, words: Sequence[str], recipe: "Recipe", gpus: int, classes: int) -> int:
-    """Returns the tokens per batch: fixed on a CPU, where larger batches are not faster; measured on a GPU."""
-    if not gpus:
-        return devices.CPU_BATCH_TOKENS
-    if devices.worker_count() > 1:  # Each worker would measure another number.
-        return devices.GPU_BATCH_TOKENS[0]
-
-    def rows_per_second(batch_tokens: int) -> float:
-        return measure_speed(rows, words, recipe, batch_tokens, classes)
-
-    return devices.choose_batch_tokens(rows_per_second, devices.GPU_BATCH_TOKENS)
-
-
-def measure_speed(
-    rows: TokenizedRows, words: Sequence[str], recipe: "Recipe", batch_tokens: int, classes: int = CLASS_COUNT
-) -> float:
-    """Returns the rows per second of some training steps of a new network.
-
-    Raises:
-        tf.errors.ResourceExhaustedError: a batch does not fit into memory.
-    """
-    buckets = Buckets(recipe.bucket_boundaries, batch_tokens)
-    strategy = devices.strategy(len(tf.config.list_logical_devices("GPU")))
-    with strategy.scope(), devices.precision(recipe.precision):
-        network = _build_compiled(recipe, words, steps=_SWEEP_STEPS, classes=classes)
-    batches = bucketed_batches(rows, buckets, seed=recipe.seed)
-    network.fit(batches.take(2), verbose=0)  # Compiles.
-    began = time.monotonic()
-    network.fit(batches.take(_SWEEP_STEPS), verbose=0)
-    seconds = time.monotonic() - began
-    # The first pass has the same order, so these are the batches of those steps.
-    measured = itertools.islice(bucketed_batches(rows, buckets, seed=recipe.seed), _SWEEP_STEPS)
-    return sum(len(labels) for _, labels in measured) / seconds
-
-
 def _checkpoint_key(
     train_rows: "TokenizedRows | StreamedRows",
     val_rows: TokenizedRows,
     recipe: "Recipe",
-    batch_tokens: int,
     code: str,
     base: BaseModel | None,
     vectors: np.ndarray | None,
@@ -272,7 +231,6 @@ def _checkpoint_key(
         train_rows.fingerprint(),
         val_rows.fingerprint(),
         vars(recipe),
-        batch_tokens,
         code,
         *([base.place] if base else []),
         *([hashlib.sha256(vectors.tobytes()).hexdigest()] if vectors is not None else []),

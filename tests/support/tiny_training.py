@@ -26,6 +26,7 @@ TINY = Recipe(
     depth=None,
     masking=None,
     pooling=None,
+    wide=False,
     word_vectors="random",
     word_vectors_window=3,
     word_vectors_trainable=True,

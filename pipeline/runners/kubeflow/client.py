@@ -29,7 +29,7 @@ _AUTHOR = "author"
 _PARAMETERS = {
     "data_path": ("data.path", "directory or URI of the data"),
     "span": ("data.span", "span to ingest, as a number or YYYY-MM-DD; empty: the latest"),
-    "epochs": ("trainer.epochs", "maximum number of training epochs"),
+    "epochs": ("trainer.epochs", "maximum number of training epochs; empty: the network's own"),
     "destination": ("pusher.destination", "base directory of the pushed versions and the audit log"),
 }
 

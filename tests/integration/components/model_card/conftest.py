@@ -72,7 +72,14 @@ def facts(network):
     """Returns the facts that the Trainer stores in the export."""
     from components.trainer.export import layer_facts
 
-    recipe = {"architecture": "stacked_bilstm", "embedding_dim": 8, "units": 4, "word_dropout": None, "seed": 3}
+    recipe = {
+        "architecture": "stacked_bilstm",
+        "embedding_dim": 8,
+        "units": 4,
+        "word_dropout": None,
+        "batch_tokens": 500,
+        "seed": 3,
+    }
     history = {"loss": [0.9, 0.5, 0.4], "accuracy": [0.5, 0.7, 0.8]}
     history |= {"val_loss": [0.8, 0.6, 0.7], "val_accuracy": [0.6, 0.75, 0.7]}
     return {
@@ -81,7 +88,6 @@ def facts(network):
         "recipe": recipe,
         "rows": 40,
         "tokens_per_row": 12.5,
-        "batch_tokens": 500,
         "steps": 12,
         "parameters": network.count_params(),
         "replicas": 1,

@@ -21,24 +21,6 @@ def test_the_unmet_condition_of_cudnn_is_named(name, gpus, built_with_cuda, reas
     assert (found is None) if reason is None else (reason in found)
 
 
-@pytest.mark.parametrize(
-    ("speeds", "chosen"),
-    [
-        ({8: 100, 16: 190, 32: 350, 64: 600}, 64),
-        ({8: 100, 16: 190, 32: 195, 64: 900}, 16),
-        ({8: 100, 16: 105, 32: 300, 64: 300}, 8),
-        ({8: 100, 16: 150, 32: None, 64: None}, 16),
-    ],
-)
-def test_the_batch_grows_while_it_is_faster_and_fits(speeds, chosen):
-    def rows_per_second(tokens):
-        if speeds[tokens] is None:
-            raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
-        return speeds[tokens]
-
-    assert devices.choose_batch_tokens(rows_per_second, list(speeds)) == chosen
-
-
 def test_without_a_gpu_the_strategy_is_the_default_one():
     assert devices.grow_gpu_memory() == len(tf.config.list_physical_devices("GPU"))
     assert devices.strategy(0).num_replicas_in_sync == devices.strategy(1).num_replicas_in_sync == 1

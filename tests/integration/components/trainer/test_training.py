@@ -12,7 +12,6 @@ import keras
 import numpy as np
 import pytest
 
-from components.trainer import devices
 from components.trainer.batches import Buckets
 from components.trainer.training import predict_logits, train
 from schema.errors import RunError
@@ -250,13 +249,3 @@ def test_two_replicas_train_together(train_rows, val_rows, words, recipe, tmp_pa
     found = ended.stdout.split()
     assert found[:2] == ["replicas", "2"]
     assert float(found[3]) > 0.9
-
-
-def test_on_a_gpu_the_batch_size_is_measured(trained, monkeypatch):
-    monkeypatch.setattr(devices, "grow_gpu_memory", lambda: 1)
-    monkeypatch.setattr(devices, "GPU_BATCH_TOKENS", (100, 200))
-    assert trained(**SIMPLE, batch_tokens=None, epochs=1).facts["batch_tokens"] in (100, 200)
-
-
-def test_on_a_cpu_the_batch_size_is_fixed(trained):
-    assert trained(**SIMPLE, batch_tokens=None, epochs=1).facts["batch_tokens"] == devices.CPU_BATCH_TOKENS

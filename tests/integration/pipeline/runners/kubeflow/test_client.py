@@ -26,13 +26,13 @@ SPECIFICATION = {
         "inputDefinitions": {
             "parameters": {
                 "author": {"parameterType": "STRING"},
-                "epochs": {"parameterType": "STRING", "defaultValue": "5", "isOptional": True},
+                "epochs": {"parameterType": "STRING", "defaultValue": "", "isOptional": True},
             }
         },
     },
 }
 AUTHOR = client.Parameter("author", "--by=", "who", None)
-EPOCHS = client.Parameter("epochs", "--set=trainer.epochs=", "epochs", "5")
+EPOCHS = client.Parameter("epochs", "--set=trainer.epochs=", "epochs", "")
 
 
 def compiled_of(*documents):

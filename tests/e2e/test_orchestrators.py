@@ -232,7 +232,8 @@ def story(tmp_path_factory, metadata_server, store):
 @pytest.mark.parametrize("orchestrator", ["airflow", "kubeflow"])
 @pytest.mark.parametrize("aspect", [aspect.__name__ for aspect in ASPECTS])
 def test_an_orchestrator_leaves_what_a_local_run_leaves(story, aspect, orchestrator):
-    assert differences(story.local[aspect], getattr(story, orchestrator)[aspect]) == []
+    found = differences(story.local[aspect], getattr(story, orchestrator)[aspect])
+    assert found == [], "\n".join(found)
 
 
 def test_both_spans_are_trained_and_the_repetition_is_cached(story):

@@ -24,6 +24,7 @@ from pipeline.review.review_index import ReviewIndex
 from pipeline.review.security import Tokens
 from pipeline.review.serving_state import ServingState, read_serving_state
 from pipeline.settings import Settings
+from schema.data_set import describe_metric, describe_slice
 
 _MAX_AGE_SECONDS = 2.0
 _DIRECTORY = Path(__file__).with_name("templates")
@@ -98,7 +99,7 @@ def render(request: Request, template: str, status: int = 200, /, **context: Any
 
 def link_back(page: bytes, address: str, text: str) -> bytes:
     """Adds a link to a page of the site at the top of a stored HTML document."""
-    link = Markup('<body><p><a href="{}">← {}</a></p>').format(address, text)
+    link = Markup('<body><nav aria-label="Back"><a href="{}">← {}</a></nav>').format(address, text)
     return page.replace(b"<body>", link.encode(), 1)
 
 
@@ -163,5 +164,7 @@ _TEMPLATES.env.filters |= {
     "duration": _duration,
     "points": _points,
     "p_value": _p_value,
+    "slice": describe_slice,
 }
+_TEMPLATES.env.globals["describe_metric"] = describe_metric
 _TEMPLATES.env.trim_blocks = _TEMPLATES.env.lstrip_blocks = True

@@ -189,9 +189,9 @@ def test_models_are_found_by_text(site, ids):
 
 
 def test_card_and_report_link_back_to_the_site(site, ids, simulated):
-    assert f'<body><p><a href="/models/{ids[0]}">' in site.get(f"/models/{ids[0]}/card").text
+    assert f'<body><nav aria-label="Back"><a href="/models/{ids[0]}">' in site.get(f"/models/{ids[0]}/card").text
     report = site.get(f"/monitoring/{simulated.versions[-1]}/20260102T060000.000Z")
-    assert '<body><p><a href="/monitoring">' in report.text
+    assert '<body><nav aria-label="Back"><a href="/monitoring">' in report.text
 
 
 def test_cells_have_the_label_of_their_column_and_a_role(site):

@@ -44,8 +44,10 @@ def headline_figures(card: Card) -> list[Headline]:
     weakest, recall = min(((name, part.recall) for name, part in quality.classes.items()), key=lambda one: one[1].value)
     baseline = card.baseline
     figures = [
-        Headline("Accuracy", f"{accuracy.value:.2%}", f"95 % interval {_percentages(accuracy)}"),
-        Headline(f"Recall of {weakest}", f"{recall.value:.2%}", f"the lowest; 95 % interval {_percentages(recall)}"),
+        Headline("Accuracy", f"{100 * accuracy.value:.2f} %", f"95 % interval {_percentages(accuracy)}"),
+        Headline(
+            f"Recall of {weakest}", f"{100 * recall.value:.2f} %", f"the lowest; 95 % interval {_percentages(recall)}"
+        ),
         Headline("Calibration error", f"{card.calibration.error:.3f}", "expected, on the test rows"),
         Headline("Latency", f"{card.serving.milliseconds['p50']:.1f} ms", "median of one text, without a network"),
     ]
@@ -159,7 +161,7 @@ def _quality(card: Card) -> Iterator[Block]:
         "Confusion matrix: share of each true class's rows by answer, with their number",
         ("true class", *quality.classes),
         [
-            [name, *(f"{count / max(1, sum(counts)):.1%} ({count:,})" for count in counts)]
+            [name, *(f"{100 * count / max(1, sum(counts)):.1f} % ({count:,})" for count in counts)]
             for name, counts in zip(quality.classes, quality.confusion, strict=True)
         ],
         heat=[[count / max(1, sum(counts)) for count in counts] for counts in quality.confusion],

@@ -148,4 +148,4 @@ def test_the_card_begins_with_its_main_figures_in_words(written, card):
 
 def test_a_confusion_matrix_has_the_share_of_each_true_class(written, card):
     counts = card.quality.confusion[0]
-    assert f"{counts[0] / sum(counts):.1%} ({counts[0]:,})" in (written / "model_card.html").read_text()
+    assert f"{100 * counts[0] / sum(counts):.1f} % ({counts[0]:,})" in (written / "model_card.html").read_text()

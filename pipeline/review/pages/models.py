@@ -10,6 +10,7 @@ from pipeline.review import evidence
 from pipeline.review.alarms import find_alarms
 from pipeline.review.audit_trail import find_audit_trail, served_differences
 from pipeline.review.login import USER
+from pipeline.review.pages.forms import may_decide
 from pipeline.review.pages.monitoring import latest_report
 from pipeline.review.pagination import filter_by_text, paginate
 from pipeline.review.review_index import ACCURACY, RECALL, ReviewedModel, ReviewIndex
@@ -105,7 +106,7 @@ def render_model(request: Request, model: ReviewedModel, status: int = 200, **fo
         monitored=latest_report(site, model.versions[-1] if model.versions else None),
         tokens=site.tokens,
         user=user,
-        may_decide=site.login.may_decide(user) if site.login and user else bool(site.tokens),
+        may_decide=may_decide(request),
         form=form,
     )
 

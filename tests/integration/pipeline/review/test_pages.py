@@ -247,7 +247,7 @@ def test_a_model_card_is_shown_in_a_sandbox(site, ids):
 def test_two_models_are_compared(site, ids):
     page = site.get("/compare", params={"first": ids[0], "second": ids[-1]})
     shown = text(page)
-    assert "all 120 0." in shown
+    assert "all rows 120 0." in shown
     assert "rows read 1,250 1,251" in shown
     assert re.search(r"The models differ on \d+ of 120 test rows: \d+ broken, \d+ fixed", shown)
     assert re.search(r"(broken|fixed) 0\.\d{3} → 0\.\d{3} Title <\d+> What happened to", shown)
@@ -561,6 +561,14 @@ def test_a_site_without_a_token_is_read_only(settings, ids):
         assert "<form" not in page.text
         assert f"agnews approvals approve {ids[0]}" in page.text
         assert decide(client, ids[0]).status_code == 403
+
+
+def test_a_revision_links_to_the_commit_in_the_repository(simulated, settings, snapshot):
+    review = settings.review.model_copy(update={"repository_url": "https://git.example.com/news/"})
+    model = snapshot.of_type("Model")[-1].id
+    with serving(settings.model_copy(update={"review": review})) as client:
+        for page in (client.get("/served").text, client.get(f"/models/{model}").text):
+            assert '<a href="https://git.example.com/news/commit/000000000000000000' in page
 
 
 def test_a_personal_token_determines_the_approver(decidable):

@@ -1,10 +1,13 @@
 """Pages about models: the list, one model with its evidence and audit trail, its model card, and trends."""
 
+from collections.abc import Sequence
+
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from components.model_card.document import Plot
+from components.statistics import wilson_interval
 from pipeline.charts import Series, line_chart
 from pipeline.review import evidence
 from pipeline.review.alarms import find_alarms
@@ -154,11 +157,27 @@ def show_trends(request: Request) -> Response:
     rows: Series = {label: [_row_count(model, name) for model in models] for label, name in _ROWS.items()}
     plots = []
     if len(models) > 1:
-        plots.append(_trend("accuracy", "Accuracy on the test rows", models, accuracy, served))
+        title = "Accuracy on the test rows, with 95 % intervals"
+        plots.append(_trend("accuracy", title, models, accuracy, served, [accuracy_interval(one) for one in models]))
         plots.append(_trend("recall", "Recall of each class on the test rows", models, recalls, served))
         if any(value is not None for values in rows.values() for value in values):
             plots.append(_trend("rows", "Ingested rows", models, rows, served))
-    return render(request, "trends.html", table=table, models=models, plots=plots, recalls=names, rows_of=_row_count)
+    return render(
+        request,
+        "trends.html",
+        table=table,
+        models=models,
+        plots=plots,
+        recalls=names,
+        rows_of=_row_count,
+        interval_of=accuracy_interval,
+    )
+
+
+def accuracy_interval(model: ReviewedModel) -> tuple[float, float] | None:
+    """Returns Wilson's 95 % interval of a model's accuracy; None if the number of its test rows is unknown."""
+    rows = int(model.examples.properties.get("rows_test", 0)) if model.examples else 0
+    return wilson_interval(round(model.figures[ACCURACY] * rows), rows) if rows else None
 
 
 def find_model(index: ReviewIndex, number: int) -> ReviewedModel:
@@ -182,7 +201,14 @@ def _row_count(model: ReviewedModel, name: str) -> float | None:
     return model.rows(name) if model.ingested else None
 
 
-def _trend(name: str, title: str, models: list[ReviewedModel], series: Series, served: int | None) -> Plot:
+def _trend(
+    name: str,
+    title: str,
+    models: list[ReviewedModel],
+    series: Series,
+    served: int | None,
+    intervals: Sequence[tuple[float, float] | None] = (),
+) -> Plot:
     parts = []
     for label, line in series.items():
         known = [value for value in line if value is not None]
@@ -196,4 +222,14 @@ def _trend(name: str, title: str, models: list[ReviewedModel], series: Series, s
     highlighted = [position for position, model in enumerate(models) if model.id == served]
     if highlighted:
         description += f" Model {served} is in production."
-    return line_chart(name, title, labels, series, description, dots=True, highlighted=highlighted, moments=moments)
+    return line_chart(
+        name,
+        title,
+        labels,
+        series,
+        description,
+        dots=True,
+        highlighted=highlighted,
+        moments=moments,
+        intervals=intervals,
+    )

@@ -284,6 +284,8 @@ def test_lineage_is_shown_in_both_directions(site, ids, snapshot, simulated):
 
 def test_trends_have_charts_descriptions_and_a_table(site, ids):
     page = site.get("/trends")
+    assert re.search(rf" {ids[-1]} [-\d: ]+ 0\.\d{{4}} 0\.\d{{4}} to 0\.\d{{4}} 0", text(page))
+    assert page.text.count('class="whisker c0"') == page.text.count('class="dot c0"') / 3
     assert page.text.count("<svg") == 3
     assert page.text.count("<polyline") == 1 + 4 + 2
     assert f"Models {ids[0]} to {ids[-1]}: accuracy from 0." in page.text

@@ -38,6 +38,7 @@ ROUTES = (
     Route("/served/change", promotion.change_versions, methods=["POST"]),
     Route("/served/change", promotion.leave_change),
     Route("/models", models.list_models),
+    Route("/models/settings", models.settings_side_by_side),
     Route("/models/{id:number}", models.model_page),
     Route("/models/{id:number}/card", models.card),
     Route("/models/{id:number}/decision", approvals.decide, methods=["POST"]),

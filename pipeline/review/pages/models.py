@@ -12,6 +12,7 @@ from pipeline.charts import Series, line_chart
 from pipeline.review import evidence
 from pipeline.review.alarms import find_alarms
 from pipeline.review.audit_trail import find_audit_trail, served_differences
+from pipeline.review.comparison import settings_of_model, varying_settings
 from pipeline.review.login import USER
 from pipeline.review.pages.forms import may_decide
 from pipeline.review.pages.monitoring import latest_report
@@ -47,6 +48,36 @@ def list_models(request: Request) -> Response:
     words = request.query_params.get("q", "")
     table = paginate(request.query_params, filter_by_text(index.models.values(), words, _searched), _KEYS, sort="model")
     return render(request, "models.html", table=table, serving=site.serving(index), weakest=weakest_class, words=words)
+
+
+def settings_side_by_side(request: Request) -> Response:
+    """`/models/settings`: the settings of models as columns; `model` selects models, otherwise `q` filters by text."""
+    index = site_of(request).index()
+    words, chosen = request.query_params.get("q", ""), set(request.query_params.getlist("model"))
+    models = [one for one in index.models.values() if str(one.id) in chosen]
+    table = paginate(
+        request.query_params,
+        models if chosen else filter_by_text(index.models.values(), words, _searched),
+        {"model": _KEYS["model"]},
+        sort="model",
+    )
+    rows, without_card = [], []
+    for model in table.rows:
+        try:
+            rows.append((model, settings_of_model(evidence.read_evidence(model.card.uri if model.card else ""))))
+        except evidence.FileUnavailable:
+            without_card.append(model.id)
+    names = varying_settings([settings for _, settings in rows])
+    return render(
+        request,
+        "settings.html",
+        table=table,
+        rows=rows,
+        names=names,
+        without_card=without_card,
+        words=words,
+        weakest=weakest_class,
+    )
 
 
 def _searched(model: ReviewedModel) -> str:

@@ -177,7 +177,13 @@ def test_a_model_is_approved_after_a_rejected_attempt(browser, decidable):
 PLACES = (
     *("/served", "/models", "/runs", "/approvals", "/spans", "/spans/0", "/trends", "/monitoring", "/compare"),
     *("/models/{model}", "/lineage/{model}", "/runs/{run}", "/runs/{failed}"),
-    *("/runs/{run}/data", "/compare?first={first}&second={model}", "/nothing", "/monitoring/{version}/{moment}"),
+    *(
+        "/runs/{run}/data",
+        "/compare?first={first}&second={model}",
+        "/nothing",
+        "/monitoring/{version}/{moment}",
+        "/models/settings",
+    ),
 )
 
 

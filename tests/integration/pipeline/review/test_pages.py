@@ -255,6 +255,17 @@ def test_two_models_are_compared(site, ids):
     assert {"fixed"} == set(re.findall(r'nowrap">(broken|fixed|both wrong)<', fixed.text))
 
 
+def test_any_number_of_models_is_shown_with_settings_as_columns(site, ids):
+    chosen = site.get("/models/settings", params={"model": [ids[0], ids[1], ids[-1]]})
+    found = rows(chosen)
+    assert [re.match(r"\d+", row)[0] for row in found] == [str(ids[number]) for number in (-1, 1, 0)]
+    assert found[0].split()[-1] != found[-1].split()[-1]
+    assert '<th role="columnheader" scope="col">epochs</th>' in chosen.text
+    assert len(rows(site.get("/models/settings"))) == len(ids)
+    assert "No model with a model card was selected" in text(site.get("/models/settings?q=no+such"))
+    assert "all settings are the same" in text(site.get(f"/models/settings?model={ids[0]}"))
+
+
 def test_without_two_model_ids_a_form_is_shown(site, ids):
     assert "First model" in text(site.get("/compare"))
     assert "First model" in text(site.get("/compare?first=x&second=1"))

@@ -102,7 +102,8 @@ def test_a_monitoring_report_opens_with_its_plots_and_styles(page):
     page.get_by_role("link", name="Monitoring", exact=True).click()
     page.get_by_role("link", name="2026-01-02 06:00").click()
     eventually(page.get_by_role("heading", level=1)).to_have_text(re.compile("Monitoring: agnews, version"))
-    # One window has no lines to draw.
+    # One window has no lines to draw, and no heading without them.
+    assert page.get_by_role("heading", name="Over time").count() == 0
     assert page.locator("svg[role=img]").count() == 0
     assert page.evaluate("getComputedStyle(document.body).maxWidth") != "none"
 

@@ -316,7 +316,9 @@ class ReviewSettings(Section):
         None, description="file whose first line the proxy sends in the header X-Agnews-Proxy-Secret"
     )
     readers: tuple[str, ...] = Field((), description="names that may read the site; empty: everyone who has logged in")
-    approvers: tuple[str, ...] = Field((), description="names that may also approve and reject models on the site")
+    approvers: tuple[str, ...] = Field(
+        (), description="names that may also decide on models and change versions on the site"
+    )
 
     repository_url: str | None = Field(
         None,

@@ -44,6 +44,7 @@ def line_chart(
     dots: bool = False,
     highlighted: Collection[int] = (),
     moments: Sequence[float] = (),
+    intervals: Sequence[tuple[float, float] | None] = (),
 ) -> Plot:
     """Draws lines over a sequence of models or windows.
 
@@ -57,8 +58,10 @@ def line_chart(
         dots: whether to draw a dot at each value, with its label and value as a tooltip.
         highlighted: positions with a coloured band behind the lines.
         moments: time of each position in seconds since the epoch, ascending; the x-axis is then a time axis (UTC).
+        intervals: bounds of the first line's value at each position, or None where they are unknown.
     """
     values = [value for line in series.values() for value in line if value is not None]
+    values += [bound for interval in intervals if interval for bound in interval]
     y = Scale(min(values), max(values), height - BOTTOM, TOP)
     width = _WIDTH - LEFT - RIGHT
     step = width / max(len(labels) - 1, 1)
@@ -81,6 +84,9 @@ def line_chart(
     for position in () if length else _label_positions(len(labels)):
         anchor = "tick end" if position == len(labels) - 1 else "tick middle"
         body += svg_text(x(position), height - BOTTOM + 16, labels[position], anchor)
+    for position, interval in enumerate(intervals):
+        if interval:
+            body += svg_line("whisker c0", x(position), y(interval[0]), x(position), y(interval[1]))
     for index, (label, line) in enumerate(series.items()):
         known = [(position, value) for position, value in enumerate(line) if value is not None]
         points = " ".join(f"{x(position):.1f},{y(value):.1f}" for position, value in known)

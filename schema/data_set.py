@@ -115,5 +115,19 @@ def read_data_set(file: Path = SCHEMA_PATH) -> DataSet:
     return DataSet.of_schema(read_schema(file), str(file))
 
 
+def describe_slice(name: str) -> str:
+    """Describes a slice in words, for instance "class Sports" for "label=Sports"."""
+    column, _, value = name.partition("=")
+    return {LABEL: f"class {value}", LENGTH_BUCKET: f"{value} texts"}.get(column, f"{name} rows" if not value else name)
+
+
+def describe_metric(metric: str, slice_name: str) -> str:
+    """Describes a metric of a slice in words; the accuracy on the rows of one class is the recall of that class."""
+    column, _, value = slice_name.partition("=")
+    if metric == "accuracy" and column == LABEL:
+        return f"recall of {value}"
+    return metric if not value and column == "all" else f"{metric} on {describe_slice(slice_name)}"
+
+
 AG_NEWS = read_data_set()
 """The default data set."""

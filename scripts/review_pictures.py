@@ -6,6 +6,7 @@ Usage: review_pictures.py DIRECTORY [--set KEY=VALUE …]; the settings name the
 import sys
 from pathlib import Path
 
+from pipeline.monitoring.archive import reports_directory, stored_reports
 from pipeline.review.app import make_app
 from pipeline.review.security import Tokens
 from pipeline.review.site import Site
@@ -39,6 +40,9 @@ def _pages(site: Site) -> dict[str, str]:
     index = site.index()
     models, runs = list(index.models.values()), list(index.runs.values())
     pages = {name: f"/{name}" for name in ("served", "models", "runs", "approvals", "spans", "trends", "monitoring")}
+    reports = stored_reports(reports_directory(site.settings))
+    if reports:
+        pages |= {"report": f"/monitoring/{reports[-1].version}/{reports[-1].moment}"}
     if runs:
         pages |= {"run": f"/runs/{runs[-1].run.id}", "data": f"/runs/{runs[-1].run.id}/data"}
         pages |= {"span": f"/spans/{next(iter(index.spans))}"}

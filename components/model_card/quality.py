@@ -132,10 +132,15 @@ def describe_quality(report: EvaluationReport, correct: np.ndarray, data_set: Da
             )
             for label, name in enumerate(data_set.class_names)
         },
-        overall={name: value for name, value in sorted(overall.items()) if "/" not in name and name not in _OF_SLICES},
+        overall={name: value for name, value in sorted(overall.items()) if _is_other_metric(name)},
         confusion=report.confusion,
         repeated_accuracy=float(correct.mean()),
     )
+
+
+def _is_other_metric(name: str) -> bool:
+    # The Evaluator adds changes against the baseline (_diff), which the card's paired comparison gives with a test.
+    return "/" not in name and name not in _OF_SLICES and not name.endswith("_diff")
 
 
 def _slice(report: EvaluationReport, name: str) -> SliceQuality:

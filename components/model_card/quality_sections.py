@@ -1,6 +1,7 @@
 """Formats the sections about the quality of the model."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from components.evaluator.report import OVERALL
 from components.model_card import plots
@@ -19,10 +20,46 @@ from components.model_card.document import (
     unavailable,
     value_or_reason,
 )
-from components.model_card.evidence import NotAvailable
+from components.model_card.evidence import NotAvailable, Share
+from components.model_card.quality import Threshold
 from components.model_card.robustness import Robustness
+from schema.data_set import describe_metric, describe_slice
 
 _LEVEL = "Intervals contain the true value in 95 of 100 cases"
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A figure at the top of the card: its title, its value, and what it refers to."""
+
+    title: str
+    value: str
+    detail: str
+
+
+def headline_figures(card: Card) -> list[Headline]:
+    """Returns the figures that a reader of the card looks for first."""
+    quality = card.quality
+    accuracy = quality.slices[OVERALL].accuracy
+    weakest, recall = min(((name, part.recall) for name, part in quality.classes.items()), key=lambda one: one[1].value)
+    baseline = card.baseline
+    figures = [
+        Headline("Accuracy", f"{100 * accuracy.value:.2f} %", f"95 % interval {_percentages(accuracy)}"),
+        Headline(
+            f"Recall of {weakest}", f"{100 * recall.value:.2f} %", f"the lowest; 95 % interval {_percentages(recall)}"
+        ),
+        Headline("Calibration error", f"{card.calibration.error:.3f}", "expected, on the test rows"),
+        Headline("Latency", f"{card.serving.milliseconds['p50']:.1f} ms", "median of one text, without a network"),
+    ]
+    if not isinstance(baseline, NotAvailable):
+        bounds = f"95 % interval {100 * baseline.low:+.2f} to {100 * baseline.high:+.2f}"
+        detail = f"points against model {baseline.model}; {bounds}"
+        figures.insert(1, Headline("Change of accuracy", f"{100 * baseline.change:+.2f}", detail))
+    return figures
+
+
+def _percentages(share: Share) -> str:
+    return f"{100 * share.low:.2f} to {100 * share.high:.2f}"
 
 
 def quality_sections(card: Card) -> list[CardSection]:
@@ -55,17 +92,21 @@ def _verdict(card: Card) -> Iterator[Block]:
         yield Items("Why it was not blessed", verdicts.reasons)
     rows = [
         [
-            threshold.slice,
-            f"change of {threshold.metric}" if threshold.against_baseline else threshold.metric,
+            _threshold_in_words(threshold),
+            "passed" if threshold.passed else "MISSED",
             (change if threshold.against_baseline else number)(threshold.value),
             f"≥ {threshold.bound:+g}" if threshold.against_baseline else f"≥ {threshold.bound:g}",
-            "passed" if threshold.passed else "MISSED",
         ]
         for threshold in verdicts.thresholds
     ]
-    yield Table("Thresholds of the Evaluator", ("slice", "metric", "reached", "required", "verdict"), rows, texts=2)
+    yield Table("Thresholds of the Evaluator", ("figure", "verdict", "reached", "required"), rows, texts=2)
     if not any(threshold.against_baseline for threshold in verdicts.thresholds):
         yield Paragraph("Without a baseline, the thresholds against it were not checked.")
+
+
+def _threshold_in_words(threshold: Threshold) -> str:
+    figure = describe_metric(threshold.metric, threshold.slice)
+    return f"change of {figure}" if threshold.against_baseline else figure
 
 
 def _use(card: Card) -> Iterator[Block]:
@@ -85,7 +126,7 @@ def _use(card: Card) -> Iterator[Block]:
 
 def _quality(card: Card) -> Iterator[Block]:
     quality = card.quality
-    accuracies = [(name, part.accuracy) for name, part in quality.slices.items()]
+    accuracies = [(describe_slice(name), part.accuracy) for name, part in quality.slices.items()]
     yield plots.intervals(
         "accuracy",
         "Accuracy by slice",
@@ -93,7 +134,13 @@ def _quality(card: Card) -> Iterator[Block]:
         quality.slices[OVERALL].accuracy.value,
     )
     rows = [
-        [name, f"{part.rows:,}", number(part.accuracy.value), interval(part.accuracy), number(part.baseline)]
+        [
+            describe_slice(name),
+            f"{part.rows:,}",
+            number(part.accuracy.value),
+            interval(part.accuracy),
+            number(part.baseline),
+        ]
         for name, part in quality.slices.items()
     ]
     yield Table("Accuracy by slice", ("slice", "rows", "accuracy", "95 % interval", "baseline"), rows)
@@ -111,10 +158,10 @@ def _quality(card: Card) -> Iterator[Block]:
         ],
     )
     yield Table(
-        "Confusion matrix: rows by true class, columns by answer",
+        "Confusion matrix: share of each true class's rows by answer, with their number",
         ("true class", *quality.classes),
         [
-            [name, *(f"{count:,}" for count in counts)]
+            [name, *(f"{100 * count / max(1, sum(counts)):.1f} % ({count:,})" for count in counts)]
             for name, counts in zip(quality.classes, quality.confusion, strict=True)
         ],
         heat=[[count / max(1, sum(counts)) for count in counts] for counts in quality.confusion],

@@ -9,7 +9,7 @@ from tfx.dsl.io import fileio
 from components.model_card.card import Card
 from components.model_card.document import CardSection, template_environment
 from components.model_card.provenance_sections import provenance_sections
-from components.model_card.quality_sections import quality_sections
+from components.model_card.quality_sections import headline_figures, quality_sections
 from components.model_card.standard import to_plain, to_standard
 
 STANDARD, EVIDENCE = "model_card.json", "evidence.json"
@@ -49,7 +49,7 @@ def _json(value: object) -> str:
 def _render(template: str, card: Card, sections: list[CardSection]) -> str:
     environment = template_environment()
     environment.filters["markdown"] = markdown_text
-    return environment.get_template(template).render(card=card, sections=sections)
+    return environment.get_template(template).render(card=card, headlines=headline_figures(card), sections=sections)
 
 
 def markdown_text(text: str) -> str:

@@ -16,8 +16,8 @@ from pipeline.cli.canary import canary
 from pipeline.cli.options import LocalPath, ServerAddress, settings_options, tls_options
 from pipeline.cli.output import list_problems, strip_control_characters
 from pipeline.settings.sources import Loaded
-from schema.errors import AuditError, DataError
-from serving.audit import AUDIT_FILE, PUSH, AuditLog, Proof, check_name, identity, readable
+from schema.errors import AuditError
+from serving.audit import AUDIT_FILE, PUSH, AuditLog, check_name, identity, readable
 
 if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore
@@ -259,36 +259,11 @@ def open_deployment(
         DataError: the directory is not on this machine, or no model has been pushed to it.
         SettingsError: a key cannot be used.
     """
-    pusher = loaded.settings.pusher
-    destination = Path(pusher.destination)
-    if "://" in pusher.destination:
-        raise DataError(
-            f"pusher.destination {pusher.destination} is an object store, where no file is replaced in one step; "
-            "run this where it is mounted as a directory, with --set pusher.destination=DIRECTORY"
-        )
-    if not (destination / pusher.model_name).is_dir():
-        raise DataError(
-            f"{destination / pusher.model_name}: no model has been pushed; run agnews run, or set pusher.destination"
-        )
-    from pipeline.governance.audit_check import audit_log
-    from pipeline.metadata.connection import connection_config, open_store
-    from serving.audit.signature import read_public_key, signer
-    from serving.promotion import Deployment, Server
+    from pipeline.governance import deployment
+    from serving.promotion import Server
 
-    promotion = loaded.settings.promotion
-    store = open_store(connection_config(loaded.settings))
-    deployment = Deployment(
-        destination,
-        pusher.model_name,
-        store,
-        server=Server(address, timeout, tls) if address else None,
-        poll_seconds=poll_seconds,
-        pause=_pause,
-        audit=audit_log(loaded.settings),
-        sign=signer(Path(promotion.signing_key_file)) if promotion.signing_key_file else None,
-        public_key=read_public_key(Path(promotion.public_key_file)) if promotion.public_key_file else None,
-    )
-    return deployment, store
+    server = Server(address, timeout, tls) if address else None
+    return deployment.open_deployment(loaded.settings, server=server, poll_seconds=poll_seconds, pause=_pause)
 
 
 def _pause(seconds: float) -> None:
@@ -306,7 +281,7 @@ def _report(deployment: "Deployment", record: "Record") -> None:
         before = {None: "not set", record.to_version: "unlabelled"}
         was = before.get(record.from_version, f"version {record.from_version}")
         done = f"Moved label {record.label} to version {record.to_version} (was {was})."
-    click.echo(f"{done} Record {record.id}, by {Proof.NONE.mark(record.who)}.")
+    click.echo(f"{done} Record {record.id}, by {record.shown_who}.")
     click.echo(f"labels: {labels}; loaded: {', '.join(map(str, sorted(served.versions)))}")
     if deployment.server is None:
         click.echo(
@@ -389,7 +364,7 @@ def _last_change(row: "VersionOverview", now: float) -> str:
     ended = "" if record.state == "COMPLETE" else f" ({record.state.lower()}, see --json)"
     age = _age(now - datetime.fromisoformat(record.when).timestamp())
     why = f": {record.why}" if record.why else ""
-    return f"{what}{ended}, {age} ago by {Proof.NONE.mark(record.who)}{why}"
+    return f"{what}{ended}, {age} ago by {record.shown_who}{why}"
 
 
 def _age(seconds: float) -> str:

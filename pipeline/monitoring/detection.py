@@ -8,7 +8,7 @@ measures windows in which a test is significant.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
@@ -74,17 +74,25 @@ class DriftDetector:
         p_values: dict[str, float | None]
         if reference.training is not None:
             classes = reference.class_counts(len(self._class_names))
+            changes = {
+                LABEL: self._class_change(self._counts(rows), classes, "of training rows"),
+                TEXT_LENGTH: _mean_change(
+                    TEXT_LENGTH, rows[TEXT_LENGTH].mean(), reference.mean_length(), "training rows"
+                ),
+            }
             p_values = {TEXT_LENGTH: histogram_p_value(rows[TEXT_LENGTH].to_numpy(), *reference.lengths())}
             if reference.predictions is None:
                 p_values[LABEL] = class_counts_p_value(self._counts(rows), classes)
             measured = _distances(current, reference.training, self._schema)
-            compared += self._compare(p_values, measured, "training rows", len(rows), sum(classes))
+            compared += self._compare(p_values, measured, changes, "training rows", len(rows), sum(classes))
         if reference.predictions is not None:
             predictions = reference.predictions
             p_values = {name: _signal_p_value(rows, predictions, name) for name in (CONFIDENCE, UNKNOWN_SHARE)}
             p_values[LABEL] = class_counts_p_value(self._counts(rows), self._counts(predictions))
             measured = _distances(current, _statistics_of(predictions, self._schema), self._schema)
-            compared += self._compare(p_values, measured, "its predictions for test rows", len(rows), len(predictions))
+            against = "its predictions for test rows"
+            changes = self._changes(rows, predictions, "test rows", "of test rows")
+            compared += self._compare(p_values, measured, changes, against, len(rows), len(predictions))
         return tuple(compared)
 
     def _drift(self, rows: pd.DataFrame, before: pd.DataFrame, windows: int) -> list[Comparison]:
@@ -94,7 +102,25 @@ class DriftDetector:
         if any(p_value is not None and p_value < self._level for p_value in p_values.values()):
             current, reference = _statistics_of(rows, self._schema), _statistics_of(before, self._schema)
             measured = _distances(current, reference, self._schema)
-        return self._compare(p_values, measured, f"{windows} earlier windows", len(rows), len(before))
+        against = f"{windows} earlier windows"
+        changes = self._changes(rows, before, "earlier windows", "in earlier windows") if measured else {}
+        return self._compare(p_values, measured, changes, against, len(rows), len(before))
+
+    def _changes(self, rows: pd.DataFrame, before: pd.DataFrame, name: str, share_name: str) -> dict[str, str]:
+        """Describes the change of each signal in words."""
+        means = {signal: before[signal].mean() for signal in SIGNALS if signal != LABEL and signal in before}
+        changes = {
+            signal: _mean_change(signal, rows[signal].mean(), mean, name)
+            for signal, mean in means.items()
+            if rows[signal].notna().any()
+        }
+        return changes | {LABEL: self._class_change(self._counts(rows), self._counts(before), share_name)}
+
+    def _class_change(self, counts: Sequence[int], before: Sequence[int], name: str) -> str:
+        """Describes the class whose share has changed most."""
+        now, earlier = (np.array(one) / max(1, sum(one)) for one in (counts, before))
+        label = int(np.abs(now - earlier).argmax())
+        return f"{self._class_names[label]}: {100 * now[label]:.0f} % of answers, {100 * earlier[label]:.0f} % {name}"
 
     def _counts(self, rows: pd.DataFrame) -> list[int]:
         return _class_counts(rows, len(self._class_names))
@@ -103,6 +129,7 @@ class DriftDetector:
         self,
         p_values: dict[str, float | None],
         measured: dict[str, float],
+        changes: Mapping[str, str],
         against: str,
         rows: int,
         reference_rows: int,
@@ -113,7 +140,10 @@ class DriftDetector:
             if p_value is not None:
                 threshold = _threshold(self._settings, signal)
                 alert = distance is not None and distance > threshold and p_value < self._level
-                compared.append(Comparison(signal, against, rows, reference_rows, distance, threshold, p_value, alert))
+                change = changes.get(signal, "") if alert else ""
+                compared.append(
+                    Comparison(signal, against, rows, reference_rows, distance, threshold, p_value, alert, change)
+                )
         return compared
 
 
@@ -129,6 +159,7 @@ def find_alerts(skew: Sequence[Comparison], windows: Sequence[Window]) -> tuple[
             one.distance,
             one.threshold,
             one.p_value,
+            one.change,
         )
         for one in skew
         if one.alert and one.distance is not None
@@ -166,7 +197,17 @@ def _drift_alert(episode: Sequence[tuple[str, Comparison]]) -> Alert:
         max(one.distance for one in compared if one.distance is not None),
         compared[0].threshold,
         min(one.p_value for one in compared),
+        max(compared, key=lambda one: one.distance or 0.0).change,
     )
+
+
+def _mean_change(signal: str, now: float, before: float, name: str) -> str:
+    """Describes the change of a signal's mean."""
+    if signal == TEXT_LENGTH:
+        return f"mean length {now:.0f} characters, {before:.0f} in {name}"
+    if signal == UNKNOWN_SHARE:
+        return f"{100 * now:.1f} % of the words, {100 * before:.1f} % in {name}"
+    return f"mean {now:.2f}, {before:.2f} in {name}"
 
 
 def _threshold(settings: MonitoringSettings, signal: str) -> float:

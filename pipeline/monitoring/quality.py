@@ -82,12 +82,21 @@ def quality_alerts(quality: LabelledQuality | None, settings: MonitoringSettings
     if quality.alert and quality.p_value is not None:
         days = list(quality.days)
         fall = quality.expected.share - quality.accuracy.share
-        yield Alert(QUALITY, ACCURACY, days[0], days[-1], 0, fall, threshold, quality.p_value)
+        change = _change(quality.accuracy, "labelled items", quality.expected)
+        yield Alert(QUALITY, ACCURACY, days[0], days[-1], 0, fall, threshold, quality.p_value, change)
     if quality.worse_days:
         days = list(quality.worse_days)
-        fall = max(quality.expected.share - quality.days[day].share for day in days)
+        worst = min(days, key=lambda day: quality.days[day].share)
+        fall = quality.expected.share - quality.days[worst].share
         smallest = min(quality.worse_days.values())
-        yield Alert(QUALITY, ACCURACY, days[0], days[-1], len(days), fall, threshold, smallest)
+        change = _change(quality.days[worst], f"items of {worst}", quality.expected)
+        yield Alert(QUALITY, ACCURACY, days[0], days[-1], len(days), fall, threshold, smallest, change)
+
+
+def _change(measured: Proportion, name: str, expected: Proportion) -> str:
+    return (
+        f"accuracy {100 * measured.share:.1f} % on {measured.rows:,} {name}, {100 * expected.share:.1f} % on test rows"
+    )
 
 
 def _fall_p_value(correct: np.ndarray, expected: np.ndarray, settings: MonitoringSettings) -> float:

@@ -48,6 +48,10 @@ class Reference:
         }
         return [round(counts.get(str(label), 0)) for label in range(classes)]
 
+    def mean_length(self) -> float:
+        """Returns the mean text length of the training rows, characters."""
+        return self._feature(TEXT_LENGTH).num_stats.mean
+
     def lengths(self) -> Histogram:
         """Returns the histogram of the training rows' text lengths, by the quantiles of the statistics."""
         histograms = self._feature(TEXT_LENGTH).num_stats.histograms

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from pipeline.review.evidence import FileUnavailable
 from pipeline.review.login import LoginMiddleware
-from pipeline.review.pages import approvals, compare, data, lineage, models, monitoring, production, runs
+from pipeline.review.pages import approvals, compare, data, lineage, models, monitoring, production, promotion, runs
 from pipeline.review.site import STYLE_SHEET, Site, render
 from schema.errors import AgNewsError
 from serving.web import HostAndOriginMiddleware
@@ -35,7 +35,10 @@ ROUTES = (
     Route("/", lambda request: RedirectResponse("/served", 307)),
     Route("/style.css", lambda request: FileResponse(STYLE_SHEET, headers={"Cache-Control": "no-cache"})),
     Route("/served", production.production_page),
+    Route("/served/change", promotion.change_versions, methods=["POST"]),
+    Route("/served/change", promotion.leave_change),
     Route("/models", models.list_models),
+    Route("/models/settings", models.settings_side_by_side),
     Route("/models/{id:number}", models.model_page),
     Route("/models/{id:number}/card", models.card),
     Route("/models/{id:number}/decision", approvals.decide, methods=["POST"]),

@@ -1,6 +1,6 @@
 """Compares two models: accuracy with paired tests, changed settings, code and data, and changed predictions."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -198,6 +198,17 @@ def changed_settings(
         for model, required in zip((first, second), known, strict=True)
     )
     return _differences(ours, theirs)
+
+
+def settings_of_model(model: Evidence) -> dict[str, str]:
+    """Returns the hyperparameters, data preparation settings and thresholds of a model as texts, by name."""
+    return {name: text for name, value in _settings(model).items() if (text := _text(value)) is not None}
+
+
+def varying_settings(models: Sequence[Mapping[str, str]]) -> list[str]:
+    """Returns the names of the settings that are not the same in all models."""
+    names = dict.fromkeys(name for model in models for name in model)
+    return [name for name in names if len({model.get(name) for model in models}) > 1]
 
 
 def unapplied_thresholds(model: Evidence, compared: tuple[Evidence, Evidence]) -> list[str]:

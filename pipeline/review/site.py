@@ -24,6 +24,7 @@ from pipeline.review.review_index import ReviewIndex
 from pipeline.review.security import Tokens
 from pipeline.review.serving_state import ServingState, read_serving_state
 from pipeline.settings import Settings
+from schema.data_set import describe_metric, describe_slice
 
 _MAX_AGE_SECONDS = 2.0
 _DIRECTORY = Path(__file__).with_name("templates")
@@ -41,6 +42,7 @@ class Site:
         tokens: tokens of approvers.
         login: log-in of a proxy, which replaces the tokens; None without one.
         now: returns the current time with a time zone.
+        poll_seconds: seconds to wait for servers to read models.config before a label moves.
     """
 
     def __init__(
@@ -49,8 +51,10 @@ class Site:
         tokens: Tokens,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         login: ProxyLogin | None = None,
+        poll_seconds: float = 15.0,
     ):
         self.settings, self.tokens, self.now, self.login = settings, tokens, now, login
+        self.poll_seconds = poll_seconds
         self.store = StoreReader(connection_config(settings), max_age=_MAX_AGE_SECONDS)
         self._lock = threading.Lock()
         self._index: tuple[Snapshot, float, ReviewIndex] | None = None
@@ -76,6 +80,12 @@ class Site:
                 self._serving = cached = index, time.monotonic(), state
             return cached[2]
 
+    def invalidate(self) -> None:
+        """Forgets what was read, after a change that this site made."""
+        self.store.invalidate()
+        with self._lock:
+            self._serving = None
+
 
 def site_of(request: Request) -> Site:
     """Returns the site of a request."""
@@ -93,12 +103,13 @@ def render(request: Request, template: str, status: int = 200, /, **context: Any
     """
     site = site_of(request)
     common = {"path": request.url.path, "navigation": request.app.state.navigation, "name": site.settings.pipeline.name}
+    common["repository_url"] = (site.settings.review.repository_url or "").rstrip("/")
     return _TEMPLATES.TemplateResponse(request, template, common | context, status)
 
 
 def link_back(page: bytes, address: str, text: str) -> bytes:
     """Adds a link to a page of the site at the top of a stored HTML document."""
-    link = Markup('<body><p><a href="{}">← {}</a></p>').format(address, text)
+    link = Markup('<body><nav aria-label="Back"><a href="{}">← {}</a></nav>').format(address, text)
     return page.replace(b"<body>", link.encode(), 1)
 
 
@@ -163,5 +174,7 @@ _TEMPLATES.env.filters |= {
     "duration": _duration,
     "points": _points,
     "p_value": _p_value,
+    "slice": describe_slice,
 }
+_TEMPLATES.env.globals["describe_metric"] = describe_metric
 _TEMPLATES.env.trim_blocks = _TEMPLATES.env.lstrip_blocks = True

@@ -305,7 +305,7 @@ class PromotionSettings(Section):
 
 
 class ReviewSettings(Section):
-    """Log-in to the review site through a trusted proxy."""
+    """The review site: log-in through a trusted proxy, and links to the code."""
 
     user_header: str | None = Field(
         None,
@@ -316,7 +316,15 @@ class ReviewSettings(Section):
         None, description="file whose first line the proxy sends in the header X-Agnews-Proxy-Secret"
     )
     readers: tuple[str, ...] = Field((), description="names that may read the site; empty: everyone who has logged in")
-    approvers: tuple[str, ...] = Field((), description="names that may also approve and reject models on the site")
+    approvers: tuple[str, ...] = Field(
+        (), description="names that may also decide on models and change versions on the site"
+    )
+
+    repository_url: str | None = Field(
+        None,
+        pattern=r"^https?://\S+$",
+        description="address of the code's repository in a browser; commits link to ADDRESS/commit/COMMIT",
+    )
 
     _home_is_expanded = field_validator("proxy_secret_file")(replace_tilde)
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from schema.files import flush_directory
 from schema.interruption import uninterruptible
-from serving.audit import PROMOTE, PRUNE, ROLLBACK
+from serving.audit import PROMOTE, PRUNE, ROLLBACK, Proof
 from serving.promotion import config, plan
 from serving.promotion.config import CANARY, CONFIG_FILE, STABLE, Served
 from serving.promotion.deployment import PRUNED, Deployment
@@ -19,10 +19,11 @@ from serving.versions import PushedVersion, loadable
 
 @dataclass(frozen=True)
 class Signature:
-    """The user who makes a change, and the reason."""
+    """The user who makes a change, the reason, and how the user proved the name."""
 
     who: str
     why: str = ""
+    proof: Proof = Proof.NONE
 
 
 def promote(deployment: Deployment, version: int, label: str, signature: Signature) -> Record | None:
@@ -128,7 +129,9 @@ def new_record(
 ) -> Record:
     """Returns a record of an action that is about to start, with the current time."""
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    return Record(action, label, from_version, to_version, signature.who, when, signature.why)
+    return Record(
+        action, label, from_version, to_version, signature.who, when, signature.why, proof=str(signature.proof)
+    )
 
 
 def _change(deployment: Deployment, record: Record, version: PushedVersion, before: Served, after: Served) -> Record:

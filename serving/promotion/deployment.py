@@ -19,7 +19,7 @@ from ml_metadata.metadata_store import MetadataStore
 
 from schema.errors import AuditError
 from schema.files import file_lock
-from serving.audit import AUDIT_FILE, PRUNE, AuditLog, Entry
+from serving.audit import AUDIT_FILE, PROOF, PRUNE, AuditLog, Entry
 from serving.promotion import config
 from serving.promotion.config import CONFIG_FILE, Served
 from serving.promotion.errors import PromotionError
@@ -182,6 +182,7 @@ class Deployment:
         version = record.from_version if record.to_version is None else record.to_version
         pushed = self.audit.last_push(self.model_name, version)
         details = {"label": record.label, "from": record.from_version, "record": record.id, "detail": detail}
+        details |= {PROOF: record.proof} if record.proof else {}
         entry = Entry(
             record.action,
             model=self.model_name,

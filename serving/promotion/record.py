@@ -11,6 +11,7 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from schema.metadata import PROMOTION_EXECUTION, PUSHED_MODEL, decode_text, encode_text
+from serving.audit import proof_of
 from serving.versions import PushedVersion
 
 RUNNING, COMPLETE, FAILED, CANCELED = "RUNNING", "COMPLETE", "FAILED", "CANCELED"
@@ -23,6 +24,7 @@ class Record:
 
     Attributes:
         id: id of the execution; None before the record is stored.
+        proof: how the user proved the name, see `serving.audit.Proof`.
         action: promote, rollback or prune.
         label: the label that moved; empty for prune.
         from_version: the version that had the label, or that was pruned; None if there was none.
@@ -46,6 +48,12 @@ class Record:
     detail: str = ""
     texts: tuple[str, ...] = ()
     id: int | None = None
+    proof: str = ""
+
+    @property
+    def shown_who(self) -> str:
+        """The name for people to read, marked as a claim unless it was proved."""
+        return proof_of(self.proof).mark(self.who)
 
 
 class Records:
@@ -117,7 +125,7 @@ def _input_event(key: str) -> mlmd.Event:
 
 def _write(execution: mlmd.Execution, record: Record) -> None:
     properties = execution.custom_properties
-    for name in ("action", "label", "who", "when", "why", "detail"):
+    for name in ("action", "label", "who", "when", "why", "detail", "proof"):
         properties[name].string_value = encode_text(getattr(record, name))
     for name, number in (("from", record.from_version), ("to", record.to_version)):
         if number is not None:
@@ -147,4 +155,5 @@ def _read(execution: mlmd.Execution) -> Record:
         detail=text("detail"),
         texts=tuple(text(name) for name in sorted(properties) if name.startswith("config_")),
         id=execution.id,
+        proof=text("proof"),
     )

@@ -1,6 +1,7 @@
 """Chromium for tests of pages, and what they ask of a page."""
 
 import contextlib
+import itertools
 import shutil
 
 from tests.support import skip_without_tool
@@ -48,3 +49,19 @@ CONTRAST = """() => {
   }
   return found;
 }"""
+
+
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+def axe_problems(page):
+    """Returns what axe finds on a page in three widths and both colour schemes, with the width and the scheme."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    problems = []
+    for width, scheme in itertools.product((1280, 768, 390), ("light", "dark")):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme)
+        found = Axe().run(page, options={"runOnly": RULES}).response["violations"]
+        problems += [f"{width} {scheme} {one['id']}: {node['html']}" for one in found for node in one["nodes"]]
+    return problems

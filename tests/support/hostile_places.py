@@ -84,6 +84,7 @@ TEXTS = (
     "alerts.mail_from",
     "alerts.review_url",
     "review.user_header",
+    "review.repository_url",
     "review.readers",
     "review.approvers",
     "alerts.mail_to",

@@ -1,10 +1,4 @@
-"""The page of models that need approval, and the form that approves or rejects one.
-
-The form is parsed with the standard library. Starlette's `Request.form` needs python-multipart and does not limit the
-size of an URL-encoded form, so the body would still have to be read here.
-"""
-
-from urllib.parse import parse_qs
+"""The page of models that need approval, and the form that approves or rejects one."""
 
 from anyio import to_thread
 from ml_metadata.metadata_store import MetadataStore
@@ -16,15 +10,13 @@ from components.approval import Status
 from pipeline.governance.approvals import Approvals
 from pipeline.governance.audit_check import audit_log
 from pipeline.metadata.connection import connection_config, open_store
-from pipeline.review.login import USER
+from pipeline.review.pages.forms import WrongToken, find_sender, read_form
 from pipeline.review.pages.models import find_model, render_model
 from pipeline.review.pagination import paginate
 from pipeline.review.review_index import ACCURACY
 from pipeline.review.site import Site, render, site_of
 from schema.errors import AgNewsError
-from serving.audit import Proof
 
-_MAX_FORM_BYTES = 20_000
 _FIELDS = ("token", "by", "reason", "decision")
 _KEYS = {
     "model": lambda model: model.id,
@@ -49,7 +41,7 @@ def list_approvals(request: Request) -> Response:
 
 async def decide(request: Request) -> Response:
     """POST `/models/ID/decision` with the fields `token`, `by`, `reason` and `decision` ("approve" or "reject")."""
-    form = await _read_form(request)
+    form = await read_form(request, _FIELDS)
     return await to_thread.run_sync(_decide, request, form)
 
 
@@ -57,20 +49,10 @@ def _decide(request: Request, form: dict[str, str]) -> Response:
     site = site_of(request)
     model = find_model(site.index(), request.path_params["id"])
     token = form.pop("token")
-    if site.login:
-        # The middleware lets no request without a name pass.
-        approver, proof = request.scope[USER], Proof.LOGIN
-        if not site.login.may_decide(approver):
-            raise HTTPException(403, f"{approver} may not decide on models; review.approvers names those who may")
-    else:
-        if not site.tokens:
-            raise HTTPException(
-                403, "this site is read-only; start it with agnews review --token-file to allow decisions"
-            )
-        approver = site.tokens.person(token, form["by"])
-        if approver is None:
-            return render_model(request, model, 403, **form, error="The token is wrong; no decision was recorded.")
-        proof = Proof.TOKEN if site.tokens.is_personal(token) else Proof.NONE
+    try:
+        approver, proof = find_sender(request, token, form["by"])
+    except WrongToken:
+        return render_model(request, model, 403, **form, error="The token is wrong; no decision was recorded.")
     if form["decision"] not in ("approve", "reject"):
         raise HTTPException(400, "decision must be approve or reject")
     try:
@@ -81,7 +63,7 @@ def _decide(request: Request, form: dict[str, str]) -> Response:
         )
     except AgNewsError as error:
         return render_model(request, model, 409, **form, error=f"No decision was recorded: {error}.")
-    site.store.invalidate()
+    site.invalidate()
     return RedirectResponse(f"/models/{model.id}?decided=1", 303)
 
 
@@ -92,16 +74,3 @@ def leave_decision(request: Request) -> Response:
 
 def _writable_store(site: Site) -> MetadataStore:
     return open_store(connection_config(site.settings))
-
-
-async def _read_form(request: Request) -> dict[str, str]:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_FORM_BYTES:
-            raise HTTPException(413, "the form is too long")
-    try:
-        fields = parse_qs(body.decode("ascii"), max_num_fields=10)
-    except ValueError as error:
-        raise HTTPException(400, "expected an URL-encoded form") from error
-    return {name: fields.get(name, [""])[0] for name in _FIELDS}

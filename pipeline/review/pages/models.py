@@ -1,15 +1,20 @@
 """Pages about models: the list, one model with its evidence and audit trail, its model card, and trends."""
 
+from collections.abc import Sequence
+
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from components.model_card.document import Plot
+from components.statistics import wilson_interval
 from pipeline.charts import Series, line_chart
 from pipeline.review import evidence
 from pipeline.review.alarms import find_alarms
 from pipeline.review.audit_trail import find_audit_trail, served_differences
+from pipeline.review.comparison import settings_of_model, varying_settings
 from pipeline.review.login import USER
+from pipeline.review.pages.forms import may_decide
 from pipeline.review.pages.monitoring import latest_report
 from pipeline.review.pagination import filter_by_text, paginate
 from pipeline.review.review_index import ACCURACY, RECALL, ReviewedModel, ReviewIndex
@@ -43,6 +48,36 @@ def list_models(request: Request) -> Response:
     words = request.query_params.get("q", "")
     table = paginate(request.query_params, filter_by_text(index.models.values(), words, _searched), _KEYS, sort="model")
     return render(request, "models.html", table=table, serving=site.serving(index), weakest=weakest_class, words=words)
+
+
+def settings_side_by_side(request: Request) -> Response:
+    """`/models/settings`: the settings of models as columns; `model` selects models, otherwise `q` filters by text."""
+    index = site_of(request).index()
+    words, chosen = request.query_params.get("q", ""), set(request.query_params.getlist("model"))
+    models = [one for one in index.models.values() if str(one.id) in chosen]
+    table = paginate(
+        request.query_params,
+        models if chosen else filter_by_text(index.models.values(), words, _searched),
+        {"model": _KEYS["model"]},
+        sort="model",
+    )
+    rows, without_card = [], []
+    for model in table.rows:
+        try:
+            rows.append((model, settings_of_model(evidence.read_evidence(model.card.uri if model.card else ""))))
+        except evidence.FileUnavailable:
+            without_card.append(model.id)
+    names = varying_settings([settings for _, settings in rows])
+    return render(
+        request,
+        "settings.html",
+        table=table,
+        rows=rows,
+        names=names,
+        without_card=without_card,
+        words=words,
+        weakest=weakest_class,
+    )
 
 
 def _searched(model: ReviewedModel) -> str:
@@ -105,7 +140,7 @@ def render_model(request: Request, model: ReviewedModel, status: int = 200, **fo
         monitored=latest_report(site, model.versions[-1] if model.versions else None),
         tokens=site.tokens,
         user=user,
-        may_decide=site.login.may_decide(user) if site.login and user else bool(site.tokens),
+        may_decide=may_decide(request),
         form=form,
     )
 
@@ -153,11 +188,27 @@ def show_trends(request: Request) -> Response:
     rows: Series = {label: [_row_count(model, name) for model in models] for label, name in _ROWS.items()}
     plots = []
     if len(models) > 1:
-        plots.append(_trend("accuracy", "Accuracy on the test rows", models, accuracy, served))
+        title = "Accuracy on the test rows, with 95 % intervals"
+        plots.append(_trend("accuracy", title, models, accuracy, served, [accuracy_interval(one) for one in models]))
         plots.append(_trend("recall", "Recall of each class on the test rows", models, recalls, served))
         if any(value is not None for values in rows.values() for value in values):
             plots.append(_trend("rows", "Ingested rows", models, rows, served))
-    return render(request, "trends.html", table=table, models=models, plots=plots, recalls=names, rows_of=_row_count)
+    return render(
+        request,
+        "trends.html",
+        table=table,
+        models=models,
+        plots=plots,
+        recalls=names,
+        rows_of=_row_count,
+        interval_of=accuracy_interval,
+    )
+
+
+def accuracy_interval(model: ReviewedModel) -> tuple[float, float] | None:
+    """Returns Wilson's 95 % interval of a model's accuracy; None if the number of its test rows is unknown."""
+    rows = int(model.examples.properties.get("rows_test", 0)) if model.examples else 0
+    return wilson_interval(round(model.figures[ACCURACY] * rows), rows) if rows else None
 
 
 def find_model(index: ReviewIndex, number: int) -> ReviewedModel:
@@ -181,7 +232,14 @@ def _row_count(model: ReviewedModel, name: str) -> float | None:
     return model.rows(name) if model.ingested else None
 
 
-def _trend(name: str, title: str, models: list[ReviewedModel], series: Series, served: int | None) -> Plot:
+def _trend(
+    name: str,
+    title: str,
+    models: list[ReviewedModel],
+    series: Series,
+    served: int | None,
+    intervals: Sequence[tuple[float, float] | None] = (),
+) -> Plot:
     parts = []
     for label, line in series.items():
         known = [value for value in line if value is not None]
@@ -195,4 +253,14 @@ def _trend(name: str, title: str, models: list[ReviewedModel], series: Series, s
     highlighted = [position for position, model in enumerate(models) if model.id == served]
     if highlighted:
         description += f" Model {served} is in production."
-    return line_chart(name, title, labels, series, description, dots=True, highlighted=highlighted, moments=moments)
+    return line_chart(
+        name,
+        title,
+        labels,
+        series,
+        description,
+        dots=True,
+        highlighted=highlighted,
+        moments=moments,
+        intervals=intervals,
+    )

@@ -13,6 +13,8 @@ from pipeline.review.comparison import (
     compare_cards,
     unapplied_thresholds,
 )
+from pipeline.review.login import USER
+from pipeline.review.pages.forms import may_decide
 from pipeline.review.pages.models import weakest_class
 from pipeline.review.pages.monitoring import latest_report
 from pipeline.review.review_index import ReviewedModel
@@ -21,6 +23,17 @@ from pipeline.review.site import render, site_of
 
 def production_page(request: Request) -> Response:
     """`/served`: data, code, evidence, approval and changes of the model in production."""
+    return render_production(request)
+
+
+def render_production(request: Request, status: int = 200, **form: str) -> Response:
+    """Renders the page of the production version.
+
+    Args:
+        request: the request to answer.
+        status: HTTP status code.
+        **form: fields of a rejected form that changes versions, and the message `error`.
+    """
     site = site_of(request)
     index = site.index()
     serving = site.serving(index)
@@ -32,6 +45,13 @@ def production_page(request: Request) -> Response:
     return render(
         request,
         "production.html",
+        status,
+        form=form,
+        changed=bool(request.query_params.get("changed")),
+        may_decide=may_decide(request),
+        user=request.scope.get(USER),
+        tokens=site.tokens,
+        poll_seconds=site.poll_seconds,
         alarms=find_alarms(version, model, differences, monitored),
         serving=serving,
         version=version,

@@ -27,3 +27,12 @@ def test_labels_of_large_values_are_short():
     svg = histogram("a", "A", [(0, 50_000, 14_000), (50_000, 100_000, 120_000)]).svg
     assert "e+0" not in re.sub("<desc.*?</desc>|<title.*?</title>", "", svg)
     assert max(map(len, re.findall(r'tick end"[^>]*>([^<]*)<', svg))) <= 6
+
+
+def test_intervals_are_drawn_and_fit_on_the_axis():
+    svg = line_chart("a", "A", ["x", "y"], {"value": [0.5, 0.6]}, "d", intervals=[(0.1, 0.9), None]).svg
+    assert svg.count('class="whisker c0"') == 1
+    [low, high] = [
+        float(y) for y in re.findall(r'whisker c0" x1="[\d.]+" y1="([\d.]+)" x2="[\d.]+" y2="([\d.]+)"', svg)[0]
+    ]
+    assert 0 < high < low < 240

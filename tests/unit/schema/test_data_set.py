@@ -3,7 +3,7 @@ import json
 import pytest
 from google.protobuf import text_format
 
-from schema.data_set import AG_NEWS, SCHEMA_PATH, DataSet, read_data_set, read_schema
+from schema.data_set import AG_NEWS, SCHEMA_PATH, DataSet, describe_metric, describe_slice, read_data_set, read_schema
 from schema.errors import SettingsError
 
 
@@ -22,6 +22,19 @@ def test_ag_news_is_the_default():
     assert AG_NEWS.class_names == ("World", "Sports", "Business", "Sci/Tech")
     assert AG_NEWS.slices[0] == "label=World"
     assert AG_NEWS.slices[-1] == "length_bucket=long"
+
+
+@pytest.mark.parametrize(
+    ("name", "slice_words", "accuracy_words"),
+    [
+        ("all", "all rows", "accuracy"),
+        ("label=Business", "class Business", "recall of Business"),
+        ("length_bucket=short", "short texts", "accuracy on short texts"),
+    ],
+)
+def test_slices_and_metrics_are_described_in_words(name, slice_words, accuracy_words):
+    assert describe_slice(name) == slice_words
+    assert describe_metric("accuracy", name) == accuracy_words
 
 
 def test_a_description_is_passed_on_unchanged_in_any_script():

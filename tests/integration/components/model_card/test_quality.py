@@ -1,5 +1,6 @@
 from types import SimpleNamespace
 
+import numpy as np
 from tfx.types import standard_artifacts
 
 from components.evaluator.config import eval_config
@@ -30,3 +31,11 @@ def test_thresholds_against_a_baseline_are_judged_by_the_change(monkeypatch):
         ("label=World", False, 0.6, 0.5, True),
         ("label=World", True, -0.1, -0.2, True),
     ]
+
+
+def test_changes_that_the_evaluator_adds_are_not_other_metrics():
+    by_class = {f"{metric}/{name}": 1.0 for metric in ("f1", "auc") for name in AG_NEWS.class_names}
+    overall = {"accuracy": 1.0, "example_count": 8.0, "loss": 0.3, "loss_diff": -0.1, "example_count_diff": 0.0}
+    confusion = [[2 * (row == column) for column in range(4)] for row in range(4)]
+    report = EvaluationReport(metrics={"all": overall | by_class}, baseline={}, confusion=confusion, failures=[])
+    assert quality.describe_quality(report, np.ones(8, bool)).overall == {"loss": 0.3}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from components.model_card.quality import WrongAnswer
 from components.model_card.render import markdown_text, write_card
 from components.model_card.standard import closed_schema, to_standard
+from tests.support.browser import axe_problems, launched
 
 
 class Page(HTMLParser):
@@ -123,3 +124,28 @@ def test_any_text_stays_on_one_line_of_markdown_and_opens_no_cell(text):
     shown = markdown_text(text)
     assert len(shown.splitlines()) <= 1
     assert "|" not in shown.replace(r"\\", "").replace(r"\|", "")
+
+
+def test_axe_finds_nothing_on_a_card_and_a_phone_shows_each_verdict(written):
+    with launched() as browser:
+        page = browser.new_page()
+        page.goto((written / "model_card.html").as_uri())
+        assert axe_problems(page) == []
+        page.set_viewport_size({"width": 390, "height": 844})
+        cell = page.locator("#verdict ~ .scroll td").first.bounding_box()
+        assert cell["x"] + cell["width"] <= 390
+
+
+def test_the_card_begins_with_its_main_figures_in_words(written, card):
+    page, text = (written / "model_card.html").read_text(), (written / "model_card.md").read_text()
+    assert page.index('class="figures"') < page.index("<main>")
+    weakest = min(card.quality.classes, key=lambda name: card.quality.classes[name].recall.value)
+    for document in (page, text):
+        assert f"Recall of {weakest}" in document
+        assert "recall of Sports" in document
+        assert "label=" not in document.partition("Calibration")[0]
+
+
+def test_a_confusion_matrix_has_the_share_of_each_true_class(written, card):
+    counts = card.quality.confusion[0]
+    assert f"{100 * counts[0] / sum(counts):.1f} % ({counts[0]:,})" in (written / "model_card.html").read_text()

@@ -66,7 +66,7 @@ def test_a_fall_over_the_whole_log_is_an_alert():
     [alert] = quality_alerts(quality, SETTINGS)
     assert (alert.kind, alert.signal, alert.windows) == ("quality", "accuracy", 0)
     assert alert.distance == pytest.approx(0.9 - quality.accuracy.share)
-    assert "lower than on test rows over the whole log: by 0.0" in str(alert)
+    assert "lower than on test rows over the whole log: accuracy 86.0 % on 1,800 labelled items, 90.0 %" in str(alert)
     assert "more than 0.02, p " in str(alert)
 
 

@@ -1,6 +1,7 @@
 """Monitoring finds simulated shifts in the right hour and raises no false alarm."""
 
 import json
+import re
 
 import pytest
 
@@ -18,15 +19,23 @@ def test_a_week_without_a_shift_raises_no_alert(watch):
 
 
 @pytest.mark.parametrize(
-    ("shift", "signal"), [("classes", "label"), ("vocabulary", "unknown_share"), ("lengths", "text_length")]
+    ("shift", "signal", "change"),
+    [
+        ("classes", "label", r"Sports: [67]\d % of answers, 2\d % in earlier windows"),
+        ("vocabulary", "unknown_share", r"[\d.]+ % of the words, [\d.]+ % in earlier windows"),
+        ("lengths", "text_length", r"mean length \d+ characters, \d+ in earlier windows"),
+    ],
+    ids=["classes", "vocabulary", "lengths"],
 )
-def test_a_shift_is_found_in_exactly_its_hours(watch, hour_of, shift, signal):
+def test_a_shift_is_found_in_exactly_its_hours(watch, hour_of, shift, signal, change):
     report = watch(hours=96, seed=2, shift=shift, at=50, lasting=3)
     [alert] = report.alerts
     assert (alert.kind, alert.signal) == ("drift", signal)
     assert (hour_of(alert.since), hour_of(alert.until), alert.windows) == (50, 52, 3)
     assert alert.distance > alert.threshold
     assert alert.p_value < 1e-5
+    assert re.fullmatch(change, alert.change)
+    assert f"UTC, in 3 windows: {alert.change}; distance" in str(alert)
 
 
 def test_a_lasting_shift_is_one_alert(watch, hour_of):
@@ -48,6 +57,7 @@ def test_page_and_json_contain_the_alerts_and_load_nothing(watch, tmp_path):
     assert [Alert(**alert) for alert in written["alerts"]] == list(report.alerts)
     assert len(written["windows"]) == 40
     page = (tmp_path / "out/monitoring.html").read_text()
+    assert report.alerts[0].change in page
     assert page.count("<desc ") == page.count("<svg ") == 4
     assert "changed in 3 windows, the first at 2026-01-06T06:00+00:00" in page
     assert "its lineage is unknown" in page

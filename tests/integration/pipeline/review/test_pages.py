@@ -189,9 +189,9 @@ def test_models_are_found_by_text(site, ids):
 
 
 def test_card_and_report_link_back_to_the_site(site, ids, simulated):
-    assert f'<body><p><a href="/models/{ids[0]}">' in site.get(f"/models/{ids[0]}/card").text
+    assert f'<body><nav aria-label="Back"><a href="/models/{ids[0]}">' in site.get(f"/models/{ids[0]}/card").text
     report = site.get(f"/monitoring/{simulated.versions[-1]}/20260102T060000.000Z")
-    assert '<body><p><a href="/monitoring">' in report.text
+    assert '<body><nav aria-label="Back"><a href="/monitoring">' in report.text
 
 
 def test_cells_have_the_label_of_their_column_and_a_role(site):
@@ -247,12 +247,23 @@ def test_a_model_card_is_shown_in_a_sandbox(site, ids):
 def test_two_models_are_compared(site, ids):
     page = site.get("/compare", params={"first": ids[0], "second": ids[-1]})
     shown = text(page)
-    assert "all 120 0." in shown
+    assert "all rows 120 0." in shown
     assert "rows read 1,250 1,251" in shown
     assert re.search(r"The models differ on \d+ of 120 test rows: \d+ broken, \d+ fixed", shown)
     assert re.search(r"(broken|fixed) 0\.\d{3} → 0\.\d{3} Title <\d+> What happened to", shown)
     fixed = site.get("/compare", params={"first": ids[0], "second": ids[-1], "outcome": "fixed"})
     assert {"fixed"} == set(re.findall(r'nowrap">(broken|fixed|both wrong)<', fixed.text))
+
+
+def test_any_number_of_models_is_shown_with_settings_as_columns(site, ids):
+    chosen = site.get("/models/settings", params={"model": [ids[0], ids[1], ids[-1]]})
+    found = rows(chosen)
+    assert [re.match(r"\d+", row)[0] for row in found] == [str(ids[number]) for number in (-1, 1, 0)]
+    assert found[0].split()[-1] != found[-1].split()[-1]
+    assert '<th role="columnheader" scope="col">epochs</th>' in chosen.text
+    assert len(rows(site.get("/models/settings"))) == len(ids)
+    assert "No model with a model card was selected" in text(site.get("/models/settings?q=no+such"))
+    assert "all settings are the same" in text(site.get(f"/models/settings?model={ids[0]}"))
 
 
 def test_without_two_model_ids_a_form_is_shown(site, ids):
@@ -284,6 +295,8 @@ def test_lineage_is_shown_in_both_directions(site, ids, snapshot, simulated):
 
 def test_trends_have_charts_descriptions_and_a_table(site, ids):
     page = site.get("/trends")
+    assert re.search(rf" {ids[-1]} [-\d: ]+ 0\.\d{{4}} 0\.\d{{4}} to 0\.\d{{4}} 0", text(page))
+    assert page.text.count('class="whisker c0"') == page.text.count('class="dot c0"') / 3
     assert page.text.count("<svg") == 3
     assert page.text.count("<polyline") == 1 + 4 + 2
     assert f"Models {ids[0]} to {ids[-1]}: accuracy from 0." in page.text
@@ -561,6 +574,14 @@ def test_a_site_without_a_token_is_read_only(settings, ids):
         assert "<form" not in page.text
         assert f"agnews approvals approve {ids[0]}" in page.text
         assert decide(client, ids[0]).status_code == 403
+
+
+def test_a_revision_links_to_the_commit_in_the_repository(simulated, settings, snapshot):
+    review = settings.review.model_copy(update={"repository_url": "https://git.example.com/news/"})
+    model = snapshot.of_type("Model")[-1].id
+    with serving(settings.model_copy(update={"review": review})) as client:
+        for page in (client.get("/served").text, client.get(f"/models/{model}").text):
+            assert '<a href="https://git.example.com/news/commit/000000000000000000' in page
 
 
 def test_a_personal_token_determines_the_approver(decidable):

@@ -226,7 +226,7 @@ _NO_LOCAL_PLACES = {
     *("pipeline.name", "data.train_pattern", "data.test_pattern", "data.label_column", "transform.tokens"),
     *("trainer.architecture", "trainer.pooling", "alerts.review_url"),
     *("trainer.precision", "infra_validator.platform", "infra_validator.serving_image", "pusher.model_name"),
-    *("promotion.audit_log_readers", "review.user_header", "alerts.review_url"),
+    *("promotion.audit_log_readers", "review.user_header", "review.repository_url", "alerts.review_url"),
     *("metadata.backend", "metadata.host", "metadata.database", "metadata.user", "metadata.password"),
     *(
         "alerts.webhook_url",

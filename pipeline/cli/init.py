@@ -98,7 +98,7 @@ def _settings_text(proposal, place: str, name: str, train_pattern: str, test_pat
             f"  first_class: {columns.first_class}",
         ]
     lines += [
-        "  # Classes and length buckets. Relative paths are relative to the directory where agnews runs.",
+        "  # Classes and length buckets. Relative paths in this file begin at its directory.",
         f"  schema_file: {_SCHEMA}",
         "transform:",
         "  # characters: each character of a script without blanks, such as Chinese, is a token.",

@@ -23,7 +23,7 @@ from pydantic import (
 
 from components.example_gen.row_format import RowFormat
 from components.example_gen.spans import is_dated, span_of_date
-from components.trainer.settings import Section, TrainerSettings, replace_tilde
+from components.trainer.settings import PathMarker, Section, TrainerSettings, replace_tilde
 from schema.data_set import SCHEMA_PATH, DataSet, read_data_set
 from schema.errors import SettingsError
 from schema.files import read_small_file
@@ -37,8 +37,16 @@ def _absolute(place: str) -> str:
     return place if is_remote(place) else str(Path(expand_home(place)).absolute())
 
 
+def _on_this_machine(place: str) -> str:
+    if is_remote(place):
+        raise ValueError("must be in a file system: an object store cannot append to files or replace them")
+    return _absolute(place)
+
+
 # Local paths are made absolute, because artifacts are recorded with them and must be found from any directory.
-Location = Annotated[str, Field(min_length=1), AfterValidator(_absolute)]
+Location = Annotated[str, Field(min_length=1), AfterValidator(_absolute), PathMarker()]
+LocalFile = Annotated[str, AfterValidator(_on_this_machine), PathMarker()]
+InputFile = Annotated[Path, AfterValidator(replace_tilde), PathMarker()]
 
 
 class PipelineSettings(Section):
@@ -65,12 +73,12 @@ class PipelineSettings(Section):
 class DataSettings(Section):
     """Data to ingest, and limits of its quality."""
 
-    path: str | None = Field(
+    path: Annotated[str, AfterValidator(replace_tilde), PathMarker()] | None = Field(
         None,
         description="directory with the data; unset: $AG_NEWS_DIR if set, otherwise the public download, or synthetic "
         "rows if the download fails",
     )
-    schema_file: Path | None = Field(
+    schema_file: InputFile | None = Field(
         None, description="schema.pbtxt with the classes and length buckets of the data; unset: those of AG News"
     )
     train_pattern: str | None = Field(
@@ -130,8 +138,6 @@ class DataSettings(Section):
         4_000, description="number of synthetic training rows; a quarter of this number is added as test rows"
     )
     synthetic_seed: int = Field(7, description="random seed of the synthetic rows")
-
-    _home_is_expanded = field_validator("path", "schema_file")(replace_tilde)
 
     @property
     def schema_path(self) -> Path:
@@ -239,11 +245,9 @@ class ModelCardSettings(Section):
     worst_errors: PositiveInt = Field(
         20, description="number of wrong predictions to show with their text, the most confident first"
     )
-    owner_file: Path | None = Field(
+    owner_file: InputFile | None = Field(
         None, description="file with the owner's statements for the card; unset: schema/model_card.yaml, for AG News"
     )
-
-    _home_is_expanded = field_validator("owner_file")(replace_tilde)
 
 
 class PusherSettings(Section):
@@ -257,12 +261,6 @@ class PusherSettings(Section):
     )
 
 
-def _on_this_machine(place: str | None) -> str | None:
-    if place is not None and is_remote(place):
-        raise ValueError("must be in a file system: an object store cannot append to files or replace them")
-    return place if place is None else _absolute(place)
-
-
 class PromotionSettings(Section):
     """Approval of blessed models, and the audit log."""
 
@@ -270,38 +268,31 @@ class PromotionSettings(Section):
     approvers: PositiveInt = Field(1, description="number of different people who must approve a model")
     author_may_approve: bool = Field(False, description="accept an approval by the author of the model")
     expires_hours: PositiveFloat = Field(72.0, le=87_600, description="hours until an approval expires")
-    audit_log: str | None = Field(None, description="path of the audit log; unset: audit.jsonl in pusher.destination")
+    audit_log: LocalFile | None = Field(
+        None, description="path of the audit log; unset: audit.jsonl in pusher.destination"
+    )
     audit_log_readers: Literal["owner", "group", "everyone"] = Field(
         "group", description="who may read a new audit log: modes 0600, 0640 and 0644; an existing log keeps its mode"
     )
-    signing_key_file: str | None = Field(
+    signing_key_file: LocalFile | None = Field(
         None,
         description="private Ed25519 key that signs each push, promotion, rollback and deletion, as PEM without a "
         "password; unset: they are not signed",
     )
-    public_key_file: str | None = Field(
+    public_key_file: LocalFile | None = Field(
         None, description="public Ed25519 key, as PEM; a version is promoted only if this key signed its push"
     )
-    openssf_key_file: str | None = Field(
+    openssf_key_file: LocalFile | None = Field(
         None,
         description="private elliptic-curve key that signs each pushed version in the OpenSSF model-signing format, as "
         "PEM without a password; needs agnews-pipeline[signing]",
     )
-    openssf_certificate_file: str | None = Field(
+    openssf_certificate_file: LocalFile | None = Field(
         None, description="certificate of promotion.openssf_key_file, as PEM; unset: the key alone signs"
     )
-    openssf_chain_file: str | None = Field(
+    openssf_chain_file: LocalFile | None = Field(
         None, description="certificate of the authority that issued promotion.openssf_certificate_file, as PEM"
     )
-
-    _files_are_local = field_validator(
-        "audit_log",
-        "signing_key_file",
-        "public_key_file",
-        "openssf_key_file",
-        "openssf_certificate_file",
-        "openssf_chain_file",
-    )(_on_this_machine)
 
 
 class ReviewSettings(Section):
@@ -312,13 +303,11 @@ class ReviewSettings(Section):
         pattern=r"^[A-Za-z0-9-]+$",
         description="request header in which a proxy names the person who has logged in; unset: no log-in",
     )
-    proxy_secret_file: Path | None = Field(
+    proxy_secret_file: InputFile | None = Field(
         None, description="file whose first line the proxy sends in the header X-Agnews-Proxy-Secret"
     )
     readers: tuple[str, ...] = Field((), description="names that may read the site; empty: everyone who has logged in")
     approvers: tuple[str, ...] = Field((), description="names that may also approve and reject models on the site")
-
-    _home_is_expanded = field_validator("proxy_secret_file")(replace_tilde)
 
     @model_validator(mode="after")
     def _login_is_whole(self) -> "ReviewSettings":
@@ -351,10 +340,10 @@ class MonitoringSettings(Section):
         0.02, description="fall of the accuracy on labelled items, against test rows, above which an alert is possible"
     )
     reference_rows: PositiveInt = Field(2_000, description="number of test rows to classify for comparison")
-    directory: str | None = Field(None, description="directory of the reports; unset: monitoring in pipeline.root")
+    directory: LocalFile | None = Field(
+        None, description="directory of the reports; unset: monitoring in pipeline.root"
+    )
     kept_reports: PositiveInt = Field(168, description="number of reports to keep per model, across all its versions")
-
-    _directory_is_local = field_validator("directory")(_on_this_machine)
 
 
 class MetadataSettings(Section):
@@ -370,9 +359,7 @@ class MetadataSettings(Section):
     password: SecretStr | None = Field(
         None, description="database password; use the environment variable or password_file, not a settings file"
     )
-    password_file: Path | None = Field(None, description="file whose first line is the password")
-
-    _home_is_expanded = field_validator("password_file")(replace_tilde)
+    password_file: InputFile | None = Field(None, description="file whose first line is the password")
 
     @model_validator(mode="after")
     def _server_needs_an_address(self) -> "MetadataSettings":
@@ -408,7 +395,7 @@ class AlertSettings(Section):
         description="webhook URL that accepts Slack's format; use the environment variable or webhook_url_file, not a "
         "settings file",
     )
-    webhook_url_file: Path | None = Field(None, description="file whose first line is the webhook URL")
+    webhook_url_file: InputFile | None = Field(None, description="file whose first line is the webhook URL")
     smtp_host: str | None = Field(None, description="mail server; unset: no e-mail")
     smtp_port: Port = Field(587, description="port of the mail server; usually 465 for tls")
     smtp_security: Literal["starttls", "tls", "none"] = Field(
@@ -420,15 +407,13 @@ class AlertSettings(Section):
         description="password on the mail server; use the environment variable or smtp_password_file, not a settings "
         "file",
     )
-    smtp_password_file: Path | None = Field(None, description="file whose first line is the password")
+    smtp_password_file: InputFile | None = Field(None, description="file whose first line is the password")
     mail_from: str | None = Field(None, description="sender of the e-mails")
     mail_to: tuple[str, ...] = Field((), description="recipients of the e-mails")
     timeout_seconds: PositiveFloat = Field(10.0, description="timeout of one attempt, in seconds")
     review_url: str | None = Field(
         None, description="address of the review site, for links to a model's page and card; unset: no links"
     )
-
-    _home_is_expanded = field_validator("webhook_url_file", "smtp_password_file")(replace_tilde)
 
     @model_validator(mode="after")
     def _channels_are_whole(self) -> "AlertSettings":
@@ -493,7 +478,7 @@ class BeamSettings(Section):
     job_endpoint: str | None = Field(
         None, description="flink, spark: host:port of a running job server; unset: the run starts a job server"
     )
-    job_server: Path | None = Field(
+    job_server: InputFile | None = Field(
         None,
         description="flink, spark: jar of the job server; unset: the jar that make job-server-flink or -spark built",
     )
@@ -506,8 +491,6 @@ class BeamSettings(Section):
     region: str | None = Field(None, description="dataflow: region")
     temp_location: str | None = Field(None, description="dataflow: gs:// folder for staging and temporary files")
     args: tuple[str, ...] = Field((), description="additional Beam options, which override the preset")
-
-    _home_is_expanded = field_validator("job_server")(replace_tilde)
 
     @model_validator(mode="after")
     def _engines_have_what_they_need(self) -> "BeamSettings":
@@ -581,7 +564,7 @@ class KubeflowSettings(Section):
 
     host: str | None = Field(None, description="address of the Kubeflow Pipelines API, for submit and schedule")
     namespace: str | None = Field(None, description="namespace of your profile, if Kubeflow has multiple users")
-    token_file: Path | None = Field(None, description="file with a bearer token, if the API requires one")
+    token_file: InputFile | None = Field(None, description="file with a bearer token, if the API requires one")
     experiment: str = Field("agnews", min_length=1, description="experiment of the runs")
     pipeline_root: str | None = Field(
         None, pattern=r"^[a-z0-9]+://", description="URI for artifacts; unset: the default bucket of Kubeflow"
@@ -606,11 +589,9 @@ class KubeflowSettings(Section):
     secret_path: str = Field(
         "/run/secrets/agnews", pattern=r"^/[^/].*[^/]$", description="directory where each pod mounts the secret"
     )
-    python: Path | None = Field(
+    python: InputFile | None = Field(
         None, description="Python with kfp, for compile, submit and schedule; unset: .venv-kubeflow of the project"
     )
-
-    _home_is_expanded = field_validator("token_file", "python")(replace_tilde)
 
 
 class Settings(Section):

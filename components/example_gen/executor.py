@@ -69,7 +69,7 @@ class ExampleGenExecutor(BaseExampleGenExecutor):
         _set_property(examples, "source", options["source"])
         _set_property(examples, "synthetic", int(options["synthetic"]))
         if options["synthetic"]:
-            logger.warning("these rows are synthetic, not AG News")
+            logger.warning("these rows are synthetic")
         shown = ("rows_read", "rows_train", "rows_val", "rows_test", "rows_quarantined")
         logger.info("ingested", extra={"fields": {name: counts[name] for name in shown}})
 

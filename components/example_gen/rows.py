@@ -48,7 +48,7 @@ class NoRow:
 
 @dataclass(frozen=True)
 class LabelledItem(NewsItem):
-    """A valid news item with its class.
+    """A valid row with its class.
 
     Attributes:
         label: number of the class, from 0.

@@ -42,7 +42,7 @@ def _verdict(card: Card) -> Iterator[Block]:
     verdicts = card.verdicts
     if card.data.synthetic:
         yield Paragraph(
-            "The rows are synthetic: the figures do not show the model's quality on real news.", warning=True
+            "The rows are synthetic: the figures do not show the model's quality on real texts.", warning=True
         )
     blessed = "The Evaluator blessed the model" if verdicts.blessed else "The Evaluator did not bless the model"
     servable = (

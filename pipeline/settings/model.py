@@ -120,7 +120,7 @@ class DataSettings(Section):
         10_000,
         gt=0,
         le=100_000,
-        description="maximum characters of title and description together; a longer row is bad",
+        description="maximum characters of all texts of a row together; a longer row is bad",
     )
     max_unknown_words_rise: Fraction = Field(
         0.1,
@@ -198,7 +198,7 @@ class TransformSettings(Section):
     )
     min_count: PositiveInt = Field(2, description="minimum occurrences in train for a word to get an id")
     max_tokens: PositiveInt = Field(
-        256, description="maximum tokens per text; longer texts are cut (the longest in the corpus has about 180)"
+        256, description="maximum tokens per text; longer texts are cut (the longest of AG News has about 180)"
     )
 
 
@@ -465,7 +465,7 @@ class BeamSettings(Section):
     """
 
     runner: Literal["direct", "flink", "spark", "dataflow"] = Field(
-        "direct", description="Beam engine; direct runs in this process, and is the fastest for AG News on one machine"
+        "direct", description="Beam engine; direct runs in this process; for AG News it is the fastest on one machine"
     )
     workers: PositiveInt = Field(
         1,

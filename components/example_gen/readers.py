@@ -7,7 +7,7 @@ from functools import partial
 from components.example_gen.csv_reader import read_csv
 from components.example_gen.json_reader import read_json_lines
 from components.example_gen.row_format import RowFormat
-from components.example_gen.rows import NoRow, RawRow, RejectedRow, parse_label
+from components.example_gen.rows import LabelledItem, NoRow, RawRow, RejectedRow, parse_label, validate_row
 from schema import record_count
 from schema.csv_records import refuse_repeated_columns
 from schema.errors import DataError
@@ -15,6 +15,7 @@ from schema.news_items import RejectReason
 from schema.text_files import refuse_other_form
 
 FORMATS = ".csv, .tsv and .jsonl, each also as .gz, .parquet, and TFRecord files of TFDS (…tfrecord…)"
+_FEW = 1_000
 _CSV, _JSON = (".csv", ".csv.gz", ".tsv", ".tsv.gz"), (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
 
 
@@ -44,6 +45,30 @@ def read_rows(file: str, row_format: RowFormat = RowFormat()) -> Iterator[RawRow
     if "tfrecord" in name:
         return _read_all(file, partial(_read_tfds, row_format=row_format), _count_tfrecords, "records")
     raise DataError(f"{file}: unknown format; supported formats: {FORMATS}")
+
+
+def read_few_items(file: str, row_format: RowFormat, max_chars: int) -> list[LabelledItem]:
+    """Reads a small file in which every row must be good.
+
+    Args:
+        file: local path.
+        row_format: columns and classes.
+        max_chars: maximum number of characters of a row.
+
+    Raises:
+        DataError: as `read_rows`, or the file has no rows, more than 1,000, or a bad one; the message names it.
+    """
+    items = []
+    for row in read_rows(file, row_format):
+        item = validate_row(row, max_chars=max_chars, class_names=row_format.class_names)
+        if isinstance(item, RejectedRow):
+            raise DataError(f"{file}, row {item.number}: {item.reason}: {item.detail}; correct it there")
+        items.append(item)
+        if len(items) > _FEW:
+            raise DataError(f"{file} has more than {_FEW:,} rows; leave the important ones")
+    if not items:
+        raise DataError(f"{file} has no rows; add some, each with a class")
+    return items
 
 
 def _read_all(

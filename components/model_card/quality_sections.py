@@ -66,6 +66,16 @@ def _verdict(card: Card) -> Iterator[Block]:
     yield Table("Thresholds of the Evaluator", ("slice", "metric", "reached", "required", "verdict"), rows, texts=2)
     if not any(threshold.against_baseline for threshold in verdicts.thresholds):
         yield Paragraph("Without a baseline, the thresholds against it were not checked.")
+    if verdicts.must_pass:
+        yield Table(
+            "Texts that must be classified correctly",
+            ("text", "required", "answer", "probability", "verdict"),
+            [
+                [one.text, one.expected, one.answer, number(one.probability), "passed" if one.passed else "MISSED"]
+                for one in verdicts.must_pass
+            ],
+            texts=3,
+        )
 
 
 def _use(card: Card) -> Iterator[Block]:

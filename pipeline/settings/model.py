@@ -21,11 +21,12 @@ from pydantic import (
     model_validator,
 )
 
+from components.example_gen.readers import read_few_items
 from components.example_gen.row_format import RowFormat
 from components.example_gen.spans import is_dated, span_of_date
 from components.trainer.settings import PathMarker, Section, TrainerSettings, replace_tilde
 from schema.data_set import SCHEMA_PATH, DataSet, read_data_set
-from schema.errors import SettingsError
+from schema.errors import DataError, SettingsError
 from schema.files import read_small_file
 from schema.paths import expand_home, is_remote, refuse_wildcards
 
@@ -220,6 +221,11 @@ class EvaluatorSettings(Section):
     max_accuracy_drop: Fraction = Field(0.005, description="maximum loss of accuracy compared with the baseline")
     max_label_recall_drop: Fraction = Field(
         0.03, description="maximum loss of recall of any class compared with the baseline"
+    )
+    must_pass_file: InputFile | None = Field(
+        None,
+        description="file with up to 1,000 texts, and their classes, in the columns of the training data; a model that "
+        "gets one of them wrong is not blessed; unset: no such texts",
     )
 
 
@@ -622,6 +628,24 @@ class Settings(Section):
         if is_remote(self.pipeline.root) and self.metadata.backend == "sqlite":
             raise ValueError("a remote pipeline.root needs metadata.backend postgresql or mysql: SQLite is one file")
         return self
+
+    def must_pass_texts(self) -> list[dict[str, str]]:
+        """Reads title, description and expected class of each text of `evaluator.must_pass_file`, if it is set.
+
+        Raises:
+            SettingsError: the file cannot be read, or has a bad row.
+        """
+        file, row_format = self.evaluator.must_pass_file, self.data.row_format()
+        if file is None:
+            return []
+        try:
+            items = read_few_items(str(file), row_format, self.data.max_chars)
+        except DataError as error:
+            raise SettingsError(f"evaluator.must_pass_file: {error}") from error
+        return [
+            {"title": item.title, "description": item.description, "expected": row_format.class_names[item.label]}
+            for item in items
+        ]
 
     def check_places(self) -> None:
         """Rejects locations of artifacts and models that TensorFlow or Beam would interpret as a pattern.

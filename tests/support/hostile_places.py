@@ -41,6 +41,7 @@ SETTINGS = {
     "data.cache": [("data", "fetch")],
     "data.schema_file": [RUN, ("plan",), ("data", "describe")],
     "model_card.owner_file": [RUN],
+    "evaluator.must_pass_file": [RUN, ("plan",)],
     "trainer.word_vectors": [RUN],
     "pusher.destination": [
         RUN,

@@ -7,9 +7,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from google.protobuf import text_format
 from tensorflow_model_analysis.proto.validation_result_pb2 import ValidationFailure, ValidationResult
 from tensorflow_model_analysis.utils import config_util
+from tfx.types import Channel, artifact_utils, standard_artifacts
 
+from components.evaluator.component import AgNewsEvaluator, EvaluatorExecutor
 from components.evaluator.config import eval_config
 from components.evaluator.report import OVERALL, read_report, refusals_of
+from components.manifest import record_files
 from schema.data_set import AG_NEWS
 from schema.features import CLASS_NAMES
 from tests.support import direct_runner
@@ -40,31 +43,36 @@ class Oracle(tf.Module):
         }
 
 
+def save_oracle(directory):
+    oracle = Oracle()
+    tf.saved_model.save(oracle, directory, signatures={"serve_examples": oracle.serve})
+    return directory
+
+
+def write_examples(file, answers):
+    with tf.io.TFRecordWriter(file, "GZIP") as writer:
+        for index, (label, answer) in enumerate(answers):
+            features = {
+                "title": tf.train.Feature(bytes_list=tf.train.BytesList(value=[str(answer).encode()])),
+                "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+                "length_bucket": tf.train.Feature(
+                    bytes_list=tf.train.BytesList(value=[("short", "long")[index % 2].encode()])
+                ),
+            }
+            writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+
+
 @pytest.fixture
 def evaluate(tmp_path):
     """Evaluates answers `(label, answer)` as the Evaluator does; `before` has the answers of a baseline."""
 
-    def save(name):
-        oracle = Oracle()
-        tf.saved_model.save(oracle, str(tmp_path / name), signatures={"serve_examples": oracle.serve})
-        return str(tmp_path / name)
-
     def evaluate(answers, **thresholds):
         records = str(tmp_path / "examples.gz")
-        with tf.io.TFRecordWriter(records, "GZIP") as writer:
-            for index, (label, answer) in enumerate(answers):
-                features = {
-                    "title": tf.train.Feature(bytes_list=tf.train.BytesList(value=[str(answer).encode()])),
-                    "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
-                    "length_bucket": tf.train.Feature(
-                        bytes_list=tf.train.BytesList(value=[("short", "long")[index % 2].encode()])
-                    ),
-                }
-                writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+        write_examples(records, answers)
         config = config_util.update_eval_config_with_defaults(
             eval_config(AG_NEWS, **THRESHOLDS | thresholds), has_baseline=False, rubber_stamp=True
         )
-        model = tfma.default_eval_shared_model(save("model"), eval_config=config)
+        model = tfma.default_eval_shared_model(save_oracle(str(tmp_path / "model")), eval_config=config)
         output = os.path.join(tmp_path, "evaluation")
         tfma.run_model_analysis(
             eval_config=config,
@@ -176,3 +184,47 @@ def test_no_field_of_a_validation_is_unknown_to_its_reader():
     assert {field.name for field in ValidationFailure.DESCRIPTOR.fields} == {
         *("metric_key", "metric_threshold", "metric_value", "message"),
     }
+
+
+@pytest.fixture
+def bless(tmp_path):
+    """Runs the component's executor with texts that must pass; returns the verdict, its files and the report."""
+
+    def bless(must_pass):
+        kinds = {"examples": "Examples", "model": "Model", "evaluation": "ModelEvaluation", "blessing": "ModelBlessing"}
+        artifacts = {name: getattr(standard_artifacts, kind)() for name, kind in kinds.items()}
+        for number, (name, artifact) in enumerate(artifacts.items(), start=1):
+            artifact.id, artifact.uri = number, str(tmp_path / name)
+        artifacts["examples"].split_names = artifact_utils.encode_split_names(["test"])
+        os.makedirs(tmp_path / "examples/Split-test")
+        write_examples(str(tmp_path / "examples/Split-test/data-00000-of-00001.gz"), right(10))
+        save_oracle(str(tmp_path / "model/Format-Serving"))
+        record_files(artifacts["model"], "ann")
+        channels = {name: Channel(type=type(artifacts[name])) for name in ("examples", "model")}
+        config = eval_config(AG_NEWS, **THRESHOLDS)
+        component = AgNewsEvaluator(**channels, example_splits=["test"], eval_config=config, must_pass=must_pass)
+        EvaluatorExecutor(EvaluatorExecutor.Context(beam_pipeline_args=direct_runner.options())).Do(
+            {name: [artifacts[name]] for name in channels},
+            {name: [artifacts[name]] for name in ("evaluation", "blessing")},
+            dict(component.exec_properties),
+        )
+        files = sorted(os.listdir(tmp_path / "blessing"))
+        blessed = artifacts["blessing"].get_int_custom_property("blessed")
+        return blessed, files, read_report(str(tmp_path / "evaluation"))
+
+    return bless
+
+
+def test_a_wrong_answer_to_a_text_that_must_pass_withdraws_the_blessing(bless):
+    blessed, files, report = bless(
+        [
+            {"title": "1", "description": "Bäyern wins", "expected": "Sports"},
+            {"title": "2", "description": 'a "quoted" text', "expected": "World"},
+        ]
+    )
+    assert (blessed, files) == (0, ["NOT_BLESSED"])
+    assert [answer.passed for answer in report.must_pass] == [True, False]
+    assert report.failures == []
+    assert report.refusals == [
+        "'2 a \"quoted\" text' must be World, the model answers Business with probability 0.9250"
+    ]

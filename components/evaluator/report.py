@@ -13,7 +13,7 @@ from tensorflow_model_analysis.slicer import slicer_lib
 
 from components.evaluator.config import CONFUSION_MATRIX, class_names
 from components.evaluator.must_pass import RequiredAnswer, read_answers
-from schema.data_set import AG_NEWS, LABEL
+from schema.data_set import AG_NEWS, LABEL, DataSet
 
 OVERALL = "all"
 
@@ -79,6 +79,14 @@ class EvaluationReport:
         """Returns the reasons for not blessing the model; empty if and only if the model was blessed."""
         wrong = (str(answer) for answer in self.must_pass if not answer.passed)
         return [*map(str, self.failures), *self.other_refusals, *wrong]
+
+    def slices(self, data_set: DataSet) -> list[str]:
+        """Returns the names of the slices with test rows: all rows, those of every data set, and those of its own."""
+        known = (OVERALL, *data_set.slices)
+        return [
+            *(name for name in known if name in self.metrics),
+            *sorted(name for name in self.metrics if name not in known),
+        ]
 
 
 def read_report(evaluation_uri: str) -> EvaluationReport:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 from components.example_gen.csv_reader import read_csv
 from components.example_gen.json_reader import read_json_lines
@@ -105,16 +106,26 @@ def _read_parquet(file: str, row_format: RowFormat) -> Iterator[RawRow]:
         refuse_repeated_columns([name.strip().lower() for name in table.schema_arrow.names], own_names, file)
         columns = row_format.find_columns(list(own_names), file)
         number = 0
-        for batch in table.iter_batches(columns=[own_names[name] for name in (columns.label, *columns.texts)]):
+        needed = dict.fromkeys((columns.label, *columns.texts, *columns.kept))
+        for batch in table.iter_batches(columns=[own_names[name] for name in needed]):
             labels = batch.column(own_names[columns.label]).to_pylist()
+            kept = [_values(batch.column(own_names[name])) for name in columns.kept]
             # As bytes: a string column may contain invalid UTF-8, and one such row must not fail the others.
             texts = [batch.column(own_names[name]).cast(pa.binary()).to_pylist() for name in columns.texts]
-            for label, *values in zip(labels, *texts, strict=True):
+            for label, *values in zip(labels, *texts, *kept, strict=True):
                 number += 1
-                found = dict(zip(columns.texts, map(_decode, values), strict=True))
+                found = dict(zip((*columns.texts, *columns.kept), map(_decode, values), strict=True))
                 yield columns.to_row(file, number, found | {columns.label: label})
     except (pa.ArrowException, OSError, UnicodeError) as error:  # Column names are decoded as UTF-8.
         raise DataError(f"{file}: not a readable Parquet file: {error}; replace it with a complete file") from error
+
+
+def _values(column: Any) -> list[Any]:
+    """Returns the values of a column; texts as bytes, since a string column may contain invalid UTF-8."""
+    import pyarrow as pa
+
+    is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    return (column.cast(pa.binary()) if is_text else column).to_pylist()
 
 
 def _read_tfds(file: str, row_format: RowFormat) -> Iterator[RawRow | RejectedRow]:
@@ -122,6 +133,11 @@ def _read_tfds(file: str, row_format: RowFormat) -> Iterator[RawRow | RejectedRo
     import tensorflow as tf
     from google.protobuf.message import DecodeError
 
+    if row_format.kept_columns:
+        raise DataError(
+            f"{file} has no columns {', '.join(row_format.kept_columns)}, which the schema keeps: TFRecord files have "
+            "label, title and description; remove these features from the schema"
+        )
     number = 0
     try:
         for number, record in enumerate(tf.data.TFRecordDataset(file).as_numpy_iterator(), start=1):
@@ -154,5 +170,5 @@ def _refuse_other_form(file: str, expected: str) -> None:
         refuse_other_form(head, file, expected)
 
 
-def _decode(value: bytes | None) -> str:
-    return (value or b"").decode("utf-8", "surrogateescape")
+def _decode(value: Any) -> Any:
+    return "" if value is None else value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value

@@ -125,7 +125,7 @@ def describe_quality(report: EvaluationReport, correct: np.ndarray, data_set: Da
     confusion = np.array(report.confusion)
     overall = report.metrics[OVERALL]
     return Quality(
-        slices={name: _slice(report, name) for name in (OVERALL, *data_set.slices) if name in report.metrics},
+        slices={name: _slice(report, name) for name in report.slices(data_set)},
         classes={
             name: ClassQuality(
                 precision=Share.of(int(confusion[label, label]), int(confusion[:, label].sum())),

@@ -80,7 +80,9 @@ class DataSettings(Section):
         "rows if the download fails",
     )
     schema_file: InputFile | None = Field(
-        None, description="schema.pbtxt with the classes and length buckets of the data; unset: those of AG News"
+        None,
+        description="schema.pbtxt with the classes and length buckets of the data; unset: those of AG News. "
+        "Its further features are columns that are kept, by which metrics are sliced",
     )
     train_pattern: str | None = Field(
         None,
@@ -221,6 +223,9 @@ class EvaluatorSettings(Section):
     max_accuracy_drop: Fraction = Field(0.005, description="maximum loss of accuracy compared with the baseline")
     max_label_recall_drop: Fraction = Field(
         0.03, description="maximum loss of recall of any class compared with the baseline"
+    )
+    min_slice_accuracy: dict[str, Fraction] = Field(
+        {}, description="minimum accuracy on slices of columns that the schema keeps, by COLUMN=VALUE"
     )
     must_pass_file: InputFile | None = Field(
         None,

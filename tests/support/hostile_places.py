@@ -70,6 +70,7 @@ SETTINGS = {
 }
 # Settings of texts that name no place on this machine.
 TEXTS = (
+    "evaluator.min_slice_accuracy",
     "data.train_pattern",
     "data.test_pattern",
     "data.text_columns",

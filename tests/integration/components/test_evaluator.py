@@ -1,3 +1,4 @@
+import dataclasses
 import os
 
 import pytest
@@ -14,6 +15,7 @@ from components.evaluator.config import eval_config
 from components.evaluator.report import OVERALL, read_report, refusals_of
 from components.manifest import record_files
 from schema.data_set import AG_NEWS
+from schema.errors import SettingsError
 from schema.features import CLASS_NAMES
 from tests.support import direct_runner
 
@@ -52,13 +54,11 @@ def save_oracle(directory):
 def write_examples(file, answers):
     with tf.io.TFRecordWriter(file, "GZIP") as writer:
         for index, (label, answer) in enumerate(answers):
+            texts = {"title": str(answer), "length_bucket": ("short", "long")[index % 2], "desk": f"Büro {index % 2}"}
             features = {
-                "title": tf.train.Feature(bytes_list=tf.train.BytesList(value=[str(answer).encode()])),
-                "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
-                "length_bucket": tf.train.Feature(
-                    bytes_list=tf.train.BytesList(value=[("short", "long")[index % 2].encode()])
-                ),
-            }
+                name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[text.encode()]))
+                for name, text in texts.items()
+            } | {"label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label]))}
             writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
 
 
@@ -66,11 +66,11 @@ def write_examples(file, answers):
 def evaluate(tmp_path):
     """Evaluates answers `(label, answer)` as the Evaluator does; `before` has the answers of a baseline."""
 
-    def evaluate(answers, **thresholds):
+    def evaluate(answers, data_set=AG_NEWS, **thresholds):
         records = str(tmp_path / "examples.gz")
         write_examples(records, answers)
         config = config_util.update_eval_config_with_defaults(
-            eval_config(AG_NEWS, **THRESHOLDS | thresholds), has_baseline=False, rubber_stamp=True
+            eval_config(data_set, **THRESHOLDS | thresholds), has_baseline=False, rubber_stamp=True
         )
         model = tfma.default_eval_shared_model(save_oracle(str(tmp_path / "model")), eval_config=config)
         output = os.path.join(tmp_path, "evaluation")
@@ -114,6 +114,23 @@ def test_a_missed_threshold_says_which_metric_on_which_slice_by_how_much(evaluat
     assert [str(failure) for failure in report.failures] == [
         "accuracy on label=Business is 0.5000, required is 0.6000: 0.1000 short"
     ]
+
+
+def test_columns_of_the_user_are_slices_with_thresholds(evaluate):
+    data_set = dataclasses.replace(AG_NEWS, kept_columns=("desk",))
+    answers = [*right(10), *[(0, 0), (0, 1)] * 5]
+    report = evaluate(answers, data_set, min_slice_accuracy={"desk=Büro 1": 0.9, "desk=Büro 0": 0.9, "desk=Web": 0.5})
+    assert report.slices(data_set)[-2:] == ["desk=Büro 0", "desk=Büro 1"]
+    assert [str(failure) for failure in report.failures] == [
+        "accuracy on desk=Büro 1 is 0.8000, required is 0.9000: 0.1000 short",
+        "accuracy on desk=Web has no value: no test row belongs to this slice; required is 0.5000",
+    ]
+
+
+@pytest.mark.parametrize("name", ["desk=a", "length_bucket", "label=World"])
+def test_a_threshold_of_an_unknown_slice_is_refused(name):
+    with pytest.raises(SettingsError, match=f"min_slice_accuracy {name}: expected COLUMN=VALUE"):
+        eval_config(AG_NEWS, **THRESHOLDS, min_slice_accuracy={name: 0.5})
 
 
 def test_the_confusion_matrix_counts_rows(evaluate):

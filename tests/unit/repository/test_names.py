@@ -30,7 +30,6 @@ def test_ag_news_is_named_only_where_it_is_the_default_data_set():
         *("schema/model_card.yaml", "schema/data_set.py", "schema/features.py"),
         *(f"components/example_gen/{name}.py" for name in example_gen),
         *("pipeline/settings/model.py", "pipeline/cli/__init__.py", "pipeline/review/evidence.py"),
-        "pipeline/experiments/reproduce/rows.py",
         # The format of its files, which have no header.
         *("pipeline/cli/classify.py", "serving/item_files.py"),
     }

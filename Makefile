@@ -6,7 +6,7 @@ DIR ?= review_pictures
 export PYTHONDONTWRITEBYTECODE :=
 AGNEWS := .venv/bin/agnews
 # Tests that need a server or the real data have targets of their own, and so do three that take many minutes.
-WITHOUT_SERVERS := not (real or airflow or kubeflow or postgres or flink or spark or container or kubernetes or orchestrators)
+WITHOUT_SERVERS := not (real or airflow or kubeflow or mlflow or openlineage or postgres or flink or spark or container or kubernetes or orchestrators)
 IN_TIME := $(WITHOUT_SERVERS) and not (continuous or interrupts or data_sets)
 SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
 # Test files that `make test` runs at the same time: one per core, at most four, since each takes up to 4 GB of memory.
@@ -17,7 +17,7 @@ PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Paths whose spelling and words `make lint` checks.
 PROSE := $(wildcard *.md) docs Makefile Dockerfile .pre-commit-config.yaml pyproject.toml setup.py $(SOURCES)
 
-.PHONY: help run test test-fast test-all test-coverage test-real test-continuous test-interrupts test-data-sets test-airflow test-postgres test-kubeflow test-kubernetes test-orchestrators test-container test-flink test-spark \
+.PHONY: help run test test-fast test-all test-coverage test-real test-continuous test-interrupts test-data-sets test-airflow test-postgres test-kubeflow test-kubernetes test-orchestrators test-mlflow test-openlineage test-container test-flink test-spark \
 	airflow airflow-stop job-server-flink job-server-spark rows-file bench-train bench-gpu bench-stages bench-serve bench-review bench-scale \
 	lint types format picture review-pictures reference client client-messages lock clean default dev
 
@@ -68,6 +68,13 @@ test-postgres: dev  ## Run the pipeline with its metadata in a real PostgreSQL s
 test-kubeflow: dev  ## Compile for Kubeflow and run the command of each task on PostgreSQL, through to pushes.
 	@scripts/setup.sh kubeflow
 	.venv/bin/python -m pytest -m kubeflow
+
+test-mlflow: dev  ## Export runs to a real MLflow tracking server, twice.
+	@scripts/setup.sh mlflow
+	.venv/bin/python -m pytest -m mlflow
+
+test-openlineage: dev  ## Check exported events with the schemas in OPENLINEAGE_SPEC, the folder spec of OpenLineage.
+	.venv/bin/python -m pytest -m openlineage
 
 test-kubernetes: dev  ## Run tasks and model servers in pods of the cluster that KUBECONFIG names.
 	@scripts/setup.sh kubeflow

@@ -8,6 +8,7 @@ import fnmatch
 import glob
 import os
 import re
+from urllib.parse import urlsplit
 
 from schema.errors import SettingsError
 
@@ -61,6 +62,11 @@ def _translate(match: re.Match[str]) -> str:
 def is_remote(place: str) -> bool:
     """Returns whether a path is a URI, for instance of an object store."""
     return "://" in place
+
+
+def is_address(place: str) -> bool:
+    """Returns whether a text is the address of an HTTP server."""
+    return urlsplit(place).scheme in ("http", "https") and bool(urlsplit(place).hostname)
 
 
 def expand_home(place: str) -> str:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
@@ -68,10 +69,11 @@ def start() -> None:
         if subprocess.run([AIRFLOW, "db", "migrate"], env=variables, cwd=ROOT, stdout=log, stderr=log).returncode:
             sys.exit(f"Airflow cannot be prepared; see {log.name}")
     ADDRESS.write_text(address + "\n")
+    processes = {}
     for part, options in PARTS.items():
         # Not --daemon, which closes the output.
         with open(HOME / f"{part}.log", "a") as log:
-            process = subprocess.Popen(
+            processes[part] = subprocess.Popen(
                 [AIRFLOW, part, *options],
                 env=variables,
                 cwd=ROOT,
@@ -80,8 +82,8 @@ def start() -> None:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        _pid_file(part).write_text(f"{process.pid}\n")
-    _wait_until_healthy(address)
+        _pid_file(part).write_text(f"{processes[part].pid}\n")
+    _wait_until_healthy(address, processes)
     _say("Airflow runs")
 
 
@@ -102,11 +104,12 @@ def stop(quietly: bool = False) -> None:
         _print(f"Airflow ended; {HOME} stays" if running else "Airflow does not run")
 
 
-def _wait_until_healthy(address: str) -> None:
+def _wait_until_healthy(address: str, processes: Mapping[str, subprocess.Popen]) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
-        for part in PARTS:
-            if _process(part) is None:
+        for part, process in processes.items():
+            # A process that has just started, or changes its title, may have no command line yet.
+            if process.poll() is not None:
                 sys.exit(f"the {part} ended; see {HOME / f'{part}.log'}")
         try:
             health = httpx.get(f"{address}/api/v2/monitor/health", trust_env=False).json()

@@ -43,6 +43,7 @@ _COMMANDS = (
     "review",
     "artifacts",
     "clean",
+    "export",
     "data",
     "schema",
     "config",

@@ -11,11 +11,20 @@ from schema.metadata import NODE_CONTEXT, PIPELINE_CONTEXT, REMOVED_ON, RUN_CONT
 
 
 def properties(record: mlmd.Artifact | mlmd.Execution) -> dict[str, Any]:
-    """Returns the properties and custom properties of an artifact or execution by name."""
-    merged = dict(record.properties) | dict(record.custom_properties)
-    return {
-        name: getattr(value, kind) if (kind := value.WhichOneof("value")) else None for name, value in merged.items()
-    }
+    """Returns the properties and custom properties of an artifact or execution by name, sorted by name.
+
+    Protocol Buffers keep no order, and each process has another one.
+    """
+    merged = sorted((dict(record.properties) | dict(record.custom_properties)).items())
+    return {name: getattr(value, kind) if (kind := value.WhichOneof("value")) else None for name, value in merged}
+
+
+def by_path(events: Iterable[mlmd.Event]) -> list[mlmd.Event]:
+    """Returns events sorted by the name of their input or output and the position in it.
+
+    ML Metadata stores them in the order in which Protocol Buffers list them.
+    """
+    return sorted(events, key=lambda event: [(step.key, step.index) for step in event.path.steps])
 
 
 def is_live(artifact: mlmd.Artifact) -> bool:
@@ -93,7 +102,7 @@ def find_producer(store: MetadataStore, artifact: int) -> int | None:
 
 def execution_inputs(store: MetadataStore, execution: int) -> dict[str, tuple[mlmd.Artifact, ...]]:
     """Returns the input artifacts of an execution by input name."""
-    events = [one for one in store.get_events_by_execution_ids([execution]) if one.type == mlmd.Event.INPUT]
+    events = by_path(one for one in store.get_events_by_execution_ids([execution]) if one.type == mlmd.Event.INPUT)
     artifacts = _artifacts(store, events)
     inputs: dict[str, tuple[mlmd.Artifact, ...]] = {}
     for event in events:
@@ -153,7 +162,7 @@ def _contexts(store: MetadataStore, execution: int) -> list[mlmd.Context]:
 
 def _output_events(store: MetadataStore, executions: Sequence[int]) -> list[mlmd.Event]:
     """Returns the events of outputs in the order of the executions; ML Metadata refuses an empty list of ids."""
-    events = store.get_events_by_execution_ids(executions) if executions else []
+    events = by_path(store.get_events_by_execution_ids(executions)) if executions else []
     return sorted((one for one in events if one.type == mlmd.Event.OUTPUT), key=lambda event: event.execution_id)
 
 

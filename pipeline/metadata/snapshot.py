@@ -12,7 +12,7 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.metadata.graph import properties
+from pipeline.metadata.graph import by_path, properties
 from schema.metadata import FAILURE, FAILURE_LOG, FAILURE_STATUS, decode_text
 
 _EVENT = mlmd.Event
@@ -123,7 +123,7 @@ class Snapshot:
     links: Mapping[int, tuple[Link, ...]] = field(default_factory=dict)
 
     def inputs(self, execution: int) -> list[Link]:
-        """Returns the inputs of an execution."""
+        """Returns the inputs of an execution, sorted by name."""
         return [link for link in self.links.get(execution, ()) if link.kind == "read"]
 
     def outputs(self, execution: int) -> list[Link]:
@@ -211,7 +211,7 @@ class Snapshot:
             else:
                 known.pop(stored.id, None)
         links: dict[int, list[Link]] = {execution: [] for execution in read}
-        for event in events:
+        for event in by_path(events):
             if event.artifact_id in known and event.type in _KINDS:
                 role = next((step.key for step in event.path.steps if step.key), "")
                 link = Link(event.execution_id, event.artifact_id, role, _KINDS[event.type])

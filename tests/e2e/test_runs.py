@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.support.openlineage import facets
 from tests.support.review_site import serving, settings_of, text
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
@@ -204,6 +205,21 @@ def test_too_many_bad_rows_stop_the_run_with_their_reasons(story):
 def test_stopped_runs_leave_the_last_pushed_model_in_place(story):
     assert story.last_versions == story.first_versions
     assert story.workplace.leftovers == []
+
+
+def test_the_runs_as_openlineage_events_have_rows_verdicts_and_a_push(story):
+    output = story.workplace.agnews("export", "openlineage", "--to", "events.jsonl", "--profile", "sample")
+    events = [json.loads(line) for line in (story.workplace.directory / "events.jsonl").read_text().splitlines()]
+    assert output.startswith(f"{len(events)} events")
+    names = {name for event in events for name, _ in facets(event)}
+    assert names >= {"outputStatistics", "dataQualityMetrics", "dataQualityAssertions", "errorMessage"}
+    ends = [event["eventType"] for event in events if event["job"]["name"] == "agnews"][1::2]
+    assert ends == ["COMPLETE"] * 4 + ["FAIL"] * 2
+    [first, *_] = [event for event in events if event["job"]["name"] == "agnews.AgNewsExampleGen" and event["outputs"]]
+    assert first["inputs"][0]["name"] == str(story.workplace.directory / "data")
+    assert first["outputs"][0]["outputFacets"]["outputStatistics"]["rowCount"] == 2500
+    pushed = [one for event in events for one in event["outputs"] if one["name"].endswith("/serving_model/agnews")]
+    assert pushed[0]["facets"]["version"]["datasetVersion"] == story.first_versions[0]
 
 
 def test_the_technical_file_has_the_evidence_and_names_what_is_missing(story):

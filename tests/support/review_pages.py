@@ -17,6 +17,12 @@ _OWN = {
     re.compile(r"\b\d+(\.\d+)? (s|min|h|ms)\b( \d+ s\b)?"): "DURATION",
     re.compile(r"\b1\d{9}\b"): "VERSION",
     re.compile(rf"\b({_TYPE}) \d+\b(?![.,]\d)"): r"\1 ID",
+    # Directories of executions, and digests of files that contain times.
+    re.compile(r"(/runs/\S*?/)\d+\b(?!-)"): r"\1ID",
+    re.compile(r'\b(audit |(?:fingerprint|saved_model)\.pb": ")[0-9a-f]{64}\b'): r"\1DIGEST",
+    # Times and rates in model cards, and the last two columns of an epoch.
+    re.compile(r"^(milliseconds for one text|seconds(?: to load)?|texts a second, in batches) .*"): r"\1 MEASURED",
+    re.compile(r"^(\d+(?: \(kept\))?(?: [\d.]+){5}) [\d.]+ [\d.]+$"): r"\1 MEASURED",
 }
 
 

@@ -22,8 +22,13 @@ from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArti
 from tfx.dsl.component.experimental.decorators import component
 from tfx.orchestration.pipeline import Pipeline
 from tfx.types.standard_artifacts import Schema
+from pipeline.beam import job_servers
 from pipeline.metadata.connection import connection_config
 from schema import errors
+
+class JobServer:
+    def stop(self):
+        Path("stopped").touch()
 
 @component
 def Begin(made: OutputArtifact[Schema]) -> None:
@@ -32,6 +37,7 @@ def Begin(made: OutputArtifact[Schema]) -> None:
 @component
 def Work(before: InputArtifact[Schema], made: OutputArtifact[Schema]) -> None:
     fault = os.environ.get("FAULT")
+    job_servers._FLINK_SERVERS["options"] = JobServer()
     Path(made.uri, "half.pbtxt" if fault else "schema.pbtxt").write_text("")
     if fault == "hang":
         Path("started").touch()
@@ -198,6 +204,14 @@ def test_a_wrong_call_is_a_users_error(orchestrator, arguments, message):
     command = orchestrator.start("component", *arguments)
     assert command.wait() == 2
     assert message in command.log
+
+
+@pytest.mark.parametrize("fault", ["", "DataError", "bug"])
+def test_no_job_server_stays_after_a_component(orchestrator, fault):
+    """The commands of this test's server run no exit handlers, and Beam has nothing else."""
+    orchestrator.run("Begin")
+    orchestrator.run("Work", fault=fault)
+    assert (orchestrator.directory / "stopped").exists()
 
 
 def test_an_orchestrators_run_name_is_taken_as_it_is(orchestrator):

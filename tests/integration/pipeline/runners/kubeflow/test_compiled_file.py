@@ -7,6 +7,7 @@ import yaml
 
 from pipeline.runners.kubeflow.client import compile_pipeline
 from pipeline.runners.plan import make_plan
+from pipeline.runners.preflight import check_pods
 from pipeline.settings.sources import load
 
 pytestmark = pytest.mark.kubeflow
@@ -115,6 +116,15 @@ def test_a_last_task_gets_the_status_of_the_others(documents):
 def test_a_run_names_the_author_where_approval_is_required(gated, compiled_for):
     assert {one.name: one.default for one in gated.parameters}["author"] is None
     assert "author" not in [one.name for one in compiled_for().parameters]
+
+
+def test_an_object_store_can_hold_everything_but_the_audit_log(compiled_for):
+    places = {"data__path": "data", "pipeline__root": "runs", "pusher__destination": "models"}
+    places = {key: f"gs://bucket/{name}" for key, name in places.items()}
+    settings = {**places, "promotion__audit_log": "/agnews/audit.jsonl"}
+    check_pods(settings_of(**settings))
+    defaults = {one.name: one.default for one in compiled_for(**settings).parameters}
+    assert (defaults["data_path"], defaults["destination"]) == ("gs://bucket/data", "gs://bucket/models")
 
 
 def test_the_file_is_named_by_pipeline_version_and_content(gated, compiled_for, tmp_path):

@@ -1,0 +1,1 @@
+"""Writes what the metadata store knows in the formats of other tools: OpenLineage and MLflow."""

@@ -5,9 +5,9 @@ DIR ?= review_pictures
 # If this is set, Python compiles TensorFlow Extended again at every start: 40 s instead of 10.
 export PYTHONDONTWRITEBYTECODE :=
 AGNEWS := .venv/bin/agnews
-# Tests that need a server or the real data have targets of their own, and so do two that take many minutes.
+# Tests that need a server or the real data have targets of their own, and so do three that take many minutes.
 WITHOUT_SERVERS := not (real or airflow or kubeflow or mlflow or openlineage or postgres or flink or spark or container or kubernetes or orchestrators)
-IN_TIME := $(WITHOUT_SERVERS) and not (continuous or interrupts)
+IN_TIME := $(WITHOUT_SERVERS) and not (continuous or interrupts or data_sets)
 SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
 # Test files that `make test` runs at the same time: one per core, at most four, since each takes up to 4 GB of memory.
 WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? cores : 4)))
@@ -17,7 +17,7 @@ PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Paths whose spelling and words `make lint` checks.
 PROSE := $(wildcard *.md) docs Makefile Dockerfile .pre-commit-config.yaml pyproject.toml setup.py $(SOURCES)
 
-.PHONY: help run test test-fast test-all test-coverage test-real test-continuous test-interrupts test-airflow test-postgres test-kubeflow test-kubernetes test-orchestrators test-mlflow test-openlineage test-container test-flink test-spark \
+.PHONY: help run test test-fast test-all test-coverage test-real test-continuous test-interrupts test-data-sets test-airflow test-postgres test-kubeflow test-kubernetes test-orchestrators test-mlflow test-openlineage test-container test-flink test-spark \
 	airflow airflow-stop job-server-flink job-server-spark rows-file bench-train bench-gpu bench-stages bench-serve bench-review bench-scale \
 	lint types format picture review-pictures reference client client-messages lock clean default dev
 
@@ -33,7 +33,7 @@ test-fast: dev  ## Run the unit tests, which import no TensorFlow: under a minut
 test: dev lint types  ## Check style and types, then run the tests, one of them the whole pipeline on synthetic rows.
 	.venv/bin/python -m pytest -m "$(IN_TIME)" $(PARALLEL)
 
-test-all: dev lint types  ## Run `make test`, ten days of continuous training, and runs that are sent signals: an hour.
+test-all: dev lint types  ## Run `make test`, ten days of training, runs that are sent signals, and other data sets: an hour.
 	.venv/bin/python -m pytest -m "$(WITHOUT_SERVERS)" $(PARALLEL)
 
 test-coverage: dev  ## Run the tests of `make test` and print the lines that none of them executes; fails under the floor.
@@ -44,6 +44,9 @@ test-continuous: dev  ## Feed ten days to the pipeline, good and bad ones, and c
 
 test-interrupts: dev  ## Send runs SIGTERM and SIGINT at random moments of every stage, and check that each stops.
 	.venv/bin/python -m pytest -m interrupts
+
+test-data-sets: dev  ## Take data sets of 14 and 2 classes, in Arabic and Chinese, from files to served models.
+	.venv/bin/python -m pytest -m data_sets
 
 test-real: dev  ## Run the pipeline on the data in AG_NEWS_DIR and check its accuracy.
 	.venv/bin/python -m pytest -m "real and not flink and not spark" -s

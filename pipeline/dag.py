@@ -239,7 +239,8 @@ def _add_evaluation_stages(
         examples=rows.newest,
         **models,
         example_splits=[TEST],
-        eval_config=eval_config(settings.data.data_set(), **settings.evaluator.model_dump()),
+        eval_config=eval_config(settings.data.data_set(), **settings.evaluator.model_dump(exclude={"must_pass_file"})),
+        must_pass=settings.must_pass_texts(),
     ).with_id("Evaluator")
     components.append(evaluator)
 

@@ -22,17 +22,19 @@ ID, TITLE, DESCRIPTION, LABEL, TEXT_LENGTH, LENGTH_BUCKET = FEATURES = (
 
 @dataclass(frozen=True)
 class DataSet:
-    """Classes and length buckets of a data set.
+    """Classes, length buckets and kept columns of a data set.
 
     Attributes:
         class_names: class names in the order of the label values, which begin with 0.
         length_buckets: names of the text-length buckets, shortest first.
         length_bounds: text lengths in characters at which the next bucket begins.
+        kept_columns: further columns of the files, by whose values metrics are sliced.
     """
 
     class_names: tuple[str, ...]
     length_buckets: tuple[str, ...]
     length_bounds: tuple[int, ...]
+    kept_columns: tuple[str, ...] = ()
 
     @classmethod
     def of_schema(cls, schema: schema_pb2.Schema, file: str = "the schema") -> "DataSet":
@@ -61,9 +63,14 @@ class DataSet:
                 f"length_bucket has {len(buckets)} names and the bounds {list(bounds)} (annotation tags); expected "
                 "rising bounds, one less than names"
             )
+        kept = tuple(name for name in features if name not in FEATURES)
+        if bad := [name for name in kept if features[name].type != schema_pb2.BYTES or "=" in name]:
+            problem = (
+                f"the feature {bad[0]} must have the type BYTES, and a name without =, to be a column that is kept"
+            )
         if problem:
             raise SettingsError(f"{file}: {problem}; correct it there")
-        return cls(names, buckets, bounds)
+        return cls(names, buckets, bounds, kept)
 
     @classmethod
     def decode(cls, text: str | None) -> "DataSet":

@@ -77,6 +77,11 @@ def validate(item: NewsItem, *, max_chars: int | None = None) -> Rejection | Non
     return None
 
 
+def is_unicode(text: str) -> bool:
+    """Returns whether a text has no lone surrogates, which stand for bytes that are not UTF-8."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def quote(text: str) -> str:
     """Returns the first 40 characters of a text as a Python literal, which holds no control characters."""
     shown = repr(text[:_MAX_SHOWN_CHARACTERS])

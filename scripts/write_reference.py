@@ -168,6 +168,8 @@ def _type(field: dict[str, Any]) -> str:
         return "one of " + ", ".join(f"`{value}`" for value in field["enum"])
     if field.get("type") == "array":
         return f"list of: {_type(field['items'])}"
+    if field.get("type") == "object":
+        return f"map of: {_type(field['additionalProperties'])}"
     if "format" in field:
         return {"path": "path", "date": "date", "password": "secret text"}[field["format"]]
     words = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false"}[field["type"]]

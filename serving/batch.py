@@ -125,7 +125,7 @@ def matching_files(patterns: Sequence[str]) -> list[str]:
         else:
             found = list_files("" if is_remote(pattern) else os.getcwd(), pattern)
         if not found:
-            raise DataError(f"{pattern}: no such file; name files, or a quoted pattern like 'news-*.csv'")
+            raise DataError(f"{pattern}: no such file; name files, or a quoted pattern like 'texts-*.csv'")
         files += map(_absolute, found)
     return files
 

@@ -1,4 +1,4 @@
-"""Reads news items from CSV and JSON Lines files; a bad row is reported with its line and does not affect others.
+"""Reads texts from CSV and JSON Lines files; a bad row is reported with its line and does not affect others.
 
 CSV (RFC 4180) has a header with the columns `title` and `description`, or `text`, which is read as the title, and
 optionally `id`; other columns are ignored. The files of AG News have no header, and the fields class, title and

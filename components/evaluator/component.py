@@ -1,16 +1,23 @@
-"""TFX's Evaluator with a configuration that every metadata store can hold, and a verdict that names the files."""
+"""TFX's Evaluator, with texts that must pass, in a form that every metadata store can hold."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
 
 from tfx.components import Evaluator
 from tfx.components.evaluator import executor
 from tfx.dsl.components.base import executor_spec
-from tfx.types.standard_component_specs import BLESSING_KEY, EVAL_CONFIG_KEY, MODEL_KEY
+from tfx.types.standard_component_specs import BLESSING_KEY, EVAL_CONFIG_KEY, EVALUATION_KEY, MODEL_KEY
 
+from components.evaluator.must_pass import check_answers, withdraw_blessing, write_answers
 from components.manifest import judging
-from schema.metadata import decode_text, encode_text
+from schema.metadata import decode_text, encode_json, encode_text
+
+MUST_PASS = "must_pass"
 
 
 class EvaluatorExecutor(executor.Executor):
-    """Decodes the configuration, evaluates as TFX's executor does, and notes the judged files in the blessing."""
+    """Evaluates as TFX's executor does, checks the texts that must pass, and notes the judged files in the blessing."""
 
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict) -> None:
         """See tfx/components/evaluator/executor.py.
@@ -22,6 +29,12 @@ class EvaluatorExecutor(executor.Executor):
         [model], [blessing] = input_dict[MODEL_KEY], output_dict[BLESSING_KEY]
         with judging(model, blessing):
             super().Do(input_dict, output_dict, exec_properties | {EVAL_CONFIG_KEY: decoded})
+            if texts := json.loads(decode_text(exec_properties.get(MUST_PASS) or "[]")):
+                [evaluation] = output_dict[EVALUATION_KEY]
+                answers = check_answers(model, texts)
+                write_answers(answers, evaluation.uri)
+                if not all(answer.passed for answer in answers):
+                    withdraw_blessing(blessing)
 
 
 class AgNewsEvaluator(Evaluator):
@@ -34,11 +47,15 @@ class AgNewsEvaluator(Evaluator):
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(EvaluatorExecutor)
 
-    def __init__(self, **arguments):
+    def __init__(self, must_pass: Sequence[dict[str, Any]] = (), **arguments):
         """
         Args:
+            must_pass: title, description and expected class of each text that the model must classify correctly. They
+                are a parameter, and therefore part of the cache key.
             **arguments: arguments of TFX's Evaluator.
         """
         super().__init__(**arguments)
         properties = self.spec.exec_properties
+        if must_pass:
+            properties[MUST_PASS] = encode_json(list(must_pass))
         properties[EVAL_CONFIG_KEY] = encode_text(properties[EVAL_CONFIG_KEY])

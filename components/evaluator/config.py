@@ -1,10 +1,12 @@
 """Builds the Evaluator's configuration: its metrics, its slices, and the thresholds for blessing a model."""
 
 import json
+from collections.abc import Mapping
 
 from tensorflow_model_analysis.proto import config_pb2
 
 from schema.data_set import LABEL, LENGTH_BUCKET, DataSet
+from schema.errors import SettingsError
 from schema.model_contract import SCORES, SERVE_EXAMPLES
 
 ACCURACY = "accuracy"
@@ -18,6 +20,7 @@ def eval_config(
     min_label_recall: float,
     max_accuracy_drop: float,
     max_label_recall_drop: float,
+    min_slice_accuracy: Mapping[str, float] | None = None,
 ) -> config_pb2.EvalConfig:
     """Returns the TFMA configuration of the Evaluator.
 
@@ -25,15 +28,19 @@ def eval_config(
     thresholds: overall and per label, absolute and against the baseline. All thresholds are shares from 0 to 1.
 
     Args:
-        data_set: the classes.
+        data_set: the classes, and the columns of further slices.
         min_accuracy: lower bound of the accuracy over all rows.
         min_label_recall: lower bound of each class's recall.
         max_accuracy_drop: allowed loss of accuracy against the baseline.
         max_label_recall_drop: allowed loss of a class's recall against the baseline.
+        min_slice_accuracy: lower bound of the accuracy on further slices, by "COLUMN=VALUE".
+
+    Raises:
+        SettingsError: `min_slice_accuracy` names no slice.
     """
     overall = config_pb2.SlicingSpec()
     per_label = config_pb2.SlicingSpec(feature_keys=[LABEL])
-    per_length = config_pb2.SlicingSpec(feature_keys=[LENGTH_BUCKET])
+    columns = (LENGTH_BUCKET, *data_set.kept_columns)
     accuracy = _metric(
         "SparseCategoricalAccuracy",
         name=ACCURACY,
@@ -48,6 +55,13 @@ def eval_config(
                 ],
                 threshold=_at_least(min_label_recall, drop=max_label_recall_drop),
             ),
+            *(
+                config_pb2.PerSliceMetricThreshold(
+                    slicing_specs=[_slice_of_column(name, columns)],
+                    threshold=config_pb2.MetricThreshold(value_threshold=_lower_bound(bound)),
+                )
+                for name, bound in (min_slice_accuracy or {}).items()
+            ),
         ],
     )
     # Count the most likely class (top_k) instead of every class with a probability above one half.
@@ -58,7 +72,11 @@ def eval_config(
     ]
     return config_pb2.EvalConfig(
         model_specs=[config_pb2.ModelSpec(signature_name=SERVE_EXAMPLES, label_key=LABEL, prediction_key=SCORES)],
-        slicing_specs=[overall, per_label, per_length],
+        slicing_specs=[
+            overall,
+            per_label,
+            *(config_pb2.SlicingSpec(feature_keys=[column]) for column in columns),
+        ],
         metrics_specs=[
             config_pb2.MetricsSpec(
                 metrics=[
@@ -87,9 +105,23 @@ def _metric(class_name: str, *, per_slice_thresholds=(), **config) -> config_pb2
     )
 
 
+def _slice_of_column(name: str, columns: tuple[str, ...]) -> config_pb2.SlicingSpec:
+    column, _, value = name.partition("=")
+    if column not in columns or not value:
+        raise SettingsError(
+            f"evaluator.min_slice_accuracy {name}: expected COLUMN=VALUE, the columns are {', '.join(columns)}; for "
+            "another one, add a feature to the schema (data.schema_file)"
+        )
+    return config_pb2.SlicingSpec(feature_values={column: value})
+
+
+def _lower_bound(bound: float) -> config_pb2.GenericValueThreshold:
+    return config_pb2.GenericValueThreshold(lower_bound={"value": bound})
+
+
 def _at_least(bound: float, *, drop: float) -> config_pb2.MetricThreshold:
     return config_pb2.MetricThreshold(
-        value_threshold=config_pb2.GenericValueThreshold(lower_bound={"value": bound}),
+        value_threshold=_lower_bound(bound),
         change_threshold=config_pb2.GenericChangeThreshold(
             direction=config_pb2.MetricDirection.HIGHER_IS_BETTER, absolute={"value": -drop}
         ),

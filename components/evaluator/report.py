@@ -12,7 +12,8 @@ from tensorflow_model_analysis.proto import config_pb2, validation_result_pb2
 from tensorflow_model_analysis.slicer import slicer_lib
 
 from components.evaluator.config import CONFUSION_MATRIX, class_names
-from schema.data_set import AG_NEWS, LABEL
+from components.evaluator.must_pass import RequiredAnswer, read_answers
+from schema.data_set import AG_NEWS, LABEL, DataSet
 
 OVERALL = "all"
 
@@ -62,6 +63,7 @@ class EvaluationReport:
         failures: the missed thresholds.
         other_refusals: reasons for not blessing the model other than missed thresholds.
         class_names: names of the classes, in the order of `confusion`.
+        must_pass: the answers to the texts that must be classified correctly.
     """
 
     metrics: dict[str, dict[str, float]]
@@ -70,11 +72,21 @@ class EvaluationReport:
     failures: list[ThresholdFailure]
     other_refusals: tuple[str, ...] = ()
     class_names: tuple[str, ...] = AG_NEWS.class_names
+    must_pass: tuple[RequiredAnswer, ...] = ()
 
     @property
     def refusals(self) -> list[str]:
         """Returns the reasons for not blessing the model; empty if and only if the model was blessed."""
-        return [*map(str, self.failures), *self.other_refusals]
+        wrong = (str(answer) for answer in self.must_pass if not answer.passed)
+        return [*map(str, self.failures), *self.other_refusals, *wrong]
+
+    def slices(self, data_set: DataSet) -> list[str]:
+        """Returns the names of the slices with test rows: all rows, those of every data set, and those of its own."""
+        known = (OVERALL, *data_set.slices)
+        return [
+            *(name for name in known if name in self.metrics),
+            *sorted(name for name in self.metrics if name not in known),
+        ]
 
 
 def read_report(evaluation_uri: str) -> EvaluationReport:
@@ -98,6 +110,7 @@ def read_report(evaluation_uri: str) -> EvaluationReport:
         class_names=names,
         failures=failures,
         other_refusals=tuple(others),
+        must_pass=read_answers(evaluation_uri),
     )
 
 

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
@@ -69,7 +70,7 @@ class ExampleGenExecutor(BaseExampleGenExecutor):
         _set_property(examples, "source", options["source"])
         _set_property(examples, "synthetic", int(options["synthetic"]))
         if options["synthetic"]:
-            logger.warning("these rows are synthetic, not AG News")
+            logger.warning("these rows are synthetic")
         shown = ("rows_read", "rows_train", "rows_val", "rows_test", "rows_quarantined")
         logger.info("ingested", extra={"fields": {name: counts[name] for name in shown}})
 
@@ -119,7 +120,9 @@ def _read_files(pipeline: beam.Pipeline, exec_properties: dict[str, Any], split_
     if not files:
         raise DataError(f"{split_pattern} matches no file under {base}; add the file, or correct the pattern")
     # Without it, an engine fuses the list with the reading, and one worker reads all files.
-    row_format = RowFormat.decode(_options(exec_properties).get("row_format"))
+    options = _options(exec_properties)
+    kept_columns = DataSet.decode(options.get("data_set")).kept_columns
+    row_format = replace(RowFormat.decode(options.get("row_format")), kept_columns=kept_columns)
     return pipeline | beam.Create(files) | beam.Reshuffle() | beam.FlatMap(read_rows, row_format)
 
 
@@ -171,6 +174,7 @@ def _to_example(row: LabelledItem, data_set: DataSet) -> tf.train.Example:
         LABEL: number(row.label),
         TEXT_LENGTH: number(row.text_length),
         LENGTH_BUCKET: text(data_set.length_bucket(row.text_length)),
+        **dict(zip(data_set.kept_columns, map(text, row.kept), strict=True)),
     }
     return tf.train.Example(features=tf.train.Features(feature=features))
 

@@ -13,7 +13,7 @@ import numpy as np
 from components.example_gen.json_reader import parse_object
 from components.example_gen.row_format import CLASS_COLUMNS, RowFormat
 from schema.csv_records import CsvRecord, read_records
-from schema.data_set import MAX_CLASSES, MIN_CLASSES, DataSet
+from schema.data_set import FEATURES, MAX_CLASSES, MIN_CLASSES, DataSet
 from schema.errors import DataError
 from schema.paths import expression
 from schema.text_files import TextFile
@@ -23,6 +23,7 @@ MAX_ROWS = 50_000
 _SEPARATORS = ",;\t|"
 _CLASS_NAMES = (*CLASS_COLUMNS, "category", "topic", "target", "kategorie", "klasse", "thema")
 _LONGEST_CLASS = 60
+_MAX_SLICES = 100
 _WITHOUT_BLANKS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 _BUCKETS = ("short", "medium", "long")
 
@@ -46,13 +47,16 @@ class Proposal:
     characters: bool
 
 
-def propose(files: Sequence[Path], label: str | None = None, texts: Sequence[str] = ()) -> Proposal:
+def propose(
+    files: Sequence[Path], label: str | None = None, texts: Sequence[str] = (), kept: Sequence[str] = ()
+) -> Proposal:
     """Reads the first rows of each file.
 
     Args:
         files: training files: CSV, JSON Lines or Parquet, with column names.
         label: column with the class; None to choose one.
         texts: columns with the texts; () to choose them.
+        kept: columns by whose values metrics are sliced.
 
     Raises:
         DataError: a file cannot be read, or no column can be the class or a text; the message has the columns.
@@ -62,7 +66,7 @@ def propose(files: Sequence[Path], label: str | None = None, texts: Sequence[str
         for name, values in _read_columns(file).items():
             table.setdefault(name, []).extend(values)
     shown = ", ".join(table)
-    for name in filter(None, (label, *texts)):
+    for name in filter(None, (label, *texts, *kept)):
         if name.lower() not in table:
             raise DataError(f"{files[0]} has no column {name}; it has {shown}")
     label = label.lower() if label else _choose_label(table)
@@ -72,8 +76,16 @@ def propose(files: Sequence[Path], label: str | None = None, texts: Sequence[str
             "each; name one with --label"
         )
     chosen = tuple(name.lower() for name in texts) or tuple(
-        name for name in table if name != label and _is_text(table[name])
+        name for name in table if name not in (label, *map(str.lower, kept)) and _is_text(table[name])
     )
+    for name in kept:
+        if (different := len(set(table[name.lower()]))) > _MAX_SLICES:
+            raise DataError(
+                f"{files[0]}: column {name} has {different} different values; a column for slices has at most "
+                f"{_MAX_SLICES}"
+            )
+        if name.lower() in FEATURES or "=" in name:
+            raise DataError(f"{files[0]}: a column {name} cannot be kept for slices; rename it in the files")
     if not chosen:
         raise DataError(f"{files[0]}: none of the columns {shown} has texts; name one or several with --text")
     counts = Counter(value for value in table[label] if value)
@@ -90,7 +102,7 @@ def propose(files: Sequence[Path], label: str | None = None, texts: Sequence[str
     sample = "".join(text for name in chosen for text in table[name][:200])
     letters = sum(map(str.isalpha, sample))
     return Proposal(
-        DataSet(names, _BUCKETS[: len(bounds) + 1], tuple(bounds)),
+        DataSet(names, _BUCKETS[: len(bounds) + 1], tuple(bounds), tuple(name.lower() for name in kept)),
         RowFormat(label, chosen, numbers[0] if contiguous else None, names),
         len(lengths),
         max(counts.values()) / counts.total(),

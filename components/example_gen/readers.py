@@ -3,11 +3,12 @@
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 from components.example_gen.csv_reader import read_csv
 from components.example_gen.json_reader import read_json_lines
 from components.example_gen.row_format import RowFormat
-from components.example_gen.rows import NoRow, RawRow, RejectedRow, parse_label
+from components.example_gen.rows import LabelledItem, NoRow, RawRow, RejectedRow, parse_label, validate_row
 from schema import record_count
 from schema.csv_records import refuse_repeated_columns
 from schema.errors import DataError
@@ -15,6 +16,7 @@ from schema.news_items import RejectReason
 from schema.text_files import refuse_other_form
 
 FORMATS = ".csv, .tsv and .jsonl, each also as .gz, .parquet, and TFRecord files of TFDS (…tfrecord…)"
+_FEW = 1_000
 _CSV, _JSON = (".csv", ".csv.gz", ".tsv", ".tsv.gz"), (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
 
 
@@ -44,6 +46,30 @@ def read_rows(file: str, row_format: RowFormat = RowFormat()) -> Iterator[RawRow
     if "tfrecord" in name:
         return _read_all(file, partial(_read_tfds, row_format=row_format), _count_tfrecords, "records")
     raise DataError(f"{file}: unknown format; supported formats: {FORMATS}")
+
+
+def read_few_items(file: str, row_format: RowFormat, max_chars: int) -> list[LabelledItem]:
+    """Reads a small file in which every row must be good.
+
+    Args:
+        file: local path.
+        row_format: columns and classes.
+        max_chars: maximum number of characters of a row.
+
+    Raises:
+        DataError: as `read_rows`, or the file has no rows, more than 1,000, or a bad one; the message names it.
+    """
+    items = []
+    for row in read_rows(file, row_format):
+        item = validate_row(row, max_chars=max_chars, class_names=row_format.class_names)
+        if isinstance(item, RejectedRow):
+            raise DataError(f"{file}, row {item.number}: {item.reason}: {item.detail}; correct it there")
+        items.append(item)
+        if len(items) > _FEW:
+            raise DataError(f"{file} has more than {_FEW:,} rows; leave the important ones")
+    if not items:
+        raise DataError(f"{file} has no rows; add some, each with a class")
+    return items
 
 
 def _read_all(
@@ -80,16 +106,26 @@ def _read_parquet(file: str, row_format: RowFormat) -> Iterator[RawRow]:
         refuse_repeated_columns([name.strip().lower() for name in table.schema_arrow.names], own_names, file)
         columns = row_format.find_columns(list(own_names), file)
         number = 0
-        for batch in table.iter_batches(columns=[own_names[name] for name in (columns.label, *columns.texts)]):
+        needed = dict.fromkeys((columns.label, *columns.texts, *columns.kept))
+        for batch in table.iter_batches(columns=[own_names[name] for name in needed]):
             labels = batch.column(own_names[columns.label]).to_pylist()
+            kept = [_values(batch.column(own_names[name])) for name in columns.kept]
             # As bytes: a string column may contain invalid UTF-8, and one such row must not fail the others.
             texts = [batch.column(own_names[name]).cast(pa.binary()).to_pylist() for name in columns.texts]
-            for label, *values in zip(labels, *texts, strict=True):
+            for label, *values in zip(labels, *texts, *kept, strict=True):
                 number += 1
-                found = dict(zip(columns.texts, map(_decode, values), strict=True))
+                found = dict(zip((*columns.texts, *columns.kept), map(_decode, values), strict=True))
                 yield columns.to_row(file, number, found | {columns.label: label})
     except (pa.ArrowException, OSError, UnicodeError) as error:  # Column names are decoded as UTF-8.
         raise DataError(f"{file}: not a readable Parquet file: {error}; replace it with a complete file") from error
+
+
+def _values(column: Any) -> list[Any]:
+    """Returns the values of a column; texts as bytes, since a string column may contain invalid UTF-8."""
+    import pyarrow as pa
+
+    is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    return (column.cast(pa.binary()) if is_text else column).to_pylist()
 
 
 def _read_tfds(file: str, row_format: RowFormat) -> Iterator[RawRow | RejectedRow]:
@@ -97,6 +133,11 @@ def _read_tfds(file: str, row_format: RowFormat) -> Iterator[RawRow | RejectedRo
     import tensorflow as tf
     from google.protobuf.message import DecodeError
 
+    if row_format.kept_columns:
+        raise DataError(
+            f"{file} has no columns {', '.join(row_format.kept_columns)}, which the schema keeps: TFRecord files have "
+            "label, title and description; remove these features from the schema"
+        )
     number = 0
     try:
         for number, record in enumerate(tf.data.TFRecordDataset(file).as_numpy_iterator(), start=1):
@@ -129,5 +170,5 @@ def _refuse_other_form(file: str, expected: str) -> None:
         refuse_other_form(head, file, expected)
 
 
-def _decode(value: bytes | None) -> str:
-    return (value or b"").decode("utf-8", "surrogateescape")
+def _decode(value: Any) -> Any:
+    return "" if value is None else value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value

@@ -29,12 +29,14 @@ class RowFormat:
         text_columns: names of the text columns, in the order in which they are joined; () for known names.
         first_class: number of the first class where classes are numbers; None for what the known names mean, else 0.
         class_names: class names in the order of the labels.
+        kept_columns: names of further columns whose values the rows keep.
     """
 
     label_column: str | None = None
     text_columns: tuple[str, ...] = ()
     first_class: int | None = None
     class_names: tuple[str, ...] = AG_NEWS.class_names
+    kept_columns: tuple[str, ...] = ()
 
     @classmethod
     def decode(cls, text: str | None) -> "RowFormat":
@@ -42,7 +44,7 @@ class RowFormat:
         if text is None:
             return cls()
         values: dict[str, Any] = json.loads(decode_text(text))
-        tuples = {name: tuple(values[name]) for name in ("text_columns", "class_names")}
+        tuples = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         return cls(**values | tuples)
 
     def encode(self) -> str:
@@ -60,28 +62,32 @@ class RowFormat:
             DataError: the file lacks or repeats a column.
         """
         label = self.label_column.lower() if self.label_column else None
-        texts = tuple(name.lower() for name in self.text_columns)
-        refuse_repeated_columns(names, (label, *texts) if label and texts else (*CLASS_COLUMNS, *TEXT_COLUMNS), file)
+        texts, kept = (tuple(map(str.lower, columns)) for columns in (self.text_columns, self.kept_columns))
+        known = (label, *texts) if label and texts else (*CLASS_COLUMNS, *TEXT_COLUMNS)
+        refuse_repeated_columns(names, (*known, *kept), file)
         label = label or next((name for name in names if name in CLASS_COLUMNS), None)
         texts = texts or (TEXT_COLUMNS[:2] if {*TEXT_COLUMNS[:2]} <= set(names) else TEXT_COLUMNS[2:])
-        wanted = (label or "label", *texts)
+        wanted = (label or "label", *texts, *kept)
         if missing := [name for name in wanted if name not in names]:
-            expected = f"the columns {', '.join(wanted)}" if self.label_column or self.text_columns else EXPECTED
+            expected = (
+                f"the columns {', '.join(wanted)}" if self.label_column or self.text_columns or kept else EXPECTED
+            )
             raise DataError(
                 f"{file} has the columns {', '.join(names)}; {', '.join(missing)} is missing. It needs {expected}"
             )
         first = self.first_class if self.first_class is not None else CLASS_COLUMNS.get(wanted[0], 0)
-        return Columns(wanted[0], texts, first, self.class_names)
+        return Columns(wanted[0], texts, first, self.class_names, kept)
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of one file: the class, the texts, the number of the first class, and the class names."""
+    """The columns of one file: class, texts, number of the first class, class names, and further columns to keep."""
 
     label: str
     texts: tuple[str, ...]
     first_class: int
     class_names: tuple[str, ...]
+    kept: tuple[str, ...] = ()
 
     def to_row(self, file: str, number: int, values: Mapping[str, object], lines: int = 1) -> RawRow:
         """Returns the row of a record: the first of several texts is the title, the others are the description.
@@ -89,7 +95,7 @@ class Columns:
         Args:
             file: path of the file.
             number: number of the record.
-            values: its values by column; absent and null texts are empty.
+            values: its values by column; absent and null texts are empty, and such kept values are "(none)".
             lines: number of its lines.
         """
         texts = [str(values.get(name) or "") for name in self.texts]
@@ -97,4 +103,9 @@ class Columns:
         label = values.get(self.label)
         description = " ".join(filter(None, others)) if len(others) > 1 else others[0]
         number_of_class = parse_label(label, first=self.first_class, class_names=self.class_names)
-        return RawRow(file, number, number_of_class, title, description, str(label), lines)
+        kept = tuple(_kept_text(values.get(name)) for name in self.kept)
+        return RawRow(file, number, number_of_class, title, description, str(label), lines, kept)
+
+
+def _kept_text(value: object) -> str:
+    return ("" if value is None else str(value)).strip() or "(none)"

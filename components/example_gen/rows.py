@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 
 from schema.data_set import AG_NEWS
 from schema.features import TEST, TRAIN, VAL
-from schema.news_items import NewsItem, RejectReason, quote, validate
+from schema.news_items import NewsItem, RejectReason, is_unicode, quote, validate
 
 _MAX_DIGITS = 4
 _SHOWN_CLASSES = 10
@@ -24,6 +24,7 @@ class RawRow:
         description: description, with lone surrogates like `title`.
         class_as_read: the class as written in the file.
         lines: number of non-empty lines that the row has in a CSV file; 1 in other formats.
+        kept: values of the columns to keep.
     """
 
     file: str
@@ -33,6 +34,7 @@ class RawRow:
     description: str
     class_as_read: str
     lines: int = 1
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,15 @@ class NoRow:
 
 @dataclass(frozen=True)
 class LabelledItem(NewsItem):
-    """A valid news item with its class.
+    """A valid row with its class.
 
     Attributes:
         label: number of the class, from 0.
+        kept: values of the columns to keep.
     """
 
     label: int = field(kw_only=True)
+    kept: tuple[str, ...] = field(default=(), kw_only=True)
 
     def split(self, val_fraction: float, test_fraction: float = 0.0) -> str:
         """Decides from the id to which split a row of the training files belongs: the same in every run and span.
@@ -132,7 +136,11 @@ def validate_row(
         known = ", ".join(class_names[:_SHOWN_CLASSES]) + (", …" if len(class_names) > _SHOWN_CLASSES else "")
         detail = f"class {quote(row.class_as_read)}, known are {known}"
         return RejectedRow(row.file, row.number, RejectReason.UNKNOWN_CLASS, detail, row.lines)
-    item = LabelledItem(row.title, row.description, label=row.label)
+    for value in row.kept:
+        if not is_unicode(value):
+            detail = f"{quote(value)} is not valid Unicode text"
+            return RejectedRow(row.file, row.number, RejectReason.BAD_UTF8, detail, row.lines)
+    item = LabelledItem(row.title, row.description, label=row.label, kept=row.kept)
     if rejection := validate(item, max_chars=max_chars):
         return RejectedRow(row.file, row.number, *rejection, row.lines)
     return item

@@ -57,7 +57,7 @@ class DataSource:
     def describe(self) -> str:
         """Returns a one-line description for people."""
         if self.synthetic:
-            return f"SYNTHETIC rows made by this project, not AG News ({self.base})"
+            return f"SYNTHETIC rows made by this project ({self.base})"
         how = {"path": "data.path", "download": "the public download"}.get(self.found_by, self.found_by)
         return f"{self.base} (from {how})"
 

@@ -9,6 +9,7 @@ from tensorflow_model_analysis.proto import config_pb2
 from tfx.types import Artifact
 
 from components.evaluator.config import ACCURACY
+from components.evaluator.must_pass import RequiredAnswer
 from components.evaluator.report import OVERALL, EvaluationReport, thresholds_of
 from components.model_card.evidence import NotAvailable, Share
 from components.model_card.rows import TestRows
@@ -90,6 +91,7 @@ class Verdicts:
         reasons: why the Evaluator did not bless the model.
         infra_blessed: the InfraValidator's verdict.
         infra_reason: why the InfraValidator refused the model; empty if it gave no reason.
+        must_pass: the answers to the texts that must be classified correctly.
     """
 
     thresholds: tuple[Threshold, ...]
@@ -97,6 +99,7 @@ class Verdicts:
     reasons: tuple[str, ...]
     infra_blessed: bool
     infra_reason: str
+    must_pass: tuple[RequiredAnswer, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def describe_quality(report: EvaluationReport, correct: np.ndarray, data_set: Da
     confusion = np.array(report.confusion)
     overall = report.metrics[OVERALL]
     return Quality(
-        slices={name: _slice(report, name) for name in (OVERALL, *data_set.slices) if name in report.metrics},
+        slices={name: _slice(report, name) for name in report.slices(data_set)},
         classes={
             name: ClassQuality(
                 precision=Share.of(int(confusion[label, label]), int(confusion[:, label].sum())),
@@ -164,6 +167,7 @@ def describe_verdicts(
         reasons=tuple(report.refusals),
         infra_blessed=infra_blessing.get_int_custom_property(_BLESSED) == 1,
         infra_reason=infra_blessing.get_string_custom_property(_REASON),
+        must_pass=report.must_pass,
     )
 
 

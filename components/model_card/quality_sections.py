@@ -79,7 +79,7 @@ def _verdict(card: Card) -> Iterator[Block]:
     verdicts = card.verdicts
     if card.data.synthetic:
         yield Paragraph(
-            "The rows are synthetic: the figures do not show the model's quality on real news.", warning=True
+            "The rows are synthetic: the figures do not show the model's quality on real texts.", warning=True
         )
     blessed = "The Evaluator blessed the model" if verdicts.blessed else "The Evaluator did not bless the model"
     servable = (
@@ -102,6 +102,16 @@ def _verdict(card: Card) -> Iterator[Block]:
     yield Table("Thresholds of the Evaluator", ("figure", "verdict", "reached", "required"), rows, texts=2)
     if not any(threshold.against_baseline for threshold in verdicts.thresholds):
         yield Paragraph("Without a baseline, the thresholds against it were not checked.")
+    if verdicts.must_pass:
+        yield Table(
+            "Texts that must be classified correctly",
+            ("text", "required", "answer", "probability", "verdict"),
+            [
+                [one.text, one.expected, one.answer, number(one.probability), "passed" if one.passed else "MISSED"]
+                for one in verdicts.must_pass
+            ],
+            texts=3,
+        )
 
 
 def _threshold_in_words(threshold: Threshold) -> str:

@@ -19,7 +19,7 @@ _FEATURES = {
 
 @dataclass(frozen=True)
 class Texts:
-    """Titles and descriptions of news items."""
+    """Titles and descriptions of rows."""
 
     titles: list[str]
     descriptions: list[str]

@@ -1,17 +1,18 @@
 """Settings of the Trainer: the recipe of a training, and what surrounds it. Imports no TensorFlow."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    field_validator,
     model_validator,
 )
 
@@ -29,9 +30,20 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
+@dataclass(frozen=True)
+class PathMarker:
+    """Marks a setting as a path, which in a settings file is relative to the directory of that file.
+
+    Attributes:
+        words: values that are not paths.
+    """
+
+    words: tuple[str, ...] = ()
+
+
 def replace_tilde(path: Any) -> Any:
-    """Replaces a leading `~` of a path by the home directory; None stays None."""
-    return path if path is None else type(path)(expand_home(str(path)))
+    """Replaces a leading `~` of a path by the home directory."""
+    return type(path)(expand_home(str(path)))
 
 
 class Recipe(Section):
@@ -56,7 +68,7 @@ class Recipe(Section):
         description="add a linear model of words and pairs of words, trained with the network; unset: false, "
         "stacked: true",
     )
-    word_vectors: str = Field(
+    word_vectors: Annotated[str, AfterValidator(replace_tilde), PathMarker((RANDOM, LEARNED))] = Field(
         LEARNED,
         description="initial word vectors: random, learned (from co-occurrences in train), or a word2vec or GloVe file",
     )
@@ -103,8 +115,6 @@ class Recipe(Section):
         "float32", description="number format of the layers; the mixed formats are for GPUs"
     )
     seed: int = Field(42, description="seed of initial weights, shuffling and dropout")
-
-    _home_is_expanded = field_validator("word_vectors")(replace_tilde)
 
     @model_validator(mode="after")
     def _boundaries_rise(self) -> "Recipe":

@@ -122,7 +122,7 @@ def use_current_name(args: list[str]) -> list[str]:
 )
 @click.version_option(package_name="agnews-pipeline", prog_name="agnews")
 def cli() -> None:
-    """Train, check and serve a classifier of AG News items with TensorFlow Extended."""
+    """Train, check and serve a text classifier with TensorFlow Extended; AG News is the default data set."""
 
 
 def main(command: click.Command = cli, name: str = "agnews") -> None:

@@ -13,7 +13,7 @@ from pipeline.settings.sources import Loaded
 from schema.errors import RunError
 
 
-@click.command(epilog="Example:  agnews batch 'news-*.csv' --to scored")
+@click.command(epilog="Example:  agnews batch 'texts-*.csv' --to scored")
 @click.argument("files", nargs=-1, required=True, type=LocalPath(path_type=str))
 @click.option(
     "--to",

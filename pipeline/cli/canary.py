@@ -33,7 +33,7 @@ _SHOWN_CHARACTERS = 90
     "path",
     type=LocalPath(dir_okay=False),
     required=True,
-    help="News items, with classes like the training data (CSV, Parquet) or without (CSV with a header, JSON Lines).",
+    help="Texts, with classes like the training data (CSV, Parquet) or without (CSV with a header, JSON Lines).",
 )
 @click.option(
     "--rows", type=click.IntRange(min=1), help="Maximum number of items to send, sampled at random  [default: all]"
@@ -211,7 +211,7 @@ def read_items_with_classes(
         DataError: the file does not exist or has neither format.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such file; name one with news items")
+        raise DataError(f"{path}: no such file; name one with texts")
     try:
         items, bad = _read_labelled(path, row_format)
     except DataError:

@@ -11,6 +11,15 @@ from pipeline.cli.output import report_write_errors
 from schema.errors import SettingsError
 
 _FEW_ROWS = 10_000
+# Without a shape, the feature may be absent from rows that an earlier span has ingested.
+_KEPT_COLUMN = """\
+feature {{
+  # A column that is kept: metrics are sliced by its values.
+  name: {name}
+  type: BYTES
+  not_in_environment: "SERVING"
+}}
+"""
 _SCHEMA, _OWNER, _SETTINGS = "schema.pbtxt", "model_card.yaml", "agnews.yaml"
 
 
@@ -29,8 +38,20 @@ _SCHEMA, _OWNER, _SETTINGS = "schema.pbtxt", "model_card.yaml", "agnews.yaml"
 @click.option(
     "--text", "texts", multiple=True, metavar="COLUMN", help="Column with a text; may be repeated  [default: chosen]"
 )
+@click.option(
+    "--slice",
+    "slices",
+    multiple=True,
+    metavar="COLUMN",
+    help="Column to slice metrics by, such as a source; repeatable.",
+)
 def init(
-    directory: Path, more_files: tuple[Path, ...], files: tuple[Path, ...], label: str | None, texts: tuple[str, ...]
+    directory: Path,
+    more_files: tuple[Path, ...],
+    files: tuple[Path, ...],
+    label: str | None,
+    texts: tuple[str, ...],
+    slices: tuple[str, ...],
 ) -> None:
     """Describe your own data set: write agnews.yaml, schema.pbtxt and model_card.yaml.
 
@@ -46,7 +67,7 @@ def init(
         raise SettingsError(
             f"--from {tests[0]}: name a training file, too; a file whose name contains test has test rows"
         )
-    proposal = propose(trains, label, texts)
+    proposal = propose(trains, label, texts, slices)
     base = os.path.commonpath([str(path.parent) for path in paths])
     train_pattern, test_pattern = file_pattern(trains, base), file_pattern(tests, base) if tests else None
     target = Path(os.path.abspath(directory))
@@ -98,7 +119,7 @@ def _settings_text(proposal, place: str, name: str, train_pattern: str, test_pat
             f"  first_class: {columns.first_class}",
         ]
     lines += [
-        "  # Classes and length buckets. Relative paths are relative to the directory where agnews runs.",
+        "  # Classes and length buckets. Relative paths in this file begin at its directory.",
         f"  schema_file: {_SCHEMA}",
         "transform:",
         "  # characters: each character of a script without blanks, such as Chinese, is a token.",
@@ -140,7 +161,7 @@ def _schema_text(data_set) -> str:
     for pattern, new in replaced.items():
         text, count = re.subn(pattern, new.replace("\\", r"\\"), text)
         assert count == 1, pattern
-    return text
+    return text + "".join(_KEPT_COLUMN.format(name=_quote(name)) for name in data_set.kept_columns)
 
 
 def _owner_text(data_set, name: str) -> str:

@@ -47,7 +47,7 @@ def add(loaded: Loaded, file: Path, by: str | None) -> None:
     click.echo(f"{place}: added {len(found):,} labels{rest}")
 
 
-@labels.command(name="next", epilog="Example:  agnews labels next 'news-*.csv' --to to-label.csv --rows 200")
+@labels.command(name="next", epilog="Example:  agnews labels next 'texts-*.csv' --to to-label.csv --rows 200")
 @click.argument("files", nargs=-1, required=True)
 @click.option("--to", "target", type=LocalPath(dir_okay=False), required=True, help="CSV file to write.")
 @click.option("--rows", type=click.IntRange(min=1), default=100, show_default=True, help="Maximum number of items.")
@@ -63,7 +63,7 @@ def add(loaded: Loaded, file: Path, by: str | None) -> None:
 def next_items(loaded: Loaded, files: tuple[str, ...], target: Path, rows: int, select: "Selection") -> None:
     """Write items of FILES that people should label next to a CSV file.
 
-    FILES are files of news items, or quoted patterns, as for `agnews batch`. Fill in the column label, then call
+    FILES are files of texts, or quoted patterns, as for `agnews batch`. Fill in the column label, then call
     `agnews labels add`. Only randomly selected items count for the accuracy, since the others are not like the traffic.
     """
     check_file("--to", target)

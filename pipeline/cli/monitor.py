@@ -21,7 +21,7 @@ _PLAIN_WIDTH = 140
 
 @click.command(epilog="Example:  agnews monitor request_logs --version 1795578266")
 @click.argument("logs", nargs=-1, required=True, type=LocalPath())
-@click.option("--items", is_flag=True, help="LOGS are files of news items, or quoted patterns, as for agnews batch.")
+@click.option("--items", is_flag=True, help="LOGS are files of texts, or quoted patterns, as for agnews batch.")
 @click.option("--model", help="Name of the served model  [default: pusher.model_name]")
 @click.option(
     "--version",

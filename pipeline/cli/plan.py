@@ -23,7 +23,6 @@ def plan(loaded: Loaded, output: Path | None) -> None:
     statuses of `agnews component`, and what an orchestrator needs of the settings. It touches neither data nor metadata
     store, and the same settings and code give the same plan.
     """
-    # Relative paths in the settings file belong to this directory.
     this_command = {"command": [str(Path(sys.executable).with_name("agnews"))], "directory": os.getcwd()}
     options = settings_arguments(loaded)
     with hide_library_output():

@@ -95,20 +95,15 @@ def _metrics_table(
     table.add_column("slice", no_wrap=True)
     for column in ("rows", "accuracy", "baseline", "change", "required", "precision", "F1", "AUC"):
         table.add_column(column, justify="right")
-    slices = [
-        OVERALL,
-        *data_set.slices,
-    ]
-    for name in slices:
-        values = report.metrics.get(name)
-        if values is None:  # No test row falls in this slice.
-            continue
-        class_name = name.removeprefix(f"{LABEL}=") if name.startswith(LABEL) else None
+    for name in report.slices(data_set):
+        values = report.metrics[name]
+        class_name = name.removeprefix(f"{LABEL}=") if name.startswith(f"{LABEL}=") else None
         overall = report.metrics[OVERALL]
         before = report.baseline.get(name, {}).get("accuracy")
-        required = thresholds.min_accuracy if name == OVERALL else thresholds.min_label_recall if class_name else None
+        required = thresholds.min_slice_accuracy.get(name, thresholds.min_label_recall if class_name else None)
+        required = thresholds.min_accuracy if name == OVERALL else required
         table.add_row(
-            name,
+            escape(name),
             f"{values['example_count']:,.0f}",
             f"{values['accuracy']:.4f}",
             _number(before),

@@ -1,4 +1,4 @@
-"""Reads and stores labels that people give to news items after a model has classified them.
+"""Reads and stores labels that people give to items after a model has classified them.
 
 The labels are lines of JSON in `labels.jsonl`, next to the reports of `agnews monitor`. An item is identified by
 `NewsItem.id`, so that the file contains no texts. The last label of an item is valid.

@@ -35,7 +35,7 @@ def monitor(
         store: metadata store with the model's lineage; None skips the comparison with training data.
         version: version to examine; None selects the version with the most recent request.
         now: creation time of the report, with a time zone.
-        items: `logs` are files of news items, or patterns, which the version (by default the newest) classifies first.
+        items: `logs` are files of texts, or patterns, which the version (by default the newest) classifies first.
 
     Raises:
         DataError: the logs cannot be read, or contain no prediction of the version.

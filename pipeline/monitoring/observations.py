@@ -144,7 +144,7 @@ def classify_items(patterns: Sequence[str], model: ExportedModel, version: int, 
             elif (place := generator.randrange(seen)) < rows:
                 chosen[place] = row.item
     if not chosen:
-        raise DataError(f"no usable row in {', '.join(patterns)}; put files with news items there")
+        raise DataError(f"no usable row in {', '.join(patterns)}; put files with texts there")
     texts = [(item.title, item.description) for item in chosen]
     scores = model.probabilities(Texts(*map(list, zip(*texts, strict=True))))
     logged = [
@@ -200,7 +200,7 @@ def to_rows(
         class_names: class names in the order of the labels.
 
     Returns:
-        The columns `time` (int, POSIX seconds), `item` (str, id of the news item, None where unknown), `label` (int,
+        The columns `time` (int, POSIX seconds), `item` (str, id of the item, None where unknown), `label` (int,
         index of the most probable class), `confidence` (float, its probability), `text_length` (int, characters) and
         `unknown_share` (float, NaN where unknown).
     """

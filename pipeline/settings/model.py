@@ -21,11 +21,12 @@ from pydantic import (
     model_validator,
 )
 
+from components.example_gen.readers import read_few_items
 from components.example_gen.row_format import RowFormat
 from components.example_gen.spans import is_dated, span_of_date
-from components.trainer.settings import Section, TrainerSettings, replace_tilde
+from components.trainer.settings import PathMarker, Section, TrainerSettings, replace_tilde
 from schema.data_set import SCHEMA_PATH, DataSet, read_data_set
-from schema.errors import SettingsError
+from schema.errors import DataError, SettingsError
 from schema.files import read_small_file
 from schema.paths import expand_home, is_remote, refuse_wildcards
 
@@ -37,8 +38,16 @@ def _absolute(place: str) -> str:
     return place if is_remote(place) else str(Path(expand_home(place)).absolute())
 
 
+def _on_this_machine(place: str) -> str:
+    if is_remote(place):
+        raise ValueError("must be in a file system: an object store cannot append to files or replace them")
+    return _absolute(place)
+
+
 # Local paths are made absolute, because artifacts are recorded with them and must be found from any directory.
-Location = Annotated[str, Field(min_length=1), AfterValidator(_absolute)]
+Location = Annotated[str, Field(min_length=1), AfterValidator(_absolute), PathMarker()]
+LocalFile = Annotated[str, AfterValidator(_on_this_machine), PathMarker()]
+InputFile = Annotated[Path, AfterValidator(replace_tilde), PathMarker()]
 
 
 class PipelineSettings(Section):
@@ -65,13 +74,15 @@ class PipelineSettings(Section):
 class DataSettings(Section):
     """Data to ingest, and limits of its quality."""
 
-    path: str | None = Field(
+    path: Annotated[str, AfterValidator(replace_tilde), PathMarker()] | None = Field(
         None,
         description="directory with the data; unset: $AG_NEWS_DIR if set, otherwise the public download, or synthetic "
         "rows if the download fails",
     )
-    schema_file: Path | None = Field(
-        None, description="schema.pbtxt with the classes and length buckets of the data; unset: those of AG News"
+    schema_file: InputFile | None = Field(
+        None,
+        description="schema.pbtxt with the classes and length buckets of the data; unset: those of AG News. "
+        "Its further features are columns that are kept, by which metrics are sliced",
     )
     train_pattern: str | None = Field(
         None,
@@ -112,7 +123,7 @@ class DataSettings(Section):
         10_000,
         gt=0,
         le=100_000,
-        description="maximum characters of title and description together; a longer row is bad",
+        description="maximum characters of all texts of a row together; a longer row is bad",
     )
     max_unknown_words_rise: Fraction = Field(
         0.1,
@@ -130,8 +141,6 @@ class DataSettings(Section):
         4_000, description="number of synthetic training rows; a quarter of this number is added as test rows"
     )
     synthetic_seed: int = Field(7, description="random seed of the synthetic rows")
-
-    _home_is_expanded = field_validator("path", "schema_file")(replace_tilde)
 
     @property
     def schema_path(self) -> Path:
@@ -192,7 +201,7 @@ class TransformSettings(Section):
     )
     min_count: PositiveInt = Field(2, description="minimum occurrences in train for a word to get an id")
     max_tokens: PositiveInt = Field(
-        256, description="maximum tokens per text; longer texts are cut (the longest in the corpus has about 180)"
+        256, description="maximum tokens per text; longer texts are cut (the longest of AG News has about 180)"
     )
 
 
@@ -214,6 +223,14 @@ class EvaluatorSettings(Section):
     max_accuracy_drop: Fraction = Field(0.005, description="maximum loss of accuracy compared with the baseline")
     max_label_recall_drop: Fraction = Field(
         0.03, description="maximum loss of recall of any class compared with the baseline"
+    )
+    min_slice_accuracy: dict[str, Fraction] = Field(
+        {}, description="minimum accuracy on slices of columns that the schema keeps, by COLUMN=VALUE"
+    )
+    must_pass_file: InputFile | None = Field(
+        None,
+        description="file with up to 1,000 texts, and their classes, in the columns of the training data; a model that "
+        "gets one of them wrong is not blessed; unset: no such texts",
     )
 
 
@@ -239,11 +256,9 @@ class ModelCardSettings(Section):
     worst_errors: PositiveInt = Field(
         20, description="number of wrong predictions to show with their text, the most confident first"
     )
-    owner_file: Path | None = Field(
+    owner_file: InputFile | None = Field(
         None, description="file with the owner's statements for the card; unset: schema/model_card.yaml, for AG News"
     )
-
-    _home_is_expanded = field_validator("owner_file")(replace_tilde)
 
 
 class PusherSettings(Section):
@@ -257,12 +272,6 @@ class PusherSettings(Section):
     )
 
 
-def _on_this_machine(place: str | None) -> str | None:
-    if place is not None and is_remote(place):
-        raise ValueError("must be in a file system: an object store cannot append to files or replace them")
-    return place if place is None else _absolute(place)
-
-
 class PromotionSettings(Section):
     """Approval of blessed models, and the audit log."""
 
@@ -270,38 +279,31 @@ class PromotionSettings(Section):
     approvers: PositiveInt = Field(1, description="number of different people who must approve a model")
     author_may_approve: bool = Field(False, description="accept an approval by the author of the model")
     expires_hours: PositiveFloat = Field(72.0, le=87_600, description="hours until an approval expires")
-    audit_log: str | None = Field(None, description="path of the audit log; unset: audit.jsonl in pusher.destination")
+    audit_log: LocalFile | None = Field(
+        None, description="path of the audit log; unset: audit.jsonl in pusher.destination"
+    )
     audit_log_readers: Literal["owner", "group", "everyone"] = Field(
         "group", description="who may read a new audit log: modes 0600, 0640 and 0644; an existing log keeps its mode"
     )
-    signing_key_file: str | None = Field(
+    signing_key_file: LocalFile | None = Field(
         None,
         description="private Ed25519 key that signs each push, promotion, rollback and deletion, as PEM without a "
         "password; unset: they are not signed",
     )
-    public_key_file: str | None = Field(
+    public_key_file: LocalFile | None = Field(
         None, description="public Ed25519 key, as PEM; a version is promoted only if this key signed its push"
     )
-    openssf_key_file: str | None = Field(
+    openssf_key_file: LocalFile | None = Field(
         None,
         description="private elliptic-curve key that signs each pushed version in the OpenSSF model-signing format, as "
         "PEM without a password; needs agnews-pipeline[signing]",
     )
-    openssf_certificate_file: str | None = Field(
+    openssf_certificate_file: LocalFile | None = Field(
         None, description="certificate of promotion.openssf_key_file, as PEM; unset: the key alone signs"
     )
-    openssf_chain_file: str | None = Field(
+    openssf_chain_file: LocalFile | None = Field(
         None, description="certificate of the authority that issued promotion.openssf_certificate_file, as PEM"
     )
-
-    _files_are_local = field_validator(
-        "audit_log",
-        "signing_key_file",
-        "public_key_file",
-        "openssf_key_file",
-        "openssf_certificate_file",
-        "openssf_chain_file",
-    )(_on_this_machine)
 
 
 class ReviewSettings(Section):
@@ -312,7 +314,7 @@ class ReviewSettings(Section):
         pattern=r"^[A-Za-z0-9-]+$",
         description="request header in which a proxy names the person who has logged in; unset: no log-in",
     )
-    proxy_secret_file: Path | None = Field(
+    proxy_secret_file: InputFile | None = Field(
         None, description="file whose first line the proxy sends in the header X-Agnews-Proxy-Secret"
     )
     readers: tuple[str, ...] = Field((), description="names that may read the site; empty: everyone who has logged in")
@@ -325,8 +327,6 @@ class ReviewSettings(Section):
         pattern=r"^https?://\S+$",
         description="address of the code's repository in a browser; commits link to ADDRESS/commit/COMMIT",
     )
-
-    _home_is_expanded = field_validator("proxy_secret_file")(replace_tilde)
 
     @model_validator(mode="after")
     def _login_is_whole(self) -> "ReviewSettings":
@@ -359,10 +359,10 @@ class MonitoringSettings(Section):
         0.02, description="fall of the accuracy on labelled items, against test rows, above which an alert is possible"
     )
     reference_rows: PositiveInt = Field(2_000, description="number of test rows to classify for comparison")
-    directory: str | None = Field(None, description="directory of the reports; unset: monitoring in pipeline.root")
+    directory: LocalFile | None = Field(
+        None, description="directory of the reports; unset: monitoring in pipeline.root"
+    )
     kept_reports: PositiveInt = Field(168, description="number of reports to keep per model, across all its versions")
-
-    _directory_is_local = field_validator("directory")(_on_this_machine)
 
 
 class MetadataSettings(Section):
@@ -378,9 +378,7 @@ class MetadataSettings(Section):
     password: SecretStr | None = Field(
         None, description="database password; use the environment variable or password_file, not a settings file"
     )
-    password_file: Path | None = Field(None, description="file whose first line is the password")
-
-    _home_is_expanded = field_validator("password_file")(replace_tilde)
+    password_file: InputFile | None = Field(None, description="file whose first line is the password")
 
     @model_validator(mode="after")
     def _server_needs_an_address(self) -> "MetadataSettings":
@@ -416,7 +414,7 @@ class AlertSettings(Section):
         description="webhook URL that accepts Slack's format; use the environment variable or webhook_url_file, not a "
         "settings file",
     )
-    webhook_url_file: Path | None = Field(None, description="file whose first line is the webhook URL")
+    webhook_url_file: InputFile | None = Field(None, description="file whose first line is the webhook URL")
     smtp_host: str | None = Field(None, description="mail server; unset: no e-mail")
     smtp_port: Port = Field(587, description="port of the mail server; usually 465 for tls")
     smtp_security: Literal["starttls", "tls", "none"] = Field(
@@ -428,15 +426,13 @@ class AlertSettings(Section):
         description="password on the mail server; use the environment variable or smtp_password_file, not a settings "
         "file",
     )
-    smtp_password_file: Path | None = Field(None, description="file whose first line is the password")
+    smtp_password_file: InputFile | None = Field(None, description="file whose first line is the password")
     mail_from: str | None = Field(None, description="sender of the e-mails")
     mail_to: tuple[str, ...] = Field((), description="recipients of the e-mails")
     timeout_seconds: PositiveFloat = Field(10.0, description="timeout of one attempt, in seconds")
     review_url: str | None = Field(
         None, description="address of the review site, for links to a model's page and card; unset: no links"
     )
-
-    _home_is_expanded = field_validator("webhook_url_file", "smtp_password_file")(replace_tilde)
 
     @model_validator(mode="after")
     def _channels_are_whole(self) -> "AlertSettings":
@@ -488,7 +484,7 @@ class BeamSettings(Section):
     """
 
     runner: Literal["direct", "flink", "spark", "dataflow"] = Field(
-        "direct", description="Beam engine; direct runs in this process, and is the fastest for AG News on one machine"
+        "direct", description="Beam engine; direct runs in this process; for AG News it is the fastest on one machine"
     )
     workers: PositiveInt = Field(
         1,
@@ -501,7 +497,7 @@ class BeamSettings(Section):
     job_endpoint: str | None = Field(
         None, description="flink, spark: host:port of a running job server; unset: the run starts a job server"
     )
-    job_server: Path | None = Field(
+    job_server: InputFile | None = Field(
         None,
         description="flink, spark: jar of the job server; unset: the jar that make job-server-flink or -spark built",
     )
@@ -514,8 +510,6 @@ class BeamSettings(Section):
     region: str | None = Field(None, description="dataflow: region")
     temp_location: str | None = Field(None, description="dataflow: gs:// folder for staging and temporary files")
     args: tuple[str, ...] = Field((), description="additional Beam options, which override the preset")
-
-    _home_is_expanded = field_validator("job_server")(replace_tilde)
 
     @model_validator(mode="after")
     def _engines_have_what_they_need(self) -> "BeamSettings":
@@ -589,7 +583,7 @@ class KubeflowSettings(Section):
 
     host: str | None = Field(None, description="address of the Kubeflow Pipelines API, for submit and schedule")
     namespace: str | None = Field(None, description="namespace of your profile, if Kubeflow has multiple users")
-    token_file: Path | None = Field(None, description="file with a bearer token, if the API requires one")
+    token_file: InputFile | None = Field(None, description="file with a bearer token, if the API requires one")
     experiment: str = Field("agnews", min_length=1, description="experiment of the runs")
     pipeline_root: str | None = Field(
         None, pattern=r"^[a-z0-9]+://", description="URI for artifacts; unset: the default bucket of Kubeflow"
@@ -614,11 +608,9 @@ class KubeflowSettings(Section):
     secret_path: str = Field(
         "/run/secrets/agnews", pattern=r"^/[^/].*[^/]$", description="directory where each pod mounts the secret"
     )
-    python: Path | None = Field(
+    python: InputFile | None = Field(
         None, description="Python with kfp, for compile, submit and schedule; unset: .venv-kubeflow of the project"
     )
-
-    _home_is_expanded = field_validator("token_file", "python")(replace_tilde)
 
 
 class Settings(Section):
@@ -649,6 +641,24 @@ class Settings(Section):
         if is_remote(self.pipeline.root) and self.metadata.backend == "sqlite":
             raise ValueError("a remote pipeline.root needs metadata.backend postgresql or mysql: SQLite is one file")
         return self
+
+    def must_pass_texts(self) -> list[dict[str, str]]:
+        """Reads title, description and expected class of each text of `evaluator.must_pass_file`, if it is set.
+
+        Raises:
+            SettingsError: the file cannot be read, or has a bad row.
+        """
+        file, row_format = self.evaluator.must_pass_file, self.data.row_format()
+        if file is None:
+            return []
+        try:
+            items = read_few_items(str(file), row_format, self.data.max_chars)
+        except DataError as error:
+            raise SettingsError(f"evaluator.must_pass_file: {error}") from error
+        return [
+            {"title": item.title, "description": item.description, "expected": row_format.class_names[item.label]}
+            for item in items
+        ]
 
     def check_places(self) -> None:
         """Rejects locations of artifacts and models that TensorFlow or Beam would interpret as a pattern.

@@ -14,9 +14,11 @@ import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
+from components.trainer.settings import PathMarker
 from pipeline.settings.model import Settings
 from schema.errors import SettingsError, suggestion
 from schema.files import read_small_file
+from schema.paths import is_remote
 from serving.audit import IDENTITY
 
 DEFAULT_FILE = Path("agnews.yaml")
@@ -97,7 +99,7 @@ KEYS: Mapping[str, FieldInfo] = dict(_fields())
 
 def is_secret(key: str) -> bool:
     """Returns whether a dotted key holds a secret, such as a password."""
-    return key in KEYS and SecretStr in typing.get_args(KEYS[key].annotation)
+    return key in KEYS and SecretStr in _alternatives(KEYS[key].annotation)
 
 
 _Source = dict[str, tuple[Any, str]]
@@ -131,7 +133,21 @@ def _file(path: Path | None) -> _Source:
         raise SettingsError(f"settings file {path}: {error.strerror}; name a file that can be read") from error
     except ValueError as error:
         raise SettingsError(f"settings file {path}: {error}; save it as UTF-8") from error
-    return _flat(_parse(text, str(path)), str(path))
+    values = _flat(_parse(text, str(path)), str(path))
+    return {key: (_relative_to(path.parent, key, value), origin) for key, (value, origin) in values.items()}
+
+
+def _relative_to(directory: Path, key: str, value: Any) -> Any:
+    """Returns the value of a setting; a relative path is joined to the directory of the file that holds it."""
+    markers = _path_markers(KEYS[key]) if key in KEYS else []
+    is_text = isinstance(value, str) and value != "" and not value.startswith("~") and not is_remote(value)
+    return str(directory / value) if is_text and markers and value not in markers[0].words else value
+
+
+def _path_markers(field: FieldInfo) -> list[PathMarker]:
+    alternatives = typing.get_args(field.annotation)
+    notes = [*field.metadata, *(note for kind in alternatives for note in getattr(kind, "__metadata__", ()))]
+    return [note for note in notes if isinstance(note, PathMarker)]
 
 
 def _environment(environ: Mapping[str, str]) -> _Source:
@@ -158,8 +174,16 @@ def _value(key: str, text: str, origin: str) -> Any:
 
 
 def _holds_text(annotation: Any) -> bool:
-    alternatives = typing.get_args(annotation) if typing.get_origin(annotation) is types.UnionType else (annotation,)
-    return any(kind in (str, Path, SecretStr) or typing.get_origin(kind) is typing.Literal for kind in alternatives)
+    kinds = _alternatives(annotation)
+    return any(kind in (str, Path, SecretStr) or typing.get_origin(kind) is typing.Literal for kind in kinds)
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    """Returns the types of a union, or the type, each without what `Annotated` adds."""
+    # A union with an annotated type is a typing.Union.
+    is_union = typing.get_origin(annotation) in (types.UnionType, typing.Union)
+    kinds = typing.get_args(annotation) if is_union else (annotation,)
+    return tuple(kind.__origin__ if hasattr(kind, "__metadata__") else kind for kind in kinds)
 
 
 def _parse(text: str, origin: str) -> Any:

@@ -140,7 +140,7 @@ def _is_task_cancelled() -> bool:
 
 
 class Client(_Base):
-    """Classifies news items with a served model; threads may share a client.
+    """Classifies texts with a served model; threads may share a client.
 
     Example:
         >>> with Client("localhost:8500") as client:

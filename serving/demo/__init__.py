@@ -1,4 +1,4 @@
-"""A web page that classifies a news item and shows the class, the probabilities and the influence of each word."""
+"""A web page that classifies a text and shows the class, the probabilities and the influence of each word."""
 
 from serving.demo.app import Demo, make_app
 

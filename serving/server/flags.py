@@ -135,7 +135,7 @@ def server_flags(command: Callable[[Flags], None]) -> Callable[..., None]:
 
 def _print_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
     if asked:
-        click.echo(f"AG News model server: {version('agnews-pipeline')}\nTensorFlow Library: {version('tensorflow')}")
+        click.echo(f"agnews model server: {version('agnews-pipeline')}\nTensorFlow Library: {version('tensorflow')}")
         context.exit()
 
 

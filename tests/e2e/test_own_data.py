@@ -1,41 +1,15 @@
 """Runs the commands of docs/guides/your-own-data.md: from a file of German tickets to a served model."""
 
 import re
-import shlex
-import subprocess
-import sys
 
 import pytest
 
 from tests.support import ROOT
-from tests.support.own_data import write_tickets
+from tests.support.own_data import Shell, write_tickets
 
 pytestmark = pytest.mark.e2e
 
 GUIDE = (ROOT / "docs/guides/your-own-data.md").read_text()
-# The network is small, so that the run is quick.
-_SMALL = "trainer.epochs=4 trainer.units=8 trainer.embedding_dim=16 trainer.batch_tokens=400 trainer.learning_rate=0.01"
-
-
-class Shell:
-    """Runs `agnews` commands of the guide, in the directories that they change to."""
-
-    def __init__(self, directory, environment):
-        self.directory, self.environment = directory, environment
-
-    def run(self, line):
-        if line.startswith("cd "):
-            self.directory /= line.removeprefix("cd ")
-            return ""
-        words = shlex.split(line)[1:]
-        if words[0] == "run":
-            words += [word for setting in _SMALL.split() for word in ("--set", setting)]
-        command = [sys.executable, "-m", "pipeline", *words]
-        done = subprocess.run(
-            command, cwd=self.directory, env=self.environment, capture_output=True, text=True, timeout=600
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +19,10 @@ def story(tmp_path_factory):
     sandbox = PipelineSandbox(tmp_path_factory.mktemp("own-data"))
     write_tickets(sandbox.directory / "tickets.csv")
     shell = Shell(sandbox.directory, sandbox.environment)
+    (sandbox.directory / "must_pass.csv").write_text("Kategorie;Text\nStörung;Server abgestürzt Fehler\n")
     [commands, _] = re.findall(r"^```sh\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
-    outputs = {line: shell.run(line) for line in commands.splitlines()}
+    gates = ("evaluator.must_pass_file=../must_pass.csv", "evaluator.min_slice_accuracy={kanal=Telefon: 0.4}")
+    outputs = {line: shell.run(line, *gates) for line in commands.splitlines()}
     return shell, outputs
 
 
@@ -57,10 +33,13 @@ def test_the_classes_of_the_file_are_in_every_output(story):
     assert all(name in described for name in ("Kündigung", "Rechnung", "Störung"))
     assert all(f"label={name}" in ran for name in ("Kündigung", "Rechnung", "Störung"))
     assert "World" not in described + ran
+    assert re.search(r"kanal=E-Mail .*\nkanal=Telefon .*≥ 0\.4", ran)
     [card] = shell.directory.glob("runs/tickets/ModelCardGen/model_card/*/model_card.md")
     text = card.read_text()
     assert "tickets classifier" in text
     assert not re.search(r"World|Sports|English|AG News", text)
+    assert "kanal=Telefon" in text
+    assert re.search(r"Server abgestürzt Fehler \| Störung \| Störung \| [0-9.]+ \| passed", text)
 
 
 def test_the_pushed_model_answers_over_grpc_with_the_classes_of_the_file(story):

@@ -41,6 +41,7 @@ SETTINGS = {
     "data.cache": [("data", "fetch")],
     "data.schema_file": [RUN, ("plan",), ("data", "describe")],
     "model_card.owner_file": [RUN],
+    "evaluator.must_pass_file": [RUN, ("plan",)],
     "trainer.word_vectors": [RUN],
     "pusher.destination": [
         RUN,
@@ -69,6 +70,7 @@ SETTINGS = {
 }
 # Settings of texts that name no place on this machine.
 TEXTS = (
+    "evaluator.min_slice_accuracy",
     "data.train_pattern",
     "data.test_pattern",
     "data.text_columns",

@@ -12,6 +12,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from pipeline.code_version import code_version
 from pipeline.metadata.connection import connection_config, existing_store
 from pipeline.settings import Settings
+from schema.data_set import SCHEMA_PATH
 
 INPUT, OUTPUT = mlmd.Event.INPUT, mlmd.Event.OUTPUT
 
@@ -54,6 +55,8 @@ def record(exported, transform_output, trainer_settings, texts, place):
     for split in ("train", "val"):
         shutil.copytree(exported.parent / f"Split-{split}", transformed / f"Split-{split}")
     _write_examples(texts, root / "examples", root / "statistics")
+    (root / "schema").mkdir()
+    shutil.copy(SCHEMA_PATH, root / "schema")
     settings = Settings.model_validate(
         {"pipeline": {"root": str(root)}, "pusher": {"destination": str(place / "serving")}}
     )
@@ -77,7 +80,7 @@ def record(exported, transform_output, trainer_settings, texts, place):
     write.execution("StatisticsGen", {"examples": examples}, {"statistics": statistics})
     write.execution(
         "Transform",
-        {"examples": examples},
+        {"examples": examples, "schema": write.artifact("Schema", root / "schema")},
         {"transformed_examples": prepared, "transform_graph": graph},
         custom_config=json.dumps({"code": code_version("transform")}),
     )

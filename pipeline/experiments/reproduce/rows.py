@@ -22,7 +22,7 @@ from pipeline.runners import local
 from pipeline.runners.events import Watcher
 from pipeline.runners.run_id import new_run_id
 from pipeline.settings import Settings
-from schema.data_set import AG_NEWS, DataSet
+from schema.data_set import SCHEMA_PATH
 from schema.errors import ReproductionError
 from schema.features import TEST, TRAIN, VAL
 
@@ -77,8 +77,12 @@ def ingest_again(training: RecordedTraining, directory: Path, watcher: Watcher) 
             f"{lost} are gone or changed. They are from {len(lineage.ingested)} spans, and only a single span can be "
             "ingested again: put the files back"
         )
-    if DataSet.decode(ingestion_options(lineage).get("data_set")) != AG_NEWS:
-        raise ReproductionError(f"{lost} are gone or changed, and only AG News is ingested again: put the files back")
+    schema = lineage.transform.inputs["schema"][0]
+    if missing := missing_file(schema):
+        raise ReproductionError(
+            f"{lost} are gone or changed, and so is the schema of their data set ({missing}{removed_on(schema)}): put "
+            "one of them back"
+        )
     source, settings = _source(lineage), _settings(lineage, directory)
     for pattern in filter(None, (source.train_pattern, source.test_pattern)):
         if not source.files(pattern):
@@ -130,6 +134,7 @@ def _settings(lineage: ModelLineage, directory: Path) -> Settings:
     data |= {name: options.get(name) or None for name in ("test_fraction", "max_rows")}
     row_format = RowFormat.decode(options.get("row_format"))
     data |= {name: getattr(row_format, name) for name in ("label_column", "text_columns", "first_class")}
+    data |= {"schema_file": Path(lineage.transform.inputs["schema"][0].uri) / SCHEMA_PATH.name}
     if source.dated:
         data |= {
             "path": source.base,

@@ -43,7 +43,7 @@ APPROVE, REJECT, CHECK = "Approve", "Reject", "Check again"
 _GRACE_SECONDS = 4
 _PR_SET_PDEATHSIG = 1
 _DOC = """
-Trains a model on the news items of a day and pushes it. Each task runs `agnews component`.
+Trains a model on the rows of a day and pushes it. Each task runs `agnews component`.
 
 **Data** A scheduled or backfilled run takes the day of its data interval; a run by hand takes the day before its
 logical date. Without dates in `data.train_pattern`, every run reads the same files.
@@ -348,7 +348,7 @@ minutes = timedelta(minutes=SETTINGS["task_minutes"])
 
 with make_dag(
     NAME,
-    "News items of a day to a model in service",
+    "Rows of a day to a model in service",
     days,
     catchup=SETTINGS["catchup"],
     deadline=late,

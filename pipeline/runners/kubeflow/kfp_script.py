@@ -42,7 +42,7 @@ def compile_pipeline(plan: Mapping[str, Any], parameters: Sequence[Mapping[str, 
                 tasks[name] = _component_task(plan, name, parameters, inputs).after(*(tasks[one] for one in upstream))
 
     described = "".join(f"\n    {one['name']}: {one['description']}" for one in parameters)
-    pipeline.__doc__ = f"AG News: from news items to a servable model.\n\nArgs:{described}"
+    pipeline.__doc__ = f"{plan['pipeline']}: from labelled texts to a servable model.\n\nArgs:{described}"
     _declare(pipeline, {one["name"]: one.get("default", inspect.Parameter.empty) for one in parameters})
     compiler.Compiler().compile(
         dsl.pipeline(name=plan["pipeline"], pipeline_root=settings["pipeline_root"])(pipeline), file

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 
 import pytest
@@ -7,10 +8,14 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from google.protobuf import text_format
 from tensorflow_model_analysis.proto.validation_result_pb2 import ValidationFailure, ValidationResult
 from tensorflow_model_analysis.utils import config_util
+from tfx.types import Channel, artifact_utils, standard_artifacts
 
+from components.evaluator.component import AgNewsEvaluator, EvaluatorExecutor
 from components.evaluator.config import eval_config
 from components.evaluator.report import OVERALL, read_report, refusals_of
+from components.manifest import record_files
 from schema.data_set import AG_NEWS
+from schema.errors import SettingsError
 from schema.features import CLASS_NAMES
 from tests.support import direct_runner
 
@@ -40,31 +45,34 @@ class Oracle(tf.Module):
         }
 
 
+def save_oracle(directory):
+    oracle = Oracle()
+    tf.saved_model.save(oracle, directory, signatures={"serve_examples": oracle.serve})
+    return directory
+
+
+def write_examples(file, answers):
+    with tf.io.TFRecordWriter(file, "GZIP") as writer:
+        for index, (label, answer) in enumerate(answers):
+            texts = {"title": str(answer), "length_bucket": ("short", "long")[index % 2], "desk": f"Büro {index % 2}"}
+            features = {
+                name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[text.encode()]))
+                for name, text in texts.items()
+            } | {"label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label]))}
+            writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+
+
 @pytest.fixture
 def evaluate(tmp_path):
     """Evaluates answers `(label, answer)` as the Evaluator does; `before` has the answers of a baseline."""
 
-    def save(name):
-        oracle = Oracle()
-        tf.saved_model.save(oracle, str(tmp_path / name), signatures={"serve_examples": oracle.serve})
-        return str(tmp_path / name)
-
-    def evaluate(answers, **thresholds):
+    def evaluate(answers, data_set=AG_NEWS, **thresholds):
         records = str(tmp_path / "examples.gz")
-        with tf.io.TFRecordWriter(records, "GZIP") as writer:
-            for index, (label, answer) in enumerate(answers):
-                features = {
-                    "title": tf.train.Feature(bytes_list=tf.train.BytesList(value=[str(answer).encode()])),
-                    "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
-                    "length_bucket": tf.train.Feature(
-                        bytes_list=tf.train.BytesList(value=[("short", "long")[index % 2].encode()])
-                    ),
-                }
-                writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+        write_examples(records, answers)
         config = config_util.update_eval_config_with_defaults(
-            eval_config(AG_NEWS, **THRESHOLDS | thresholds), has_baseline=False, rubber_stamp=True
+            eval_config(data_set, **THRESHOLDS | thresholds), has_baseline=False, rubber_stamp=True
         )
-        model = tfma.default_eval_shared_model(save("model"), eval_config=config)
+        model = tfma.default_eval_shared_model(save_oracle(str(tmp_path / "model")), eval_config=config)
         output = os.path.join(tmp_path, "evaluation")
         tfma.run_model_analysis(
             eval_config=config,
@@ -106,6 +114,23 @@ def test_a_missed_threshold_says_which_metric_on_which_slice_by_how_much(evaluat
     assert [str(failure) for failure in report.failures] == [
         "accuracy on label=Business is 0.5000, required is 0.6000: 0.1000 short"
     ]
+
+
+def test_columns_of_the_user_are_slices_with_thresholds(evaluate):
+    data_set = dataclasses.replace(AG_NEWS, kept_columns=("desk",))
+    answers = [*right(10), *[(0, 0), (0, 1)] * 5]
+    report = evaluate(answers, data_set, min_slice_accuracy={"desk=Büro 1": 0.9, "desk=Büro 0": 0.9, "desk=Web": 0.5})
+    assert report.slices(data_set)[-2:] == ["desk=Büro 0", "desk=Büro 1"]
+    assert [str(failure) for failure in report.failures] == [
+        "accuracy on desk=Büro 1 is 0.8000, required is 0.9000: 0.1000 short",
+        "accuracy on desk=Web has no value: no test row belongs to this slice; required is 0.5000",
+    ]
+
+
+@pytest.mark.parametrize("name", ["desk=a", "length_bucket", "label=World"])
+def test_a_threshold_of_an_unknown_slice_is_refused(name):
+    with pytest.raises(SettingsError, match=f"min_slice_accuracy {name}: expected COLUMN=VALUE"):
+        eval_config(AG_NEWS, **THRESHOLDS, min_slice_accuracy={name: 0.5})
 
 
 def test_the_confusion_matrix_counts_rows(evaluate):
@@ -176,3 +201,47 @@ def test_no_field_of_a_validation_is_unknown_to_its_reader():
     assert {field.name for field in ValidationFailure.DESCRIPTOR.fields} == {
         *("metric_key", "metric_threshold", "metric_value", "message"),
     }
+
+
+@pytest.fixture
+def bless(tmp_path):
+    """Runs the component's executor with texts that must pass; returns the verdict, its files and the report."""
+
+    def bless(must_pass):
+        kinds = {"examples": "Examples", "model": "Model", "evaluation": "ModelEvaluation", "blessing": "ModelBlessing"}
+        artifacts = {name: getattr(standard_artifacts, kind)() for name, kind in kinds.items()}
+        for number, (name, artifact) in enumerate(artifacts.items(), start=1):
+            artifact.id, artifact.uri = number, str(tmp_path / name)
+        artifacts["examples"].split_names = artifact_utils.encode_split_names(["test"])
+        os.makedirs(tmp_path / "examples/Split-test")
+        write_examples(str(tmp_path / "examples/Split-test/data-00000-of-00001.gz"), right(10))
+        save_oracle(str(tmp_path / "model/Format-Serving"))
+        record_files(artifacts["model"], "ann")
+        channels = {name: Channel(type=type(artifacts[name])) for name in ("examples", "model")}
+        config = eval_config(AG_NEWS, **THRESHOLDS)
+        component = AgNewsEvaluator(**channels, example_splits=["test"], eval_config=config, must_pass=must_pass)
+        EvaluatorExecutor(EvaluatorExecutor.Context(beam_pipeline_args=direct_runner.options())).Do(
+            {name: [artifacts[name]] for name in channels},
+            {name: [artifacts[name]] for name in ("evaluation", "blessing")},
+            dict(component.exec_properties),
+        )
+        files = sorted(os.listdir(tmp_path / "blessing"))
+        blessed = artifacts["blessing"].get_int_custom_property("blessed")
+        return blessed, files, read_report(str(tmp_path / "evaluation"))
+
+    return bless
+
+
+def test_a_wrong_answer_to_a_text_that_must_pass_withdraws_the_blessing(bless):
+    blessed, files, report = bless(
+        [
+            {"title": "1", "description": "Bäyern wins", "expected": "Sports"},
+            {"title": "2", "description": 'a "quoted" text', "expected": "World"},
+        ]
+    )
+    assert (blessed, files) == (0, ["NOT_BLESSED"])
+    assert [answer.passed for answer in report.must_pass] == [True, False]
+    assert report.failures == []
+    assert report.refusals == [
+        "'2 a \"quoted\" text' must be World, the model answers Business with probability 0.9250"
+    ]

@@ -51,6 +51,7 @@ def test_a_description_is_passed_on_unchanged_in_any_script():
         ('tag: "World" tag: "Sports" tag: "Business"', "", "label has 1 class names"),
         ('tag: "210"', 'tag: "300"', "expected rising bounds"),
         ('name: "title"', 'name: "headline"', "has no feature title"),
+        ("feature {\n", 'feature { name: "desk" type: INT }\nfeature {\n', "feature desk must have the type BYTES"),
         ("shape {", "shape (", r"schema\.pbtxt, line 16"),
     ],
 )
@@ -80,3 +81,10 @@ def test_an_encoded_data_set_needs_no_escapes_in_json():
     encoded = data_set.encode()
     assert json.dumps(encoded) == f'"{encoded}"'
     assert DataSet.decode(encoded) == data_set
+
+
+def test_further_features_are_columns_that_are_kept(edited):
+    data_set = read_data_set(edited("feature {\n", 'feature { name: "desk" type: BYTES }\nfeature {\n'))
+    assert data_set.kept_columns == ("desk",)
+    assert DataSet.decode(data_set.encode()) == data_set
+    assert AG_NEWS.kept_columns == ()

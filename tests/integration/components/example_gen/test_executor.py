@@ -1,8 +1,10 @@
+import dataclasses
 import gzip
 import json
 import os
 import tracemalloc
 
+import pandas as pd
 import pytest
 import tensorflow as tf
 from google.protobuf import struct_pb2
@@ -15,7 +17,7 @@ from tfx.utils import proto_utils
 from components.example_gen import csv_reader, ingestion_report
 from components.example_gen.executor import ExampleGenExecutor
 from components.example_gen.row_format import RowFormat
-from schema.data_set import DataSet
+from schema.data_set import AG_NEWS, DataSet
 from schema.errors import DataError, NothingToTrain
 from schema.features import load_schema
 from tests.support import direct_runner
@@ -321,3 +323,35 @@ def test_classes_columns_and_buckets_are_those_of_the_data_set(data):
         for row in written(examples, "test")
     }
     assert found == {(1, b"kurz"), (0, b"lang")}
+
+
+DESKS = dataclasses.replace(AG_NEWS, kept_columns=("desk",)).encode()
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_values_of_kept_columns_are_features(tmp_path, form):
+    rows = [{"label": index % 4, "text": f"text {index}", "Desk": ("Büro", None)[index % 2]} for index in range(40)]
+    for name in ("train", "test"):
+        table = pd.DataFrame(rows)
+        if form == "csv":
+            table.to_csv(tmp_path / f"{name}.csv", index=False)
+        elif form == "jsonl":
+            table.to_json(tmp_path / f"{name}.jsonl", orient="records", lines=True)
+        else:
+            table.to_parquet(tmp_path / f"{name}.parquet")
+    examples = ingest(tmp_path, patterns={name: f"{name}.{form}" for name in ("train", "test")}, data_set=DESKS)
+    found = {features["desk"].bytes_list.value[0].decode() for features in written(examples, "test")}
+    assert found == {"Büro", "(none)"}
+
+
+def test_a_file_without_a_kept_column_is_refused(data):
+    with pytest.raises(DataError, match=r"desk is missing"):
+        ingest(data, data_set=DESKS)
+
+
+def test_a_kept_value_that_is_not_unicode_goes_to_quarantine(tmp_path):
+    rows = b"".join(b"%d,text %d,a\n" % (index % 4, index) for index in range(60))
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.csv").write_bytes(b"label,text,desk\n" + rows + b"0,other,b\xff\n")
+    examples = ingest(tmp_path, max_bad_fraction=0.5, data_set=DESKS)
+    assert {row["reason"] for row in quarantined(examples)} == {"bad_utf8"}

@@ -110,6 +110,7 @@ def run(export, transform_output, facts, tmp_path_factory):
     from tfx.types import artifact_utils, standard_artifacts
 
     from components.evaluator.config import eval_config
+    from components.evaluator.must_pass import RequiredAnswer, write_answers
     from components.trainer.export import write_facts
     from schema.data_set import AG_NEWS
     from schema.features import load_schema
@@ -145,6 +146,8 @@ def run(export, transform_output, facts, tmp_path_factory):
         output_path=str(root / "evaluation"),
         pipeline_options=PipelineOptions(direct_runner.options()),
     )
+    answers = [("Late goal", "", "Sports", "Sports", 0.9), ("Oil <up>", "Prices rise", "Business", "World", 0.5)]
+    write_answers([RequiredAnswer(*answer) for answer in answers], str(root / "evaluation"))
     counts = {"rows_read": 83, "rows_quarantined": 3, "quarantined_bad_utf8": 3, "quarantined_too_long": 0}
     counts |= {"duplicates": 2, "train_test_overlap": 1, "span": 4, "synthetic": 1}
     texts = {

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from html.parser import HTMLParser
 
 import jsonschema
@@ -80,6 +81,15 @@ def test_a_metric_that_is_no_number_leaves_the_files_valid(card, tmp_path):
     write_card(dataclasses.replace(card, quality=quality), str(tmp_path))
     assert json.loads((tmp_path / "evidence.json").read_text())["quality"]["overall"] == {"auc": None}
     assert json.loads((tmp_path / "model_card.json").read_text())
+
+
+def test_texts_that_must_pass_are_in_every_form_of_the_card(card, written):
+    reason = "'Oil <up> Prices rise' must be Business, the model answers World with probability 0.5000"
+    assert reason in card.verdicts.reasons
+    assert reason in json.loads((written / "evidence.json").read_text())["verdicts"]["reasons"]
+    assert "Texts that must be classified correctly" in (written / "model_card.md").read_text()
+    html = (written / "model_card.html").read_text()
+    assert re.search("Oil &lt;up&gt; Prices rise.*?Business.*?World.*?MISSED", html, re.DOTALL)
 
 
 def test_the_page_loads_nothing_and_runs_nothing(page):

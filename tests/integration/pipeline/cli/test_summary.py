@@ -1,6 +1,7 @@
 """Tests spans, windows and drift in the summary; tests/e2e checks the rest."""
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -47,9 +48,9 @@ def summary_of():
 def shown(summary_of):
     """Returns a function that prints a summary with the given fields and returns the output."""
 
-    def shown(span, data=DATED, log="log", **fields):
+    def shown(span, data=DATED, log="log", evaluator=None, **fields):
         output = io.StringIO()
-        settings = Settings.model_validate({"data": data})
+        settings = Settings.model_validate({"data": data, "evaluator": evaluator or {}})
         print_summary(Console(file=output, width=200), summary_of(span, **fields), settings, "run-2", Path(log))
         return output.getvalue()
 
@@ -117,6 +118,16 @@ def test_without_spans_the_comparison_is_with_the_run_before(shown):
 )
 def test_a_model_is_never_left_unpushed_without_a_reason(shown, verdicts, reason):
     assert f"not pushed\n  {reason}\n" in shown(0, data={}, **verdicts)
+
+
+def test_slices_of_the_users_own_are_shown_with_their_thresholds(shown):
+    values = {"accuracy": 0.9, "example_count": 8, "auc": 0.9}
+    names = ("kanal=Telefon", "kanal=[red]E-Mail", "length_bucket=long", "all")
+    evaluation = EvaluationReport(dict.fromkeys(names, values), {}, [[0] * 4] * 4, [])
+    output = shown(0, data={}, evaluator={"min_slice_accuracy": {"kanal=Telefon": 0.4}}, evaluation=evaluation)
+    assert re.search(
+        r"all .*≥ 0\.88.*\nlength_bucket=long .*\nkanal=Telefon .*≥ 0\.4 *\nkanal=\[red\]E-Mail .*\n", output
+    )
 
 
 def test_what_the_evaluator_could_not_measure_is_a_reason(shown):

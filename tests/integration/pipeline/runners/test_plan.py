@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from components.example_gen.sources import DataSource
+from pipeline.cli.init import init
 from pipeline.cli.plan import plan as plan_command
 from pipeline.dag import create_pipeline
 from pipeline.runners import local
@@ -15,6 +16,7 @@ from pipeline.runners.events import State
 from pipeline.runners.plan import make_plan
 from pipeline.settings import Settings
 from schema.errors import AgNewsError, SettingsError, exit_statuses
+from tests.support.own_data import write_tickets
 
 
 @pytest.fixture
@@ -108,6 +110,16 @@ def test_the_plan_passes_on_the_directory_of_the_data(tmp_path, monkeypatch, pla
     monkeypatch.setenv("AG_NEWS_DIR", place)
     ended = CliRunner().invoke(plan_command, ["--profile", "sample"])
     assert json.loads(ended.stdout)["options"][-2:] == ["--set", f"data.path={path.format(here=tmp_path)}"]
+
+
+def test_files_that_a_settings_file_names_are_absolute_in_a_plan(tmp_path, monkeypatch):
+    write_tickets(tmp_path / "tickets.csv", rows=60)
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(init, ["own", "--from", "tickets.csv"]).exit_code == 0
+    result = CliRunner().invoke(plan_command, ["--config", "own/agnews.yaml"], catch_exceptions=False)
+    options = json.loads(result.stdout)["options"]
+    assert f"data.schema_file={tmp_path}/own/schema.pbtxt" in options
+    assert f"model_card.owner_file={tmp_path}/own/model_card.yaml" in options
 
 
 def test_a_plan_for_pods_names_only_places_that_they_share():

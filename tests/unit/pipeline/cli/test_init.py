@@ -6,7 +6,7 @@ from click.testing import CliRunner
 from components.model_card.owner import read_owner_statements
 from pipeline.cli.init import init
 from pipeline.settings.sources import load
-from schema.errors import SettingsError
+from schema.errors import DataError, SettingsError
 from tests.support.own_data import write_json_lines, write_tickets
 
 
@@ -59,3 +59,16 @@ def test_existing_files_are_not_overwritten(describe, tmp_path):
     os.chdir(tmp_path)
     with pytest.raises(SettingsError, match=r"own has agnews\.yaml, schema\.pbtxt, model_card\.yaml already"):
         CliRunner().invoke(init, ["own", "--from", "tickets.csv"], catch_exceptions=False)
+
+
+def test_columns_for_slices_are_features_of_the_schema(describe, tmp_path):
+    write_tickets(tmp_path / "tickets.csv")
+    settings = describe("own", "--from", "tickets.csv", "--slice", "Kanal")
+    assert settings.data.data_set().kept_columns == ("kanal",)
+    assert settings.data.row_format().text_columns == ("text",)
+
+
+def test_a_column_of_many_values_is_refused_for_slices(describe, tmp_path):
+    write_tickets(tmp_path / "tickets.csv")
+    with pytest.raises(DataError, match="column Nummer has 600 different values; a column for slices has at most 100"):
+        describe("own", "--from", "tickets.csv", "--slice", "Nummer")

@@ -132,3 +132,34 @@ def test_default_locations_are_in_the_directory_of_the_moment(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     assert Settings().pipeline.root == str(tmp_path / "runs")
     assert Settings().pusher.destination == str(tmp_path / "serving_model")
+
+
+def test_texts_that_must_pass_have_the_columns_of_the_training_data(tmp_path):
+    file = tmp_path / "must_pass.csv"
+    file.write_text("Desk,Head,Body\nSports,Late goal,wins the cup\n3,Oil,\n")
+    data = {"label_column": "Desk", "text_columns": ["Head", "Body"], "first_class": 1}
+    settings = Settings.model_validate({"data": data, "evaluator": {"must_pass_file": str(file)}})
+    assert settings.must_pass_texts() == [
+        {"title": "Late goal", "description": "wins the cup", "expected": "Sports"},
+        {"title": "Oil", "description": "", "expected": "Business"},
+    ]
+    assert Settings().must_pass_texts() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("label,text\nSport,goal\n", r"row 2: unknown_class: class 'Sport', known are World.*correct it there"),
+        ("label,text\n", r"has no rows; add some"),
+        ("label,text\n" + "0,goal\n" * 1001, r"more than 1,000 rows"),
+        ("name,text\na,b\n", r"label is missing|name, text"),
+        (None, r"No such file"),
+    ],
+)
+def test_a_bad_file_of_texts_that_must_pass_is_named(tmp_path, text, message):
+    file = tmp_path / "must_pass.csv"
+    if text is not None:
+        file.write_text(text)
+    settings = Settings.model_validate({"evaluator": {"must_pass_file": str(file)}})
+    with pytest.raises(SettingsError, match=rf"evaluator\.must_pass_file: {file}.*({message})"):
+        settings.must_pass_texts()

@@ -1,10 +1,13 @@
+from pathlib import Path
+
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.settings.sources import KEYS, Loaded, _holds_text, load, profile_names
+from pipeline.settings.sources import KEYS, Loaded, _file, _holds_text, load, profile_names
 from schema.errors import SettingsError
+from tests.support import hostile_places
 
 
 @pytest.fixture
@@ -72,6 +75,48 @@ def test_a_settings_file_in_the_working_directory_is_found(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     loaded = load(environ={})
     assert (loaded.settings.trainer.seed, loaded.origins["trainer.seed"]) == (9, "agnews.yaml")
+
+
+def test_a_relative_path_begins_at_the_directory_of_its_settings_file(tmp_path, monkeypatch):
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/agnews.yaml").write_text("""
+        pipeline: {root: runs}
+        data: {path: ., schema_file: schema.pbtxt, train_pattern: "*.csv", test_pattern: t.csv, cache: gs://bucket/data}
+        model_card: {owner_file: ../card.yaml}
+        trainer: {word_vectors: learned}
+        promotion: {audit_log: ~/audit.jsonl, public_key_file: /keys/public.pem}
+        airflow: {batch_files: "in/{YYYY}.csv"}""")
+    monkeypatch.chdir(tmp_path)
+    environ = {"AGNEWS_MONITORING__DIRECTORY": "reports", "AGNEWS_ALERTS__WEBHOOK_URL_FILE": "hook"}
+    settings = load(config_file=Path("conf/agnews.yaml"), environ=environ).settings
+    assert settings.pipeline.root == f"{tmp_path}/conf/runs"
+    assert (settings.data.path, settings.data.schema_file) == ("conf", Path("conf/schema.pbtxt"))
+    assert (settings.data.train_pattern, settings.data.cache) == ("*.csv", "gs://bucket/data")
+    assert settings.model_card.owner_file == Path("conf/../card.yaml")
+    assert settings.trainer.word_vectors == "learned"
+    assert settings.promotion.audit_log == str(Path.home() / "audit.jsonl")
+    assert settings.promotion.public_key_file == "/keys/public.pem"
+    assert settings.airflow.batch_files == f"{tmp_path}/conf/in/{{YYYY}}.csv"
+    assert (settings.monitoring.directory, settings.pusher.destination) == (
+        f"{tmp_path}/reports",
+        f"{tmp_path}/serving_model",
+    )
+
+
+def test_every_setting_of_a_path_may_be_relative_to_its_file(tmp_path):
+    """A new setting of a path has to be marked as one."""
+    for key in hostile_places.SETTINGS:
+        section, _, name = key.partition(".")
+        path = tmp_path / "settings.yaml"
+        path.write_text(f"{section}: {{{name}: there}}")
+        assert _file(path)[key][0] == str(tmp_path / "there"), key
+
+
+def test_a_path_with_braces_is_no_yaml_in_a_flag():
+    flags = {"airflow.batch_files": ("/in/{YYYY}.csv", "flag --set airflow.batch_files")}
+    assert load(flags=flags, environ={}).settings.airflow.batch_files == "/in/{YYYY}.csv"
+    flags = {"airflow.batch_files": ("{YYYY}.csv", "flag --set airflow.batch_files")}
+    assert load(flags=flags, environ={}).settings.airflow.batch_files.endswith("/{YYYY}.csv")
 
 
 @pytest.mark.parametrize(

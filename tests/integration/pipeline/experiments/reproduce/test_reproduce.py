@@ -68,6 +68,15 @@ def test_missing_rows_and_source_files_are_an_error(recorded, tmp_path):
         reproduce(recorded, tmp_path / "scratch")
 
 
+def test_a_missing_schema_is_an_error_if_rows_have_to_be_ingested_again(recorded, tmp_path):
+    shutil.rmtree(recorded.transformed)
+    (recorded.examples.parent / "schema/schema.pbtxt").unlink()
+    with pytest.raises(
+        ReproductionError, match=r"the schema of their data set \(.*schema\.pbtxt.*put one of them back"
+    ):
+        reproduce(recorded, tmp_path / "scratch")
+
+
 def test_changed_rows_are_not_used(recorded, tmp_path):
     [rows] = (recorded.transformed / "Split-train").iterdir()
     shutil.copy(next((recorded.transformed / "Split-val").iterdir()), rows)

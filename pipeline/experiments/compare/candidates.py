@@ -14,7 +14,6 @@ import numpy as np
 from components.trainer import export
 from components.trainer.batches import Buckets
 from components.trainer.calibration import expected_calibration_error
-from components.trainer.devices import CPU_BATCH_TOKENS
 from components.trainer.settings import Recipe
 from components.trainer.training import build, predict_logits, train
 from pipeline.code_version import code_version
@@ -100,7 +99,7 @@ def train_network(name: str, recipe: Recipe, data: ComparisonData, checkpoints: 
     )
     facts = trained.facts
     test = data.tokens[TEST].titles() if recipe.network.titles_only else data.tokens[TEST]
-    logits = predict_logits(trained.network, test, Buckets(recipe.bucket_boundaries, CPU_BATCH_TOKENS))
+    logits = predict_logits(trained.network, test, Buckets(recipe.bucket_boundaries, recipe.batch_tokens))
     probabilities = [
         keras.ops.convert_to_numpy(keras.ops.softmax(logits / temperature))
         for temperature in (1.0, facts["calibration"]["temperature"])

@@ -158,7 +158,7 @@ def describe_progress(
         for one in last
         if one not in early and may_approve(one.who, author, rules) and (was_used or now - _when(one) < lifetime)
     ]
-    names = f" (by {', '.join(one.who for one in given)})" if given else ""
+    names = f", by {', '.join(one.shown_who for one in given)}" if given else ""
     missing = rules.approvers - len(given)
     ends = min((_when(one) + lifetime for one in given), default=None)
     until = f"valid until {ends.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if ends and not was_used else ""

@@ -97,7 +97,7 @@ def test_the_review_site_answers_a_reviewers_five_questions(story):
     assert f"transform {code_version('transform')}" in said
     assert f"accuracy {evidence['quality']['repeated_accuracy']:.4f}, 95 % interval" in said
     assert "blessed : 5 of 5 thresholds passed" in said
-    assert re.search(r"approved 1 of 1 \(by bob@here\).* Author: ann@here", said)
+    assert re.search(r"approved 1 of 1, by bob@here \(claimed\).* Author: ann@here", said)
     assert re.search(r"approved by bob@here \(claimed\), 20\d\d-[-\d :]+ UTC: good enough", said)
     assert "What changed since the previous version? This is the first production version." in said
     assert f"push {version} ann@here approved by bob@here (claimed): good enough complete" in said

@@ -114,10 +114,13 @@ def test_rules_are_restored_from_json():
         ([], "0 of 2. 2 other people than the author ann@here must approve it."),
         (
             [decision("bob@here")],
-            "1 of 2 (by bob@here), valid until 2026-11-26 11:00 UTC. "
+            "1 of 2, by bob@here (claimed), valid until 2026-11-26 11:00 UTC. "
             "Another person than the author ann@here must approve it.",
         ),
-        ([decision("bob@here"), decision("cem")], "2 of 2 (by bob@here, cem), valid until 2026-11-26 11:00 UTC."),
+        (
+            [decision("bob@here"), decision("cem")],
+            "2 of 2, by bob@here (claimed), cem (claimed), valid until 2026-11-26 11:00 UTC.",
+        ),
         ([decision("bob", hours_ago=25)], "0 of 2. 2 other people than the author ann@here must approve it."),
         (
             [decision("bob"), decision("cem", approved=False)],
@@ -130,7 +133,10 @@ def test_the_progress_says_who_approved_and_who_is_missing(decisions, text):
 
 
 def test_the_progress_of_a_used_approval_has_no_end():
-    assert describe_progress([decision("bob", hours_ago=99)], "ann", ONE, NOW, was_used=True) == "1 of 1 (by bob)."
+    assert (
+        describe_progress([decision("bob", hours_ago=99)], "ann", ONE, NOW, was_used=True)
+        == "1 of 1, by bob (claimed)."
+    )
 
 
 def test_the_progress_of_a_model_without_author_says_what_to_do():

@@ -7,7 +7,7 @@ import re
 import httpx
 
 from benchmarks.review_store import SimulatedStore
-from pipeline.monitoring.report import Alert, Report, Window
+from pipeline.monitoring.report import Alert, LabelledQuality, Proportion, Report, Window
 from pipeline.review.app import make_app
 from pipeline.review.security import Tokens
 from pipeline.review.site import Site
@@ -19,10 +19,13 @@ TOKEN = "a token of many characters"
 ALERT = Alert("drift", "label", "2026-01-02T03:00+00:00", "2026-01-02T05:00+00:00", 3, 0.4, 0.1, 1e-9)
 
 
-def report_on(version, made, alerts=()):
+LABELLED = LabelledQuality(Proportion(40, 34, 0.7093, 0.9294), {}, {}, 0.8, None, None, False, {})
+
+
+def report_on(version, made, alerts=(), quality=None):
     """Returns a monitoring report on one hour."""
     windows = (Window(f"{made[:10]}T05:00+00:00", 60, dict.fromkeys(CLASS_NAMES, 0.25), 0.8, 200.0, 0.02, ()),)
-    return Report("agnews", version, None, made, 1, 60, {}, 60, (0.1,), (), windows, alerts, ())
+    return Report("agnews", version, None, made, 1, 60, {}, 60, (0.1,), (), windows, alerts, (), quality)
 
 
 def settings_of(directory, root="."):

@@ -82,7 +82,9 @@ def test_a_request_is_listed_until_it_is_decided(place):
     assert "model 1 is approved; approved by bob@here" in shown
     assert "next: the same agnews run" in shown
     listed = agnews("approvals", "list")
-    assert re.search(r"^1 .* ann@here +approved +1 of 1, by bob@here \(claimed\), valid until .* UTC\. ", listed, re.MULTILINE)
+    assert re.search(
+        r"^1 .* ann@here +approved +1 of 1, by bob@here \(claimed\), valid until .* UTC\. ", listed, re.MULTILINE
+    )
     assert re.search(r"^ +approved by bob@here \(claimed\), .*: \[better\]", listed, re.MULTILINE)
     assert "needed: approvals by 1, not counting who trained the model, not older than 72 hours" in listed
 

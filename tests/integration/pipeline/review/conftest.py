@@ -6,7 +6,7 @@ from benchmarks.review_store import SimulatedStore
 from pipeline.metadata.store_reader import StoreReader
 from pipeline.monitoring.archive import report_path, reports_directory
 from pipeline.monitoring.page import write_report
-from tests.support.review_site import ALERT, report_on, serving, settings_of, waiting_store
+from tests.support.review_site import ALERT, LABELLED, report_on, serving, settings_of, waiting_store
 
 RUNS = 12
 
@@ -17,8 +17,8 @@ def simulated(tmp_path_factory):
     made = SimulatedStore(tmp_path_factory.mktemp("simulated"), files=RUNS, test_rows=120, exports=True)
     made.add_runs(RUNS)
     made.versions = made.serve(made.root / "serving_model", 2)
-    for day, alerts in ((1, ()), (2, (ALERT,))):
-        report = report_on(made.versions[-1], f"2026-01-0{day}T06:00:00+00:00", alerts)
+    for day, alerts, quality in ((1, (), None), (2, (ALERT,), LABELLED)):
+        report = report_on(made.versions[-1], f"2026-01-0{day}T06:00:00+00:00", alerts, quality)
         write_report(report, report_path(reports_directory(settings_of(made.root)), report))
     return made
 

@@ -308,13 +308,20 @@ def test_trends_have_charts_descriptions_and_a_table(site, ids):
 def test_monitoring_reports_are_listed_and_shown_in_a_sandbox(site, simulated):
     version = simulated.versions[-1]
     newest, oldest = rows(site.get("/monitoring"))
-    assert re.match(rf"2026-01-02 06:00 {version} in production \d+ (2026-01-02 05:00 ){{2}}60 1 alert", newest)
+    assert re.match(rf"2026-01-02 06:00 {version} in production \d+ (2026-01-02 05:00 ){{2}}60 0\.8500 1 alert", newest)
     assert "drift of predicted class from 2026-01-02 03:00 to 2026-01-02 05:00 UTC, in 3 windows" in newest
     assert oldest.endswith("no change")
     report = site.get(f"/monitoring/{version}/20260102T060000.000Z")
     assert f"Monitoring: agnews, version {version}" in report.text
     assert "sandbox" in report.headers["content-security-policy"]
     assert report.headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_accuracy_on_labelled_items_is_shown_for_the_version_that_has_them(site, ids):
+    shown = "Labelled accuracy 85.00 % 40 logged items; 95 % interval 70.93 to 92.94"
+    assert shown in text(site.get("/served"))
+    assert shown in text(site.get(f"/models/{ids[-1]}"))
+    assert "Labelled accuracy" not in text(site.get(f"/models/{ids[-2]}"))
 
 
 def test_model_pages_show_the_latest_monitoring_report(site, ids, simulated):

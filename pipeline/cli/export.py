@@ -22,7 +22,7 @@ _run_option = click.option(
 )
 
 
-@click.group()
+@click.group(epilog="Example:  agnews export openlineage --to events.jsonl")
 def export() -> None:
     """Send runs, data sets, models and pushes to a lineage server or an experiment tracker."""
 

@@ -114,7 +114,7 @@ def test_the_site_shows_what_changed_in_the_next_served_model(story):
     assert f"Changed settings name model {story.model} model {second.id} epochs 3 4 " in said
     assert "source of trainer" not in said  # The revision may change while this runs; the stages' source does not.
     assert "Changed data: none." in said
-    assert re.search(r"all 100 0\.\d{4} 0\.\d{4} [+−]\d+\.\d\d [+−]\d", said)
+    assert re.search(r"all rows 100 0\.\d{4} 0\.\d{4} [+−]\d+\.\d\d [+−]\d", said)
     assert "No approval was requested: promotion.require_approval was false." in said
     assert f"push {second_version} ann@here blessed; no approval was asked for complete" in said
     assert f"{first_version}: not loaded" in story.later.model

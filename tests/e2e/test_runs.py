@@ -43,6 +43,7 @@ def story(workplace):
     results.worse_versions = workplace.versions
     search = ["tuner.enabled=true", "tuner.trials=2", "tuner.trial_epochs=1", "trainer.epochs=2"]
     results.tuned = workplace.run(*SPANS, *(word for setting in search for word in ("--set", setting)), warm=True)
+    results.tuned_versions = workplace.versions
 
     workplace.make_data("data/2")
     rewrite(workplace.directory / "data/2/train.csv", lambda label: 1 if label == 2 else label)
@@ -167,7 +168,7 @@ def test_the_review_site_shows_what_changed_and_where_rows_went(story):
         failed = text(client.get("/runs?status=failed"))
     assert "learning rate 0.005 1e-06" in compared
     assert "Changed data: none" in compared
-    assert re.search(r"all 500 0\.\d+ 0\.\d+ −\d+\.\d\d −\d.* < 0\.001 worse", compared)
+    assert re.search(r"all rows 500 0\.\d+ 0\.\d+ −\d+\.\d\d −\d.* < 0\.001 worse", compared)
     assert re.search(r"broken 0\.\d{3} → 0\.\d{3} \w", compared)
     assert f"{story.first_versions[0]} in production model {first}" in data
     assert f"model {worse}" in data
@@ -203,7 +204,7 @@ def test_too_many_bad_rows_stop_the_run_with_their_reasons(story):
 
 
 def test_stopped_runs_leave_the_last_pushed_model_in_place(story):
-    assert story.last_versions == story.first_versions
+    assert story.last_versions == story.tuned_versions
     assert story.workplace.leftovers == []
 
 

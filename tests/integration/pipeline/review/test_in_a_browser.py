@@ -195,7 +195,12 @@ def test_axe_finds_nothing_in_any_width_and_scheme(browser, site, snapshot, simu
     names |= {"version": simulated.versions[-1], "moment": "20260102T060000.000Z"}
     opening = opened(browser, site)
     with opening as page:
-        page.goto(place.format(**names))
+        address = place.format(**names)
+        if address.startswith("/monitoring/"):  # Its policy keeps scripts out, also those of axe.
+            page.goto("about:blank")
+            page.set_content(site.get(address).text)
+        else:
+            page.goto(address)
         assert axe_problems(page) == []
         # The status of a missing page is a message of the console.
         opening.console = [message for message in opening.console if "404" not in message]

@@ -62,14 +62,12 @@ def check_answers(model: Artifact, texts: Sequence[dict[str, Any]]) -> list[Requ
     """
     import tensorflow as tf
 
-    def example(text: dict[str, Any]) -> bytes:
-        values = {name: tf.train.BytesList(value=[text[name].encode()]) for name in (TITLE, DESCRIPTION)}
-        features = {name: tf.train.Feature(bytes_list=value) for name, value in values.items()}
-        return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+    from components.trainer.export import text_example
 
+    examples = [text_example(text[TITLE], text[DESCRIPTION]).SerializeToString() for text in texts]
     # Keep a reference to the model, since the signatures hold none to the variables.
     loaded = tf.saved_model.load(path_utils.serving_model_path(model.uri))
-    outputs = loaded.signatures[SERVE_EXAMPLES](inputs=tf.constant([example(text) for text in texts]))
+    outputs = loaded.signatures[SERVE_EXAMPLES](inputs=tf.constant(examples))
     scores, names = outputs[SCORES].numpy(), outputs[CLASSES].numpy()
     best = scores.argmax(axis=1)
     return [

@@ -1,4 +1,4 @@
-"""Protects the review site and the demo page: checks hosts and origins, adds headers, and limits requests.
+"""Protects the review site and the demo page: checks hosts and origins, adds headers, and limits requests and forms.
 
 Starlette's `TrustedHostMiddleware` is not used because it needs a list of all host names, while every IP address of
 this machine is valid here.
@@ -7,13 +7,15 @@ this machine is valid here.
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import uvicorn
 from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -47,6 +49,36 @@ class NumberConvertor(IntegerConvertor):
 
 
 register_url_convertor("number", NumberConvertor())
+
+
+async def read_form(
+    request: Request, fields: Sequence[str], *, max_bytes: int, too_long: str, expected: str
+) -> dict[str, str]:
+    """Returns the named fields of a form; a missing one is empty.
+
+    The form is parsed with the standard library. Starlette's `Request.form` needs python-multipart and does not limit
+    the size of an URL-encoded form, so the body would still have to be read here.
+
+    Args:
+        request: the request.
+        fields: names of the fields.
+        max_bytes: maximum size of the body.
+        too_long: message for a longer body.
+        expected: what the request must contain, for the message about any other body.
+
+    Raises:
+        HTTPException: the body is too long or is not an URL-encoded form.
+    """
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            raise HTTPException(413, too_long)
+    try:
+        found = parse_qs(body.decode("ascii"), max_num_fields=10)
+    except ValueError as error:
+        raise HTTPException(400, f"expected {expected}") from error
+    return {name: found.get(name, [""])[0] for name in fields}
 
 
 class HostAndOriginMiddleware:

@@ -5,7 +5,6 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -18,7 +17,7 @@ from starlette.types import ASGIApp
 from schema.news_items import NewsItem, validate
 from serving.client import AsyncClient, Canary, ClientError, DeadlineError
 from serving.demo.explanation import explain
-from serving.web import DOCUMENT_POLICY, HostAndOriginMiddleware
+from serving.web import DOCUMENT_POLICY, HostAndOriginMiddleware, read_form
 
 _TEMPLATES = Jinja2Templates(Path(__file__).with_name("templates"))
 _TEMPLATES.env.filters["points"] = lambda influence: f"{100 * influence:+.1f}".replace("-", "−")
@@ -86,16 +85,14 @@ async def _classify(request: Request) -> Response:
 
 
 async def _read_item(request: Request) -> NewsItem:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_BODY_BYTES:
-            raise HTTPException(413, "the text is too long for this page; use `agnews classify` for longer texts")
-    try:
-        fields = parse_qs(body.decode("ascii"), max_num_fields=10)
-    except ValueError as error:
-        raise HTTPException(400, "expected a form with title and description") from error
-    title, description = (fields.get(name, [""])[0][:limit] for name, limit in _MAX_CHARACTERS.items())
+    fields = await read_form(
+        request,
+        tuple(_MAX_CHARACTERS),
+        max_bytes=_MAX_BODY_BYTES,
+        too_long="the text is too long for this page; use `agnews classify` for longer texts",
+        expected="a form with title and description",
+    )
+    title, description = (fields[name][:limit] for name, limit in _MAX_CHARACTERS.items())
     return NewsItem(title, description)
 
 

@@ -10,7 +10,7 @@ from components.approval import Status
 from pipeline.governance.approvals import Approvals
 from pipeline.governance.audit_check import audit_log
 from pipeline.metadata.connection import connection_config, open_store
-from pipeline.review.pages.forms import WrongToken, find_sender, read_form
+from pipeline.review.pages.forms import WrongToken, find_sender, read_fields
 from pipeline.review.pages.models import find_model, render_model
 from pipeline.review.pagination import paginate
 from pipeline.review.review_index import ACCURACY
@@ -41,7 +41,7 @@ def list_approvals(request: Request) -> Response:
 
 async def decide(request: Request) -> Response:
     """POST `/models/ID/decision` with the fields `token`, `by`, `reason` and `decision` ("approve" or "reject")."""
-    form = await read_form(request, _FIELDS)
+    form = await read_fields(request, _FIELDS)
     return await to_thread.run_sync(_decide, request, form)
 
 

@@ -1,11 +1,6 @@
-"""Reads the forms that change something, and finds out who sent them.
-
-Forms are parsed with the standard library. Starlette's `Request.form` needs python-multipart and does not limit the
-size of an URL-encoded form, so the body would still have to be read here.
-"""
+"""Reads the forms that change something, and finds out who sent them."""
 
 from collections.abc import Sequence
-from urllib.parse import parse_qs
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -13,6 +8,7 @@ from starlette.requests import Request
 from pipeline.review.login import USER
 from pipeline.review.site import site_of
 from serving.audit import Proof
+from serving.web import read_form
 
 _MAX_FORM_BYTES = 20_000
 
@@ -21,22 +17,15 @@ class WrongToken(Exception):
     """The token of a form is none of the site's."""
 
 
-async def read_form(request: Request, fields: Sequence[str]) -> dict[str, str]:
+async def read_fields(request: Request, fields: Sequence[str]) -> dict[str, str]:
     """Returns the named fields of a form; a missing one is empty.
 
     Raises:
         HTTPException: the body is too long or is not an URL-encoded form.
     """
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_FORM_BYTES:
-            raise HTTPException(413, "the form is too long")
-    try:
-        found = parse_qs(body.decode("ascii"), max_num_fields=10)
-    except ValueError as error:
-        raise HTTPException(400, "expected an URL-encoded form") from error
-    return {name: found.get(name, [""])[0] for name in fields}
+    return await read_form(
+        request, fields, max_bytes=_MAX_FORM_BYTES, too_long="the form is too long", expected="an URL-encoded form"
+    )
 
 
 def find_sender(request: Request, token: str, name: str) -> tuple[str, Proof]:

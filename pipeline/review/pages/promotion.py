@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from pipeline.governance.deployment import open_deployment
-from pipeline.review.pages.forms import WrongToken, find_sender, read_form
+from pipeline.review.pages.forms import WrongToken, find_sender, read_fields
 from pipeline.review.pages.production import render_production
 from pipeline.review.site import Site, site_of
 from schema.errors import AgNewsError, SettingsError
@@ -19,7 +19,7 @@ _ROLL_BACK = "rollback"
 
 async def change_versions(request: Request) -> Response:
     """POST `/served/change`: `change` is "rollback", or the label that the version `version` gets."""
-    form = await read_form(request, _FIELDS)
+    form = await read_fields(request, _FIELDS)
     return await to_thread.run_sync(_change, request, form)
 
 

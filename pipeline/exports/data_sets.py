@@ -94,7 +94,7 @@ class DataSets:
     def outputs(self, execution: int) -> list[OutputDataset]:
         """Returns the data sets that an execution made or took from the cache."""
         artifacts = self._artifacts(self._snapshot.outputs(execution))
-        return [self._output(one) for one in artifacts if one.type != PUSHED_MODEL or _is_pushed(one)]
+        return [self._output(one) for one in artifacts if one.type != PUSHED_MODEL or one.is_pushed]
 
     def _artifacts(self, links: Sequence[Link]) -> list[Artifact]:
         """Returns the artifacts of links, each once: an artifact may have two roles."""
@@ -123,7 +123,7 @@ class DataSets:
     def _describe(self, artifact: Artifact) -> tuple[str, str, dict[str, DatasetFacet]]:
         """Returns namespace, name and facets of an artifact's data set."""
         uri, version = artifact.uri, str(artifact.id)
-        if _is_pushed(artifact):
+        if artifact.is_pushed:
             uri = artifact.properties.get("pushed_destination", artifact.uri)
             version = artifact.properties["pushed_version"]
         place, _, last = uri.rpartition("/")
@@ -155,10 +155,6 @@ class DataSets:
         links = (link for execution in executions for link in self._snapshot.outputs(execution.id))
         artifacts = (self._snapshot.artifacts[link.artifact] for link in links)
         return next((artifact for artifact in artifacts if artifact.type == kind), None)
-
-
-def _is_pushed(artifact: Artifact) -> bool:
-    return artifact.type == PUSHED_MODEL and artifact.properties.get("pushed") == 1
 
 
 def _version(text: str) -> DatasetFacet:

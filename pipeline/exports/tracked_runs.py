@@ -88,7 +88,7 @@ def _tracked_run(snapshot: Snapshot, run: Run) -> TrackedRun:
     else:
         evidence = _read_evidence(by_type.get(MODEL_CARD))
     version = place = ""
-    if pushed and pushed.properties.get("pushed") == 1 and _run_that_made(snapshot, pushed) == run:
+    if pushed and pushed.is_pushed and _run_that_made(snapshot, pushed) == run:
         version = str(pushed.properties["pushed_version"])
         place = str(pushed.properties.get("pushed_destination", pushed.uri))
     return TrackedRun(

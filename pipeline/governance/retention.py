@@ -25,7 +25,6 @@ from schema.metadata import (
     MODEL,
     MODEL_BLESSING,
     MODEL_CARD,
-    PUSHED_MODEL,
     REMOVED_ON,
     VALIDATION_BLESSING,
 )
@@ -76,8 +75,7 @@ def models_in_use(snapshot: Snapshot, settings: Settings, store: MetadataStore, 
 
 def _was_pushed(snapshot: Snapshot, model: int) -> bool:
     made = (link for reader in snapshot.readers(model) for link in snapshot.outputs(reader.execution))
-    outputs = (snapshot.artifacts[link.artifact] for link in made)
-    return any(one.type == PUSHED_MODEL and one.properties.get("pushed") == 1 for one in outputs)
+    return any(snapshot.artifacts[link.artifact].is_pushed for link in made)
 
 
 def remove(settings: Settings, store: MetadataStore, artifacts: Sequence[Artifact], by: str, now: datetime) -> None:

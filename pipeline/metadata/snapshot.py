@@ -13,7 +13,7 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.metadata.graph import by_path, properties
-from schema.metadata import FAILURE, FAILURE_LOG, FAILURE_STATUS, decode_text
+from schema.metadata import FAILURE, FAILURE_LOG, FAILURE_STATUS, PUSHED_MODEL, decode_text
 
 _EVENT = mlmd.Event
 _KINDS = {
@@ -87,6 +87,11 @@ class Artifact:
     made: float
     properties: Mapping[str, Any]
     removed: bool = False
+
+    @property
+    def is_pushed(self) -> bool:
+        """Whether it is a model that Pusher has pushed; without a blessing, its artifact says that it did not."""
+        return self.type == PUSHED_MODEL and self.properties.get("pushed") == 1
 
 
 @dataclass(frozen=True)

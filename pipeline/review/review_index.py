@@ -255,13 +255,12 @@ class ReviewIndex:
 
     def _versions(self, model: int) -> tuple[int, ...]:
         pushed = [
-            self.snapshot.artifacts[made.artifact].properties
+            self.snapshot.artifacts[made.artifact]
             for link in self.snapshot.readers(model)
             if link.role == "model"
             for made in self.snapshot.outputs(link.execution)
-            if self.snapshot.artifacts[made.artifact].type == PUSHED_MODEL
         ]
-        numbers = [str(one.get("pushed_version", "")) for one in pushed if one.get("pushed") == 1]
+        numbers = [str(one.properties.get("pushed_version", "")) for one in pushed if one.is_pushed]
         return tuple(dict.fromkeys(int(number) for number in numbers if number.isdecimal()))
 
     def _ingested_examples(self, trainer: Execution | None, through: Collection[str]) -> tuple[Artifact, ...]:
@@ -337,8 +336,8 @@ class ReviewIndex:
             status, at = RunStatus.COMPARISON, ""
         if status is RunStatus.WAITING and model and model.versions:
             status, at = RunStatus.PUSHED_LATER, f"version {model.versions[-1]}"
-        pushed = made[PUSHED_MODEL][1].properties if PUSHED_MODEL in made else {}
-        version = str(pushed.get("pushed_version", "")) if pushed.get("pushed") == 1 else ""
+        pushed = made[PUSHED_MODEL][1] if PUSHED_MODEL in made else None
+        version = str(pushed.properties.get("pushed_version", "")) if pushed and pushed.is_pushed else ""
         return RunListItem(
             run,
             status,

@@ -133,7 +133,7 @@ def train(
         if base and overlap:
             overlap.copy_weights(network, base, train_rows.sample())
     if not checkpoint.is_finished(architecture.epochs):
-        _fit(network, train_rows, val_rows, recipe, buckets, architecture.epochs, steps, checkpoint, log_dir, callbacks)
+        _fit(network, train_rows, val_rows, recipe, buckets, steps, checkpoint, log_dir, callbacks)
     checkpoint.load_best(network)
 
     logits = predict_logits(network, val_rows, buckets)
@@ -186,13 +186,12 @@ def _fit(
     val_rows: TokenizedRows,
     recipe: "Recipe",
     buckets: Buckets,
-    epochs: int,
     steps: int,
     checkpoint: Checkpoint,
     log_dir: str | None,
     further_callbacks: Sequence[keras.callbacks.Callback],
 ) -> None:
-    epochs_done = checkpoint.state.epochs_done
+    epochs, epochs_done = architecture_of(vars(recipe)).epochs, checkpoint.state.epochs_done
     # ProgressLog comes before Checkpoint, which stores the metrics that ProgressLog adds.
     progress = ProgressLog(len(train_rows), steps, epochs)
     callbacks = [

@@ -95,13 +95,13 @@ def _metrics_table(
     table.add_column("slice", no_wrap=True)
     for column in ("rows", "accuracy", "baseline", "change", "required", "precision", "F1", "AUC"):
         table.add_column(column, justify="right")
+    bounds = {OVERALL: thresholds.min_accuracy, **thresholds.min_slice_accuracy}
     for name in report.slices(data_set):
         values = report.metrics[name]
         class_name = name.removeprefix(f"{LABEL}=") if name.startswith(f"{LABEL}=") else None
         overall = report.metrics[OVERALL]
         before = report.baseline.get(name, {}).get("accuracy")
-        required = thresholds.min_slice_accuracy.get(name, thresholds.min_label_recall if class_name else None)
-        required = thresholds.min_accuracy if name == OVERALL else required
+        required = thresholds.min_label_recall if class_name else bounds.get(name)
         table.add_row(
             escape(name),
             f"{values['example_count']:,.0f}",

@@ -24,7 +24,9 @@ from schema.metadata import (
     MODEL,
     MODEL_CARD,
     SCHEMA,
+    SCHEMA_FILE,
     STATISTICS,
+    STATISTICS_FILE,
     TRANSFORM_GRAPH,
     VALIDATION_BLESSING,
 )
@@ -38,12 +40,12 @@ if TYPE_CHECKING:
 # other types, for which only the directory must exist.
 _FILES = {
     EXAMPLES: ("Split-{split}/*",),
-    STATISTICS: ("Split-{split}/FeatureStats.pb",),
+    STATISTICS: (f"Split-{{split}}/{STATISTICS_FILE}",),
     ANOMALIES: ("Split-{split}/SchemaDiff.pb",),
-    SCHEMA: ("schema.pbtxt",),
+    SCHEMA: (SCHEMA_FILE,),
     VALIDATION_BLESSING: ("drift.json",),
     TRANSFORM_GRAPH: (
-        "transformed_metadata/schema.pbtxt",
+        f"transformed_metadata/{SCHEMA_FILE}",
         *(f"transform_fn/{name}" for name in SAVED_MODEL_FILES),
     ),
     HYPERPARAMETERS: ("best_hyperparameters.txt",),

@@ -9,9 +9,9 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from schema.errors import SettingsError
 from schema.files import read_small_file
-from schema.metadata import decode_text, encode_json
+from schema.metadata import SCHEMA_FILE, decode_text, encode_json
 
-SCHEMA_PATH = Path(__file__).with_name("schema.pbtxt")
+SCHEMA_PATH = Path(__file__).with_name(SCHEMA_FILE)
 """The schema of AG News, the default data set."""
 MIN_CLASSES, MAX_CLASSES = 2, 1000
 ID, TITLE, DESCRIPTION, LABEL, TEXT_LENGTH, LENGTH_BUCKET = FEATURES = (

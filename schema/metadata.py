@@ -9,6 +9,8 @@ EXAMPLES, STATISTICS, ANOMALIES, SCHEMA = "Examples", "ExampleStatistics", "Exam
 TRANSFORM_GRAPH, HYPERPARAMETERS, MODEL, MODEL_RUN = "TransformGraph", "HyperParameters", "Model", "ModelRun"
 EVALUATION, MODEL_BLESSING, INFRA_BLESSING = "ModelEvaluation", "ModelBlessing", "InfraBlessing"
 PUSHED_MODEL = "PushedModel"
+# Files of Schema and, in the directory of each split, of ExampleStatistics.
+SCHEMA_FILE, STATISTICS_FILE = "schema.pbtxt", "FeatureStats.pb"
 # This project's artifact types.
 VALIDATION_BLESSING, MODEL_CARD = "agnews.ValidationBlessing", "agnews.ModelCard"
 APPROVAL_REQUEST, APPROVAL_DECISION = "AgNewsApprovalRequest", "AgNewsApprovalDecision"

@@ -17,6 +17,7 @@ from components.model_card.rows import TestRows
 from components.trainer.input_pipeline import read_rows
 from schema.data_set import AG_NEWS, LABEL, LENGTH_BUCKET, DataSet
 from schema.features import SPLITS, TEST, TRAIN, VAL
+from schema.metadata import STATISTICS_FILE
 from schema.model_contract import OOV_ID, VOCABULARY
 
 _QUARANTINED = "quarantined_"
@@ -133,7 +134,7 @@ def _split(statistics: Sequence[Artifact], split: str, data_set: DataSet) -> Spl
     rows = 0
     counts: dict[str, Counter[str]] = {LABEL: Counter(), LENGTH_BUCKET: Counter()}
     for artifact in statistics:
-        path = os.path.join(artifact_utils.get_split_uri([artifact], split), "FeatureStats.pb")
+        path = os.path.join(artifact_utils.get_split_uri([artifact], split), STATISTICS_FILE)
         dataset = tfdv.load_stats_binary(path).datasets[0]
         rows += int(dataset.num_examples)
         for feature in dataset.features:

@@ -19,7 +19,7 @@ from components.validation_gate.example_rows import limits_of, read_rows
 from schema.data_set import LABEL, DataSet
 from schema.errors import DriftError, ValidationError
 from schema.features import TEST, TRAIN
-from schema.metadata import VALIDATION_BLESSING
+from schema.metadata import SCHEMA_FILE, STATISTICS_FILE, VALIDATION_BLESSING
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def ValidationGate(
             drifted.
     """
     splits = _splits(statistics)
-    curated = io_utils.SchemaReader().read(os.path.join(schema.uri, "schema.pbtxt"))
+    curated = io_utils.SchemaReader().read(os.path.join(schema.uri, SCHEMA_FILE))
     class_names = DataSet.of_schema(curated).class_names
     found = [anomaly for split in splits for anomaly in _read_anomalies(anomalies, split)]
     severity = "WARNING" if previous_examples else "ERROR"
@@ -143,7 +143,7 @@ def _read_anomalies(anomalies: Artifact, split: str) -> list[Anomaly]:
 
 
 def _statistics(artifact: Artifact, split: str):
-    return tfdv.load_stats_binary(os.path.join(artifact_utils.get_split_uri([artifact], split), "FeatureStats.pb"))
+    return tfdv.load_stats_binary(os.path.join(artifact_utils.get_split_uri([artifact], split), STATISTICS_FILE))
 
 
 def _anomalies(found: anomalies_pb2.Anomalies, split: str) -> list[Anomaly]:

@@ -29,12 +29,13 @@ from schema.metadata import (
     MODEL_BLESSING,
     PUSHED_MODEL,
     SCHEMA,
+    SCHEMA_FILE,
     STATISTICS,
+    STATISTICS_FILE,
     TRANSFORM_GRAPH,
 )
 from schema.paths import is_remote
 
-_SCHEMA_FILE, _STATISTICS_FILE = "schema.pbtxt", "FeatureStats.pb"
 _TYPES = {schema_pb2.BYTES: "string", schema_pb2.INT: "int64", schema_pb2.FLOAT: "float"}
 _MODELS = (MODEL, PUSHED_MODEL)
 
@@ -146,9 +147,9 @@ class DataSets:
             return []
         graph = self._find([maker], TRANSFORM_GRAPH)
         if graph:
-            return _read_fields(f"{graph.uri}/transformed_metadata/{_SCHEMA_FILE}")
+            return _read_fields(f"{graph.uri}/transformed_metadata/{SCHEMA_FILE}")
         schema = self._find(self._snapshot.executions_of(maker.run), SCHEMA)
-        return _read_fields(f"{schema.uri}/{_SCHEMA_FILE}") if schema else []
+        return _read_fields(f"{schema.uri}/{SCHEMA_FILE}") if schema else []
 
     def _find(self, executions: Sequence[Execution], kind: str) -> Artifact | None:
         """Returns the first output of a type."""
@@ -187,7 +188,7 @@ def _read_fields(path: str) -> list[schema_dataset.SchemaDatasetFacetFields]:
 def _metrics(statistics: Artifact) -> InputDatasetFacet | None:
     """Returns rows, missing values and ranges of all splits together; None if the files are gone."""
     rows, columns = 0, dict[str, metrics.ColumnMetrics]()
-    for path in sorted(fileio.glob(f"{statistics.uri}/Split-*/{_STATISTICS_FILE}")):
+    for path in sorted(fileio.glob(f"{statistics.uri}/Split-*/{STATISTICS_FILE}")):
         with fileio.open(path, "rb") as file:
             split = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read()).datasets[0]
         rows += split.num_examples

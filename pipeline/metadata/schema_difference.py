@@ -12,7 +12,7 @@ from pipeline.metadata.connection import open_store
 from pipeline.metadata.graph import live_artifacts
 from schema.errors import RunError
 from schema.features import TRAIN
-from schema.metadata import STATISTICS
+from schema.metadata import STATISTICS, STATISTICS_FILE
 
 
 def infer_from_latest_statistics(
@@ -34,7 +34,7 @@ def infer_from_latest_statistics(
     if not statistics_of_runs:
         raise RunError("there are no statistics yet: `agnews run` computes them")
     latest = statistics_of_runs[-1]
-    statistics = tfdv.load_stats_binary(os.path.join(latest.uri, f"Split-{TRAIN}", "FeatureStats.pb"))
+    statistics = tfdv.load_stats_binary(os.path.join(latest.uri, f"Split-{TRAIN}", STATISTICS_FILE))
     inferred = tfdv.infer_schema(statistics)
     before, after = (_lines_by_feature(schema) for schema in (curated, inferred))
     lines = [

@@ -18,6 +18,7 @@ from pipeline.monitoring.report import CONFIDENCE, UNKNOWN_SHARE
 from pipeline.monitoring.statistics_pool import pool_statistics
 from schema.errors import DataError
 from schema.features import LABEL, TEST, TEXT_LENGTH, TRAIN
+from schema.metadata import STATISTICS_FILE
 from schema.paths import list_files
 
 CORRECT = "correct"
@@ -88,7 +89,7 @@ def find_reference(store: MetadataStore, model_id: int, model: ExportedModel | N
     except DataError as error:
         return Reference(notes=[f"the training data of model {model_id} is unknown: {error}"])
     training = None
-    paths = [os.path.join(one.uri, f"Split-{TRAIN}", "FeatureStats.pb") for one in origin.statistics]
+    paths = [os.path.join(one.uri, f"Split-{TRAIN}", STATISTICS_FILE) for one in origin.statistics]
     if len(paths) < len(origin.ingested):
         notes.append("the metadata store has no statistics of the training rows")
     else:

@@ -21,6 +21,7 @@ from pipeline.metadata.evaluation_metrics import records
 from schema.data_set import AG_NEWS, DESCRIPTION, ID, TITLE, DataSet
 from schema.errors import SettingsError
 from schema.features import TEST
+from schema.metadata import SCHEMA_FILE, STATISTICS_FILE
 
 _MISSING = (OSError, tf.errors.OpError)
 
@@ -83,7 +84,7 @@ def texts_of(examples: str) -> Mapping[str, tuple[str, str]]:
 @lru_cache(maxsize=64)
 def classes_of(schema: str) -> tuple[str, ...]:
     """Reads the class names of a Schema artifact, those of AG News if it has none; raises `FileUnavailable`."""
-    text = read_file(os.path.join(schema, "schema.pbtxt")).decode()
+    text = read_file(os.path.join(schema, SCHEMA_FILE)).decode()
     try:
         return DataSet.of_schema(text_format.Parse(text, schema_pb2.Schema())).class_names
     except (SettingsError, text_format.ParseError):
@@ -93,7 +94,7 @@ def classes_of(schema: str) -> tuple[str, ...]:
 @lru_cache(maxsize=64)
 def statistics_of(statistics: str, split: str) -> statistics_pb2.DatasetFeatureStatistics:
     """Reads the statistics of a split; raises `FileUnavailable`."""
-    content = read_file(os.path.join(statistics, f"Split-{split}", "FeatureStats.pb"))
+    content = read_file(os.path.join(statistics, f"Split-{split}", STATISTICS_FILE))
     return statistics_pb2.DatasetFeatureStatisticsList.FromString(content).datasets[0]
 
 

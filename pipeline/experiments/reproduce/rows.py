@@ -22,9 +22,9 @@ from pipeline.runners import local
 from pipeline.runners.events import Watcher
 from pipeline.runners.run_id import new_run_id
 from pipeline.settings import Settings
-from schema.data_set import SCHEMA_PATH
 from schema.errors import ReproductionError
 from schema.features import TEST, TRAIN, VAL
+from schema.metadata import SCHEMA_FILE
 
 ROWS = "rows_sha256"
 """Name of the Trainer's fact with the SHA-256 of the rows of each split."""
@@ -134,7 +134,7 @@ def _settings(lineage: ModelLineage, directory: Path) -> Settings:
     data |= {name: options.get(name) or None for name in ("test_fraction", "max_rows")}
     row_format = RowFormat.decode(options.get("row_format"))
     data |= {name: getattr(row_format, name) for name in ("label_column", "text_columns", "first_class")}
-    data |= {"schema_file": Path(lineage.transform.inputs["schema"][0].uri) / SCHEMA_PATH.name}
+    data |= {"schema_file": Path(lineage.transform.inputs["schema"][0].uri) / SCHEMA_FILE}
     if source.dated:
         data |= {
             "path": source.base,

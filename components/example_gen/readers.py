@@ -66,7 +66,7 @@ def read_few_items(file: str, row_format: RowFormat, max_chars: int) -> list[Lab
             raise DataError(f"{file}, row {item.number}: {item.reason}: {item.detail}; correct it there")
         items.append(item)
         if len(items) > _FEW:
-            raise DataError(f"{file} has more than {_FEW:,} rows; leave the important ones")
+            raise DataError(f"{file} has more than {_FEW:,} rows; keep the important ones")
     if not items:
         raise DataError(f"{file} has no rows; add some, each with a class")
     return items

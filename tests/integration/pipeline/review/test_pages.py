@@ -317,7 +317,7 @@ def test_monitoring_reports_are_listed_and_shown_in_a_sandbox(site, simulated):
     assert report.headers["x-content-type-options"] == "nosniff"
 
 
-def test_the_accuracy_on_labelled_items_is_shown_for_the_version_that_has_them(site, ids):
+def test_a_version_with_labelled_items_shows_its_labelled_accuracy(site, ids):
     shown = "Labelled accuracy 85.00 % 40 logged items; 95 % interval 70.93 to 92.94"
     assert shown in text(site.get("/served"))
     assert shown in text(site.get(f"/models/{ids[-1]}"))

@@ -17,6 +17,8 @@ _OWN = {
     re.compile(r"\b\d+(\.\d+)? (s|min|h|ms)\b( \d+ s\b)?"): "DURATION",
     re.compile(r"\b1\d{9}\b"): "VERSION",
     re.compile(rf"\b({_TYPE}) \d+\b(?![.,]\d)"): r"\1 ID",
+    re.compile(r"\b(Models) \d+ (and|to) \d+\b"): r"\1 ID \2 ID",
+    re.compile(r"\b(\w+_id) \d+\b"): r"\1 ID",
     # Directories of executions, and digests of files that contain times.
     re.compile(r"(/runs/\S*?/)\d+\b(?!-)"): r"\1ID",
     re.compile(r'\b(audit |(?:fingerprint|saved_model)\.pb": ")[0-9a-f]{64}\b'): r"\1DIGEST",

@@ -29,12 +29,14 @@ class DataSet:
         length_buckets: names of the text-length buckets, shortest first.
         length_bounds: text lengths in characters at which the next bucket begins.
         kept_columns: further columns of the files, by whose values metrics are sliced.
+        text_columns: columns with the texts, in the order in which they are joined; the inputs of a model.
     """
 
     class_names: tuple[str, ...]
     length_buckets: tuple[str, ...]
     length_bounds: tuple[int, ...]
     kept_columns: tuple[str, ...] = ()
+    text_columns: tuple[str, ...] = (TITLE, DESCRIPTION)
 
     @classmethod
     def of_schema(cls, schema: schema_pb2.Schema, file: str = "the schema") -> "DataSet":

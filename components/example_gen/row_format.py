@@ -10,6 +10,7 @@ from schema.csv_records import refuse_repeated_columns
 from schema.data_set import AG_NEWS
 from schema.errors import DataError
 from schema.metadata import decode_text, encode_json
+from schema.news_items import NewsItem
 
 # Names of the class column that are known, each with the number of the first class.
 CLASS_COLUMNS = {"class index": 1, "class_index": 1, "class": 1, "label": 0}
@@ -90,7 +91,7 @@ class Columns:
     kept: tuple[str, ...] = ()
 
     def to_row(self, file: str, number: int, values: Mapping[str, object], lines: int = 1) -> RawRow:
-        """Returns the row of a record: the first of several texts is the title, the others are the description.
+        """Returns the row of a record, whose texts `NewsItem.of_texts` joins.
 
         Args:
             file: path of the file.
@@ -98,13 +99,11 @@ class Columns:
             values: its values by column; absent and null texts are empty, and such kept values are "(none)".
             lines: number of its lines.
         """
-        texts = [str(values.get(name) or "") for name in self.texts]
-        title, others = (texts[0], texts[1:]) if len(texts) > 1 else ("", texts)
+        item = NewsItem.of_texts([str(values.get(name) or "") for name in self.texts])
         label = values.get(self.label)
-        description = " ".join(filter(None, others)) if len(others) > 1 else others[0]
         number_of_class = parse_label(label, first=self.first_class, class_names=self.class_names)
         kept = tuple(_kept_text(values.get(name)) for name in self.kept)
-        return RawRow(file, number, number_of_class, title, description, str(label), lines, kept)
+        return RawRow(file, number, number_of_class, item.title, item.description, str(label), lines, kept)
 
 
 def _kept_text(value: object) -> str:

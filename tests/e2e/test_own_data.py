@@ -54,5 +54,6 @@ def test_the_pushed_model_answers_over_grpc_with_the_classes_of_the_file(story):
         Client(f"127.0.0.1:{running.server.grpc_port}", model_name="tickets") as client,
     ):
         answers = client.classify(texts)
+        assert client.text_columns() == ("text",)
     assert [answer.label for answer in answers] == ["Störung", "Rechnung"]
     assert set(answers[0].probabilities) == {"Kündigung", "Rechnung", "Störung"}

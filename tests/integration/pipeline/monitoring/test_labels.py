@@ -1,10 +1,12 @@
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
 from pipeline.monitoring.labels import ItemLabel, add_labels, read_label_file, select_items, stored_labels
+from schema.data_set import AG_NEWS
 from schema.errors import DataError
 from schema.features import CLASS_NAMES
 from schema.news_items import NewsItem
@@ -40,6 +42,13 @@ def test_labels_can_be_json_lines(read):
     row = {"text": "Öl", "label": "World", "selection": "uncertain"}
     [label], _ = read(json.dumps(row))
     assert (label.item, label.label, label.selection) == (NewsItem("Öl").id, "World", "uncertain")
+
+
+def test_labels_may_have_the_text_columns_of_the_data_set(tmp_path):
+    (tmp_path / "labels.csv").write_text("Betreff,Inhalt,label\nFehler,seit heute,B\n")
+    data_set = replace(AG_NEWS, class_names=("A", "B"), text_columns=("betreff", "inhalt"))
+    [label], _ = read_label_file(tmp_path / "labels.csv", "ann", NOW, data_set)
+    assert (label.item, label.label) == (NewsItem("Fehler", "seit heute").id, "B")
 
 
 @pytest.mark.parametrize(

@@ -91,5 +91,5 @@ def next_items(loaded: Loaded, files: tuple[str, ...], target: Path, rows: int, 
         writer.writerow(COLUMNS)
         for one in items:
             item = one.item
-            writer.writerow((item.id, item.title, item.description, one.predicted, one.selection, ""))
+            writer.writerow((item.id, one.id, item.title, item.description, one.predicted, one.selection, ""))
     click.echo(f"{target}: {len(items):,} items; fill in the column label, then: agnews labels add {target}")

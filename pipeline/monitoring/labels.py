@@ -26,13 +26,13 @@ from schema.files import file_lock, replace_file
 from schema.news_items import KNOWN_FIELDS, NewsItem
 from schema.text_files import TextFile
 from serving.audit import check_name
-from serving.item_files import BadRow, ItemRow
+from serving.item_files import BadRow, ItemRow, Key
 
 Selection = Literal["random", "uncertain", "disagreement"]
 """How an item was selected for labelling. Only a random selection is like the traffic."""
 
 SELECTIONS: tuple[Selection, ...] = get_args(Selection)
-COLUMNS = ("item", "title", "description", "predicted", "selection", "label")
+COLUMNS = ("item", "id", "title", "description", "predicted", "selection", "label")
 """Columns of a file that people fill in, as `select_items` proposes it."""
 
 _READ = ("item", *KNOWN_FIELDS, "label", "when", "by", "selection")
@@ -61,11 +61,12 @@ class ItemLabel:
 
 @dataclass(frozen=True)
 class ProposedItem:
-    """An item that people should label: the item, the newest version's class, and how it was selected."""
+    """An item that people should label: the item, the newest version's class, how it was selected, and its `id`."""
 
     item: NewsItem
     predicted: str
     selection: Selection
+    id: Key
 
 
 def labels_file(settings: Settings) -> Path:
@@ -207,8 +208,8 @@ def select_items(
     Raises:
         DataError: there is no usable row.
     """
-    items = list({row.item: None for row in rows if isinstance(row, ItemRow)})
-    if not items:
+    ids = {row.item: row.id for row in rows if isinstance(row, ItemRow)}
+    if not (items := list(ids)):
         raise DataError("the files contain no usable row")
     if selection == "random":
         items = random.sample(items, min(count, len(items)))
@@ -221,4 +222,5 @@ def select_items(
     if selection == "disagreement":
         differs = models[1].probabilities(texts).argmax(axis=1) != predicted
         order = order[differs[order]]
-    return [ProposedItem(items[row], models[0].class_names[predicted[row]], selection) for row in order[:count]]
+    chosen = [(items[row], models[0].class_names[predicted[row]]) for row in order[:count]]
+    return [ProposedItem(item, answer, selection, ids[item]) for item, answer in chosen]

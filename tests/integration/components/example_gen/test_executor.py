@@ -355,3 +355,29 @@ def test_a_kept_value_that_is_not_unicode_goes_to_quarantine(tmp_path):
         (tmp_path / f"{name}.csv").write_bytes(b"label,text,desk\n" + rows + b"0,other,b\xff\n")
     examples = ingest(tmp_path, max_bad_fraction=0.5, data_set=DESKS)
     assert {row["reason"] for row in quarantined(examples)} == {"bad_utf8"}
+
+
+NUMBERS = dataclasses.replace(AG_NEWS, id_column="Nr").encode()
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_ids_of_the_files_are_kept_in_rows_and_in_quarantine(tmp_path, form):
+    rows = [{"NR": index, "label": index % 4, "text": f"text {index}"} for index in range(40)]
+    table = pd.DataFrame([*rows, {"NR": 40, "label": 9, "text": "other"}])
+    for name in ("train", "test"):
+        if form == "csv":
+            table.to_csv(tmp_path / f"{name}.csv", index=False)
+        elif form == "jsonl":
+            table.to_json(tmp_path / f"{name}.jsonl", orient="records", lines=True)
+        else:
+            table.to_parquet(tmp_path / f"{name}.parquet")
+    patterns = {name: f"{name}.{form}" for name in ("train", "test")}
+    examples = ingest(tmp_path, patterns=patterns, data_set=NUMBERS, max_bad_fraction=0.5)
+    found = {features["source_id"].bytes_list.value[0].decode() for features in written(examples, "test")}
+    assert found == set(map(str, range(40)))
+    assert {(row["reason"], row["source_id"]) for row in quarantined(examples)} == {("unknown_class", "40")}
+
+
+def test_a_file_without_the_column_of_ids_is_refused(data):
+    with pytest.raises(DataError, match=r"nr is missing"):
+        ingest(data, data_set=NUMBERS)

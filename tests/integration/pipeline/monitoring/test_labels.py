@@ -105,8 +105,8 @@ class Model:
 def rows(count):
     yield BadRow("file", 1, "empty")
     for number in range(count):
-        yield ItemRow("file", number, NewsItem(str(number)))
-        yield ItemRow("file", number, NewsItem(str(number)))
+        yield ItemRow("file", number, NewsItem(str(number)), f"id {number}")
+        yield ItemRow("file", number, NewsItem(str(number)), f"id {number}")
 
 
 NEWEST = Model([0.9, 0.1, 0, 0], [0.5, 0.4, 0.1, 0], [0, 0, 0.7, 0.3])
@@ -126,6 +126,7 @@ def test_items_are_selected_once(selection, count, expected):
     found = [(one.item.title, one.predicted) for one in chosen]
     assert (sorted(found) if selection == "random" else found) == expected
     assert {one.selection for one in chosen} == {selection}
+    assert all(one.id == f"id {one.item.title}" for one in chosen)
 
 
 def test_a_random_selection_has_the_wanted_number_of_items():

@@ -124,15 +124,17 @@ def read_label_file(path: Path, by: str, now: datetime, data_set: DataSet = AG_N
     labels: list[ItemLabel] = []
     unlabelled = 0
     problems: list[str] = []
-    texts = tuple(name.lower() for name in data_set.text_columns)
+    columns = tuple(name.lower() for name in data_set.text_columns)
     with path.open("rb") as opened:
-        for number, row in _read_rows(TextFile(opened, str(path), _EXPECTED), str(path), texts):
+        for number, row in _read_rows(TextFile(opened, str(path), _EXPECTED), str(path), columns):
             try:
                 if isinstance(row, str):
                     raise ValueError(row)
-                fields = {name: str(value).strip() for name, value in row.items() if value is not None}
+                # A model got the texts with their blanks, and an item's id counts them.
+                texts = {name: str(row[name]) for name in (*columns, *KNOWN_FIELDS) if row.get(name) is not None}
+                fields = {name: str(value).strip() for name, value in row.items() if value is not None} | texts
                 if fields.get("label"):
-                    labels.append(_to_label(fields, by, now, data_set.class_names, texts))
+                    labels.append(_to_label(fields, by, now, data_set.class_names, columns))
                 else:
                     unlabelled += 1
             except (ValueError, SettingsError) as error:
@@ -143,7 +145,7 @@ def read_label_file(path: Path, by: str, now: datetime, data_set: DataSet = AG_N
     return labels, unlabelled
 
 
-def _read_rows(text: TextFile, file: str, texts: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any] | str]]:
+def _read_rows(text: TextFile, file: str, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """Yields the number of each row's first line, with its fields by name, or the reason why it is invalid."""
     if text.first_line.startswith(b"{"):
         for number, line in enumerate(text, start=1):
@@ -161,9 +163,9 @@ def _read_rows(text: TextFile, file: str, texts: tuple[str, ...]) -> Iterator[tu
             yield record.number, f"{record.reason}: {record.detail}"
         elif header is None:
             header = [name.strip().lower() for name in record.fields]
-            if "label" not in header or not {"item", *KNOWN_FIELDS, *texts} & set(header):
+            if "label" not in header or not {"item", *KNOWN_FIELDS, *columns} & set(header):
                 raise DataError(f"{file}: the columns are {', '.join(header)!r:.200}; expected {_EXPECTED}")
-            refuse_repeated_columns(header, dict.fromkeys((*_READ, *texts)), file)
+            refuse_repeated_columns(header, dict.fromkeys((*_READ, *columns)), file)
         elif len(record.fields) != len(header):
             yield record.number, f"{len(record.fields)} fields, the header has {len(header)}"
         else:
@@ -171,11 +173,11 @@ def _read_rows(text: TextFile, file: str, texts: tuple[str, ...]) -> Iterator[tu
 
 
 def _to_label(
-    fields: dict[str, str], by: str, now: datetime, class_names: Sequence[str], texts: tuple[str, ...]
+    fields: dict[str, str], by: str, now: datetime, class_names: Sequence[str], columns: tuple[str, ...]
 ) -> ItemLabel:
     if fields["label"] not in class_names:
         raise ValueError(f"unknown class {fields['label']!r:.60}; known are {', '.join(class_names)}")
-    item = fields.get("item") or _id_of_text(fields, texts)
+    item = fields.get("item") or _id_of_text(fields, columns)
     when = datetime.fromisoformat(fields["when"]) if fields.get("when") else now
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)
@@ -186,9 +188,9 @@ def _to_label(
     return ItemLabel(item, fields["label"], when.astimezone(UTC).isoformat(timespec="seconds"), name, selection)
 
 
-def _id_of_text(fields: dict[str, str], texts: tuple[str, ...]) -> str:
-    item = NewsItem.of_fields(fields, texts)
-    if not item.text_length:
+def _id_of_text(fields: dict[str, str], columns: tuple[str, ...]) -> str:
+    item = NewsItem.of_fields(fields, columns)
+    if not item.text_length or (item.title + item.description).isspace():
         raise ValueError("neither an item nor a text")
     return item.id
 

@@ -163,14 +163,16 @@ def _columns_of(
     spec: ModelSpec, target: Target, send: Callable[..., Any], deadline: float, columns: KnownColumns
 ) -> Generator[Any, GetModelMetadataResponse, tuple[str, ...]]:
     key = spec.SerializeToString(deterministic=True)
-    if key not in columns:
+    names = columns.get(key)  # Another thread may clear them at any moment.
+    if names is None:
         request = GetModelMetadataRequest(model_spec=spec, metadata_field=[_SIGNATURES])
         response = yield send(request, timeout=deadline - time.monotonic())
         signatures = SignatureDefMap.FromString(response.metadata[_SIGNATURES].value)
-        columns[key] = text_columns(signatures.signature_def[SERVING_DEFAULT].inputs)
-        if not columns[key]:
+        names = text_columns(signatures.signature_def[SERVING_DEFAULT].inputs)
+        if not names:
             raise RefusedError(f"{target}: its {SERVING_DEFAULT} reads no texts")
-    return columns[key]
+        columns[key] = names
+    return names
 
 
 def _request(batch: list[NewsItem], spec: ModelSpec, columns: tuple[str, ...]) -> PredictRequest:

@@ -198,7 +198,7 @@ def worst_errors(rows: TestRows, probabilities: np.ndarray, count: int) -> tuple
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
     return tuple(
         WrongAnswer(
-            rows.columns.get(SOURCE_ID, rows.ids)[row],
+            rows.columns.get(SOURCE_ID, rows.ids)[row] or rows.ids[row],
             rows.texts.titles[row],
             rows.texts.descriptions[row],
             rows.data_set.class_names[rows.labels[row]],

@@ -74,7 +74,8 @@ def read_test_rows(directory: str, data_set: DataSet = AG_NEWS) -> TestRows:
     files = list_files(directory, "*")
     others = (*data_set.kept_columns, *([SOURCE_ID] if data_set.id_column else []))
     # A span that was ingested before the schema had a column lacks it.
-    features = _FEATURES | dict.fromkeys(others, tf.io.FixedLenFeature([], tf.string, default_value=""))
+    missing = {name: "" if name == SOURCE_ID else "(none)" for name in others}
+    features = _FEATURES | {name: tf.io.FixedLenFeature([], tf.string, text) for name, text in missing.items()}
     columns: dict[str, list] = {name: [] for name in features}
     records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_READ_BATCH)
     for batch in records.map(lambda serialized: tf.io.parse_example(serialized, features)).as_numpy_iterator():

@@ -155,7 +155,8 @@ def _read_rows(text: TextFile, file: str, columns: tuple[str, ...]) -> Iterator[
                 except ValueError as error:
                     yield number, f"invalid JSON: {error}"
                 else:
-                    yield number, row if isinstance(row, dict) else "expected a JSON object"
+                    is_row = isinstance(row, dict)
+                    yield number, {name.lower(): row[name] for name in row} if is_row else "expected a JSON object"
         return
     header: list[str] | None = None
     for record in read_records(text):

@@ -43,7 +43,7 @@ def test_changes_that_the_evaluator_adds_are_not_other_metrics():
 
 
 def test_a_wrong_answer_has_the_id_of_the_files():
-    texts = Texts(["a", "b"], ["", ""])
-    rows = TestRows(["hash1", "hash2"], texts, np.array([0, 1]), ["short"] * 2, columns={"source_id": ["7", "8"]})
-    [wrong] = quality.worst_errors(rows, np.eye(4)[[0, 2]], 9)
-    assert (wrong.id, wrong.true_class, wrong.answer) == ("8", "Sports", "Business")
+    texts, ids = Texts(["a", "b", "c"], [""] * 3), ["hash1", "hash2", "hash3"]
+    rows = TestRows(ids, texts, np.array([0, 1, 1]), ["short"] * 3, columns={"source_id": ["7", "8", ""]})
+    answers = [(wrong.id, wrong.answer) for wrong in quality.worst_errors(rows, np.eye(4)[[0, 2, 2]], 9)]
+    assert answers == [("8", "Business"), ("hash3", "Business")]

@@ -44,8 +44,15 @@ def test_labels_can_be_json_lines(read):
     assert (label.item, label.label, label.selection) == (NewsItem("Öl").id, "World", "uncertain")
 
 
-def test_labels_may_have_the_text_columns_of_the_data_set(tmp_path):
-    (tmp_path / "labels.csv").write_text("Betreff,Inhalt,label\nFehler,seit heute,B\n")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Betreff,Inhalt,label\nFehler,seit heute,B\n",
+        '{"Betreff": "Fehler", "Inhalt": "seit heute", "label": "B"}\n',
+    ],
+)
+def test_labels_may_have_the_text_columns_of_the_data_set(tmp_path, text):
+    (tmp_path / "labels.csv").write_text(text)
     data_set = replace(AG_NEWS, class_names=("A", "B"), text_columns=("betreff", "inhalt"))
     [label], _ = read_label_file(tmp_path / "labels.csv", "ann", NOW, data_set)
     assert (label.item, label.label) == (NewsItem("Fehler", "seit heute").id, "B")

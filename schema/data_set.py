@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -18,6 +19,8 @@ ID, TITLE, DESCRIPTION, LABEL, TEXT_LENGTH, LENGTH_BUCKET = FEATURES = (
     *("id", "title", "description", "label", "text_length", "length_bucket"),
 )
 """Names of the features that ingestion makes from the columns of any data set."""
+SOURCE_ID = "source_id"
+"""Feature with the id of a row in the files, if the schema has this feature; its tag is the name of the column."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,16 @@ class DataSet:
         length_buckets: names of the text-length buckets, shortest first.
         length_bounds: text lengths in characters at which the next bucket begins.
         kept_columns: further columns of the files, by whose values metrics are sliced.
+        text_columns: columns with the texts, in the order in which they are joined; the inputs of a model.
+        id_column: column with ids, which rows keep as `SOURCE_ID`; empty if there is none.
     """
 
     class_names: tuple[str, ...]
     length_buckets: tuple[str, ...]
     length_bounds: tuple[int, ...]
     kept_columns: tuple[str, ...] = ()
+    text_columns: tuple[str, ...] = (TITLE, DESCRIPTION)
+    id_column: str = ""
 
     @classmethod
     def of_schema(cls, schema: schema_pb2.Schema, file: str = "the schema") -> "DataSet":
@@ -63,21 +70,26 @@ class DataSet:
                 f"length_bucket has {len(buckets)} names and the bounds {list(bounds)} (annotation tags); expected "
                 "rising bounds, one less than names"
             )
-        kept = tuple(name for name in features if name not in FEATURES)
+        kept = tuple(name for name in features if name not in (*FEATURES, SOURCE_ID))
+        ids = list(features[SOURCE_ID].annotation.tag) if SOURCE_ID in features else [""]
+        if len(ids) != 1 or (SOURCE_ID in features and not ids[0]):
+            problem = f"the feature {SOURCE_ID} needs one annotation tag, the name of the column with the ids"
         if bad := [name for name in kept if features[name].type != schema_pb2.BYTES or "=" in name]:
             problem = (
                 f"the feature {bad[0]} must have the type BYTES, and a name without =, to be a column that is kept"
             )
         if problem:
             raise SettingsError(f"{file}: {problem}; correct it there")
-        return cls(names, buckets, bounds, kept)
+        return cls(names, buckets, bounds, kept, id_column=ids[0])
 
     @classmethod
     def decode(cls, text: str | None) -> "DataSet":
         """Reads the text that `encode` returns; None, in runs before this parameter, is AG News."""
         if text is None:
             return AG_NEWS
-        return cls(**{name: tuple(values) for name, values in json.loads(decode_text(text)).items()})
+        values: dict[str, Any] = json.loads(decode_text(text))
+        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**values)
 
     def encode(self) -> str:
         """Returns the description as text that every metadata store can hold, for a component's parameters.

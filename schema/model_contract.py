@@ -1,9 +1,11 @@
 """Names and ids that an exported model shares with everything that reads it: signatures, token ids and files."""
 
+from collections.abc import Mapping
+from typing import Any
+
 SERVING_DEFAULT = "serving_default"
-"""Signature from texts, `title` and `description`, to `label`, `CLASSES` and `PROBABILITIES`; TensorFlow's default."""
-TITLE_INPUT, DESCRIPTION_INPUT = "title", "description"
-"""Inputs of `SERVING_DEFAULT`, string [batch]. They have the names of the features in the schema."""
+"""Signature from texts to `label`, `CLASSES` and `PROBABILITIES`; TensorFlow's default. Its inputs, string [batch], are
+the text columns of the data set."""
 SERVE_EXAMPLES = "serve_examples"
 """Signature from serialized tf.Examples to `CLASSES` and `SCORES`, as TensorFlow Serving's Classify API expects."""
 TRANSFORM_FEATURES = "transform_features"
@@ -24,6 +26,8 @@ TITLE_TOKENS = "title_tokens"
 """Transformed feature: number of leading token ids that belong to the title."""
 VOCABULARY = "vocabulary"
 """Name of the vocabulary in the transform graph, and of its file in an export's `ASSETS`."""
+
+_DT_STRING = 7
 
 PADDING_ID = 0
 """Token id that fills short rows of a batch."""
@@ -50,3 +54,14 @@ MLMD_UUID = "assets.extra/mlmd_uuid"
 """File with the model's id in the metadata store. TensorFlow Serving publishes its content as the metric `mlmd_map`."""
 MODEL_SIGNATURE = "model.sig"
 """File with the signature of a pushed version in the OpenSSF model-signing format, if it is signed so."""
+
+
+def text_columns(inputs: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the text columns that a signature reads, in their order.
+
+    Args:
+        inputs: TensorInfo messages of the inputs by name. The map has no order, so the numbers in the tensors' names
+            give it; the tensors of a title and a description have no numbers.
+    """
+    texts = [name for name, tensor in inputs.items() if tensor.dtype == _DT_STRING]
+    return tuple(sorted(texts, key=lambda name: (not inputs[name].name.endswith("_title:0"), inputs[name].name)))

@@ -1,12 +1,16 @@
 """News items: the text that is classified, the rule that decides which items are valid, and a model's answer."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+KNOWN_FIELDS = ("title", "description", "text")
+"""Names of texts that every reader of items knows; a `text` without a title counts as the title."""
+TEXT_COLUMNS = KNOWN_FIELDS[:2]
+"""Text columns of a model, unless its data set names other ones."""
 _MAX_SHOWN_CHARACTERS = 40
 
 
@@ -35,6 +39,29 @@ class NewsItem:
     title: str = ""
     description: str = ""
 
+    @classmethod
+    def of_texts(cls, texts: Sequence[str]) -> "NewsItem":
+        """Joins the texts of a row: the first of several is the title, the others are the description.
+
+        Args:
+            texts: one text for each text column of the data set, in their order.
+        """
+        if len(texts) == 2:
+            return cls(*texts)
+        return cls(texts[0] if len(texts) > 1 else "", _join(*texts[1:] or texts))
+
+    @classmethod
+    def of_fields(cls, fields: Mapping[str, Any], columns: Sequence[str]) -> "NewsItem":
+        """Returns the item of a row whose fields have the names of the text columns, or those of `KNOWN_FIELDS`.
+
+        Args:
+            fields: texts by name, in lower case; a missing one is empty.
+            columns: text columns of the data set, in their order.
+        """
+        title, description, text = (fields.get(name) or "" for name in KNOWN_FIELDS)
+        known = split_into_columns(columns, [(title or text, description)])
+        return cls.of_texts([fields.get(name.lower()) or known[name][0] for name in columns])
+
     @property
     def text_length(self) -> int:
         """Number of Unicode characters in title and description together."""
@@ -44,6 +71,22 @@ class NewsItem:
     def id(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of title and description; equal for equal texts."""
         return hashlib.sha256(f"{self.title}\0{self.description}".encode()).hexdigest()[:16]
+
+
+def split_into_columns(columns: Sequence[str], items: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Distributes texts to the inputs of a model, which joins them to the same text again.
+
+    Args:
+        columns: names of the inputs, in the order of the text columns.
+        items: title and description of each text.
+    """
+    rows = [(title, description) if columns[1:] else (_join(title, description),) for title, description in items]
+    empty = [""] * len(rows)
+    return {name: [row[at] for row in rows] if at < 2 else empty for at, name in enumerate(columns)}
+
+
+def _join(*texts: str) -> str:
+    return " ".join(filter(None, texts))
 
 
 class Rejection(NamedTuple):

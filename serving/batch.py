@@ -27,7 +27,7 @@ from schema.errors import DataError
 from schema.features import DESCRIPTION, ID, TITLE
 from schema.interruption import uninterruptible
 from schema.model_contract import CLASSES, PROBABILITIES, SAVED_MODEL, SERVING_DEFAULT
-from schema.news_items import Classification, NewsItem
+from schema.news_items import TEXT_COLUMNS, Classification, NewsItem, split_into_columns
 from schema.paths import is_remote, list_files, refuse_wildcards
 from schema.record_count import count_tfrecords
 from serving.item_files import BadRow, ItemRow, read_items, validate_item
@@ -87,6 +87,7 @@ def score_files(
     refuse_wildcards("the output directory", output)
     if not FileSystems.exists(os.path.join(model, SAVED_MODEL)):
         raise DataError(f"{model}: no SavedModel there; name the directory of a version")
+    columns = _text_columns(model)
     if FileSystems.exists(output):
         raise DataError(f"{output} is there already; name a directory to be made")
     local = not is_remote(output)
@@ -94,7 +95,7 @@ def score_files(
     writing = str(final.with_name(f".{final.name}.incoming-{uuid.uuid4().hex}")) if local else output
     try:
         with beam.Pipeline(options=PipelineOptions(list(beam_args))) as pipeline:
-            _score(pipeline, files, model, writing)
+            _score(pipeline, files, model, columns, writing)
         scored, quarantined = (_count(pipeline.result, name) for name in (PREDICTIONS, QUARANTINE))
         summary = BatchSummary(model, tuple(files), scored, quarantined, clock().isoformat())
         with uninterruptible():
@@ -134,17 +135,29 @@ def _absolute(place: str) -> str:
     return place if is_remote(place) else os.path.abspath(place)
 
 
-def _score(pipeline: beam.Pipeline, files: list[str], model: str, directory: str) -> None:
+def _text_columns(model: str) -> tuple[str, ...]:
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+
+    from serving.saved_model import read_text_columns
+
+    try:
+        return read_text_columns(model)
+    except (tf.errors.OpError, DecodeError) as error:
+        raise DataError(f"{model}: cannot read the SavedModel: {error}; name another version") from error
+
+
+def _score(pipeline: beam.Pipeline, files: list[str], model: str, columns: Sequence[str], directory: str) -> None:
     rows = (
         pipeline
         | "Files" >> beam.Create(files)
         # Without this, a runner fuses the list with all later steps, and one worker does everything. The rows
         # themselves are not shuffled, since a runner in memory would hold all of them.
         | "Spread" >> beam.Reshuffle()
-        | "Read" >> beam.FlatMap(read_file)
+        | "Read" >> beam.FlatMap(read_file, columns)
         | "Part" >> beam.ParDo(_Part()).with_outputs(QUARANTINE, main=PREDICTIONS)
     )
-    scored = rows[PREDICTIONS] | "Score" >> RunInference(SignatureHandler(model))
+    scored = rows[PREDICTIONS] | "Score" >> RunInference(SignatureHandler(model, columns))
     for name, lines in (
         (PREDICTIONS, scored | "PredictionToJson" >> beam.Map(_prediction_line)),
         (QUARANTINE, rows[QUARANTINE] | "BadRowToJson" >> beam.Map(_quarantine_line)),
@@ -152,13 +165,13 @@ def _score(pipeline: beam.Pipeline, files: list[str], model: str, directory: str
         lines | f"Write[{name}]" >> beam.io.WriteToText(f"{directory}/{name}", ".jsonl", skip_if_empty=True)
 
 
-def read_file(file: str) -> Iterator[ItemRow | BadRow]:
-    """Yields the rows of one file in any format that `score_files` accepts."""
+def read_file(file: str, columns: Sequence[str] = TEXT_COLUMNS) -> Iterator[ItemRow | BadRow]:
+    """Yields the rows of one file in any format that `score_files` accepts; `columns` as for `read_items`."""
     if "tfrecord" in os.path.basename(file):
         yield from _read_examples(file)
     else:
         with FileSystems.open(file, compression_type=CompressionTypes.UNCOMPRESSED) as opened:
-            yield from read_items(opened, file)
+            yield from read_items(opened, file, columns)
 
 
 def _read_examples(file: str) -> Iterator[ItemRow | BadRow]:
@@ -212,8 +225,9 @@ def _count(result: Any, name: str) -> int:
 class SignatureHandler(ModelHandler[ItemRow, tuple[ItemRow, Classification], Any]):
     """Runs the signature `SERVING_DEFAULT` of a SavedModel; Beam's own handler loads only Keras models."""
 
-    def __init__(self, model: str):
+    def __init__(self, model: str, columns: Sequence[str]):
         super().__init__(min_batch_size=_STEP_ROWS, max_batch_size=_BATCH_ROWS)
+        self._columns = columns
         self._model = model
         name = os.path.basename(model.rstrip("/"))
         self._version = int(name) if name.isdecimal() else 0  # TensorFlow Serving accepts only numbers.
@@ -229,7 +243,7 @@ class SignatureHandler(ModelHandler[ItemRow, tuple[ItemRow, Classification], Any
         loaded = tf.saved_model.load(self._model)
         signature = loaded.signatures.get(SERVING_DEFAULT)
         found = sorted([*signature.structured_input_signature[1], *signature.structured_outputs]) if signature else []
-        if missing := {TITLE, DESCRIPTION, CLASSES, PROBABILITIES} - set(found):
+        if missing := {*(self._columns or TEXT_COLUMNS), CLASSES, PROBABILITIES} - set(found):
             raise DataError(
                 f"{self._model}: its signature {SERVING_DEFAULT} lacks {', '.join(sorted(missing))}; "
                 "name a model that this pipeline exported"
@@ -246,12 +260,8 @@ class SignatureHandler(ModelHandler[ItemRow, tuple[ItemRow, Classification], Any
         ordered = sorted(batch, key=lambda row: len(row.item.title) + len(row.item.description))
         for start in range(0, len(ordered), _STEP_ROWS):
             rows = ordered[start : start + _STEP_ROWS]
-            outputs = model(
-                **{
-                    TITLE: tf.constant([row.item.title for row in rows]),
-                    DESCRIPTION: tf.constant([row.item.description for row in rows]),
-                }
-            )
+            texts = split_into_columns(self._columns, ((row.item.title, row.item.description) for row in rows))
+            outputs = model(**{name: tf.constant(values) for name, values in texts.items()})
             names, probabilities = outputs[CLASSES].numpy(), outputs[PROBABILITIES].numpy()
             for row, row_names, values in zip(rows, names, probabilities.tolist(), strict=True):
                 yield row, Classification.of([name.decode() for name in row_names], values, self._version)

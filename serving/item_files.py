@@ -1,23 +1,21 @@
 """Reads texts from CSV and JSON Lines files; a bad row is reported with its line and does not affect others.
 
-CSV (RFC 4180) has a header with the columns `title` and `description`, or `text`, which is read as the title, and
-optionally `id`; other columns are ignored. The files of AG News have no header, and the fields class, title and
-description; the class is ignored. JSON Lines has one object per line with the same names. The first line
+CSV (RFC 4180) has a header with the text columns of the model, or `title` and `description`, or `text`, which is read
+as the title, and optionally `id`; other columns are ignored. The files of AG News have no header, and the fields class,
+title and description; the class is ignored. JSON Lines has one object per line with the same names. The first line
 determines the format.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
 from schema.csv_records import BadRecord, read_records, refuse_other_separator, refuse_repeated_columns
 from schema.errors import DataError
-from schema.news_items import NewsItem, validate
+from schema.news_items import KNOWN_FIELDS, TEXT_COLUMNS, NewsItem, validate
 from schema.text_files import MAX_LINE_BYTES, TextFile
 
-_TEXTS = ("title", "description", "text")
-_COLUMNS = ("id", *_TEXTS)
 _AG_NEWS_COLUMNS = ["class", "title", "description"]
 _EXPECTED = "CSV in UTF-8 with a header that names title, description or text, or JSON Lines with these names"
 
@@ -47,22 +45,23 @@ class BadRow:
         return f"{self.file}:{self.number}: {self.reason}"
 
 
-def read_items(opened: IO[bytes], file: str) -> Iterator[ItemRow | BadRow]:
+def read_items(opened: IO[bytes], file: str, columns: Sequence[str] = TEXT_COLUMNS) -> Iterator[ItemRow | BadRow]:
     """Reads the rows of a file in bounded memory.
 
     Args:
         opened: the open file.
         file: name of the file, for messages; a file whose name ends in `.gz` is decompressed.
+        columns: text columns of the model, in order.
 
     Raises:
         DataError: the header of a CSV file lacks or repeats a column, the file has another format, or it cannot be read
             to its end.
     """
     text = TextFile(opened, file, _EXPECTED)
-    yield from (_json_rows if text.first_line.startswith(b"{") else _csv_rows)(text, file)
+    yield from (_json_rows if text.first_line.startswith(b"{") else _csv_rows)(text, file, columns)
 
 
-def _json_rows(text: TextFile, file: str) -> Iterator[ItemRow | BadRow]:
+def _json_rows(text: TextFile, file: str, columns: Sequence[str]) -> Iterator[ItemRow | BadRow]:
     for number, line in enumerate(text, start=1):
         if line.isspace():
             continue
@@ -76,29 +75,29 @@ def _json_rows(text: TextFile, file: str) -> Iterator[ItemRow | BadRow]:
             continue
         if not isinstance(fields, _JsonObject):
             yield BadRow(file, number, "expected a JSON object with title and description")
-        elif fields.repeated:
-            yield BadRow(file, number, f"{', '.join(fields.repeated)} more than once in one object")
+        elif repeated := sorted(fields.repeated & {"id", *_text_names(columns)}):
+            yield BadRow(file, number, f"{', '.join(repeated)} more than once in one object")
         else:
-            yield _row(file, number, fields)
+            yield _row(file, number, fields, columns)
 
 
 class _JsonObject(dict):
-    """A JSON object; `repeated` has the names that are read and occur in it more than once."""
+    """A JSON object with names in lower case; `repeated` has those that occur in it more than once."""
 
     def __init__(self, pairs: list[tuple[str, Any]]):
-        super().__init__(pairs)
-        names = [name for name, _ in pairs]
-        self.repeated = [name for name in _COLUMNS if names.count(name) > 1]
+        names = [name.strip().lower() for name, _ in pairs]
+        super().__init__(zip(names, (value for _, value in pairs), strict=True))
+        self.repeated = {name for name in self if names.count(name) > 1}
 
 
-def _csv_rows(text: TextFile, file: str) -> Iterator[ItemRow | BadRow]:
-    refuse_other_separator(text.first_line, lambda fields: bool(_texts(fields)) or _is_ag_news(fields), file)
+def _csv_rows(text: TextFile, file: str, columns: Sequence[str]) -> Iterator[ItemRow | BadRow]:
+    refuse_other_separator(text.first_line, lambda fields: _has_texts(fields, columns) or _is_ag_news(fields), file)
     header: list[str] | None = None
     for record in read_records(text):
         if header is None:
             fields = [] if isinstance(record, BadRecord) else record.fields
             if not _is_ag_news(fields):
-                header = _header(fields, file)
+                header = _header(fields, file, columns)
                 continue
             header = _AG_NEWS_COLUMNS
         if isinstance(record, BadRecord):
@@ -106,7 +105,7 @@ def _csv_rows(text: TextFile, file: str) -> Iterator[ItemRow | BadRow]:
         elif len(record.fields) != len(header):
             yield BadRow(file, record.number, f"{len(record.fields)} fields, expected {len(header)}")
         else:
-            yield _row(file, record.number, dict(zip(header, record.fields, strict=True)))
+            yield _row(file, record.number, dict(zip(header, record.fields, strict=True)), columns)
 
 
 def _is_ag_news(fields: list[str]) -> bool:
@@ -114,31 +113,35 @@ def _is_ag_news(fields: list[str]) -> bool:
     return len(fields) == len(_AG_NEWS_COLUMNS) and fields[0].isdecimal()
 
 
-def _texts(header: list[str]) -> set[str]:
-    """Returns the text columns in a header."""
-    return set(_TEXTS) & {name.strip().lower() for name in header}
+def _text_names(columns: Sequence[str]) -> list[str]:
+    """Returns the names of texts that are read: the columns of the model, and those that are always known."""
+    return list(dict.fromkeys((*map(str.lower, columns), *KNOWN_FIELDS)))
 
 
-def _header(fields: list[str], file: str) -> list[str]:
+def _has_texts(header: list[str], columns: Sequence[str]) -> bool:
+    return not {*_text_names(columns)}.isdisjoint(name.strip().lower() for name in header)
+
+
+def _header(fields: list[str], file: str, columns: Sequence[str]) -> list[str]:
     names = [name.strip().lower() for name in fields]
-    if not _texts(names):
+    *others, last = texts = _text_names(columns)
+    if not _has_texts(names, columns):
         raise DataError(
-            f"{file}: the first line has no column title, description or text (it is {', '.join(names)!r:.200}); "
+            f"{file}: the first line has no column {', '.join(others)} or {last} (it is {', '.join(names)!r:.200}); "
             f"expected {_EXPECTED}. Next: add a header with these names"
         )
-    refuse_repeated_columns(names, _COLUMNS, file)
+    refuse_repeated_columns(names, ("id", *texts), file)
     return names
 
 
-def _row(file: str, number: int, fields: dict[str, Any]) -> ItemRow | BadRow:
-    texts = {name: fields.get(name) or "" for name in _TEXTS}
-    for name, text in texts.items():
-        if not isinstance(text, str):
+def _row(file: str, number: int, fields: dict[str, Any], columns: Sequence[str]) -> ItemRow | BadRow:
+    for name in _text_names(columns):
+        if not isinstance(text := fields.get(name) or "", str):
             return BadRow(file, number, f"{name} is not a text but {type(text).__name__}")
     key = fields.get("id")
     if not isinstance(key, str | int | float | None) or _unwritable(key):
         return BadRow(file, number, "id is neither a text nor a number")
-    return validate_item(file, number, NewsItem(texts["title"] or texts["text"], texts["description"]), key)
+    return validate_item(file, number, NewsItem.of_fields(fields, columns), key)
 
 
 def validate_item(file: str, number: int, item: NewsItem, key: Key = None) -> ItemRow | BadRow:

@@ -14,7 +14,7 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow_serving.apis import logging_pb2, predict_pb2, prediction_log_pb2
 
-from schema.features import DESCRIPTION, TEXT_LENGTH, TITLE
+from schema.features import DESCRIPTION, TEXT_LENGTH, TEXTS, TITLE
 from schema.model_contract import CLASSES, PROBABILITIES, SCORES
 from schema.news_items import NewsItem
 from serving.server.tensors import to_array
@@ -70,8 +70,12 @@ def read_log(path: Path) -> LogFile:
     return LogFile(logs, torn=False)
 
 
-def logged_texts(log: prediction_log_pb2.PredictionLog) -> list[LoggedText]:
+def logged_texts(log: prediction_log_pb2.PredictionLog, columns: Sequence[str] = TEXTS) -> list[LoggedText]:
     """Returns the texts of a record with their scores, or an empty list if it is not a classification of texts.
+
+    Args:
+        log: the record.
+        columns: text columns of the model, in order.
 
     Raises:
         ValueError: the response of the classification is missing or does not match the request.
@@ -83,7 +87,10 @@ def logged_texts(log: prediction_log_pb2.PredictionLog) -> list[LoggedText]:
             _classified_scores(log.classify_log),
         )
     elif kind == "predict_log":
-        rows, scores = list(_predict_rows(log.predict_log.request)), _predicted_scores(log.predict_log.response)
+        rows, scores = (
+            list(_predict_rows(log.predict_log.request, columns)),
+            _predicted_scores(log.predict_log.response),
+        )
     else:
         return []
     if not rows:
@@ -135,7 +142,7 @@ def _rows_of_examples(examples: Sequence[tf.train.Example]) -> list[dict]:
             rows.append(numbers | {ITEM: None if item is None else item.decode("ascii", "replace")})
         else:
             # The signature parses a missing feature as an empty text, too.
-            rows.append(_row(*(b"".join(features[name].bytes_list.value[:1]) for name in (TITLE, DESCRIPTION))))
+            rows.append(_row(*(b"".join(features[name].bytes_list.value[:1]) for name in TEXTS)))
     return rows
 
 
@@ -143,20 +150,19 @@ def _number(feature: tf.train.Feature) -> int | None:
     return feature.int64_list.value[0] if feature.int64_list.value else None
 
 
-def _predict_rows(request: predict_pb2.PredictRequest) -> Iterator[dict]:
+def _predict_rows(request: predict_pb2.PredictRequest, columns: Sequence[str]) -> Iterator[dict]:
     inputs = request.inputs
-    if TITLE in inputs and DESCRIPTION in inputs:
-        columns = [to_array(inputs[name]).ravel() for name in (TITLE, DESCRIPTION)]
-        for title, description in zip(*columns, strict=True):
-            yield _row(title, description)
+    if columns and all(name in inputs for name in columns):
+        for texts in zip(*(to_array(inputs[name]).ravel() for name in columns), strict=True):
+            yield _row(*texts)
     elif _EXAMPLES in inputs and inputs[_EXAMPLES].dtype == tf.string.as_datatype_enum:
         serialized = to_array(inputs[_EXAMPLES]).ravel()
         yield from _rows_of_examples([tf.train.Example.FromString(bytes(example)) for example in serialized])
 
 
-def _row(title: bytes, description: bytes) -> dict:
-    texts = tuple(bytes(text).decode("utf-8", "replace") for text in (title, description))
-    return {"text": texts, "text_length": sum(map(len, texts)), ITEM: NewsItem(*texts).id}
+def _row(*texts: bytes) -> dict:
+    item = NewsItem.of_texts([bytes(text).decode("utf-8", "replace") for text in texts])
+    return {"text": (item.title, item.description), "text_length": item.text_length, ITEM: item.id}
 
 
 def _classified_scores(log: prediction_log_pb2.ClassifyLog) -> list[dict[str, float]]:

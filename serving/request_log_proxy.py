@@ -17,11 +17,17 @@ import grpc
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow_serving.apis import classification_pb2, model_pb2, predict_pb2, prediction_service_pb2_grpc
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    model_pb2,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
 from tensorflow_serving.config import logging_config_pb2
 
 from schema.errors import RunError
-from schema.model_contract import TOKEN_IDS, TRANSFORM_FEATURES
+from schema.model_contract import SERVING_DEFAULT, TOKEN_IDS, TRANSFORM_FEATURES, text_columns
 from serving.listening import host_port, listen
 from serving.server.config import REQUEST_LOG_TYPE
 from serving.server.metrics import METRICS_PATH, Metrics
@@ -36,6 +42,7 @@ _MESSAGES: dict[str, tuple[Any, Any]] = {
     "Classify": (classification_pb2.ClassificationRequest, classification_pb2.ClassificationResponse),
 }
 _OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+_SIGNATURES = "signature_def"
 _TOKENS_SECONDS = 30.0
 _LONGEST_SECONDS = 365 * 86_400.0
 _GRACE_SECONDS = 10.0
@@ -49,6 +56,7 @@ class _RemoteModels:
 
     def __init__(self, channel: grpc.Channel, config: logging_config_pb2.LoggingConfig):
         self._config = config
+        self._columns: dict[bytes, tuple[str, ...]] = {}
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
 
     def logging_config(self, model: str) -> logging_config_pb2.LoggingConfig:
@@ -65,6 +73,16 @@ class _RemoteModels:
                 return None  # The model has no such signature.
             raise
         return tf.make_ndarray(response.outputs[TOKEN_IDS])
+
+    def text_columns(self, spec: model_pb2.ModelSpec) -> tuple[str, ...]:
+        key = spec.SerializeToString(deterministic=True)  # A version's columns do not change.
+        if key not in self._columns:
+            request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=[_SIGNATURES])
+            response = self._stub.GetModelMetadata(request, timeout=_TOKENS_SECONDS)
+            signatures = get_model_metadata_pb2.SignatureDefMap()
+            response.metadata[_SIGNATURES].Unpack(signatures)
+            self._columns[key] = text_columns(signatures.signature_def[SERVING_DEFAULT].inputs)
+        return self._columns[key]
 
 
 class _MetricsServer(http.server.ThreadingHTTPServer):

@@ -75,7 +75,7 @@ async def read_form(
         if len(body) > max_bytes:
             raise HTTPException(413, too_long)
     try:
-        found = parse_qs(body.decode("ascii"), max_num_fields=10)
+        found = parse_qs(body.decode("ascii"), max_num_fields=len(fields) + 10)
     except ValueError as error:
         raise HTTPException(400, f"expected {expected}") from error
     return {name: found.get(name, [""])[0] for name in fields}

@@ -65,7 +65,7 @@ def _rows(
             if len(fields) == 1 and not fields[0].strip():
                 yield NoRow(lines)
                 continue
-            if not began and (row_format.text_columns or row_format.kept_columns):
+            if not began and row_format.needs_header:
                 row_format.find_columns(_names(fields), file)
             if len(fields) != len(names):
                 detail = f"{len(fields)} fields, expected {len(names)}"
@@ -77,7 +77,7 @@ def _rows(
 
 def _official(fields: list[str], row_format: RowFormat) -> RawRow | None:
     """Returns the row of a file without a header, or None if the fields are not one."""
-    if len(fields) != len(_OFFICIAL) or row_format.text_columns or row_format.kept_columns:
+    if len(fields) != len(_OFFICIAL) or row_format.needs_header:
         return None
     row = Columns("class", _OFFICIAL[1:], 1, row_format.class_names).to_row(
         "", 0, dict(zip(_OFFICIAL, fields, strict=True))

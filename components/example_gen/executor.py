@@ -21,7 +21,7 @@ from components.example_gen.ingestion_report import QUARANTINE_FILE, IngestionRe
 from components.example_gen.readers import read_rows
 from components.example_gen.row_format import RowFormat
 from components.example_gen.rows import LabelledItem, RawRow, RejectedRow, validate_row
-from schema.data_set import DESCRIPTION, ID, LABEL, LENGTH_BUCKET, TEXT_LENGTH, TITLE, DataSet
+from schema.data_set import DESCRIPTION, ID, LABEL, LENGTH_BUCKET, SOURCE_ID, TEXT_LENGTH, TITLE, DataSet
 from schema.errors import DataError, NothingToTrain
 from schema.features import SPLITS, TEST, TRAIN
 from schema.paths import list_files
@@ -121,8 +121,10 @@ def _read_files(pipeline: beam.Pipeline, exec_properties: dict[str, Any], split_
         raise DataError(f"{split_pattern} matches no file under {base}; add the file, or correct the pattern")
     # Without it, an engine fuses the list with the reading, and one worker reads all files.
     options = _options(exec_properties)
-    kept_columns = DataSet.decode(options.get("data_set")).kept_columns
-    row_format = replace(RowFormat.decode(options.get("row_format")), kept_columns=kept_columns)
+    data_set = DataSet.decode(options.get("data_set"))
+    row_format = replace(
+        RowFormat.decode(options.get("row_format")), kept_columns=data_set.kept_columns, id_column=data_set.id_column
+    )
     return pipeline | beam.Create(files) | beam.Reshuffle() | beam.FlatMap(read_rows, row_format)
 
 
@@ -176,6 +178,8 @@ def _to_example(row: LabelledItem, data_set: DataSet) -> tf.train.Example:
         LENGTH_BUCKET: text(data_set.length_bucket(row.text_length)),
         **dict(zip(data_set.kept_columns, map(text, row.kept), strict=True)),
     }
+    if data_set.id_column:
+        features[SOURCE_ID] = text(row.source_id)
     return tf.train.Example(features=tf.train.Features(feature=features))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from components.example_gen.json_reader import parse_object
 from components.example_gen.row_format import CLASS_COLUMNS, RowFormat
 from schema.csv_records import CsvRecord, read_records
-from schema.data_set import FEATURES, MAX_CLASSES, MIN_CLASSES, DataSet
+from schema.data_set import FEATURES, MAX_CLASSES, MIN_CLASSES, SOURCE_ID, DataSet
 from schema.errors import DataError
 from schema.paths import expression
 from schema.text_files import TextFile
@@ -22,6 +22,7 @@ MAX_ROWS = 50_000
 """Number of rows of a file that are looked at."""
 _SEPARATORS = ",;\t|"
 _CLASS_NAMES = (*CLASS_COLUMNS, "category", "topic", "target", "kategorie", "klasse", "thema")
+_ID_NAMES = ("id", "uid", "uuid", "key", "number", "nr", "nummer")
 _LONGEST_CLASS = 60
 _MAX_SLICES = 100
 _WITHOUT_BLANKS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
@@ -48,7 +49,11 @@ class Proposal:
 
 
 def propose(
-    files: Sequence[Path], label: str | None = None, texts: Sequence[str] = (), kept: Sequence[str] = ()
+    files: Sequence[Path],
+    label: str | None = None,
+    texts: Sequence[str] = (),
+    kept: Sequence[str] = (),
+    ids: str | None = None,
 ) -> Proposal:
     """Reads the first rows of each file.
 
@@ -57,6 +62,7 @@ def propose(
         label: column with the class; None to choose one.
         texts: columns with the texts; () to choose them.
         kept: columns by whose values metrics are sliced.
+        ids: column with ids; None to choose one, if there is one.
 
     Raises:
         DataError: a file cannot be read, or no column can be the class or a text; the message has the columns.
@@ -66,7 +72,7 @@ def propose(
         for name, values in _read_columns(file).items():
             table.setdefault(name, []).extend(values)
     shown = ", ".join(table)
-    for name in filter(None, (label, *texts, *kept)):
+    for name in filter(None, (label, *texts, *kept, ids)):
         if name.lower() not in table:
             raise DataError(f"{files[0]} has no column {name}; it has {shown}")
     label = label.lower() if label else _choose_label(table)
@@ -84,8 +90,10 @@ def propose(
                 f"{files[0]}: column {name} has {different} different values; a column for slices has at most "
                 f"{_MAX_SLICES}"
             )
-        if name.lower() in FEATURES or "=" in name:
+        if name.lower() in (*FEATURES, SOURCE_ID) or "=" in name:
             raise DataError(f"{files[0]}: a column {name} cannot be kept for slices; rename it in the files")
+    if ids is None:
+        ids = next((name for name in _ID_NAMES if name not in (label, *chosen) and _is_id(table.get(name, ()))), "")
     if not chosen:
         raise DataError(f"{files[0]}: none of the columns {shown} has texts; name one or several with --text")
     counts = Counter(value for value in table[label] if value)
@@ -102,7 +110,13 @@ def propose(
     sample = "".join(text for name in chosen for text in table[name][:200])
     letters = sum(map(str.isalpha, sample))
     return Proposal(
-        DataSet(names, _BUCKETS[: len(bounds) + 1], tuple(bounds), tuple(name.lower() for name in kept)),
+        DataSet(
+            names,
+            _BUCKETS[: len(bounds) + 1],
+            tuple(bounds),
+            tuple(name.lower() for name in kept),
+            id_column=ids.lower(),
+        ),
         RowFormat(label, chosen, numbers[0] if contiguous else None, names),
         len(lengths),
         max(counts.values()) / counts.total(),
@@ -205,6 +219,10 @@ def _choose_label(table: dict[str, list[str]]) -> str | None:
     ]
     known = [name for name in _CLASS_NAMES if name in possible]
     return known[0] if known else min(possible, key=lambda name: len(values[name]), default=None)
+
+
+def _is_id(column: Sequence[str]) -> bool:
+    return bool(column) and "" not in column and len(set(column)) == len(column)
 
 
 def _is_text(column: Sequence[str]) -> bool:

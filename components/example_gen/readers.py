@@ -106,15 +106,16 @@ def _read_parquet(file: str, row_format: RowFormat) -> Iterator[RawRow]:
         refuse_repeated_columns([name.strip().lower() for name in table.schema_arrow.names], own_names, file)
         columns = row_format.find_columns(list(own_names), file)
         number = 0
-        needed = dict.fromkeys((columns.label, *columns.texts, *columns.kept))
+        others = (*columns.kept, *columns.ids)
+        needed = dict.fromkeys((columns.label, *columns.texts, *others))
         for batch in table.iter_batches(columns=[own_names[name] for name in needed]):
             labels = batch.column(own_names[columns.label]).to_pylist()
-            kept = [_values(batch.column(own_names[name])) for name in columns.kept]
+            kept = [_values(batch.column(own_names[name])) for name in others]
             # As bytes: a string column may contain invalid UTF-8, and one such row must not fail the others.
             texts = [batch.column(own_names[name]).cast(pa.binary()).to_pylist() for name in columns.texts]
             for label, *values in zip(labels, *texts, *kept, strict=True):
                 number += 1
-                found = dict(zip((*columns.texts, *columns.kept), map(_decode, values), strict=True))
+                found = dict(zip((*columns.texts, *others), map(_decode, values), strict=True))
                 yield columns.to_row(file, number, found | {columns.label: label})
     except (pa.ArrowException, OSError, UnicodeError) as error:  # Column names are decoded as UTF-8.
         raise DataError(f"{file}: not a readable Parquet file: {error}; replace it with a complete file") from error
@@ -133,9 +134,9 @@ def _read_tfds(file: str, row_format: RowFormat) -> Iterator[RawRow | RejectedRo
     import tensorflow as tf
     from google.protobuf.message import DecodeError
 
-    if row_format.kept_columns:
+    if kept := [*row_format.kept_columns, *filter(None, [row_format.id_column])]:
         raise DataError(
-            f"{file} has no columns {', '.join(row_format.kept_columns)}, which the schema keeps: TFRecord files have "
+            f"{file} has no columns {', '.join(kept)}, which the schema keeps: TFRecord files have "
             "label, title and description; remove these features from the schema"
         )
     number = 0

@@ -10,6 +10,7 @@ from schema.csv_records import refuse_repeated_columns
 from schema.data_set import AG_NEWS
 from schema.errors import DataError
 from schema.metadata import decode_text, encode_json
+from schema.news_items import NewsItem
 
 # Names of the class column that are known, each with the number of the first class.
 CLASS_COLUMNS = {"class index": 1, "class_index": 1, "class": 1, "label": 0}
@@ -30,6 +31,7 @@ class RowFormat:
         first_class: number of the first class where classes are numbers; None for what the known names mean, else 0.
         class_names: class names in the order of the labels.
         kept_columns: names of further columns whose values the rows keep.
+        id_column: name of the column with ids, which the rows keep; empty if there is none.
     """
 
     label_column: str | None = None
@@ -37,6 +39,12 @@ class RowFormat:
     first_class: int | None = None
     class_names: tuple[str, ...] = AG_NEWS.class_names
     kept_columns: tuple[str, ...] = ()
+    id_column: str = ""
+
+    @property
+    def needs_header(self) -> bool:
+        """Whether a file must name its columns."""
+        return bool(self.text_columns or self.kept_columns or self.id_column)
 
     @classmethod
     def decode(cls, text: str | None) -> "RowFormat":
@@ -63,34 +71,43 @@ class RowFormat:
         """
         label = self.label_column.lower() if self.label_column else None
         texts, kept = (tuple(map(str.lower, columns)) for columns in (self.text_columns, self.kept_columns))
+        ids = tuple(filter(None, (self.id_column.lower(),)))
         known = (label, *texts) if label and texts else (*CLASS_COLUMNS, *TEXT_COLUMNS)
-        refuse_repeated_columns(names, (*known, *kept), file)
+        refuse_repeated_columns(names, dict.fromkeys((*known, *kept, *ids)), file)
         label = label or next((name for name in names if name in CLASS_COLUMNS), None)
         texts = texts or (TEXT_COLUMNS[:2] if {*TEXT_COLUMNS[:2]} <= set(names) else TEXT_COLUMNS[2:])
-        wanted = (label or "label", *texts, *kept)
+        wanted = (label or "label", *texts, *kept, *ids)
         if missing := [name for name in wanted if name not in names]:
-            expected = (
-                f"the columns {', '.join(wanted)}" if self.label_column or self.text_columns or kept else EXPECTED
-            )
+            expected = f"the columns {', '.join(wanted)}" if self.label_column or self.needs_header else EXPECTED
             raise DataError(
                 f"{file} has the columns {', '.join(names)}; {', '.join(missing)} is missing. It needs {expected}"
             )
         first = self.first_class if self.first_class is not None else CLASS_COLUMNS.get(wanted[0], 0)
-        return Columns(wanted[0], texts, first, self.class_names, kept)
+        return Columns(wanted[0], texts, first, self.class_names, kept, ids)
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of one file: class, texts, number of the first class, class names, and further columns to keep."""
+    """The columns of one file.
+
+    Attributes:
+        label: column with the class.
+        texts: columns with the texts.
+        first_class: number of the first class.
+        class_names: class names.
+        kept: further columns to keep.
+        ids: column with ids, or none.
+    """
 
     label: str
     texts: tuple[str, ...]
     first_class: int
     class_names: tuple[str, ...]
     kept: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
 
     def to_row(self, file: str, number: int, values: Mapping[str, object], lines: int = 1) -> RawRow:
-        """Returns the row of a record: the first of several texts is the title, the others are the description.
+        """Returns the row of a record, whose texts `NewsItem.of_texts` joins.
 
         Args:
             file: path of the file.
@@ -98,14 +115,13 @@ class Columns:
             values: its values by column; absent and null texts are empty, and such kept values are "(none)".
             lines: number of its lines.
         """
-        texts = [str(values.get(name) or "") for name in self.texts]
-        title, others = (texts[0], texts[1:]) if len(texts) > 1 else ("", texts)
+        item = NewsItem.of_texts([str(values.get(name) or "") for name in self.texts])
         label = values.get(self.label)
-        description = " ".join(filter(None, others)) if len(others) > 1 else others[0]
         number_of_class = parse_label(label, first=self.first_class, class_names=self.class_names)
-        kept = tuple(_kept_text(values.get(name)) for name in self.kept)
-        return RawRow(file, number, number_of_class, title, description, str(label), lines, kept)
+        kept = tuple(_to_text(values.get(name)) or "(none)" for name in self.kept)
+        source_id = "".join(_to_text(values.get(name)) for name in self.ids)
+        return RawRow(file, number, number_of_class, item.title, item.description, str(label), lines, kept, source_id)
 
 
-def _kept_text(value: object) -> str:
-    return ("" if value is None else str(value)).strip() or "(none)"
+def _to_text(value: object) -> str:
+    return "" if value is None else str(value).strip()

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
-from schema.data_set import AG_NEWS
+from schema.data_set import AG_NEWS, SOURCE_ID
 from schema.features import TEST, TRAIN, VAL
 from schema.news_items import NewsItem, RejectReason, is_unicode, quote, validate
 
@@ -25,6 +25,7 @@ class RawRow:
         class_as_read: the class as written in the file.
         lines: number of non-empty lines that the row has in a CSV file; 1 in other formats.
         kept: values of the columns to keep.
+        source_id: id of the row in the file, if it has ids.
     """
 
     file: str
@@ -35,6 +36,7 @@ class RawRow:
     class_as_read: str
     lines: int = 1
     kept: tuple[str, ...] = ()
+    source_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,12 @@ class LabelledItem(NewsItem):
     Attributes:
         label: number of the class, from 0.
         kept: values of the columns to keep.
+        source_id: as in `RawRow`.
     """
 
     label: int = field(kw_only=True)
     kept: tuple[str, ...] = field(default=(), kw_only=True)
+    source_id: str = field(default="", kw_only=True)
 
     def split(self, val_fraction: float, test_fraction: float = 0.0) -> str:
         """Decides from the id to which split a row of the training files belongs: the same in every run and span.
@@ -83,6 +87,7 @@ class RejectedRow:
         reason: why the row is rejected.
         detail: what was found, for people.
         lines: as in `RawRow`.
+        source_id: as in `RawRow`.
     """
 
     file: str
@@ -90,10 +95,11 @@ class RejectedRow:
     reason: RejectReason
     detail: str
     lines: int = 1
+    source_id: str = ""
 
     def to_json(self) -> str:
         """Returns one line of JSON, in which bytes that are not UTF-8 are escaped."""
-        return json.dumps(asdict(self))
+        return json.dumps({name: value for name, value in asdict(self).items() if name != SOURCE_ID or value})
 
 
 def parse_label(value: object, *, first: int, class_names: Sequence[str] = AG_NEWS.class_names) -> int | None:
@@ -132,15 +138,17 @@ def validate_row(
     """
     if isinstance(row, RejectedRow):
         return row
+
+    def reject(reason: RejectReason, detail: str) -> RejectedRow:
+        return RejectedRow(row.file, row.number, reason, detail, row.lines, row.source_id)
+
     if row.label is None:
         known = ", ".join(class_names[:_SHOWN_CLASSES]) + (", …" if len(class_names) > _SHOWN_CLASSES else "")
         detail = f"class {quote(row.class_as_read)}, known are {known}"
-        return RejectedRow(row.file, row.number, RejectReason.UNKNOWN_CLASS, detail, row.lines)
-    for value in row.kept:
+        return reject(RejectReason.UNKNOWN_CLASS, detail)
+    for value in (*row.kept, row.source_id):
         if not is_unicode(value):
-            detail = f"{quote(value)} is not valid Unicode text"
-            return RejectedRow(row.file, row.number, RejectReason.BAD_UTF8, detail, row.lines)
-    item = LabelledItem(row.title, row.description, label=row.label, kept=row.kept)
-    if rejection := validate(item, max_chars=max_chars):
-        return RejectedRow(row.file, row.number, *rejection, row.lines)
-    return item
+            return reject(RejectReason.BAD_UTF8, f"{quote(value)} is not valid Unicode text")
+    item = LabelledItem(row.title, row.description, label=row.label, kept=row.kept, source_id=row.source_id)
+    rejection = validate(item, max_chars=max_chars)
+    return reject(*rejection) if rejection else item

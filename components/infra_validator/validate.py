@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import grpc
 import numpy as np
@@ -36,9 +36,11 @@ from tensorflow_serving.apis import (
 from components.infra_validator.serving_operations import SERVING_VERSION, missing_operations
 from schema.child_process import bound_command
 from schema.errors import NotMeasuredError
-from schema.features import DESCRIPTION, TITLE
+from schema.features import TEXTS
 from schema.model_contract import CLASSES, SAVED_MODEL, SERVE_EXAMPLES, SERVING_DEFAULT
+from schema.news_items import split_into_columns
 from schema.temporary import temporary_directory
+from serving.saved_model import read_text_columns
 from serving.this_machine import proxy_options
 
 # A batch with a text of one megabyte exceeds gRPC's own limit of 4 MiB.
@@ -95,7 +97,7 @@ def validate(saved_model: str, serialized_examples: Sequence[bytes], limits: Lim
     deadline = time.monotonic() + limits.timeout_seconds
     with _serving(saved_model, limits, deadline) as predict:
         here = tf.saved_model.load(saved_model)
-        for signature, inputs in _requests(serialized_examples):
+        for signature, inputs in _requests(serialized_examples, read_text_columns(saved_model)):
             served = predict(signature, inputs)
             expected = here.signatures[signature](**{name: tf.constant(value) for name, value in inputs.items()})
             _compare(signature, served, {name: value.numpy() for name, value in expected.items()}, limits.tolerance)
@@ -108,17 +110,15 @@ def _missing_operations(saved_model: str) -> list[str]:
         return []
 
 
-def _requests(serialized_examples: Sequence[bytes]) -> Iterator[tuple[str, dict[str, list[bytes]]]]:
+def _requests(serialized_examples: Sequence[bytes], columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     for start in range(0, len(serialized_examples), _BATCH):
         batch = serialized_examples[start : start + _BATCH]
         yield SERVE_EXAMPLES, {"inputs": list(batch)}
         features = [tf.train.Example.FromString(example).features.feature for example in batch]
-        yield (
-            SERVING_DEFAULT,
-            {name: [row[name].bytes_list.value[0] for row in features] for name in (TITLE, DESCRIPTION)},
-        )
-    for title, description in ODD_TEXTS:
-        yield SERVING_DEFAULT, {TITLE: [title.encode()], DESCRIPTION: [description.encode()]}
+        items = [tuple(row[name].bytes_list.value[0].decode() for name in TEXTS) for row in features]
+        yield SERVING_DEFAULT, split_into_columns(columns, items)
+    for item in ODD_TEXTS:
+        yield SERVING_DEFAULT, split_into_columns(columns, [item])
 
 
 def _compare(signature: str, served: dict, expected: dict, tolerance: float) -> None:

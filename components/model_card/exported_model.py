@@ -17,6 +17,8 @@ from schema.model_contract import (
     TOKEN_IDS,
     TRANSFORM_FEATURES,
 )
+from schema.news_items import split_into_columns
+from serving.saved_model import read_text_columns
 
 _BATCH = 256
 _WARM_UP = 10
@@ -63,7 +65,8 @@ class ExportedModel:
         self._classify = self._loaded.signatures[SERVING_DEFAULT]
         self._transform = self._loaded.signatures[TRANSFORM_FEATURES]
         self._load_seconds = time.monotonic() - began
-        answer = self._classify(title=tf.constant([""]), description=tf.constant([""]))
+        self._columns = read_text_columns(directory)
+        answer = self._classify(**self._inputs([("", "")]))
         self.class_names = tuple(name.decode() for name in answer[CLASSES].numpy()[0])
         if class_names is not None and self.class_names != class_names:
             raise ValueError(f"the model's classes are {list(self.class_names)}, the schema's {list(class_names)}")
@@ -72,12 +75,12 @@ class ExportedModel:
         """Returns the probability of each class for each text: float64 [texts, classes], each row with the sum one."""
         answers = np.zeros((len(texts), len(self.class_names)))
         for rows in _batches(texts):
-            answer = self._classify(
-                title=tf.constant([texts.titles[row] for row in rows]),
-                description=tf.constant([texts.descriptions[row] for row in rows]),
-            )
+            answer = self._classify(**self._inputs([(texts.titles[row], texts.descriptions[row]) for row in rows]))
             answers[rows] = answer[PROBABILITIES].numpy()
         return answers / answers.sum(axis=1, keepdims=True)
+
+    def _inputs(self, items: list[tuple[str, str]]) -> dict[str, tf.Tensor]:
+        return {name: tf.constant(texts) for name, texts in split_into_columns(self._columns, items).items()}
 
     def unknown_words(self, texts: Texts) -> tuple[np.ndarray, np.ndarray]:
         """Returns the number of tokens, and of out-of-vocabulary tokens, of each text: int64 [texts] each."""
@@ -94,9 +97,9 @@ class ExportedModel:
         seconds = []
         for turn in range(_WARM_UP + _TIMED_ANSWERS):
             row = turn % len(texts)
-            title, description = tf.constant([texts.titles[row]]), tf.constant([texts.descriptions[row]])
+            inputs = self._inputs([(texts.titles[row], texts.descriptions[row])])
             began = time.perf_counter()
-            self._classify(title=title, description=description)[PROBABILITIES].numpy()
+            self._classify(**inputs)[PROBABILITIES].numpy()
             seconds.append(time.perf_counter() - began)
         timed = 1000 * np.array(seconds[_WARM_UP:])
         sample = Texts(texts.titles[:_TIMED_ROWS], texts.descriptions[:_TIMED_ROWS])

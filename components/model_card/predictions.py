@@ -1,7 +1,8 @@
 """Stores the model's predictions for the test rows, so that models can be compared later without loading them."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ from tfx.dsl.io import fileio
 from components.model_card.rows import TestRows
 
 PREDICTIONS = "predictions.parquet"
+_OF_ROW = "row."
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Predictions:
         buckets: text [rows], length buckets.
         answers: text [rows], predicted classes.
         probabilities: float32 [rows], probabilities of the predicted classes.
+        columns: text [rows] by name, as in `TestRows.columns`.
     """
 
     ids: np.ndarray
@@ -30,6 +33,7 @@ class Predictions:
     buckets: np.ndarray
     answers: np.ndarray
     probabilities: np.ndarray
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, rows: TestRows, probabilities: np.ndarray) -> "Predictions":
@@ -46,17 +50,22 @@ class Predictions:
             np.array(rows.buckets, object),
             names[probabilities.argmax(axis=1)],
             probabilities.max(axis=1).astype(np.float32),
+            {name: np.array(values, object) for name, values in rows.columns.items()},
         )
 
 
 def write_predictions(predictions: Predictions, directory: str) -> None:
-    """Writes `predictions.parquet` with one column per attribute, named in the singular; the directory must exist."""
+    """Writes `predictions.parquet` with one column per attribute, named in the singular; the directory must exist.
+
+    The columns of the data set are named `row.NAME`.
+    """
     columns = {
         "id": predictions.ids,
         "label": predictions.labels,
         "bucket": predictions.buckets,
         "answer": predictions.answers,
         "probability": predictions.probabilities,
+        **{f"{_OF_ROW}{name}": values for name, values in predictions.columns.items()},
     }
     with fileio.open(os.path.join(directory, PREDICTIONS), "wb") as file:
         buffer = pa.BufferOutputStream()
@@ -72,5 +81,9 @@ def read_predictions(directory: str) -> Predictions:
     """
     with fileio.open(os.path.join(directory, PREDICTIONS), "rb") as file:
         table = parquet.read_table(pa.BufferReader(file.read()))
-    columns = (table[name].to_numpy() for name in ("id", "label", "bucket", "answer", "probability"))
-    return Predictions(*columns)
+    ids, labels, buckets, answers, probabilities = (
+        table[name].to_numpy() for name in ("id", "label", "bucket", "answer", "probability")
+    )
+    others = [name for name in table.column_names if name.startswith(_OF_ROW)]
+    columns = {name.removeprefix(_OF_ROW): table[name].to_numpy() for name in others}
+    return Predictions(ids, labels, buckets, answers, probabilities, columns)

@@ -15,7 +15,7 @@ from components.model_card.evidence import NotAvailable, Share
 from components.model_card.rows import TestRows
 from components.model_card.training import Training
 from components.trainer.calibration import expected_calibration_error
-from schema.data_set import AG_NEWS, DataSet
+from schema.data_set import AG_NEWS, SOURCE_ID, DataSet
 
 _OF_SLICES = (ACCURACY, "example_count")
 _BLESSED, _REASON = "blessed", "reason"
@@ -104,7 +104,10 @@ class Verdicts:
 
 @dataclass(frozen=True)
 class WrongAnswer:
-    """A test row that the model classified incorrectly, with the model's confidence."""
+    """A test row that the model classified incorrectly, with the model's confidence.
+
+    The id is that of the files, if the data set has ids.
+    """
 
     id: str
     title: str
@@ -195,7 +198,7 @@ def worst_errors(rows: TestRows, probabilities: np.ndarray, count: int) -> tuple
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
     return tuple(
         WrongAnswer(
-            rows.ids[row],
+            rows.columns.get(SOURCE_ID, rows.ids)[row] or rows.ids[row],
             rows.texts.titles[row],
             rows.texts.descriptions[row],
             rows.data_set.class_names[rows.labels[row]],

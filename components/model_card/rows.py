@@ -1,18 +1,20 @@
 """The test rows that a card describes, and their slices."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
 
 from components.evaluator.report import OVERALL
-from schema.data_set import AG_NEWS, DESCRIPTION, ID, LABEL, LENGTH_BUCKET, TITLE, DataSet
+from schema.data_set import AG_NEWS, DESCRIPTION, ID, LABEL, LENGTH_BUCKET, SOURCE_ID, TITLE, DataSet
 from schema.paths import list_files
 
 _READ_BATCH = 4096
+_TEXTS = (ID, TITLE, DESCRIPTION, LENGTH_BUCKET)
 _TEXT = tf.io.FixedLenFeature([], tf.string)
 _FEATURES = {
-    **dict.fromkeys((ID, TITLE, DESCRIPTION, LENGTH_BUCKET), _TEXT),
+    **dict.fromkeys(_TEXTS, _TEXT),
     LABEL: tf.io.FixedLenFeature([], tf.int64),
 }
 
@@ -38,6 +40,7 @@ class TestRows:
         labels: int64 [rows].
         buckets: name of each row's length bucket.
         data_set: classes and length buckets.
+        columns: values of the kept columns, and of `SOURCE_ID` if the data set has ids, by name.
     """
 
     __test__ = False  # pytest would take the class for tests because of its name.
@@ -47,6 +50,7 @@ class TestRows:
     labels: np.ndarray
     buckets: list[str]
     data_set: DataSet = AG_NEWS
+    columns: Mapping[str, list[str]] = field(default_factory=dict)
 
     def slices(self) -> dict[str, np.ndarray]:
         """Returns the rows of each slice of the Evaluator, bool [rows] by slice name, without empty slices."""
@@ -68,16 +72,21 @@ def read_test_rows(directory: str, data_set: DataSet = AG_NEWS) -> TestRows:
         data_set: classes and length buckets.
     """
     files = list_files(directory, "*")
-    columns: dict[str, list] = {name: [] for name in _FEATURES}
+    others = (*data_set.kept_columns, *([SOURCE_ID] if data_set.id_column else []))
+    # A span that was ingested before the schema had a column lacks it.
+    missing = {name: "" if name == SOURCE_ID else "(none)" for name in others}
+    features = _FEATURES | {name: tf.io.FixedLenFeature([], tf.string, text) for name, text in missing.items()}
+    columns: dict[str, list] = {name: [] for name in features}
     records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_READ_BATCH)
-    for batch in records.map(lambda serialized: tf.io.parse_example(serialized, _FEATURES)).as_numpy_iterator():
+    for batch in records.map(lambda serialized: tf.io.parse_example(serialized, features)).as_numpy_iterator():
         for name, values in batch.items():
             columns[name] += values.tolist()
-    texts = {name: [value.decode() for value in columns[name]] for name in (ID, TITLE, DESCRIPTION, LENGTH_BUCKET)}
+    texts = {name: [value.decode() for value in columns[name]] for name in (*_TEXTS, *others)}
     return TestRows(
         texts[ID],
         Texts(texts[TITLE], texts[DESCRIPTION]),
         np.array(columns[LABEL], np.int64),
         texts[LENGTH_BUCKET],
         data_set,
+        {name: texts[name] for name in others},
     )

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 import tensorflow as tf
 from google.protobuf.message import Message
 from tensorflow.core.framework import attr_value_pb2, function_pb2, node_def_pb2
-from tensorflow.core.protobuf import fingerprint_pb2, saved_model_pb2
+from tensorflow.core.protobuf import fingerprint_pb2, meta_graph_pb2, saved_model_pb2
 from tensorflow.python.saved_model.pywrap_saved_model import fingerprinting
 
-from schema.model_contract import FINGERPRINT, SAVED_MODEL, VARIABLES
+from schema.model_contract import FINGERPRINT, SAVED_MODEL, SERVING_DEFAULT, VARIABLES
 
 _COUNTER = re.compile(r"(_\d+)+$")
 _GRADIENT, _GIVEN_NAME = "_gradient_op_type", "_user_specified_name"
@@ -24,13 +24,19 @@ _GRADIENT, _GIVEN_NAME = "_gradient_op_type", "_user_specified_name"
 _TABLE = re.compile(rb"(hash_table).*(tf\.Tensor|_load_\d)")
 
 
-def make_canonical(export_dir: str) -> None:
-    """Numbers the functions of a SavedModel in the order of their use, and derives its identifier from its content."""
+def make_canonical(export_dir: str, input_names: Mapping[str, str]) -> None:
+    """Numbers the functions of a SavedModel in the order of their use, and derives its identifier from its content.
+
+    Args:
+        export_dir: directory of the SavedModel.
+        input_names: new names of inputs of `SERVING_DEFAULT`.
+    """
     path = os.path.join(export_dir, SAVED_MODEL)
     with tf.io.gfile.GFile(path, "rb") as file:
         model = saved_model_pb2.SavedModel.FromString(file.read())
     for meta_graph in model.meta_graphs:
         _number_functions(meta_graph)
+        _rename_inputs(meta_graph, input_names)
     with tf.io.gfile.GFile(path, "wb") as file:
         file.write(model.SerializeToString(deterministic=True))
     identifier = fingerprint_pb2.FingerprintDef.FromString(fingerprinting.CreateFingerprintDef(export_dir))
@@ -40,6 +46,19 @@ def make_canonical(export_dir: str) -> None:
     identifier.uuid = str(uuid.UUID(bytes=digest[:16]))
     with tf.io.gfile.GFile(os.path.join(export_dir, FINGERPRINT), "wb") as file:
         file.write(identifier.SerializeToString(deterministic=True))
+
+
+def _rename_inputs(meta_graph: meta_graph_pb2.MetaGraphDef, names: Mapping[str, str]) -> None:
+    """Renames the inputs for servers, which read the signature, and for TensorFlow 2, which reads the function."""
+    inputs = meta_graph.signature_def[SERVING_DEFAULT].inputs
+    renamed = {names[name]: type(tensor).FromString(tensor.SerializeToString()) for name, tensor in inputs.items()}
+    inputs.clear()
+    for name, tensor in renamed.items():
+        inputs[name].CopyFrom(tensor)
+    for node in meta_graph.object_graph_def.nodes:
+        keywords = node.bare_concrete_function.argument_keywords
+        if set(keywords) == set(names):
+            keywords[:] = [names[keyword] for keyword in keywords]
 
 
 def _number_functions(meta_graph: Message) -> None:

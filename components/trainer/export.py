@@ -10,17 +10,15 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from keras.src.backend.tensorflow.export import TFExportArchive
 from matplotlib.figure import Figure
-from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import classification_pb2, model_pb2, predict_pb2, prediction_log_pb2
 from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
 
 from components.trainer.canonical import make_canonical
-from schema.data_set import AG_NEWS
-from schema.features import DESCRIPTION, TITLE, TRAIN, VAL
+from schema.data_set import AG_NEWS, DataSet
+from schema.features import DESCRIPTION, TEXTS, TITLE, TRAIN, VAL
 from schema.model_contract import (
     CLASSES,
     PROBABILITIES,
-    SAVED_MODEL,
     SCORES,
     SERVE_EXAMPLES,
     SERVING_DEFAULT,
@@ -30,6 +28,7 @@ from schema.model_contract import (
     TRANSFORM_FEATURES,
     WARMUP_REQUESTS,
 )
+from serving.saved_model import read_meta_graph, read_text_columns
 
 _CLASSIFY = "tensorflow/serving/classify"
 _WARMUP_WORDS = (8, 24, 48, 96)
@@ -49,7 +48,9 @@ class _Endpoints:
         temperature: float,
         titles_only: bool,
         class_names: Sequence[str],
+        columns: Sequence[str],
     ):
+        self._columns = columns
         self._class_names = list(class_names)
         self._network = network
         self._transform = transform
@@ -78,17 +79,18 @@ class _Endpoints:
         example = tf.io.parse_example(serialized, {TITLE: text, DESCRIPTION: text})
         return example[TITLE], example[DESCRIPTION]
 
-    def serve_text(self, title: tf.Tensor, description: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Classifies `title` and `description`, string [batch].
+    def serve_text(self, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Classifies the texts of the columns, string [batch] each.
 
         Returns:
             `label`, the most likely class, string [batch]; `classes`, the class names in the order of the
             probabilities, string [batch, classes]; `probabilities`, float32 [batch, classes].
         """
         # Otherwise the error names shapes of operations that no client knows.
-        same = tf.equal(tf.size(title), tf.size(description))
-        tf.debugging.Assert(same, ["title and description need the same number of texts"])
-        classes, probabilities = self._classify(title, description)
+        for text in texts[1:]:
+            same = tf.equal(tf.size(texts[0]), tf.size(text))
+            tf.debugging.Assert(same, [f"{' and '.join(self._columns)} need the same number of texts"])
+        classes, probabilities = self._classify(*_join(texts))
         label = tf.gather(tf.constant(self._class_names), tf.argmax(probabilities, axis=1))
         return {"label": label, CLASSES: classes, PROBABILITIES: probabilities}
 
@@ -104,6 +106,17 @@ class _Endpoints:
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Maps serialized tf.Examples, string [batch], to token ids int64 [batch, time], right-padded with 0."""
         return {TOKEN_IDS: self._token_ids(*self._parse(examples))}
+
+
+def _join(texts: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    """Joins the texts of several columns to titles and descriptions, as `NewsItem.of_texts` does."""
+    if len(texts) == 1:
+        return tf.zeros_like(texts[0]), texts[0]
+    title, description, *others = texts
+    for text in others:
+        blank = tf.where((description == "") | (text == ""), "", " ")
+        description = tf.strings.join([description, blank, text])
+    return title, description
 
 
 class _OrderedArchive(TFExportArchive):
@@ -130,7 +143,7 @@ def export_saved_model(
     *,
     temperature: float = 1.0,
     titles_only: bool = False,
-    class_names: Sequence[str] = AG_NEWS.class_names,
+    data_set: DataSet = AG_NEWS,
 ) -> None:
     """Writes a SavedModel that any TensorFlow Serving host can load.
 
@@ -141,14 +154,17 @@ def export_saved_model(
         export_dir: an empty or missing directory.
         temperature: divisor of the logits before the softmax.
         titles_only: whether the network reads only the tokens of titles.
-        class_names: class names in the order of the logits.
+        data_set: class names in the order of the logits, and text columns.
 
     Raises:
         RuntimeError: the graph contains operations that run only on a GPU.
     """
     transform = transform_output.transform_features_layer()
     transform._saved_model_loader.__class__ = _OrderedLoader
-    endpoints = _Endpoints(network, transform, temperature, titles_only, class_names)
+    columns = data_set.text_columns
+    endpoints = _Endpoints(network, transform, temperature, titles_only, data_set.class_names, columns)
+    # Columns may have any names, but tensors may not. The numbers keep the order, which the signature's map loses.
+    names = columns if columns == TEXTS else [f"text_{index:03}" for index in range(len(columns))]
 
     def texts(*names: str) -> list[tf.TensorSpec]:
         return [tf.TensorSpec([None], tf.string, name) for name in names]
@@ -158,7 +174,7 @@ def export_saved_model(
     archive = _OrderedArchive()
     archive.track(network)
     archive.track(transform)  # Keeps its vocabulary table initialised.
-    archive.add_endpoint(SERVING_DEFAULT, endpoints.serve_text, texts(TITLE, DESCRIPTION))
+    archive.add_endpoint(SERVING_DEFAULT, endpoints.serve_text, texts(*names))
     archive.add_endpoint(SERVE_EXAMPLES, endpoints.serve_examples, texts("inputs"))
     archive.add_endpoint(TRANSFORM_FEATURES, endpoints.transform_features, texts("examples"))
     archive.write_out(export_dir, verbose=False)
@@ -166,15 +182,14 @@ def export_saved_model(
     updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(export_dir)
     updater.replace_method_name(signature_key=SERVE_EXAMPLES, method_name=_CLASSIFY)
     updater.save()
-    make_canonical(export_dir)
+    make_canonical(export_dir, dict(zip(names, columns, strict=True)))
     if gpu_only := gpu_only_operations(export_dir):
         raise RuntimeError(f"the export in {export_dir} would not load on a CPU server: it contains {sorted(gpu_only)}")
 
 
 def gpu_only_operations(export_dir: str) -> set[str]:
     """Returns the cuDNN operations in a SavedModel; a portable one has none."""
-    with tf.io.gfile.GFile(os.path.join(export_dir, SAVED_MODEL), "rb") as file:
-        graph = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs[0].graph_def
+    graph = read_meta_graph(export_dir).graph_def
     nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
     return {node.op for node in nodes if "cudnn" in node.op.lower()}
 
@@ -190,21 +205,22 @@ def write_warmup_requests(words: Sequence[str], export_dir: str, model_name: str
         model_name: name of the model on the server.
         requests: number of requests, half of them Predict and half Classify.
     """
-    path = os.path.join(export_dir, WARMUP_REQUESTS)
+    path, columns = os.path.join(export_dir, WARMUP_REQUESTS), read_text_columns(export_dir)
     tf.io.gfile.makedirs(os.path.dirname(path))
     shapes = [(batch, length) for batch in _WARMUP_BATCHES for length in _WARMUP_WORDS]
     with tf.io.TFRecordWriter(path) as writer:
         for index in range(requests):
             batch, length = shapes[(index // 2) % len(shapes)]
             text = " ".join(words[(index * length + position) % len(words)] for position in range(length))
-            make = _predict_log if index % 2 == 0 else _classify_log
-            writer.write(make(text, batch, model_name).SerializeToString(deterministic=True))
+            predict = index % 2 == 0
+            log = _predict_log(text, batch, model_name, columns) if predict else _classify_log(text, batch, model_name)
+            writer.write(log.SerializeToString(deterministic=True))
 
 
-def _predict_log(text: str, batch: int, model_name: str) -> prediction_log_pb2.PredictionLog:
+def _predict_log(text: str, batch: int, model_name: str, columns: Sequence[str]) -> prediction_log_pb2.PredictionLog:
     request = predict_pb2.PredictRequest(
         model_spec=model_pb2.ModelSpec(name=model_name, signature_name=SERVING_DEFAULT),
-        inputs={name: tf.make_tensor_proto([text] * batch) for name in (TITLE, DESCRIPTION)},
+        inputs={name: tf.make_tensor_proto([text] * batch) for name in columns},
     )
     return prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
 

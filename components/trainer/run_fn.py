@@ -63,8 +63,9 @@ def _export(
     config: dict[str, Any],
 ) -> None:
     # On a machine with a GPU, layers are traced as cuDNN operations, which a CPU server cannot load (keras#18504).
-    class_names = DataSet.decode(config.get("data_set")).class_names
-    portable = build(recipe, vocabulary_size=len(words) + RESERVED_IDS, classes=len(class_names), use_cudnn=False)
+    data_set = DataSet.decode(config.get("data_set"))
+    classes = len(data_set.class_names)
+    portable = build(recipe, vocabulary_size=len(words) + RESERVED_IDS, classes=classes, use_cudnn=False)
     portable.set_weights(trained.network.get_weights())
     export.export_saved_model(
         portable,
@@ -72,12 +73,12 @@ def _export(
         export_dir,
         temperature=trained.facts["calibration"]["temperature"],
         titles_only=recipe.network.titles_only,
-        class_names=class_names,
+        data_set=data_set,
     )
     export.write_warmup_requests(words, export_dir, config["model_name"], config["warmup_requests"])
     described = {
         "architecture": recipe.architecture,
-        "class_names": class_names,
+        "class_names": data_set.class_names,
         "layers": export.layer_facts(portable),
         "recipe": recipe.model_dump(),
     }

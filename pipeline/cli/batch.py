@@ -31,9 +31,9 @@ from schema.errors import RunError
 def batch(loaded: Loaded, files: tuple[str, ...], output: str, model: str | None) -> None:
     """Score files offline with a SavedModel on Beam, without a server.
 
-    FILES are CSV with a header (title and description, or text; optionally id), JSON Lines (also .gz), or TFRecords of
-    tf.Examples (*tfrecord*). The settings beam.* select the engine. The output is sharded JSON Lines. Rows that cannot
-    be scored are written to quarantine-*.jsonl in the same directory, with the reasons.
+    FILES are CSV with a header (the model's text columns, or text; optionally id), JSON Lines (also .gz), or TFRecords
+    of tf.Examples (*tfrecord*). The settings beam.* select the engine. The output is sharded JSON Lines. Rows that
+    cannot be scored are written to quarantine-*.jsonl in the same directory, with the reasons.
     """
     from pipeline.cli.models import newest_pushed_version
 

@@ -15,7 +15,7 @@ from components.example_gen.rows import RejectedRow
 from pipeline.cli.options import LocalPath, asked_server_options
 from pipeline.settings.sources import load
 from schema.errors import DataError
-from schema.news_items import NewsItem, validate
+from schema.news_items import TEXT_COLUMNS, NewsItem, validate
 from serving.item_files import BadRow, read_items
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def read_items_with_classes(
     if items:
         return items, bad
     with path.open("rb") as file:
-        rows = list(read_items(file, str(path)))
+        rows = list(read_items(file, str(path), row_format.text_columns or TEXT_COLUMNS))
     good = [(row.item, None) for row in rows if not isinstance(row, BadRow)]
     return list(good), [str(row) for row in rows if isinstance(row, BadRow)]
 

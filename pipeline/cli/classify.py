@@ -19,7 +19,7 @@ from pipeline.cli.options import LocalPath, server_options
 from pipeline.cli.output import exact_output, strip_control_characters
 from schema.data_set import AG_NEWS
 from schema.errors import DataError
-from schema.news_items import Classification, NewsItem
+from schema.news_items import TEXT_COLUMNS, Classification, NewsItem, split_into_columns
 from serving.item_files import BadRow, ItemRow, read_items, validate_item
 
 # Rows per call: enough to keep several requests in flight, few enough to show results early.
@@ -39,8 +39,8 @@ Outcome = tuple[ItemRow, Classification] | BadRow
     "--file",
     "path",
     type=LocalPath(allow_dash=True),
-    help="CSV with a header (title and description, or text; optionally id), CSV of AG News, or JSON Lines, also .gz; "
-    "Parquet and TFRecords as for training; - reads standard input.",
+    help="CSV with a header (the model's text columns, or text; optionally id), CSV of AG News, or JSON Lines, also "
+    ".gz; Parquet and TFRecords as for training; - reads standard input.",
 )
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="Output format.")
 @click.option("--version", type=click.IntRange(0, 2**63 - 1), help="Version of the model to use.")
@@ -68,8 +68,9 @@ def classify(
 
     bad, first_bad, done = 0, None, 0
     with Client(**client_options) as client, _open_input(path) as file, _show_progress(file) as advance:
-        rows = _rows_of_texts(texts) if file is None else _rows_of_file(file, path)
-        write = make_writer(form, sys.stdout)
+        columns = client.text_columns(version=version, label=label)
+        rows = _rows_of_texts(texts) if file is None else _rows_of_file(file, path, columns)
+        write = make_writer(form, sys.stdout, columns)
         for chunk in _chunks(rows):
             items = [row.item for row in chunk if not isinstance(row, BadRow)]
             try:
@@ -116,12 +117,12 @@ def _rows_of_texts(texts: Sequence[str]) -> Iterator[Any]:
     return (validate_item(place, number, NewsItem(line)) for number, line in enumerate(lines, start=1))
 
 
-def _rows_of_file(file: IO[bytes], path: Path | None) -> Iterator[Any]:
+def _rows_of_file(file: IO[bytes], path: Path | None, columns: Sequence[str]) -> Iterator[Any]:
     assert path is not None
     # As for the training data, the name determines the format.
     if path.name.endswith(".parquet") or "tfrecord" in path.name:
         return _rows_of_training_data(path)
-    return read_items(file, "standard input" if str(path) == _STDIN else str(path))
+    return read_items(file, "standard input" if str(path) == _STDIN else str(path), columns)
 
 
 def _rows_of_training_data(path: Path) -> Iterator[ItemRow | BadRow]:
@@ -165,36 +166,39 @@ def _show_progress(file: IO[bytes] | None) -> Iterator[Any]:
         yield lambda: bar.update(task, completed=file.tell())
 
 
-def make_writer(form: str, out: TextIO) -> Callable[[Sequence[Outcome]], None]:
+def make_writer(form: str, out: TextIO, columns: Sequence[str] = TEXT_COLUMNS) -> Callable[[Sequence[Outcome]], None]:
     """Returns a function that prints rows; its first call also prints the headings.
 
     Args:
         form: "table", "jsonl" or "csv".
         out: stream to print to.
+        columns: text columns of the model; the first is printed.
     """
     match form:
         case "table":
             return _TableWriter(out).write
         case "jsonl":
-            return _JsonWriter(out).write
+            return _JsonWriter(out, columns).write
         case _:
-            return _CsvWriter(out).write
+            return _CsvWriter(out, columns).write
 
 
-def _to_json_dict(outcome: Outcome) -> dict[str, Any]:
+def _to_json_dict(outcome: Outcome, columns: Sequence[str]) -> dict[str, Any]:
     if isinstance(outcome, BadRow):
         return {"row": outcome.number, "error": outcome.reason}
     row, answer = outcome
-    return {"row": row.number, "id": row.id, "title": row.item.title} | vars(answer)
+    texts = split_into_columns(columns, [(row.item.title, row.item.description)])
+    return {"row": row.number, "id": row.id, columns[0]: texts[columns[0]][0]} | vars(answer)
 
 
 class _JsonWriter:
-    def __init__(self, out: TextIO):
+    def __init__(self, out: TextIO, columns: Sequence[str]):
         self._out = out
+        self._columns = columns
 
     def write(self, rows: Sequence[Outcome]) -> None:
         for outcome in rows:
-            self._out.write(json.dumps(_to_json_dict(outcome), ensure_ascii=False) + "\n")
+            self._out.write(json.dumps(_to_json_dict(outcome, self._columns), ensure_ascii=False) + "\n")
         self._out.flush()
 
 
@@ -206,17 +210,19 @@ def _class_names(rows: Sequence[Outcome]) -> Sequence[str]:
 class _CsvWriter:
     """Writes CSV with fixed columns, so that files can be joined by row or id; class names are columns."""
 
-    def __init__(self, out: TextIO):
+    def __init__(self, out: TextIO, columns: Sequence[str]):
         self._out = out
+        self._columns = columns
         self._writer: csv.DictWriter | None = None
 
     def write(self, rows: Sequence[Outcome]) -> None:
         if self._writer is None:
-            columns = ["row", "id", "title", "label", "probability", *_class_names(rows), "model_version", "error"]
-            self._writer = csv.DictWriter(self._out, columns, extrasaction="ignore", lineterminator="\n")
+            text, classes = self._columns[0], _class_names(rows)
+            names = ["row", "id", text, "label", "probability", *classes, "model_version", "error"]
+            self._writer = csv.DictWriter(self._out, names, extrasaction="ignore", lineterminator="\n")
             self._writer.writeheader()
         for outcome in rows:
-            line = _to_json_dict(outcome)
+            line = _to_json_dict(outcome, self._columns)
             with exact_output():
                 self._writer.writerow(line | line.get("probabilities", {}))
         self._out.flush()

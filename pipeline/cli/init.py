@@ -20,6 +20,15 @@ feature {{
   not_in_environment: "SERVING"
 }}
 """
+_ID_COLUMN = """\
+feature {{
+  # The rows keep the ids of this column.
+  name: "source_id"
+  type: BYTES
+  annotation {{ tag: {name} }}
+  not_in_environment: "SERVING"
+}}
+"""
 _SCHEMA, _OWNER, _SETTINGS = "schema.pbtxt", "model_card.yaml", "agnews.yaml"
 
 
@@ -45,6 +54,7 @@ _SCHEMA, _OWNER, _SETTINGS = "schema.pbtxt", "model_card.yaml", "agnews.yaml"
     metavar="COLUMN",
     help="Column to slice metrics by, such as a source; repeatable.",
 )
+@click.option("--id", "ids", metavar="COLUMN", help="Column with ids, which rows keep  [default: chosen by name]")
 def init(
     directory: Path,
     more_files: tuple[Path, ...],
@@ -52,6 +62,7 @@ def init(
     label: str | None,
     texts: tuple[str, ...],
     slices: tuple[str, ...],
+    ids: str | None,
 ) -> None:
     """Describe your own data set: write agnews.yaml, schema.pbtxt and model_card.yaml.
 
@@ -67,7 +78,7 @@ def init(
         raise SettingsError(
             f"--from {tests[0]}: name a training file, too; a file whose name contains test has test rows"
         )
-    proposal = propose(trains, label, texts, slices)
+    proposal = propose(trains, label, texts, slices, ids)
     base = os.path.commonpath([str(path.parent) for path in paths])
     train_pattern, test_pattern = file_pattern(trains, base), file_pattern(tests, base) if tests else None
     target = Path(os.path.abspath(directory))
@@ -88,6 +99,8 @@ def init(
     columns, classes = proposal.row_format, proposal.data_set.class_names
     shown = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
     click.echo(f"{proposal.rows:,} rows: class in {columns.label_column}, text in {' and '.join(columns.text_columns)}")
+    if id_column := proposal.data_set.id_column:
+        click.echo(f"ids in {id_column}")
     click.echo(f"{len(classes)} classes: {shown}")
     click.echo(f"{directory}: {', '.join(contents)} are written; check them, then: cd {directory} && agnews run")
 
@@ -161,7 +174,12 @@ def _schema_text(data_set) -> str:
     for pattern, new in replaced.items():
         text, count = re.subn(pattern, new.replace("\\", r"\\"), text)
         assert count == 1, pattern
-    return text + "".join(_KEPT_COLUMN.format(name=_quote(name)) for name in data_set.kept_columns)
+    ids = [data_set.id_column] if data_set.id_column else []
+    return (
+        text
+        + "".join(_KEPT_COLUMN.format(name=_quote(name)) for name in data_set.kept_columns)
+        + "".join(_ID_COLUMN.format(name=_quote(name)) for name in ids)
+    )
 
 
 def _owner_text(data_set, name: str) -> str:

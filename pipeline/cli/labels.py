@@ -29,16 +29,16 @@ def labels() -> None:
 def add(loaded: Loaded, file: Path, by: str | None) -> None:
     """Add the labels of FILE: all of them, or none if a row is invalid.
 
-    FILE is CSV with a header, or JSON Lines, with the columns label (the name of a class) and item or the text (title,
-    description, text), and optionally when (ISO 8601), by and selection. Rows with an empty label are skipped. A later
-    label of an item replaces an earlier one.
+    FILE is CSV with a header, or JSON Lines, with the columns label (the name of a class) and item or the text (the
+    text columns, or text), and optionally when (ISO 8601), by and selection. Rows with an empty label are skipped. A
+    later label of an item replaces an earlier one.
     """
     name = check_name(by, "--by") if by else identity()
     with hide_library_output():
         from pipeline.monitoring.labels import add_labels, labels_file, read_label_file
 
         place = labels_file(loaded.settings)
-        found, unlabelled = read_label_file(file, name, datetime.now(UTC), loaded.settings.data.data_set().class_names)
+        found, unlabelled = read_label_file(file, name, datetime.now(UTC), loaded.settings.data.data_set())
         if not found:
             raise DataError(f"{file}: no row has a label")
         with report_write_errors("monitoring.directory", place):
@@ -82,13 +82,14 @@ def next_items(loaded: Loaded, files: tuple[str, ...], target: Path, rows: int, 
                 f"{settings.pusher.destination} has {len(newest)} versions of {settings.pusher.model_name} that can "
                 f"be loaded; --select {select} needs {needed}"
             )
+        columns = settings.data.data_set().text_columns
         models = [ExportedModel(str(versions[version].path)) for version in newest]
-        found = (row for file in matching_files(files) for row in read_file(file))
+        found = (row for file in matching_files(files) for row in read_file(file, columns))
         items = select_items(found, models, select, rows)
     with report_write_errors("--to", target), target.open("w", encoding="utf-8", newline="") as opened:
         writer = csv.writer(opened)
         writer.writerow(COLUMNS)
         for one in items:
             item = one.item
-            writer.writerow((item.id, item.title, item.description, one.predicted, one.selection, ""))
+            writer.writerow((item.id, one.id, item.title, item.description, one.predicted, one.selection, ""))
     click.echo(f"{target}: {len(items):,} items; fill in the column label, then: agnews labels add {target}")

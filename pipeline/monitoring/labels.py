@@ -20,23 +20,22 @@ from components.model_card.rows import Texts
 from pipeline.monitoring.archive import base_directory
 from pipeline.settings import Settings
 from schema.csv_records import BadRecord, read_records, refuse_repeated_columns
-from schema.data_set import AG_NEWS
+from schema.data_set import AG_NEWS, DataSet
 from schema.errors import DataError, SettingsError
 from schema.files import file_lock, replace_file
-from schema.news_items import NewsItem
+from schema.news_items import KNOWN_FIELDS, NewsItem
 from schema.text_files import TextFile
 from serving.audit import check_name
-from serving.item_files import BadRow, ItemRow
+from serving.item_files import BadRow, ItemRow, Key
 
 Selection = Literal["random", "uncertain", "disagreement"]
 """How an item was selected for labelling. Only a random selection is like the traffic."""
 
 SELECTIONS: tuple[Selection, ...] = get_args(Selection)
-COLUMNS = ("item", "title", "description", "predicted", "selection", "label")
+COLUMNS = ("item", "id", "title", "description", "predicted", "selection", "label")
 """Columns of a file that people fill in, as `select_items` proposes it."""
 
-_TEXTS = ("title", "description", "text")
-_READ = ("item", *_TEXTS, "label", "when", "by", "selection")
+_READ = ("item", *KNOWN_FIELDS, "label", "when", "by", "selection")
 _EXPECTED = "CSV in UTF-8 with a header that names label, and item or title, description or text, or JSON Lines"
 _SHOWN = 10
 
@@ -62,11 +61,12 @@ class ItemLabel:
 
 @dataclass(frozen=True)
 class ProposedItem:
-    """An item that people should label: the item, the newest version's class, and how it was selected."""
+    """An item that people should label: the item, the newest version's class, how it was selected, and its `id`."""
 
     item: NewsItem
     predicted: str
     selection: Selection
+    id: Key
 
 
 def labels_file(settings: Settings) -> Path:
@@ -103,19 +103,17 @@ def add_labels(path: Path, labels: Sequence[ItemLabel]) -> None:
         replace_file(path, before + "".join(lines).encode())
 
 
-def read_label_file(
-    path: Path, by: str, now: datetime, class_names: Sequence[str] = AG_NEWS.class_names
-) -> tuple[list[ItemLabel], int]:
+def read_label_file(path: Path, by: str, now: datetime, data_set: DataSet = AG_NEWS) -> tuple[list[ItemLabel], int]:
     """Reads labels that people wrote: CSV with a header, or JSON Lines, also gzipped.
 
-    The columns are `label`, the name of a class, and either `item` or the text (`title`, `description`, `text`), and
+    The columns are `label`, the name of a class, and either `item` or the text (the text columns, or `text`), and
     optionally `when` (ISO 8601), `by` and `selection`.
 
     Args:
         path: the file.
         by: person who gave the labels, for rows without `by`.
         now: time of the labels, for rows without `when`.
-        class_names: the known classes.
+        data_set: the known classes, and the text columns.
 
     Returns:
         The labels, and the number of rows whose label is empty.
@@ -126,16 +124,17 @@ def read_label_file(
     labels: list[ItemLabel] = []
     unlabelled = 0
     problems: list[str] = []
+    columns = tuple(name.lower() for name in data_set.text_columns)
     with path.open("rb") as opened:
-        for number, row in _read_rows(TextFile(opened, str(path), _EXPECTED), str(path)):
+        for number, row in _read_rows(TextFile(opened, str(path), _EXPECTED), str(path), columns):
             try:
                 if isinstance(row, str):
                     raise ValueError(row)
                 # A model got the texts with their blanks, and an item's id counts them.
-                texts = {name: str(row[name]) for name in _TEXTS if row.get(name) is not None}
+                texts = {name: str(row[name]) for name in (*columns, *KNOWN_FIELDS) if row.get(name) is not None}
                 fields = {name: str(value).strip() for name, value in row.items() if value is not None} | texts
                 if fields.get("label"):
-                    labels.append(_to_label(fields, by, now, class_names))
+                    labels.append(_to_label(fields, by, now, data_set.class_names, columns))
                 else:
                     unlabelled += 1
             except (ValueError, SettingsError) as error:
@@ -146,7 +145,7 @@ def read_label_file(
     return labels, unlabelled
 
 
-def _read_rows(text: TextFile, file: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
+def _read_rows(text: TextFile, file: str, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """Yields the number of each row's first line, with its fields by name, or the reason why it is invalid."""
     if text.first_line.startswith(b"{"):
         for number, line in enumerate(text, start=1):
@@ -156,7 +155,8 @@ def _read_rows(text: TextFile, file: str) -> Iterator[tuple[int, dict[str, Any] 
                 except ValueError as error:
                     yield number, f"invalid JSON: {error}"
                 else:
-                    yield number, row if isinstance(row, dict) else "expected a JSON object"
+                    is_row = isinstance(row, dict)
+                    yield number, {name.lower(): row[name] for name in row} if is_row else "expected a JSON object"
         return
     header: list[str] | None = None
     for record in read_records(text):
@@ -164,19 +164,21 @@ def _read_rows(text: TextFile, file: str) -> Iterator[tuple[int, dict[str, Any] 
             yield record.number, f"{record.reason}: {record.detail}"
         elif header is None:
             header = [name.strip().lower() for name in record.fields]
-            if "label" not in header or not {"item", *_TEXTS} & set(header):
+            if "label" not in header or not {"item", *KNOWN_FIELDS, *columns} & set(header):
                 raise DataError(f"{file}: the columns are {', '.join(header)!r:.200}; expected {_EXPECTED}")
-            refuse_repeated_columns(header, _READ, file)
+            refuse_repeated_columns(header, dict.fromkeys((*_READ, *columns)), file)
         elif len(record.fields) != len(header):
             yield record.number, f"{len(record.fields)} fields, the header has {len(header)}"
         else:
             yield record.number, dict(zip(header, record.fields, strict=True))
 
 
-def _to_label(fields: dict[str, str], by: str, now: datetime, class_names: Sequence[str]) -> ItemLabel:
+def _to_label(
+    fields: dict[str, str], by: str, now: datetime, class_names: Sequence[str], columns: tuple[str, ...]
+) -> ItemLabel:
     if fields["label"] not in class_names:
         raise ValueError(f"unknown class {fields['label']!r:.60}; known are {', '.join(class_names)}")
-    item = fields.get("item") or _id_of_text(fields)
+    item = fields.get("item") or _id_of_text(fields, columns)
     when = datetime.fromisoformat(fields["when"]) if fields.get("when") else now
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)
@@ -187,8 +189,8 @@ def _to_label(fields: dict[str, str], by: str, now: datetime, class_names: Seque
     return ItemLabel(item, fields["label"], when.astimezone(UTC).isoformat(timespec="seconds"), name, selection)
 
 
-def _id_of_text(fields: dict[str, str]) -> str:
-    item = NewsItem(fields.get("title") or fields.get("text", ""), fields.get("description", ""))
+def _id_of_text(fields: dict[str, str], columns: tuple[str, ...]) -> str:
+    item = NewsItem.of_fields(fields, columns)
     if not item.text_length or (item.title + item.description).isspace():
         raise ValueError("neither an item nor a text")
     return item.id
@@ -209,8 +211,8 @@ def select_items(
     Raises:
         DataError: there is no usable row.
     """
-    items = list({row.item: None for row in rows if isinstance(row, ItemRow)})
-    if not items:
+    ids = {row.item: row.id for row in rows if isinstance(row, ItemRow)}
+    if not (items := list(ids)):
         raise DataError("the files contain no usable row")
     if selection == "random":
         items = random.sample(items, min(count, len(items)))
@@ -223,4 +225,5 @@ def select_items(
     if selection == "disagreement":
         differs = models[1].probabilities(texts).argmax(axis=1) != predicted
         order = order[differs[order]]
-    return [ProposedItem(items[row], models[0].class_names[predicted[row]], selection) for row in order[:count]]
+    chosen = [(items[row], models[0].class_names[predicted[row]]) for row in order[:count]]
+    return [ProposedItem(item, answer, selection, ids[item]) for item, answer in chosen]

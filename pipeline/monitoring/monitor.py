@@ -41,13 +41,14 @@ def monitor(
     Raises:
         DataError: the logs cannot be read, or contain no prediction of the version.
     """
-    name, class_names = settings.pusher.model_name, settings.data.data_set().class_names
+    name, data_set = settings.pusher.model_name, settings.data.data_set()
+    class_names = data_set.class_names
     versions = pushed_versions(Path(settings.pusher.destination) / name)
     exported: ExportedModel | None = None
     if items:
         log, version, exported = _classify(settings, list(map(str, logs)), versions, version, now)
     else:
-        log = read_log_files(log_files(logs), name, class_names)
+        log = read_log_files(log_files(logs), name, data_set)
         version = log.latest_version() if version is None else version
     used = [record for record in log.used if record.version == version]
     if not used:
@@ -93,9 +94,10 @@ def _classify(
     version = max(usable, default=0) if version is None else version
     if version not in usable:
         raise DataError(f"{settings.pusher.destination} has no version {version or 'of the model'} that can be loaded")
-    model = ExportedModel(str(versions[version].path), settings.data.data_set().class_names)
-    rows = settings.monitoring.reference_rows
-    return classify_items(patterns, model, version, rows, int(now.timestamp())), version, model
+    data_set, rows = settings.data.data_set(), settings.monitoring.reference_rows
+    model = ExportedModel(str(versions[version].path), data_set.class_names)
+    found = classify_items(patterns, data_set.text_columns, model, version, rows, int(now.timestamp()))
+    return found, version, model
 
 
 def _reference(

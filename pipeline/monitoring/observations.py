@@ -16,7 +16,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from components.model_card.exported_model import ExportedModel
 from components.model_card.rows import Texts
 from pipeline.monitoring.report import CONFIDENCE, UNKNOWN_SHARE
-from schema.data_set import AG_NEWS, LABEL, TEXT_LENGTH
+from schema.data_set import AG_NEWS, LABEL, TEXT_LENGTH, DataSet
 from schema.errors import DataError
 from schema.news_items import NewsItem
 from schema.paths import list_files
@@ -77,15 +77,13 @@ def log_files(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-def read_log_files(
-    files: Sequence[Path], model: str, class_names: tuple[str, ...] = AG_NEWS.class_names
-) -> LoggedRequests:
+def read_log_files(files: Sequence[Path], model: str, data_set: DataSet = AG_NEWS) -> LoggedRequests:
     """Reads logs in TensorFlow Serving's format.
 
     Args:
         files: TFRecord files of PredictionLog.
         model: name of the model; other models' records are skipped.
-        class_names: classes of the model; records with other ones are skipped.
+        data_set: classes of the model, and its text columns; records with other classes are skipped.
 
     Raises:
         DataError: a file cannot be read, or no record belongs to the model.
@@ -103,7 +101,7 @@ def read_log_files(
             raise DataError(f"{path}: {reason}; name the files of the request log") from error
         skipped["file ends within a record"] += file.torn
         for log in file.logs:
-            outcome = _record(log, model, written, class_names)
+            outcome = _record(log, model, written, data_set)
             if isinstance(outcome, str):
                 skipped[outcome] += 1
             else:
@@ -114,11 +112,14 @@ def read_log_files(
     return LoggedRequests(used, +skipped)
 
 
-def classify_items(patterns: Sequence[str], model: ExportedModel, version: int, rows: int, now: int) -> LoggedRequests:
+def classify_items(
+    patterns: Sequence[str], columns: Sequence[str], model: ExportedModel, version: int, rows: int, now: int
+) -> LoggedRequests:
     """Classifies rows of files, as if they had been requested now.
 
     Args:
         patterns: files, or patterns, as for `agnews batch`.
+        columns: text columns of the data set.
         model: the served version.
         version: its number.
         rows: maximum number of rows; from larger files, the same random rows are taken each time.
@@ -134,7 +135,7 @@ def classify_items(patterns: Sequence[str], model: ExportedModel, version: int, 
     chosen: list[NewsItem] = []
     seen = 0
     for file in matching_files(patterns):
-        for row in read_file(file):
+        for row in read_file(file, columns):
             if isinstance(row, BadRow):
                 skipped["bad row"] += 1
                 continue
@@ -154,9 +155,7 @@ def classify_items(patterns: Sequence[str], model: ExportedModel, version: int, 
     return LoggedRequests([LoggedRequest(now, version, len(chosen) / seen, logged)], skipped)
 
 
-def _record(
-    log: prediction_log_pb2.PredictionLog, model: str, written: int, class_names: tuple[str, ...]
-) -> LoggedRequest | str:
+def _record(log: prediction_log_pb2.PredictionLog, model: str, written: int, data_set: DataSet) -> LoggedRequest | str:
     """Returns the request, or the reason why it is skipped."""
     kind = log.WhichOneof("log_type")
     if kind not in _REQUESTS:
@@ -165,12 +164,12 @@ def _record(
     if model not in (metadata.model_spec.name, call.request.model_spec.name):
         return "another model"
     try:
-        texts = logged_texts(log)
+        texts = logged_texts(log, data_set.text_columns)
     except Exception as error:  # A record of unknown content must not prevent reading the others.
         return f"unreadable: {type(error).__name__}"
     if not texts:
         return "not a classification"
-    if any(set(text.scores) != set(class_names) for text in texts):
+    if any(set(text.scores) != set(data_set.class_names) for text in texts):
         return "other classes"
     # A broken model returns NaN; JSON cannot represent it and no statistic can use it.
     if not all(math.isfinite(score) for text in texts for score in text.scores.values()):

@@ -11,7 +11,7 @@ from components.evaluator.report import OVERALL
 from components.model_card.predictions import Predictions
 from components.statistics import PairedTest, bonferroni, exact_change_interval, mcnemar
 from pipeline.review.evidence import Evidence, predictions_of
-from schema.data_set import AG_NEWS, LABEL, LENGTH_BUCKET
+from schema.data_set import AG_NEWS, LABEL, LENGTH_BUCKET, SOURCE_ID
 
 _LEVEL = 0.05
 
@@ -61,6 +61,7 @@ class ChangedPrediction:
         first: the first model's prediction.
         second: the second model's prediction.
         probabilities: probabilities of both predictions.
+        source_id: id of the row in the files; empty if they have none.
     """
 
     id: str
@@ -68,6 +69,7 @@ class ChangedPrediction:
     first: str
     second: str
     probabilities: tuple[float, float]
+    source_id: str = ""
 
     @property
     def outcome(self) -> str:
@@ -116,7 +118,11 @@ def compare_predictions(first: Predictions, second: Predictions) -> PairedPredic
     ids, ours, theirs = np.intersect1d(first.ids.astype(str), second.ids.astype(str), return_indices=True)
     labels = first.labels[ours]
     right = first.answers[ours] == labels, second.answers[theirs] == second.labels[theirs]
-    slices = _slices(labels, first.buckets[ours], *right) if len(ids) else ()
+    # Both models classified the same rows, so the second one's columns also apply to the first one.
+    columns = {name: values[theirs] for name, values in second.columns.items()}
+    source_ids = columns.pop(SOURCE_ID, np.full(len(ids), ""))
+    columns = {LABEL: labels, LENGTH_BUCKET: first.buckets[ours], **columns}
+    slices = _slices(columns, *right) if len(ids) else ()
     differing = np.flatnonzero(first.answers[ours] != second.answers[theirs])
     by_probability = differing[np.argsort(-second.probabilities[theirs][differing], kind="stable")]
     changed = tuple(
@@ -126,6 +132,7 @@ def compare_predictions(first: Predictions, second: Predictions) -> PairedPredic
             first.answers[ours[row]],
             second.answers[theirs[row]],
             (float(first.probabilities[ours[row]]), float(second.probabilities[theirs[row]])),
+            source_ids[row],
         )
         for row in by_probability
     )
@@ -134,17 +141,14 @@ def compare_predictions(first: Predictions, second: Predictions) -> PairedPredic
     )
 
 
-def _slices(
-    labels: np.ndarray, buckets: np.ndarray, first: np.ndarray, second: np.ndarray
-) -> tuple[SliceComparison, ...]:
+def _slices(columns: Mapping[str, np.ndarray], first: np.ndarray, second: np.ndarray) -> tuple[SliceComparison, ...]:
     found = []
     # Classes and buckets of the default data set in their order, then others.
-    values = {LABEL: set(labels), LENGTH_BUCKET: set(buckets)}
-    names = {f"{column}={value}" for column, found_values in values.items() for value in found_values}
+    names = {f"{column}={value}" for column, values in columns.items() for value in set(values)}
     known = [name for name in AG_NEWS.slices if name in names]
     for name in (OVERALL, *known, *sorted(names - set(known))):
         column, _, value = name.partition("=")
-        mask = np.full(len(labels), True) if not value else (labels if column == LABEL else buckets) == value
+        mask = columns[column] == value if value else np.full(len(first), True)
         if mask.any():
             found.append((name, first[mask], second[mask], mcnemar(first[mask], second[mask])))
     corrected = bonferroni([test.p_value for *_, test in found])

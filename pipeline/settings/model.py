@@ -3,6 +3,7 @@
 `pipeline.settings.sources` reads the values.
 """
 
+from dataclasses import replace
 from datetime import date
 from functools import cache
 from importlib.metadata import version
@@ -102,7 +103,7 @@ class DataSettings(Section):
     label_column: str | None = Field(
         None, min_length=1, description="column with the class; unset: label, class or Class Index"
     )
-    text_columns: tuple[str, ...] = Field(
+    text_columns: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (),
         description="columns with the texts, in the order in which they are read; []: title and description, or text",
     )
@@ -148,16 +149,24 @@ class DataSettings(Section):
         return self.schema_file or SCHEMA_PATH
 
     def data_set(self) -> DataSet:
-        """Reads the classes and length buckets from the schema.
+        """Returns the classes and length buckets of the schema, with the text columns.
 
         Raises:
             SettingsError: the file cannot be read, or is not a schema of a data set.
         """
-        return read_data_set(self.schema_path)
+        data_set = read_data_set(self.schema_path)
+        return replace(data_set, text_columns=self.text_columns) if self.text_columns else data_set
 
     def row_format(self) -> RowFormat:
         """Returns the columns of the data files, and the classes in them."""
         return RowFormat(self.label_column, self.text_columns, self.first_class, self.data_set().class_names)
+
+    @field_validator("text_columns")
+    @classmethod
+    def _columns_differ(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
+        if len({name.lower() for name in columns}) < len(columns):
+            raise ValueError("expected different columns")
+        return columns
 
     @field_validator("span", mode="before")
     @classmethod

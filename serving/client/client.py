@@ -4,7 +4,7 @@ import asyncio
 import functools
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
@@ -15,8 +15,8 @@ from schema.news_items import Classification, NewsItem
 from serving.client.canary import CANARY, Canary
 from serving.client.connection import Tls, channel_options
 from serving.client.errors import ClientError, DeadlineError, from_rpc
-from serving.client.exchange import Target, checked_items, exchange
-from serving.client.protos import PredictionServiceStub
+from serving.client.exchange import KnownColumns, Target, ask_columns, checked_items, exchange
+from serving.client.protos import PredictionServiceStub, PredictRequest
 from serving.client.shadow import Shadow
 from serving.client.tracing import Tracing
 from serving.this_machine import proxy_options
@@ -68,8 +68,10 @@ class _Base:
         self._canary = canary
         self._shadow = shadow
         self._tracing = tracing
-        self._max_batch = max_batch
-        self._max_in_flight = max_in_flight
+        self._columns: KnownColumns = {}
+        self._exchange = functools.partial(
+            exchange, columns=self._columns, max_batch=max_batch, max_in_flight=max_in_flight
+        )
         self._options = [*channel_options(keep_alive), *proxy_options(address)]
         self._credentials = tls.credentials() if tls else None
         self._closed = False
@@ -96,32 +98,43 @@ class _Base:
     @contextmanager
     def _steps(
         self,
-        items: list[NewsItem],
-        send: Any,
+        make_steps: Callable[..., Generator[Any, Any, Any]],
+        start: Callable[[Any], Any],
+        stub: PredictionServiceStub,
         version: int | None,
         label: str | None,
         timeout: float | None,
-    ) -> Iterator[Generator[Any, Any, list[Classification]]]:
-        """Yields the exchange of one call, closes it at the end, and converts gRPC's errors into the client's."""
+        count: int = 0,
+    ) -> Iterator[Generator[Any, Any, Any]]:
+        """Yields the steps of one call, closes them at the end, and converts gRPC's errors into the client's.
+
+        Args:
+            make_steps: returns the steps, given target, function to send, and deadline.
+            start: returns the function that starts a call of a method of the stub.
+            stub: methods of the server.
+            version: version to query.
+            label: label to query.
+            timeout: limit, seconds; None means the client's default.
+            count: number of items.
+        """
         self._require_open()
         timeout = self._timeout if timeout is None else timeout
         if not timeout > 0:  # Not <=: a NaN is not a valid time either.
             raise DeadlineError(f"a timeout of {timeout:g} s leaves no time for an answer: allow more")
         target = Target(self._model_name, version, label, self._canary)
         tracing = self._tracing
-        with tracing.record(self._address, str(target), len(items)) if tracing else nullcontext() as metadata:
-            steps = exchange(
-                items,
-                target,
-                functools.partial(send, metadata=metadata),
-                deadline=time.monotonic() + min(timeout, _LONGEST_SECONDS),
-                max_batch=self._max_batch,
-                max_in_flight=self._max_in_flight,
-            )
+        with tracing.record(self._address, str(target), count) if tracing else nullcontext() as metadata:
+
+            def send(request: Any, timeout: float) -> Any:
+                method = stub.Predict if isinstance(request, PredictRequest) else stub.GetModelMetadata
+                return start(method)(request, timeout=timeout, metadata=metadata)
+
+            steps = make_steps(target, send, time.monotonic() + min(timeout, _LONGEST_SECONDS))
             try:
                 with closing(steps):
                     yield steps
             except (Exception, asyncio.CancelledError) as error:
+                self._columns.clear()  # A label may have moved to a version with other columns.
                 # gRPC raises one of four exception types here, depending on the moment.
                 if self._closed and not _is_task_cancelled():
                     raise ClientError("the client was closed before all answers were there") from error
@@ -186,10 +199,22 @@ class Client(_Base):
             threading.Thread(target=self._ask_shadow, args=[items, answers, timeout], daemon=True).start()
         return answers
 
+    def text_columns(
+        self, *, version: int | None = None, label: str | None = None, timeout: float | None = None
+    ) -> tuple[str, ...]:
+        """Returns the names of the text columns that a model reads, in order; arguments and errors as for `classify`.
+
+        `NewsItem.of_texts` joins the texts of these columns to an item.
+        """
+        return self._run(functools.partial(ask_columns, columns=self._columns), version, label, timeout)
+
     def _ask(
         self, items: list[NewsItem], version: int | None, label: str | None, timeout: float | None
     ) -> list[Classification]:
-        with self._steps(items, self._stub.Predict.future, version, label, timeout) as steps:
+        return self._run(functools.partial(self._exchange, items), version, label, timeout, len(items))
+
+    def _run(self, make_steps: Callable[..., Any], *target: Any) -> Any:
+        with self._steps(make_steps, lambda method: method.future, self._stub, *target) as steps:
             try:
                 call = next(steps)
                 while True:
@@ -259,11 +284,20 @@ class AsyncClient(_Base):
             task.add_done_callback(self._shadow_tasks.discard)
         return answers
 
+    async def text_columns(
+        self, *, version: int | None = None, label: str | None = None, timeout: float | None = None
+    ) -> tuple[str, ...]:
+        """Returns the names of the text columns that a model reads, like `Client.text_columns`."""
+        return await self._run(functools.partial(ask_columns, columns=self._columns), version, label, timeout)
+
     async def _ask(
         self, items: list[NewsItem], version: int | None, label: str | None, timeout: float | None
     ) -> list[Classification]:
-        send = PredictionServiceStub(self._channel()).Predict
-        with self._steps(items, send, version, label, timeout) as steps:
+        return await self._run(functools.partial(self._exchange, items), version, label, timeout, len(items))
+
+    async def _run(self, make_steps: Callable[..., Any], *target: Any) -> Any:
+        stub = PredictionServiceStub(self._channel())
+        with self._steps(make_steps, lambda method: method, stub, *target) as steps:
             try:
                 call = next(steps)
                 while True:

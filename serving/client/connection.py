@@ -8,16 +8,16 @@ from typing import Any
 import grpc
 
 from serving.client.errors import ClientError
-from serving.client.protos import METHOD, SERVICE
+from serving.client.protos import METADATA_METHOD, METHOD, SERVICE
 
 # gRPC itself retries. Its policy applies to both the synchronous and the asyncio client, keeps the call's deadline,
-# respects a server's push-back, and needs no code here, unlike a retry library around the stub. Predict only reads, so
-# a retry is safe. Calls to a server at its limit, and calls past their deadline, are not retried. The throttle stops
-# retries when most calls fail (gRFC A6).
+# respects a server's push-back, and needs no code here, unlike a retry library around the stub. Both methods only
+# read, so a retry is safe. Calls to a server at its limit, and calls past their deadline, are not retried. The throttle
+# stops retries when most calls fail (gRFC A6).
 _SERVICE_CONFIG = {
     "methodConfig": [
         {
-            "name": [{"service": SERVICE, "method": METHOD}],
+            "name": [{"service": SERVICE, "method": method} for method in (METHOD, METADATA_METHOD)],
             "retryPolicy": {
                 "maxAttempts": 5,
                 "initialBackoff": "0.1s",

@@ -4,17 +4,31 @@ import math
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from schema.model_contract import CLASSES, DESCRIPTION_INPUT, PROBABILITIES, SERVING_DEFAULT, TITLE_INPUT
-from schema.news_items import Classification, NewsItem, validate
+from schema.model_contract import CLASSES, PROBABILITIES, SERVING_DEFAULT, text_columns
+from schema.news_items import Classification, NewsItem, split_into_columns, validate
 from serving.client.canary import CANARY, STABLE, Canary
 from serving.client.errors import InvalidTextError, ModelNotFoundError, RefusedError
-from serving.client.protos import DT_FLOAT, DT_STRING, PredictRequest, PredictResponse, TensorProto
+from serving.client.protos import (
+    DT_FLOAT,
+    DT_STRING,
+    GetModelMetadataRequest,
+    GetModelMetadataResponse,
+    ModelSpec,
+    PredictRequest,
+    PredictResponse,
+    SignatureDefMap,
+    TensorProto,
+)
 
 _LAST_VERSION = 2**63 - 1
+_SIGNATURES = "signature_def"
+
+KnownColumns = dict[bytes, tuple[str, ...]]
+"""Text columns of the models that were asked, by serialized ModelSpec."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,15 @@ class Target:
                 name.encode()
             except UnicodeEncodeError:
                 raise ModelNotFoundError(f"no server knows the name {name!r}: it is no Unicode text") from None
+
+    def spec(self) -> ModelSpec:
+        """Returns the ModelSpec of one request, with a label that the canary draws, if there is one."""
+        spec = ModelSpec(name=self.model_name, signature_name=SERVING_DEFAULT)
+        if self.version is not None:
+            spec.version.value = self.version
+        elif label := self.label or (self.canary.draw() if self.canary else None):
+            spec.version_label = label
+        return spec
 
     def __str__(self) -> str:
         match self:
@@ -72,11 +95,12 @@ def exchange(
     items: list[NewsItem],
     target: Target,
     send: Callable[..., Any],
-    *,
     deadline: float,
+    *,
+    columns: KnownColumns,
     max_batch: int,
     max_in_flight: int,
-) -> Generator[Any, PredictResponse, list[Classification]]:
+) -> Generator[Any, Any, list[Classification]]:
     """Sends the items in batches; yields each call to wait for and receives its response.
 
     Closing the generator early cancels the requests in flight.
@@ -86,6 +110,7 @@ def exchange(
         target: version to query.
         send: starts a call, given a request and its `timeout` in seconds; its result has a method `cancel`.
         deadline: `time.monotonic()` at which all answers must have arrived.
+        columns: as for `ask_columns`.
         max_batch: maximum number of items per request.
         max_in_flight: maximum number of simultaneous requests.
 
@@ -98,7 +123,10 @@ def exchange(
     waiting: deque[Any] = deque()
     results: list[Classification] = []
     try:
-        for request in _requests(items, target, max_batch):
+        for start in range(0, len(items), max_batch):
+            spec = target.spec()
+            names = yield from _columns_of(spec, target, send, deadline, columns)
+            request = _request(items[start : start + max_batch], spec, names)
             if len(waiting) == max_in_flight:
                 results += _read((yield waiting[0]))
                 waiting.popleft()
@@ -114,23 +142,43 @@ def exchange(
     return results
 
 
-def _requests(items: list[NewsItem], target: Target, max_batch: int) -> Iterator[PredictRequest]:
-    for start in range(0, len(items), max_batch):
-        batch = items[start : start + max_batch]
-        request = PredictRequest(
-            inputs={
-                TITLE_INPUT: _text_tensor([item.title for item in batch]),
-                DESCRIPTION_INPUT: _text_tensor([item.description for item in batch]),
-            },
-            output_filter=[CLASSES, PROBABILITIES],
-        )
-        spec = request.model_spec
-        spec.name, spec.signature_name = target.model_name, SERVING_DEFAULT
-        if target.version is not None:
-            spec.version.value = target.version
-        elif label := target.label or (target.canary.draw() if target.canary else None):
-            spec.version_label = label
-        yield request
+def ask_columns(
+    target: Target, send: Callable[..., Any], deadline: float, *, columns: KnownColumns
+) -> Generator[Any, Any, tuple[str, ...]]:
+    """Asks a model for the names of its text columns, unless they are known; otherwise like `exchange`.
+
+    Args:
+        target: version to query.
+        send: as for `exchange`.
+        deadline: as for `exchange`.
+        columns: the known columns, to which these are added.
+
+    Raises:
+        RefusedError: the model's `SERVING_DEFAULT` reads no texts.
+    """
+    return (yield from _columns_of(target.spec(), target, send, deadline, columns))
+
+
+def _columns_of(
+    spec: ModelSpec, target: Target, send: Callable[..., Any], deadline: float, columns: KnownColumns
+) -> Generator[Any, GetModelMetadataResponse, tuple[str, ...]]:
+    key = spec.SerializeToString(deterministic=True)
+    names = columns.get(key)  # Another thread may clear them at any moment.
+    if names is None:
+        request = GetModelMetadataRequest(model_spec=spec, metadata_field=[_SIGNATURES])
+        response = yield send(request, timeout=deadline - time.monotonic())
+        signatures = SignatureDefMap.FromString(response.metadata[_SIGNATURES].value)
+        names = text_columns(signatures.signature_def[SERVING_DEFAULT].inputs)
+        if not names:
+            raise RefusedError(f"{target}: its {SERVING_DEFAULT} reads no texts")
+        columns[key] = names
+    return names
+
+
+def _request(batch: list[NewsItem], spec: ModelSpec, columns: tuple[str, ...]) -> PredictRequest:
+    texts = split_into_columns(columns, ((item.title, item.description) for item in batch))
+    inputs = {name: _text_tensor(values) for name, values in texts.items()}
+    return PredictRequest(model_spec=spec, inputs=inputs, output_filter=[CLASSES, PROBABILITIES])
 
 
 def _text_tensor(texts: list[str]) -> TensorProto:

@@ -12,10 +12,11 @@ from google.protobuf.internal import builder as _builder
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 from google.protobuf import wrappers_pb2 as google_dot_protobuf_dot_wrappers__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61gnews/client/messages.proto\x12\ragnews.client\x1a\x1egoogle/protobuf/wrappers.proto\"}\n\x10TensorShapeProto\x12\x30\n\x03\x64im\x18\x02 \x03(\x0b\x32#.agnews.client.TensorShapeProto.Dim\x12\x14\n\x0cunknown_rank\x18\x03 \x01(\x08\x1a!\n\x03\x44im\x12\x0c\n\x04size\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\"\xd6\x01\n\x0bTensorProto\x12&\n\x05\x64type\x18\x01 \x01(\x0e\x32\x17.agnews.client.DataType\x12\x35\n\x0ctensor_shape\x18\x02 \x01(\x0b\x32\x1f.agnews.client.TensorShapeProto\x12\x16\n\x0eversion_number\x18\x03 \x01(\x05\x12\x16\n\x0etensor_content\x18\x04 \x01(\x0c\x12\x11\n\tfloat_val\x18\x05 \x03(\x02\x12\x12\n\nstring_val\x18\x08 \x03(\x0c\x12\x11\n\tint64_val\x18\n \x03(\x03\"\x8c\x01\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x07version\x18\x02 \x01(\x0b\x32\x1b.google.protobuf.Int64ValueH\x00\x12\x17\n\rversion_label\x18\x04 \x01(\tH\x00\x12\x16\n\x0esignature_name\x18\x03 \x01(\tB\x10\n\x0eversion_choice\"\xdb\x01\n\x0ePredictRequest\x12,\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x18.agnews.client.ModelSpec\x12\x39\n\x06inputs\x18\x02 \x03(\x0b\x32).agnews.client.PredictRequest.InputsEntry\x12\x15\n\routput_filter\x18\x03 \x03(\t\x1aI\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.agnews.client.TensorProto:\x02\x38\x01\"\xc9\x01\n\x0fPredictResponse\x12<\n\x07outputs\x18\x01 \x03(\x0b\x32+.agnews.client.PredictResponse.OutputsEntry\x12,\n\nmodel_spec\x18\x02 \x01(\x0b\x32\x18.agnews.client.ModelSpec\x1aJ\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.agnews.client.TensorProto:\x02\x38\x01*E\n\x08\x44\x61taType\x12\x0e\n\nDT_INVALID\x10\x00\x12\x0c\n\x08\x44T_FLOAT\x10\x01\x12\r\n\tDT_STRING\x10\x07\x12\x0c\n\x08\x44T_INT64\x10\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61gnews/client/messages.proto\x12\ragnews.client\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/wrappers.proto\"}\n\x10TensorShapeProto\x12\x30\n\x03\x64im\x18\x02 \x03(\x0b\x32#.agnews.client.TensorShapeProto.Dim\x12\x14\n\x0cunknown_rank\x18\x03 \x01(\x08\x1a!\n\x03\x44im\x12\x0c\n\x04size\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\"\xd6\x01\n\x0bTensorProto\x12&\n\x05\x64type\x18\x01 \x01(\x0e\x32\x17.agnews.client.DataType\x12\x35\n\x0ctensor_shape\x18\x02 \x01(\x0b\x32\x1f.agnews.client.TensorShapeProto\x12\x16\n\x0eversion_number\x18\x03 \x01(\x05\x12\x16\n\x0etensor_content\x18\x04 \x01(\x0c\x12\x11\n\tfloat_val\x18\x05 \x03(\x02\x12\x12\n\nstring_val\x18\x08 \x03(\x0c\x12\x11\n\tint64_val\x18\n \x03(\x03\"\x8c\x01\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x07version\x18\x02 \x01(\x0b\x32\x1b.google.protobuf.Int64ValueH\x00\x12\x17\n\rversion_label\x18\x04 \x01(\tH\x00\x12\x16\n\x0esignature_name\x18\x03 \x01(\tB\x10\n\x0eversion_choice\"\xdb\x01\n\x0ePredictRequest\x12,\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x18.agnews.client.ModelSpec\x12\x39\n\x06inputs\x18\x02 \x03(\x0b\x32).agnews.client.PredictRequest.InputsEntry\x12\x15\n\routput_filter\x18\x03 \x03(\t\x1aI\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.agnews.client.TensorProto:\x02\x38\x01\"\xc9\x01\n\x0fPredictResponse\x12<\n\x07outputs\x18\x01 \x03(\x0b\x32+.agnews.client.PredictResponse.OutputsEntry\x12,\n\nmodel_spec\x18\x02 \x01(\x0b\x32\x18.agnews.client.ModelSpec\x1aJ\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.agnews.client.TensorProto:\x02\x38\x01\"B\n\nTensorInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x05\x64type\x18\x02 \x01(\x0e\x32\x17.agnews.client.DataType\"\x91\x01\n\x0cSignatureDef\x12\x37\n\x06inputs\x18\x01 \x03(\x0b\x32\'.agnews.client.SignatureDef.InputsEntry\x1aH\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.agnews.client.TensorInfo:\x02\x38\x01\"\xac\x01\n\x0fSignatureDefMap\x12G\n\rsignature_def\x18\x01 \x03(\x0b\x32\x30.agnews.client.SignatureDefMap.SignatureDefEntry\x1aP\n\x11SignatureDefEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.agnews.client.SignatureDef:\x02\x38\x01\"_\n\x17GetModelMetadataRequest\x12,\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x18.agnews.client.ModelSpec\x12\x16\n\x0emetadata_field\x18\x02 \x03(\t\"\xd8\x01\n\x18GetModelMetadataResponse\x12,\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x18.agnews.client.ModelSpec\x12G\n\x08metadata\x18\x02 \x03(\x0b\x32\x35.agnews.client.GetModelMetadataResponse.MetadataEntry\x1a\x45\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any:\x02\x38\x01*E\n\x08\x44\x61taType\x12\x0e\n\nDT_INVALID\x10\x00\x12\x0c\n\x08\x44T_FLOAT\x10\x01\x12\r\n\tDT_STRING\x10\x07\x12\x0c\n\x08\x44T_INT64\x10\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -26,22 +27,44 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['_PREDICTREQUEST_INPUTSENTRY']._serialized_options = b'8\001'
   _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._options = None
   _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_options = b'8\001'
-  _globals['_DATATYPE']._serialized_start=992
-  _globals['_DATATYPE']._serialized_end=1061
-  _globals['_TENSORSHAPEPROTO']._serialized_start=79
-  _globals['_TENSORSHAPEPROTO']._serialized_end=204
-  _globals['_TENSORSHAPEPROTO_DIM']._serialized_start=171
-  _globals['_TENSORSHAPEPROTO_DIM']._serialized_end=204
-  _globals['_TENSORPROTO']._serialized_start=207
-  _globals['_TENSORPROTO']._serialized_end=421
-  _globals['_MODELSPEC']._serialized_start=424
-  _globals['_MODELSPEC']._serialized_end=564
-  _globals['_PREDICTREQUEST']._serialized_start=567
-  _globals['_PREDICTREQUEST']._serialized_end=786
-  _globals['_PREDICTREQUEST_INPUTSENTRY']._serialized_start=713
-  _globals['_PREDICTREQUEST_INPUTSENTRY']._serialized_end=786
-  _globals['_PREDICTRESPONSE']._serialized_start=789
-  _globals['_PREDICTRESPONSE']._serialized_end=990
-  _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_start=916
-  _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_end=990
+  _globals['_SIGNATUREDEF_INPUTSENTRY']._options = None
+  _globals['_SIGNATUREDEF_INPUTSENTRY']._serialized_options = b'8\001'
+  _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._options = None
+  _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._serialized_options = b'8\001'
+  _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._options = None
+  _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_DATATYPE']._serialized_start=1726
+  _globals['_DATATYPE']._serialized_end=1795
+  _globals['_TENSORSHAPEPROTO']._serialized_start=106
+  _globals['_TENSORSHAPEPROTO']._serialized_end=231
+  _globals['_TENSORSHAPEPROTO_DIM']._serialized_start=198
+  _globals['_TENSORSHAPEPROTO_DIM']._serialized_end=231
+  _globals['_TENSORPROTO']._serialized_start=234
+  _globals['_TENSORPROTO']._serialized_end=448
+  _globals['_MODELSPEC']._serialized_start=451
+  _globals['_MODELSPEC']._serialized_end=591
+  _globals['_PREDICTREQUEST']._serialized_start=594
+  _globals['_PREDICTREQUEST']._serialized_end=813
+  _globals['_PREDICTREQUEST_INPUTSENTRY']._serialized_start=740
+  _globals['_PREDICTREQUEST_INPUTSENTRY']._serialized_end=813
+  _globals['_PREDICTRESPONSE']._serialized_start=816
+  _globals['_PREDICTRESPONSE']._serialized_end=1017
+  _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_start=943
+  _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_end=1017
+  _globals['_TENSORINFO']._serialized_start=1019
+  _globals['_TENSORINFO']._serialized_end=1085
+  _globals['_SIGNATUREDEF']._serialized_start=1088
+  _globals['_SIGNATUREDEF']._serialized_end=1233
+  _globals['_SIGNATUREDEF_INPUTSENTRY']._serialized_start=1161
+  _globals['_SIGNATUREDEF_INPUTSENTRY']._serialized_end=1233
+  _globals['_SIGNATUREDEFMAP']._serialized_start=1236
+  _globals['_SIGNATUREDEFMAP']._serialized_end=1408
+  _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._serialized_start=1328
+  _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._serialized_end=1408
+  _globals['_GETMODELMETADATAREQUEST']._serialized_start=1410
+  _globals['_GETMODELMETADATAREQUEST']._serialized_end=1505
+  _globals['_GETMODELMETADATARESPONSE']._serialized_start=1508
+  _globals['_GETMODELMETADATARESPONSE']._serialized_end=1724
+  _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_start=1655
+  _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_end=1724
 # @@protoc_insertion_point(module_scope)

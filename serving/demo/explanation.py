@@ -5,13 +5,14 @@ instead of image regions. The method needs only the model's predictions, so it e
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from schema.news_items import Classification, NewsItem, validate
 from serving.client import AsyncClient
 
-FIELDS = ("title", "description")
+Fields = Mapping[str, str]
+"""The texts of an item by text column of the model, in order."""
 # Letters and digits, and the characters that join them: "board's", "1,000", "u.s", "oil-price".
 _WORD = re.compile(r"\w+(?:['’.,-]\w+)*")
 # The model reads at most this many words of a text.
@@ -24,7 +25,7 @@ class Word:
     """The position of a word in an item.
 
     Attributes:
-        field: "title" or "description".
+        field: text column.
         start: index of its first character in that text.
         end: index after its last character.
     """
@@ -55,7 +56,7 @@ class Explanation:
 
     Attributes:
         answer: the classification of the whole item.
-        texts: pieces of the title and of the description, in order.
+        texts: pieces of the text of each column, in order.
         strongest: words with the largest influence, strongest first.
     """
 
@@ -64,49 +65,53 @@ class Explanation:
     strongest: list[Piece]
 
 
-async def explain(client: AsyncClient, item: NewsItem, *, label: str | None, max_strongest: int = 8) -> Explanation:
+async def explain(client: AsyncClient, fields: Fields, *, label: str | None, max_strongest: int = 8) -> Explanation:
     """Classifies an item and computes the influence of each of its words.
 
     Args:
         client: client of the model server.
-        item: a valid item with at most a few thousand words.
+        fields: texts of a valid item with at most a few thousand words.
         label: label of the version to use. None uses the server's default version.
         max_strongest: maximum length of `Explanation.strongest`.
 
     Raises:
         ClientError: the server did not answer.
     """
-    [answer] = await client.classify([item], label=label)
-    words = [word for word in find_words(item, _MAX_WORDS) if validate(without_word(item, word)) is None]
-    variants = [without_word(item, word) for word in words]
+    [answer] = await client.classify([to_item(fields)], label=label)
+    without = {word: to_item(without_word(fields, word)) for word in find_words(fields, _MAX_WORDS)}
+    words = [word for word, variant in without.items() if validate(variant) is None]
+    variants = [without[word] for word in words]
     # By version number: between the two calls a label may move, and a new version may be loaded.
     occluded = await client.classify(variants, version=answer.model_version)
     influences = list(zip(words, word_influences(answer, occluded), strict=True))
     largest = max((abs(influence) for _, influence in influences), default=0.0)
     texts: dict[str, list[Piece]] = {}
-    for field in FIELDS:
+    for field, text in fields.items():
         of_field = [(word, influence) for word, influence in influences if word.field == field]
         texts[field] = [
-            Piece(text, influence, round(_STRENGTHS * influence / largest) if influence and largest else 0)
-            for text, influence in split_at_words(getattr(item, field), of_field)
+            Piece(part, influence, round(_STRENGTHS * influence / largest) if influence and largest else 0)
+            for part, influence in split_at_words(text, of_field)
         ]
     pieces = [piece for parts in texts.values() for piece in parts if piece.influence is not None]
     strongest = sorted(pieces, key=lambda piece: -abs(piece.influence or 0.0))[:max_strongest]
     return Explanation(answer, texts, strongest)
 
 
-def find_words(item: NewsItem, limit: int) -> list[Word]:
-    """Returns the first `limit` words of the title and the description, in order."""
-    words = (
-        Word(field, match.start(), match.end()) for field in FIELDS for match in _WORD.finditer(getattr(item, field))
-    )
+def to_item(fields: Fields) -> NewsItem:
+    """Joins the texts to an item."""
+    return NewsItem.of_texts(list(fields.values()))
+
+
+def find_words(fields: Fields, limit: int) -> list[Word]:
+    """Returns the first `limit` words of the texts, in order."""
+    words = (Word(name, match.start(), match.end()) for name, text in fields.items() for match in _WORD.finditer(text))
     return [word for word, _ in zip(words, range(limit), strict=False)]
 
 
-def without_word(item: NewsItem, word: Word) -> NewsItem:
-    """Returns the item with a space in place of the word."""
-    text = getattr(item, word.field)
-    return replace(item, **{word.field: text[: word.start] + " " + text[word.end :]})
+def without_word(fields: Fields, word: Word) -> Fields:
+    """Returns the texts with a space in place of the word."""
+    text = fields[word.field]
+    return {**fields, word.field: text[: word.start] + " " + text[word.end :]}
 
 
 def word_influences(answer: Classification, occluded: Sequence[Classification]) -> list[float]:

@@ -29,7 +29,7 @@ from tensorflow_serving.config import logging_config_pb2
 
 from schema.features import DESCRIPTION, TITLE
 from schema.files import make_directory
-from schema.model_contract import OOV_ID, PADDING_ID, TOKEN_IDS, TRANSFORM_FEATURES
+from schema.model_contract import OOV_ID, PADDING_ID, SERVING_DEFAULT, TOKEN_IDS, TRANSFORM_FEATURES, text_columns
 from serving.prediction_logs import LoggedText, logged_texts, without_texts
 from serving.server.errors import request_error
 from serving.server.inference import LOG_FIELDS
@@ -77,6 +77,9 @@ class LoggedModels(Protocol):
     def token_ids(self, spec: model_pb2.ModelSpec, examples: list[bytes]) -> np.ndarray | None:
         """Returns the token ids int64 [batch, time] of serialized tf.Examples, or None if the model has none."""
 
+    def text_columns(self, spec: model_pb2.ModelSpec) -> tuple[str, ...]:
+        """Returns the text columns of a model, in order."""
+
 
 class LocalModels:
     """The models of a server in this process."""
@@ -98,6 +101,12 @@ class LocalModels:
             [model_input] = signature.inputs.values()
             run = servable.run_for((model_input.tensor,), (signature.outputs[TOKEN_IDS][0],))
             return run([np.array(examples, object)])[0]
+
+    def text_columns(self, spec: model_pb2.ModelSpec) -> tuple[str, ...]:
+        """Returns the text columns of a model, in order."""
+        with self._manager.borrow(spec) as (_, servable):
+            signature = servable.signature_defs.get(SERVING_DEFAULT)
+            return text_columns(signature.inputs) if signature else ()
 
 
 class RequestLog:
@@ -187,7 +196,7 @@ class RequestLog:
         log = getattr(full, waiting.log)
         log.request.CopyFrom(waiting.request)
         log.response.CopyFrom(waiting.response)
-        texts = logged_texts(full)
+        texts = logged_texts(full, self._models.text_columns(waiting.spec))
         if not texts:  # The response is not a classification of texts.
             return False
         texts = self._with_token_counts(waiting.spec, texts)

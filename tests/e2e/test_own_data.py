@@ -27,6 +27,8 @@ def story(tmp_path_factory):
 
 
 def test_the_classes_of_the_file_are_in_every_output(story):
+    from components.model_card.predictions import read_predictions
+
     shell, outputs = story
     assert "3 classes: Kündigung, Rechnung, Störung" in next(iter(outputs.values()))
     described, ran = outputs["agnews data describe"], outputs["agnews run"]
@@ -40,6 +42,13 @@ def test_the_classes_of_the_file_are_in_every_output(story):
     assert not re.search(r"World|Sports|English|AG News", text)
     assert "kanal=Telefon" in text
     assert re.search(r"Server abgestürzt Fehler \| Störung \| Störung \| [0-9.]+ \| passed", text)
+    columns = read_predictions(str(card.parent)).columns
+    assert set(columns["kanal"]) == {"E-Mail", "Telefon"}
+    # In the file, numbers count the rows, of which every second one came by telephone.
+    assert all(
+        int(number) % 2 == (name == "Telefon")
+        for number, name in zip(*map(columns.get, ("source_id", "kanal")), strict=True)
+    )
 
 
 def test_the_pushed_model_answers_over_grpc_with_the_classes_of_the_file(story):
@@ -54,5 +63,6 @@ def test_the_pushed_model_answers_over_grpc_with_the_classes_of_the_file(story):
         Client(f"127.0.0.1:{running.server.grpc_port}", model_name="tickets") as client,
     ):
         answers = client.classify(texts)
+        assert client.text_columns() == ("text",)
     assert [answer.label for answer in answers] == ["Störung", "Rechnung"]
     assert set(answers[0].probabilities) == {"Kündigung", "Rechnung", "Störung"}

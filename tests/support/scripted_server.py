@@ -9,9 +9,19 @@ from concurrent import futures
 import grpc
 
 from schema.features import CLASS_NAMES
-from serving.client.protos import DT_FLOAT, DT_STRING, PredictRequest, PredictResponse
+from serving.client.protos import (
+    DT_FLOAT,
+    DT_STRING,
+    METADATA_METHOD,
+    METHOD,
+    SERVICE,
+    GetModelMetadataRequest,
+    GetModelMetadataResponse,
+    PredictRequest,
+    PredictResponse,
+    SignatureDefMap,
+)
 
-SERVICE, METHOD = "tensorflow.serving.PredictionService", "Predict"
 WORDS = {"ministers": "World", "goal": "Sports", "oil": "Business", "chip": "Sci/Tech"}
 VERSIONS = (1, 2)
 LABELS = {"stable": 1, "canary": 2}
@@ -32,7 +42,8 @@ class ScriptedServer:
 
     Attributes:
         address: host:port of the server.
-        requests: received requests.
+        requests: received Predict requests.
+        columns: text columns of the model, in order.
         script: functions of (request, context), one per request, which may abort it.
         change_response: function that can modify a response.
         most_at_once: maximum number of concurrent requests.
@@ -41,11 +52,22 @@ class ScriptedServer:
     def __init__(self):
         self.address = ""
         self.requests = []
+        self.columns = ["title", "description"]
         self.script = []
         self.change_response = lambda response: None
         self.most_at_once = 0
         self._now = 0
         self._lock = threading.Lock()
+
+    def get_metadata(self, request, context):
+        signatures = SignatureDefMap()
+        for index, name in enumerate(self.columns):
+            tensor = "serving_default_title:0" if name == "title" else f"serving_default_text_{index:03}:0"
+            column = signatures.signature_def["serving_default"].inputs[name]
+            column.name, column.dtype = tensor, DT_STRING
+        response = GetModelMetadataResponse()
+        response.metadata["signature_def"].Pack(signatures)
+        return response
 
     def predict(self, request, context):
         with self._lock:
@@ -72,16 +94,18 @@ class ScriptedServer:
         version = LABELS.get(spec.version_label, spec.version.value if spec.HasField("version") else VERSIONS[-1])
         if version not in VERSIONS:
             context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: Specific(agnews, {version})")
-        titles, descriptions = (request.inputs[name].string_val for name in ("title", "description"))
+        if sorted(request.inputs) != sorted(self.columns):
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"input must be {self.columns}")
+        texts = list(zip(*(request.inputs[name].string_val for name in self.columns), strict=True))
         response = PredictResponse()
         response.model_spec.name, response.model_spec.version.value = spec.name, version
         classes, scores = response.outputs["classes"], response.outputs["probabilities"]
         classes.dtype, scores.dtype = DT_STRING, DT_FLOAT
-        for title, description in zip(titles, descriptions, strict=True):
+        for row in texts:
             classes.string_val.extend(name.encode() for name in CLASS_NAMES)
-            scores.float_val.extend(probabilities(f"{title.decode()} {description.decode()}"))
+            scores.float_val.extend(probabilities(b" ".join(row).decode()))
         for tensor in (classes, scores):
-            for size in (len(titles), len(CLASS_NAMES)):
+            for size in (len(texts), len(CLASS_NAMES)):
                 tensor.tensor_shape.dim.add(size=size)
         self.change_response(response)
         return response
@@ -97,10 +121,15 @@ def serving(credentials=None, address="127.0.0.1:0"):
     """Yields a running ScriptedServer on a free port of the loopback interface."""
     scripted = ScriptedServer()
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=16))
-    handler = grpc.unary_unary_rpc_method_handler(
-        scripted.predict, PredictRequest.FromString, PredictResponse.SerializeToString
-    )
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler})])
+    handlers = {
+        METHOD: grpc.unary_unary_rpc_method_handler(
+            scripted.predict, PredictRequest.FromString, PredictResponse.SerializeToString
+        ),
+        METADATA_METHOD: grpc.unary_unary_rpc_method_handler(
+            scripted.get_metadata, GetModelMetadataRequest.FromString, GetModelMetadataResponse.SerializeToString
+        ),
+    }
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, handlers)])
     port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     scripted.address = f"localhost:{port}"
     server.start()

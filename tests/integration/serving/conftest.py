@@ -45,6 +45,22 @@ def write_text_model(directory, *, favourite):
     _set_methods(directory, {"serve_examples": "classify"})
 
 
+def write_column_model(directory):
+    """Writes a model of three text columns, as the Trainer exports them, except that it answers the same always."""
+    import tensorflow as tf
+
+    columns = [tf.TensorSpec([None], tf.string, f"text_{number:03}") for number in range(3)]
+
+    @tf.function(input_signature=columns)
+    def serve(*texts):
+        rows = tf.shape(texts[0])[0]
+        return {"classes": tf.tile([CLASSES], [rows, 1]), "probabilities": tf.fill([rows, len(CLASSES)], 0.25)}
+
+    module = tf.Module()
+    module.serve = serve
+    tf.saved_model.save(module, str(directory), signatures={"serving_default": serve})
+
+
 def write_plain_model(directory):
     """Writes a model of half x plus two, as Predict, Regress and Classify, and with tensors of several types."""
     import tensorflow as tf
@@ -183,6 +199,13 @@ def text_models(tmp_path_factory):
     for favourite in CLASSES[:3]:
         write_text_model(root / favourite, favourite=favourite)
     return {favourite: root / favourite for favourite in CLASSES[:3]}
+
+
+@pytest.fixture(scope="session")
+def column_model(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("column_model") / "model"
+    write_column_model(directory)
+    return directory
 
 
 @pytest.fixture(scope="session")

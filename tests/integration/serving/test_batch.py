@@ -239,6 +239,12 @@ def test_a_model_of_another_kind_is_refused(score, tmp_path):
         score(tmp_path / "a.csv", model=str(tmp_path / "doubler"))
 
 
+def test_files_may_have_the_text_columns_of_the_model(score, column_model, tmp_path):
+    (tmp_path / "a.csv").write_text("text_000,text_002\noil,rises\n")
+    output = score(tmp_path / "a.csv", model=str(column_model))
+    assert [line["row"] for line in lines(output, "predictions")] == [2]
+
+
 def test_two_workers_score_two_files(score, tmp_path):
     for name in "ab":
         (tmp_path / f"{name}.csv").write_text("title\n" + "goal\n" * 200)

@@ -48,6 +48,15 @@ def test_predict_and_classify_records_have_the_same_texts_and_scores(make):
     assert second.text == ("", "b")
 
 
+def test_texts_of_other_columns_are_joined():
+    log = predict_log([("b", "")], [[0.5, 0.5]])
+    inputs = log.predict_log.request.inputs
+    inputs["inhalt"].CopyFrom(inputs.pop("title"))
+    inputs["anhang"].CopyFrom(tf.make_tensor_proto([b"c"]))
+    [text] = logged_texts(log, ("description", "inhalt", "anhang"))
+    assert (text.text, text.item) == (("", "b c"), NewsItem("", "b c").id)
+
+
 def test_serialized_examples_sent_to_predict_are_read():
     log = predict_log([("a", "b")], [[0.5, 0.5]])
     del log.predict_log.request.inputs["title"], log.predict_log.request.inputs["description"]

@@ -51,6 +51,27 @@ def test_calls_are_forwarded_and_logged_without_texts(server, tmp_path):
     assert b"private" not in written
 
 
+def test_texts_of_other_columns_are_logged_by_server_and_proxy(push, column_model, tmp_path):
+    base = push(column_model, 1)
+    logging = f'log_collector_config {{ type: "tfrecord_features" filename_prefix: "{tmp_path}/own/agnews" }}'
+    (tmp_path / "models.config").write_text(
+        f'model_config_list {{ config {{ name: "agnews" base_path: "{base}" model_platform: "tensorflow" '
+        f"logging_config {{ {logging} sampling_config {{ sampling_rate: 1.0 }} }} }} }}"
+    )
+    item = NewsItem.of_texts(["a", "b", "c"])
+    with (
+        serving(model_config_file=str(tmp_path / "models.config")) as running,
+        make_proxy(f"127.0.0.1:{running.server.grpc_port}", tmp_path) as proxy,
+        Client(f"127.0.0.1:{proxy.port}") as client,
+    ):
+        client.classify([item])
+        assert client.text_columns() == ("text_000", "text_001", "text_002")
+    for directory in ("own", "logs"):
+        [path] = (tmp_path / directory).glob("*.tfrecord")
+        [[text]] = [logged_texts(log) for log in read_log(path).logs]
+        assert (text.item, text.text_length) == (item.id, 4)
+
+
 def test_errors_and_deadlines_are_forwarded_and_not_logged(server, tmp_path):
     with make_proxy(server, tmp_path) as proxy, Client(f"127.0.0.1:{proxy.port}", model_name="nope") as client:
         with pytest.raises(ModelNotFoundError, match="Servable not found"):

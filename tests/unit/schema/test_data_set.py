@@ -38,7 +38,7 @@ def test_slices_and_metrics_are_described_in_words(name, slice_words, accuracy_w
 
 
 def test_a_description_is_passed_on_unchanged_in_any_script():
-    data_set = DataSet(("体育", 'Störung \\ "x"'), ("all",), ())
+    data_set = DataSet(("体育", 'Störung \\ "x"'), ("all",), (), id_column="Nr.")
     assert DataSet.decode(data_set.encode()) == data_set
     assert "\\" not in data_set.encode()
 
@@ -52,6 +52,7 @@ def test_a_description_is_passed_on_unchanged_in_any_script():
         ('tag: "210"', 'tag: "300"', "expected rising bounds"),
         ('name: "title"', 'name: "headline"', "has no feature title"),
         ("feature {\n", 'feature { name: "desk" type: INT }\nfeature {\n', "feature desk must have the type BYTES"),
+        ("feature {\n", 'feature { name: "source_id" type: BYTES }\nfeature {\n', "source_id needs one annotation tag"),
         ("shape {", "shape (", r"schema\.pbtxt, line 16"),
     ],
 )

@@ -173,3 +173,14 @@ def test_any_bytes_give_ordered_rows_that_can_be_written(data, start):
     assert numbers == sorted(set(numbers))
     for row in rows:
         json.dumps(row.reason if isinstance(row, BadRow) else [row.id, row.item.title], ensure_ascii=False).encode()
+
+
+def test_files_may_have_the_text_columns_of_the_model():
+    columns = ("betreff", "inhalt")
+    item = NewsItem("Fehler", "seit heute")
+    rows = read_items(io.BytesIO(b"Betreff,Inhalt,ID\nFehler,seit heute,7\n"), "a.csv", columns)
+    assert list(rows) == [ItemRow("a.csv", 2, item, "7")]
+    rows = read_items(io.BytesIO(b'{"Inhalt": "seit heute", "Betreff": "Fehler"}\n'), "a.jsonl", columns)
+    assert list(rows) == [ItemRow("a.jsonl", 1, item)]
+    with pytest.raises(DataError, match="no column betreff, inhalt, title, description or text"):
+        list(read_items(io.BytesIO(b"a,b\n"), "a.csv", columns))

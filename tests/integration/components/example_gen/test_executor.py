@@ -325,21 +325,26 @@ def test_classes_columns_and_buckets_are_those_of_the_data_set(data):
     assert found == {(1, b"kurz"), (0, b"lang")}
 
 
+def write_tables(directory, rows, form):
+    """Writes the rows as training and test file of a form, and returns the patterns of the files."""
+    table = pd.DataFrame(rows)
+    for name in ("train", "test"):
+        if form == "csv":
+            table.to_csv(directory / f"{name}.csv", index=False)
+        elif form == "jsonl":
+            table.to_json(directory / f"{name}.jsonl", orient="records", lines=True)
+        else:
+            table.to_parquet(directory / f"{name}.parquet")
+    return {name: f"{name}.{form}" for name in ("train", "test")}
+
+
 DESKS = dataclasses.replace(AG_NEWS, kept_columns=("desk",)).encode()
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
 def test_values_of_kept_columns_are_features(tmp_path, form):
     rows = [{"label": index % 4, "text": f"text {index}", "Desk": ("Büro", None)[index % 2]} for index in range(40)]
-    for name in ("train", "test"):
-        table = pd.DataFrame(rows)
-        if form == "csv":
-            table.to_csv(tmp_path / f"{name}.csv", index=False)
-        elif form == "jsonl":
-            table.to_json(tmp_path / f"{name}.jsonl", orient="records", lines=True)
-        else:
-            table.to_parquet(tmp_path / f"{name}.parquet")
-    examples = ingest(tmp_path, patterns={name: f"{name}.{form}" for name in ("train", "test")}, data_set=DESKS)
+    examples = ingest(tmp_path, patterns=write_tables(tmp_path, rows, form), data_set=DESKS)
     found = {features["desk"].bytes_list.value[0].decode() for features in written(examples, "test")}
     assert found == {"Büro", "(none)"}
 
@@ -355,3 +360,21 @@ def test_a_kept_value_that_is_not_unicode_goes_to_quarantine(tmp_path):
         (tmp_path / f"{name}.csv").write_bytes(b"label,text,desk\n" + rows + b"0,other,b\xff\n")
     examples = ingest(tmp_path, max_bad_fraction=0.5, data_set=DESKS)
     assert {row["reason"] for row in quarantined(examples)} == {"bad_utf8"}
+
+
+NUMBERS = dataclasses.replace(AG_NEWS, id_column="Nr").encode()
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_ids_of_the_files_are_kept_in_rows_and_in_quarantine(tmp_path, form):
+    rows = [{"NR": index, "label": index % 4, "text": f"text {index}"} for index in range(40)]
+    patterns = write_tables(tmp_path, [*rows, {"NR": 40, "label": 9, "text": "other"}], form)
+    examples = ingest(tmp_path, patterns=patterns, data_set=NUMBERS, max_bad_fraction=0.5)
+    found = {features["source_id"].bytes_list.value[0].decode() for features in written(examples, "test")}
+    assert found == set(map(str, range(40)))
+    assert {(row["reason"], row["source_id"]) for row in quarantined(examples)} == {("unknown_class", "40")}
+
+
+def test_a_file_without_the_column_of_ids_is_refused(data):
+    with pytest.raises(DataError, match=r"nr is missing"):
+        ingest(data, data_set=NUMBERS)

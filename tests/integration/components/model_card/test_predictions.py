@@ -1,5 +1,9 @@
 """Tests the stored predictions for the test rows, which do not include the texts."""
 
+from dataclasses import replace
+
+import numpy as np
+
 from components.model_card.predictions import read_predictions, write_predictions
 
 
@@ -21,3 +25,9 @@ def test_what_is_written_is_read_and_holds_no_text(predictions, run, tmp_path):
         assert (getattr(read, name) == getattr(predictions, name)).all()
     [file] = tmp_path.iterdir()
     assert not any(row["title"].encode() in file.read_bytes() for row in run.rows)
+
+
+def test_columns_of_the_data_set_are_stored(predictions, tmp_path):
+    kanal = np.array(["web"] * len(predictions.ids), object)
+    write_predictions(replace(predictions, columns={"kanal": kanal}), str(tmp_path))
+    assert read_predictions(str(tmp_path)).columns["kanal"].tolist() == kanal.tolist()

@@ -6,6 +6,7 @@ from tfx.types import standard_artifacts
 from components.evaluator.config import eval_config
 from components.evaluator.report import EvaluationReport, ThresholdFailure
 from components.model_card import quality
+from components.model_card.rows import TestRows, Texts
 from schema.data_set import AG_NEWS
 
 
@@ -39,3 +40,10 @@ def test_changes_that_the_evaluator_adds_are_not_other_metrics():
     confusion = [[2 * (row == column) for column in range(4)] for row in range(4)]
     report = EvaluationReport(metrics={"all": overall | by_class}, baseline={}, confusion=confusion, failures=[])
     assert quality.describe_quality(report, np.ones(8, bool)).overall == {"loss": 0.3}
+
+
+def test_a_wrong_answer_has_the_id_of_the_files():
+    texts, ids = Texts(["a", "b", "c"], [""] * 3), ["hash1", "hash2", "hash3"]
+    rows = TestRows(ids, texts, np.array([0, 1, 1]), ["short"] * 3, columns={"source_id": ["7", "8", ""]})
+    answers = [(wrong.id, wrong.answer) for wrong in quality.worst_errors(rows, np.eye(4)[[0, 2, 2]], 9)]
+    assert answers == [("8", "Business"), ("hash3", "Business")]

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -9,9 +10,18 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from components.trainer.export import export_saved_model, gpu_only_operations, text_example
+from components.model_card.exported_model import ExportedModel
+from components.model_card.rows import Texts
+from components.trainer.export import (
+    export_saved_model,
+    gpu_only_operations,
+    text_example,
+    write_warmup_requests,
+)
+from schema.data_set import AG_NEWS
 from schema.features import CLASS_NAMES
-from schema.model_contract import WARMUP_REQUESTS
+from schema.model_contract import WARMUP_REQUESTS, text_columns
+from schema.news_items import NewsItem
 from serving.audit import differences, manifest
 from tests.support import ROOT
 
@@ -86,6 +96,27 @@ def test_the_temperature_divides_the_logits(network, transform_output, signature
     cooled = classify(loaded.signatures, ["ba1 goal"], ["U.S."])["probabilities"]
     root = np.sqrt(classify(signatures, ["ba1 goal"], ["U.S."])["probabilities"])
     np.testing.assert_allclose(cooled, root / root.sum(), atol=1e-6)
+
+
+def test_the_inputs_are_the_text_columns_and_are_joined_like_rows(network, transform_output, signatures, tmp_path):
+    columns = ("Betreff", "Text der Mail", "标题")
+    export = str(tmp_path / "export")
+    export_saved_model(network, transform_output, export, data_set=replace(AG_NEWS, text_columns=columns))
+    write_warmup_requests(["oil"], export, "agnews", 2)
+    rows = [("Oil", "ba1 goal", "U.S."), ("", "", "oil"), ("Oil", "ba1", ""), ("", "", "")]
+    items = [NewsItem.of_texts(row) for row in rows]
+    expected = classify(signatures, [item.title for item in items], [item.description for item in items])
+    inputs = dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True))
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:  # As TensorFlow Serving does.
+        signature = tf.compat.v1.saved_model.load(session, ["serve"], export).signature_def["serving_default"]
+        assert text_columns(signature.inputs) == columns
+        feeds = {signature.inputs[name].name: texts for name, texts in inputs.items()}
+        probabilities = session.run(signature.outputs["probabilities"].name, feeds)
+    np.testing.assert_allclose(probabilities, expected["probabilities"], atol=1e-6)
+    texts = Texts([item.title for item in items], [item.description for item in items])
+    np.testing.assert_allclose(ExportedModel(export).probabilities(texts), expected["probabilities"], atol=1e-6)
+    [warmup, _] = tf.data.TFRecordDataset(os.path.join(export, WARMUP_REQUESTS)).as_numpy_iterator()
+    assert set(prediction_log_pb2.PredictionLog.FromString(warmup).predict_log.request.inputs) == set(columns)
 
 
 def test_a_network_of_titles_does_not_see_the_description(network, transform_output, tmp_path):

@@ -1,10 +1,12 @@
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
 from pipeline.monitoring.labels import ItemLabel, add_labels, read_label_file, select_items, stored_labels
+from schema.data_set import AG_NEWS
 from schema.errors import DataError
 from schema.features import CLASS_NAMES
 from schema.news_items import NewsItem
@@ -40,6 +42,20 @@ def test_labels_can_be_json_lines(read):
     row = {"text": "Öl", "label": "World", "selection": "uncertain"}
     [label], _ = read(json.dumps(row))
     assert (label.item, label.label, label.selection) == (NewsItem("Öl").id, "World", "uncertain")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Betreff,Inhalt,label\nFehler,seit heute,B\n",
+        '{"Betreff": "Fehler", "Inhalt": "seit heute", "label": "B"}\n',
+    ],
+)
+def test_labels_may_have_the_text_columns_of_the_data_set(tmp_path, text):
+    (tmp_path / "labels.csv").write_text(text)
+    data_set = replace(AG_NEWS, class_names=("A", "B"), text_columns=("betreff", "inhalt"))
+    [label], _ = read_label_file(tmp_path / "labels.csv", "ann", NOW, data_set)
+    assert (label.item, label.label) == (NewsItem("Fehler", "seit heute").id, "B")
 
 
 @pytest.mark.parametrize(
@@ -109,8 +125,8 @@ class Model:
 def rows(count):
     yield BadRow("file", 1, "empty")
     for number in range(count):
-        yield ItemRow("file", number, NewsItem(str(number)))
-        yield ItemRow("file", number, NewsItem(str(number)))
+        yield ItemRow("file", number, NewsItem(str(number)), f"id {number}")
+        yield ItemRow("file", number, NewsItem(str(number)), f"id {number}")
 
 
 NEWEST = Model([0.9, 0.1, 0, 0], [0.5, 0.4, 0.1, 0], [0, 0, 0.7, 0.3])
@@ -130,6 +146,7 @@ def test_items_are_selected_once(selection, count, expected):
     found = [(one.item.title, one.predicted) for one in chosen]
     assert (sorted(found) if selection == "random" else found) == expected
     assert {one.selection for one in chosen} == {selection}
+    assert all(one.id == f"id {one.item.title}" for one in chosen)
 
 
 def test_a_random_selection_has_the_wanted_number_of_items():

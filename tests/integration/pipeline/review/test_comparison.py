@@ -1,6 +1,6 @@
 """Tests of comparing two models on the same rows."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -45,6 +45,14 @@ def test_each_slice_is_tested_on_its_rows():
     assert world.test == mcnemar(np.full(30, True), np.full(30, False))
     assert world.significant
     assert world.low <= world.change <= world.high
+
+
+def test_columns_of_the_data_set_are_slices_and_ids_name_the_rows():
+    columns = {"kanal": np.array(["a", "b", "b"], object), "source_id": np.array(["7", "8", "9"], object)}
+    first, second = predictions([WORLD] * 3), replace(predictions([WORLD, SPORTS, WORLD]), columns=columns)
+    found = compare_predictions(first, second)
+    assert {row.name: row.rows for row in found.slices if row.name.startswith("kanal")} == {"kanal=a": 1, "kanal=b": 2}
+    assert [row.source_id for row in found.changed] == ["8"]
 
 
 def test_an_interval_excludes_zero_exactly_if_the_change_is_significant():

@@ -64,6 +64,31 @@ def test_a_plain_text_is_sent_as_a_title(server, ask):
     assert request.model_spec.signature_name == "serving_default"
 
 
+def test_texts_are_sent_under_the_columns_of_the_model(server, ask):
+    server.columns = ["betreff", "inhalt", "anhang"]
+    answers = ask(server, [NewsItem("oil", "goal"), NewsItem.of_texts(["a", "chip", "chip"])])
+    assert [answer.label for answer in answers] == ["Sports", "Sci/Tech"]
+    [request] = server.requests
+    sent = {name: [text.decode() for text in tensor.string_val] for name, tensor in request.inputs.items()}
+    assert sent == {"betreff": ["oil", "a"], "inhalt": ["goal", "chip chip"], "anhang": ["", ""]}
+
+
+def test_columns_are_asked_for_again_after_a_refusal(server):
+    with Client(server.address) as client:
+        client.classify(["oil"], label="stable")
+        server.columns = ["inhalt"]  # The label moved to a version of another data set.
+        with pytest.raises(RefusedError):
+            client.classify(["oil"], label="stable")
+        assert client.classify([NewsItem("oil", "oil")], label="stable")[0].label == "Business"
+        assert client.text_columns(label="stable") == ("inhalt",)
+
+
+def test_a_model_without_texts_is_refused(server, ask):
+    server.columns = []
+    with pytest.raises(RefusedError, match="its serving_default reads no texts"):
+        ask(server, ["oil"])
+
+
 def test_a_long_list_is_sent_in_batches_and_answered_in_order(server, ask):
     words = ["oil", "goal", "chip", "ministers"] * 25
     answers = ask(server, words, options={"max_batch": 8, "max_in_flight": 3})

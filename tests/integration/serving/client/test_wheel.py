@@ -108,11 +108,13 @@ def test_a_request_is_the_same_on_the_wire():
         sent.append(request)
         raise StopIteration
 
+    target = Target("agnews", label="stable")
     steps = exchange(
         checked_items(["Oil", "東京"]),
-        Target("agnews", label="stable"),
+        target,
         send,
         deadline=float("inf"),
+        columns={target.spec().SerializeToString(deterministic=True): ("title", "description")},
         max_batch=32,
         max_in_flight=1,
     )

@@ -153,3 +153,13 @@ def test_a_version_of_5000_digits_is_not_found(web):
     answer = web.get("/model-card/" + "9" * 5000)
     assert answer.status_code == 404
     assert "content-security-policy" in answer.headers
+
+
+def test_the_form_has_a_field_for_each_text_column_of_the_model(web, server):
+    server.columns = ["betreff", "inhalt"]
+    form = web.get("/").text
+    assert '<label for="betreff">Betreff</label>' in form
+    assert '<textarea id="inhalt" name="inhalt" maxlength="5000">' in form
+    page = post(web, betreff="oil and", inhalt="oil goal").text
+    assert "<strong>Business</strong>" in page
+    assert list(server.requests[1].inputs["inhalt"].string_val) == [b"oil goal"] * 2 + [b"  goal", b"oil  "]

@@ -54,9 +54,17 @@ def test_several_text_columns_keep_their_order_and_ids_are_left_out(tmp_path):
         writer.writerow(["uid", "Subject", "source", "Body", "Topic"])
         for row in range(40):
             writer.writerow([f"x{row}", f"subject number {row}", "web", f"a longer body {row}", ("a", "b")[row % 2]])
-    assert propose([tmp_path / "a.csv"]).row_format.text_columns == ("subject", "body")
-    chosen = propose([tmp_path / "a.csv"], "topic", ["Body"])
-    assert chosen.row_format.text_columns == ("body",)
+    found = propose([tmp_path / "a.csv"])
+    assert (found.row_format.text_columns, found.data_set.id_column) == (("subject", "body"), "uid")
+    chosen = propose([tmp_path / "a.csv"], "topic", ["Body"], ids="Subject")
+    assert (chosen.row_format.text_columns, chosen.data_set.id_column) == (("body",), "subject")
+
+
+def test_a_column_in_which_values_are_repeated_or_missing_has_no_ids(tmp_path):
+    for ids in (["1", "2", "3", "1"], ["1", "", "3", "4"]):
+        rows = "".join(f"{number},some text {index},{'ab'[index % 2]}\n" for index, number in enumerate(ids))
+        (tmp_path / "a.csv").write_text(f"id,text,label\n{rows}")
+        assert propose([tmp_path / "a.csv"], label="label").data_set.id_column == ""
 
 
 @pytest.mark.parametrize(

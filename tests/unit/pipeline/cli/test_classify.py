@@ -238,3 +238,12 @@ def test_a_reader_that_goes_away_is_no_error(server, tmp_path):
     assert "Traceback" not in process.stderr.read()
     process.wait(timeout=60)
     process.stderr.close()
+
+
+def test_rows_have_the_first_text_column_of_the_model(classify, tmp_path, server):
+    server.columns = ["inhalt"]
+    (tmp_path / "rows.csv").write_text("Inhalt\noil\n")
+    ended = classify("--file", tmp_path / "rows.csv", "--format", "csv")
+    assert ended.stdout.splitlines()[0].startswith("row,id,inhalt,label")
+    assert ended.stdout.splitlines()[1].startswith("2,,oil,Business")
+    assert list(server.requests[0].inputs["inhalt"].string_val) == [b"oil"]

@@ -65,6 +65,7 @@ def test_columns_for_slices_are_features_of_the_schema(describe, tmp_path):
     write_tickets(tmp_path / "tickets.csv")
     settings = describe("own", "--from", "tickets.csv", "--slice", "Kanal")
     assert settings.data.data_set().kept_columns == ("kanal",)
+    assert settings.data.data_set().id_column == "nummer"
     assert settings.data.row_format().text_columns == ("text",)
 
 

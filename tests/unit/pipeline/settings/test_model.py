@@ -134,6 +134,12 @@ def test_default_locations_are_in_the_directory_of_the_moment(tmp_path, monkeypa
     assert Settings().pusher.destination == str(tmp_path / "serving_model")
 
 
+@pytest.mark.parametrize("columns", [["text", "Text"], [""]])
+def test_text_columns_differ_and_have_names(columns):
+    with pytest.raises(ValueError, match="text_columns"):
+        Settings.model_validate({"data": {"text_columns": columns}})
+
+
 def test_texts_that_must_pass_have_the_columns_of_the_training_data(tmp_path):
     file = tmp_path / "must_pass.csv"
     file.write_text("Desk,Head,Body\nSports,Late goal,wins the cup\n3,Oil,\n")

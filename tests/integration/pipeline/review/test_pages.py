@@ -646,7 +646,7 @@ def test_a_changed_audit_log_of_same_size_and_time_is_reported(decidable, linked
         assert "The audit log was changed or cannot be read" in text(client.get(f"/models/{model}"))
 
 
-@pytest.mark.parametrize("reasons", [["accuracy on label=Sports is 0.5000, required is 0.6000: 0.1000 short"], None])
+@pytest.mark.parametrize("reasons", [["recall of Sports is 0.5000, required is 0.6000: 0.1000 short"], None])
 def test_the_page_of_a_refused_model_says_why(tmp_path, reasons):
     made = SimulatedStore(tmp_path, files=7, test_rows=8)
     made.add_runs(7)

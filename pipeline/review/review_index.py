@@ -186,6 +186,12 @@ class ReviewIndex:
         return {version: model for model in self.models.values() for version in model.versions}
 
     @cached_property
+    def push_times(self) -> dict[int, float]:
+        """Times of the pushes by version, UTC, seconds since the epoch."""
+        pushed = ((_pushed_version(one), one.made) for one in self.snapshot.of_type(PUSHED_MODEL))
+        return {number: made for number, made in pushed if number is not None}
+
+    @cached_property
     def spans(self) -> dict[int, list[Artifact]]:
         """Ingested rows by span, in ascending order."""
         found: dict[int, list[Artifact]] = {}
@@ -260,8 +266,7 @@ class ReviewIndex:
             if link.role == "model"
             for made in self.snapshot.outputs(link.execution)
         ]
-        numbers = [str(one.properties.get("pushed_version", "")) for one in pushed if one.is_pushed]
-        return tuple(dict.fromkeys(int(number) for number in numbers if number.isdecimal()))
+        return tuple(dict.fromkeys(number for one in pushed if (number := _pushed_version(one)) is not None))
 
     def _ingested_examples(self, trainer: Execution | None, through: Collection[str]) -> tuple[Artifact, ...]:
         """Returns the ingested rows that a training used, in the order of their spans.
@@ -336,8 +341,6 @@ class ReviewIndex:
             status, at = RunStatus.COMPARISON, ""
         if status is RunStatus.WAITING and model and model.versions:
             status, at = RunStatus.PUSHED_LATER, f"version {model.versions[-1]}"
-        pushed = made[PUSHED_MODEL][1] if PUSHED_MODEL in made else None
-        version = str(pushed.properties.get("pushed_version", "")) if pushed and pushed.is_pushed else ""
         return RunListItem(
             run,
             status,
@@ -345,7 +348,7 @@ class ReviewIndex:
             max((execution.changed for execution in executions), default=run.began),
             model,
             trainer is not None and trainer.state == "COMPLETE",
-            int(version) if version.isdecimal() else None,
+            _pushed_version(made[PUSHED_MODEL][1]) if PUSHED_MODEL in made else None,
             next((one for one in reversed(executions) if status is RunStatus.FAILED and one.error), None),
         )
 
@@ -361,6 +364,11 @@ def _status(executions: Sequence[Execution]) -> tuple[RunStatus, str]:
     if any(execution.type.endswith(_PUSHER) and execution.state in _ENDED for execution in last):
         return RunStatus.COMPLETE, ""
     return RunStatus.STOPPED, states.get("CANCELED") or (executions[-1].type if executions else "")
+
+
+def _pushed_version(artifact: Artifact) -> int | None:
+    number = str(artifact.properties.get("pushed_version", "")) if artifact.is_pushed else ""
+    return int(number) if number.isdecimal() else None
 
 
 def _flag(artifact: Artifact | None, name: str) -> bool | None:

@@ -18,6 +18,7 @@ from pipeline.review.pages.forms import may_decide
 from pipeline.review.pages.monitoring import latest_report
 from pipeline.review.pagination import filter_by_text, paginate
 from pipeline.review.review_index import ACCURACY, RECALL, ReviewedModel, ReviewIndex
+from pipeline.review.serving_state import ServicePeriod, find_service_periods
 from pipeline.review.site import link_back, render, site_of
 from serving.web import DOCUMENT_POLICY
 
@@ -176,8 +177,6 @@ def show_trends(request: Request) -> Response:
     """`/trends`: accuracy, recall and row counts of evaluated models in the order of their training; `page`."""
     site = site_of(request)
     index = site.index()
-    production = site.serving(index).production
-    served = production.model.id if production and production.model else None
     evaluated = [model for model in index.models.values() if ACCURACY in model.figures]
     keys = {"model": lambda model: model.id}
     table = paginate(request.query_params, evaluated, keys, sort="model", rows_per_page=_MODELS_PER_TREND)
@@ -186,13 +185,15 @@ def show_trends(request: Request) -> Response:
     names = list(dict.fromkeys(name for model in models for name in model.figures if name.startswith(RECALL)))
     recalls: Series = {name.removeprefix(RECALL): [model.figures.get(name) for model in models] for name in names}
     rows: Series = {label: [_row_count(model, name) for model in models] for label, name in _ROWS.items()}
+    shown = {model.id for model in models}
+    periods = [one for one in find_service_periods(site.serving(index), index) if one.model and one.model.id in shown]
     plots = []
     if len(models) > 1:
         title = "Accuracy on the test rows, with 95 % intervals"
-        plots.append(_trend("accuracy", title, models, accuracy, served, [accuracy_interval(one) for one in models]))
-        plots.append(_trend("recall", "Recall of each class on the test rows", models, recalls, served))
+        plots.append(_trend("accuracy", title, models, accuracy, periods, [accuracy_interval(one) for one in models]))
+        plots.append(_trend("recall", "Recall of each class on the test rows", models, recalls, periods))
         if any(value is not None for values in rows.values() for value in values):
-            plots.append(_trend("rows", "Ingested rows", models, rows, served))
+            plots.append(_trend("rows", "Ingested rows", models, rows, periods))
     return render(
         request,
         "trends.html",
@@ -202,6 +203,7 @@ def show_trends(request: Request) -> Response:
         recalls=names,
         rows_of=_row_count,
         interval_of=accuracy_interval,
+        periods=periods,
     )
 
 
@@ -237,7 +239,7 @@ def _trend(
     title: str,
     models: list[ReviewedModel],
     series: Series,
-    served: int | None,
+    periods: Sequence[ServicePeriod],
     intervals: Sequence[tuple[float, float] | None] = (),
 ) -> Plot:
     parts = []
@@ -250,9 +252,9 @@ def _trend(
     description = f"Models {models[0].id} to {models[-1].id}: {'; '.join(parts)}. The table contains all values."
     labels = [f"model {model.id}" for model in models]
     moments = [model.artifact.made for model in models]
-    highlighted = [position for position, model in enumerate(models) if model.id == served]
-    if highlighted:
-        description += f" Model {served} is in production."
+    for one in periods[-1:]:
+        if one.model and one.until is None:
+            description += f" Model {one.model.id} is in production."
     return line_chart(
         name,
         title,
@@ -260,7 +262,7 @@ def _trend(
         series,
         description,
         dots=True,
-        highlighted=highlighted,
         moments=moments,
         intervals=intervals,
+        periods=[(one.since, one.until, str(one.version)) for one in periods],
     )

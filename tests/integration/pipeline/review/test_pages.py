@@ -302,6 +302,9 @@ def test_trends_have_charts_descriptions_and_a_table(site, ids):
     assert f"Models {ids[0]} to {ids[-1]}: accuracy from 0." in page.text
     assert f"Model {ids[-1]} is in production." in page.text
     assert page.text.count('class="changed"') == 3
+    # A band for each of the seven pushes, and the time in the table.
+    assert len(re.findall('<rect class="(?:period.|changed)"', page.text)) == 3 * 7
+    assert len(re.findall(r"[-\d]{10} [:\d]{5}", rows(page)[0])) == 2
     assert len(rows(page)) == len(ids)
 
 

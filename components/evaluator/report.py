@@ -47,10 +47,7 @@ class ThresholdFailure:
                 f"{figure} changed by {self.value:+.4f} against the baseline, "
                 f"allowed is {self.bound:+.4f}: {self.bound - self.value:.4f} too much"
             )
-        return (
-            f"{figure} is {self.value:.4f}, required is {self.bound:.4f}: "
-            f"{self.bound - self.value:.4f} short"
-        )
+        return f"{figure} is {self.value:.4f}, required is {self.bound:.4f}: {self.bound - self.value:.4f} short"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from components.model_card.document import (
     value_or_reason,
 )
 from components.model_card.evidence import NotAvailable, Share
-from components.model_card.quality import Threshold
 from components.model_card.robustness import Robustness
 from schema.data_set import describe_metric, describe_slice
 

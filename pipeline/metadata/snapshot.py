@@ -15,6 +15,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from pipeline.metadata.graph import by_path, properties
 from schema.metadata import FAILURE, FAILURE_LOG, FAILURE_STATUS, PUSHED_MODEL, decode_text
 
+# TFX's name.
+_CONFIG = "custom_config"
 _EVENT = mlmd.Event
 _KINDS = {
     _EVENT.INPUT: "read",
@@ -55,6 +57,7 @@ class Execution:
         error: why it failed; empty if it did not fail or the reason is unknown.
         exit_status: exit status of the command that failed; None if unknown.
         log: where people find the log of the failure; empty if unknown.
+        config: the settings that the component recorded, as JSON; empty if it recorded none.
     """
 
     id: int
@@ -66,6 +69,7 @@ class Execution:
     error: str = ""
     exit_status: int | None = None
     log: str = ""
+    config: str = ""
 
 
 @dataclass(frozen=True)
@@ -241,4 +245,5 @@ def _execution(stored: mlmd.Execution, run: int | None) -> Execution:
         decode_text(noted[FAILURE].string_value) if FAILURE in noted else "",
         noted[FAILURE_STATUS].int_value if FAILURE_STATUS in noted else None,
         decode_text(noted[FAILURE_LOG].string_value) if FAILURE_LOG in noted else "",
+        noted[_CONFIG].string_value if _CONFIG in noted else "",
     )

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from components.approval import Decision, Rules, Status, describe_progress, judge
 from components.approval.rules import last_decisions
 from pipeline.metadata.snapshot import Artifact, Execution, Run, Snapshot
+from pipeline.review.run_settings import settings_of_run, varying_conditions
 from pipeline.runners.run_id import COMPARISON
 from schema.metadata import (
     APPROVAL_DECISION,
@@ -241,6 +242,19 @@ class ReviewIndex:
             versions=self._versions(artifact.id),
             baseline=blessing.properties.get("baseline_model_id") if blessing else None,
         )
+
+    def settings_of(self, run: Run | None) -> Mapping[str, str]:
+        """Returns the settings that a run recorded, as texts by name."""
+        return self._settings.get(run.id, {}) if run else {}
+
+    @cached_property
+    def conditions(self) -> list[str]:
+        """Settings that are not the same in all runs, as NAME=VALUE."""
+        return varying_conditions(self._settings.values())
+
+    @cached_property
+    def _settings(self) -> dict[int, dict[str, str]]:
+        return {run: settings_of_run(self.snapshot.executions_of(run)) for run in self.snapshot.runs}
 
     def change_of_accuracy(self, model: ReviewedModel) -> float | None:
         """Returns the change of a model's accuracy against its baseline; None if one of them is unknown."""

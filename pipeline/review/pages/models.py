@@ -18,6 +18,7 @@ from pipeline.review.pages.forms import may_decide
 from pipeline.review.pages.monitoring import latest_report
 from pipeline.review.pagination import filter_by_text, paginate
 from pipeline.review.review_index import ACCURACY, RECALL, ReviewedModel, ReviewIndex
+from pipeline.review.run_settings import filter_by_settings
 from pipeline.review.serving_state import ServicePeriod, find_service_periods
 from pipeline.review.site import link_back, render, site_of
 from serving.web import DOCUMENT_POLICY
@@ -43,25 +44,33 @@ def weakest_class(model: ReviewedModel) -> tuple[str, float | None]:
 
 
 def list_models(request: Request) -> Response:
-    """`/models`: all models; `q` filters by text, `sort`, `order` and `page` select the part shown."""
+    """`/models`: all models; `q` and `setting` filter, `sort`, `order` and `page` select the part shown."""
     site = site_of(request)
     index = site.index()
-    words = request.query_params.get("q", "")
-    table = paginate(request.query_params, filter_by_text(index.models.values(), words, _searched), _KEYS, sort="model")
-    return render(request, "models.html", table=table, serving=site.serving(index), weakest=weakest_class, words=words)
+    models, filters = _filter(request, index)
+    table = paginate(request.query_params, models, _KEYS, sort="model")
+    return render(
+        request, "models.html", table=table, serving=site.serving(index), weakest=weakest_class, index=index, **filters
+    )
+
+
+def _filter(request: Request, index: ReviewIndex) -> tuple[list[ReviewedModel], dict[str, str]]:
+    """Returns the models that a request asks for, and what the search form shows."""
+    words, setting = (request.query_params.get(name, "") for name in ("q", "setting"))
+    models, problem = filter_by_settings(
+        list(index.models.values()), setting, lambda model: index.settings_of(model.run)
+    )
+    return filter_by_text(models, words, _searched), {"words": words, "setting": setting, "problem": problem}
 
 
 def settings_side_by_side(request: Request) -> Response:
-    """`/models/settings`: the settings of models as columns; `model` selects models, otherwise `q` filters by text."""
+    """`/models/settings`: the settings of models as columns; `model` selects, otherwise `q` and `setting` filter."""
     index = site_of(request).index()
-    words, chosen = request.query_params.get("q", ""), set(request.query_params.getlist("model"))
-    models = [one for one in index.models.values() if str(one.id) in chosen]
-    table = paginate(
-        request.query_params,
-        models if chosen else filter_by_text(index.models.values(), words, _searched),
-        {"model": _KEYS["model"]},
-        sort="model",
-    )
+    chosen = set(request.query_params.getlist("model"))
+    models, filters = _filter(request, index)
+    if chosen:
+        models = [one for one in index.models.values() if str(one.id) in chosen]
+    table = paginate(request.query_params, models, {"model": _KEYS["model"]}, sort="model")
     rows, without_card = [], []
     for model in table.rows:
         try:
@@ -76,8 +85,8 @@ def settings_side_by_side(request: Request) -> Response:
         rows=rows,
         names=names,
         without_card=without_card,
-        words=words,
         weakest=weakest_class,
+        **filters,
     )
 
 

@@ -13,6 +13,7 @@ from pipeline.metadata.snapshot import Artifact, Execution, Link, Snapshot
 from pipeline.review.graph import Node, draw, remove_implied_arrows
 from pipeline.review.pagination import filter_by_text, paginate
 from pipeline.review.review_index import ACCURACY, ReviewIndex, RunListItem, RunStatus
+from pipeline.review.run_settings import filter_by_settings
 from pipeline.review.site import Site, render, site_of
 from schema.paths import is_remote
 
@@ -31,14 +32,22 @@ _KEYS = {
 
 
 def list_runs(request: Request) -> Response:
-    """`/runs`: all runs; `status` and the text `q` filter, `sort`, `order` and `page` select the part shown."""
+    """`/runs`: all runs; `status`, `setting` and `q` filter, `sort`, `order` and `page` select the part shown."""
     index = site_of(request).index()
     status = request.query_params.get("status", "")
-    rows = [row for row in index.runs.values() if not status or row.status == status]
-    words = request.query_params.get("q", "")
-    table = paginate(request.query_params, filter_by_text(rows, words, _searched), _KEYS, sort="run")
+    words, setting = request.query_params.get("q", ""), request.query_params.get("setting", "")
+    rows, problem = filter_by_settings(list(index.runs.values()), setting, lambda row: index.settings_of(row.run))
+    rows = [row for row in rows if not status or row.status == status]
     return render(
-        request, "runs.html", table=table, statuses=list(RunStatus), status=status, words=words, any=bool(index.runs)
+        request,
+        "runs.html",
+        table=paginate(request.query_params, filter_by_text(rows, words, _searched), _KEYS, sort="run"),
+        statuses=list(RunStatus),
+        status=status,
+        words=words,
+        setting=setting,
+        problem=problem,
+        index=index,
     )
 
 

@@ -125,9 +125,7 @@ def test_slices_of_the_users_own_are_shown_with_their_thresholds(shown):
     names = ("kanal=Telefon", "kanal=[red]E-Mail", "length_bucket=long", "all")
     evaluation = EvaluationReport(dict.fromkeys(names, values), {}, [[0] * 4] * 4, [])
     output = shown(0, data={}, evaluator={"min_slice_accuracy": {"kanal=Telefon": 0.4}}, evaluation=evaluation)
-    assert re.search(
-        r"all rows .*≥ 0\.88.*\nlong texts .*\nkanal=Telefon .*≥ 0\.4 *\nkanal=\[red\]E-Mail .*\n", output
-    )
+    assert re.search(r"all rows .*≥ 0\.88.*\nlong texts .*\nkanal=Telefon .*≥ 0\.4 *\nkanal=\[red\]E-Mail .*\n", output)
 
 
 def test_what_the_evaluator_could_not_measure_is_a_reason(shown):

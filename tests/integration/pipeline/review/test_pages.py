@@ -208,6 +208,17 @@ def test_runs_are_filtered_by_status(site):
     assert "waiting for approval ApprovalGate" in waiting
 
 
+def test_runs_and_models_are_filtered_by_a_setting(site, runs, ids):
+    page = site.get("/runs?setting=trainer.epochs=3+trainer.units%3D16")
+    assert [row.split()[0] for row in rows(page)] == [f"local-{number:06d}" for number in (9, 5, 1)]
+    assert '<option value="trainer.epochs=3">' in page.text
+    models = site.get("/models?setting=trainer.epochs=2&q=blessed")
+    assert len(rows(models)) == 3
+    assert '<input type="hidden" name="setting" value="trainer.epochs=2">' in models.text
+    assert "did you mean 'trainer.epochs'?" in text(site.get("/models?setting=trainer.epoch=2"))
+    assert "expected NAME=VALUE" in text(site.get("/runs?setting=trainer.epochs"))
+
+
 def test_a_run_page_shows_components_states_and_artifacts(site, runs):
     page = site.get(f"/runs/{runs[5]}")
     shown = text(page)

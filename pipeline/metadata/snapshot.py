@@ -4,8 +4,9 @@ ML Metadata answers queries for one run or one artifact at a time and cannot sor
 thousands of runs would need thousands of queries. The site therefore reads everything once, and then only changes.
 """
 
+import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.metadata.graph import by_path, properties
-from schema.metadata import FAILURE, FAILURE_LOG, FAILURE_STATUS, PUSHED_MODEL, decode_text
+from schema.metadata import FAILURE, FAILURE_LOG, FAILURE_STATUS, GRAPH, PUSHED_MODEL, decode_text
 
 # TFX's name.
 _CONFIG = "custom_config"
@@ -36,11 +37,15 @@ class Run:
         id: id in the store.
         name: name of the run.
         began: UTC, seconds since the epoch.
+        upstream: the components that each component waits for; empty if unknown.
+        control: pairs of components of which the second waits for the first without reading its outputs.
     """
 
     id: int
     name: str
     began: float
+    upstream: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    control: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -226,11 +231,18 @@ class Snapshot:
                 link = Link(event.execution_id, event.artifact_id, role, _KINDS[event.type])
                 links[event.execution_id].append(link)
         return Snapshot(
-            {**self.runs, **{run.id: Run(run.id, run.name, run.create_time_since_epoch / 1000) for run in runs}},
+            {**self.runs, **{run.id: _run(run) for run in runs}},
             {**self.executions, **read},
             known,
             {**self.links, **{execution: tuple(found) for execution, found in links.items()}},
         )
+
+
+def _run(stored: mlmd.Context) -> Run:
+    noted = stored.custom_properties
+    graph = json.loads(decode_text(noted[GRAPH].string_value)) if GRAPH in noted else {"upstream": {}, "control": []}
+    control = frozenset((start, end) for start, end in graph["control"])
+    return Run(stored.id, stored.name, stored.create_time_since_epoch / 1000, graph["upstream"], control)
 
 
 def _execution(stored: mlmd.Execution, run: int | None) -> Execution:

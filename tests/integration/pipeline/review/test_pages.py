@@ -16,7 +16,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from benchmarks.review_store import SimulatedStore
 from pipeline.governance.audit_check import audit_log
 from pipeline.metadata.connection import connection_config, open_store
-from pipeline.metadata.runs import note_failure
+from pipeline.metadata.runs import note_failure, note_graph
 from pipeline.metadata.store_reader import StoreReader
 from pipeline.review.login import SECRET_HEADER, ProxyLogin
 from pipeline.review.pages.models import refusals_of_model
@@ -226,6 +226,20 @@ def test_a_run_page_shows_components_states_and_artifacts(site, runs):
     assert "taken from the cache" in shown
     assert page.text.count('class="box state-cached"') == 13
     assert re.search(r'<a href="/lineage/\d+">agnews.ModelCard \d+</a>', page.text)
+
+
+def test_the_graph_of_a_run_is_the_stored_one_with_control_arrows(tmp_path):
+    made = SimulatedStore(tmp_path, files=1, test_rows=8)
+    made.add_runs(8)
+    upstream = {"StatisticsGen": [], "ValidationGate": ["StatisticsGen"], "Trainer": ["ValidationGate"]}
+    note_graph(made.store, "local-000007", upstream, [("ValidationGate", "Trainer")])
+    with serving(settings_of(tmp_path)) as client:
+        run = next(one for one in client.get("/runs?status=failed").text.split('"') if re.fullmatch(r"/runs/\d+", one))
+        page = client.get(run).text
+    picture = page.partition("<svg")[2].partition("</svg>")[0]
+    assert re.findall(r'class="title">([^<]*)<', picture) == ["StatisticsGen", "ValidationGate", "Trainer"]
+    assert picture.count('class="arrow"') == picture.count('class="arrow thin"') == 1
+    assert "Trainer not started" in picture
 
 
 def test_a_data_page_shows_statistics_histogram_and_anomalies(site, runs):

@@ -35,6 +35,8 @@ _MAX_LABELS = 6
 _MAX_MOMENTS = 4
 _MAX_DOTS = 60
 _NAME_WIDTH = 80
+# Least share of the axis after the begin of a period without an end.
+_OPEN_PERIOD = 0.08
 
 
 def line_chart(
@@ -74,6 +76,9 @@ def line_chart(
     # Times that are all the same have no axis.
     last = max([*moments, *(begin for begin, _, _ in periods)], default=0.0)
     length = last - moments[0] if moments else 0.0
+    if periods and periods[-1][1] is None:
+        last += length * _OPEN_PERIOD
+        length *= 1 + _OPEN_PERIOD
 
     def x_of(moment: float) -> float:
         return LEFT + width * min(max((moment - moments[0]) / length, 0.0), 1.0)

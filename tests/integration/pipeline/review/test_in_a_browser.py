@@ -178,7 +178,7 @@ def test_a_model_is_approved_after_a_rejected_attempt(browser, decidable):
 
 PLACES = (
     *("/served", "/models", "/runs", "/approvals", "/spans", "/spans/0", "/trends", "/monitoring", "/compare"),
-    *("/models/{model}", "/lineage/{model}", "/runs/{run}", "/runs/{failed}"),
+    *("/models/{model}?decided=1", "/lineage/{model}", "/runs/{run}", "/runs/{failed}"),
     *(
         "/runs/{run}/data",
         "/compare?first={first}&second={model}",
@@ -188,7 +188,6 @@ PLACES = (
         "/runs?setting=trainer.epoch=2",
         "/lineage/{model}?way=down",
         "/models/{refused}",
-        "/models/{model}?decided=1",
         "/runs/{failed}/data",
         "/runs/{failed}/log",
     ),

@@ -266,18 +266,16 @@ class ReviewIndex:
     def _latest_outputs(self, model: int) -> dict[str, Artifact]:
         """Returns the latest artifact of each type that components produced from the model (not as a baseline)."""
         found = {}
-        for link in self.snapshot.readers(model):
-            if link.role == "model":
-                for made in self.snapshot.outputs(link.execution):
-                    artifact = self.snapshot.artifacts[made.artifact]
-                    found[artifact.type] = artifact
+        for link in self.snapshot.readers(model, "model"):
+            for made in self.snapshot.outputs(link.execution):
+                artifact = self.snapshot.artifacts[made.artifact]
+                found[artifact.type] = artifact
         return found
 
     def _versions(self, model: int) -> tuple[int, ...]:
         pushed = [
             self.snapshot.artifacts[made.artifact]
-            for link in self.snapshot.readers(model)
-            if link.role == "model"
+            for link in self.snapshot.readers(model, "model")
             for made in self.snapshot.outputs(link.execution)
         ]
         return tuple(dict.fromkeys(number for one in pushed if (number := _pushed_version(one)) is not None))

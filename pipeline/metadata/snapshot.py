@@ -44,7 +44,7 @@ class Run:
     id: int
     name: str
     began: float
-    upstream: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    upstream: Mapping[str, Sequence[str]] = field(default_factory=dict, hash=False)
     control: frozenset[tuple[str, str]] = frozenset()
 
 

@@ -6,6 +6,7 @@ waiting for approval and one is rejected. Every ten runs have a span of their ow
 """
 
 import hashlib
+import json
 import random
 import shutil
 from dataclasses import dataclass
@@ -195,6 +196,10 @@ class SimulatedStore:
             state = mlmd.Execution.FAILED if fails else mlmd.Execution.COMPLETE if fresh else mlmd.Execution.CACHED
             contexts = [run, self._context(NODE_CONTEXT, f"agnews.{node}"), self._context(PIPELINE_CONTEXT, "agnews")]
             execution = self._execution(f"components.{node}", state, contexts)
+            if node == "Trainer":
+                # Those of the evidence, see `write_card_files`.
+                recipe = {"epochs": 2 + number % 4, "units": 16}
+                self._new_executions[-1].custom_properties["custom_config"].string_value = json.dumps(recipe)
             for role, source in reads.items():
                 if source in made:
                     self._event(execution, made[source], role, mlmd.Event.INPUT)

@@ -26,11 +26,17 @@ from components.model_card.plots import (
 Series = Mapping[str, Sequence[float | None]]
 """Values of each line by its label; None leaves a gap."""
 
+Period = tuple[float, float | None, str]
+"""Begin and end of a period in seconds since the epoch, and its name; an end of None is the end of the axis."""
+
 _WIDTH = 720
 _LEGEND_WIDTH = 160
 _MAX_LABELS = 6
 _MAX_MOMENTS = 4
 _MAX_DOTS = 60
+_NAME_WIDTH = 80
+# Least share of the axis after the begin of a period without an end.
+_OPEN_PERIOD = 0.08
 
 
 def line_chart(
@@ -45,6 +51,7 @@ def line_chart(
     highlighted: Collection[int] = (),
     moments: Sequence[float] = (),
     intervals: Sequence[tuple[float, float] | None] = (),
+    periods: Sequence[Period] = (),
 ) -> Plot:
     """Draws lines over a sequence of models or windows.
 
@@ -59,6 +66,7 @@ def line_chart(
         highlighted: positions with a coloured band behind the lines.
         moments: time of each position in seconds since the epoch, ascending; the x-axis is then a time axis (UTC).
         intervals: bounds of the first line's value at each position, or None where they are unknown.
+        periods: bands on the time axis, in the order of their time; the last one is coloured if it has no end.
     """
     values = [value for line in series.values() for value in line if value is not None]
     values += [bound for interval in intervals if interval for bound in interval]
@@ -66,16 +74,31 @@ def line_chart(
     width = _WIDTH - LEFT - RIGHT
     step = width / max(len(labels) - 1, 1)
     # Times that are all the same have no axis.
-    length = moments[-1] - moments[0] if moments else 0.0
+    last = max([*moments, *(begin for begin, _, _ in periods)], default=0.0)
+    length = last - moments[0] if moments else 0.0
+    if periods and periods[-1][1] is None:
+        last += length * _OPEN_PERIOD
+        length *= 1 + _OPEN_PERIOD
+
+    def x_of(moment: float) -> float:
+        return LEFT + width * min(max((moment - moments[0]) / length, 0.0), 1.0)
 
     def x(position: int) -> float:
-        return LEFT + (width * (moments[position] - moments[0]) / length if length else step * position)
+        return x_of(moments[position]) if length else LEFT + step * position
 
     body = Markup("")
     for position in highlighted:
         body += Markup('<rect class="changed" x="{:.1f}" y="{}" width="{:.1f}" height="{}"/>').format(
             x(position) - step / 2, TOP, max(step, 2), height - TOP - BOTTOM
         )
+    for index, (begin, end, label) in enumerate(periods if length else ()):
+        left, right = x_of(begin), x_of(last if end is None else end)
+        style = "changed" if end is None else f"period{index % 2}"
+        body += Markup('<rect class="{}" x="{:.1f}" y="{}" width="{:.1f}" height="{}"><title>{}</title></rect>').format(
+            style, left, TOP, max(right - left, 2), height - TOP - BOTTOM, label
+        )
+        if right - left >= _NAME_WIDTH:
+            body += svg_text((left + right) / 2, TOP + 12, label, "tick middle")
     body += svg_grid(y, _WIDTH)
     for share in (index / (_MAX_MOMENTS - 1) for index in range(_MAX_MOMENTS) if length):
         moment = datetime.fromtimestamp(moments[0] + share * length, UTC)

@@ -140,12 +140,16 @@ def describe_slice(name: str) -> str:
     return {LABEL: f"class {value}", LENGTH_BUCKET: f"{value} texts"}.get(column, f"{name} rows" if not value else name)
 
 
-def describe_metric(metric: str, slice_name: str) -> str:
-    """Describes a metric of a slice in words; the accuracy on the rows of one class is the recall of that class."""
+def describe_metric(metric: str, slice_name: str, is_change: bool = False) -> str:
+    """Describes a metric of a slice, or its change, in words.
+
+    The accuracy on the rows of one class is the recall of that class.
+    """
     column, _, value = slice_name.partition("=")
+    change = "change of " if is_change else ""
     if metric == "accuracy" and column == LABEL:
-        return f"recall of {value}"
-    return metric if not value and column == "all" else f"{metric} on {describe_slice(slice_name)}"
+        return f"{change}recall of {value}"
+    return change + (metric if not value and column == "all" else f"{metric} on {describe_slice(slice_name)}")
 
 
 AG_NEWS = read_data_set()

@@ -22,6 +22,8 @@ DECISION_EXECUTION, PROMOTION_EXECUTION = "agnews.ApprovalDecision", "agnews.Pro
 # TFX's context types.
 PIPELINE_CONTEXT, RUN_CONTEXT, NODE_CONTEXT = "pipeline", "pipeline_run", "node"
 
+# Custom property of a run: which components wait for which.
+GRAPH = "graph"
 # Custom properties of a failed execution: the error, the exit status of the command, and where its log is.
 FAILURE, FAILURE_STATUS, FAILURE_LOG = "failure", "failure_status", "failure_log"
 

@@ -13,7 +13,7 @@ from tensorflow_model_analysis.slicer import slicer_lib
 
 from components.evaluator.config import CONFUSION_MATRIX, class_names
 from components.evaluator.must_pass import RequiredAnswer, read_answers
-from schema.data_set import AG_NEWS, LABEL, DataSet
+from schema.data_set import AG_NEWS, LABEL, DataSet, describe_metric, describe_slice
 
 OVERALL = "all"
 
@@ -38,18 +38,16 @@ class ThresholdFailure:
     flaw: str = ""
 
     def __str__(self) -> str:
+        figure = describe_metric(self.metric, self.slice)
         if self.value is None:
             allowed = f"allowed is a change of {self.bound:+.4f}" if self.change else f"required is {self.bound:.4f}"
-            return f"{self.metric} on {self.slice} has no value: {self.flaw}; {allowed}"
+            return f"{figure} has no value: {self.flaw}; {allowed}"
         if self.change:
             return (
-                f"{self.metric} on {self.slice} changed by {self.value:+.4f} against the baseline, "
+                f"{figure} changed by {self.value:+.4f} against the baseline, "
                 f"allowed is {self.bound:+.4f}: {self.bound - self.value:.4f} too much"
             )
-        return (
-            f"{self.metric} on {self.slice} is {self.value:.4f}, required is {self.bound:.4f}: "
-            f"{self.bound - self.value:.4f} short"
-        )
+        return f"{figure} is {self.value:.4f}, required is {self.bound:.4f}: {self.bound - self.value:.4f} short"
 
 
 @dataclass(frozen=True)
@@ -153,9 +151,8 @@ def refusals_of(
                 failures.append(_failure(name, failure))
             else:
                 value = failure.metric_value.double_value.value
-                others.append(
-                    f"{failure.metric_key.name} on {name} is {value:.4f}, which misses {_one_line(threshold)}"
-                )
+                figure = describe_metric(failure.metric_key.name, name)
+                others.append(f"{figure} is {value:.4f}, which misses {_one_line(threshold)}")
     absolute = {of_slice: (metric, bound) for of_slice, metric, change, bound in thresholds_of(config) if not change}
     for spec in validation.missing_slices:
         name = _spec_name(spec, names)
@@ -164,7 +161,7 @@ def refusals_of(
             flaw = "no test row belongs to this slice"
             failures.append(ThresholdFailure(name, metric, None, bound, change=False, flaw=flaw))
         else:
-            others.append(f"no test row belongs to the slice {name}, for which a threshold is set")
+            others.append(f"no test row belongs to {describe_slice(name)}, for which a threshold is set")
     others += [
         f"no test row belongs to the compared slices: {_one_line(spec)}" for spec in validation.missing_cross_slices
     ]

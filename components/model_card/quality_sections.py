@@ -21,7 +21,6 @@ from components.model_card.document import (
     value_or_reason,
 )
 from components.model_card.evidence import NotAvailable, Share
-from components.model_card.quality import Threshold
 from components.model_card.robustness import Robustness
 from schema.data_set import describe_metric, describe_slice
 
@@ -92,7 +91,7 @@ def _verdict(card: Card) -> Iterator[Block]:
         yield Items("Why it was not blessed", verdicts.reasons)
     rows = [
         [
-            _threshold_in_words(threshold),
+            describe_metric(threshold.metric, threshold.slice, threshold.against_baseline),
             "passed" if threshold.passed else "MISSED",
             (change if threshold.against_baseline else number)(threshold.value),
             f"≥ {threshold.bound:+g}" if threshold.against_baseline else f"≥ {threshold.bound:g}",
@@ -112,11 +111,6 @@ def _verdict(card: Card) -> Iterator[Block]:
             ],
             texts=3,
         )
-
-
-def _threshold_in_words(threshold: Threshold) -> str:
-    figure = describe_metric(threshold.metric, threshold.slice)
-    return f"change of {figure}" if threshold.against_baseline else figure
 
 
 def _use(card: Card) -> Iterator[Block]:

@@ -13,7 +13,7 @@ from components.evaluator.report import OVERALL, EvaluationReport
 from components.example_gen.spans import is_dated, span_name
 from pipeline.metadata.runs import RunSummary
 from pipeline.settings import EvaluatorSettings, Settings
-from schema.data_set import LABEL, DataSet
+from schema.data_set import LABEL, DataSet, describe_slice
 
 _TITLE: dict[str, Any] = {"title_justify": "left", "title_style": "bold"}
 
@@ -103,7 +103,7 @@ def _metrics_table(
         before = report.baseline.get(name, {}).get("accuracy")
         required = thresholds.min_label_recall if class_name else bounds.get(name)
         table.add_row(
-            escape(name),
+            escape(describe_slice(name)),
             f"{values['example_count']:,.0f}",
             f"{values['accuracy']:.4f}",
             _number(before),

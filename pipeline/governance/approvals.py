@@ -15,8 +15,7 @@ from components.manifest import EXPORT, JUDGED, files_of
 from pipeline.governance.audit_check import card_snapshot
 from pipeline.metadata.connection import refusal
 from pipeline.metadata.graph import (
-    execution_inputs,
-    find_producer,
+    find_producers,
     live_artifacts,
     pipeline_artifacts,
     properties,
@@ -125,10 +124,12 @@ class Approvals:
 
     def _passed(self) -> set[int]:
         """Returns the ids of the requests that a gate approved."""
-        passed = [one for one in live_artifacts(self._store, APPROVAL) if properties(one).get("approved")]
-        gates = [find_producer(self._store, approval.id) for approval in passed]
-        inputs = [execution_inputs(self._store, gate).get("request", ()) for gate in gates if gate is not None]
-        return {request.id for requests in inputs for request in requests}
+        passed = [one.id for one in live_artifacts(self._store, APPROVAL) if properties(one).get("approved")]
+        gates = list(find_producers(self._store, passed).values())
+        events = self._store.get_events_by_execution_ids(gates) if gates else []
+        return {
+            one.artifact_id for one in events if one.type == mlmd.Event.INPUT and one.path.steps[0].key == "request"
+        }
 
     def _artifacts(self, type_name: str) -> list[mlmd.Artifact]:
         """Returns what the gate's resolver finds: a decision on another pipeline's request would not count."""

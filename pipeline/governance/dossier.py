@@ -21,6 +21,7 @@ from pipeline.governance.audit_check import audit_log
 from pipeline.governance.bom import to_bom
 from pipeline.metadata.lineage import find_card, model_lineage
 from pipeline.settings import Settings
+from schema.data_set import LABEL, describe_metric, describe_slice
 from schema.errors import DataError
 from schema.files import replace_file
 from serving.audit import Entry
@@ -414,8 +415,8 @@ def _groups(card: Mapping[str, Any]) -> Iterator[str]:
     for name, one in card["quality"]["classes"].items():
         yield f"Recall of {name}: {_share(one['recall'])}"
     for name, one in card["quality"]["slices"].items():
-        if name.startswith("length_bucket"):
-            yield f"Accuracy of {name}: {_share(one['accuracy'])}, {one['rows']:,} rows"
+        if name != "all" and not name.startswith(f"{LABEL}="):
+            yield f"Accuracy on {describe_slice(name)}: {_share(one['accuracy'])}, {one['rows']:,} rows"
 
 
 def _robustness(card: Mapping[str, Any]) -> Iterator[str]:
@@ -425,11 +426,8 @@ def _robustness(card: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _threshold(one: Mapping[str, Any]) -> str:
-    what = "change of " if one["against_baseline"] else ""
-    return (
-        f"{what}{one['metric']} on {one['slice']}: {one['value']:.4f}, required {one['bound']:g}, "
-        f"{'passed' if one['passed'] else 'missed'}"
-    )
+    figure = describe_metric(one["metric"], one["slice"], one["against_baseline"])
+    return f"{figure}: {one['value']:.4f}, required {one['bound']:g}, {'passed' if one['passed'] else 'missed'}"
 
 
 def _json(value: object) -> bytes:

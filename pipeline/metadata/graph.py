@@ -56,11 +56,13 @@ def pipeline_artifacts(store: MetadataStore, pipeline: str, type_name: str) -> l
     if context is None or not found:
         return []
     made: set[int] = set()
+    # ML Metadata has no index for the contexts of an execution: each lookup reads all associations.
+    is_only_pipeline = len(store.get_contexts_by_type(PIPELINE_CONTEXT)) == 1
     for event in store.get_events_by_artifact_ids(list(found)):
         if event.type != mlmd.Event.OUTPUT or event.artifact_id in made:
             continue
         # Not all executions of the context at once: 2,000 runs have 30,000 of them.
-        if any(one.id == context.id for one in _contexts(store, event.execution_id)):
+        if is_only_pipeline or any(one.id == context.id for one in _contexts(store, event.execution_id)):
             made.add(event.artifact_id)
     return [found[artifact] for artifact in sorted(made)]
 
@@ -91,13 +93,19 @@ def component_id(store: MetadataStore, execution: int) -> str:
     return next(nodes, "").rpartition(".")[2]
 
 
-def find_producer(store: MetadataStore, artifact: int) -> int | None:
-    """Returns the id of the execution that made an artifact.
+def find_producers(store: MetadataStore, artifacts: Sequence[int]) -> dict[int, int]:
+    """Returns the id of the execution that made each artifact, by the artifact's id.
 
     Executions that took the artifact from the cache have it as an output as well. They came later.
     """
-    events = store.get_events_by_artifact_ids([artifact])
-    return min((event.execution_id for event in events if event.type == mlmd.Event.OUTPUT), default=None)
+    events = store.get_events_by_artifact_ids(artifacts) if artifacts else []
+    made = [(event.execution_id, event.artifact_id) for event in events if event.type == mlmd.Event.OUTPUT]
+    return {artifact: execution for execution, artifact in sorted(made, reverse=True)}
+
+
+def find_producer(store: MetadataStore, artifact: int) -> int | None:
+    """Returns the id of the execution that made an artifact."""
+    return find_producers(store, [artifact]).get(artifact)
 
 
 def execution_inputs(store: MetadataStore, execution: int) -> dict[str, tuple[mlmd.Artifact, ...]]:

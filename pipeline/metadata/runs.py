@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ml_metadata.metadata_store import MetadataStore
@@ -31,6 +31,7 @@ from schema.metadata import (
     FAILURE,
     FAILURE_LOG,
     FAILURE_STATUS,
+    GRAPH,
     INFRA_BLESSING,
     MODEL,
     MODEL_BLESSING,
@@ -223,6 +224,23 @@ def note_failure(store: MetadataStore, run_id: str, component: str, error: str, 
     last.custom_properties[FAILURE_STATUS].int_value = status
     last.custom_properties[FAILURE_LOG].string_value = encode_text(log)
     store.put_executions([last])
+
+
+def note_graph(
+    store: MetadataStore, run_id: str, upstream: Mapping[str, Sequence[str]], control: Sequence[tuple[str, str]]
+) -> None:
+    """Stores the graph of a run with the run, unless the run has not begun or its graph is stored.
+
+    Args:
+        store: the metadata store.
+        run_id: name of the run.
+        upstream: the components that each component waits for.
+        control: pairs of components of which the second waits for the first without reading its outputs.
+    """
+    run = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
+    if run is not None and GRAPH not in run.custom_properties:
+        run.custom_properties[GRAPH].string_value = encode_text(json.dumps({"upstream": upstream, "control": control}))
+        store.put_contexts([run])
 
 
 def unfinished_executions(store: MetadataStore, pipeline: str, run_prefix: str) -> list[mlmd.Execution]:

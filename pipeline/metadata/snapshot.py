@@ -4,8 +4,9 @@ ML Metadata answers queries for one run or one artifact at a time and cannot sor
 thousands of runs would need thousands of queries. The site therefore reads everything once, and then only changes.
 """
 
+import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,8 +14,10 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.metadata.graph import by_path, properties
-from schema.metadata import FAILURE, FAILURE_LOG, FAILURE_STATUS, PUSHED_MODEL, decode_text
+from schema.metadata import FAILURE, FAILURE_LOG, FAILURE_STATUS, GRAPH, PUSHED_MODEL, decode_text
 
+# TFX's name.
+_CONFIG = "custom_config"
 _EVENT = mlmd.Event
 _KINDS = {
     _EVENT.INPUT: "read",
@@ -34,11 +37,15 @@ class Run:
         id: id in the store.
         name: name of the run.
         began: UTC, seconds since the epoch.
+        upstream: the components that each component waits for; empty if unknown.
+        control: pairs of components of which the second waits for the first without reading its outputs.
     """
 
     id: int
     name: str
     began: float
+    upstream: Mapping[str, Sequence[str]] = field(default_factory=dict, hash=False)
+    control: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ class Execution:
         error: why it failed; empty if it did not fail or the reason is unknown.
         exit_status: exit status of the command that failed; None if unknown.
         log: where people find the log of the failure; empty if unknown.
+        config: the settings that the component recorded, as JSON; empty if it recorded none.
     """
 
     id: int
@@ -66,6 +74,7 @@ class Execution:
     error: str = ""
     exit_status: int | None = None
     log: str = ""
+    config: str = ""
 
 
 @dataclass(frozen=True)
@@ -229,11 +238,18 @@ class Snapshot:
                 link = Link(event.execution_id, event.artifact_id, role, _KINDS[event.type])
                 links[event.execution_id].append(link)
         return Snapshot(
-            {**self.runs, **{run.id: Run(run.id, run.name, run.create_time_since_epoch / 1000) for run in runs}},
+            {**self.runs, **{run.id: _run(run) for run in runs}},
             {**self.executions, **read},
             known,
             {**self.links, **{execution: tuple(found) for execution, found in links.items()}},
         )
+
+
+def _run(stored: mlmd.Context) -> Run:
+    noted = stored.custom_properties
+    graph = json.loads(decode_text(noted[GRAPH].string_value)) if GRAPH in noted else {"upstream": {}, "control": []}
+    control = frozenset((start, end) for start, end in graph["control"])
+    return Run(stored.id, stored.name, stored.create_time_since_epoch / 1000, graph["upstream"], control)
 
 
 def _execution(stored: mlmd.Execution, run: int | None) -> Execution:
@@ -248,4 +264,5 @@ def _execution(stored: mlmd.Execution, run: int | None) -> Execution:
         decode_text(noted[FAILURE].string_value) if FAILURE in noted else "",
         noted[FAILURE_STATUS].int_value if FAILURE_STATUS in noted else None,
         decode_text(noted[FAILURE_LOG].string_value) if FAILURE_LOG in noted else "",
+        noted[_CONFIG].string_value if _CONFIG in noted else "",
     )

@@ -11,7 +11,7 @@ from components.evaluator.report import OVERALL
 from components.model_card.predictions import Predictions
 from components.statistics import PairedTest, bonferroni, exact_change_interval, mcnemar
 from pipeline.review.evidence import Evidence, predictions_of
-from schema.data_set import AG_NEWS, LABEL, LENGTH_BUCKET, SOURCE_ID
+from schema.data_set import AG_NEWS, LABEL, LENGTH_BUCKET, SOURCE_ID, describe_metric
 
 _LEVEL = 0.05
 
@@ -245,9 +245,8 @@ def _settings(evidence: Evidence) -> dict[str, Any]:
 
 
 def _thresholds(evidence: Evidence, *, against_baseline: bool) -> dict[str, float]:
-    change = "change of " if against_baseline else ""
     return {
-        f"threshold: {change}{one['metric']} on {one['slice']}": one["bound"]
+        f"threshold: {describe_metric(one['metric'], one['slice'], against_baseline)}": one["bound"]
         for one in evidence["verdicts"]["thresholds"]
         if one["against_baseline"] == against_baseline
     }

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from components.approval import Decision, Rules, Status, describe_progress, judge
 from components.approval.rules import last_decisions
 from pipeline.metadata.snapshot import Artifact, Execution, Run, Snapshot
+from pipeline.review.run_settings import settings_of_run, varying_conditions
 from pipeline.runners.run_id import COMPARISON
 from schema.metadata import (
     APPROVAL_DECISION,
@@ -186,6 +187,12 @@ class ReviewIndex:
         return {version: model for model in self.models.values() for version in model.versions}
 
     @cached_property
+    def push_times(self) -> dict[int, float]:
+        """Times of the pushes by version, UTC, seconds since the epoch."""
+        pushed = ((_pushed_version(one), one.made) for one in self.snapshot.of_type(PUSHED_MODEL))
+        return {number: made for number, made in pushed if number is not None}
+
+    @cached_property
     def spans(self) -> dict[int, list[Artifact]]:
         """Ingested rows by span, in ascending order."""
         found: dict[int, list[Artifact]] = {}
@@ -236,6 +243,19 @@ class ReviewIndex:
             baseline=blessing.properties.get("baseline_model_id") if blessing else None,
         )
 
+    def settings_of(self, run: Run | None) -> Mapping[str, str]:
+        """Returns the settings that a run recorded, as texts by name."""
+        return self._settings.get(run.id, {}) if run else {}
+
+    @cached_property
+    def conditions(self) -> list[str]:
+        """Settings that are not the same in all runs, as NAME=VALUE."""
+        return varying_conditions(self._settings.values())
+
+    @cached_property
+    def _settings(self) -> dict[int, dict[str, str]]:
+        return {run: settings_of_run(self.snapshot.executions_of(run)) for run in self.snapshot.runs}
+
     def change_of_accuracy(self, model: ReviewedModel) -> float | None:
         """Returns the change of a model's accuracy against its baseline; None if one of them is unknown."""
         baseline = self.models.get(model.baseline) if model.baseline is not None else None
@@ -258,8 +278,7 @@ class ReviewIndex:
             for link in self.snapshot.readers(model, "model")
             for made in self.snapshot.outputs(link.execution)
         ]
-        numbers = [str(one.properties.get("pushed_version", "")) for one in pushed if one.is_pushed]
-        return tuple(dict.fromkeys(int(number) for number in numbers if number.isdecimal()))
+        return tuple(dict.fromkeys(number for one in pushed if (number := _pushed_version(one)) is not None))
 
     def _ingested_examples(self, trainer: Execution | None, through: Collection[str]) -> tuple[Artifact, ...]:
         """Returns the ingested rows that a training used, in the order of their spans.
@@ -334,8 +353,6 @@ class ReviewIndex:
             status, at = RunStatus.COMPARISON, ""
         if status is RunStatus.WAITING and model and model.versions:
             status, at = RunStatus.PUSHED_LATER, f"version {model.versions[-1]}"
-        pushed = made[PUSHED_MODEL][1] if PUSHED_MODEL in made else None
-        version = str(pushed.properties.get("pushed_version", "")) if pushed and pushed.is_pushed else ""
         return RunListItem(
             run,
             status,
@@ -343,7 +360,7 @@ class ReviewIndex:
             max((execution.changed for execution in executions), default=run.began),
             model,
             trainer is not None and trainer.state == "COMPLETE",
-            int(version) if version.isdecimal() else None,
+            _pushed_version(made[PUSHED_MODEL][1]) if PUSHED_MODEL in made else None,
             next((one for one in reversed(executions) if status is RunStatus.FAILED and one.error), None),
         )
 
@@ -359,6 +376,11 @@ def _status(executions: Sequence[Execution]) -> tuple[RunStatus, str]:
     if any(execution.type.endswith(_PUSHER) and execution.state in _ENDED for execution in last):
         return RunStatus.COMPLETE, ""
     return RunStatus.STOPPED, states.get("CANCELED") or (executions[-1].type if executions else "")
+
+
+def _pushed_version(artifact: Artifact) -> int | None:
+    number = str(artifact.properties.get("pushed_version", "")) if artifact.is_pushed else ""
+    return int(number) if number.isdecimal() else None
 
 
 def _flag(artifact: Artifact | None, name: str) -> bool | None:

@@ -1,6 +1,7 @@
 """Reads the serving directory: pushed versions, the production version and its predecessor."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from ml_metadata.metadata_store import MetadataStore
@@ -9,7 +10,7 @@ from pipeline.review.review_index import ReviewedModel, ReviewIndex
 from schema.paths import is_remote
 from serving.audit import AuditLog
 from serving.promotion import Deployment, PromotionError, PushedVersion, Record
-from serving.promotion.plan import production_version_before
+from serving.promotion.plan import moves_of_stable, production_version_before
 from serving.promotion.record import COMPLETE
 
 
@@ -68,6 +69,49 @@ class ServingState:
                 state = "in production" if version.in_production else "loaded" if version.loaded else "not loaded"
                 return ", ".join([state, *version.labels])
         return "deleted" if not self.problem else "unknown"
+
+
+@dataclass(frozen=True)
+class ServicePeriod:
+    """A time in which a version was in production.
+
+    Attributes:
+        version: version number.
+        model: model that was pushed as this version; None if the metadata store does not contain the push.
+        since: its begin, UTC, seconds since the epoch.
+        until: its end; None if there is none.
+    """
+
+    version: int
+    model: ReviewedModel | None
+    since: float
+    until: float | None
+
+
+def find_service_periods(serving: ServingState, index: ReviewIndex) -> list[ServicePeriod]:
+    """Returns which version was in production when, oldest first, by the pushes and the moves of the label `stable`.
+
+    Until the label exists, servers load the highest version.
+    """
+    times = index.push_times | {one.number: one.pushed_at for one in serving.versions if one.is_push_logged}
+    changes = [(moment, version, False) for version, moment in times.items()]
+    changes += [
+        (datetime.fromisoformat(record.when).timestamp(), record.to_version, True)
+        for record in moves_of_stable(serving.records)
+        if record.to_version is not None
+    ]
+    starts: list[tuple[float, int]] = []
+    has_label = False
+    for moment, version, is_move in sorted(changes):
+        has_label = has_label or is_move
+        current = starts[-1][1] if starts else -1
+        if version != current if is_move else version > current and not has_label:
+            starts.append((moment, version))
+    ends = [since for since, _ in starts[1:]] + [None]
+    return [
+        ServicePeriod(version, index.by_version.get(version), since, until)
+        for (since, version), until in zip(starts, ends, strict=False)
+    ]
 
 
 def read_serving_state(

@@ -33,6 +33,7 @@ from pipeline.beam.job_servers import stop_job_servers_on_exit
 from pipeline.dag import create_pipeline
 from pipeline.governance.approvals import REQUEST, Approvals
 from pipeline.governance.audit_check import audit_log
+from pipeline.graphs import remove_implied_arrows
 from pipeline.metadata.connection import connection_config, open_store
 from pipeline.metadata.graph import run_outputs
 from pipeline.metadata.runs import (
@@ -41,6 +42,7 @@ from pipeline.metadata.runs import (
     finished_components,
     is_finished,
     note_failure,
+    note_graph,
 )
 from pipeline.runners.events import State
 from pipeline.runners.preflight import expected_source, prepare, resolve_source
@@ -95,9 +97,35 @@ def component_ids(pipeline: Pipeline) -> list[str]:
 
 
 def upstream_components(ir: pipeline_pb2.Pipeline) -> dict[str, list[str]]:
-    """Returns the components in execution order, each with the components whose outputs it needs."""
+    """Returns the components in execution order, each with those that it waits for.
+
+    All others wait for the first one, which begins the run and makes the checks. What other arrows imply is left out,
+    so that orchestrators, displays and pictures have the same, small graph.
+    """
+    names = [node.pipeline_node.node_info.id for node in ir.nodes]
+    arrows = _data_arrows(ir) | set(control_arrows(ir))
+    return {end: [start for start in names if (start, end) in arrows] for end in names}
+
+
+def control_arrows(ir: pipeline_pb2.Pipeline) -> list[tuple[str, str]]:
+    """Returns the pairs of components of which the second waits for the first without reading outputs on the way."""
     nodes = [node.pipeline_node for node in ir.nodes]
-    return {node.node_info.id: list(node.upstream_nodes) for node in nodes}
+    first = nodes[0].node_info.id
+    waits = {(start, node.node_info.id) for node in nodes for start in (first, *node.upstream_nodes)} - {(first, first)}
+    return sorted(remove_implied_arrows(waits) - _data_arrows(ir))
+
+
+def _data_arrows(ir: pipeline_pb2.Pipeline) -> frozenset[tuple[str, str]]:
+    """Returns the pairs of components of which the second reads outputs of the first, without implied ones."""
+    return remove_implied_arrows(
+        {
+            (channel.producer_node_query.id, node.pipeline_node.node_info.id)
+            for node in ir.nodes
+            for spec in node.pipeline_node.inputs.inputs.values()
+            for channel in spec.channels
+            if channel.producer_node_query.id
+        }
+    )
 
 
 def run_status(error: Exception) -> int:
@@ -130,7 +158,12 @@ def run_component(
             published then.
     """
     run_id = ir.runtime_spec.pipeline_run_id.field_value.string_value
-    for execution in component_executions(open_store(connection), run_id, component):
+    store = open_store(connection)
+    try:
+        note_graph(store, run_id, upstream_components(ir), control_arrows(ir))
+    except StatusError as problem:  # Only a picture needs it.
+        logger.warning("the graph of the run cannot be stored", extra={"fields": {"error": str(problem)}})
+    for execution in component_executions(store, run_id, component):
         if is_finished(execution):
             return ComponentResult(execution, repeated=True)
     try:

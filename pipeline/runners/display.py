@@ -69,16 +69,6 @@ class PlainDisplay:
         pass
 
 
-def direct_upstream(component: str, upstream: dict[str, list[str]]) -> list[str]:
-    """Returns the upstream components of a component, without those that another upstream component waits for."""
-
-    def all_before(name: str) -> set[str]:
-        return {name_before for direct in upstream[name] for name_before in (direct, *all_before(direct))}
-
-    implied = {name for direct in upstream[component] for name in all_before(direct)}
-    return [name for name in upstream[component] if name not in implied]
-
-
 class LiveDisplay:
     """Displays the DAG as a table that is redrawn four times a second. Use it as a context manager."""
 
@@ -90,7 +80,7 @@ class LiveDisplay:
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=False)
 
     def run_began(self, upstream: dict[str, list[str]]) -> None:
-        self._upstream = {name: direct_upstream(name, upstream) for name in upstream}
+        self._upstream = upstream
 
     def component_changed(self, event: ComponentEvent) -> None:
         if event.state is State.RUNNING:

@@ -29,14 +29,11 @@ def make_plan(settings: Settings, options: Sequence[str] = ()) -> dict[str, Any]
     source = expected_source(settings)
     pipeline = Pipeline(settings.pipeline.name, settings.pipeline.root, components=create_components(settings, source))
     components = upstream_components(compile_run(pipeline, "plan"))
-    first = next(iter(components))
-    # The first component begins the run and makes the checks.
-    waits_for = {name: upstream or [first] for name, upstream in components.items()} | {first: []}
     return {
         "pipeline": settings.pipeline.name,
         "version": version("agnews-pipeline"),
         "options": list(options),
-        "components": waits_for,
+        "components": components,
         "training": [name for name in components if name in TRAINING],
         "approval": REQUEST if REQUEST in components else None,
         "exit_statuses": exit_statuses(),

@@ -64,7 +64,7 @@ def production_version_before(records: Sequence[Record], current: int | None) ->
         current: the production version.
     """
     pile: list[int] = []
-    for record in _moves_of_stable(records):
+    for record in moves_of_stable(records):
         if record.action == ROLLBACK:
             while pile and pile[-1] != record.to_version:
                 pile.pop()
@@ -82,14 +82,15 @@ def production_version_before(records: Sequence[Record], current: int | None) ->
 def rolled_back_from(records: Iterable[Record]) -> set[int]:
     """Returns the versions that a roll-back abandoned and that have not been promoted or restored since."""
     abandoned: set[int] = set()
-    for record in _moves_of_stable(records):
+    for record in moves_of_stable(records):
         if record.action == ROLLBACK and record.from_version is not None:
             abandoned.add(record.from_version)
         abandoned -= {record.to_version}
     return abandoned
 
 
-def _moves_of_stable(records: Iterable[Record]) -> Iterator[Record]:
+def moves_of_stable(records: Iterable[Record]) -> Iterator[Record]:
+    """Yields the completed promotions and roll-backs of the label `stable`."""
     for record in records:
         if record.state == COMPLETE and record.label == STABLE and record.action in (PROMOTE, ROLLBACK):
             yield record

@@ -276,7 +276,7 @@ def test_the_same_day_again_trains_nothing_and_says_when_it_was_trained(story):
 def test_a_model_that_is_not_good_enough_on_the_new_day_is_not_pushed(story):
     assert story.not_blessed.status == 0
     assert story.room.trained_on(story.not_blessed) == [(7, 1), (8, 1)]
-    assert "not blessed: accuracy on all" in story.not_blessed.output
+    assert "not blessed: accuracy is" in story.not_blessed.output
     assert story.not_blessed.versions == story.again.versions
 
 

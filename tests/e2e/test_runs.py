@@ -141,7 +141,7 @@ def test_a_training_setting_runs_from_the_trainer_only(story):
 
 def test_a_worse_model_is_not_pushed_and_the_summary_says_why(story):
     assert story.worse.status == 0
-    assert "not blessed: accuracy on all is" in story.worse.output
+    assert "not blessed: accuracy is" in story.worse.output
     assert "against the baseline" in story.worse.output
     assert story.worse_versions == story.first_versions
 

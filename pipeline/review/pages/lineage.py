@@ -7,8 +7,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from pipeline.graphs import Node, draw, remove_implied_arrows
 from pipeline.metadata.snapshot import Artifact, Execution, Snapshot
-from pipeline.review.graph import Node, draw, remove_implied_arrows
 from pipeline.review.serving_state import ServingState
 from pipeline.review.site import render, site_of
 from schema.metadata import EXAMPLES, MODEL, PUSHED_MODEL

@@ -18,6 +18,8 @@ from pipeline.review.pages.forms import may_decide
 from pipeline.review.pages.monitoring import latest_report
 from pipeline.review.pagination import filter_by_text, paginate
 from pipeline.review.review_index import ACCURACY, RECALL, ReviewedModel, ReviewIndex
+from pipeline.review.run_settings import filter_by_settings
+from pipeline.review.serving_state import ServicePeriod, find_service_periods
 from pipeline.review.site import link_back, render, site_of
 from serving.web import DOCUMENT_POLICY
 
@@ -42,25 +44,33 @@ def weakest_class(model: ReviewedModel) -> tuple[str, float | None]:
 
 
 def list_models(request: Request) -> Response:
-    """`/models`: all models; `q` filters by text, `sort`, `order` and `page` select the part shown."""
+    """`/models`: all models; `q` and `setting` filter, `sort`, `order` and `page` select the part shown."""
     site = site_of(request)
     index = site.index()
-    words = request.query_params.get("q", "")
-    table = paginate(request.query_params, filter_by_text(index.models.values(), words, _searched), _KEYS, sort="model")
-    return render(request, "models.html", table=table, serving=site.serving(index), weakest=weakest_class, words=words)
+    models, filters = _filter(request, index)
+    table = paginate(request.query_params, models, _KEYS, sort="model")
+    return render(
+        request, "models.html", table=table, serving=site.serving(index), weakest=weakest_class, index=index, **filters
+    )
+
+
+def _filter(request: Request, index: ReviewIndex) -> tuple[list[ReviewedModel], dict[str, str]]:
+    """Returns the models that a request asks for, and what the search form shows."""
+    words, setting = (request.query_params.get(name, "") for name in ("q", "setting"))
+    models, problem = filter_by_settings(
+        list(index.models.values()), setting, lambda model: index.settings_of(model.run)
+    )
+    return filter_by_text(models, words, _searched), {"words": words, "setting": setting, "problem": problem}
 
 
 def settings_side_by_side(request: Request) -> Response:
-    """`/models/settings`: the settings of models as columns; `model` selects models, otherwise `q` filters by text."""
+    """`/models/settings`: the settings of models as columns; `model` selects, otherwise `q` and `setting` filter."""
     index = site_of(request).index()
-    words, chosen = request.query_params.get("q", ""), set(request.query_params.getlist("model"))
-    models = [one for one in index.models.values() if str(one.id) in chosen]
-    table = paginate(
-        request.query_params,
-        models if chosen else filter_by_text(index.models.values(), words, _searched),
-        {"model": _KEYS["model"]},
-        sort="model",
-    )
+    chosen = set(request.query_params.getlist("model"))
+    models, filters = _filter(request, index)
+    if chosen:
+        models = [one for one in index.models.values() if str(one.id) in chosen]
+    table = paginate(request.query_params, models, {"model": _KEYS["model"]}, sort="model")
     rows, without_card = [], []
     for model in table.rows:
         try:
@@ -75,8 +85,8 @@ def settings_side_by_side(request: Request) -> Response:
         rows=rows,
         names=names,
         without_card=without_card,
-        words=words,
         weakest=weakest_class,
+        **filters,
     )
 
 
@@ -176,8 +186,6 @@ def show_trends(request: Request) -> Response:
     """`/trends`: accuracy, recall and row counts of evaluated models in the order of their training; `page`."""
     site = site_of(request)
     index = site.index()
-    production = site.serving(index).production
-    served = production.model.id if production and production.model else None
     evaluated = [model for model in index.models.values() if ACCURACY in model.figures]
     keys = {"model": lambda model: model.id}
     table = paginate(request.query_params, evaluated, keys, sort="model", rows_per_page=_MODELS_PER_TREND)
@@ -186,13 +194,15 @@ def show_trends(request: Request) -> Response:
     names = list(dict.fromkeys(name for model in models for name in model.figures if name.startswith(RECALL)))
     recalls: Series = {name.removeprefix(RECALL): [model.figures.get(name) for model in models] for name in names}
     rows: Series = {label: [_row_count(model, name) for model in models] for label, name in _ROWS.items()}
+    shown = {model.id for model in models}
+    periods = [one for one in find_service_periods(site.serving(index), index) if one.model and one.model.id in shown]
     plots = []
     if len(models) > 1:
         title = "Accuracy on the test rows, with 95 % intervals"
-        plots.append(_trend("accuracy", title, models, accuracy, served, [accuracy_interval(one) for one in models]))
-        plots.append(_trend("recall", "Recall of each class on the test rows", models, recalls, served))
+        plots.append(_trend("accuracy", title, models, accuracy, periods, [accuracy_interval(one) for one in models]))
+        plots.append(_trend("recall", "Recall of each class on the test rows", models, recalls, periods))
         if any(value is not None for values in rows.values() for value in values):
-            plots.append(_trend("rows", "Ingested rows", models, rows, served))
+            plots.append(_trend("rows", "Ingested rows", models, rows, periods))
     return render(
         request,
         "trends.html",
@@ -202,6 +212,7 @@ def show_trends(request: Request) -> Response:
         recalls=names,
         rows_of=_row_count,
         interval_of=accuracy_interval,
+        periods=periods,
     )
 
 
@@ -237,7 +248,7 @@ def _trend(
     title: str,
     models: list[ReviewedModel],
     series: Series,
-    served: int | None,
+    periods: Sequence[ServicePeriod],
     intervals: Sequence[tuple[float, float] | None] = (),
 ) -> Plot:
     parts = []
@@ -250,9 +261,9 @@ def _trend(
     description = f"Models {models[0].id} to {models[-1].id}: {'; '.join(parts)}. The table contains all values."
     labels = [f"model {model.id}" for model in models]
     moments = [model.artifact.made for model in models]
-    highlighted = [position for position, model in enumerate(models) if model.id == served]
-    if highlighted:
-        description += f" Model {served} is in production."
+    for one in periods[-1:]:
+        if one.model and one.until is None:
+            description += f" Model {one.model.id} is in production."
     return line_chart(
         name,
         title,
@@ -260,7 +271,7 @@ def _trend(
         series,
         description,
         dots=True,
-        highlighted=highlighted,
         moments=moments,
         intervals=intervals,
+        periods=[(one.since, one.until, str(one.version)) for one in periods],
     )

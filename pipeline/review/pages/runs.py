@@ -9,10 +9,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pipeline.metadata.snapshot import Artifact, Execution, Link, Snapshot
-from pipeline.review.graph import Node, draw, remove_implied_arrows
+from pipeline.graphs import Node, draw, remove_implied_arrows
+from pipeline.metadata.snapshot import Artifact, Execution, Link, Run, Snapshot
 from pipeline.review.pagination import filter_by_text, paginate
 from pipeline.review.review_index import ACCURACY, ReviewIndex, RunListItem, RunStatus
+from pipeline.review.run_settings import filter_by_settings
 from pipeline.review.site import Site, render, site_of
 from schema.paths import is_remote
 
@@ -31,14 +32,22 @@ _KEYS = {
 
 
 def list_runs(request: Request) -> Response:
-    """`/runs`: all runs; `status` and the text `q` filter, `sort`, `order` and `page` select the part shown."""
+    """`/runs`: all runs; `status`, `setting` and `q` filter, `sort`, `order` and `page` select the part shown."""
     index = site_of(request).index()
     status = request.query_params.get("status", "")
-    rows = [row for row in index.runs.values() if not status or row.status == status]
-    words = request.query_params.get("q", "")
-    table = paginate(request.query_params, filter_by_text(rows, words, _searched), _KEYS, sort="run")
+    words, setting = request.query_params.get("q", ""), request.query_params.get("setting", "")
+    rows, problem = filter_by_settings(list(index.runs.values()), setting, lambda row: index.settings_of(row.run))
+    rows = [row for row in rows if not status or row.status == status]
     return render(
-        request, "runs.html", table=table, statuses=list(RunStatus), status=status, words=words, any=bool(index.runs)
+        request,
+        "runs.html",
+        table=paginate(request.query_params, filter_by_text(rows, words, _searched), _KEYS, sort="run"),
+        statuses=list(RunStatus),
+        status=status,
+        words=words,
+        setting=setting,
+        problem=problem,
+        index=index,
     )
 
 
@@ -68,7 +77,7 @@ def run_page(request: Request) -> Response:
         executions=executions,
         inputs={one.id: artifacts_of(index.snapshot, index.snapshot.inputs(one.id)) for one in executions},
         outputs={one.id: artifacts_of(index.snapshot, index.snapshot.outputs(one.id)) for one in executions},
-        picture=_picture(index.snapshot, executions, names) if executions else "",
+        picture=_picture(row.run, index.snapshot, executions, names) if executions else "",
     )
     if reloads:
         page.headers["Refresh"] = str(_RELOAD_SECONDS)
@@ -126,29 +135,33 @@ def artifacts_of(snapshot: Snapshot, links: list[Link]) -> list[Artifact]:
     return [snapshot.artifacts[number] for number in dict.fromkeys(link.artifact for link in links)]
 
 
-def _picture(snapshot: Snapshot, executions: list[Execution], names: Mapping[int, str]) -> Markup:
-    nodes = [
-        Node(
-            str(one.id),
-            names[one.id],
-            f"{one.state.lower()}, {one.changed - one.began:.1f} s",
-            f"state-{one.state.lower()}",
-            f"#execution-{one.id}",
-        )
-        for one in executions
-    ]
+def _picture(run: Run, snapshot: Snapshot, executions: list[Execution], names: Mapping[int, str]) -> Markup:
+    """Draws the components of a run; an earlier release did not store the graph, which then has the data alone."""
+    last = {names[one.id]: one for one in executions}
+    nodes = [_node(name, last.get(name)) for name in run.upstream or last]
+    arrows = {(start, end) for end, upstream in run.upstream.items() for start in upstream}
     states = "; ".join(f"{node.title} {node.detail}" for node in nodes)
     description = f"The table below contains the same. {states}"
-    return draw("The run's components", description, nodes, remove_implied_arrows(_arrows(snapshot, executions)))
+    shown = arrows or remove_implied_arrows(_data_arrows(snapshot, executions, names))
+    return draw("The run's components", description, nodes, shown, thin=run.control)
 
 
-def _arrows(snapshot: Snapshot, executions: list[Execution]) -> set[tuple[str, str]]:
+def _node(name: str, execution: Execution | None) -> Node:
+    if execution is None:
+        return Node(name, name, "not started", "", "")
+    state = execution.state.lower()
+    detail = f"{state}, {execution.changed - execution.began:.1f} s"
+    return Node(name, name, detail, f"state-{state}", f"#execution-{execution.id}")
+
+
+def _data_arrows(snapshot: Snapshot, executions: list[Execution], names: Mapping[int, str]) -> set[tuple[str, str]]:
     """Returns an arrow from each component to the components that read or, as a resolver, selected its outputs."""
     sources: dict[int, str] = {}
     arrows = set()
     for execution in executions:
+        name = names[execution.id]
         links = [*snapshot.inputs(execution.id), *snapshot.found(execution.id)]
-        arrows |= {(sources[link.artifact], str(execution.id)) for link in links if link.artifact in sources}
+        arrows |= {(sources[link.artifact], name) for link in links if sources.get(link.artifact, name) != name}
         for link in (*snapshot.outputs(execution.id), *snapshot.found(execution.id)):
-            sources.setdefault(link.artifact, str(execution.id))
+            sources.setdefault(link.artifact, name)
     return arrows

@@ -112,7 +112,7 @@ def test_metrics_are_reported_for_all_each_label_and_each_length(evaluate):
 def test_a_missed_threshold_says_which_metric_on_which_slice_by_how_much(evaluate):
     report = evaluate([*right(10), *[(2, 3)] * 10])
     assert [str(failure) for failure in report.failures] == [
-        "accuracy on label=Business is 0.5000, required is 0.6000: 0.1000 short"
+        "recall of Business is 0.5000, required is 0.6000: 0.1000 short"
     ]
 
 
@@ -141,7 +141,7 @@ def test_the_confusion_matrix_counts_rows(evaluate):
 def test_a_class_without_test_rows_is_named_with_its_threshold(evaluate):
     report = evaluate([(label, label) for label in range(3) for _ in range(10)])
     assert [str(failure) for failure in report.failures] == [
-        "accuracy on label=Sci/Tech has no value: no test row belongs to this slice; required is 0.6000"
+        "recall of Sci/Tech has no value: no test row belongs to this slice; required is 0.6000"
     ]
     assert report.refusals == [str(failure) for failure in report.failures]
 
@@ -162,10 +162,10 @@ FAILURE = 'failures { metric_key { name: "accuracy" } %s }'
         ("validation_ok: true", []),
         ("", ["TensorFlow Model Analysis refused the model and gave no reason: see the log"]),
         ("missing_thresholds: true", ["no threshold is set"]),
-        ("missing_slices {}", ["accuracy on all has no value: no test row belongs to this slice; required is 0.7000"]),
+        ("missing_slices {}", ["accuracy has no value: no test row belongs to this slice; required is 0.7000"]),
         (
             'missing_slices { feature_values { key: "length_bucket" value: "long" } }',
-            ["no test row belongs to the slice length_bucket=long, for which a threshold is set"],
+            ["no test row belongs to long texts, for which a threshold is set"],
         ),
         (
             "missing_cross_slices { baseline_spec {} }",
@@ -174,17 +174,17 @@ FAILURE = 'failures { metric_key { name: "accuracy" } %s }'
         (
             f"metric_validations_per_slice {{ {SLICE} {FAILURE} }}"
             % 'metric_threshold { value_threshold { lower_bound { value: 0.6 } } } message: "Metric not found."',
-            ["accuracy on label=Sports has no value: Metric not found.; required is 0.6000"],
+            ["recall of Sports has no value: Metric not found.; required is 0.6000"],
         ),
         (
             f"metric_validations_per_slice {{ {SLICE} {FAILURE} }}"
             % f"metric_value {{ double_value {{ value: nan }} }} {THRESHOLD % 'lower_bound'}",
-            ["accuracy on label=Sports has no value: it is not a number; required is 0.6000"],
+            ["recall of Sports has no value: it is not a number; required is 0.6000"],
         ),
         (
             f"metric_validations_per_slice {{ {SLICE} {FAILURE} }}"
             % f"metric_value {{ double_value {{ value: 0.9 }} }} {THRESHOLD % 'upper_bound'}",
-            ["accuracy on label=Sports is 0.9000, which misses value_threshold { upper_bound { value: 0.6 } }"],
+            ["recall of Sports is 0.9000, which misses value_threshold { upper_bound { value: 0.6 } }"],
         ),
     ],
 )

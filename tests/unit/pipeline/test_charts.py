@@ -36,3 +36,14 @@ def test_intervals_are_drawn_and_fit_on_the_axis():
         float(y) for y in re.findall(r'whisker c0" x1="[\d.]+" y1="([\d.]+)" x2="[\d.]+" y2="([\d.]+)"', svg)[0]
     ]
     assert 0 < high < low < 240
+
+
+def test_periods_are_bands_that_end_where_the_next_begins():
+    periods = [(2 * DAY, 10 * DAY, "version 1"), (10 * DAY, None, "version 2")]
+    svg = line_chart("a", "A", ["x", "y"], {"value": [1.0, 2.0]}, "d", moments=[0.0, 8 * DAY], periods=periods).svg
+    bands = re.findall(r'<rect class="(\w+)" x="([\d.]+)" y="\d+" width="([\d.]+)"[^>]*><title>([^<]*)<', svg)
+    (first, x, width, name), (last, end, least, last_name) = bands
+    assert (first, name, last, last_name) == ("period0", "version 1", "changed", "version 2")
+    assert abs(float(x) + float(width) - float(end)) < 0.2
+    # The axis reaches beyond the last push, so that the present is visible.
+    assert 40 < float(least) < 80

@@ -35,6 +35,7 @@ def test_ag_news_is_the_default():
 def test_slices_and_metrics_are_described_in_words(name, slice_words, accuracy_words):
     assert describe_slice(name) == slice_words
     assert describe_metric("accuracy", name) == accuracy_words
+    assert describe_metric("accuracy", name, is_change=True) == f"change of {accuracy_words}"
 
 
 def test_a_description_is_passed_on_unchanged_in_any_script():

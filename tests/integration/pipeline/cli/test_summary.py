@@ -125,9 +125,7 @@ def test_slices_of_the_users_own_are_shown_with_their_thresholds(shown):
     names = ("kanal=Telefon", "kanal=[red]E-Mail", "length_bucket=long", "all")
     evaluation = EvaluationReport(dict.fromkeys(names, values), {}, [[0] * 4] * 4, [])
     output = shown(0, data={}, evaluator={"min_slice_accuracy": {"kanal=Telefon": 0.4}}, evaluation=evaluation)
-    assert re.search(
-        r"all .*≥ 0\.88.*\nlength_bucket=long .*\nkanal=Telefon .*≥ 0\.4 *\nkanal=\[red\]E-Mail .*\n", output
-    )
+    assert re.search(r"all rows .*≥ 0\.88.*\nlong texts .*\nkanal=Telefon .*≥ 0\.4 *\nkanal=\[red\]E-Mail .*\n", output)
 
 
 def test_what_the_evaluator_could_not_measure_is_a_reason(shown):
@@ -136,7 +134,7 @@ def test_what_the_evaluator_could_not_measure_is_a_reason(shown):
         {"all": {"accuracy": 0.9, "example_count": 8, "auc": 0.9}}, {}, [[0] * 4] * 4, [missing]
     )
     output = shown(0, data={}, blessed=False, evaluation=evaluation)
-    assert "  not blessed: accuracy on label=Sports has no value: no test row; required is 0.6000\n" in output
+    assert "  not blessed: recall of Sports has no value: no test row; required is 0.6000\n" in output
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ def simulated(tmp_path_factory):
     made = SimulatedStore(tmp_path_factory.mktemp("simulated"), files=RUNS, test_rows=120, exports=True)
     made.add_runs(RUNS)
     made.versions = made.serve(made.root / "serving_model", 2)
+    (made.root / "logs").mkdir()
+    (made.root / "logs/local-000007.log").write_text("07:00:00 ValidationGate: failed\n" * 3)
     for day, alerts, quality in ((1, (), None), (2, (ALERT,), LABELLED)):
         report = report_on(made.versions[-1], f"2026-01-0{day}T06:00:00+00:00", alerts, quality)
         write_report(report, report_path(reports_directory(settings_of(made.root)), report))

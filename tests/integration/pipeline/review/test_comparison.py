@@ -153,9 +153,9 @@ def test_thresholds_of_a_model_without_a_baseline_have_not_changed(simulated):
     evidence = read_evidence(str(simulated.root / "card-1"))
     without, first, second = (with_baseline_threshold(evidence, bound) for bound in (None, -0.005, -0.01))
     assert changed_settings(without, first) == changed_settings(first, without) == []
-    assert unapplied_thresholds(without, (without, first)) == ["threshold: change of accuracy on all"]
+    assert unapplied_thresholds(without, (without, first)) == ["threshold: change of accuracy"]
     assert unapplied_thresholds(first, (without, first)) == []
-    name = "threshold: change of accuracy on all"
+    name = "threshold: change of accuracy"
     assert changed_settings(first, second) == [ChangedValue(name, "-0.005", "-0.01")]
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.support.browser import CONTRAST, axe_problems, launched
-from tests.support.review_site import TOKEN, serving
+from tests.support.review_site import TOKEN, serving, settings_of
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +146,7 @@ def test_every_page_fits_on_a_phone_and_has_landmarks(browser, site, snapshot):
             f"/compare?first={first}&second={last}",
         ):
             page.goto(address)
+            page.evaluate("document.querySelector('h1').append(' local-20261127T105918.546724Z')")
             assert page.evaluate("document.documentElement.scrollWidth") <= 360, address
             assert page.locator("h1").count() == page.locator("main").count() == 1
             unnamed = "[...document.querySelectorAll('table')].filter(t => !t.caption && !t.closest('section')).length"
@@ -177,21 +178,44 @@ def test_a_model_is_approved_after_a_rejected_attempt(browser, decidable):
 
 PLACES = (
     *("/served", "/models", "/runs", "/approvals", "/spans", "/spans/0", "/trends", "/monitoring", "/compare"),
-    *("/models/{model}", "/lineage/{model}", "/runs/{run}", "/runs/{failed}"),
+    *("/models/{model}?decided=1", "/lineage/{model}", "/runs/{run}", "/runs/{failed}"),
     *(
         "/runs/{run}/data",
         "/compare?first={first}&second={model}",
         "/nothing",
         "/monitoring/{version}/{moment}",
         "/models/settings",
+        "/runs?setting=trainer.epoch=2",
+        "/lineage/{model}?way=down",
+        "/models/{refused}",
+        "/runs/{failed}/data",
+        "/runs/{failed}/log",
     ),
 )
+
+
+def test_axe_finds_nothing_after_a_refused_form(browser, decidable):
+    settings, model = decidable
+    with serving(settings) as client, opened(browser, client) as page:
+        form = {"token": "wrong", "by": "bob@here", "reason": "fine", "decision": "approve"}
+        refused = client.post(f"/models/{model}/decision", data=form).text
+        assert "The token is wrong" in refused
+        page.set_content(refused)
+        assert axe_problems(page) == []
+
+
+def test_axe_finds_nothing_on_a_site_without_runs(browser, tmp_path):
+    with serving(settings_of(tmp_path)) as client, opened(browser, client) as page:
+        page.goto("/runs")
+        assert axe_problems(page) == []
 
 
 @pytest.mark.parametrize("place", PLACES)
 def test_axe_finds_nothing_in_any_width_and_scheme(browser, site, snapshot, simulated, place):
     models, runs = snapshot.of_type("Model"), list(snapshot.runs)
+    blessings = snapshot.of_type("ModelBlessing")
     names = {"model": models[-1].id, "first": models[0].id, "run": runs[-1], "failed": runs[7]}
+    names["refused"] = next(one.properties["current_model_id"] for one in blessings if not one.properties["blessed"])
     names |= {"version": simulated.versions[-1], "moment": "20260102T060000.000Z"}
     opening = opened(browser, site)
     with opening as page:

@@ -16,7 +16,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from benchmarks.review_store import SimulatedStore
 from pipeline.governance.audit_check import audit_log
 from pipeline.metadata.connection import connection_config, open_store
-from pipeline.metadata.runs import note_failure
+from pipeline.metadata.runs import note_failure, note_graph
 from pipeline.metadata.store_reader import StoreReader
 from pipeline.review.login import SECRET_HEADER, ProxyLogin
 from pipeline.review.pages.models import refusals_of_model
@@ -208,6 +208,17 @@ def test_runs_are_filtered_by_status(site):
     assert "waiting for approval ApprovalGate" in waiting
 
 
+def test_runs_and_models_are_filtered_by_a_setting(site, runs, ids):
+    page = site.get("/runs?setting=trainer.epochs=3+trainer.units%3D16")
+    assert [row.split()[0] for row in rows(page)] == [f"local-{number:06d}" for number in (9, 5, 1)]
+    assert '<option value="trainer.epochs=3">' in page.text
+    models = site.get("/models?setting=trainer.epochs=2&q=blessed")
+    assert len(rows(models)) == 3
+    assert '<input type="hidden" name="setting" value="trainer.epochs=2">' in models.text
+    assert "did you mean 'trainer.epochs'?" in text(site.get("/models?setting=trainer.epoch=2"))
+    assert "expected NAME=VALUE" in text(site.get("/runs?setting=trainer.epochs"))
+
+
 def test_a_run_page_shows_components_states_and_artifacts(site, runs):
     page = site.get(f"/runs/{runs[5]}")
     shown = text(page)
@@ -215,6 +226,20 @@ def test_a_run_page_shows_components_states_and_artifacts(site, runs):
     assert "taken from the cache" in shown
     assert page.text.count('class="box state-cached"') == 13
     assert re.search(r'<a href="/lineage/\d+">agnews.ModelCard \d+</a>', page.text)
+
+
+def test_the_graph_of_a_run_is_the_stored_one_with_control_arrows(tmp_path):
+    made = SimulatedStore(tmp_path, files=1, test_rows=8)
+    made.add_runs(8)
+    upstream = {"StatisticsGen": [], "ValidationGate": ["StatisticsGen"], "Trainer": ["ValidationGate"]}
+    note_graph(made.store, "local-000007", upstream, [("ValidationGate", "Trainer")])
+    with serving(settings_of(tmp_path)) as client:
+        run = next(one for one in client.get("/runs?status=failed").text.split('"') if re.fullmatch(r"/runs/\d+", one))
+        page = client.get(run).text
+    picture = page.partition("<svg")[2].partition("</svg>")[0]
+    assert re.findall(r'class="title">([^<]*)<', picture) == ["StatisticsGen", "ValidationGate", "Trainer"]
+    assert picture.count('class="arrow"') == picture.count('class="arrow thin"') == 1
+    assert "Trainer not started" in picture
 
 
 def test_a_data_page_shows_statistics_histogram_and_anomalies(site, runs):
@@ -302,6 +327,9 @@ def test_trends_have_charts_descriptions_and_a_table(site, ids):
     assert f"Models {ids[0]} to {ids[-1]}: accuracy from 0." in page.text
     assert f"Model {ids[-1]} is in production." in page.text
     assert page.text.count('class="changed"') == 3
+    # A band for each of the seven pushes, and the time in the table.
+    assert len(re.findall('<rect class="(?:period.|changed)"', page.text)) == 3 * 7
+    assert len(re.findall(r"[-\d]{10} [:\d]{5}", rows(page)[0])) == 2
     assert len(rows(page)) == len(ids)
 
 
@@ -646,7 +674,7 @@ def test_a_changed_audit_log_of_same_size_and_time_is_reported(decidable, linked
         assert "The audit log was changed or cannot be read" in text(client.get(f"/models/{model}"))
 
 
-@pytest.mark.parametrize("reasons", [["accuracy on label=Sports is 0.5000, required is 0.6000: 0.1000 short"], None])
+@pytest.mark.parametrize("reasons", [["recall of Sports is 0.5000, required is 0.6000: 0.1000 short"], None])
 def test_the_page_of_a_refused_model_says_why(tmp_path, reasons):
     made = SimulatedStore(tmp_path, files=7, test_rows=8)
     made.add_runs(7)

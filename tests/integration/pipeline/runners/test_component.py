@@ -10,7 +10,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.metadata.runs import component_executions
 from schema.errors import exit_statuses
-from schema.metadata import FAILURE, FAILURE_LOG, FAILURE_STATUS, decode_text
+from schema.metadata import FAILURE, FAILURE_LOG, FAILURE_STATUS, GRAPH, RUN_CONTEXT, decode_text
 from tests.support import ROOT
 from tests.support.command_server import command_server
 from tests.support.waiting import wait_until
@@ -88,10 +88,14 @@ class Orchestrator:
         status, printed = command.wait(), command.stdout.read_text()
         return status, json.loads(printed) if printed else None, command.log.splitlines()
 
-    def executions(self, name, run="day-1"):
+    @property
+    def store(self):
         config = metadata_store_pb2.ConnectionConfig()
         config.sqlite.filename_uri = str(self.directory / "runs/metadata.sqlite")
-        return component_executions(metadata_store.MetadataStore(config), run, name)
+        return metadata_store.MetadataStore(config)
+
+    def executions(self, name, run="day-1"):
+        return component_executions(self.store, run, name)
 
     def states(self, name, run="day-1"):
         state = metadata_store_pb2.Execution.State
@@ -130,6 +134,14 @@ def test_a_failed_execution_stores_error_status_and_log(orchestrator, fault, err
     assert noted[FAILURE].string_value.startswith(error)
     assert noted[FAILURE_STATUS].int_value == status
     assert decode_text(noted[FAILURE_LOG].string_value) == r"C:\logs"
+
+
+def test_a_run_stores_its_graph_once_it_has_begun(orchestrator):
+    orchestrator.run("Begin")
+    orchestrator.run("Work")
+    run = orchestrator.store.get_context_by_type_and_name(RUN_CONTEXT, "day-1")
+    graph = json.loads(decode_text(run.custom_properties[GRAPH].string_value))
+    assert graph == {"upstream": {"Begin": [], "Work": ["Begin"]}, "control": []}
 
 
 def test_a_finished_component_is_not_repeated_in_its_run(orchestrator):

@@ -1,6 +1,7 @@
 """Tests the plan, which orchestrators read."""
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from pipeline.runners.events import State
 from pipeline.runners.plan import make_plan
 from pipeline.settings import Settings
 from schema.errors import AgNewsError, SettingsError, exit_statuses
+from tests.support import ROOT
 from tests.support.own_data import write_tickets
 
 
@@ -38,6 +40,22 @@ def test_a_plan_names_each_component_after_those_that_it_waits_for(settings):
 def test_one_component_begins_a_run_and_all_others_wait(settings):
     components = make_plan(settings())["components"]
     assert [component for component, waits_for in components.items() if not waits_for] == ["AgNewsExampleGen"]
+
+
+def test_what_others_wait_for_already_is_not_repeated(settings):
+    components = make_plan(settings())["components"]
+    assert components["Trainer"] == ["Transform"]
+    assert components["AgNewsPusher"] == ["AgNewsInfraValidator", "Evaluator", "ModelCardGen"]
+    assert components["ImportSchemaGen"] == ["AgNewsExampleGen"]
+
+
+def test_the_picture_in_the_documentation_has_the_graph_of_the_plan(settings):
+    picture = (ROOT / "docs/images/dag.svg").read_text()
+    waits = re.findall(r"(\w+) waits for ([\w ]+)", picture)
+    assert {name: [one for one in names.split(" and ") if one != "nothing"] for name, names in waits} == (
+        make_plan(settings())["components"]
+    )
+    assert picture.count('class="arrow thin"') == 3
 
 
 def test_the_plan_follows_the_settings(settings):

@@ -59,13 +59,6 @@ def test_the_live_table_shows_each_component_with_its_state(console):
     assert "epoch 2/4 50%" in console.file.getvalue()
 
 
-def test_what_others_wait_for_already_is_not_repeated(console):
-    display = LiveDisplay(console)
-    display.run_began({"Transform": [], "Trainer": ["Transform"], "Evaluator": ["Transform", "Trainer"]})
-    console.print(display._render())
-    assert "Evaluator  Trainer" in console.file.getvalue()
-
-
 def test_before_the_run_begins_something_is_shown(console):
     console.print(LiveDisplay(console)._render())
     assert "loading" in console.file.getvalue()

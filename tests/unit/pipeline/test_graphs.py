@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.review.graph import Node, draw, remove_implied_arrows
+from pipeline.graphs import Node, draw, remove_implied_arrows
 
 BOX = "{http://www.w3.org/2000/svg}rect"
 ANCHOR = "{http://www.w3.org/2000/svg}a"

@@ -32,7 +32,13 @@ class Node:
     link: str
 
 
-def draw(title: str, description: str, nodes: Sequence[Node], arrows: Collection[tuple[str, str]]) -> Markup:
+def draw(
+    title: str,
+    description: str,
+    nodes: Sequence[Node],
+    arrows: Collection[tuple[str, str]],
+    thin: Collection[tuple[str, str]] = (),
+) -> Markup:
     """Draws a graph; the boxes appear in the order of the layers, which is also the tab order.
 
     Args:
@@ -40,6 +46,7 @@ def draw(title: str, description: str, nodes: Sequence[Node], arrows: Collection
         description: the content in words, for readers who cannot see it.
         nodes: at least one node.
         arrows: pairs of node names (start, end).
+        thin: those of the arrows that are thin.
     """
     layers, chains = _layers([node.name for node in nodes], arrows)
     _order(layers, chains)
@@ -47,7 +54,7 @@ def draw(title: str, description: str, nodes: Sequence[Node], arrows: Collection
     left = min(x - _half_width(name) for name, (x, _) in places.items())
     width = max(x + _half_width(name) for name, (x, _) in places.items()) - left + 4
     height = len(layers) * (_HEIGHT + _LAYER_GAP) - _LAYER_GAP + 4
-    body = Markup("").join(_path([places[name] for name in chain]) for chain in chains)
+    body = Markup("").join(_path([places[name] for name in chain], (chain[0], chain[-1]) in thin) for chain in chains)
     of_name = {node.name: node for node in nodes}
     body += Markup("").join(_box(of_name[name], *places[name]) for layer in layers for name in layer if name in of_name)
     return Markup(
@@ -171,7 +178,7 @@ def _half_width(name: str) -> float:
     return (_BEND if ">" in name else _WIDTH) / 2
 
 
-def _path(points: list[tuple[float, float]]) -> Markup:
+def _path(points: list[tuple[float, float]], is_thin: bool) -> Markup:
     (x, y), *rest = points
     y += _HEIGHT / 2
     steps = [f"M{x:.1f} {y:.1f}"]
@@ -182,7 +189,8 @@ def _path(points: list[tuple[float, float]]) -> Markup:
         x, y = next_x, centre + _HEIGHT / 2
         if index < len(rest):
             steps.append(f"L{x:.1f} {y:.1f}")
-    return Markup('<path class="arrow" marker-end="url(#tip)" d="{}"/>').format("".join(steps))
+    style = "arrow thin" if is_thin else "arrow"
+    return Markup('<path class="{}" marker-end="url(#tip)" d="{}"/>').format(style, "".join(steps))
 
 
 def _box(node: Node, x: float, y: float) -> Markup:

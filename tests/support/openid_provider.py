@@ -1,0 +1,74 @@
+"""A provider of OpenID Connect on the loopback interface, whose requests and answers a test can change."""
+
+import contextlib
+import json
+import threading
+
+import httpx
+import oidc_provider_mock
+from werkzeug.serving import make_server
+from werkzeug.test import run_wsgi_app
+from werkzeug.wrappers import Response
+
+
+class OpenIdProvider:
+    """The provider of the package oidc-provider-mock, which is made of Authlib's authorization server.
+
+    Attributes:
+        address: the issuer.
+        requests: paths of the requests.
+        change_request: changes the WSGI environment of a request; None changes nothing.
+        change_token: changes the JSON of the token's answer; None changes nothing.
+    """
+
+    def __init__(self, **options):
+        # Its users have names that it does not know beforehand; a client must be registered.
+        self._app = oidc_provider_mock.app(require_client_registration=True, require_nonce=True, **options)
+        self.address, self.requests = "", []
+        self.change_request = self.change_token = None
+
+    def __call__(self, environ, start_response):
+        path = environ["PATH_INFO"]
+        self.requests.append(path)
+        if self.change_request:
+            self.change_request(environ)
+        if path != "/oauth2/token" or not self.change_token:
+            return self._app(environ, start_response)
+        body, status, headers = run_wsgi_app(self._app, environ, buffered=True)
+        token = json.loads(b"".join(body))
+        self.change_token(token)
+        headers.remove("Content-Length")
+        return Response(json.dumps(token), status, headers)(environ, start_response)
+
+    def register(self, callback):
+        """Registers a client that people come back from at an address; returns its id and secret."""
+        client = httpx.post(f"{self.address}/oauth2/clients", json={"redirect_uris": [callback]}).json()
+        return client["client_id"], client["client_secret"]
+
+    def add_person(self, name, **claims):
+        """Adds a person, or changes what is known about the person."""
+        httpx.put(f"{self.address}/users/{name}", json=claims).raise_for_status()
+
+
+@contextlib.contextmanager
+def serve_provider(**options):
+    """Serves a provider in a thread; yields it."""
+    provider = OpenIdProvider(**options)
+    # Its library accepts unencrypted requests for this name alone.
+    server = make_server("localhost", 0, provider, threaded=True)
+    provider.address = f"http://localhost:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield provider
+    finally:
+        server.shutdown()
+        thread.join(timeout=10)
+        server.server_close()
+
+
+def log_in(browser, page, person):
+    """Opens a page without a log-in and chooses a person at the provider; returns the last response."""
+    form = browser.get(page)
+    assert form.url.path == "/oauth2/authorize", form.text
+    return browser.post(form.url, data={"sub": person})

@@ -53,7 +53,7 @@ class OpenIdLogin:
             from starlette.middleware.sessions import SessionMiddleware
         except ImportError as error:
             raise SettingsError(
-                "review.oidc_issuer needs the packages authlib, httpx2 and itsdangerous: install agnews-pipeline[openid]"
+                "review.oidc_issuer needs authlib, httpx2 and itsdangerous: install agnews-pipeline[openid]"
             ) from error
         assert settings.oidc_issuer
         self.issuer, self._settings, self._rights, self._address = settings.oidc_issuer, settings, rights, address

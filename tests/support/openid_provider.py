@@ -10,6 +10,16 @@ from werkzeug.serving import make_server
 from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Response
 
+from pipeline.review.app import make_app
+from pipeline.review.login import Rights
+from pipeline.review.openid import OpenIdLogin
+from pipeline.review.security import Tokens
+from pipeline.review.site import Site
+from pipeline.settings import ReviewSettings
+from tests.support.web_app import serve_app
+
+RIGHTS = Rights(reader_roles=frozenset({"news-readers"}), approver_roles=frozenset({"news-approvers"}))
+
 
 class OpenIdProvider:
     """The provider of the package oidc-provider-mock, which is made of Authlib's authorization server.
@@ -65,6 +75,29 @@ def serve_provider(**options):
         server.shutdown()
         thread.join(timeout=10)
         server.server_close()
+
+
+@contextlib.contextmanager
+def serve_site(issuer, client, settings, listening, **changes):
+    """Serves the review site as a client of a provider.
+
+    Args:
+        issuer: the provider's issuer.
+        client: id and secret of the client.
+        settings: settings of the site.
+        listening: socket of the site.
+        **changes: further settings review.*.
+
+    Yields:
+        A browser with cookies that follows redirects.
+    """
+    review = ReviewSettings(oidc_issuer=issuer, oidc_client_id=client[0], **changes)
+    login = OpenIdLogin(review, client[1], RIGHTS, None)
+    with (
+        serve_app(make_app(Site(settings, Tokens(None, {}), login=login)), listening) as url,
+        httpx.Client(base_url=url, timeout=60, follow_redirects=True) as browser,
+    ):
+        yield browser
 
 
 def log_in(browser, page, person):

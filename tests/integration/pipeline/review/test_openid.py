@@ -14,17 +14,9 @@ import pytest
 
 from pipeline.governance.audit_check import audit_log
 from pipeline.review import openid
-from pipeline.review.app import make_app
-from pipeline.review.login import Rights
-from pipeline.review.openid import OpenIdLogin
-from pipeline.review.security import Tokens
-from pipeline.review.site import Site
-from pipeline.settings import ReviewSettings
-from tests.support.openid_provider import log_in, serve_provider
+from tests.support.browser import launched
+from tests.support.openid_provider import log_in, serve_provider, serve_site
 from tests.support.review_site import settings_of, text, waiting_store
-from tests.support.web_app import serve_app
-
-RIGHTS = Rights(reader_roles=frozenset({"news-readers"}), approver_roles=frozenset({"news-approvers"}))
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +38,12 @@ def provider(running_provider):
 
 
 @contextlib.contextmanager
-def serve_site(provider, settings, rights=RIGHTS, **changes):
-    """Serves the site with a log-in; yields a browser with cookies that follows redirects."""
+def serve(provider, settings, **changes):
+    """Serves the site as a client of the provider; yields a browser."""
     listening = socket.create_server(("127.0.0.1", 0))
     client_id, secret = provider.register(f"http://127.0.0.1:{listening.getsockname()[1]}{openid.FINISH}")
-    review = {"oidc_issuer": provider.address, "oidc_client_id": client_id, "oidc_roles_claim": "roles"}
-    secret = changes.pop("secret", secret)
-    login = OpenIdLogin(ReviewSettings(**review | changes), secret, rights, None)
-    with (
-        serve_app(make_app(Site(settings, Tokens(None, {}), login=login)), listening) as url,
-        httpx.Client(base_url=url, timeout=60, follow_redirects=True) as browser,
-    ):
+    client, issuer = (client_id, changes.pop("secret", secret)), changes.pop("oidc_issuer", provider.address)
+    with serve_site(issuer, client, settings, listening, oidc_roles_claim="roles", **changes) as browser:
         yield browser
 
 
@@ -67,7 +54,7 @@ def settings(tmp_path_factory):
 
 @pytest.fixture
 def browser(provider, settings):
-    with serve_site(provider, settings) as browser:
+    with serve(provider, settings) as browser:
         yield browser
 
 
@@ -86,7 +73,7 @@ def is_logged_in(browser):
 
 def test_the_token_names_the_approver_and_a_log_out_ends_it(provider, tmp_path):
     settings, model = waiting_store(tmp_path / "place")
-    with serve_site(provider, settings) as browser:
+    with serve(provider, settings) as browser:
         page = log_in(browser, f"/models/{model}?from=mail", "cem")
         assert page.url.raw_path == f"/models/{model}?from=mail".encode()
         assert "You decide as cem@here" in text(page)
@@ -107,9 +94,26 @@ def test_the_token_names_the_approver_and_a_log_out_ends_it(provider, tmp_path):
         assert len(audit_log(settings).lines()) == 1
 
 
+def test_in_a_browser_people_log_in_decide_and_log_out(provider, tmp_path):
+    """Policies for pages, cookies and forms allow the way to the provider and back."""
+    settings, model = waiting_store(tmp_path / "place")
+    with serve(provider, settings) as client, launched() as browser:
+        page = browser.new_page()
+        page.set_default_timeout(20_000)
+        page.goto(f"{client.base_url}/models/{model}")
+        page.locator("input[name=sub]").fill("cem")
+        page.locator("button[type=submit]").first.click()
+        page.get_by_label("Reason").fill("recall of World is up")
+        page.get_by_role("button", name="Approve").click()
+        page.get_by_role("table", name="Decisions").get_by_role("row", name="cem@here").wait_for()
+        page.get_by_role("button", name="Log out cem@here").click()
+        page.get_by_text("You are logged out of this site").wait_for()
+        assert page.get_by_role("link", name="Log out there, too").is_visible()
+
+
 def test_a_reader_sees_no_form_and_cannot_decide(provider, tmp_path):
     settings, model = waiting_store(tmp_path / "place")
-    with serve_site(provider, settings) as browser:
+    with serve(provider, settings) as browser:
         page = log_in(browser, f"/models/{model}", "rita")
         assert "rita@here may read this site, but not decide on it" in text(page)
         answer = browser.post(f"/models/{model}/decision", data={"decision": "approve", "reason": "fine"})
@@ -196,7 +200,7 @@ def test_a_token_for_another_client_or_of_another_issuer_is_refused(provider, br
 def test_an_expired_token_logs_nobody_in(settings):
     with serve_provider(access_token_max_age=timedelta(hours=-1)) as provider:
         provider.add_person("cem", email="cem@here", email_verified=True, roles=["news-approvers"])
-        with serve_site(provider, settings) as browser:
+        with serve(provider, settings) as browser:
             page = log_in(browser, "/runs", "cem")
             assert "expired" in text(page)
             assert page.status_code == 403
@@ -246,20 +250,20 @@ def test_the_texts_of_a_forged_callback_are_not_shown(browser):
 )
 def test_a_wrong_issuer_or_one_that_is_down_is_named(provider, settings, changes, status, message):
     changes = {key: value.format(issuer=provider.address) for key, value in changes.items()}
-    with serve_site(provider, settings, **changes) as browser:
+    with serve(provider, settings, **changes) as browser:
         page = browser.get("/runs")
         assert (page.status_code, message in text(page)) == (status, True), text(page)
         assert browser.get("/style.css").status_code == 200
 
 
 def test_a_wrong_client_secret_is_named(provider, settings):
-    with serve_site(provider, settings, secret="wrong") as browser:
+    with serve(provider, settings, secret="wrong") as browser:
         page = log_in(browser, "/runs", "cem")
         assert (page.status_code, "AGNEWS_REVIEW_OIDC_SECRET" in text(page)) == (403, True), text(page)
 
 
 def test_a_site_works_again_when_its_provider_does(provider, settings):
-    with serve_site(provider, settings) as browser:
+    with serve(provider, settings) as browser:
 
         def fail(environ):
             environ["PATH_INFO"] = "/nothing"
@@ -278,13 +282,13 @@ def test_a_log_in_leads_to_pages_of_this_site_alone(browser, page):
 
 
 def test_a_session_ends_and_a_changed_cookie_is_none(provider, settings, monkeypatch):
-    with serve_site(provider, settings) as browser:
+    with serve(provider, settings) as browser:
         log_in(browser, "/runs", "rita")
         assert is_logged_in(browser)
         cookie = browser.cookies["agnews_review"]
         browser.cookies.set("agnews_review", "x" + cookie, domain="127.0.0.1")
         assert not is_logged_in(browser)
-    with serve_site(provider, settings) as browser:
+    with serve(provider, settings) as browser:
         monkeypatch.setattr(openid, "SESSION_SECONDS", -1)
         form = browser.get("/runs")
         callback = browser.post(form.url, data={"sub": "rita"}, follow_redirects=False).headers["location"]

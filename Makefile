@@ -43,7 +43,7 @@ test-coverage: dev  ## Run the tests of `make test` and print the lines that non
 test-continuous: dev  ## Feed ten days to the pipeline, good and bad ones, and check the trained and pushed models.
 	.venv/bin/python -m pytest -m continuous
 
-test-interrupts: dev  ## Send runs SIGTERM and SIGINT at random moments of every stage, and check that each stops.
+test-interrupts: dev  ## Send runs signals at random moments of every stage, and check that each stops with its processes.
 	.venv/bin/python -m pytest -m interrupts
 
 test-data-sets: dev  ## Take data sets of 14 and 2 classes, in Arabic and Chinese, from files to served models.

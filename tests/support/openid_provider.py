@@ -21,6 +21,9 @@ from tests.support.web_app import serve_app
 RIGHTS = Rights(reader_roles=frozenset({"news-readers"}), approver_roles=frozenset({"news-approvers"}))
 
 
+DESCRIPTION, TOKEN = "/.well-known/openid-configuration", "/oauth2/token"
+
+
 class OpenIdProvider:
     """The provider of the package oidc-provider-mock, which is made of Authlib's authorization server.
 
@@ -28,27 +31,27 @@ class OpenIdProvider:
         address: the issuer.
         requests: paths of the requests.
         change_request: changes the WSGI environment of a request; None changes nothing.
-        change_token: changes the JSON of the token's answer; None changes nothing.
+        change_answers: functions that change the JSON of an answer, by path.
     """
 
     def __init__(self, **options):
         # Its users have names that it does not know beforehand; a client must be registered.
         self._app = oidc_provider_mock.app(require_client_registration=True, require_nonce=True, **options)
         self.address, self.requests = "", []
-        self.change_request = self.change_token = None
+        self.change_request, self.change_answers = None, {}
 
     def __call__(self, environ, start_response):
         path = environ["PATH_INFO"]
         self.requests.append(path)
         if self.change_request:
             self.change_request(environ)
-        if path != "/oauth2/token" or not self.change_token:
+        if path not in self.change_answers:
             return self._app(environ, start_response)
         body, status, headers = run_wsgi_app(self._app, environ, buffered=True)
-        token = json.loads(b"".join(body))
-        self.change_token(token)
+        answer = json.loads(b"".join(body))
+        self.change_answers[path](answer)
         headers.remove("Content-Length")
-        return Response(json.dumps(token), status, headers)(environ, start_response)
+        return Response(json.dumps(answer), status, headers)(environ, start_response)
 
     def register(self, callback):
         """Registers a client that people come back from at an address; returns its id and secret."""

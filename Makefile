@@ -6,8 +6,9 @@ DIR ?= review_pictures
 export PYTHONDONTWRITEBYTECODE :=
 AGNEWS := .venv/bin/agnews
 # Tests that need a server or the real data have targets of their own, and so do three that take many minutes.
-WITHOUT_SERVERS := not (real or airflow or kubeflow or mlflow or openlineage or postgres or flink or spark or container or kubernetes or orchestrators)
+WITHOUT_SERVERS := not (real or airflow or kubeflow or mlflow or openlineage or keycloak or postgres or flink or spark or container or kubernetes or orchestrators)
 IN_TIME := $(WITHOUT_SERVERS) and not (continuous or interrupts or data_sets)
+KEYCLOAK ?= 26.5.6
 SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
 # Test files that `make test` runs at the same time: one more than cores, since tests wait for processes and clocks a third of
 # the time, but at most four, and one for each 5 GB of free memory, since each takes up to 4 GB.
@@ -19,7 +20,7 @@ PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Paths whose spelling and words `make lint` checks.
 PROSE := $(wildcard *.md) docs Makefile Dockerfile .pre-commit-config.yaml pyproject.toml setup.py $(SOURCES)
 
-.PHONY: help run test test-fast test-all test-coverage test-real test-continuous test-interrupts test-data-sets test-airflow test-postgres test-kubeflow test-kubernetes test-orchestrators test-mlflow test-openlineage test-container test-flink test-spark \
+.PHONY: help run test test-fast test-all test-coverage test-real test-continuous test-interrupts test-data-sets test-airflow test-postgres test-kubeflow test-kubernetes test-orchestrators test-mlflow test-openlineage test-keycloak test-container test-flink test-spark \
 	airflow airflow-stop job-server-flink job-server-spark rows-file bench-train bench-gpu bench-stages bench-serve bench-review bench-scale \
 	lint types format picture review-pictures reference client client-messages lock clean default dev
 
@@ -44,7 +45,7 @@ test-coverage: dev  ## Run the tests of `make test` and print the lines that non
 test-continuous: dev  ## Feed ten days to the pipeline, good and bad ones, and check the trained and pushed models.
 	.venv/bin/python -m pytest -m continuous
 
-test-interrupts: dev  ## Send runs SIGTERM and SIGINT at random moments of every stage, and check that each stops.
+test-interrupts: dev  ## Send runs signals at random moments of every stage, and check that each stops with its processes.
 	.venv/bin/python -m pytest -m interrupts
 
 test-data-sets: dev  ## Take data sets of 14 and 2 classes, in Arabic and Chinese, from files to served models.
@@ -77,6 +78,15 @@ test-mlflow: dev  ## Export runs to a real MLflow tracking server, twice.
 
 test-openlineage: dev  ## Check exported events with the schemas in OPENLINEAGE_SPEC, the folder spec of OpenLineage.
 	.venv/bin/python -m pytest -m openlineage
+
+test-keycloak: dev .keycloak  ## Log in to the review site at a real Keycloak, which Maven fetches.
+	.venv/bin/python -m pytest -m keycloak
+
+.keycloak:
+	@command -v mvn >/dev/null && command -v java >/dev/null || \
+		{ echo "Maven and Java 17 are needed (Debian and Ubuntu: apt install maven openjdk-17-jre-headless)"; exit 1; }
+	@rm -rf $@.part && mvn --batch-mode --quiet --strict-checksums org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unpack \
+		-Dartifact=org.keycloak:keycloak-quarkus-dist:$(KEYCLOAK):zip -DoutputDirectory=$(CURDIR)/$@.part && mv $@.part $@
 
 test-kubernetes: dev  ## Run tasks and model servers in pods of the cluster that KUBECONFIG names.
 	@scripts/setup.sh kubeflow

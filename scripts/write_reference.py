@@ -29,9 +29,10 @@ Set a value in a settings file, by its environment variable, or with `--set KEY=
 settings](../guides/configure.md) says which source overrides which. `agnews config show` prints the values in effect.
 If a profile changes a default, the table names the profile and its value.
 
-Four more variables are not settings: `AG_NEWS_DIR` (directory of the data), `AGNEWS_IDENTITY` (the acting person for
-the audit log, and the default of `--by`), `AGNEWS_REVIEW_TOKEN` (token of `agnews review`), and `AGNEWS_SERVING` (the
-directory that `serving/deploy/compose.yaml` mounts).
+Five more variables are not settings: `AG_NEWS_DIR` (directory of the data), `AGNEWS_IDENTITY` (the acting person for
+the audit log, and the default of `--by`), `AGNEWS_REVIEW_TOKEN` (token of `agnews review`), `AGNEWS_REVIEW_OIDC_SECRET`
+(its client secret at the provider of log-ins), and `AGNEWS_SERVING` (the directory that `serving/deploy/compose.yaml`
+mounts).
 """
 _COMMANDS = f"""\
 # Commands

@@ -65,7 +65,26 @@ def _number_functions(meta_graph: Message) -> None:
     library = meta_graph.graph_def.library
     for function in library.function:
         function.node_def.sort(key=lambda node: node.name)
-    functions = {function.signature.name: function for function in library.function}
+    names = _new_names(meta_graph)
+    for nodes in (meta_graph.graph_def.node, *(function.node_def for function in library.function)):
+        for node in nodes:
+            node.op = names.get(node.op, node.op)
+            for value in node.attr.values():
+                for function in _functions_of(value):
+                    function.name = names.get(function.name, function.name)
+                _rename_in_text(value, names)
+    for function in library.function:
+        _rename_definition(function, names)
+    ordered = sorted(library.function, key=lambda function: function.signature.name)
+    ordered = [type(function).FromString(function.SerializeToString()) for function in ordered]
+    del library.function[:]
+    library.function.extend(ordered)
+    _rename_in_objects(meta_graph.object_graph_def, names)
+
+
+def _new_names(meta_graph: Message) -> dict[str, str]:
+    """Returns a new name for each function, in the order of their use, and numbers gradients and tables on the way."""
+    functions = {function.signature.name: function for function in meta_graph.graph_def.library.function}
     names: dict[str, str] = {}
     counts: dict[str, int] = {}
     gradients: dict[bytes, bytes] = {}
@@ -98,28 +117,22 @@ def _number_functions(meta_graph: Message) -> None:
     visit_nodes(meta_graph.graph_def.node)
     for name in sorted(functions):
         visit(name)
+    return names
 
-    for nodes in (meta_graph.graph_def.node, *(function.node_def for function in library.function)):
-        for node in nodes:
-            node.op = names.get(node.op, node.op)
-            for value in node.attr.values():
-                for function in _functions_of(value):
-                    function.name = names.get(function.name, function.name)
-                _rename_in_text(value, names)
-    for function in library.function:
-        for argument in function.arg_attr.values():
-            # The number of a captured resource differs between processes.
-            if argument.attr[_GIVEN_NAME].s.isdigit() or not argument.attr[_GIVEN_NAME].s:
-                del argument.attr[_GIVEN_NAME]
-        _name_captured_arguments(function)
-        function.signature.name = names[function.signature.name]
-        for value in function.attr.values():
-            _rename_in_text(value, names)
-    ordered = sorted(library.function, key=lambda function: function.signature.name)
-    ordered = [type(function).FromString(function.SerializeToString()) for function in ordered]
-    del library.function[:]
-    library.function.extend(ordered)
-    graph = meta_graph.object_graph_def
+
+def _rename_definition(function: function_pb2.FunctionDef, names: Mapping[str, str]) -> None:
+    for argument in function.arg_attr.values():
+        # The number of a captured resource differs between processes.
+        if argument.attr[_GIVEN_NAME].s.isdigit() or not argument.attr[_GIVEN_NAME].s:
+            del argument.attr[_GIVEN_NAME]
+    _name_captured_arguments(function)
+    function.signature.name = names[function.signature.name]
+    for value in function.attr.values():
+        _rename_in_text(value, names)
+
+
+def _rename_in_objects(graph: Message, names: Mapping[str, str]) -> None:
+    """Renames the functions to which the object graph refers."""
     for saved in graph.nodes:
         concrete = [names.get(name, name) for name in saved.function.concrete_functions]
         if concrete:

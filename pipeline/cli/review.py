@@ -1,19 +1,22 @@
 """`agnews review`: serves the review site."""
 
 import ipaddress
+import os
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
 from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.output import hide_library_output
-from pipeline.settings.sources import REVIEW_TOKEN, Loaded
+from pipeline.settings.sources import REVIEW_SECRET, REVIEW_TOKEN, Loaded
 from schema.errors import SettingsError
 
 if TYPE_CHECKING:
     from pipeline.review.login import ProxyLogin
+    from pipeline.review.openid import OpenIdLogin
     from pipeline.review.security import Tokens
     from pipeline.settings import Settings
 
@@ -46,27 +49,49 @@ def review(
     """Serve the review site: runs, models, lineage, comparisons, and approvals.
 
     The site reads the metadata store, the audit log and the serving directory in the settings. It is read-only if no
-    token is set. With review.user_header, people log in at a proxy, which names them to the site.
+    token is set. With review.oidc_issuer, people log in at a provider of OpenID Connect, whose client secret is in the
+    variable AGNEWS_REVIEW_OIDC_SECRET. With review.user_header, they log in at a proxy, which names them to the site.
     """
-    from pipeline.review.login import read_login
     from pipeline.review.security import read_tokens
     from serving.listening import listen
 
     tokens = read_tokens(token, token_file)
-    of_proxy = loaded.settings.review
-    login = read_login(of_proxy.user_header, of_proxy.proxy_secret_file, of_proxy.readers, of_proxy.approvers)
+    login = _read_login(loaded.settings, host)
     if login and tokens:
         raise SettingsError(
-            "review.user_header replaces tokens: leave out --token, AGNEWS_REVIEW_TOKEN and --token-file"
+            "a log-in (review.oidc_issuer, review.user_header) replaces tokens: leave out --token, "
+            "AGNEWS_REVIEW_TOKEN and --token-file"
         )
+    if review_url := loaded.settings.alerts.review_url:
+        names = (*names, urlsplit(review_url).hostname or "")
     with listen(host, port, "--host and --port") as listening:
         _serve(loaded.settings, tokens, login, listening, (host, *names))
+
+
+def _read_login(settings: "Settings", host: str) -> "OpenIdLogin | ProxyLogin | None":
+    from pipeline.review.login import read_proxy_login, read_rights
+    from pipeline.review.openid import OpenIdLogin
+
+    review = settings.review
+    rights = read_rights(review.readers, review.approvers, review.reader_roles, review.approver_roles)
+    if review.user_header and review.proxy_secret_file:
+        return read_proxy_login(review.user_header, review.proxy_secret_file, rights)
+    if not review.oidc_issuer:
+        return None
+    if not (secret := os.environ.get(REVIEW_SECRET)):
+        raise SettingsError(f"review.oidc_issuer needs {REVIEW_SECRET}, the client's secret at {review.oidc_issuer}")
+    if not (_is_loopback(host) or settings.alerts.review_url):
+        raise SettingsError(
+            f"review.oidc_issuer with --host {host} needs alerts.review_url, the site's address in a browser: the "
+            "provider leads back to it"
+        )
+    return OpenIdLogin(review, secret, rights, settings.alerts.review_url)
 
 
 def _serve(
     settings: "Settings",
     tokens: "Tokens",
-    login: "ProxyLogin | None",
+    login: "OpenIdLogin | ProxyLogin | None",
     listening: socket.socket,
     names: tuple[str, ...],
 ) -> None:
@@ -83,7 +108,7 @@ def _serve(
     if not runs:
         click.echo("There are no runs yet; agnews run makes one, and the site then shows it.")
     host, port = names[0], listening.getsockname()[1]
-    rights = "log-in by a proxy" if login else "approvals need a token" if tokens else "read-only"
+    rights = "people log in" if login else "approvals need a token" if tokens else "read-only"
     click.echo(f"http://{host_port(host, port)}  ({runs:,} runs; {rights}; Ctrl-C ends it)")
     if not _is_loopback(host) and not login:
         click.echo(

@@ -15,8 +15,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from pipeline.review.evidence import FileUnavailable
-from pipeline.review.login import LoginMiddleware
+from pipeline.review.openid import OpenIdLogin
 from pipeline.review.pages import approvals, compare, data, lineage, models, monitoring, production, promotion, runs
+from pipeline.review.pages.login import login_routes
 from pipeline.review.site import STYLE_SHEET, Site, render
 from schema.errors import AgNewsError
 from serving.web import HostAndOriginMiddleware
@@ -71,10 +72,11 @@ def make_app(site: Site, names: Collection[str] = ()) -> ASGIApp:
         AgNewsError: _unavailable,
         StatusError: _unavailable,
     }
-    app = Starlette(routes=ROUTES, exception_handlers=handlers)
+    routes = login_routes(site.login) if isinstance(site.login, OpenIdLogin) else []
+    app = Starlette(routes=[*ROUTES, *routes], exception_handlers=handlers)
     app.state.site, app.state.navigation = site, NAVIGATION
     # Around the whole application, because Starlette answers unexpected errors outside of its own middleware.
-    return HostAndOriginMiddleware(LoginMiddleware(app, site.login) if site.login else app, names)
+    return HostAndOriginMiddleware(site.login.protect(app) if site.login else app, names)
 
 
 def _http_error(request: Request, error: Exception) -> Response:

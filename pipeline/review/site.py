@@ -19,7 +19,8 @@ from pipeline.metadata.connection import connection_config
 from pipeline.metadata.snapshot import Snapshot
 from pipeline.metadata.store_reader import StoreReader
 from pipeline.monitoring.report import readable_moment
-from pipeline.review.login import ProxyLogin
+from pipeline.review.login import ProxyLogin, person_of
+from pipeline.review.openid import OpenIdLogin
 from pipeline.review.review_index import ReviewIndex
 from pipeline.review.security import Tokens
 from pipeline.review.serving_state import ServingState, read_serving_state
@@ -40,7 +41,7 @@ class Site:
     Args:
         settings: settings with the metadata store, serving directory and approval rules.
         tokens: tokens of approvers.
-        login: log-in of a proxy, which replaces the tokens; None without one.
+        login: log-in, which replaces the tokens; None without one.
         now: returns the current time with a time zone.
         poll_seconds: seconds to wait for servers to read models.config before a label moves.
     """
@@ -50,7 +51,7 @@ class Site:
         settings: Settings,
         tokens: Tokens,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        login: ProxyLogin | None = None,
+        login: OpenIdLogin | ProxyLogin | None = None,
         poll_seconds: float = 15.0,
     ):
         self.settings, self.tokens, self.now, self.login = settings, tokens, now, login
@@ -102,8 +103,11 @@ def render(request: Request, template: str, status: int = 200, /, **context: Any
         **context: variables of the template.
     """
     site = site_of(request)
+    person = person_of(request)
     common = {"path": request.url.path, "navigation": request.app.state.navigation, "name": site.settings.pipeline.name}
     common["repository_url"] = (site.settings.review.repository_url or "").rstrip("/")
+    common |= {"person": person, "can_log_out": isinstance(site.login, OpenIdLogin), "tokens": site.tokens}
+    common["may_decide"] = person.may_decide if person else bool(site.tokens)
     return _TEMPLATES.TemplateResponse(request, template, common | context, status)
 
 

@@ -9,6 +9,7 @@ from pipeline.settings.model import (
     MetadataSettings,
     MonitoringSettings,
     PusherSettings,
+    ReviewSettings,
     Settings,
     TrainerSettings,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "MetadataSettings",
     "MonitoringSettings",
     "PusherSettings",
+    "ReviewSettings",
     "Settings",
     "TrainerSettings",
 ]

@@ -30,6 +30,7 @@ from schema.data_set import SCHEMA_PATH, DataSet, read_data_set
 from schema.errors import DataError, SettingsError
 from schema.files import read_small_file
 from schema.paths import expand_home, is_remote, refuse_wildcards
+from serving.this_machine import is_this_machine
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -316,7 +317,7 @@ class PromotionSettings(Section):
 
 
 class ReviewSettings(Section):
-    """The review site: log-in through a trusted proxy, and links to the code."""
+    """The review site: log-in through OpenID Connect or a trusted proxy, and links to the code."""
 
     user_header: str | None = Field(
         None,
@@ -326,11 +327,32 @@ class ReviewSettings(Section):
     proxy_secret_file: InputFile | None = Field(
         None, description="file whose first line the proxy sends in the header X-Agnews-Proxy-Secret"
     )
-    readers: tuple[str, ...] = Field((), description="names that may read the site; empty: everyone who has logged in")
+    oidc_issuer: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s?#]+$",
+        description="address of an OpenID Connect provider, exactly as it names itself; people log in there. Needs "
+        "agnews-pipeline[openid] and the client's secret in AGNEWS_REVIEW_OIDC_SECRET; unset: no such log-in",
+    )
+    oidc_client_id: str | None = Field(None, description="the site's client id at the provider")
+    oidc_scope: str = Field(
+        "openid email profile", pattern=r"^openid( |$)", description="scopes that the site asks the provider for"
+    )
+    oidc_name_claim: str = Field(
+        "email", description="claim with the person's name; email must be verified by the provider"
+    )
+    oidc_roles_claim: str | None = Field(
+        None, description="claim with the person's roles, or a path to it such as realm_access.roles; unset: no roles"
+    )
+    readers: tuple[str, ...] = Field(
+        (), description="names that may read the site; empty, as reader_roles: everyone who has logged in"
+    )
     approvers: tuple[str, ...] = Field(
         (), description="names that may also decide on models and change versions on the site"
     )
-
+    reader_roles: tuple[str, ...] = Field((), description="roles of the provider that may read the site")
+    approver_roles: tuple[str, ...] = Field(
+        (), description="roles of the provider that may also decide on models and change versions on the site"
+    )
     repository_url: str | None = Field(
         None,
         pattern=r"^https?://\S+$",
@@ -341,8 +363,16 @@ class ReviewSettings(Section):
     def _login_is_whole(self) -> "ReviewSettings":
         if (self.user_header is None) != (self.proxy_secret_file is None):
             raise ValueError("user_header and proxy_secret_file go together: set both or neither")
-        if self.user_header is None and (self.readers or self.approvers):
-            raise ValueError("readers and approvers need user_header, by which people are known")
+        if (self.oidc_issuer is None) != (self.oidc_client_id is None):
+            raise ValueError("oidc_issuer and oidc_client_id go together: set both or neither")
+        if self.oidc_issuer and self.user_header:
+            raise ValueError("oidc_issuer and user_header exclude each other: people log in at one place")
+        if self.oidc_issuer and not self.oidc_issuer.startswith("https:") and not is_this_machine(self.oidc_issuer):
+            raise ValueError("oidc_issuer must begin with https: if the provider is not on this machine")
+        if not (self.oidc_issuer or self.user_header) and (self.readers or self.approvers):
+            raise ValueError("readers and approvers need oidc_issuer or user_header, by which people are known")
+        if not (self.oidc_issuer and self.oidc_roles_claim) and (self.reader_roles or self.approver_roles):
+            raise ValueError("reader_roles and approver_roles need oidc_issuer and oidc_roles_claim")
         return self
 
 
@@ -440,7 +470,9 @@ class AlertSettings(Section):
     mail_to: tuple[str, ...] = Field((), description="recipients of the e-mails")
     timeout_seconds: PositiveFloat = Field(10.0, description="timeout of one attempt, in seconds")
     review_url: str | None = Field(
-        None, description="address of the review site, for links to a model's page and card; unset: no links"
+        None,
+        description="address of the review site in a browser, for links to a model's page and card, and for its "
+        "log-in; unset: no links",
     )
 
     @model_validator(mode="after")

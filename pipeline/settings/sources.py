@@ -24,8 +24,9 @@ from serving.audit import IDENTITY
 DEFAULT_FILE = Path("agnews.yaml")
 _PREFIX = "AGNEWS_"
 REVIEW_TOKEN = "AGNEWS_REVIEW_TOKEN"
-# These variables hold the acting person, the review token and what serving/deploy/compose.yaml mounts.
-_NO_SETTINGS = (IDENTITY, REVIEW_TOKEN, "AGNEWS_SERVING")
+REVIEW_SECRET = "AGNEWS_REVIEW_OIDC_SECRET"
+# These variables hold the acting person, secrets of the review site and what serving/deploy/compose.yaml mounts.
+_NO_SETTINGS = (IDENTITY, REVIEW_TOKEN, REVIEW_SECRET, "AGNEWS_SERVING")
 # Kubernetes sets these variables in pods if a Service is named agnews or agnews-…; only a setting's variable contains
 # a double underscore.
 _OF_A_SERVICE = re.compile(

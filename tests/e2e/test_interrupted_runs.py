@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from schema.interruption import GRACE_SECONDS
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.interrupts
 
@@ -81,6 +82,15 @@ def processes_of(workplace):
     return found
 
 
+def is_serving(workplace):
+    """Whether the server that InfraValidator starts has loaded the export: it listens then."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("TMPDIR") == str(workplace.temporary) and "serving.server" in process.cmdline():
+                return bool(process.net_connections())
+    return False
+
+
 def stop(workplace, stage, delay, number, destination):
     """Sends a run the signal so many seconds after the stage began; None where the run had ended before."""
     process = workplace.start("--set", f"pusher.destination={destination}", code=SLOW_PUSH)
@@ -130,6 +140,18 @@ def test_a_run_that_gets_a_signal_at_any_moment_stops(newsroom, sink, stage, del
     assert stopped.alive == []
     assert sink.bodies == []
     assert stopped.seconds < GRACE_SECONDS + 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_run_that_is_killed_while_its_server_runs_leaves_no_process(newsroom, number):
+    process = newsroom.start("--set", f"pusher.destination=serving/{number.name}")
+    reader = threading.Thread(target=process.stdout.read)
+    reader.start()
+    wait_until(lambda: is_serving(newsroom), 600)
+    process.send_signal(number)
+    assert process.wait(timeout=60) != 0
+    wait_until(lambda: not processes_of(newsroom), 10, message=lambda: processes_of(newsroom))
+    reader.join()
 
 
 def test_the_run_after_all_of_them_ends_well(newsroom, sink):

@@ -8,9 +8,9 @@ from serving.web import web_server
 
 
 @contextlib.contextmanager
-def serve_app(app):
-    """Serves an application on a free port of the loopback interface; yields its URL."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+def serve_app(app, listening=None):
+    """Serves an application on a socket, or on a free port of the loopback interface; yields its URL."""
+    with listening or socket.create_server(("127.0.0.1", 0)) as listening:
         web = web_server(app)
         thread = threading.Thread(target=web.run, kwargs={"sockets": [listening]})
         thread.start()

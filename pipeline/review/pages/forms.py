@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from pipeline.review.login import USER
+from pipeline.review.login import person_of
 from pipeline.review.site import site_of
 from serving.audit import Proof
 from serving.web import read_form
@@ -40,23 +40,16 @@ def find_sender(request: Request, token: str, name: str) -> tuple[str, Proof]:
         HTTPException: the site is read-only, or the person may only read.
         WrongToken: the site does not know the token.
     """
-    site = site_of(request)
-    if site.login:
-        # The middleware lets no request without a name pass.
-        user = request.scope[USER]
-        if not site.login.may_decide(user):
-            raise HTTPException(403, f"{user} may not decide on models; review.approvers names those who may")
-        return user, Proof.LOGIN
-    if not site.tokens:
+    if person := person_of(request):
+        if not person.may_decide:
+            raise HTTPException(
+                403, f"{person.name} may not decide on models; review.approvers and review.approver_roles say who may"
+            )
+        return person.name, Proof.LOGIN
+    tokens = site_of(request).tokens
+    if not tokens:
         raise HTTPException(403, "this site is read-only; start it with agnews review --token-file to allow decisions")
-    person = site.tokens.person(token, name)
-    if person is None:
+    owner = tokens.person(token, name)
+    if owner is None:
         raise WrongToken
-    return person, Proof.TOKEN if site.tokens.is_personal(token) else Proof.NONE
-
-
-def may_decide(request: Request) -> bool:
-    """Returns whether a page has forms: with a log-in only for approvers, otherwise if there are tokens."""
-    site = site_of(request)
-    user = request.scope.get(USER)
-    return site.login.may_decide(user) if site.login and user else bool(site.tokens)
+    return owner, Proof.TOKEN if tokens.is_personal(token) else Proof.NONE

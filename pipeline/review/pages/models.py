@@ -13,8 +13,6 @@ from pipeline.review import evidence
 from pipeline.review.alarms import find_alarms
 from pipeline.review.audit_trail import find_audit_trail, served_differences
 from pipeline.review.comparison import settings_of_model, varying_settings
-from pipeline.review.login import USER
-from pipeline.review.pages.forms import may_decide
 from pipeline.review.pages.monitoring import latest_report
 from pipeline.review.pagination import filter_by_text, paginate
 from pipeline.review.review_index import ACCURACY, RECALL, ReviewedModel, ReviewIndex
@@ -115,7 +113,6 @@ def render_model(request: Request, model: ReviewedModel, status: int = 200, **fo
     """
     site = site_of(request)
     index = site.index()
-    user = request.scope.get(USER)
     serving = site.serving(index)
     found, problem = None, "the model has no model card"
     if model.card:
@@ -148,9 +145,6 @@ def render_model(request: Request, model: ReviewedModel, status: int = 200, **fo
         others={other.id: name for name, other in reversed(others.items()) if other and other.id != model.id},
         trail=find_audit_trail(site.settings, index, model),
         monitored=latest_report(site, model.versions[-1] if model.versions else None),
-        tokens=site.tokens,
-        user=user,
-        may_decide=may_decide(request),
         form=form,
     )
 

@@ -13,8 +13,6 @@ from pipeline.review.comparison import (
     compare_cards,
     unapplied_thresholds,
 )
-from pipeline.review.login import USER
-from pipeline.review.pages.forms import may_decide
 from pipeline.review.pages.models import weakest_class
 from pipeline.review.pages.monitoring import latest_report
 from pipeline.review.review_index import ReviewedModel
@@ -48,9 +46,6 @@ def render_production(request: Request, status: int = 200, **form: str) -> Respo
         status,
         form=form,
         changed=bool(request.query_params.get("changed")),
-        may_decide=may_decide(request),
-        user=request.scope.get(USER),
-        tokens=site.tokens,
         poll_seconds=site.poll_seconds,
         alarms=find_alarms(version, model, differences, monitored),
         serving=serving,

@@ -222,5 +222,6 @@ def test_images_are_named_with_the_version_of_the_project(pyproject):
         "pipeline/runners/kubeflow/manifests/approvals_pod.yaml",
         "serving/deploy/compose.yaml",
         "serving/deploy/kubernetes/request_log/kustomization.yaml",
+        "serving/deploy/kubernetes/verify/kustomization.yaml",
     }
     assert {name: versions for name, versions in named.items() if versions != {pyproject["project"]["version"]}} == {}

@@ -1,6 +1,7 @@
 """Tests the command `agnews review`."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -48,3 +49,21 @@ def test_a_port_that_is_taken_is_said():
 @pytest.mark.parametrize("options", [["--token", "short"], ["--token-file", "none"]])
 def test_a_token_that_cannot_be_used_is_said_before_anything_is_served(options):
     assert isinstance(CliRunner().invoke(cli, ["review", *options]).exception, SettingsError)
+
+
+@pytest.mark.parametrize(
+    ("options", "secret", "message"),
+    [
+        ([], None, "needs AGNEWS_REVIEW_OIDC_SECRET, the client's secret at http://localhost:1"),
+        (["--host", "0.0.0.0"], "secret", r"--host 0\.0\.0\.0 needs alerts\.review_url"),
+        (["--token", TOKEN], "secret", "a log-in .* replaces tokens: leave out --token"),
+    ],
+)
+def test_a_log_in_that_cannot_work_is_said_before_anything_is_served(monkeypatch, options, secret, message):
+    monkeypatch.delenv("AGNEWS_REVIEW_OIDC_SECRET", raising=False)
+    if secret:
+        monkeypatch.setenv("AGNEWS_REVIEW_OIDC_SECRET", secret)
+    client = ["--set", "review.oidc_issuer=http://localhost:1", "--set", "review.oidc_client_id=review"]
+    error = CliRunner().invoke(cli, ["review", *client, *options]).exception
+    assert isinstance(error, SettingsError)
+    assert re.search(message, str(error))

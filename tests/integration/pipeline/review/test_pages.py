@@ -18,7 +18,7 @@ from pipeline.governance.audit_check import audit_log
 from pipeline.metadata.connection import connection_config, open_store
 from pipeline.metadata.runs import note_failure, note_graph
 from pipeline.metadata.store_reader import StoreReader
-from pipeline.review.login import SECRET_HEADER, ProxyLogin
+from pipeline.review.login import SECRET_HEADER, ProxyLogin, Rights
 from pipeline.review.pages.models import refusals_of_model
 from pipeline.review.security import Tokens
 from schema.model_contract import MLMD_UUID
@@ -629,7 +629,7 @@ def test_a_personal_token_determines_the_approver(decidable):
 
 def test_a_log_in_of_a_proxy_determines_the_approver(decidable):
     settings, model = decidable
-    login = ProxyLogin("X-User", TOKEN, frozenset(), frozenset({"cem@here"}))
+    login = ProxyLogin("X-User", TOKEN, Rights(approvers=frozenset({"cem@here"})))
     with serving(settings, Tokens(None, {}), login) as client:
         assert client.get("/served").status_code == 401
         client.headers.update({SECRET_HEADER: TOKEN, "X-User": "rita@here"})

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.review_store import SimulatedStore
 from pipeline.governance.audit_check import audit_log
 from pipeline.review.app import make_app
-from pipeline.review.login import SECRET_HEADER, ProxyLogin
+from pipeline.review.login import SECRET_HEADER, ProxyLogin, Rights
 from pipeline.review.security import Tokens
 from pipeline.review.site import Site
 from tests.support.review_site import TOKEN, serving, settings_of, text
@@ -89,7 +89,7 @@ def test_only_an_approver_sees_the_form_and_another_site_cannot_send_it(place, t
         assert "<form" not in client.get("/served").text
         assert "agnews versions rollback" in text(client.get("/served"))
         assert change(client, "stable", first).status_code == 403
-    login = ProxyLogin("X-User", TOKEN, frozenset(), frozenset({"cem@here"}))
+    login = ProxyLogin("X-User", TOKEN, Rights(approvers=frozenset({"cem@here"})))
     with quick(settings, Tokens(None, {}), login) as client:
         client.headers.update({SECRET_HEADER: TOKEN, "X-User": "rita@here"})
         assert "<form" not in client.get("/served").text

@@ -1,4 +1,4 @@
-"""Tests the log-in of a trusted proxy, over HTTP."""
+"""Tests the rights of people, and the log-in of a trusted proxy over HTTP."""
 
 import httpx
 import pytest
@@ -6,14 +6,27 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from pipeline.review.login import SECRET_HEADER, USER, LoginMiddleware, ProxyLogin, read_login
+from pipeline.review.login import (
+    SECRET_HEADER,
+    NotAllowedError,
+    ProxyLogin,
+    Rights,
+    person_of,
+    read_proxy_login,
+    read_rights,
+)
 from pipeline.settings.sources import load
 from schema.errors import SettingsError
 from tests.support.web_app import serve_app
 
 SECRET = "0123456789abcdef"
-LOGIN = ProxyLogin("X-User", SECRET, frozenset({"rita@example.com"}), frozenset({"ann@example.com"}))
-APP = LoginMiddleware(Starlette(routes=[Route("/", lambda request: PlainTextResponse(request.scope[USER]))]), LOGIN)
+OPENID = {"review.oidc_issuer": "https://id.example.com", "review.oidc_client_id": "review"}
+RIGHTS = Rights(
+    frozenset({"rita@example.com"}), frozenset({"ann@example.com"}), frozenset({"readers"}), frozenset({"approvers"})
+)
+APP = ProxyLogin("X-User", SECRET, RIGHTS).protect(
+    Starlette(routes=[Route("/", lambda request: PlainTextResponse(person_of(request).name))])
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,19 +61,36 @@ def test_what_the_proxy_did_not_send_for_a_reader_is_refused(url, headers, statu
     assert httpx.get(url, headers=headers).status_code == status
 
 
-def test_only_approvers_may_decide_and_without_readers_everyone_may_read():
-    assert LOGIN.may_decide("Ann@example.com")
-    assert not LOGIN.may_decide("rita@example.com")
-    everyone = ProxyLogin("X-User", SECRET, frozenset(), frozenset())
-    assert everyone.may_read("eve@example.com")
-    assert not everyone.may_decide("eve@example.com")
+@pytest.mark.parametrize(
+    ("name", "roles", "may_decide"),
+    [
+        ("Ann@example.com", [], True),
+        ("rita@example.com", [], False),
+        ("cem@example.com", ["approvers"], True),
+        ("cem@example.com", ["readers", "other"], False),
+        # A role is no name, and a name no role.
+        ("rita@example.com", ["ann@example.com"], False),
+    ],
+)
+def test_names_and_roles_give_rights(name, roles, may_decide):
+    assert RIGHTS.person(name, roles).may_decide is may_decide
+
+
+@pytest.mark.parametrize(("name", "roles"), [("eve@example.com", ["other"]), ("approvers", []), ("ann\u200b", [])])
+def test_others_may_not_read(name, roles):
+    with pytest.raises(NotAllowedError, match=r"may not read this site|is not a valid name"):
+        RIGHTS.person(name, roles)
+
+
+def test_without_readers_everyone_may_read_and_only_approvers_decide():
+    assert Rights().person("eve@example.com").may_decide is False
+    assert Rights(approvers=frozenset({"ann"})).person("eve").may_decide is False
 
 
 def test_names_in_the_settings_have_their_usual_form(tmp_path):
     (tmp_path / "secret").write_text(f"{SECRET}\n")
-    login = read_login("X-User", tmp_path / "secret", [], ["\uff21nn@example.com"])
-    assert login.may_decide("ann@example.com")
-    assert read_login(None, None, [], []) is None
+    login = read_proxy_login("X-User", tmp_path / "secret", read_rights([], ["\uff21nn@example.com"]))
+    assert login.rights.person("ann@example.com").may_decide
 
 
 @pytest.mark.parametrize(
@@ -70,14 +100,21 @@ def test_a_secret_that_cannot_be_used_is_an_error(tmp_path, content, message):
     if content:
         (tmp_path / "secret").write_text(content)
     with pytest.raises(SettingsError, match=message):
-        read_login("X-User", tmp_path / "secret", [], [])
+        read_proxy_login("X-User", tmp_path / "secret", Rights())
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         ({"review.user_header": "X-User"}, "user_header and proxy_secret_file go together"),
-        ({"review.approvers": "[ann]"}, "readers and approvers need user_header"),
+        ({"review.approvers": "[ann]"}, "readers and approvers need oidc_issuer or user_header"),
+        ({"review.oidc_issuer": "https://id.example.com"}, "oidc_issuer and oidc_client_id go together"),
+        ({"review.oidc_client_id": "review"}, "oidc_issuer and oidc_client_id go together"),
+        (OPENID | {"review.user_header": "X-User", "review.proxy_secret_file": "secret"}, "exclude each other"),
+        (OPENID | {"review.oidc_issuer": "http://id.example.com"}, "must begin with https: if the provider is not"),
+        (OPENID | {"review.oidc_issuer": "id.example.com"}, "review.oidc_issuer"),
+        (OPENID | {"review.oidc_scope": "email"}, "review.oidc_scope"),
+        (OPENID | {"review.approver_roles": "[approvers]"}, "need oidc_issuer and oidc_roles_claim"),
     ],
 )
 def test_settings_of_half_a_log_in_are_refused(flags, message):

@@ -36,7 +36,9 @@ def test_stronger_sources_win_one_after_the_other(file):
     assert epochs(config_file=path, environ=environ, flags=flags) == (7, "flag --set trainer.epochs")
 
 
-@pytest.mark.parametrize("name", ["AGNEWS_IDENTITY", "AGNEWS_REVIEW_TOKEN", "AGNEWS_SERVING"])
+@pytest.mark.parametrize(
+    "name", ["AGNEWS_IDENTITY", "AGNEWS_REVIEW_TOKEN", "AGNEWS_REVIEW_OIDC_SECRET", "AGNEWS_SERVING"]
+)
 def test_who_acts_who_may_and_what_compose_mounts_is_no_setting(name):
     assert load(environ={name: "pipeline@cluster"}).settings == load(environ={}).settings
 
@@ -272,6 +274,7 @@ _NO_LOCAL_PLACES = {
     *("trainer.architecture", "trainer.pooling", "alerts.review_url"),
     *("trainer.precision", "infra_validator.platform", "infra_validator.serving_image", "pusher.model_name"),
     *("promotion.audit_log_readers", "review.user_header", "review.repository_url", "alerts.review_url"),
+    *(f"review.oidc_{name}" for name in ("issuer", "client_id", "scope", "name_claim", "roles_claim")),
     *("metadata.backend", "metadata.host", "metadata.database", "metadata.user", "metadata.password"),
     *(
         "alerts.webhook_url",

@@ -1,12 +1,19 @@
 """Validates the manifests against the schemas of Kubernetes in the package kubernetes-validate."""
 
 import copy
+import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import kubernetes_validate
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tests.support.logged_push import log_push
 
 OVERLAYS = ("staging", "production")
 
@@ -147,22 +154,69 @@ def test_kustomize_and_this_test_apply_patches_alike(rendered, deploy, manifests
         assert ours == theirs
 
 
-def test_the_component_adds_a_proxy_that_logs_requests(deploy, tmp_path):
+@pytest.fixture
+def pod_with(deploy, tmp_path):
+    """Returns a function that renders the staging overlay with components, and returns the specification of its pod."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("kubectl, which contains kustomize, is not installed")
-    shutil.copytree(deploy, tmp_path / "deploy")
-    overlay = tmp_path / "deploy/kubernetes/overlays/logged"
-    overlay.mkdir()
-    (overlay / "kustomization.yaml").write_text("resources: [../staging]\ncomponents: [../../request_log]\n")
-    shown = subprocess.run([kubectl, "kustomize", str(overlay)], check=True, capture_output=True, text=True).stdout
-    documents = list(yaml.safe_load_all(shown))
-    for document in documents:
-        validate(document)
-    [deployment] = [document for document in documents if document["kind"] == "Deployment"]
-    containers = {entry["name"]: entry for entry in deployment["spec"]["template"]["spec"]["containers"]}
+
+    def render(*components):
+        shutil.copytree(deploy, tmp_path / "deploy")
+        overlay = tmp_path / "deploy/kubernetes/overlays/own"
+        overlay.mkdir()
+        added = {"resources": ["../staging"], "components": [f"../../{name}" for name in components]}
+        (overlay / "kustomization.yaml").write_text(yaml.safe_dump(added))
+        shown = subprocess.run([kubectl, "kustomize", str(overlay)], check=True, capture_output=True, text=True).stdout
+        documents = list(yaml.safe_load_all(shown))
+        for document in documents:
+            validate(document)
+        [deployment] = [document for document in documents if document["kind"] == "Deployment"]
+        return deployment["spec"]["template"]["spec"]
+
+    return render
+
+
+def test_the_component_adds_a_proxy_that_logs_requests(pod_with):
+    containers = {entry["name"]: entry for entry in pod_with("request_log")["containers"]}
     assert containers.keys() == {"tf-serving", "request-log"}
     flags = dict(flag.split("=") for flag in containers["request-log"]["args"])
     grpc_port = next(p["containerPort"] for p in containers["tf-serving"]["ports"] if p["name"] == "grpc")
     assert flags["--server"] == f"localhost:{grpc_port}"
     assert flags["--port"] == str(containers["request-log"]["ports"][0]["containerPort"])
+
+
+def test_the_component_verifies_models_after_a_promotion(pod_with):
+    pod = pod_with("request_log", "verify")
+    assert [entry["name"] for entry in pod["initContainers"]] == ["wait-for-promotion", "verify-models"]
+    verify = pod["initContainers"][1]
+    assert verify["image"] == next(c["image"] for c in pod["containers"] if c["name"] == "request-log")
+    assert verify["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert all(mount["readOnly"] for mount in verify["volumeMounts"])
+    assert {mount["name"] for mount in verify["volumeMounts"]} <= {volume["name"] for volume in pod["volumes"]}
+
+
+@pytest.mark.parametrize("keys", ["none", "own", "other"])
+@pytest.mark.parametrize("tampered", [False, True])
+def test_the_command_of_the_component_stops_pods_with_other_files(deploy, tmp_path, tampered, keys):
+    """Runs it as the manifest has it, with other directories."""
+    models, directory = tmp_path / "models", tmp_path / "keys"
+    version = models / "agnews/1"
+    version.mkdir(parents=True)
+    directory.mkdir()
+    (version / "saved_model.pb").write_bytes(b"model")
+    key = Ed25519PrivateKey.generate()
+    log_push(version, key)
+    if keys != "none":
+        public = (key if keys == "own" else Ed25519PrivateKey.generate()).public_key()
+        (directory / "signing.pub").write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    if tampered:
+        (version / "saved_model.pb").write_bytes(b"other")
+    [added, _] = yaml.safe_load((deploy / "kubernetes/verify/deployment.yaml").read_text())
+    command = [
+        word.replace("/models", str(models)).replace("/keys", str(directory)) for word in added["value"]["command"]
+    ]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, env=os.environ | {"PATH": path})
+    assert ended.returncode == (10 if tampered or keys == "other" else 0), ended.stdout + ended.stderr
+    assert ("saved_model.pb" in ended.stderr) == tampered

@@ -57,6 +57,7 @@ def score_files(
     output: str,
     beam_args: Sequence[str],
     *,
+    text_columns: Sequence[str] = (),
     clock: Callable[[], datetime.datetime],
 ) -> BatchSummary:
     """Classifies all rows of the files and writes the results to a new directory.
@@ -74,6 +75,7 @@ def score_files(
             so they receive and report absolute paths.
         output: directory to create.
         beam_args: options of the Beam pipeline.
+        text_columns: as for `serving.item_files.read_items`.
         clock: returns the current time.
 
     Raises:
@@ -94,7 +96,7 @@ def score_files(
     writing = str(final.with_name(f".{final.name}.incoming-{uuid.uuid4().hex}")) if local else output
     try:
         with beam.Pipeline(options=PipelineOptions(list(beam_args))) as pipeline:
-            _score(pipeline, files, model, writing)
+            _score(pipeline, files, text_columns, model, writing)
         scored, quarantined = (_count(pipeline.result, name) for name in (PREDICTIONS, QUARANTINE))
         summary = BatchSummary(model, tuple(files), scored, quarantined, clock().isoformat())
         with uninterruptible():
@@ -134,14 +136,14 @@ def _absolute(place: str) -> str:
     return place if is_remote(place) else os.path.abspath(place)
 
 
-def _score(pipeline: beam.Pipeline, files: list[str], model: str, directory: str) -> None:
+def _score(pipeline: beam.Pipeline, files: list[str], text_columns: Sequence[str], model: str, directory: str) -> None:
     rows = (
         pipeline
         | "Files" >> beam.Create(files)
         # Without this, a runner fuses the list with all later steps, and one worker does everything. The rows
         # themselves are not shuffled, since a runner in memory would hold all of them.
         | "Spread" >> beam.Reshuffle()
-        | "Read" >> beam.FlatMap(read_file)
+        | "Read" >> beam.FlatMap(read_file, text_columns)
         | "Part" >> beam.ParDo(_Part()).with_outputs(QUARANTINE, main=PREDICTIONS)
     )
     scored = rows[PREDICTIONS] | "Score" >> RunInference(SignatureHandler(model))
@@ -152,13 +154,13 @@ def _score(pipeline: beam.Pipeline, files: list[str], model: str, directory: str
         lines | f"Write[{name}]" >> beam.io.WriteToText(f"{directory}/{name}", ".jsonl", skip_if_empty=True)
 
 
-def read_file(file: str) -> Iterator[ItemRow | BadRow]:
+def read_file(file: str, text_columns: Sequence[str] = ()) -> Iterator[ItemRow | BadRow]:
     """Yields the rows of one file in any format that `score_files` accepts."""
     if "tfrecord" in os.path.basename(file):
         yield from _read_examples(file)
     else:
         with FileSystems.open(file, compression_type=CompressionTypes.UNCOMPRESSED) as opened:
-            yield from read_items(opened, file)
+            yield from read_items(opened, file, text_columns)
 
 
 def _read_examples(file: str) -> Iterator[ItemRow | BadRow]:

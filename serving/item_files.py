@@ -3,21 +3,21 @@
 CSV (RFC 4180) has a header with the columns `title` and `description`, or `text`, which is read as the title, and
 optionally `id`; other columns are ignored. The files of AG News have no header, and the fields class, title and
 description; the class is ignored. JSON Lines has one object per line with the same names. The first line
-determines the format.
+determines the format, and the separator of CSV: a comma, a semicolon, a tab or a vertical bar.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
-from schema.csv_records import BadRecord, read_records, refuse_other_separator, refuse_repeated_columns
+from schema.csv_records import BadRecord, find_separator, read_records, refuse_repeated_columns
+from schema.data_set import AG_NEWS
 from schema.errors import DataError
 from schema.news_items import NewsItem, validate
 from schema.text_files import MAX_LINE_BYTES, TextFile
 
 _TEXTS = ("title", "description", "text")
-_COLUMNS = ("id", *_TEXTS)
 _AG_NEWS_COLUMNS = ["class", "title", "description"]
 _EXPECTED = "CSV in UTF-8 with a header that names title, description or text, or JSON Lines with these names"
 
@@ -47,22 +47,26 @@ class BadRow:
         return f"{self.file}:{self.number}: {self.reason}"
 
 
-def read_items(opened: IO[bytes], file: str) -> Iterator[ItemRow | BadRow]:
+def read_items(opened: IO[bytes], file: str, text_columns: Sequence[str] = ()) -> Iterator[ItemRow | BadRow]:
     """Reads the rows of a file in bounded memory.
 
     Args:
         opened: the open file.
         file: name of the file, for messages; a file whose name ends in `.gz` is decompressed.
+        text_columns: names of other text columns, which are read if the file has all of them. The first one is the
+            title, and the others are joined to the description.
 
     Raises:
         DataError: the header of a CSV file lacks or repeats a column, the file has another format, or it cannot be read
             to its end.
     """
     text = TextFile(opened, file, _EXPECTED)
-    yield from (_json_rows if text.first_line.startswith(b"{") else _csv_rows)(text, file)
+    own = tuple(map(str.lower, text_columns))
+    yield from (_json_rows if text.first_line.startswith(b"{") else _csv_rows)(text, file, own)
 
 
-def _json_rows(text: TextFile, file: str) -> Iterator[ItemRow | BadRow]:
+def _json_rows(text: TextFile, file: str, own: tuple[str, ...]) -> Iterator[ItemRow | BadRow]:
+    texts: tuple[str, ...] = ()
     for number, line in enumerate(text, start=1):
         if line.isspace():
             continue
@@ -76,29 +80,39 @@ def _json_rows(text: TextFile, file: str) -> Iterator[ItemRow | BadRow]:
             continue
         if not isinstance(fields, _JsonObject):
             yield BadRow(file, number, "expected a JSON object with title and description")
-        elif fields.repeated:
-            yield BadRow(file, number, f"{', '.join(fields.repeated)} more than once in one object")
+            continue
+        texts = texts or _text_columns(list(fields), own)
+        if repeated := [name for name in ("id", *texts) if fields.names.count(name) > 1]:
+            yield BadRow(file, number, f"{', '.join(repeated)} more than once in one object")
         else:
-            yield _row(file, number, fields)
+            yield _row(file, number, fields, texts)
 
 
 class _JsonObject(dict):
-    """A JSON object; `repeated` has the names that are read and occur in it more than once."""
+    """A JSON object by names in lower case; `names` has all of them, also those that are repeated."""
 
     def __init__(self, pairs: list[tuple[str, Any]]):
-        super().__init__(pairs)
-        names = [name for name, _ in pairs]
-        self.repeated = [name for name in _COLUMNS if names.count(name) > 1]
+        self.names = _lower(name for name, _ in pairs)
+        super().__init__(zip(self.names, (value for _, value in pairs), strict=True))
 
 
-def _csv_rows(text: TextFile, file: str) -> Iterator[ItemRow | BadRow]:
-    refuse_other_separator(text.first_line, lambda fields: bool(_texts(fields)) or _is_ag_news(fields), file)
+def _csv_rows(text: TextFile, file: str, own: tuple[str, ...]) -> Iterator[ItemRow | BadRow]:
+    known = {*_TEXTS, *own}
+    separator = find_separator(text.first_line, lambda fields: bool(known & set(_lower(fields))) or _is_ag_news(fields))
     header: list[str] | None = None
-    for record in read_records(text):
+    texts: tuple[str, ...] = _TEXTS
+    for record in read_records(text, separator):
         if header is None:
             fields = [] if isinstance(record, BadRecord) else record.fields
             if not _is_ag_news(fields):
-                header = _header(fields, file)
+                header = _lower(fields)
+                texts = _text_columns(header, own)
+                if not set(texts) & set(header):
+                    raise DataError(
+                        f"{file}: the first line has no column title, description or text (it is "
+                        f"{', '.join(header)!r:.200}); expected {_EXPECTED}. Next: add a header with these names"
+                    )
+                refuse_repeated_columns(header, ("id", *texts), file)
                 continue
             header = _AG_NEWS_COLUMNS
         if isinstance(record, BadRecord):
@@ -106,39 +120,37 @@ def _csv_rows(text: TextFile, file: str) -> Iterator[ItemRow | BadRow]:
         elif len(record.fields) != len(header):
             yield BadRow(file, record.number, f"{len(record.fields)} fields, expected {len(header)}")
         else:
-            yield _row(file, record.number, dict(zip(header, record.fields, strict=True)))
+            yield _row(file, record.number, dict(zip(header, record.fields, strict=True)), texts)
 
 
 def _is_ag_news(fields: list[str]) -> bool:
     """Returns whether the fields are a row of an AG News file, which has no header."""
-    return len(fields) == len(_AG_NEWS_COLUMNS) and fields[0].isdecimal()
+    return len(fields) == len(_AG_NEWS_COLUMNS) and (fields[0].isdecimal() or fields[0] in AG_NEWS.class_names)
 
 
-def _texts(header: list[str]) -> set[str]:
-    """Returns the text columns in a header."""
-    return set(_TEXTS) & {name.strip().lower() for name in header}
+def _lower(names: Iterable[str]) -> list[str]:
+    return [name.strip().lower() for name in names]
 
 
-def _header(fields: list[str], file: str) -> list[str]:
-    names = [name.strip().lower() for name in fields]
-    if not _texts(names):
-        raise DataError(
-            f"{file}: the first line has no column title, description or text (it is {', '.join(names)!r:.200}); "
-            f"expected {_EXPECTED}. Next: add a header with these names"
-        )
-    refuse_repeated_columns(names, _COLUMNS, file)
-    return names
+def _text_columns(names: list[str], own: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the text columns to read: the user's own ones if a file has all of them."""
+    return own if own and set(own) <= set(names) else _TEXTS
 
 
-def _row(file: str, number: int, fields: dict[str, Any]) -> ItemRow | BadRow:
-    texts = {name: fields.get(name) or "" for name in _TEXTS}
+def _row(file: str, number: int, fields: dict[str, Any], names: tuple[str, ...]) -> ItemRow | BadRow:
+    texts = {name: fields.get(name) or "" for name in names}
     for name, text in texts.items():
         if not isinstance(text, str):
             return BadRow(file, number, f"{name} is not a text but {type(text).__name__}")
     key = fields.get("id")
     if not isinstance(key, str | int | float | None) or _unwritable(key):
         return BadRow(file, number, "id is neither a text nor a number")
-    return validate_item(file, number, NewsItem(texts["title"] or texts["text"], texts["description"]), key)
+    if names == _TEXTS:
+        item = NewsItem(texts["title"] or texts["text"], texts["description"])
+    else:
+        title, *others = texts.values()
+        item = NewsItem(title, " ".join(filter(None, others)))
+    return validate_item(file, number, item, key)
 
 
 def validate_item(file: str, number: int, item: NewsItem, key: Key = None) -> ItemRow | BadRow:

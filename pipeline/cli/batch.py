@@ -52,7 +52,14 @@ def batch(loaded: Loaded, files: tuple[str, ...], output: str, model: str | None
         clock = partial(datetime.datetime.now, datetime.UTC)
         try:
             with stop_job_servers_on_exit():
-                summary = score_files(files, model, output, beam_arguments(settings.beam), clock=clock)
+                summary = score_files(
+                    files,
+                    model,
+                    output,
+                    beam_arguments(settings.beam),
+                    text_columns=settings.data.text_columns,
+                    clock=clock,
+                )
         except RuntimeError as error:
             if settings.beam.runner == "direct":
                 raise

@@ -221,7 +221,7 @@ def read_items_with_classes(
     if items:
         return items, bad
     with path.open("rb") as file:
-        rows = list(read_items(file, str(path)))
+        rows = list(read_items(file, str(path), row_format.text_columns))
     good = [(row.item, None) for row in rows if not isinstance(row, BadRow)]
     return list(good), [str(row) for row in rows if isinstance(row, BadRow)]
 

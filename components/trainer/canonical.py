@@ -1,7 +1,7 @@
 """Rewrites a SavedModel so that the same network and weights give the same files.
 
-TensorFlow numbers functions by a counter of the process, lists them in the order of a hash table, and draws a random
-identifier. An approval of a model would not count for the same model trained again.
+TensorFlow numbers functions by a counter of the process, lists them and their operations in the order of a hash table,
+and draws a random identifier. An approval of a model would not count for the same model trained again.
 """
 
 import hashlib
@@ -44,6 +44,8 @@ def make_canonical(export_dir: str) -> None:
 
 def _number_functions(meta_graph: Message) -> None:
     library = meta_graph.graph_def.library
+    for function in library.function:
+        function.node_def.sort(key=lambda node: node.name)
     functions = {function.signature.name: function for function in library.function}
     names: dict[str, str] = {}
     counts: dict[str, int] = {}

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -12,6 +12,7 @@ from keras.src.backend.tensorflow.export import TFExportArchive
 from matplotlib.figure import Figure
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import classification_pb2, model_pb2, predict_pb2, prediction_log_pb2
+from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
 
 from components.trainer.canonical import make_canonical
 from schema.data_set import AG_NEWS
@@ -115,6 +116,13 @@ class _OrderedArchive(TFExportArchive):
         trackable._all_variables = sorted(trackable._all_variables, key=lambda variable: position[id(variable)])
 
 
+class _OrderedLoader(SavedModelLoader):
+    """The transform graph, which gets stand-ins for missing features in one order, not in that of a set."""
+
+    def _get_unfed_input_keys(self, input_tensor_keys: Iterable[str]) -> list[str]:
+        return sorted(super()._get_unfed_input_keys(input_tensor_keys))
+
+
 def export_saved_model(
     network: keras.Model,
     transform_output: tft.TFTransformOutput,
@@ -139,6 +147,7 @@ def export_saved_model(
         RuntimeError: the graph contains operations that run only on a GPU.
     """
     transform = transform_output.transform_features_layer()
+    transform._saved_model_loader.__class__ = _OrderedLoader
     endpoints = _Endpoints(network, transform, temperature, titles_only, class_names)
 
     def texts(*names: str) -> list[tf.TensorSpec]:

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -168,7 +169,7 @@ class TrackingServer:
         arguments: dict[str, Any] = {"params": content} if method == "GET" else {"json": content}
         try:
             response = self._http.request(method, path, **arguments)
-            answer = response.json() if response.content else {}
+            answer = _content(response)
         except (httpx.HTTPError, ValueError) as error:
             # The text of an error may contain the address, and that may contain a password.
             raise RunError(
@@ -180,10 +181,21 @@ class TrackingServer:
         code, message = answer.get("error_code", ""), str(answer.get("message", "")).partition("\n")[0]
         if accept and code == accept:
             return {}
+        why = f"{code}: {message}" if code else HTTPStatus(response.status_code).phrase
         raise RunError(
-            f"MLflow: {self._host} refused {path} with status {response.status_code} ({code}: {message}); fix that, "
+            f"MLflow: {self._host} refused {path} with status {response.status_code} ({why}); fix that, "
             f"or the log-in in ${_USER} and ${_PASSWORD} or ${_TOKEN}, and repeat: what was written stays"
         )
+
+
+def _content(response: httpx.Response) -> dict[str, Any]:
+    """Returns what a response says; empty if it refuses a log-in in plain text or HTML, as MLflow and proxies do."""
+    try:
+        return response.json() if response.content else {}
+    except ValueError:
+        if response.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            return {}
+        raise
 
 
 def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:

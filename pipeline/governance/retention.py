@@ -152,7 +152,8 @@ def _baselines(snapshot: Snapshot) -> list[int]:
 def _evidence(snapshot: Snapshot, model: int) -> set[int]:
     """Returns a model, what it was made from, and what judged it, with the files that the judgement needed.
 
-    A model that it was compared with, or that its training started with, is included, but not what that was made from.
+    A model that it was compared with, or that its training started with, is included, but not what that was made from;
+    nor are later models that were compared with it or started with it.
     """
     found: set[int] = set()
     waiting = [model]
@@ -163,7 +164,7 @@ def _evidence(snapshot: Snapshot, model: int) -> set[int]:
         maker = None if is_other_model else snapshot.maker(artifact)
         if maker is not None:
             waiting += _used_by(snapshot, [maker.id]) - found - set(waiting)
-    return found | _used_by(snapshot, [link.execution for link in snapshot.readers(model)])
+    return found | _used_by(snapshot, [link.execution for link in snapshot.readers(model, "model")])
 
 
 def _latest_spans(snapshot: Snapshot, spans: int) -> set[int]:

@@ -144,9 +144,16 @@ class Snapshot:
         made = [link.execution for link in self._links_of_artifacts.get(artifact, ()) if link.kind == "made"]
         return self.executions[min(made)] if made else None
 
-    def readers(self, artifact: int) -> list[Link]:
-        """Returns links to the executions that read an artifact, in order, without cached executions."""
-        links = [link for link in self._links_of_artifacts.get(artifact, ()) if link.kind == "read"]
+    def readers(self, artifact: int, role: str | None = None) -> list[Link]:
+        """Returns links to the executions that read an artifact, in order, without cached executions.
+
+        Args:
+            artifact: id of the artifact.
+            role: name of the input; without it, all inputs. Components that judge or push a model read it as "model",
+                those that compare another one with it as "baseline_model".
+        """
+        all_links = self._links_of_artifacts.get(artifact, ())
+        links = [link for link in all_links if link.kind == "read" and role in (None, link.role)]
         read = [link for link in links if self.executions[link.execution].state != "CACHED"]
         return sorted(read, key=lambda link: link.execution)
 

@@ -131,7 +131,9 @@ def read_label_file(
             try:
                 if isinstance(row, str):
                     raise ValueError(row)
-                fields = {name: str(value).strip() for name, value in row.items() if value is not None}
+                # A model got the texts with their blanks, and an item's id counts them.
+                texts = {name: str(row[name]) for name in _TEXTS if row.get(name) is not None}
+                fields = {name: str(value).strip() for name, value in row.items() if value is not None} | texts
                 if fields.get("label"):
                     labels.append(_to_label(fields, by, now, class_names))
                 else:
@@ -187,7 +189,7 @@ def _to_label(fields: dict[str, str], by: str, now: datetime, class_names: Seque
 
 def _id_of_text(fields: dict[str, str]) -> str:
     item = NewsItem(fields.get("title") or fields.get("text", ""), fields.get("description", ""))
-    if not item.text_length:
+    if not item.text_length or (item.title + item.description).isspace():
         raise ValueError("neither an item nor a text")
     return item.id
 

@@ -1,15 +1,16 @@
 """Runs monitoring: from request logs to a report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+import pandas as pd
 from ml_metadata.metadata_store import MetadataStore
 
 from components.model_card.exported_model import ExportedModel
 from pipeline.monitoring.detection import DriftDetector, find_alerts
-from pipeline.monitoring.labels import labels_file, stored_labels
-from pipeline.monitoring.observations import LoggedRequests, classify_items, log_files, read_log_files, to_rows
+from pipeline.monitoring.labels import ItemLabel, labels_file, stored_labels
+from pipeline.monitoring.observations import ITEM, LoggedRequests, classify_items, log_files, read_log_files, to_rows
 from pipeline.monitoring.quality import measure_quality, quality_alerts
 from pipeline.monitoring.reference import CORRECT, Reference, find_reference
 from pipeline.monitoring.report import Report
@@ -60,7 +61,8 @@ def monitor(
     reference = _reference(pushed, exported, store, settings)
     skew, windows = detector.skew(reference), detector.windows()
     expected = None if reference.predictions is None else reference.predictions[CORRECT].to_numpy()
-    quality = measure_quality(rows, stored_labels(labels_file(settings)), expected, settings.monitoring, class_names)
+    labels = stored_labels(labels_file(settings))
+    quality = measure_quality(rows, labels, expected, settings.monitoring, class_names)
     return Report(
         model=name,
         version=version,
@@ -74,7 +76,7 @@ def monitor(
         skew=skew,
         windows=windows,
         alerts=(*quality_alerts(quality, settings.monitoring), *find_alerts(skew, windows)),
-        notes=tuple(reference.notes),
+        notes=(*reference.notes, *_labels_not_logged(labels, rows)),
         quality=quality,
     )
 
@@ -105,6 +107,11 @@ def _reference(
         missing = "the version does not record its model's id" if store else "there is no metadata store"
         return Reference(notes=[f"its training data is unknown because {missing}"])
     return find_reference(store, pushed.model_id, exported, settings.monitoring.reference_rows)
+
+
+def _labels_not_logged(labels: Mapping[str, ItemLabel], rows: pd.DataFrame) -> Iterable[str]:
+    if missing := labels.keys() - set(rows[ITEM]):
+        yield f"{len(missing):,} of {len(labels):,} labels are of items that the log does not contain"
 
 
 def _count_skipped(log: LoggedRequests, used: int) -> dict[str, int]:

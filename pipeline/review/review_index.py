@@ -246,18 +246,16 @@ class ReviewIndex:
     def _latest_outputs(self, model: int) -> dict[str, Artifact]:
         """Returns the latest artifact of each type that components produced from the model (not as a baseline)."""
         found = {}
-        for link in self.snapshot.readers(model):
-            if link.role == "model":
-                for made in self.snapshot.outputs(link.execution):
-                    artifact = self.snapshot.artifacts[made.artifact]
-                    found[artifact.type] = artifact
+        for link in self.snapshot.readers(model, "model"):
+            for made in self.snapshot.outputs(link.execution):
+                artifact = self.snapshot.artifacts[made.artifact]
+                found[artifact.type] = artifact
         return found
 
     def _versions(self, model: int) -> tuple[int, ...]:
         pushed = [
             self.snapshot.artifacts[made.artifact]
-            for link in self.snapshot.readers(model)
-            if link.role == "model"
+            for link in self.snapshot.readers(model, "model")
             for made in self.snapshot.outputs(link.execution)
         ]
         numbers = [str(one.properties.get("pushed_version", "")) for one in pushed if one.is_pushed]

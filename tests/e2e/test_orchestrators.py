@@ -43,16 +43,8 @@ SETTINGS = SMALL_RUNS | {
     # Airflow starts only the runs that are triggered: no interval has ended since the first day.
     "airflow.schedule": "0 0 29 2 *",
 }
-# Properties that hold ids, times or paths, or fingerprints of exports, which have not been compared yet.
-OWN_PROPERTIES = {
-    "audit",
-    "files",
-    "fingerprint",
-    "model_fingerprint",
-    "model_sha256",
-    "pushed_destination",
-    "pushed_version",
-}
+# Properties that hold ids, times or paths.
+OWN_PROPERTIES = {"audit", "files", "pushed_destination", "pushed_version"}
 
 
 @dataclass(frozen=True)
@@ -116,10 +108,6 @@ def weights(outcome):
 def pages(outcome):
     """Returns the texts of the review site; see `read_pages`."""
     texts = {str(outcome.directory): "DIRECTORY"} | {name: f"RUN-{number}" for number, name in enumerate(outcome.runs)}
-    for run in outcome.runs:
-        for artifact in run_artifacts(outcome.store, require_run(outcome.store, run)):
-            digest = properties(artifact).get("fingerprint")
-            texts |= {digest[:length]: "FINGERPRINT" for length in (64, 16, 12)} if digest else {}
     with serving(outcome.settings) as client:
         return read_pages(client, texts)
 

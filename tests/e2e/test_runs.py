@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import re
+import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -247,3 +249,29 @@ def test_the_technical_file_has_the_evidence_and_names_what_is_missing(story):
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bom) is None
     packages = {part["name"] for part in json.loads(bom)["components"]}
     assert {"tensorflow", "tfx"} <= packages
+
+
+@pytest.fixture(scope="module")
+def cleaned(story):
+    """What `agnews clean` says after all these runs, of which the last one is kept."""
+    return story.workplace.agnews("clean", "--keep-runs", "1", "--older-than", "0", "--profile", "sample")
+
+
+def test_cleaning_keeps_pushed_models_and_removes_the_one_not_blessed(story, cleaned):
+    first, worse, _ = story.workplace.store().get_artifacts_by_type("Model")
+    assert os.path.exists(first.uri)
+    assert not os.path.exists(worse.uri)
+    assert f"kept: model {first.id}, " in cleaned
+    verified = story.workplace.agnews("versions", "verify", "serving_model")
+    assert all(version in verified for version in story.last_versions)
+
+
+def test_after_cleaning_the_site_and_a_repetition_name_the_date(story, cleaned):
+    _, worse, _ = story.workplace.store().get_artifacts_by_type("Model")
+    today = datetime.now(UTC).date().isoformat()
+    with serving(settings_of(story.workplace.directory, root="runs")) as client:
+        assert f"(removed on {today})" in text(client.get(f"/lineage/{worse.id}"))
+        assert client.get(f"/models/{worse.id}").status_code == 200
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        story.workplace.agnews("reproduce", str(worse.id), "--profile", "sample", stderr=subprocess.STDOUT)
+    assert f"removed on {today}" in error.value.output

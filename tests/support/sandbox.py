@@ -68,10 +68,11 @@ class PipelineSandbox:
         print(output)  # noqa: T201 - pytest shows it when a test fails
         return RunResult(process.returncode, output)
 
-    def agnews(self, *arguments):
+    def agnews(self, *arguments, stderr=None):
         """The output of another command, which must succeed."""
         command = [sys.executable, "-m", "pipeline", *arguments]
-        return subprocess.check_output(command, cwd=self.directory, env=self.environment, text=True, timeout=120)
+        place = {"cwd": self.directory, "env": self.environment}
+        return subprocess.check_output(command, **place, stderr=stderr, text=True, timeout=120)
 
     def make_data(self, directory, rows=2000):
         from components.example_gen.synthetic import write_synthetic

@@ -23,23 +23,33 @@ from tests.support.waiting import wait_until
 MLFLOW = ROOT / ".venv-mlflow/bin/mlflow"
 
 
+# The account with which MLflow's log-in begins.
+MLFLOW_ACCOUNT = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": "of these tests"}
+
+
 @contextlib.contextmanager
-def mlflow_server(directory):
-    """Runs MLflow's own server on SQLite; yields its address."""
+def mlflow_server(directory, *options):
+    """Runs MLflow's own server on SQLite, with further options of `mlflow server`; yields its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [MLFLOW, "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command = [MLFLOW, "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1", *options]
     places = ["--backend-store-uri", f"sqlite:///{directory}/mlflow.sqlite", "--artifacts-destination", directory]
     quiet = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    # The log-in does not start without these.
+    quiet["MLFLOW_FLASK_SERVER_SECRET_KEY"] = "of these tests"
+    quiet["MLFLOW_AUTH_ADMIN_PASSWORD"] = MLFLOW_ACCOUNT["MLFLOW_TRACKING_PASSWORD"]
     address = f"http://127.0.0.1:{port}"
 
     def answers():
+        assert process.poll() is None, (directory / "server.log").read_text()
         with contextlib.suppress(httpx.HTTPError):
             return httpx.get(f"{address}/health", timeout=5).is_success
 
     with open(directory / "server.log", "wb") as log:
-        process = subprocess.Popen([*command, *places], env=quiet, stdout=log, stderr=log, process_group=0)
+        process = subprocess.Popen(
+            [*command, *places], env=quiet, stdout=log, stderr=log, cwd=directory, process_group=0
+        )
         try:
             wait_until(answers, seconds=300)
             yield address

@@ -62,11 +62,20 @@ def transform_output(rows, tmp_path_factory):
 
         spec = {
             name: tf.io.FixedLenFeature([1], kind)
-            for name, kind in (("title", tf.string), ("description", tf.string), ("label", tf.int64))
+            for name, kind in (
+                ("title", tf.string),
+                ("description", tf.string),
+                ("label", tf.int64),
+                # Not read by the graph, as in the pipeline.
+                ("length_bucket", tf.string),
+                ("text_length", tf.int64),
+            )
         }
         metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
         instances = [
-            {name: [value.encode() if isinstance(value, str) else value] for name, value in row.items()} for row in rows
+            {name: [value.encode() if isinstance(value, str) else value] for name, value in row.items()}
+            | {"length_bucket": [b"short"], "text_length": [4]}
+            for row in rows
         ]
         with beam.Pipeline(argv=direct_runner.options()) as pipeline, tft_beam.Context(temp_dir=str(directory / "tmp")):
             transform_fn = (pipeline | beam.Create(instances), metadata) | tft_beam.AnalyzeDataset(

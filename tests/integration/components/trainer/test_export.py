@@ -175,7 +175,8 @@ write_warmup_requests(["a", "b"], sys.argv[2], "agnews", 4)
 def test_two_exports_of_the_same_network_have_the_same_files(transform_output, tmp_path):
     graph = os.path.dirname(transform_output.transform_savedmodel_dir)
     directories = (tmp_path / "one/Format-Serving", tmp_path / "another place/export")
-    for seed, work, directory in zip("17", ("", "after other work"), directories, strict=True):
+    # With these seeds, Python's sets list the features that a request lacks in different orders.
+    for seed, work, directory in zip("16", ("", "after other work"), directories, strict=True):
         command = [sys.executable, "-c", _EXPORT, graph, str(directory), work]
         environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
         subprocess.run(command, env=environment, check=True, capture_output=True)

@@ -15,7 +15,7 @@ def test_compile_names_the_file_and_the_parameters_of_a_run(tmp_path):
     shown = run("compile", "--profile", "kubeflow", "--set", "trainer.epochs=4", "--output", str(tmp_path / "out"))
     [file] = (tmp_path / "out").iterdir()
     assert f"compiled: {file}" in shown.output
-    assert "epochs: maximum number of training epochs  [4]" in shown.output
+    assert "epochs: maximum number of training epochs; empty: the network's own  [4]" in shown.output
     assert "span: span to ingest, as a number or YYYY-MM-DD; empty: the latest  [unset]" in shown.output
     specification, _ = yaml.safe_load_all(file.read_text())
     assert specification["pipelineInfo"]["name"] == "agnews"

@@ -11,7 +11,7 @@ from pipeline.exports.tracked_runs import tracked_runs
 from pipeline.metadata.store_reader import StoreReader
 from schema.errors import RunError, SettingsError
 from tests.support.small_run import set_options
-from tests.support.tracking_server import MLFLOW, mlflow_server, stand_in
+from tests.support.tracking_server import MLFLOW, MLFLOW_ACCOUNT, mlflow_server, stand_in
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +113,17 @@ def test_mlflow_itself_takes_each_run_and_version_once(real_server, snapshot, si
     values = [(one.step, one.value) for one in run.metrics if one.name == "val_accuracy"]
     assert [(one["step"], one["value"]) for one in history] == values
     assert len(values) > 1
+
+
+@pytest.mark.mlflow
+def test_mlflow_with_a_log_in_takes_runs_of_a_known_account_alone(tmp_path, snapshot, monkeypatch):
+    with mlflow_server(tmp_path, "--app-name", "basic-auth") as address:
+        with pytest.raises(RunError, match=r"refused experiments/get-by-name with status 401 .* log-in in \$MLFLOW_TR"):
+            export_to(address, snapshot, "local-000003")
+        for name, value in MLFLOW_ACCOUNT.items():
+            monkeypatch.setenv(name, value)
+        assert export_to(address, snapshot, "local-000003") == Exported(1, 0, 1)
+        assert export_to(address, snapshot, "local-000003") == Exported(0, 1, 0)
 
 
 def test_an_export_that_broke_is_completed_by_the_next(tracking, snapshot):

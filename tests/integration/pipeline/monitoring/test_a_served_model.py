@@ -177,11 +177,14 @@ def test_labels_that_come_later_measure_the_quality(recorded, served, tmp_path, 
         writer.writerows(rows[28:])
     added = run(cli, ["labels", "add", str(tmp_path / "next.csv"), "--by", "ann"])
     assert "added 28 labels; 2 rows have no label yet" in added.output
+    (tmp_path / "other.csv").write_text("text,label\nnever seen,World\n")
+    assert run(cli, ["labels", "add", str(tmp_path / "other.csv"), "--by", "ann"]).exit_code == 0
     with http_sink() as sink:
         command = ["monitor", str(tmp_path / "logs"), "--prometheus", str(tmp_path / "agnews.prom")]
         ended = run(cli, [*command, "--set", f"alerts.webhook_url={sink.url}"])
     assert isinstance(ended.exception, MonitoringAlert)
     assert "labels: 28 labelled items, accuracy 0.000 (0.000 to 0.121), on test rows" in ended.output
+    assert "1 of 29 labels are of items that the log does not contain" in ended.output
     [body] = sink.bodies
     assert "the accuracy on labelled items is lower than on test rows over the whole log" in json.loads(body)["text"]
     assert (

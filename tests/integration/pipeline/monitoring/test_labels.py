@@ -43,11 +43,24 @@ def test_labels_can_be_json_lines(read):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "title,description,label\n Oil ,dear\u00a0, World \n",
+        '{"title": " Oil ", "description": "dear\u00a0", "label": "World "}\n',
+    ],
+)
+def test_blanks_around_texts_are_part_of_the_item(read, text):
+    [label], _ = read(text)
+    assert (label.item, label.label) == (NewsItem(" Oil ", "dear\u00a0").id, "World")
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("item,label\na,Sport\n", "line 2: unknown class 'Sport'; known are World, Sports, Business, Sci/Tech"),
         ("item,label\na,World\nb\n", "line 3: 1 fields, the header has 2"),
         ("item,title,label\n,,World\n", "line 2: neither an item nor a text"),
+        ("title,label\n  ,World\n", "line 2: neither an item nor a text"),
         ("item,label,when\na,World,yesterday\n", "line 2: Invalid isoformat string: 'yesterday'"),
         ("item,label,selection\na,World,all\n", "line 2: unknown selection 'all'"),
         ("item,label,by\na,World,x\u200b\n", "ZERO WIDTH SPACE"),

@@ -36,7 +36,7 @@ def test_a_port_in_use_is_reported_before_tensorflow_is_imported(tmp_path):
     assert (result.returncode, f"127.0.0.1:{port}: Address already in use" in result.stderr) == (5, True)
 
 
-def test_one_port_for_grpc_and_rest_is_reported_before_tensorflow_is_imported(tmp_path):
+def test_one_port_for_both_is_reported_before_tensorflow_is_imported(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     result = ended(tmp_path, "--model_base_path=/models", f"--port={port}", f"--rest_api_port={port}")

@@ -13,7 +13,7 @@ from schema.errors import DataError
 from schema.news_items import RejectReason
 from schema.text_files import MAX_LINE_BYTES
 
-_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_SEPARATORS = ",;\t|"
 _SHOWN = 40
 
 
@@ -140,22 +140,7 @@ def find_separator(first_line: bytes, is_expected: Callable[[list[str]], bool]) 
         is_expected: function that returns whether fields are a header or a row of the expected format.
     """
     text = first_line.decode("utf-8", "surrogateescape")
-    return next((one for one in (",", *_SEPARATORS) if _has_fields(text, one, is_expected)), ",")
-
-
-def refuse_other_separator(first_line: bytes, is_expected: Callable[[list[str]], bool], file: str) -> None:
-    """Refuses a file whose fields are not separated by commas.
-
-    Args:
-        first_line: the first line that is not blank.
-        is_expected: function that returns whether fields are a header or a row of the expected format.
-        file: name of the file, for the message.
-
-    Raises:
-        DataError: the first line has the expected fields with another separator, but not with commas.
-    """
-    if name := _SEPARATORS.get(find_separator(first_line, is_expected)):
-        raise DataError(f"{file} is separated by {name}; expected commas. Next: save it with commas")
+    return next((one for one in _SEPARATORS if _has_fields(text, one, is_expected)), ",")
 
 
 def _has_fields(line: str, separator: str, is_expected: Callable[[list[str]], bool]) -> bool:

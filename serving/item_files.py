@@ -3,7 +3,7 @@
 CSV (RFC 4180) has a header with the text columns of the model, or `title` and `description`, or `text`, which is read
 as the title, and optionally `id`; other columns are ignored. The files of AG News have no header, and the fields class,
 title and description; the class is ignored. JSON Lines has one object per line with the same names. The first line
-determines the format.
+determines the format, and the separator of CSV: a comma, a semicolon, a tab or a vertical bar.
 """
 
 import json
@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
-from schema.csv_records import BadRecord, read_records, refuse_other_separator, refuse_repeated_columns
+from schema.csv_records import BadRecord, find_separator, read_records, refuse_repeated_columns
+from schema.data_set import AG_NEWS
 from schema.errors import DataError
 from schema.news_items import KNOWN_FIELDS, TEXT_COLUMNS, NewsItem, validate
 from schema.text_files import MAX_LINE_BYTES, TextFile
@@ -91,9 +92,9 @@ class _JsonObject(dict):
 
 
 def _csv_rows(text: TextFile, file: str, columns: Sequence[str]) -> Iterator[ItemRow | BadRow]:
-    refuse_other_separator(text.first_line, lambda fields: _has_texts(fields, columns) or _is_ag_news(fields), file)
+    separator = find_separator(text.first_line, lambda fields: _has_texts(fields, columns) or _is_ag_news(fields))
     header: list[str] | None = None
-    for record in read_records(text):
+    for record in read_records(text, separator):
         if header is None:
             fields = [] if isinstance(record, BadRecord) else record.fields
             if not _is_ag_news(fields):
@@ -110,7 +111,7 @@ def _csv_rows(text: TextFile, file: str, columns: Sequence[str]) -> Iterator[Ite
 
 def _is_ag_news(fields: list[str]) -> bool:
     """Returns whether the fields are a row of an AG News file, which has no header."""
-    return len(fields) == len(_AG_NEWS_COLUMNS) and fields[0].isdecimal()
+    return len(fields) == len(_AG_NEWS_COLUMNS) and (fields[0].isdecimal() or fields[0] in AG_NEWS.class_names)
 
 
 def _text_names(columns: Sequence[str]) -> list[str]:

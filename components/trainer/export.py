@@ -197,6 +197,9 @@ def gpu_only_operations(export_dir: str) -> set[str]:
 def write_warmup_requests(words: Sequence[str], export_dir: str, model_name: str, requests: int) -> None:
     """Writes TensorFlow Serving's warm-up file with texts of several lengths, single and in batches.
 
+    TensorFlow prepares a graph again for other outputs, so half of the Predict requests ask for those that
+    `serving.client` asks for.
+
     Source of the format: tensorflow/serving, g3doc/saved_model_warmup.md.
 
     Args:
@@ -212,15 +215,20 @@ def write_warmup_requests(words: Sequence[str], export_dir: str, model_name: str
         for index in range(requests):
             batch, length = shapes[(index // 2) % len(shapes)]
             text = " ".join(words[(index * length + position) % len(words)] for position in range(length))
-            predict = index % 2 == 0
-            log = _predict_log(text, batch, model_name, columns) if predict else _classify_log(text, batch, model_name)
+            if index % 2 == 0:
+                log = _predict_log(text, batch, model_name, columns, [] if index % 4 == 0 else [CLASSES, PROBABILITIES])
+            else:
+                log = _classify_log(text, batch, model_name)
             writer.write(log.SerializeToString(deterministic=True))
 
 
-def _predict_log(text: str, batch: int, model_name: str, columns: Sequence[str]) -> prediction_log_pb2.PredictionLog:
+def _predict_log(
+    text: str, batch: int, model_name: str, columns: Sequence[str], output_filter: Sequence[str]
+) -> prediction_log_pb2.PredictionLog:
     request = predict_pb2.PredictRequest(
         model_spec=model_pb2.ModelSpec(name=model_name, signature_name=SERVING_DEFAULT),
         inputs={name: tf.make_tensor_proto([text] * batch) for name in columns},
+        output_filter=output_filter,
     )
     return prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
 

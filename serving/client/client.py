@@ -1,4 +1,7 @@
-"""The client, for synchronous and asyncio code; both send and receive with `serving.client.exchange`."""
+"""The client, for synchronous and asyncio code; both send and receive with `serving.client.exchange`.
+
+gRPC is imported by the first client, which takes most of the time that an import of this package would take.
+"""
 
 import asyncio
 import functools
@@ -7,9 +10,6 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from typing import Any
-
-import grpc
-import grpc.aio
 
 from schema.news_items import Classification, NewsItem
 from serving.client.canary import CANARY, Canary
@@ -138,6 +138,8 @@ class _Base:
                 # gRPC raises one of four exception types here, depending on the moment.
                 if self._closed and not _is_task_cancelled():
                     raise ClientError("the client was closed before all answers were there") from error
+                import grpc
+
                 if isinstance(error, grpc.RpcError):
                     raise from_rpc(error, address=self._address, asked=str(target), timeout=timeout) from error
                 raise
@@ -163,6 +165,8 @@ class Client(_Base):
     """
 
     def _prepare(self) -> None:
+        import grpc
+
         self._channel = self._open(grpc)
         self._stub = PredictionServiceStub(self._channel)
 
@@ -264,6 +268,8 @@ class AsyncClient(_Base):
         with self._lock:
             self._channels = {one: channel for one, channel in self._channels.items() if not one.is_closed()}
             if loop not in self._channels:
+                import grpc.aio
+
                 self._channels[loop] = self._open(grpc.aio)
             return self._channels[loop]
 

@@ -3,12 +3,13 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import grpc
+from typing import TYPE_CHECKING, Any
 
 from serving.client.errors import ClientError
 from serving.client.protos import METADATA_METHOD, METHOD, SERVICE
+
+if TYPE_CHECKING:
+    import grpc
 
 # gRPC itself retries. Its policy applies to both the synchronous and the asyncio client, keeps the call's deadline,
 # respects a server's push-back, and needs no code here, unlike a retry library around the stub. Both methods only
@@ -47,7 +48,7 @@ class Tls:
     certificate: Path | None = None
     private_key: Path | None = None
 
-    def credentials(self) -> grpc.ChannelCredentials:
+    def credentials(self) -> "grpc.ChannelCredentials":
         """Returns gRPC's credentials.
 
         Raises:
@@ -59,6 +60,8 @@ class Tls:
             None if path is None else _read(path)
             for path in (self.root_certificates, self.private_key, self.certificate)
         )
+        import grpc
+
         return grpc.ssl_channel_credentials(roots, key, chain)
 
 

@@ -2,12 +2,14 @@
 
 import re
 import socket
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
-
-import grpc
 
 from schema.errors import AgNewsError
 from serving.this_machine import is_this_machine
+
+if TYPE_CHECKING:
+    import grpc
 
 
 class ClientError(AgNewsError):
@@ -46,7 +48,7 @@ _CONNECT_SECONDS = 0.01
 _UNKNOWN_LABEL = "version label"  # TensorFlow Serving reports an unknown label as an invalid argument.
 
 
-def from_rpc(error: grpc.RpcError, *, address: str, asked: str, timeout: float) -> ClientError:
+def from_rpc(error: "grpc.RpcError", *, address: str, asked: str, timeout: float) -> ClientError:
     """Converts the error of a failed call into the client's error.
 
     Args:
@@ -55,6 +57,8 @@ def from_rpc(error: grpc.RpcError, *, address: str, asked: str, timeout: float) 
         asked: model and version in words.
         timeout: limit that the caller gave, seconds.
     """
+    import grpc
+
     # gRPC quotes the brackets of an IPv6 address.
     code, details = error.code(), unquote(error.details() or "")
     match code:

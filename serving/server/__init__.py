@@ -16,7 +16,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,9 +47,10 @@ def run(flags: Flags) -> None:
 
     # The import of TensorFlow takes seconds. Mistakes are reported before it.
     server_options = options.from_flags(flags)
-    for port, option in ((flags.port, "--port"), (flags.rest_api_port, "--rest_api_port")):
-        if port >= 0:  # With 0, any free port shows whether the address is valid.
-            listen(flags.host, port, f"--host and {option}").close()
+    with ExitStack() as sockets:  # Both at once, because gRPC and REST need different ports.
+        for port, option in ((flags.port, "--port"), (flags.rest_api_port, "--rest_api_port")):
+            if port >= 0:  # With 0, any free port shows whether the address is valid.
+                sockets.enter_context(listen(flags.host, port, f"--host and {option}"))
     for model in server_options.models.model_config_list.config:
         click.echo(f"loading {model.name} from {model.base_path} …", err=True)
     _limit_arenas()

@@ -117,7 +117,7 @@ class GrpcServer:
         socket_path: str | None,
         threads: int,
         options: dict[str, int | str],
-        ssl: Any,
+        credentials: grpc.ServerCredentials | None,
         health_service: bool,
     ):
         """Binds the port.
@@ -129,7 +129,7 @@ class GrpcServer:
             socket_path: path of an additional Unix socket, or None.
             threads: number of requests to process at once.
             options: gRPC channel arguments by name.
-            ssl: an SSLConfig, or None to serve without TLS.
+            credentials: certificates, or None to serve without TLS.
             health_service: whether to serve grpc.health.v1.
 
         Raises:
@@ -152,9 +152,9 @@ class GrpcServer:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
             names.append(health.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server, _SymbolPool())
-        self.port = self._bind(host, port, ssl)
+        self.port = self._bind(host, port, credentials)
         if socket_path:
-            self._add_port(f"unix:{socket_path}", ssl)
+            self._add_port(f"unix:{socket_path}", credentials)
 
     def start(self) -> None:
         """Starts to answer requests."""
@@ -168,28 +168,19 @@ class GrpcServer:
         # A graph cannot be interrupted, so the handlers may end later.
         self._server.stop(grace_seconds).wait(grace_seconds + 1)
 
-    def _bind(self, host: str, port: int, ssl: Any) -> int:
+    def _bind(self, host: str, port: int, credentials: grpc.ServerCredentials | None) -> int:
         address = host_port(host, port)
         try:
-            return self._add_port(address, ssl)
+            return self._add_port(address, credentials)
         except RuntimeError as error:
             # gRPC does not report the reason. Binding a socket does.
             listen(host, port, _OPTIONS).close()
-            reason = "the key and certificates of --ssl_config_file are invalid" if ssl else "see the message of gRPC"
-            raise RunError(f"gRPC cannot listen on {address}: {reason}") from error
+            raise RunError(f"gRPC cannot listen on {address}: see the message of gRPC") from error
 
-    def _add_port(self, address: str, ssl: Any) -> int:
-        if ssl is None:
+    def _add_port(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
+        if credentials is None:
             return self._server.add_insecure_port(address)
-        return self._server.add_secure_port(address, self._credentials(ssl))
-
-    @staticmethod
-    def _credentials(ssl: Any) -> grpc.ServerCredentials:
-        return grpc.ssl_server_credentials(
-            [(ssl.server_key.encode(), ssl.server_cert.encode())],
-            root_certificates=ssl.custom_ca.encode() or None,
-            require_client_auth=ssl.client_verify,
-        )
+        return self._server.add_secure_port(address, credentials)
 
 
 def _run_in(pool: futures.ThreadPoolExecutor, servicer: Any, method: str) -> None:

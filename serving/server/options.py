@@ -6,10 +6,11 @@ It does not import TensorFlow, so that a mistake in a flag is reported at once.
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import grpc
 from tensorflow_serving.config import model_server_config_pb2
 
 from schema.errors import SettingsError
@@ -87,7 +88,7 @@ class ServerOptions:
         manager: options of the version manager.
         session: options of the TensorFlow sessions.
         batching: options of batching, or None to run each request alone.
-        ssl: SSLConfig of gRPC, or None to serve without TLS.
+        credentials: certificates of gRPC, or None to serve without TLS.
         channel_arguments: gRPC channel arguments by name.
         max_request_bytes: maximum size of a gRPC or REST request.
         metrics_path: URL path of the metrics, or None to disable them.
@@ -100,7 +101,7 @@ class ServerOptions:
     manager: ManagerOptions
     session: SessionOptions
     batching: BatchingOptions | None
-    ssl: Any
+    credentials: grpc.ServerCredentials | None
     channel_arguments: dict[str, int | str]
     max_request_bytes: int
     metrics_path: str | None
@@ -125,6 +126,8 @@ def from_flags(flags: Flags) -> ServerOptions:
             "--tensorflow_session_parallelism sets both numbers of threads: remove it, or remove "
             "--tensorflow_intra_op_parallelism and --tensorflow_inter_op_parallelism"
         )
+    if flags.grpc_socket_path and not (directory := Path(flags.grpc_socket_path).parent).is_dir():
+        raise SettingsError(f"--grpc_socket_path: {directory}: no such directory")
     batching = _batching(flags)
     channel_arguments = _CHANNEL_ARGUMENTS | _channel_arguments(flags.grpc_channel_arguments)
     models = _models(flags)
@@ -144,7 +147,7 @@ def from_flags(flags: Flags) -> ServerOptions:
             inter_op_threads=flags.tensorflow_inter_op_parallelism or flags.tensorflow_session_parallelism,
         ),
         batching=batching,
-        ssl=_ssl(flags),
+        credentials=_credentials(flags),
         channel_arguments=channel_arguments,
         max_request_bytes=_max_request_bytes(channel_arguments[_MAX_RECEIVE]),
         metrics_path=_metrics_path(flags),
@@ -194,7 +197,7 @@ def _batching(flags: Flags) -> BatchingOptions | None:
     return BatchingOptions.from_proto(parameters, cores())
 
 
-def _ssl(flags: Flags) -> Any:
+def _credentials(flags: Flags) -> grpc.ServerCredentials | None:
     if not flags.ssl_config_file:
         return None
     ssl = config.read(flags.ssl_config_file, config.SSLConfig)
@@ -202,7 +205,18 @@ def _ssl(flags: Flags) -> Any:
         raise SettingsError(f"{flags.ssl_config_file} needs server_key and server_cert in PEM format")
     if ssl.client_verify and not ssl.custom_ca:
         raise SettingsError(f"{flags.ssl_config_file} has client_verify: set custom_ca to the clients' CA certificate")
-    return ssl
+    credentials = grpc.ssl_server_credentials(
+        [(ssl.server_key.encode(), ssl.server_cert.encode())],
+        root_certificates=ssl.custom_ca.encode() or None,
+        require_client_auth=ssl.client_verify,
+    )
+    try:  # gRPC reads the certificates only for a port.
+        grpc.server(ThreadPoolExecutor(1)).add_secure_port("127.0.0.1:0", credentials)
+    except RuntimeError as error:
+        raise SettingsError(
+            f"{flags.ssl_config_file}: the key or a certificate is invalid: give their contents in PEM format"
+        ) from error
+    return credentials
 
 
 def _metrics_path(flags: Flags) -> str | None:

@@ -91,19 +91,15 @@ class Servable:
         self.run_for = functools.lru_cache(_MAX_CACHED_RUNS)(self._run_for)
 
     def _run_for(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> GraphRun:
-        # The public methods resolve the names in each call: 0.3 of the 0.7 ms for a short text.
+        # The public methods resolve the names in each call: 0.3 of the 0.7 ms for a short text. A callable is 0.05 ms
+        # faster, but it has no timeout, and TensorFlow would prepare the graph again for requests with a deadline.
         session, graph = self._session, self._session.graph
-        call = session._make_callable_from_options(config_pb2.CallableOptions(feed=feeds, fetch=fetches))
         inputs, outputs = (
             [graph.get_tensor_by_name(name)._as_tf_output() for name in names] for names in (feeds, fetches)
         )
 
         def run(arrays: list[np.ndarray], deadline: float = math.inf) -> list[np.ndarray]:
-            if deadline == math.inf:
-                values = call(*arrays)
-            else:
-                # A callable's timeout is fixed. This call takes 0.05 ms longer.
-                values = _run_until(deadline, session._session, dict(zip(inputs, arrays, strict=True)), outputs)
+            values = _run_until(deadline, session._session, dict(zip(inputs, arrays, strict=True)), outputs)
             return [_as_array(value) for value in values]
 
         return run
@@ -124,8 +120,8 @@ def _run_until(deadline: float, session: object, feeds: dict, fetches: list) -> 
     Raises:
         tf.errors.DeadlineExceededError: the deadline passed. No operation of the graph runs any longer.
     """
-    milliseconds = math.ceil(max(deadline - time.monotonic(), 0) * 1000)
-    options = config_pb2.RunOptions(timeout_in_ms=min(max(milliseconds, 1), _MAX_TIMEOUT_MS))
+    milliseconds = min(max((deadline - time.monotonic()) * 1000, 1), _MAX_TIMEOUT_MS)
+    options = config_pb2.RunOptions(timeout_in_ms=math.ceil(milliseconds))
     buffer = pywrap_tf_session.TF_NewBufferFromString(options.SerializeToString())
     try:
         return pywrap_tf_session.TF_SessionRun_wrapper(session, buffer, feeds, fetches, [], None)

@@ -152,7 +152,7 @@ class ModelServer:
             socket_path=flags.grpc_socket_path or None,
             threads=flags.grpc_max_threads or self._options.threads,
             options=self._options.channel_arguments,
-            ssl=self._options.ssl,
+            credentials=self._options.credentials,
             health_service=flags.enable_grpc_healthcheck_service,
         )
         if flags.rest_api_port >= 0:

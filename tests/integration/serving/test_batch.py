@@ -66,9 +66,12 @@ def test_every_row_is_scored_or_in_quarantine(score, tmp_path):
     with (tmp_path / "a.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("id", "title", "description"), *rows, ("bad", "", ""), ("short",)])
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(b'{"id": 9, "title": "goal"}\n{"title": 7}\n'))
-    output = score(tmp_path / "*.csv", tmp_path / "b.jsonl.gz")
+    (tmp_path / "c.tsv").write_text("title\tdescription\nvote\tgoal\n")
+    files = (tmp_path / "*.csv", tmp_path / "b.jsonl.gz", tmp_path / "c.tsv")
+    output = score(*files)
     scored = {(line["file"], line["id"]): line for line in lines(output, "predictions")}
-    assert len(scored) == 1501
+    assert len(scored) == 1502
+    assert scored[str(tmp_path / "c.tsv"), None]["label"] == "Sports"
     for index, title, _ in rows:
         line = scored[str(tmp_path / "a.csv"), str(index)]
         assert (line["label"], line["row"], line["model_version"]) == (
@@ -86,7 +89,7 @@ def test_every_row_is_scored_or_in_quarantine(score, tmp_path):
         ("b.jsonl.gz", 2): "title is not a text but int",
     }
     summary = json.loads((output / "summary.json").read_text())
-    assert (summary["rows_scored"], summary["rows_quarantined"]) == (1501, 3)
+    assert (summary["rows_scored"], summary["rows_quarantined"]) == (1502, 3)
     assert summary["finished"] == NOON.isoformat()
 
 

@@ -36,6 +36,14 @@ def test_a_port_in_use_is_reported_before_tensorflow_is_imported(tmp_path):
     assert (result.returncode, f"127.0.0.1:{port}: Address already in use" in result.stderr) == (5, True)
 
 
+def test_one_port_for_both_is_reported_before_tensorflow_is_imported(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    result = ended(tmp_path, "--model_base_path=/models", f"--port={port}", f"--rest_api_port={port}")
+    message = f"127.0.0.1:{port}: Address already in use; choose another address with --host and --rest_api_port"
+    assert (result.returncode, message in result.stderr) == (5, True), result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
@@ -43,9 +51,12 @@ def test_a_port_in_use_is_reported_before_tensorflow_is_imported(tmp_path):
         (["--model_config_file=gone"], 2, "cannot read gone"),
         (["--model_base_path=/models", "--rest_api_timeout_in_ms=0"], 2, "expected 1 to"),
         (["--model_base_path=/models", "--host=192.0.2.1"], 5, "choose another address with --host and --port"),
+        (["--model_base_path=/models", "--grpc_socket_path=gone/socket"], 2, "gone: no such directory"),
+        (["--model_base_path=/models", "--ssl_config_file=ssl.config"], 2, "the key or a certificate is invalid"),
     ],
 )
 def test_mistakes_are_reported_before_tensorflow_is_imported(tmp_path, arguments, status, message):
+    (tmp_path / "ssl.config").write_text('server_key: "none" server_cert: "none"')
     result = ended(tmp_path, *arguments)
     assert (result.returncode, message in result.stderr) == (status, True), result.stderr
 

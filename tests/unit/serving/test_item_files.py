@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema.errors import DataError
-from schema.news_items import NewsItem, validate
+from schema.news_items import TEXT_COLUMNS, NewsItem, validate
 from serving.item_files import BadRow, ItemRow, read_items
 
 
-def read(data, file="items.csv"):
-    return list(read_items(io.BytesIO(data), file))
+def read(data, file="items.csv", text_columns=TEXT_COLUMNS):
+    return list(read_items(io.BytesIO(data), file, text_columns))
 
 
 def test_columns_are_found_by_the_header():
@@ -31,8 +31,36 @@ def test_a_file_of_ag_news_needs_no_header():
         ItemRow("items.csv", 2, NewsItem("Goal", "late")),
         BadRow("items.csv", 3, "2 fields, expected 3"),
     ]
-    with pytest.raises(DataError, match="separated by semicolons"):
-        read(b'"3";"Oil rises";"says it"\n')
+    assert [row.item.title for row in read(b"Business,Oil rises,says it\n")] == ["Oil rises"]
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+@pytest.mark.parametrize("lines", ["title,description\nOil rises,says it\n", "3,Oil rises,says it\n"])
+def test_other_separators_are_read_as_in_training_data(separator, lines):
+    [row] = read(lines.replace(",", separator).encode())
+    assert row.item == NewsItem("Oil rises", "says it")
+
+
+OWN = ("Subject", "Body", "Note")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"note,body,kind,subject\nsoon,says it,x,Oil rises\n",
+        b"note;body;kind;subject\nsoon;says it;x;Oil rises\n",
+        b'{"Subject": "Oil rises", "BODY": "says it", "note": "soon"}\n',
+    ],
+)
+def test_text_columns_of_ones_own_are_joined_as_in_training_data(data):
+    assert [row.item for row in read(data, text_columns=OWN)] == [NewsItem("Oil rises", "says it soon")]
+
+
+def test_a_repeated_column_of_ones_own_is_refused():
+    with pytest.raises(DataError, match="more than one column body"):
+        read(b"subject,body,note,body\na,b,c,d\n", text_columns=OWN)
+    [row] = read(b'{"subject": "a", "body": "b", "note": "c", "Body": "d"}\n', text_columns=OWN)
+    assert row.reason == "body more than once in one object"
 
 
 def test_a_row_of_several_lines_has_the_number_of_its_first_line():
@@ -61,8 +89,6 @@ def test_a_repeated_name_in_a_json_object_is_refused_by_name():
     [
         (b'[{"title": "Oil"}]', "is a JSON array"),
         (b'{\n  "title": "Oil"\n}\n', "is a JSON document of many lines"),
-        (b"title;description\nOil;x\n", "is separated by semicolons"),
-        (b"title\tdescription\nOil\tx\n", "is separated by tabs"),
         ("title\nOil\n".encode("utf-16"), "is UTF-16 text"),
         (gzip.compress(b"title\nOil\n", mtime=0), "is gzip data"),
         (b"title,Title\nOil,x\n", "has more than one column title"),
@@ -76,7 +102,7 @@ def test_a_file_in_another_format_is_refused(data, found):
 
 
 def test_json_lines_have_the_same_names():
-    data = b'{"title": "Oil", "description": null, "id": 7}\n\n{"text": "Goal", "else": [1]}'
+    data = b'{"Title": "Oil", "description": null, "ID": 7}\n\n{"text": "Goal", "else": [1]}'
     assert read(data, "-") == [ItemRow("-", 1, NewsItem("Oil"), 7), ItemRow("-", 3, NewsItem("Goal"))]
 
 

@@ -12,6 +12,7 @@ from components.example_gen.rows import LabelledItem, RawRow, RejectedRow, valid
 from schema import record_count
 from schema.errors import DataError
 from schema.news_items import RejectReason
+from tests.support.own_data import write_tfds
 
 
 def write_parquet(path, **columns):
@@ -59,20 +60,6 @@ def test_a_file_that_is_not_parquet_is_reported_by_name(tmp_path):
 def test_an_unknown_format_lists_the_supported_ones(tmp_path):
     with pytest.raises(DataError, match=r"\.csv, \.tsv and \.jsonl, each also as \.gz, \.parquet"):
         read_rows(str(tmp_path / "train.xlsx"))
-
-
-def write_tfds(path, *items):
-    import tensorflow as tf
-
-    def text(value):
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for title, description, label in items:
-            number = tf.train.Feature(int64_list=tf.train.Int64List(value=[label]))
-            features = {"title": text(title), "description": text(description), "label": number}
-            writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
-    return str(path)
 
 
 def test_tfds_records_are_read(tmp_path):

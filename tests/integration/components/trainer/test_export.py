@@ -142,6 +142,8 @@ def test_the_export_answers_its_warm_up_requests(export, signatures):
     records = list(tf.data.TFRecordDataset(os.path.join(export, WARMUP_REQUESTS)).as_numpy_iterator())
     logs = [prediction_log_pb2.PredictionLog.FromString(record) for record in records]
     assert [log.WhichOneof("log_type") for log in logs] == ["predict_log", "classify_log"] * 5
+    filters = [list(log.predict_log.request.output_filter) for log in logs if log.HasField("predict_log")]
+    assert filters == [[], ["classes", "probabilities"]] * 2 + [[]], "the outputs that serving.client asks for, too"
     for log in logs:
         if log.HasField("predict_log"):
             request = log.predict_log.request

@@ -21,6 +21,7 @@ from agnews_client import AsyncClient, Client, NewsItem, UnavailableError
 
 address, nobody = sys.argv[1:]
 assert importlib.util.find_spec("tensorflow") is None
+assert "grpc" not in sys.modules, "the first client imports it, so that an import of the package is fast"
 with Client(address) as client:
     [answer] = client.classify([NewsItem("Oil prices rise", "Crude hit a record.")], label=None)
 

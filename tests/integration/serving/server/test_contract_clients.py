@@ -1,5 +1,6 @@
 """Runs the clients of docs/reference/model-contract.md against the local server."""
 
+import base64
 import os
 import re
 import shutil
@@ -32,7 +33,7 @@ def test_the_python_client_with_official_stubs(served):
 @pytest.mark.skipif(not shutil.which("go"), reason="needs Go")
 def test_the_go_client(served, tmp_path):
     (tmp_path / "main.go").write_text(example("go"))
-    environment = os.environ | {"GOFLAGS": "-mod=mod", "GO111MODULE": "off", "GOCACHE": str(tmp_path / "cache")}
+    environment = os.environ | {"GOFLAGS": "-mod=mod", "GO111MODULE": "off"}
     assert run("go", "run", str(tmp_path / "main.go"), served.rest, env=environment) == "World\n"
 
 
@@ -49,6 +50,13 @@ def test_the_lines_for_curl(served):
     answer = run("bash", "-ec", example("bash"), env=os.environ | {"REST": served.rest})
     assert '"label": "World"' in answer
     assert '"serving_default"' in answer
+
+
+@pytest.mark.skipif(not shutil.which("grpcurl"), reason="needs grpcurl")
+def test_the_lines_for_grpcurl(served):
+    answers = run("bash", "-ec", example("sh"), env=os.environ | {"GRPC": f"127.0.0.1:{served.server.grpc_port}"})
+    assert '"AVAILABLE"' in answers
+    assert base64.b64encode(b"World").decode() in answers
 
 
 def test_the_status_codes_are_those_of_rest():

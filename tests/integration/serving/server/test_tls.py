@@ -4,7 +4,6 @@ import grpc
 import pytest
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-from schema.errors import RunError
 from serving.server import Flags, ModelServer
 from tests.support.certificates import Authority
 from tests.support.model_servers import QUICK, label_of, text_request
@@ -90,11 +89,3 @@ def test_the_unix_socket_has_the_same_credentials(secured, authority):
     socket = secured[2]
     assert is_rejected(socket, None)
     assert ask(socket, grpc.ssl_channel_credentials(authority.pem, *authority.issue("client"))) == "World"
-
-
-def test_an_invalid_key_is_an_error(push, text_models, tmp_path):
-    (tmp_path / "ssl.config").write_text('server_key: "none" server_cert: "none"')
-    base = push(text_models["World"], 1)
-    flags = Flags(**QUICK, model_name="agnews", model_base_path=str(base), ssl_config_file=str(tmp_path / "ssl.config"))
-    with pytest.raises(RunError, match="the key and certificates of --ssl_config_file are invalid"):
-        ModelServer(flags).start()

@@ -63,16 +63,49 @@ def test_a_files_rows_become_json_lines_in_order_the_bad_ones_with_reasons(class
     assert lines[3] == {"row": 5, "error": "2 fields, expected 3"}
 
 
-@pytest.mark.parametrize("name", ["train-00000.parquet", "train.csv", "train.csv.gz"])
-def test_files_of_the_training_data_are_read(classify, tmp_path, name):
-    path, csv_text = tmp_path / name, b'"3","oil rises","today"\n"2","late goal",""\n'
-    if name.endswith(".parquet"):
-        pq.write_table(pa.table({"label": [2, 1], "text": ["oil rises", "late goal"]}), path)
-    else:
-        path.write_bytes(gzip.compress(csv_text) if name.endswith(".gz") else csv_text)
-    ended = classify("--file", path, "--format", "jsonl")
+OFFICIAL = '"3","oil rises","today"\n"2","late goal",""\n'
+TABLE = "class\ttitle\tdescription\n3\toil rises\ttoday\n2\tlate goal\t\n"
+OBJECTS = '{"label": 2, "Title": "oil rises", "Description": "today"}\n{"label": 1, "Title": "late goal"}\n'
+
+
+def write(path, text):
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+
+
+def labels(ended):
     assert ended.exit_code == 0, ended.output
-    assert [json.loads(line)["label"] for line in ended.stdout.splitlines()] == ["Business", "Sports"]
+    return [json.loads(line)["label"] for line in ended.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("zipped", ["", ".gz"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("train.csv", OFFICIAL), ("train.csv", TABLE.replace("\t", ";")), ("a.tsv", TABLE)]
+    + [(name, OBJECTS) for name in ("a.jsonl", "a.ndjson")],
+)
+def test_text_files_of_the_training_data_are_read(classify, tmp_path, name, text, zipped):
+    write(tmp_path / (name + zipped), text)
+    assert labels(classify("--file", tmp_path / (name + zipped), "--format", "jsonl")) == ["Business", "Sports"]
+
+
+def test_parquet_files_of_the_training_data_are_read(classify, tmp_path):
+    pq.write_table(pa.table({"label": [2, 1], "text": ["oil rises", "late goal"]}), tmp_path / "a.parquet")
+    assert labels(classify("--file", tmp_path / "a.parquet", "--format", "jsonl")) == ["Business", "Sports"]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_the_columns_of_ones_own_data_are_read(classify, tmp_path, monkeypatch, name):
+    monkeypatch.setenv("AGNEWS_DATA__LABEL_COLUMN", "kind")
+    monkeypatch.setenv("AGNEWS_DATA__TEXT_COLUMNS", '["subject", "body"]')
+    rows = {"kind": [2, 1], "subject": ["oil rises", "late goal"], "body": ["today", ""]}
+    if name == "a.parquet":
+        pq.write_table(pa.table(rows), tmp_path / name)
+    elif name == "a.csv":
+        write(tmp_path / name, "kind,subject,body\n2,oil rises,today\n1,late goal,\n")
+    else:
+        objects = [dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)]
+        write(tmp_path / name, "\n".join(map(json.dumps, objects)))
+    assert labels(classify("--file", tmp_path / name, "--format", "jsonl")) == ["Business", "Sports"]
 
 
 def test_bad_rows_end_in_a_status_and_their_number_and_place(classify, items):

@@ -188,12 +188,16 @@ def show_trends(request: Request) -> Response:
     names = list(dict.fromkeys(name for model in models for name in model.figures if name.startswith(RECALL)))
     recalls: Series = {name.removeprefix(RECALL): [model.figures.get(name) for model in models] for name in names}
     rows: Series = {label: [_row_count(model, name) for model in models] for label, name in _ROWS.items()}
-    shown = {model.id for model in models}
-    periods = [one for one in find_service_periods(site.serving(index), index) if one.model and one.model.id in shown]
+    periods_of: dict[int, list[ServicePeriod]] = {model.id: [] for model in models}
+    for period in find_service_periods(site.serving(index), index):
+        if period.model and period.model.id in periods_of:
+            periods_of[period.model.id].append(period)
+    periods = sorted((one for found in periods_of.values() for one in found), key=lambda one: one.since)
+    intervals = {model.id: accuracy_interval(model) for model in models}
     plots = []
     if len(models) > 1:
         title = "Accuracy on the test rows, with 95 % intervals"
-        plots.append(_trend("accuracy", title, models, accuracy, periods, [accuracy_interval(one) for one in models]))
+        plots.append(_trend("accuracy", title, models, accuracy, periods, list(intervals.values())))
         plots.append(_trend("recall", "Recall of each class on the test rows", models, recalls, periods))
         if any(value is not None for values in rows.values() for value in values):
             plots.append(_trend("rows", "Ingested rows", models, rows, periods))
@@ -205,8 +209,8 @@ def show_trends(request: Request) -> Response:
         plots=plots,
         recalls=names,
         rows_of=_row_count,
-        interval_of=accuracy_interval,
-        periods=periods,
+        intervals=intervals,
+        periods_of=periods_of,
     )
 
 

@@ -86,7 +86,8 @@ test-keycloak: dev .keycloak  ## Log in to the review site at a real Keycloak, w
 	@command -v mvn >/dev/null && command -v java >/dev/null || \
 		{ echo "Maven and Java 17 are needed (Debian and Ubuntu: apt install maven openjdk-17-jre-headless)"; exit 1; }
 	@rm -rf $@.part && mvn --batch-mode --quiet --strict-checksums org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unpack \
-		-Dartifact=org.keycloak:keycloak-quarkus-dist:$(KEYCLOAK):zip -DoutputDirectory=$(CURDIR)/$@.part && mv $@.part $@
+		-Dartifact=org.keycloak:keycloak-quarkus-dist:$(KEYCLOAK):zip -DoutputDirectory=$(CURDIR)/$@.part \
+		-Dproject.basedir=$(CURDIR)/$@.part && mv $@.part $@
 
 test-kubernetes: dev  ## Run tasks and model servers in pods of the cluster that KUBECONFIG names.
 	@scripts/setup.sh kubeflow

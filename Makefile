@@ -10,10 +10,8 @@ WITHOUT_SERVERS := not (real or airflow or kubeflow or mlflow or openlineage or 
 IN_TIME := $(WITHOUT_SERVERS) and not (continuous or interrupts or data_sets)
 KEYCLOAK ?= 26.5.6
 SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
-# Test files that `make test` runs at the same time: one more than cores, since tests wait for processes and clocks a third of
-# the time, but at most four, and one for each 5 GB of free memory, since each takes up to 4 GB.
-WORKERS ?= $(shell awk -v cores=$$(nproc) '/MemAvailable/ { most = int($$2 / 5e6); n = cores + 1; \
-	if (n > 4) n = 4; if (n > most) n = most; print n < 1 ? 1 : n }' /proc/meminfo)
+# Test files that `make test` runs at the same time: one per core, at most four, since each takes up to 4 GB of memory.
+WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? cores : 4)))
 # A file stays on one worker, which makes its fixtures once. In the given order, whole runs come first and unit tests last,
 # so that all workers are busy to the end; pytest-xdist's own order begins with the files of most tests.
 PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder

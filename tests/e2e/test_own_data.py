@@ -33,7 +33,7 @@ def test_the_classes_of_the_file_are_in_every_output(story):
     assert "3 classes: Kündigung, Rechnung, Störung" in next(iter(outputs.values()))
     described, ran = outputs["agnews data describe"], outputs["agnews run"]
     assert all(name in described for name in ("Kündigung", "Rechnung", "Störung"))
-    assert all(f"label={name}" in ran for name in ("Kündigung", "Rechnung", "Störung"))
+    assert all(f"class {name}" in ran for name in ("Kündigung", "Rechnung", "Störung"))
     assert "World" not in described + ran
     assert re.search(r"kanal=E-Mail .*\nkanal=Telefon .*≥ 0\.4", ran)
     [card] = shell.directory.glob("runs/tickets/ModelCardGen/model_card/*/model_card.md")

@@ -80,7 +80,7 @@ def test_the_summary_has_data_metrics_and_the_next_command(story):
     shown = story.first.output
     assert "2,500 rows read" in shown
     assert "0 quarantined" in shown
-    assert "label=Sci/Tech" in shown
+    assert "class Sci/Tech" in shown
     assert "no baseline" in shown
     assert "next, serve it: " in shown
 
@@ -239,7 +239,7 @@ def test_the_technical_file_has_the_evidence_and_names_what_is_missing(story):
     assert f"21 items, of which {len(missing)} need text:" in output
     assert {"5", "7", "8", "9", "2(e)"} <= set(missing)
     assert {"1(a)", "1(c)", "2(b)", "2(g)", "3", "6"}.isdisjoint(missing)
-    [accuracy] = re.findall(r"^all +500 +(0\.\d{4})", story.first.output, re.MULTILINE)
+    [accuracy] = re.findall(r"^all rows +500 +(0\.\d{4})", story.first.output, re.MULTILINE)
     assert f"Accuracy on 500 test rows: {accuracy}" in items["2(g)"]["answers"][0]
     assert any(f"push {version} by " in line for line in items["6"]["answers"])
     page = (place / "dossier.html").read_text()

@@ -54,6 +54,8 @@ def bless(tmp_path, server, monkeypatch):
         )
         request = predict_pb2.PredictRequest()
         request.model_spec.name = "agnews"
+        for name in ("title", "description"):
+            request.inputs[name].string_val.append(b"oil")
         monkeypatch.setattr(executor.request_builder, "build_requests", lambda **_: [request])
         model, examples, blessing = (
             standard_artifacts.Model(),

@@ -94,7 +94,8 @@ def test_parquet_files_of_the_training_data_are_read(classify, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
-def test_the_columns_of_ones_own_data_are_read(classify, tmp_path, monkeypatch, name):
+def test_the_columns_of_ones_own_data_are_read(classify, server, tmp_path, monkeypatch, name):
+    server.columns = ["subject", "body"]
     monkeypatch.setenv("AGNEWS_DATA__LABEL_COLUMN", "kind")
     monkeypatch.setenv("AGNEWS_DATA__TEXT_COLUMNS", '["subject", "body"]')
     rows = {"kind": [2, 1], "subject": ["oil rises", "late goal"], "body": ["today", ""]}

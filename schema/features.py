@@ -27,16 +27,12 @@ __all__ = [
     "SCHEMA_PATH",
     "SPLITS",
     "TEST",
-    "TEXTS",
     "TEXT_LENGTH",
     "TITLE",
     "TRAIN",
     "VAL",
     "load_schema",
 ]
-
-TEXTS = (TITLE, DESCRIPTION)
-"""Names of the text features."""
 
 CLASS_NAMES = AG_NEWS.class_names
 """Class names of AG News in the order of the label values 0 to 3."""

@@ -14,9 +14,9 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow_serving.apis import logging_pb2, predict_pb2, prediction_log_pb2
 
-from schema.features import DESCRIPTION, TEXT_LENGTH, TEXTS, TITLE
+from schema.features import DESCRIPTION, TEXT_LENGTH, TITLE
 from schema.model_contract import CLASSES, PROBABILITIES, SCORES
-from schema.news_items import NewsItem
+from schema.news_items import TEXT_COLUMNS, NewsItem
 from serving.server.tensors import to_array
 
 TOKENS, UNKNOWN_TOKENS = "tokens", "unknown_tokens"
@@ -70,7 +70,7 @@ def read_log(path: Path) -> LogFile:
     return LogFile(logs, torn=False)
 
 
-def logged_texts(log: prediction_log_pb2.PredictionLog, columns: Sequence[str] = TEXTS) -> list[LoggedText]:
+def logged_texts(log: prediction_log_pb2.PredictionLog, columns: Sequence[str] = TEXT_COLUMNS) -> list[LoggedText]:
     """Returns the texts of a record with their scores, or an empty list if it is not a classification of texts.
 
     Args:
@@ -87,10 +87,8 @@ def logged_texts(log: prediction_log_pb2.PredictionLog, columns: Sequence[str] =
             _classified_scores(log.classify_log),
         )
     elif kind == "predict_log":
-        rows, scores = (
-            list(_predict_rows(log.predict_log.request, columns)),
-            _predicted_scores(log.predict_log.response),
-        )
+        rows = list(_predict_rows(log.predict_log.request, columns))
+        scores = _predicted_scores(log.predict_log.response)
     else:
         return []
     if not rows:
@@ -142,7 +140,7 @@ def _rows_of_examples(examples: Sequence[tf.train.Example]) -> list[dict]:
             rows.append(numbers | {ITEM: None if item is None else item.decode("ascii", "replace")})
         else:
             # The signature parses a missing feature as an empty text, too.
-            rows.append(_row(*(b"".join(features[name].bytes_list.value[:1]) for name in TEXTS)))
+            rows.append(_row(*(b"".join(features[name].bytes_list.value[:1]) for name in TEXT_COLUMNS)))
     return rows
 
 

@@ -7,12 +7,12 @@ tabs or vertical bars.
 
 from collections.abc import Callable, Iterator
 
-from components.example_gen.row_format import CLASS_COLUMNS, TEXT_COLUMNS, Columns, RowFormat
+from components.example_gen.row_format import CLASS_COLUMNS, Columns, RowFormat
 from components.example_gen.row_format import EXPECTED as EXPECTED_COLUMNS
 from components.example_gen.rows import NoRow, RawRow, RejectedRow
 from schema.csv_records import BadRecord, find_separator, read_records
 from schema.errors import DataError
-from schema.news_items import RejectReason
+from schema.news_items import KNOWN_FIELDS, RejectReason
 from schema.text_files import TextFile
 
 EXPECTED = f"CSV in UTF-8 with the columns class, title and description, or with a header that names {EXPECTED_COLUMNS}"
@@ -87,7 +87,7 @@ def _official(fields: list[str], row_format: RowFormat) -> RawRow | None:
 
 def _header_test(row_format: RowFormat) -> Callable[[list[str]], bool]:
     """Returns a function that decides whether fields are column names: one is known, and none is a number."""
-    known = {*CLASS_COLUMNS, *TEXT_COLUMNS} if not row_format.text_columns else set()
+    known = {*CLASS_COLUMNS, *KNOWN_FIELDS} if not row_format.text_columns else set()
     known |= {name.lower() for name in (row_format.label_column, *row_format.text_columns) if name}
 
     def is_header(fields: list[str]) -> bool:

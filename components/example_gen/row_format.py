@@ -10,11 +10,10 @@ from schema.csv_records import refuse_repeated_columns
 from schema.data_set import AG_NEWS
 from schema.errors import DataError
 from schema.metadata import decode_text, encode_json
-from schema.news_items import NewsItem
+from schema.news_items import KNOWN_FIELDS, TEXT_COLUMNS, NewsItem
 
 # Names of the class column that are known, each with the number of the first class.
 CLASS_COLUMNS = {"class index": 1, "class_index": 1, "class": 1, "label": 0}
-TEXT_COLUMNS = ("title", "description", "text")
 EXPECTED = (
     f"a class column ({', '.join(CLASS_COLUMNS)}) and either title and description, or text; data.label_column and "
     "data.text_columns name other ones"
@@ -72,10 +71,10 @@ class RowFormat:
         label = self.label_column.lower() if self.label_column else None
         texts, kept = (tuple(map(str.lower, columns)) for columns in (self.text_columns, self.kept_columns))
         ids = tuple(filter(None, (self.id_column.lower(),)))
-        known = (label, *texts) if label and texts else (*CLASS_COLUMNS, *TEXT_COLUMNS)
+        known = (label, *texts) if label and texts else (*CLASS_COLUMNS, *KNOWN_FIELDS)
         refuse_repeated_columns(names, dict.fromkeys((*known, *kept, *ids)), file)
         label = label or next((name for name in names if name in CLASS_COLUMNS), None)
-        texts = texts or (TEXT_COLUMNS[:2] if {*TEXT_COLUMNS[:2]} <= set(names) else TEXT_COLUMNS[2:])
+        texts = texts or (TEXT_COLUMNS if {*TEXT_COLUMNS} <= set(names) else KNOWN_FIELDS[2:])
         wanted = (label or "label", *texts, *kept, *ids)
         if missing := [name for name in wanted if name not in names]:
             expected = f"the columns {', '.join(wanted)}" if self.label_column or self.needs_header else EXPECTED

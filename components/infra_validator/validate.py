@@ -36,9 +36,8 @@ from tensorflow_serving.apis import (
 from components.infra_validator.serving_operations import SERVING_VERSION, missing_operations
 from schema.child_process import bound_command
 from schema.errors import NotMeasuredError
-from schema.features import TEXTS
 from schema.model_contract import CLASSES, SAVED_MODEL, SERVE_EXAMPLES, SERVING_DEFAULT
-from schema.news_items import split_into_columns
+from schema.news_items import TEXT_COLUMNS, split_into_columns
 from schema.temporary import temporary_directory
 from serving.saved_model import read_text_columns
 from serving.this_machine import proxy_options
@@ -115,7 +114,7 @@ def _requests(serialized_examples: Sequence[bytes], columns: Sequence[str]) -> I
         batch = serialized_examples[start : start + _BATCH]
         yield SERVE_EXAMPLES, {"inputs": list(batch)}
         features = [tf.train.Example.FromString(example).features.feature for example in batch]
-        items = [tuple(row[name].bytes_list.value[0].decode() for name in TEXTS) for row in features]
+        items = [tuple(row[name].bytes_list.value[0].decode() for name in TEXT_COLUMNS) for row in features]
         yield SERVING_DEFAULT, split_into_columns(columns, items)
     for item in ODD_TEXTS:
         yield SERVING_DEFAULT, split_into_columns(columns, [item])

@@ -15,7 +15,7 @@ from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
 
 from components.trainer.canonical import make_canonical
 from schema.data_set import AG_NEWS, DataSet
-from schema.features import DESCRIPTION, TEXTS, TITLE, TRAIN, VAL
+from schema.features import DESCRIPTION, TITLE, TRAIN, VAL
 from schema.model_contract import (
     CLASSES,
     PROBABILITIES,
@@ -28,6 +28,7 @@ from schema.model_contract import (
     TRANSFORM_FEATURES,
     WARMUP_REQUESTS,
 )
+from schema.news_items import TEXT_COLUMNS
 from serving.saved_model import read_meta_graph, read_text_columns
 
 _CLASSIFY = "tensorflow/serving/classify"
@@ -164,7 +165,7 @@ def export_saved_model(
     columns = data_set.text_columns
     endpoints = _Endpoints(network, transform, temperature, titles_only, data_set.class_names, columns)
     # Columns may have any names, but tensors may not. The numbers keep the order, which the signature's map loses.
-    names = columns if columns == TEXTS else [f"text_{index:03}" for index in range(len(columns))]
+    names = columns if columns == TEXT_COLUMNS else [f"text_{index:03}" for index in range(len(columns))]
 
     def texts(*names: str) -> list[tf.TensorSpec]:
         return [tf.TensorSpec([None], tf.string, name) for name in names]

@@ -8,7 +8,8 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.types import Artifact, artifact_utils
 
 from components.validation_gate.drift import JENSEN_SHANNON, L_INFINITY, Limit, Rows
-from schema.features import ID, TEXTS
+from schema.features import ID
+from schema.news_items import TEXT_COLUMNS
 from schema.paths import list_files
 
 MAX_ROWS = 50_000
@@ -41,7 +42,7 @@ def read_rows(examples: Sequence[Artifact], split: str, schema: schema_pb2.Schem
         features: features to read, and the texts; each row has one value of each.
     """
     types = {feature.name: _DTYPES[feature.type] for feature in schema.feature}
-    spec = {name: tf.io.FixedLenFeature([], types[name]) for name in {*features, ID, *TEXTS}}
+    spec = {name: tf.io.FixedLenFeature([], types[name]) for name in {*features, ID, *TEXT_COLUMNS}}
     parts = [
         _read(artifact_utils.get_split_uri([artifact], split), spec, features)
         for artifact in examples
@@ -60,6 +61,6 @@ def _read(directory: str, spec: dict[str, tf.io.FixedLenFeature], features: Sequ
         chosen = np.array([int(key[8:16], 16) * rows < MAX_ROWS * 2**32 for key in batch[ID]])
         for name in features:
             values[name].append(batch[name][chosen])
-        columns = zip(*(batch[name][chosen] for name in TEXTS), strict=True)
+        columns = zip(*(batch[name][chosen] for name in TEXT_COLUMNS), strict=True)
         texts += [b" ".join(row).decode() for row in columns]
     return Rows({name: np.concatenate(parts) for name, parts in values.items()}, texts)

@@ -52,13 +52,7 @@ def batch(loaded: Loaded, files: tuple[str, ...], output: str, model: str | None
         clock = partial(datetime.datetime.now, datetime.UTC)
         try:
             with stop_job_servers_on_exit():
-                summary = score_files(
-                    files,
-                    model,
-                    output,
-                    beam_arguments(settings.beam),
-                    clock=clock,
-                )
+                summary = score_files(files, model, output, beam_arguments(settings.beam), clock=clock)
         except RuntimeError as error:
             if settings.beam.runner == "direct":
                 raise

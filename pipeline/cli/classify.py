@@ -15,9 +15,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from components.example_gen.readers import read_rows
-from components.example_gen.row_format import RowFormat
-from components.example_gen.rows import RejectedRow
 from pipeline.cli.options import LocalPath, server_options
 from pipeline.cli.output import exact_output, hide_library_output, strip_control_characters
 from pipeline.settings.sources import load
@@ -123,21 +120,23 @@ def _rows_of_texts(texts: Sequence[str]) -> Iterator[Any]:
 
 def _rows_of_file(file: IO[bytes], path: Path | None, columns: Sequence[str]) -> Iterator[Any]:
     assert path is not None
-    row_format = load("default", None, {}).settings.data.row_format()
     # As for the training data, the name determines the format.
     if path.name.endswith(".parquet") or "tfrecord" in path.name:
-        return _rows_of_training_data(path, row_format)
+        return _rows_of_training_data(path)
     return read_items(file, "standard input" if str(path) == _STDIN else str(path), columns)
 
 
-def _rows_of_training_data(path: Path, row_format: RowFormat) -> Iterator[ItemRow | BadRow]:
+def _rows_of_training_data(path: Path) -> Iterator[ItemRow | BadRow]:
     """Reads a file with the readers of ExampleGen; classes are ignored."""
+    from components.example_gen.readers import read_rows
+    from components.example_gen.rows import RejectedRow
+
     if "tfrecord" in path.name:
         with hide_library_output():
             import tensorflow as tf
 
             tf.config.list_physical_devices()  # Its message that there is no GPU would come with the first record.
-    for row in read_rows(str(path), row_format):
+    for row in read_rows(str(path), load("default", None, {}).settings.data.row_format()):
         if isinstance(row, RejectedRow):
             yield BadRow(row.file, row.number, f"{row.reason.replace('_', ' ')}: {row.detail}")
         else:

@@ -1,11 +1,16 @@
 """What every test gets: an environment without the developer's own settings, and a scripted server."""
 
+import gc
 import os
 import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
+
+# As `pipeline.cli.main` does, and for the same reasons.
+os.environ.setdefault("LANGUAGE", "C")
+gc.set_threshold(100_000, 50, 50)
 
 
 @pytest.fixture(autouse=True)

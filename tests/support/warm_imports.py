@@ -1,9 +1,11 @@
 """Imports what `agnews run` imports, but starts nothing: a fork has no threads but its own."""
 
+import gc
 import importlib
 import os
 
 # As `pipeline.cli.main` does before TensorFlow is imported.
+gc.set_threshold(100_000, 50, 50)
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 os.environ["TF_NUM_INTRAOP_THREADS"] = str(max(1, (os.cpu_count() or 1) // 2))
 

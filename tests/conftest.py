@@ -10,7 +10,7 @@ import pytest
 
 # As `pipeline.cli.main` does, and for the same reasons.
 os.environ.setdefault("LANGUAGE", "C")
-gc.set_threshold(100_000, 50, 50)
+gc.set_threshold(5_000, 20, 20)
 
 
 @pytest.fixture(autouse=True)

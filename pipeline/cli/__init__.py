@@ -136,7 +136,7 @@ def main(command: click.Command = cli, name: str = "agnews") -> None:
     # Beam parses its options for each transform, and each time argparse looks for translations of its own words.
     os.environ.setdefault("LANGUAGE", "C")
     # TensorFlow's and TFX's imports make objects that stay; to search them for garbage takes a fifth of the time.
-    gc.set_threshold(100_000, 50, 50)
+    gc.set_threshold(5_000, 20, 20)
     prepare_streams()
     exempt_from_proxies()
     deny_others_writing()

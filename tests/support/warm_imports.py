@@ -5,7 +5,7 @@ import importlib
 import os
 
 # As `pipeline.cli.main` does before TensorFlow is imported.
-gc.set_threshold(100_000, 50, 50)
+gc.set_threshold(5_000, 20, 20)
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 os.environ["TF_NUM_INTRAOP_THREADS"] = str(max(1, (os.cpu_count() or 1) // 2))
 

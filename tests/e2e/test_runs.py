@@ -273,5 +273,5 @@ def test_after_cleaning_the_site_and_a_repetition_name_the_date(story, cleaned):
         assert f"(removed on {today})" in text(client.get(f"/lineage/{worse.id}"))
         assert client.get(f"/models/{worse.id}").status_code == 200
     with pytest.raises(subprocess.CalledProcessError) as error:
-        story.workplace.agnews("reproduce", str(worse.id), "--profile", "sample", stderr=subprocess.STDOUT)
+        story.workplace.agnews("reproduce", str(worse.id), "--profile", "sample")
     assert f"removed on {today}" in error.value.output

@@ -68,11 +68,18 @@ class PipelineSandbox:
         print(output)  # noqa: T201 - pytest shows it when a test fails
         return RunResult(process.returncode, output)
 
-    def agnews(self, *arguments, stderr=None):
+    def command(self, *arguments):
+        """Runs another command in a fork of a process that has imported everything."""
+        process = WarmProcess(arguments, self.directory, self.environment)
+        output, _ = process.communicate(timeout=120)
+        return RunResult(process.returncode, output)
+
+    def agnews(self, *arguments):
         """The output of another command, which must succeed."""
-        command = [sys.executable, "-m", "pipeline", *arguments]
-        place = {"cwd": self.directory, "env": self.environment}
-        return subprocess.check_output(command, **place, stderr=stderr, text=True, timeout=120)
+        ended = self.command(*arguments)
+        if ended.status:
+            raise subprocess.CalledProcessError(ended.status, arguments, ended.output)
+        return ended.output
 
     def make_data(self, directory, rows=2000):
         from components.example_gen.synthetic import write_synthetic

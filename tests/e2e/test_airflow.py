@@ -93,11 +93,11 @@ def tell_story(airflow):
     subprocess.run(command, cwd=airflow.directory, env=airflow.environment, check=True, timeout=300)
     airflow.killed_output = kill_transform(airflow)
     first, second = map(run_of, DAYS)
-    airflow.wait("a request", lambda: airflow.states(first)["RequestApproval"] == "awaiting_input")
+    airflow.wait_for_request(first)
     airflow.versions_before = airflow.sandbox.versions
     airflow.answer(first, "Approve", "recall is equal")
     airflow.wait_for_end(first)
-    airflow.wait("a request", lambda: airflow.states(second)["RequestApproval"] == "awaiting_input")
+    airflow.wait_for_request(second)
     airflow.sandbox.agnews("approvals", "approve", f"{second}.0", "--by", "bob@here", "--reason", "good")
     airflow.wait_for_end(second)
     airflow.wait_for_end(run_of(WITHOUT_ROWS))

@@ -74,6 +74,17 @@ class LocalAirflow:
         states = ("success", "failed")
         self.wait(f"the end of {run}", lambda: self.runs(dag).get(run, {}).get("state") in states)
 
+    def wait_for_request(self, run):
+        """Waits until a run of the training asks for an approval; an error with its states if it ends before."""
+
+        def asks():
+            states = self.states(run)
+            ended = self.runs().get(run, {}).get("state") in ("success", "failed")
+            assert not ended, f"{run} ended without a request: {states}"
+            return states["RequestApproval"] == "awaiting_input"
+
+        self.wait(f"the request of {run}", asks)
+
     def answer(self, run, option, reason):
         """Answers the request for approval in Airflow until the task is done.
 

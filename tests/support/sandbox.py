@@ -81,10 +81,10 @@ class PipelineSandbox:
             raise subprocess.CalledProcessError(ended.status, arguments, ended.output)
         return ended.output
 
-    def make_data(self, directory, rows=2000):
+    def make_data(self, directory, rows=2000, seed=7):
         from components.example_gen.synthetic import write_synthetic
 
-        write_synthetic(self.directory / directory, train_rows=rows, test_rows=rows // 4, seed=7)
+        write_synthetic(self.directory / directory, train_rows=rows, test_rows=rows // 4, seed=seed)
 
     @property
     def versions(self):

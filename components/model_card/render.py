@@ -1,11 +1,14 @@
-"""Writes a card in all its formats: JSON, self-contained HTML, and Markdown."""
+"""Writes a card in all its formats: JSON, self-contained HTML, and Markdown; and reads its evidence."""
 
 import json
 import os
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from tfx.dsl.io import fileio
 
+from components.artifact_files import FileUnavailable, read_file
 from components.model_card.card import Card
 from components.model_card.document import CardSection, template_environment
 from components.model_card.provenance_sections import provenance_sections
@@ -40,6 +43,22 @@ def write_card(card: Card, directory: str) -> None:
     for name, content in files.items():
         with fileio.open(os.path.join(directory, name), "wb") as file:
             file.write(content.encode())
+
+
+def read_evidence(card: str) -> Mapping[str, Any]:
+    """Reads `evidence.json`, which has the sections of `components.model_card.card.Card`.
+
+    Args:
+        card: directory of the ModelCard artifact.
+
+    Raises:
+        FileUnavailable: the file cannot be read, or is not JSON.
+    """
+    path = os.path.join(card, EVIDENCE)
+    try:
+        return json.loads(read_file(path))
+    except ValueError as error:
+        raise FileUnavailable(f"{path} is not JSON: {error}; restore the file") from error
 
 
 def _json(value: object) -> str:

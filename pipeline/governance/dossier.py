@@ -15,7 +15,7 @@ from typing import Any
 from ml_metadata.metadata_store import MetadataStore
 
 from components.model_card.document import template_environment
-from components.model_card.render import EVIDENCE
+from components.model_card.render import read_evidence
 from pipeline.governance.approvals import Approvals, Request
 from pipeline.governance.audit_check import audit_log
 from pipeline.governance.bom import to_bom
@@ -127,15 +127,14 @@ def _evidence(
     settings: Settings, store: MetadataStore, model: int, version: int, monitoring: Path | None, now: datetime
 ) -> _Evidence:
     card = find_card(store, model_lineage(store, model).model)
-    path = Path(card.uri) / EVIDENCE if card else None
-    if path is None or not path.is_file():
-        raise DataError(f"model {model} has no model card on this machine, which the dossier is made from")
+    if card is None:
+        raise DataError(f"model {model} has no model card to make the dossier from; name a version whose run wrote one")
     log = audit_log(settings)
     entries = [line.entry for line in log.lines() if line.entry]
     request = next((one for one in Approvals(store, settings, log).requests(now) if one.model_id == model), None)
     return _Evidence(
-        card=json.loads(path.read_text(encoding="utf-8")),
-        card_path=str(path.parent),
+        card=read_evidence(card.uri),
+        card_path=card.uri,
         request=request,
         entries=[entry for entry in entries if version in (entry.version, entry.details.get("from"))],
         log=str(log.path),

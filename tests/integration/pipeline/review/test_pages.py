@@ -456,6 +456,9 @@ def test_deleted_files_are_reported(tmp_path):
         [model] = [int(number) for number in re.findall(r'/models/(\d+)"', client.get("/models").text)]
         assert "evidence.json cannot be read; it may have been deleted" in text(client.get(f"/models/{model}"))
         assert client.get(f"/models/{model}/card").status_code == 404
+        (tmp_path / "card-0").mkdir()
+        (tmp_path / "card-0/evidence.json").write_text('{"data": ')
+        assert "evidence.json is not JSON" in text(client.get(f"/models/{model}"))
         [run] = re.findall(r'/runs/(\d+)"', client.get("/runs").text)
         assert client.get(f"/runs/{run}/data").status_code == 404
         assert "No version has been pushed yet" in text(client.get("/served"))

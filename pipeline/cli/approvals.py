@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import settings_options
+from pipeline.cli.options import by_option, settings_options
 from pipeline.cli.output import hide_library_output, strip_control_characters
 from pipeline.settings.sources import Loaded
-from serving.audit import Proof, check_name, identity, readable
+from serving.audit import Proof, readable
 
 if TYPE_CHECKING:
     from pipeline.governance.approvals import Approvals, Request
@@ -28,15 +28,14 @@ def _decision_options(command: Callable) -> Callable:
     """
 
     @click.argument("model")
-    @click.option("--by", help="Name to record with the decision  [default: $AGNEWS_IDENTITY or user@host]")
+    @by_option("Name to record with the decision")
     @click.option("--reason", required=True, help="Reason to record.")
     @settings_options
     @functools.wraps(command)
-    def with_options(*, loaded: Loaded, model: str, by: str | None, reason: str):
-        who = check_name(by, "--by") if by is not None else identity()
+    def with_options(*, loaded: Loaded, model: str, by: str, reason: str):
         opened = _open(loaded)
-        decide = functools.partial(opened.decide, model, who=who, why=readable(reason), now=datetime.now(UTC))
-        return command(opened=opened, decide=decide, who=who)
+        decide = functools.partial(opened.decide, model, who=by, why=readable(reason), now=datetime.now(UTC))
+        return command(opened=opened, decide=decide, who=by)
 
     return with_options
 

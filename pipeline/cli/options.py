@@ -80,6 +80,21 @@ span_option = click.option(
 """Adds `--span` to a command that has `settings_options`, which put its value into the settings."""
 
 
+def by_option(purpose: str) -> Callable:
+    """Returns the option `--by`, which passes a command the name of the person as `by`; `identity()` without it."""
+
+    def to_name(context: click.Context, parameter: click.Parameter, given: str | None) -> str:
+        from serving.audit import check_name, identity
+
+        if given is None:
+            return identity()
+        if not (name := check_name(given, "--by")):
+            raise SettingsError("--by is empty; give a name, or leave the option out")
+        return name
+
+    return click.option("--by", callback=to_name, help=f"{purpose}  [default: $AGNEWS_IDENTITY or user@host]")
+
+
 def settings_arguments(loaded: "Loaded") -> list[str]:
     """Returns options that give `agnews component` the same settings on another machine.
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.canary import canary
-from pipeline.cli.options import LocalPath, ServerAddress, settings_options, tls_options
+from pipeline.cli.options import LocalPath, ServerAddress, by_option, settings_options, tls_options
 from pipeline.cli.output import list_problems, strip_control_characters
 from pipeline.settings.sources import Loaded
 from schema.errors import AuditError
-from serving.audit import AUDIT_FILE, PUSH, AuditLog, check_name, identity, readable
+from serving.audit import AUDIT_FILE, PUSH, AuditLog, readable
 
 if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore
@@ -58,7 +58,7 @@ def _signed_options(command: Callable) -> Callable:
     """
 
     @running_server_options
-    @click.option("--by", help="Name to record with the change  [default: $AGNEWS_IDENTITY or user@host]")
+    @by_option("Name to record with the change")
     @click.option("--reason", default="", help="Reason to record.")
     @settings_options
     @functools.wraps(command)
@@ -67,7 +67,7 @@ def _signed_options(command: Callable) -> Callable:
         loaded: Loaded,
         address: str | None,
         tls: "Tls | None",
-        by: str | None,
+        by: str,
         reason: str,
         timeout=_ANSWER_SECONDS,
         poll_seconds=0.0,
@@ -76,7 +76,7 @@ def _signed_options(command: Callable) -> Callable:
         from serving.promotion import Signature
 
         deployment, _ = open_deployment(loaded, address, tls, timeout, poll_seconds)
-        signature = Signature(check_name(by, "--by") if by else identity(), readable(reason))
+        signature = Signature(by, readable(reason))
         return command(deployment=deployment, signature=signature, **rest)
 
     return with_options

@@ -79,11 +79,9 @@ def reproduce(
 
 def _reproduce(loaded: Loaded, model: int, directory: Path, display, any_code: bool, tolerance: float):
     from pipeline.experiments.reproduce import reproduce as repeat
-    from pipeline.metadata.connection import existing_store
+    from pipeline.metadata.connection import required_store
 
-    store = existing_store(loaded.settings)
-    if store is None:
-        raise ReproductionError(f"no metadata store in {loaded.settings.pipeline.root}; pipeline.root says where")
+    store = required_store(loaded.settings)
     return repeat(loaded.settings, store, model, directory, display, any_code=any_code, tolerance=tolerance)
 
 

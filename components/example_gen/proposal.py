@@ -10,17 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from components.example_gen.json_reader import parse_object
 from components.example_gen.row_format import CLASS_COLUMNS, RowFormat
-from schema.csv_records import CsvRecord, read_records
+from schema.csv_records import SEPARATORS, CsvRecord, read_records
 from schema.data_set import FEATURES, MAX_CLASSES, MIN_CLASSES, SOURCE_ID, DataSet
 from schema.errors import DataError
 from schema.paths import expression
-from schema.text_files import TextFile
+from schema.text_files import TextFile, parse_object
 
 MAX_ROWS = 50_000
 """Number of rows of a file that are looked at."""
-_SEPARATORS = ",;\t|"
 _CLASS_NAMES = (*CLASS_COLUMNS, "category", "topic", "target", "kategorie", "klasse", "thema")
 _ID_NAMES = ("id", "uid", "uuid", "key", "number", "nr", "nummer")
 _LONGEST_CLASS = 60
@@ -184,7 +182,7 @@ def _json_rows(text: TextFile) -> Iterator[dict[str, str]]:
 
 def _csv_rows(text: TextFile, file: Path) -> Iterator[dict[str, str]]:
     first = text.first_line.decode("utf-8", "replace")
-    separator = max(_SEPARATORS, key=first.count)
+    separator = max(SEPARATORS, key=first.count)
     names: list[str] | None = None
     for record in read_records(text, separator):
         if not isinstance(record, CsvRecord):

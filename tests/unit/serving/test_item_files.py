@@ -101,6 +101,15 @@ def test_a_file_in_another_format_is_refused(data, found):
         read(data)
 
 
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [(b"[]", "expected a JSON object"), (b'{"title": []}', "title is not a text but list")],
+)
+def test_a_line_without_texts_is_refused(line, reason):
+    _, bad = read(b'{"title": "Oil"}\n' + line)
+    assert reason in bad.reason
+
+
 def test_json_lines_have_the_same_names():
     data = b'{"Title": "Oil", "description": null, "ID": 7}\n\n{"text": "Goal", "else": [1]}'
     assert read(data, "-") == [ItemRow("-", 1, NewsItem("Oil"), 7), ItemRow("-", 3, NewsItem("Goal"))]

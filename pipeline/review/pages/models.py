@@ -42,7 +42,7 @@ def weakest_class(model: ReviewedModel) -> tuple[str, float | None]:
 
 
 def list_models(request: Request) -> Response:
-    """`/models`: all models; `q` and `setting` filter, `sort`, `order` and `page` select the part shown."""
+    """`/models`: models; `model`, or `q` and `setting`, filter; `sort`, `order` and `page` select the part shown."""
     site = site_of(request)
     index = site.index()
     models, filters = _filter(request, index)
@@ -55,19 +55,19 @@ def list_models(request: Request) -> Response:
 def _filter(request: Request, index: ReviewIndex) -> tuple[list[ReviewedModel], dict[str, str]]:
     """Returns the models that a request asks for, and what the search form shows."""
     words, setting = (request.query_params.get(name, "") for name in ("q", "setting"))
-    models, problem = filter_by_settings(
-        list(index.models.values()), setting, lambda model: index.settings_of(model.run)
-    )
-    return filter_by_text(models, words, _searched), {"words": words, "setting": setting, "problem": problem}
+    models, problem = list(index.models.values()), ""
+    if chosen := request.query_params.getlist("model"):
+        models = [model for model in models if str(model.id) in chosen]
+    else:
+        models, problem = filter_by_settings(models, setting, lambda model: index.settings_of(model.run))
+        models = filter_by_text(models, words, _searched)
+    return models, {"words": words, "setting": setting, "problem": problem}
 
 
 def settings_side_by_side(request: Request) -> Response:
     """`/models/settings`: the settings of models as columns; `model` selects, otherwise `q` and `setting` filter."""
     index = site_of(request).index()
-    chosen = set(request.query_params.getlist("model"))
     models, filters = _filter(request, index)
-    if chosen:
-        models = [one for one in index.models.values() if str(one.id) in chosen]
     table = paginate(request.query_params, models, {"model": _KEYS["model"]}, sort="model")
     rows, without_card = [], []
     for model in table.rows:

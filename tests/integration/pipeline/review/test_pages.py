@@ -288,7 +288,8 @@ def test_any_number_of_models_is_shown_with_settings_as_columns(site, ids):
     assert '<th role="columnheader" scope="col">epochs</th>' in chosen.text
     assert len(rows(site.get("/models/settings"))) == len(ids)
     assert "No model with a model card was selected" in text(site.get("/models/settings?q=no+such"))
-    assert "all settings are the same" in text(site.get(f"/models/settings?model={ids[0]}"))
+    assert "expected NAME=VALUE" in text(site.get("/models/settings?setting=epochs"))
+    assert "all settings are the same" in text(site.get(f"/models/settings?model={ids[0]}&setting=epochs"))
 
 
 def test_without_two_model_ids_a_form_is_shown(site, ids):

@@ -12,13 +12,7 @@ from pipeline.governance.deployment import open_deployment
 from pipeline.review import evidence
 from pipeline.review.alarms import find_alarms
 from pipeline.review.audit_trail import find_audit_trail, served_differences
-from pipeline.review.comparison import (
-    changed_code,
-    changed_data,
-    changed_settings,
-    compare_cards,
-    unapplied_thresholds,
-)
+from pipeline.review.comparison import compare_cards, find_changes
 from pipeline.review.pages.forms import WrongToken, find_sender, read_fields
 from pipeline.review.pages.models import weakest_class
 from pipeline.review.pages.monitoring import latest_report
@@ -88,12 +82,7 @@ def _changes(previous: ReviewedModel | None, model: ReviewedModel | None) -> dic
     first, second = _evidence(previous), _evidence(model)
     if first is None or second is None or previous is None or model is None or not (previous.card and model.card):
         return None
-    changes = {
-        "settings": changed_settings(first, second, (previous.needs_approval, model.needs_approval)),
-        "unapplied": [unapplied_thresholds(one, (first, second)) for one in (first, second)],
-        "code": changed_code(first, second),
-        "data": changed_data(first, second),
-    }
+    changes = find_changes(first, second, (previous.needs_approval, model.needs_approval))
     try:
         predictions = compare_cards(previous.card.uri, model.card.uri)
     except evidence.FileUnavailable:

@@ -4,7 +4,7 @@ import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,14 +82,7 @@ def propose(
     chosen = tuple(name.lower() for name in texts) or tuple(
         name for name in table if name not in (label, *map(str.lower, kept)) and _is_text(table[name])
     )
-    for name in kept:
-        if (different := len(set(table[name.lower()]))) > _MAX_SLICES:
-            raise DataError(
-                f"{files[0]}: column {name} has {different} different values; a column for slices has at most "
-                f"{_MAX_SLICES}"
-            )
-        if name.lower() in (*FEATURES, SOURCE_ID) or "=" in name:
-            raise DataError(f"{files[0]}: a column {name} cannot be kept for slices; rename it in the files")
+    _check_kept(files[0], kept, table)
     if ids is None:
         ids = next((name for name in _ID_NAMES if name not in (label, *chosen) and _is_id(table.get(name, ()))), "")
     if not chosen:
@@ -105,8 +98,6 @@ def propose(
     lengths = np.array([sum(map(len, row)) for row in zip(*(table[name] for name in chosen), strict=True)])
     bounds = sorted({int(bound) for bound in np.quantile(lengths, (1 / 3, 2 / 3))} - {0})
     contiguous = bool(numbers) and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-    sample = "".join(text for name in chosen for text in table[name][:200])
-    letters = sum(map(str.isalpha, sample))
     return Proposal(
         DataSet(
             names,
@@ -118,8 +109,18 @@ def propose(
         RowFormat(label, chosen, numbers[0] if contiguous else None, names),
         len(lengths),
         max(counts.values()) / counts.total(),
-        len(_WITHOUT_BLANKS.findall(sample)) > letters / 2 > 0,
+        _lacks_blanks("".join(text for name in chosen for text in table[name][:200])),
     )
+
+
+def _check_kept(file: Path, kept: Sequence[str], table: Mapping[str, Sequence[str]]) -> None:
+    for name in kept:
+        if (different := len(set(table[name.lower()]))) > _MAX_SLICES:
+            raise DataError(
+                f"{file}: column {name} has {different} different values; a column for slices has at most {_MAX_SLICES}"
+            )
+        if name.lower() in (*FEATURES, SOURCE_ID) or "=" in name:
+            raise DataError(f"{file}: a column {name} cannot be kept for slices; rename it in the files")
 
 
 def file_pattern(files: Sequence[Path], base: str) -> str:
@@ -217,6 +218,11 @@ def _choose_label(table: dict[str, list[str]]) -> str | None:
     ]
     known = [name for name in _CLASS_NAMES if name in possible]
     return known[0] if known else min(possible, key=lambda name: len(values[name]), default=None)
+
+
+def _lacks_blanks(text: str) -> bool:
+    """Returns whether most letters belong to scripts without blanks between words."""
+    return len(_WITHOUT_BLANKS.findall(text)) > sum(map(str.isalpha, text)) / 2 > 0
 
 
 def _is_id(column: Sequence[str]) -> bool:

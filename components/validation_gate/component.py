@@ -39,7 +39,7 @@ REPORT_FILE = "anomalies.json"
 DRIFT_FILE = "drift.json"
 _Info = anomalies_pb2.AnomalyInfo
 
-# Of a split with more rows, a sample is compared.
+# A split with more rows is sampled.
 _MAX_ROWS = 50_000
 _READ_BATCH = 4096
 _DTYPES = {schema_pb2.INT: tf.int64, schema_pb2.FLOAT: tf.float32, schema_pb2.BYTES: tf.string}

@@ -150,7 +150,7 @@ def render_model(request: Request, model: ReviewedModel, status: int = 200, **fo
 
 
 def refusals_of_model(model: ReviewedModel, found: evidence.Evidence) -> list[str]:
-    """Why the model was refused, at least one sentence for each verdict against it."""
+    """Returns why the model was refused, one or more sentences for each verdict against it."""
     verdicts = found.get("verdicts", {})
     reasons = []
     if model.blessed is False:

@@ -18,8 +18,7 @@ from pipeline.review.pagination import filter_by_text, paginate
 from pipeline.review.review_index import ACCURACY, RECALL, ReviewedModel, ReviewIndex
 from pipeline.review.run_settings import filter_by_settings
 from pipeline.review.serving_state import ServicePeriod, find_service_periods
-from pipeline.review.site import link_back, render, site_of
-from serving.web import DOCUMENT_POLICY
+from pipeline.review.site import render, show_document, site_of
 
 _KEYS = {
     "model": lambda model: model.id,
@@ -172,8 +171,8 @@ def card(request: Request) -> Response:
     model = find_model(site_of(request).index(), request.path_params["id"])
     if model.card is None:
         raise HTTPException(404, f"model {model.id} has no model card")
-    page = link_back(evidence.read_page(model.card.uri), f"/models/{model.id}", f"Model {model.id} on the review site")
-    return Response(page, media_type="text/html", headers={"Content-Security-Policy": DOCUMENT_POLICY})
+    page = evidence.read_page(model.card.uri)
+    return show_document(page, f"/models/{model.id}", f"Model {model.id} on the review site")
 
 
 def show_trends(request: Request) -> Response:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.example_gen.row_format import CLASS_COLUMNS, RowFormat
+from components.example_gen.row_format import CLASS_COLUMNS, RowFormat, to_text
 from schema.csv_records import SEPARATORS, CsvRecord, read_records
 from schema.data_set import FEATURES, MAX_CLASSES, MIN_CLASSES, SOURCE_ID, DataSet
 from schema.errors import DataError
@@ -159,7 +159,7 @@ def _parquet_rows(file: Path) -> Iterator[dict[str, str]]:
     try:
         for batch in pq.ParquetFile(file).iter_batches(batch_size=MAX_ROWS):
             for row in batch.to_pylist():
-                yield {name.strip().lower(): _to_text(value) for name, value in row.items()}
+                yield {name.strip().lower(): to_text(value) for name, value in row.items()}
             return
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise DataError(f"{file}: not a readable Parquet file: {error}; replace it with a complete file") from error
@@ -178,7 +178,7 @@ def _text_rows(file: Path) -> Iterator[dict[str, str]]:
 def _json_rows(text: TextFile) -> Iterator[dict[str, str]]:
     for line in text:
         if isinstance(values := parse_object(line), dict):
-            yield {name: _to_text(value) for name, value in values.items()}
+            yield {name: to_text(value) for name, value in values.items()}
 
 
 def _csv_rows(text: TextFile, file: Path) -> Iterator[dict[str, str]]:
@@ -197,10 +197,6 @@ def _csv_rows(text: TextFile, file: Path) -> Iterator[dict[str, str]]:
                 )
         elif len(record.fields) == len(names):
             yield dict(zip(names, map(str.strip, record.fields), strict=True))
-
-
-def _to_text(value: object) -> str:
-    return "" if value is None else str(value).strip()
 
 
 def _is_number(text: str) -> bool:

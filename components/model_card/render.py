@@ -35,8 +35,8 @@ def write_card(card: Card, directory: str) -> None:
     sections = [*quality_sections(card), *provenance_sections(card)]
     markdown = _render("card.md.j2", card, sections)
     files = {
-        STANDARD: _json(to_standard(card, documentation=markdown)),
-        EVIDENCE: _json(to_plain(card)),
+        STANDARD: to_json(to_standard(card, documentation=markdown)),
+        EVIDENCE: to_json(to_plain(card)),
         HTML: _render("card.html.j2", card, sections),
         MARKDOWN: markdown,
     }
@@ -61,7 +61,8 @@ def read_evidence(card: str) -> Mapping[str, Any]:
         raise FileUnavailable(f"{path} is not JSON: {error}; restore the file") from error
 
 
-def _json(value: object) -> str:
+def to_json(value: object) -> str:
+    """Returns a value as JSON for people to read; raises ValueError for a number that is not finite."""
     return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 

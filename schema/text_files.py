@@ -7,6 +7,7 @@ import gzip
 import json
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Container, Iterator
 from typing import IO, Any
 
@@ -140,7 +141,8 @@ def parse_object(line: bytes, known: Container[str] | None = None) -> dict[str, 
     if not isinstance(pairs, tuple):  # An array is a list.
         return f"expected a JSON object, found {quote(line.decode('utf-8', 'replace').strip())}"
     names = [name.strip().lower() for name, _ in pairs]
-    if repeated := sorted({name for name in names if names.count(name) > 1 and (known is None or name in known)}):
+    counts = Counter(names).items()
+    if repeated := sorted(name for name, count in counts if count > 1 and (known is None or name in known)):
         return f"{', '.join(repeated)} more than once in one object"
     return dict(zip(names, (value for _, value in pairs), strict=True))
 

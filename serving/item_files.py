@@ -159,8 +159,8 @@ def _header(fields: list[str], file: str, columns: ReadColumns) -> list[str]:
     names = [name.strip().lower() for name in fields]
     if missing := columns.missing(names):
         raise DataError(
-            f"{file}: the first line has no column {' or '.join(filter(None, (', '.join(missing[:-1]), missing[-1])))} "
-            f"(it is {', '.join(names)!r:.200}); expected {columns.expected}. Next: add a header with these names"
+            f"{file}: the first line has no column {' or '.join(missing)} (it is {', '.join(names)!r:.200}); expected "
+            f"{columns.expected}. Next: add a header with these names"
         )
     refuse_repeated_columns(names, columns.known(), file)
     return names

@@ -86,7 +86,7 @@ def test_blanks_around_texts_are_part_of_the_item(read, text):
         ("item,label,selection\na,World,all\n", "line 2: unknown selection 'all'"),
         ("item,label,by\na,World,x\u200b\n", "ZERO WIDTH SPACE"),
         ("text,class\na,World\n", "the first line has no column label (it is 'text, class'); expected CSV"),
-        ("label\nWorld\n", "the first line has no column item, title, description or text (it is 'label')"),
+        ("label\nWorld\n", "the first line has no column item or title or description or text (it is 'label')"),
         ("item,label,label\na,World,World\n", "more than one column label"),
         ('{"item": "a", "label": "World"}\n[]\n', "line 2: expected a JSON object"),
         ('{"item": \n', "line 1: invalid JSON"),

@@ -1,9 +1,9 @@
-"""Checks whether the files of an artifact exist, since the metadata store does not notice when they are deleted.
+"""Reads files of artifacts, and checks whether they exist: the metadata store does not notice when they are deleted.
 
 The files of a trained model are also compared with their recorded fingerprints.
 
 Only this module knows which files an artifact must have. The resolvers, the cache and `agnews artifacts check` use it.
-TensorFlow Extended, which takes ten seconds to import, is needed for files in an object store only.
+TensorFlow Extended, which takes ten seconds to import, is needed only to read files and to check an object store.
 """
 
 import fnmatch
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.manifest import EXPORT, FILES, find_change
+from schema.errors import DataError
 from schema.metadata import (
     ANOMALIES,
     EVALUATION,
@@ -54,6 +55,22 @@ _FILES = {
     MODEL_CARD: ("evidence.json", "model_card.html", "model_card.json", "predictions.parquet"),
 }
 _SHARD = re.compile(r"-\d{5,}-of-(\d{5,})")
+
+
+class FileUnavailable(DataError):
+    """A file of an artifact was deleted, was never written, or is damaged."""
+
+
+def read_file(path: str) -> bytes:
+    """Reads a file of an artifact, which may be local or in an object store; raises `FileUnavailable`."""
+    import tensorflow as tf
+    from tfx.dsl.io import fileio
+
+    try:
+        with fileio.open(path, "rb") as file:
+            return file.read()
+    except (OSError, tf.errors.OpError) as error:
+        raise FileUnavailable(f"{path} cannot be read; it may have been deleted") from error
 
 
 def missing_file(artifact: "Artifact | mlmd.Artifact") -> str | None:

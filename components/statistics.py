@@ -47,8 +47,8 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> PairedTest:
     return PairedTest(only_first, only_second, binomtest(only_first, differing).pvalue if differing else 1.0)
 
 
-def change_interval(first: np.ndarray, second: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
-    """Returns the confidence interval of the difference in accuracy between two classifiers on the same rows.
+def change_interval(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """Returns the 95 % confidence interval of the difference in accuracy between two classifiers on the same rows.
 
     Half a row is added to each cell of the two-by-two table before Wald's formula is applied, which keeps the nominal
     confidence on few rows too (Agresti and Min 2005, Statistics in Medicine 24, 729-740).
@@ -56,13 +56,12 @@ def change_interval(first: np.ndarray, second: np.ndarray, confidence: float = 0
     Args:
         first: bool [rows], whether the first classified each row correctly.
         second: bool [rows], the same for the second.
-        confidence: share of such intervals that contain the true difference.
     """
     only_first, only_second = (count + 0.5 for count in _differing(first, second))
     rows = len(first) + 2
     change = (only_second - only_first) / rows
     spread = math.sqrt(only_first + only_second - rows * change**2) / rows
-    reach = float(norm.ppf((1 + confidence) / 2)) * spread
+    reach = float(norm.ppf(0.975)) * spread
     return change - reach, change + reach
 
 

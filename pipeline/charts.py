@@ -71,42 +71,14 @@ def line_chart(
     values = [value for line in series.values() for value in line if value is not None]
     values += [bound for interval in intervals if interval for bound in interval]
     y = Scale(min(values), max(values), height - BOTTOM, TOP)
-    width = _WIDTH - LEFT - RIGHT
-    step = width / max(len(labels) - 1, 1)
-    # Times that are all the same have no axis.
-    last = max([*moments, *(begin for begin, _, _ in periods)], default=0.0)
-    length = last - moments[0] if moments else 0.0
-    if periods and periods[-1][1] is None:
-        last += length * _OPEN_PERIOD
-        length *= 1 + _OPEN_PERIOD
-
-    def x_of(moment: float) -> float:
-        return LEFT + width * min(max((moment - moments[0]) / length, 0.0), 1.0)
-
-    def x(position: int) -> float:
-        return x_of(moments[position]) if length else LEFT + step * position
-
+    axis = _XAxis(labels, moments, periods, height)
+    x = axis.x
     body = Markup("")
     for position in highlighted:
         body += Markup('<rect class="changed" x="{:.1f}" y="{}" width="{:.1f}" height="{}"/>').format(
-            x(position) - step / 2, TOP, max(step, 2), height - TOP - BOTTOM
+            x(position) - axis.step / 2, TOP, max(axis.step, 2), height - TOP - BOTTOM
         )
-    for index, (begin, end, label) in enumerate(periods if length else ()):
-        left, right = x_of(begin), x_of(last if end is None else end)
-        style = "changed" if end is None else f"period{index % 2}"
-        body += Markup('<rect class="{}" x="{:.1f}" y="{}" width="{:.1f}" height="{}"><title>{}</title></rect>').format(
-            style, left, TOP, max(right - left, 2), height - TOP - BOTTOM, label
-        )
-        if right - left >= _NAME_WIDTH:
-            body += svg_text((left + right) / 2, TOP + 12, label, "tick middle")
-    body += svg_grid(y, _WIDTH)
-    for share in (index / (_MAX_MOMENTS - 1) for index in range(_MAX_MOMENTS) if length):
-        moment = datetime.fromtimestamp(moments[0] + share * length, UTC)
-        anchor = "tick" if share == 0 else "tick end" if share == 1 else "tick middle"
-        body += svg_text(LEFT + share * width, height - BOTTOM + 16, f"{moment:%Y-%m-%d %H:%M}", anchor)
-    for position in () if length else _label_positions(len(labels)):
-        anchor = "tick end" if position == len(labels) - 1 else "tick middle"
-        body += svg_text(x(position), height - BOTTOM + 16, labels[position], anchor)
+    body += axis.bands() + svg_grid(y, _WIDTH) + axis.ticks()
     for position, interval in enumerate(intervals):
         if interval:
             body += svg_line("whisker c0", x(position), y(interval[0]), x(position), y(interval[1]))
@@ -125,8 +97,59 @@ def line_chart(
     return svg_plot(name, title, description, body, _WIDTH, height)
 
 
-def _label_positions(count: int) -> list[int]:
-    return sorted({round(index * (count - 1) / (_MAX_LABELS - 1)) for index in range(_MAX_LABELS)})
+class _XAxis:
+    """The axis of positions, or of time if the moments differ; the arguments are those of `line_chart`."""
+
+    _WIDTH = _WIDTH - LEFT - RIGHT
+
+    def __init__(self, labels: Sequence[str], moments: Sequence[float], periods: Sequence[Period], height: int):
+        self._labels, self._moments, self._periods, self._height = labels, moments, periods, height
+        self.step = self._WIDTH / max(len(labels) - 1, 1)
+        # Times that are all the same have no axis.
+        self._last = max([*moments, *(begin for begin, _, _ in periods)], default=0.0)
+        self._length = self._last - moments[0] if moments else 0.0
+        if periods and periods[-1][1] is None:
+            self._last += self._length * _OPEN_PERIOD
+            self._length *= 1 + _OPEN_PERIOD
+
+    def x(self, position: int) -> float:
+        """Returns the coordinate of a position."""
+        return self._x_of(self._moments[position]) if self._length else LEFT + self.step * position
+
+    def _x_of(self, moment: float) -> float:
+        return LEFT + self._WIDTH * min(max((moment - self._moments[0]) / self._length, 0.0), 1.0)
+
+    def bands(self) -> Markup:
+        """Draws the periods, with the names for which there is room."""
+        body = Markup("")
+        for index, (begin, end, label) in enumerate(self._periods if self._length else ()):
+            left, right = self._x_of(begin), self._x_of(self._last if end is None else end)
+            style = "changed" if end is None else f"period{index % 2}"
+            body += Markup(
+                '<rect class="{}" x="{:.1f}" y="{}" width="{:.1f}" height="{}"><title>{}</title></rect>'
+            ).format(style, left, TOP, max(right - left, 2), self._height - TOP - BOTTOM, label)
+            if right - left >= _NAME_WIDTH:
+                body += svg_text((left + right) / 2, TOP + 12, label, "tick middle")
+        return body
+
+    def ticks(self) -> Markup:
+        """Draws some of the times or labels below the axis."""
+        if self._length:
+            shares = [index / (_MAX_MOMENTS - 1) for index in range(_MAX_MOMENTS)]
+            moments = [datetime.fromtimestamp(self._moments[0] + share * self._length, UTC) for share in shares]
+            marks = [
+                (LEFT + share * self._WIDTH, f"{moment:%Y-%m-%d %H:%M}")
+                for share, moment in zip(shares, moments, strict=True)
+            ]
+        else:
+            last = len(self._labels) - 1
+            positions = sorted({round(index * last / (_MAX_LABELS - 1)) for index in range(_MAX_LABELS)})
+            marks = [(self.x(position), self._labels[position]) for position in positions]
+        body = Markup("")
+        for number, (x, text) in enumerate(marks, start=1):
+            anchor = "tick end" if number == len(marks) else "tick" if self._length and number == 1 else "tick middle"
+            body += svg_text(x, self._height - BOTTOM + 16, text, anchor)
+        return body
 
 
 def _dot(x: float, y: float, index: int, text: str) -> Markup:

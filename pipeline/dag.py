@@ -149,7 +149,7 @@ def _add_data_stages(components: list[BaseNode], settings: Settings, source: Dat
     components.append(gate)
 
     # Where rows come in spans, train on the latest accepted ones.
-    if not source.dated:
+    if not source.is_dated:
         return _Rows(examples, statistics, examples, schema, gate)
     window = Resolver(
         strategy_class=LatestSpans,

@@ -8,6 +8,7 @@ from statistics import fmean
 from markupsafe import Markup
 
 _WIDTH, _HEIGHT = 214, 46
+_MAX_LENGTH = 26
 _GAP, _LAYER_GAP = 16, 40
 _BEND = 12
 _SWEEPS = 8
@@ -213,5 +214,5 @@ def _box(node: Node, x: float, y: float) -> Markup:
     return Markup('<a href="{}">{}</a>').format(node.link, box) if node.link else box
 
 
-def _truncate(text: str, length: int = 26) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+def _truncate(text: str) -> str:
+    return text if len(text) <= _MAX_LENGTH else f"{text[: _MAX_LENGTH - 1]}…"

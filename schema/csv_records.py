@@ -13,7 +13,7 @@ from schema.errors import DataError
 from schema.news_items import RejectReason
 from schema.text_files import MAX_LINE_BYTES
 
-_SEPARATORS = ",;\t|"
+SEPARATORS = ",;\t|"
 _SHOWN = 40
 
 
@@ -140,7 +140,7 @@ def find_separator(first_line: bytes, is_expected: Callable[[list[str]], bool]) 
         is_expected: function that returns whether fields are a header or a row of the expected format.
     """
     text = first_line.decode("utf-8", "surrogateescape")
-    return next((one for one in _SEPARATORS if _has_fields(text, one, is_expected)), ",")
+    return next((one for one in SEPARATORS if _has_fields(text, one, is_expected)), ",")
 
 
 def _has_fields(line: str, separator: str, is_expected: Callable[[list[str]], bool]) -> bool:

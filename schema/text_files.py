@@ -4,12 +4,15 @@ A file in another format, such as UTF-16 or a web page, is refused.
 """
 
 import gzip
+import json
 import re
 import zlib
-from collections.abc import Callable, Iterator
-from typing import IO
+from collections import Counter
+from collections.abc import Callable, Container, Iterator
+from typing import IO, Any
 
 from schema.errors import DataError
+from schema.news_items import quote
 
 # News items are shorter, and a file without line ends must not fill the memory.
 MAX_LINE_BYTES = 1 << 20
@@ -120,6 +123,28 @@ class TextFile:
                 f"{self._file} cannot be read after line {self._lines_read}: {error}; "
                 "replace it with a complete, readable file"
             ) from error
+
+
+def parse_object(line: bytes, known: Container[str] | None = None) -> dict[str, Any] | str:
+    """Returns the values of a JSON object by name in lower case, or what is wrong with the line.
+
+    Args:
+        line: a line of a `TextFile`; in texts, lone surrogates stand for bytes that are not UTF-8 (PEP 383).
+        known: names that an object must not repeat; None means all.
+    """
+    if len(line) >= MAX_LINE_BYTES:
+        return f"the line has {MAX_LINE_BYTES:,} bytes or more"
+    try:
+        pairs = json.loads(line.decode("utf-8", "surrogateescape"), object_pairs_hook=tuple)
+    except (ValueError, RecursionError) as error:
+        return f"invalid JSON: {error}"
+    if not isinstance(pairs, tuple):  # An array is a list.
+        return f"expected a JSON object, found {quote(line.decode('utf-8', 'replace').strip())}"
+    names = [name.strip().lower() for name, _ in pairs]
+    counts = Counter(names).items()
+    if repeated := sorted(name for name, count in counts if count > 1 and (known is None or name in known)):
+        return f"{', '.join(repeated)} more than once in one object"
+    return dict(zip(names, (value for _, value in pairs), strict=True))
 
 
 def _cut_line(line: bytes) -> bytes:

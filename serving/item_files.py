@@ -6,8 +6,8 @@ title and description; the class is ignored. JSON Lines has one object per line 
 determines the format, and the separator of CSV: a comma, a semicolon, a tab or a vertical bar.
 """
 
-import json
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -15,7 +15,7 @@ from schema.csv_records import BadRecord, find_separator, read_records, refuse_r
 from schema.data_set import AG_NEWS
 from schema.errors import DataError
 from schema.news_items import KNOWN_FIELDS, TEXT_COLUMNS, NewsItem, validate
-from schema.text_files import MAX_LINE_BYTES, TextFile
+from schema.text_files import TextFile, parse_object
 
 _AG_NEWS_COLUMNS = ["class", "title", "description"]
 _EXPECTED = "CSV in UTF-8 with a header that names title, description or text, or JSON Lines with these names"
@@ -46,6 +46,38 @@ class BadRow:
         return f"{self.file}:{self.number}: {self.reason}"
 
 
+@dataclass(frozen=True)
+class ReadColumns:
+    """The columns of a file that are read; their names are in lower case.
+
+    Attributes:
+        texts: columns whose values are texts.
+        needed: groups of columns; the header of a CSV file names one or more of each group.
+        others: columns that may be absent.
+        expected: expected format, for messages.
+        may_lack_header: whether the file may be one of AG News, which has no header.
+    """
+
+    texts: Sequence[str]
+    needed: Sequence[Sequence[str]]
+    others: Sequence[str]
+    expected: str
+    may_lack_header: bool = False
+
+    def known(self) -> list[str]:
+        """Returns the names of all columns that are read."""
+        return [*itertools.chain.from_iterable(self.needed), *self.others]
+
+    def missing(self, header: list[str]) -> Sequence[str]:
+        """Returns the first group of which a header names no column; () if there is none."""
+        names = [name.strip().lower() for name in header]
+        return next((group for group in self.needed if not {*group} & {*names}), ())
+
+    def without_text(self, fields: Mapping[str, Any]) -> list[str]:
+        """Returns the columns whose value should be a text and is of another type."""
+        return [name for name in self.texts if not isinstance(fields.get(name), str | None)]
+
+
 def read_items(opened: IO[bytes], file: str, columns: Sequence[str] = TEXT_COLUMNS) -> Iterator[ItemRow | BadRow]:
     """Reads the rows of a file in bounded memory.
 
@@ -58,55 +90,59 @@ def read_items(opened: IO[bytes], file: str, columns: Sequence[str] = TEXT_COLUM
         DataError: the header of a CSV file lacks or repeats a column, the file has another format, or it cannot be read
             to its end.
     """
-    text = TextFile(opened, file, _EXPECTED)
-    yield from (_json_rows if text.first_line.startswith(b"{") else _csv_rows)(text, file, columns)
+    names = text_names(columns)
+    for number, fields in read_fields(opened, file, ReadColumns(names, [names], ["id"], _EXPECTED, True)):
+        yield BadRow(file, number, fields) if isinstance(fields, str) else _row(file, number, fields, columns)
 
 
-def _json_rows(text: TextFile, file: str, columns: Sequence[str]) -> Iterator[ItemRow | BadRow]:
-    for number, line in enumerate(text, start=1):
-        if line.isspace():
-            continue
-        if len(line) >= MAX_LINE_BYTES:
-            yield BadRow(file, number, f"the line has {MAX_LINE_BYTES:,} bytes or more")
-            continue
-        try:
-            fields = json.loads(line.decode("utf-8", "surrogateescape"), object_pairs_hook=_JsonObject)
-        except (ValueError, RecursionError) as error:
-            yield BadRow(file, number, f"invalid JSON: {error}")
-            continue
-        if not isinstance(fields, _JsonObject):
-            yield BadRow(file, number, "expected a JSON object with title and description")
-        elif repeated := sorted(fields.repeated & {"id", *_text_names(columns)}):
-            yield BadRow(file, number, f"{', '.join(repeated)} more than once in one object")
+def read_fields(opened: IO[bytes], file: str, columns: ReadColumns) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """Reads the rows of CSV or JSON Lines in bounded memory.
+
+    Args:
+        opened: the open file.
+        file: name of the file, for messages; a file whose name ends in `.gz` is decompressed.
+        columns: the columns to read.
+
+    Yields:
+        The number of a row's first line, from 1, and its fields by name in lower case, or what is wrong with it.
+
+    Raises:
+        DataError: the header of a CSV file lacks or repeats a column, the file has another format, or it cannot be read
+            to its end.
+    """
+    text = TextFile(opened, file, columns.expected)
+    rows = _json_rows(text, columns) if text.first_line.startswith(b"{") else _csv_rows(text, file, columns)
+    for number, fields in rows:
+        if isinstance(fields, str) or not (bad := columns.without_text(fields)):
+            yield number, fields
         else:
-            yield _row(file, number, fields, columns)
+            yield number, f"{bad[0]} is not a text but {type(fields[bad[0]]).__name__}"
 
 
-class _JsonObject(dict):
-    """A JSON object with names in lower case; `repeated` has those that occur in it more than once."""
-
-    def __init__(self, pairs: list[tuple[str, Any]]):
-        names = [name.strip().lower() for name, _ in pairs]
-        super().__init__(zip(names, (value for _, value in pairs), strict=True))
-        self.repeated = {name for name in self if names.count(name) > 1}
+def _json_rows(text: TextFile, columns: ReadColumns) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    known = columns.known()
+    return ((number, parse_object(line, known)) for number, line in enumerate(text, start=1) if not line.isspace())
 
 
-def _csv_rows(text: TextFile, file: str, columns: Sequence[str]) -> Iterator[ItemRow | BadRow]:
-    separator = find_separator(text.first_line, lambda fields: _has_texts(fields, columns) or _is_ag_news(fields))
+def _csv_rows(text: TextFile, file: str, columns: ReadColumns) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    def is_row(fields: list[str]) -> bool:
+        return columns.may_lack_header and _is_ag_news(fields)
+
+    separator = find_separator(text.first_line, lambda fields: not columns.missing(fields) or is_row(fields))
     header: list[str] | None = None
     for record in read_records(text, separator):
         if header is None:
             fields = [] if isinstance(record, BadRecord) else record.fields
-            if not _is_ag_news(fields):
+            if not is_row(fields):
                 header = _header(fields, file, columns)
                 continue
             header = _AG_NEWS_COLUMNS
         if isinstance(record, BadRecord):
-            yield BadRow(file, record.number, f"{record.reason.replace('_', ' ')}: {record.detail}")
+            yield record.number, f"{record.reason.replace('_', ' ')}: {record.detail}"
         elif len(record.fields) != len(header):
-            yield BadRow(file, record.number, f"{len(record.fields)} fields, expected {len(header)}")
+            yield record.number, f"{len(record.fields)} fields, expected {len(header)}"
         else:
-            yield _row(file, record.number, dict(zip(header, record.fields, strict=True)), columns)
+            yield record.number, dict(zip(header, record.fields, strict=True))
 
 
 def _is_ag_news(fields: list[str]) -> bool:
@@ -114,31 +150,23 @@ def _is_ag_news(fields: list[str]) -> bool:
     return len(fields) == len(_AG_NEWS_COLUMNS) and (fields[0].isdecimal() or fields[0] in AG_NEWS.class_names)
 
 
-def _text_names(columns: Sequence[str]) -> list[str]:
+def text_names(columns: Sequence[str]) -> list[str]:
     """Returns the names of texts that are read: the columns of the model, and those that are always known."""
     return list(dict.fromkeys((*map(str.lower, columns), *KNOWN_FIELDS)))
 
 
-def _has_texts(header: list[str], columns: Sequence[str]) -> bool:
-    return not {*_text_names(columns)}.isdisjoint(name.strip().lower() for name in header)
-
-
-def _header(fields: list[str], file: str, columns: Sequence[str]) -> list[str]:
+def _header(fields: list[str], file: str, columns: ReadColumns) -> list[str]:
     names = [name.strip().lower() for name in fields]
-    *others, last = texts = _text_names(columns)
-    if not _has_texts(names, columns):
+    if missing := columns.missing(names):
         raise DataError(
-            f"{file}: the first line has no column {', '.join(others)} or {last} (it is {', '.join(names)!r:.200}); "
-            f"expected {_EXPECTED}. Next: add a header with these names"
+            f"{file}: the first line has no column {' or '.join(missing)} (it is {', '.join(names)!r:.200}); expected "
+            f"{columns.expected}. Next: add a header with these names"
         )
-    refuse_repeated_columns(names, ("id", *texts), file)
+    refuse_repeated_columns(names, columns.known(), file)
     return names
 
 
 def _row(file: str, number: int, fields: dict[str, Any], columns: Sequence[str]) -> ItemRow | BadRow:
-    for name in _text_names(columns):
-        if not isinstance(text := fields.get(name) or "", str):
-            return BadRow(file, number, f"{name} is not a text but {type(text).__name__}")
     key = fields.get("id")
     if not isinstance(key, str | int | float | None) or _unwritable(key):
         return BadRow(file, number, "id is neither a text nor a number")

@@ -4,7 +4,7 @@ Nothing here needs TensorFlow or TFX.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -39,6 +39,11 @@ class Rules:
     approvers: int
     author_may_approve: bool
     expires_hours: float
+
+    @property
+    def lifetime(self) -> timedelta:
+        """The time for which an approval counts."""
+        return timedelta(hours=self.expires_hours)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -125,14 +130,10 @@ def judge(decisions: Iterable[Decision], author: str, rules: Rules, now: datetim
     last = last_decisions(decisions)
     if not all(decision.approved for decision in last):
         return Status.REJECTED
-    early = postdated(last, now)
-    counted = [one for one in last if one not in early and may_approve(one.who, author, rules)]
-    valid = [decision for decision in counted if now - _when(decision) < timedelta(hours=rules.expires_hours)]
-    if len(valid) >= rules.approvers:
+    if len(_counted(last, author, rules, now, was_used)) >= rules.approvers:
         return Status.APPROVED
-    if len(counted) >= rules.approvers:
-        return Status.APPROVED if was_used else Status.EXPIRED
-    return Status.PENDING
+    expired = len(_counted(last, author, rules, now, was_used=True)) >= rules.approvers
+    return Status.EXPIRED if expired else Status.PENDING
 
 
 def describe_progress(
@@ -140,27 +141,16 @@ def describe_progress(
 ) -> str:
     """Describes how many approvals a model has, until when they count, and who can give those that are missing.
 
-    Args:
-        decisions: decisions on this model, oldest first.
-        author: who trained the model, empty if unknown.
-        rules: the gate's rules.
-        now: with a time zone.
-        was_used: whether a gate has already let the model pass; then its approvals do not expire.
+    The arguments are those of `judge`.
     """
     last = last_decisions(decisions)
     if rejected := [one.who for one in last if not one.approved]:
         names = ", ".join(rejected)
         return f"Rejected by {names}. Only {names} can withdraw this, with a later approval."
-    lifetime = timedelta(hours=rules.expires_hours)
-    early = postdated(last, now)
-    given = [
-        one
-        for one in last
-        if one not in early and may_approve(one.who, author, rules) and (was_used or now - _when(one) < lifetime)
-    ]
+    given = _counted(last, author, rules, now, was_used)
     names = f", by {', '.join(one.shown_who for one in given)}" if given else ""
     missing = rules.approvers - len(given)
-    ends = min((_when(one) + lifetime for one in given), default=None)
+    ends = min((_when(one) + rules.lifetime for one in given), default=None)
     until = f"valid until {ends.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if ends and not was_used else ""
     counted = f"{len(given)} of {rules.approvers}{names}"
     if missing <= 0:
@@ -170,6 +160,16 @@ def describe_progress(
     people = "Another person" if missing == 1 else f"{missing} other people"
     excluded = "" if rules.author_may_approve else f" than the author {author}"
     return f"{counted}{f', {until}' if until else ''}. {people}{excluded} must approve it."
+
+
+def _counted(approvals: Sequence[Decision], author: str, rules: Rules, now: datetime, was_used: bool) -> list[Decision]:
+    """Returns the approvals that count: from people who may approve, not dated in the future, and not expired."""
+    early = postdated(approvals, now)
+    return [
+        one
+        for one in approvals
+        if one not in early and may_approve(one.who, author, rules) and (was_used or now - _when(one) < rules.lifetime)
+    ]
 
 
 def last_decisions(decisions: Iterable[Decision]) -> list[Decision]:

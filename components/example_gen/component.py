@@ -63,7 +63,7 @@ class AgNewsExampleGen(FileBasedExampleGen):
                 "max_chars": max_chars,
                 "source": source.describe(),
                 "synthetic": source.synthetic,
-                "dated": source.dated,
+                "dated": source.is_dated,
                 "code": code,
             }
         )

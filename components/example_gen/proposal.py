@@ -4,23 +4,21 @@ import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from components.example_gen.json_reader import parse_object
-from components.example_gen.row_format import CLASS_COLUMNS, RowFormat
-from schema.csv_records import CsvRecord, read_records
+from components.example_gen.row_format import CLASS_COLUMNS, RowFormat, to_text
+from schema.csv_records import SEPARATORS, CsvRecord, read_records
 from schema.data_set import FEATURES, MAX_CLASSES, MIN_CLASSES, SOURCE_ID, DataSet
 from schema.errors import DataError
 from schema.paths import expression
-from schema.text_files import TextFile
+from schema.text_files import TextFile, parse_object
 
 MAX_ROWS = 50_000
 """Number of rows of a file that are looked at."""
-_SEPARATORS = ",;\t|"
 _CLASS_NAMES = (*CLASS_COLUMNS, "category", "topic", "target", "kategorie", "klasse", "thema")
 _ID_NAMES = ("id", "uid", "uuid", "key", "number", "nr", "nummer")
 _LONGEST_CLASS = 60
@@ -84,14 +82,7 @@ def propose(
     chosen = tuple(name.lower() for name in texts) or tuple(
         name for name in table if name not in (label, *map(str.lower, kept)) and _is_text(table[name])
     )
-    for name in kept:
-        if (different := len(set(table[name.lower()]))) > _MAX_SLICES:
-            raise DataError(
-                f"{files[0]}: column {name} has {different} different values; a column for slices has at most "
-                f"{_MAX_SLICES}"
-            )
-        if name.lower() in (*FEATURES, SOURCE_ID) or "=" in name:
-            raise DataError(f"{files[0]}: a column {name} cannot be kept for slices; rename it in the files")
+    _check_kept(files[0], kept, table)
     if ids is None:
         ids = next((name for name in _ID_NAMES if name not in (label, *chosen) and _is_id(table.get(name, ()))), "")
     if not chosen:
@@ -107,8 +98,6 @@ def propose(
     lengths = np.array([sum(map(len, row)) for row in zip(*(table[name] for name in chosen), strict=True)])
     bounds = sorted({int(bound) for bound in np.quantile(lengths, (1 / 3, 2 / 3))} - {0})
     contiguous = bool(numbers) and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-    sample = "".join(text for name in chosen for text in table[name][:200])
-    letters = sum(map(str.isalpha, sample))
     return Proposal(
         DataSet(
             names,
@@ -120,8 +109,18 @@ def propose(
         RowFormat(label, chosen, numbers[0] if contiguous else None, names),
         len(lengths),
         max(counts.values()) / counts.total(),
-        len(_WITHOUT_BLANKS.findall(sample)) > letters / 2 > 0,
+        _lacks_blanks("".join(text for name in chosen for text in table[name][:200])),
     )
+
+
+def _check_kept(file: Path, kept: Sequence[str], table: Mapping[str, Sequence[str]]) -> None:
+    for name in kept:
+        if (different := len(set(table[name.lower()]))) > _MAX_SLICES:
+            raise DataError(
+                f"{file}: column {name} has {different} different values; a column for slices has at most {_MAX_SLICES}"
+            )
+        if name.lower() in (*FEATURES, SOURCE_ID) or "=" in name:
+            raise DataError(f"{file}: a column {name} cannot be kept for slices; rename it in the files")
 
 
 def file_pattern(files: Sequence[Path], base: str) -> str:
@@ -160,7 +159,7 @@ def _parquet_rows(file: Path) -> Iterator[dict[str, str]]:
     try:
         for batch in pq.ParquetFile(file).iter_batches(batch_size=MAX_ROWS):
             for row in batch.to_pylist():
-                yield {name.strip().lower(): _to_text(value) for name, value in row.items()}
+                yield {name.strip().lower(): to_text(value) for name, value in row.items()}
             return
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise DataError(f"{file}: not a readable Parquet file: {error}; replace it with a complete file") from error
@@ -179,12 +178,12 @@ def _text_rows(file: Path) -> Iterator[dict[str, str]]:
 def _json_rows(text: TextFile) -> Iterator[dict[str, str]]:
     for line in text:
         if isinstance(values := parse_object(line), dict):
-            yield {name: _to_text(value) for name, value in values.items()}
+            yield {name: to_text(value) for name, value in values.items()}
 
 
 def _csv_rows(text: TextFile, file: Path) -> Iterator[dict[str, str]]:
     first = text.first_line.decode("utf-8", "replace")
-    separator = max(_SEPARATORS, key=first.count)
+    separator = max(SEPARATORS, key=first.count)
     names: list[str] | None = None
     for record in read_records(text, separator):
         if not isinstance(record, CsvRecord):
@@ -198,10 +197,6 @@ def _csv_rows(text: TextFile, file: Path) -> Iterator[dict[str, str]]:
                 )
         elif len(record.fields) == len(names):
             yield dict(zip(names, map(str.strip, record.fields), strict=True))
-
-
-def _to_text(value: object) -> str:
-    return "" if value is None else str(value).strip()
 
 
 def _is_number(text: str) -> bool:
@@ -219,6 +214,11 @@ def _choose_label(table: dict[str, list[str]]) -> str | None:
     ]
     known = [name for name in _CLASS_NAMES if name in possible]
     return known[0] if known else min(possible, key=lambda name: len(values[name]), default=None)
+
+
+def _lacks_blanks(text: str) -> bool:
+    """Returns whether most letters belong to scripts without blanks between words."""
+    return len(_WITHOUT_BLANKS.findall(text)) > sum(map(str.isalpha, text)) / 2 > 0
 
 
 def _is_id(column: Sequence[str]) -> bool:

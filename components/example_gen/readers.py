@@ -6,14 +6,13 @@ from functools import partial
 from typing import Any
 
 from components.example_gen.csv_reader import read_csv
-from components.example_gen.json_reader import read_json_lines
-from components.example_gen.row_format import RowFormat
+from components.example_gen.row_format import EXPECTED, RowFormat
 from components.example_gen.rows import LabelledItem, NoRow, RawRow, RejectedRow, parse_label, validate_row
 from schema import record_count
 from schema.csv_records import refuse_repeated_columns
 from schema.errors import DataError
 from schema.news_items import RejectReason
-from schema.text_files import refuse_other_form
+from schema.text_files import TextFile, parse_object, refuse_other_form
 
 FORMATS = ".csv, .tsv and .jsonl, each also as .gz, .parquet, and TFRecord files of TFDS (…tfrecord…)"
 _FEW = 1_000
@@ -39,7 +38,7 @@ def read_rows(file: str, row_format: RowFormat = RowFormat()) -> Iterator[RawRow
             file, partial(read_csv, row_format=row_format), record_count.count_lines, "lines that are not empty"
         )
     if name.endswith(_JSON):
-        read = partial(read_json_lines, row_format=row_format)
+        read = partial(_read_json_lines, row_format=row_format)
         return _read_all(file, read, record_count.count_lines, "lines that are not empty")
     if name.endswith(".parquet"):
         return _read_all(file, partial(_read_parquet, row_format=row_format), record_count.count_parquet_rows, "rows")
@@ -92,6 +91,30 @@ def _read_all(
             f"{file} has {held:,} {unit}, but the reader covered {covered:,}. Either the file changed meanwhile, or "
             "the reader has a bug: run again, and report the file if the message persists"
         )
+
+
+def _read_json_lines(file: str, row_format: RowFormat) -> Iterator[RawRow | RejectedRow | NoRow]:
+    """Reads one object per line; the first object determines the columns. Yields `NoRow` for blank lines."""
+    columns = None
+    try:
+        with open(file, "rb") as opened:
+            text = TextFile(opened, file, f"JSON Lines in UTF-8, each object with {EXPECTED}")
+            for number, line in enumerate(text, start=1):
+                if line.isspace():
+                    yield NoRow(int(bool(line.strip(b"\r\n"))))
+                    continue
+                values = parse_object(line)
+                if isinstance(values, str):
+                    yield RejectedRow(file, number, RejectReason.WRONG_FIELD_COUNT, values)
+                    continue
+                if columns is None:
+                    columns = row_format.find_columns(list(values), file)
+                if bad := [name for name in columns.texts if not isinstance(values.get(name), str | None)]:
+                    yield RejectedRow(file, number, RejectReason.WRONG_FIELD_COUNT, f"{bad[0]} is not a text")
+                else:
+                    yield columns.to_row(file, number, values)
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror}; replace it with a readable file") from error
 
 
 def _read_parquet(file: str, row_format: RowFormat) -> Iterator[RawRow]:

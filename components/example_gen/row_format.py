@@ -117,10 +117,11 @@ class Columns:
         item = NewsItem.of_texts([str(values.get(name) or "") for name in self.texts])
         label = values.get(self.label)
         number_of_class = parse_label(label, first=self.first_class, class_names=self.class_names)
-        kept = tuple(_to_text(values.get(name)) or "(none)" for name in self.kept)
-        source_id = "".join(_to_text(values.get(name)) for name in self.ids)
+        kept = tuple(to_text(values.get(name)) or "(none)" for name in self.kept)
+        source_id = "".join(to_text(values.get(name)) for name in self.ids)
         return RawRow(file, number, number_of_class, item.title, item.description, str(label), lines, kept, source_id)
 
 
-def _to_text(value: object) -> str:
+def to_text(value: object) -> str:
+    """Returns a value of any type as a text without blanks at its ends; None is empty."""
     return "" if value is None else str(value).strip()

@@ -62,7 +62,7 @@ class DataSource:
         return f"{self.base} (from {how})"
 
     @property
-    def dated(self) -> bool:
+    def is_dated(self) -> bool:
         """Whether the files are split into spans."""
         return is_dated(self.train_pattern)
 
@@ -79,7 +79,7 @@ class DataSource:
         Raises:
             DataError: a split has no files of the span, or files of another version.
         """
-        if self.dated and not is_remote(self.base):
+        if self.is_dated and not is_remote(self.base):
             patterns = {"data.train_pattern": self.train_pattern, "data.test_pattern": self.test_pattern}
             find_span(self.base, {key: pattern for key, pattern in patterns.items() if pattern}, span)
 

@@ -1,11 +1,14 @@
-"""Writes a card in all its formats: JSON, self-contained HTML, and Markdown."""
+"""Writes a card in all its formats: JSON, self-contained HTML, and Markdown; and reads its evidence."""
 
 import json
 import os
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from tfx.dsl.io import fileio
 
+from components.artifact_files import FileUnavailable, read_file
 from components.model_card.card import Card
 from components.model_card.document import CardSection, template_environment
 from components.model_card.provenance_sections import provenance_sections
@@ -32,8 +35,8 @@ def write_card(card: Card, directory: str) -> None:
     sections = [*quality_sections(card), *provenance_sections(card)]
     markdown = _render("card.md.j2", card, sections)
     files = {
-        STANDARD: _json(to_standard(card, documentation=markdown)),
-        EVIDENCE: _json(to_plain(card)),
+        STANDARD: to_json(to_standard(card, documentation=markdown)),
+        EVIDENCE: to_json(to_plain(card)),
         HTML: _render("card.html.j2", card, sections),
         MARKDOWN: markdown,
     }
@@ -42,7 +45,24 @@ def write_card(card: Card, directory: str) -> None:
             file.write(content.encode())
 
 
-def _json(value: object) -> str:
+def read_evidence(card: str) -> Mapping[str, Any]:
+    """Reads `evidence.json`, which has the sections of `components.model_card.card.Card`.
+
+    Args:
+        card: directory of the ModelCard artifact.
+
+    Raises:
+        FileUnavailable: the file cannot be read, or is not JSON.
+    """
+    path = os.path.join(card, EVIDENCE)
+    try:
+        return json.loads(read_file(path))
+    except ValueError as error:
+        raise FileUnavailable(f"{path} is not JSON: {error}; restore the file") from error
+
+
+def to_json(value: object) -> str:
+    """Returns a value as JSON for people to read; raises ValueError for a number that is not finite."""
     return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 

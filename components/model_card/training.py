@@ -5,14 +5,13 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 from tfx.dsl.io import fileio
 
 from components.model_card.evidence import NotAvailable
 from components.trainer.export import read_facts
 from components.trainer.shapes import architecture_of
-from schema.model_contract import SAVED_MODEL, TRAINING_FACTS
+from schema.model_contract import TRAINING_FACTS
+from serving.saved_model import read_meta_graph
 
 
 @dataclass(frozen=True)
@@ -77,15 +76,9 @@ def describe_training(export_dir: str) -> Training | NotAvailable:
         validation_error=(calibration["ece_before"], calibration["ece_after"]),
         seconds=facts["seconds"],
         device=f"{replicas} replica{'s' if replicas > 1 else ''}, cuDNN {facts['cudnn']}",
-        tensorflow=_written_by(export_dir),
+        tensorflow=read_meta_graph(export_dir).meta_info_def.tensorflow_version,
     )
 
 
 def _resolve(recipe: dict[str, Any]) -> dict[str, Any]:
     return {**recipe, **dataclasses.asdict(architecture_of(recipe))}
-
-
-def _written_by(export_dir: str) -> str:
-    with tf.io.gfile.GFile(os.path.join(export_dir, SAVED_MODEL), "rb") as file:
-        saved_model = saved_model_pb2.SavedModel.FromString(file.read())
-    return saved_model.meta_graphs[0].meta_info_def.tensorflow_version

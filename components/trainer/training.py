@@ -98,13 +98,8 @@ def train(
     strategy = devices.strategy(gpus)
     with strategy.scope(), devices.precision(recipe.precision):
         network = _build_compiled(recipe, words, steps=steps, classes=classes)
-    # With several workers, each one has its own checkpoint.
-    suffix = f"-worker-{devices.worker_index()}" if devices.worker_index() else ""
-    checkpoint = Checkpoint(
-        os.path.join(checkpoint_root, _checkpoint_key(train_rows, val_rows, recipe, code, base, vectors) + suffix),
-        monitor=_MONITOR,
-        patience=recipe.patience,
-    )
+    key = _checkpoint_key(train_rows, val_rows, recipe, code, base, vectors)
+    checkpoint = Checkpoint(os.path.join(checkpoint_root, key), monitor=_MONITOR, patience=recipe.patience)
     facts = {
         "rows": len(train_rows),
         "tokens_per_row": round(float(train_rows.sample().token_counts.mean()), 1),
@@ -123,17 +118,12 @@ def train(
     if epochs_done:
         logger.info("training resumes from a checkpoint", extra={"fields": {"epochs_done": epochs_done}})
     else:
-        if vectors is None and recipe.word_vectors != RANDOM:
-            # It needs SciPy; where that is missing, the vectors come with the rows.
-            from components.trainer import word_vectors
-
-            vectors = word_vectors.make(train_rows.sample(), words, recipe)
-        if vectors is not None:
-            network.get_layer("embedding").set_weights([vectors])
+        _set_word_vectors(network, train_rows, words, recipe, vectors)
         if base and overlap:
             overlap.copy_weights(network, base, train_rows.sample())
     if not checkpoint.is_finished(architecture.epochs):
-        _fit(network, train_rows, val_rows, recipe, buckets, steps, checkpoint, log_dir, callbacks)
+        logs = [keras.callbacks.TensorBoard(log_dir, write_graph=False)] if log_dir else []
+        _fit(network, train_rows, val_rows, recipe, buckets, steps, checkpoint, [*callbacks, *logs])
     checkpoint.load_best(network)
 
     logits = predict_logits(network, val_rows, buckets)
@@ -180,6 +170,22 @@ def build(
     )
 
 
+def _set_word_vectors(
+    network: keras.Model,
+    train_rows: "TokenizedRows | StreamedRows",
+    words: Sequence[str],
+    recipe: "Recipe",
+    vectors: np.ndarray | None,
+) -> None:
+    if vectors is None and recipe.word_vectors != RANDOM:
+        # It needs SciPy; where that is missing, the vectors come with the rows.
+        from components.trainer import word_vectors
+
+        vectors = word_vectors.make(train_rows.sample(), words, recipe)
+    if vectors is not None:
+        network.get_layer("embedding").set_weights([vectors])
+
+
 def _fit(
     network: keras.Model,
     train_rows: "TokenizedRows | StreamedRows",
@@ -188,7 +194,6 @@ def _fit(
     buckets: Buckets,
     steps: int,
     checkpoint: Checkpoint,
-    log_dir: str | None,
     further_callbacks: Sequence[keras.callbacks.Callback],
 ) -> None:
     epochs, epochs_done = architecture_of(vars(recipe)).epochs, checkpoint.state.epochs_done
@@ -202,8 +207,6 @@ def _fit(
         checkpoint,
         *further_callbacks,
     ]
-    if log_dir:
-        callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
     if network.distribute_strategy.num_replicas_in_sync > 1:
         # Builds the metrics, which ConsistencyModel's fit does not.
         network.test_on_batch(*next(iter(bucketed_batches(val_rows, buckets))))
@@ -234,4 +237,6 @@ def _checkpoint_key(
         *([base.place] if base else []),
         *([hashlib.sha256(vectors.tobytes()).hexdigest()] if vectors is not None else []),
     )
-    return hashlib.sha256(json.dumps(determined_by).encode()).hexdigest()[:16]
+    # With several workers, each one has its own checkpoint.
+    suffix = f"-worker-{devices.worker_index()}" if devices.worker_index() else ""
+    return hashlib.sha256(json.dumps(determined_by).encode()).hexdigest()[:16] + suffix

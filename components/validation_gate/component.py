@@ -6,20 +6,32 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
+import numpy as np
+import tensorflow as tf
 import tensorflow_data_validation as tfdv
-from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
-from components.validation_gate.drift import RISE, UNKNOWN_WORDS, Drift, Limit, measure_drift
-from components.validation_gate.example_rows import limits_of, read_rows
+from components.validation_gate.drift import (
+    JENSEN_SHANNON,
+    L_INFINITY,
+    RISE,
+    UNKNOWN_WORDS,
+    Drift,
+    Limit,
+    Rows,
+    measure_drift,
+)
 from schema.data_set import LABEL, DataSet
 from schema.errors import DriftError, ValidationError
-from schema.features import TEST, TRAIN
+from schema.features import ID, TEST, TRAIN
 from schema.metadata import SCHEMA_FILE, STATISTICS_FILE, VALIDATION_BLESSING
+from schema.news_items import TEXT_COLUMNS
+from schema.paths import list_files
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +39,10 @@ REPORT_FILE = "anomalies.json"
 DRIFT_FILE = "drift.json"
 _Info = anomalies_pb2.AnomalyInfo
 
+# A split with more rows is sampled.
+_MAX_ROWS = 50_000
+_READ_BATCH = 4096
+_DTYPES = {schema_pb2.INT: tf.int64, schema_pb2.FLOAT: tf.float32, schema_pb2.BYTES: tf.string}
 _CONSEQUENCES = {TRAIN: "it cannot be learned", TEST: "its recall cannot be measured"}
 
 
@@ -93,10 +109,10 @@ def ValidationGate(
     measured: list[Drift] = []
     # Rows that the schema does not allow cannot be compared.
     if previous_examples and not any(anomaly.severity == "ERROR" for anomaly in found):
-        limits = [*limits_of(curated), Limit(UNKNOWN_WORDS, RISE, max_unknown_words_rise)]
+        limits = [*_limits_of(curated), Limit(UNKNOWN_WORDS, RISE, max_unknown_words_rise)]
         features = [limit.signal for limit in limits if limit.signal != UNKNOWN_WORDS]
         current, before = (
-            {split: read_rows(artifacts, split, curated, features) for split in splits}
+            {split: _read_rows(artifacts, split, curated, features) for split in splits}
             for artifacts in ([examples], previous_examples)
         )
         measured = measure_drift(
@@ -192,3 +208,51 @@ def _message(errors: list[Anomaly]) -> str:
         "the data is not what the schema says; nothing was trained and the last pushed model stays in place:\n"
         f"{lines}\nNext: {'; '.join(remedies)}"
     )
+
+
+def _limits_of(schema: schema_pb2.Schema) -> list[Limit]:
+    """Returns the limits of the schema's drift comparators."""
+    limits = []
+    for feature in schema.feature:
+        comparator = feature.drift_comparator
+        if comparator.HasField("infinity_norm"):
+            limits.append(Limit(feature.name, L_INFINITY, comparator.infinity_norm.threshold))
+        if comparator.HasField("jensen_shannon_divergence"):
+            # The divergence of a text feature's values needs no order; that of numbers needs buckets.
+            measure = L_INFINITY if feature.type == schema_pb2.BYTES else JENSEN_SHANNON
+            limits.append(Limit(feature.name, measure, comparator.jensen_shannon_divergence.threshold))
+    return limits
+
+
+def _read_rows(examples: Sequence[Artifact], split: str, schema: schema_pb2.Schema, features: Sequence[str]) -> Rows:
+    """Reads a split of one or several spans; of a large split, a sample that depends on the ids only.
+
+    Args:
+        examples: Examples, which may lack the split.
+        split: name of the split.
+        schema: the curated schema, which has the types of the features.
+        features: features to read, and the texts; each row has one value of each.
+    """
+    types = {feature.name: _DTYPES[feature.type] for feature in schema.feature}
+    spec = {name: tf.io.FixedLenFeature([], types[name]) for name in {*features, ID, *TEXT_COLUMNS}}
+    parts = [
+        _read_examples(artifact_utils.get_split_uri([artifact], split), spec, features)
+        for artifact in examples
+        if split in artifact_utils.decode_split_names(artifact.split_names)
+    ]
+    return Rows.concatenate(parts)
+
+
+def _read_examples(directory: str, spec: dict[str, tf.io.FixedLenFeature], features: Sequence[str]) -> Rows:
+    records = tf.data.TFRecordDataset(list_files(directory, "*"), compression_type="GZIP")
+    rows = int(records.reduce(np.int64(0), lambda count, _: count + 1))
+    values: dict[str, list[np.ndarray]] = {name: [] for name in features}
+    texts: list[str] = []
+    for batch in records.batch(_READ_BATCH).map(lambda one: tf.io.parse_example(one, spec)).as_numpy_iterator():
+        # The first digits of the id decide between train and val.
+        chosen = np.array([int(key[8:16], 16) * rows < _MAX_ROWS * 2**32 for key in batch[ID]])
+        for name in features:
+            values[name].append(batch[name][chosen])
+        columns = zip(*(batch[name][chosen] for name in TEXT_COLUMNS), strict=True)
+        texts += [b" ".join(row).decode() for row in columns]
+    return Rows({name: np.concatenate(parts) for name, parts in values.items()}, texts)

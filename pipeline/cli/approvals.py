@@ -2,7 +2,6 @@
 
 import functools
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -10,15 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import settings_options
-from pipeline.cli.output import hide_library_output, strip_control_characters
+from pipeline.cli.options import by_option, settings_options
+from pipeline.cli.output import hide_library_output, make_console, make_table, strip_control_characters
 from pipeline.settings.sources import Loaded
-from serving.audit import Proof, check_name, identity, readable
+from serving.audit import Proof, readable
 
 if TYPE_CHECKING:
     from pipeline.governance.approvals import Approvals, Request
-
-_PLAIN_WIDTH = 160
 
 
 def _decision_options(command: Callable) -> Callable:
@@ -28,15 +25,14 @@ def _decision_options(command: Callable) -> Callable:
     """
 
     @click.argument("model")
-    @click.option("--by", help="Name to record with the decision  [default: $AGNEWS_IDENTITY or user@host]")
+    @by_option("Name to record with the decision")
     @click.option("--reason", required=True, help="Reason to record.")
     @settings_options
     @functools.wraps(command)
-    def with_options(*, loaded: Loaded, model: str, by: str | None, reason: str):
-        who = check_name(by, "--by") if by is not None else identity()
+    def with_options(*, loaded: Loaded, model: str, by: str, reason: str):
         opened = _open(loaded)
-        decide = functools.partial(opened.decide, model, who=who, why=readable(reason), now=datetime.now(UTC))
-        return command(opened=opened, decide=decide, who=who)
+        decide = functools.partial(opened.decide, model, who=by, why=readable(reason), now=datetime.now(UTC))
+        return command(opened=opened, decide=decide, who=by)
 
     return with_options
 
@@ -122,13 +118,11 @@ def _open(loaded: Loaded) -> "Approvals":
 
 
 def _print(requests: "list[Request]", opened: "Approvals", now: datetime) -> None:
-    from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
     from components.approval.rules import postdated
 
-    table = Table("model", "requested", "trained by", "status", box=None, pad_edge=False, header_style="dim")
+    table = make_table("model", "requested", "trained by", "status")
     table.add_column("approvals and decisions", overflow="fold")
     table.add_column("fingerprint", no_wrap=True)
     for request in requests:
@@ -145,7 +139,7 @@ def _print(requests: "list[Request]", opened: "Approvals", now: datetime) -> Non
         author = strip_control_characters(request.author) or "not known"
         row = (request.name, requested, author, str(request.status), decisions)
         table.add_row(*map(escape, row), request.fingerprint[:12])
-    Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
+    make_console(160).print(table)
     for request in requests:
         if request.card and request.status == "pending":
             click.echo(

@@ -1,7 +1,6 @@
 """`agnews artifacts`: finds artifacts that are in the metadata store, but no longer on disk."""
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -9,13 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import settings_options
-from pipeline.cli.output import hide_library_output, strip_control_characters
+from pipeline.cli.output import hide_library_output, make_console, make_table, strip_control_characters
 from pipeline.settings.sources import Loaded
 
 if TYPE_CHECKING:
     from pipeline.metadata.deleted_artifacts import StoredArtifact
-
-_PLAIN_WIDTH = 180
 
 
 @click.group(epilog="Example:  agnews artifacts check --mark-deleted")
@@ -62,13 +59,11 @@ def check(loaded: Loaded, mark_deleted: bool, restore: bool, as_json: bool) -> N
 
 
 def _print(artifacts: "Sequence[StoredArtifact]") -> None:
-    from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table("id", "type", "run", "component", box=None, pad_edge=False, header_style="dim")
+    table = make_table("id", "type", "run", "component")
     table.add_column("path", overflow="fold")
     for one in artifacts:
         cells = (str(one.id), one.type, one.run, one.component, one.missing or one.path)
         table.add_row(*(escape(strip_control_characters(cell)) for cell in cells))
-    Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
+    make_console(180).print(table)

@@ -10,13 +10,12 @@ from typing import Any
 import click
 
 from pipeline.cli.options import settings_options
-from pipeline.cli.output import exact_output, list_problems, strip_control_characters
+from pipeline.cli.output import exact_output, list_problems, make_console, make_table, strip_control_characters
 from pipeline.settings import Settings
 from pipeline.settings.sources import Loaded
 from schema.errors import AuditError
 from serving.audit import AuditLog, Line
 
-_PLAIN_WIDTH = 180
 _COLUMNS = ("when", "action", "model", "version", "fingerprint", "by", "who", "why", "outcome", "details", "hash")
 # First characters of a cell that a spreadsheet program interprets as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -138,11 +137,9 @@ def _cell(value: object) -> object:
 
 
 def _print(lines: list[Line]) -> None:
-    from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table("when (UTC)", "action", "version", "fingerprint", box=None, pad_edge=False, header_style="dim")
+    table = make_table("when (UTC)", "action", "version", "fingerprint")
     for column in ("by", "why", "hash"):
         table.add_column(column, overflow="fold")
     for line, row in zip(lines, _rows(lines), strict=True):
@@ -160,4 +157,4 @@ def _print(lines: list[Line]) -> None:
             row["why"],
         )
         table.add_row(*(escape(strip_control_characters(cell)) for cell in cells), row["hash"][:12])
-    Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
+    make_console(180).print(table)

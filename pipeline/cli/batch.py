@@ -46,7 +46,7 @@ def batch(loaded: Loaded, files: tuple[str, ...], output: str, model: str | None
     with hide_library_output():
         from pipeline.beam.job_servers import stop_job_servers_on_exit
         from pipeline.beam.options import beam_arguments
-        from pipeline.runners.root_cause import root_cause_line
+        from pipeline.runners.logs import root_cause_line
         from serving.batch import score_files
 
         clock = partial(datetime.datetime.now, datetime.UTC)

@@ -13,6 +13,7 @@ from components.example_gen.readers import read_rows
 from components.example_gen.row_format import RowFormat
 from components.example_gen.rows import RejectedRow
 from pipeline.cli.options import LocalPath, asked_server_options
+from pipeline.cli.output import make_console, make_table
 from pipeline.settings.sources import load
 from schema.errors import DataError
 from schema.news_items import TEXT_COLUMNS, NewsItem, validate
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from pipeline.monitoring.canary_report import CanaryReport
 
-_PLAIN_WIDTH = 140
 _SHOWN_CHARACTERS = 90
 
 
@@ -82,9 +82,7 @@ def canary(
     if as_json:
         click.echo(json.dumps(_to_json_dict(evaluated), indent=2, ensure_ascii=False))
     else:
-        from rich.console import Console
-
-        print_report(Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH), evaluated, examples)
+        print_report(make_console(140), evaluated, examples)
 
 
 @contextlib.contextmanager
@@ -132,9 +130,8 @@ def _verdict(report: "CanaryReport") -> Iterator[str]:
 
 
 def _labels_table(report: "CanaryReport"):
-    from rich.table import Table
 
-    table = Table("label", "version", box=None, pad_edge=False, header_style="dim")
+    table = make_table("label", "version")
     columns = [
         *(["accuracy"] if report.accuracy else []),
         *(f"p{p} ms" for p in report.milliseconds["stable"]),
@@ -151,12 +148,11 @@ def _labels_table(report: "CanaryReport"):
 
 
 def _changed_table(report: "CanaryReport", examples: int):
-    from rich.table import Table
     from rich.text import Text
 
     shown = report.changed[:examples]
     title = f"{len(shown)} of {len(report.changed)} changed items"
-    table = Table("stable", "canary", title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    table = make_table("stable", "canary", title=title, title_justify="left")
     if report.test:
         table.add_column("true class")
     table.add_column("text", no_wrap=True, overflow="ellipsis")

@@ -12,11 +12,10 @@ from typing import IO, Any, TextIO
 import click
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.options import LocalPath, server_options
-from pipeline.cli.output import exact_output, hide_library_output, strip_control_characters
+from pipeline.cli.output import exact_output, hide_library_output, make_console, make_table, strip_control_characters
 from pipeline.settings.sources import load
 from schema.data_set import AG_NEWS
 from schema.errors import DataError
@@ -27,7 +26,6 @@ from serving.item_files import BadRow, ItemRow, read_items, validate_item
 _ROWS_A_CALL = 256
 _STDIN = "-"
 FORMATS = ("table", "jsonl", "csv")
-_PLAIN_WIDTH = 120
 Outcome = tuple[ItemRow, Classification] | BadRow
 """A row with its classification, or a bad row."""
 
@@ -238,11 +236,11 @@ class _TableWriter:
     """Prints rows immediately: column widths depend on the terminal, not on later rows."""
 
     def __init__(self, out: TextIO):
-        self._console = Console(file=out, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+        self._console = make_console(120, out)
         self._begun = False
 
     def write(self, rows: Sequence[Outcome]) -> None:
-        table = Table(box=None, pad_edge=False, header_style="dim", expand=True, show_header=not self._begun)
+        table = make_table(expand=True, show_header=not self._begun)
         table.add_column("row", justify="right", width=6)
         table.add_column("class", width=max(map(cell_len, _class_names(rows))), no_wrap=True)
         table.add_column("probability", justify="right", width=11)

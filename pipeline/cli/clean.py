@@ -6,11 +6,10 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.options import settings_options
+from pipeline.cli.options import by_option, settings_options
 from pipeline.cli.output import hide_library_output
 from pipeline.settings.sources import Loaded
 from schema.errors import SettingsError
-from serving.audit import check_name, identity
 
 
 @click.command(epilog="Example:  agnews clean --keep-runs 20 --older-than 30 --dry-run")
@@ -24,9 +23,9 @@ from serving.audit import check_name, identity
     help="Keep also the runs of the last DAYS days.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
-@click.option("--by", help="Name to record with the removal  [default: $AGNEWS_IDENTITY or user@host]")
+@by_option("Name to record with the removal")
 @settings_options
-def clean(loaded: Loaded, keep_runs: int, older_than: float, dry_run: bool, by: str | None) -> None:
+def clean(loaded: Loaded, keep_runs: int, older_than: float, dry_run: bool, by: str) -> None:
     """Remove the files of artifacts that only old runs used.
 
     The metadata store keeps every record, so lineage stays complete, and the audit log gets an entry. The command never
@@ -34,18 +33,16 @@ def clean(loaded: Loaded, keep_runs: int, older_than: float, dry_run: bool, by: 
     the next run's baseline; nor the data of the next window, nor what a kept run used or has in its cache.
     """
     settings = loaded.settings
-    name = check_name(by, "--by") if by else identity()
     if "://" in settings.pipeline.root:
         raise SettingsError(f"pipeline.root {settings.pipeline.root} is remote: use the store's own lifecycle rules")
     now = datetime.now(UTC)
     with hide_library_output():
         from pipeline.governance.retention import models_in_use, removable_artifacts, remove, size, unfinished_removal
-        from pipeline.metadata.connection import connection_config, existing_store, open_store
+        from pipeline.metadata.connection import connection_config, open_store, required_store
         from pipeline.metadata.store_reader import StoreReader
         from pipeline.runners.local import exclusive
 
-        if (store := existing_store(settings)) is None:
-            raise SettingsError(f"there is no metadata store in {settings.pipeline.root}, so nothing to remove")
+        store = required_store(settings)
         with exclusive(Path(settings.pipeline.root)):
             snapshot = StoreReader(connection_config(settings)).snapshot()
             used = models_in_use(snapshot, settings, store, now)
@@ -55,7 +52,7 @@ def clean(loaded: Loaded, keep_runs: int, older_than: float, dry_run: bool, by: 
             kinds = Counter(artifact.type for artifact in removed)
             bytes_of_files = sum(map(size, removed))
             if not dry_run:
-                remove(settings, open_store(connection_config(settings)), removed, name, now)
+                remove(settings, open_store(connection_config(settings)), removed, by, now)
     for kind, count in kinds.most_common():
         click.echo(f"{count:6,} {kind}")
     for model, reason in sorted(used.items()):

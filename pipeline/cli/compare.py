@@ -1,6 +1,5 @@
 """`agnews compare`: compares the networks, the seed notebook and linear baselines on the same rows."""
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -8,14 +7,13 @@ from typing import get_args
 import click
 
 from pipeline.cli.options import LocalPath, settings_options
-from pipeline.cli.output import make_directory, report_write_errors
+from pipeline.cli.output import make_console, make_directory, report_write_errors
 from pipeline.settings import TrainerSettings
 from pipeline.settings.sources import Loaded
 from schema.errors import AgNewsError, SettingsError
 from schema.interruption import set_advice
 
 NETWORKS: tuple[str, ...] = get_args(TrainerSettings.model_fields["architecture"].annotation)
-_PLAIN_WIDTH = 200
 
 
 @click.command(epilog="Example:  agnews compare --data ~/ag_news --seeds 3 --network stacked_bilstm")
@@ -124,7 +122,7 @@ def compare(
         raise type(error)(f"{error}\nThe log is {log}") from error
     from pipeline.experiments.compare.table import markdown, print_table, write_plot
 
-    print_table(Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH), lines)
+    print_table(make_console(200), lines)
     with report_write_errors("--to", directory):
         (directory / "comparison.md").write_text(markdown(lines), encoding="utf-8")
         for suffix in ("png", "svg"):

@@ -28,8 +28,7 @@ def end_with_status(command: Callable) -> Callable:
 
     @functools.wraps(command)
     def with_status(*args, **kwargs) -> None:
-        from pipeline.runners.logs import logged_to_stderr
-        from pipeline.runners.root_cause import root_cause_line
+        from pipeline.runners.logs import logged_to_stderr, root_cause_line
 
         error: Exception | None = None
         with logged_to_stderr() as logger:

@@ -156,7 +156,7 @@ def write_png(splits: dict[str, SplitDescription], path: Path, *, title: str) ->
     figure = Figure(figsize=(13, 8), layout="constrained")
     figure.suptitle(title, fontsize=10)
     names = splits[TRAIN].class_names
-    # Of many classes, the words of the most frequent ones.
+    # If there are many classes, only the words of the most frequent ones.
     shown = [name for name, _ in splits[TRAIN].by_class.most_common(_CLASSES_WITH_WORDS)] or list(names)
     shown = [name for name in names if name in shown][:_CLASSES_WITH_WORDS]
     columns = [f"words {index * len(shown) // _CLASSES_WITH_WORDS}" for index in range(_CLASSES_WITH_WORDS)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.options import server_options, settings_options
+from pipeline.cli.options import page_options, server_options, settings_options
 from pipeline.settings.sources import Loaded
 
 if TYPE_CHECKING:
@@ -15,15 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example:  agnews demo --server localhost:8500 --port 8080")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8080,
-    show_default=True,
-    help="Port to listen on; 0 selects a free one.",
-)
-@click.option("--name", "names", multiple=True, help="Host name under which a proxy serves the page; may be repeated.")
+@page_options(8080)
 @server_options
 @settings_options
 def demo(loaded: Loaded, host: str, port: int, names: tuple[str, ...], client_options: dict[str, Any]) -> None:

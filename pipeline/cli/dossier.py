@@ -8,7 +8,6 @@ import click
 from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.output import hide_library_output, make_directory
 from pipeline.settings.sources import Loaded
-from schema.errors import DataError
 
 
 @click.command(epilog="Example:  agnews dossier 1795469554 --to dossier")
@@ -26,13 +25,11 @@ def dossier(loaded: Loaded, version: int, directory: Path) -> None:
     make_directory("--to", directory)
     with hide_library_output():
         from pipeline.governance.dossier import HTML_FILE, write_dossier
-        from pipeline.metadata.connection import existing_store
+        from pipeline.metadata.connection import required_store
         from pipeline.monitoring.archive import reports_directory, stored_reports
         from pipeline.monitoring.report import JSON_FILE
 
-        store = existing_store(settings)
-        if store is None:
-            raise DataError(f"there is no metadata store in {settings.pipeline.root}")
+        store = required_store(settings)
         reports = stored_reports(reports_directory(settings), version)
         report = reports[-1].directory / JSON_FILE if reports else None
         written = write_dossier(settings, store, version, report, directory, datetime.now(UTC))

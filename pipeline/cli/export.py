@@ -10,7 +10,7 @@ import click
 from pipeline.cli.options import settings_options
 from pipeline.cli.output import hide_library_output, report_write_errors
 from pipeline.settings.sources import Loaded
-from schema.errors import DataError, SettingsError
+from schema.errors import SettingsError
 from schema.paths import expand_home, is_address
 
 if TYPE_CHECKING:
@@ -99,11 +99,10 @@ def mlflow(loaded: Loaded, address: str | None, runs: tuple[str, ...], experimen
 
 def _read_store(settings: "Settings", names: Sequence[str]) -> "StoreReader":
     """Opens the metadata store, and refuses a missing one, and a name of a run that it does not have."""
-    from pipeline.metadata.connection import connection_config, existing_store
+    from pipeline.metadata.connection import connection_config, required_store
     from pipeline.metadata.store_reader import StoreReader
 
-    if existing_store(settings) is None:
-        raise DataError(f"there is no metadata store in {settings.pipeline.root}; set pipeline.root, or run agnews run")
+    required_store(settings)
     reader = StoreReader(connection_config(settings))
     known = {run.name for run in reader.snapshot().runs.values()}
     if unknown := sorted(set(names) - known):

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import LocalPath, settings_options
+from pipeline.cli.options import LocalPath, by_option, settings_options
 from pipeline.cli.output import check_file, hide_library_output, report_write_errors
 from pipeline.settings.sources import Loaded
 from schema.errors import DataError, SettingsError
-from serving.audit import check_name, identity
 
 if TYPE_CHECKING:
     from pipeline.monitoring.labels import Selection
@@ -24,21 +23,20 @@ def labels() -> None:
 
 @labels.command(epilog="Example:  agnews labels add labelled.csv --by ann@desk")
 @click.argument("file", type=LocalPath(exists=True, dir_okay=False))
-@click.option("--by", help="Person who gave the labels  [default: $AGNEWS_IDENTITY or user@host]")
+@by_option("Person who gave the labels")
 @settings_options
-def add(loaded: Loaded, file: Path, by: str | None) -> None:
+def add(loaded: Loaded, file: Path, by: str) -> None:
     """Add the labels of FILE: all of them, or none if a row is invalid.
 
     FILE is CSV with a header, or JSON Lines, with the columns label (the name of a class) and item or the text (the
     text columns, or text), and optionally when (ISO 8601), by and selection. Rows with an empty label are skipped. A
     later label of an item replaces an earlier one.
     """
-    name = check_name(by, "--by") if by else identity()
     with hide_library_output():
         from pipeline.monitoring.labels import add_labels, labels_file, read_label_file
 
         place = labels_file(loaded.settings)
-        found, unlabelled = read_label_file(file, name, datetime.now(UTC), loaded.settings.data.data_set())
+        found, unlabelled = read_label_file(file, by, datetime.now(UTC), loaded.settings.data.data_set())
         if not found:
             raise DataError(f"{file}: no row has a label")
         with report_write_errors("monitoring.directory", place):

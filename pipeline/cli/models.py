@@ -1,6 +1,5 @@
 """`agnews models`: describes a trained model."""
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.options import LocalPath, settings_options
-from pipeline.cli.output import hide_library_output
+from pipeline.cli.output import hide_library_output, make_console, make_table
 from pipeline.settings.sources import Loaded
 from schema.errors import DataError
 from serving.versions import pushed_versions
@@ -19,14 +18,7 @@ from serving.versions import pushed_versions
 if TYPE_CHECKING:
     from pipeline.metadata.model_description import ModelDescription
 
-_PLAIN_WIDTH = 120
-_LOOK: dict[str, Any] = {
-    "box": None,
-    "pad_edge": False,
-    "header_style": "dim",
-    "title_justify": "left",
-    "title_style": "bold",
-}
+_TITLE: dict[str, Any] = {"title_justify": "left", "title_style": "bold"}
 
 
 @click.group(epilog="Example:  agnews models describe --title 'Oil prices rise'")
@@ -53,7 +45,7 @@ def describe(loaded: Loaded, directory: Path | None, title: str, description: st
         from pipeline.metadata.model_description import describe_model
 
         described = describe_model(directory, title, description)
-    print_description(Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH), described)
+    print_description(make_console(120), described)
 
 
 def newest_pushed_version(destination: Path) -> Path:
@@ -78,7 +70,7 @@ def print_description(console: Console, description: "ModelDescription") -> None
 
 
 def _layers(facts: Mapping[str, Any]) -> Table:
-    table = Table("layer", "kind", "output", title="layers", **_LOOK)
+    table = make_table("layer", "kind", "output", title="layers", **_TITLE)
     table.add_column("parameters", justify="right")
     for layer in facts["layers"]:
         shape = " × ".join(map(str, layer["shape"]))
@@ -123,7 +115,7 @@ def _example(description: "ModelDescription") -> Table:
 
 
 def _classes(probabilities: Mapping[str, float]) -> Table:
-    table = Table("class", **_LOOK)
+    table = make_table("class", **_TITLE)
     table.add_column("probability", justify="right")
     for position, (name, probability) in enumerate(probabilities.items()):
         table.add_row(name, f"{probability:.4f}", style="" if position else "bold")
@@ -131,7 +123,7 @@ def _classes(probabilities: Mapping[str, float]) -> Table:
 
 
 def _pairs(title: str, pairs: Mapping[str, str | Text]) -> Table:
-    table = Table(title=title, show_header=False, **_LOOK)
+    table = make_table(title=title, show_header=False, **_TITLE)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in pairs.items():

@@ -1,6 +1,5 @@
 """`agnews monitor`: detects changes in the requests and responses of a served model."""
 
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,14 +8,19 @@ import click
 
 from pipeline.alerts import Event, Kind
 from pipeline.cli.options import LocalPath, settings_options
-from pipeline.cli.output import check_file, hide_library_output, report_write_errors, send_alert
+from pipeline.cli.output import (
+    check_file,
+    hide_library_output,
+    make_console,
+    make_table,
+    report_write_errors,
+    send_alert,
+)
 from pipeline.settings.sources import Loaded
 from schema.errors import MonitoringAlert
 
 if TYPE_CHECKING:
     from pipeline.monitoring import Report
-
-_PLAIN_WIDTH = 140
 
 
 @click.command(epilog="Example:  agnews monitor request_logs --version 1795578266")
@@ -89,19 +93,17 @@ def monitor(
 
 
 def _print(report: "Report") -> None:
-    from rich.console import Console
-    from rich.table import Table
 
     from pipeline.monitoring.report import SIGNALS, readable_p
 
-    console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+    console = make_console(140)
     unjudged = sum(not window.drift for window in report.windows)
     click.echo(
         f"{report.model} version {report.version}: {report.rows:,} texts in {report.records:,} logged requests, "
         f"{len(report.windows)} windows of {report.window_hours} h from {report.windows[0].start} to "
         f"{report.windows[-1].start}; {unjudged} not judged: the first, and those with too few texts"
     )
-    table = Table("signal", "compared with", box=None, pad_edge=False, header_style="dim")
+    table = make_table("signal", "compared with")
     for column in ("rows", "distance", "threshold", "p", "verdict"):
         table.add_column(column, justify="right")
     for one in report.skew:

@@ -80,6 +80,41 @@ span_option = click.option(
 """Adds `--span` to a command that has `settings_options`, which put its value into the settings."""
 
 
+def by_option(purpose: str) -> Callable:
+    """Returns the option `--by`, which passes a command the name of the person as `by`; `identity()` without it."""
+
+    def to_name(context: click.Context, parameter: click.Parameter, given: str | None) -> str:
+        from serving.audit import check_name, identity
+
+        if given is None:
+            return identity()
+        if not (name := check_name(given, "--by")):
+            raise SettingsError("--by is empty; give a name, or leave the option out")
+        return name
+
+    return click.option("--by", callback=to_name, help=f"{purpose}  [default: $AGNEWS_IDENTITY or user@host]")
+
+
+def page_options(port: int) -> Callable:
+    """Returns a decorator that passes a command `host`, `port` and `names` of its web site; `port` is the default."""
+
+    def with_page(command: Callable) -> Callable:
+        host = click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+        number = click.option(
+            "--port",
+            type=click.IntRange(0, 65535),
+            default=port,
+            show_default=True,
+            help="Port to listen on; 0 selects a free one.",
+        )
+        names = click.option(
+            "--name", "names", multiple=True, help="Host name under which a proxy serves the site; may be repeated."
+        )
+        return host(number(names(command)))
+
+    return with_page
+
+
 def settings_arguments(loaded: "Loaded") -> list[str]:
     """Returns options that give `agnews component` the same settings on another machine.
 

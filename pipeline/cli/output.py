@@ -1,4 +1,4 @@
-"""Prepares the output streams, prints errors and untrusted text, checks output paths and sends alerts."""
+"""Prepares output streams and tables, prints errors and untrusted text, checks output paths and sends alerts."""
 
 import codecs
 import contextlib
@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -16,6 +16,9 @@ from schema.errors import AgNewsError, RunError, SettingsError, StoreError
 from schema.interruption import raise_if_interrupted
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from pipeline.alerts import Event
     from pipeline.settings import Settings
 
@@ -119,6 +122,20 @@ def strip_control_characters(text: str, replacement: str = "\N{REPLACEMENT CHARA
 def list_problems(title: str, problems: list[str]) -> str:
     """Returns a message with one line per problem; line breaks in names of files and people are replaced."""
     return "\n  ".join([title, *map(strip_control_characters, problems)])
+
+
+def make_console(plain_width: int, file: TextIO | None = None) -> "Console":
+    """Returns a console for tables, which is as wide as the terminal, or has a given width without a terminal."""
+    from rich.console import Console
+
+    return Console(file=file, width=None if sys.stdout.isatty() else plain_width)
+
+
+def make_table(*columns: str, **options: Any) -> "Table":
+    """Returns a table without lines; the options are those of `rich.table.Table`."""
+    from rich.table import Table
+
+    return Table(*columns, box=None, pad_edge=False, header_style="dim", **options)
 
 
 def hide_library_output() -> contextlib.AbstractContextManager[TextIO]:

@@ -1,14 +1,13 @@
 """`agnews reproduce`: repeats a model's training and compares the results."""
 
 import contextlib
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli.options import LocalPath, settings_options
-from pipeline.cli.output import check_file, make_directory, report_write_errors
+from pipeline.cli.output import check_file, make_console, make_directory, make_table, report_write_errors
 from pipeline.settings.sources import Loaded
 from schema.errors import AgNewsError, ReproductionError
 from schema.paths import refuse_wildcards
@@ -16,8 +15,6 @@ from schema.temporary import temporary_directory
 
 if TYPE_CHECKING:
     from pipeline.experiments.reproduce import Reproduction
-
-_PLAIN_WIDTH = 120
 
 
 @click.command(epilog="Example:  agnews reproduce 1795578266 --output reproduction.json")
@@ -79,24 +76,20 @@ def reproduce(
 
 def _reproduce(loaded: Loaded, model: int, directory: Path, display, any_code: bool, tolerance: float):
     from pipeline.experiments.reproduce import reproduce as repeat
-    from pipeline.metadata.connection import existing_store
+    from pipeline.metadata.connection import required_store
 
-    store = existing_store(loaded.settings)
-    if store is None:
-        raise ReproductionError(f"no metadata store in {loaded.settings.pipeline.root}; pipeline.root says where")
+    store = required_store(loaded.settings)
     return repeat(loaded.settings, store, model, directory, display, any_code=any_code, tolerance=tolerance)
 
 
 def _print(outcome: "Reproduction") -> None:
-    from rich.console import Console
-    from rich.table import Table
 
     click.echo(f"model {outcome.model}, revision {outcome.revision or 'not recorded'}: {outcome.export}")
     known = {True: "the recorded fingerprint", False: "ANOTHER fingerprint", None: "no fingerprint was recorded"}
     click.echo(f"rows: {outcome.rows}; {known[outcome.same_rows]}")
     for name, (then, now) in outcome.changed_versions.items():
         click.echo(f"{name} was {then}, here it is {now}")
-    table = Table("metric", box=None, pad_edge=False, header_style="dim")
+    table = make_table("metric")
     for column in ("recorded", "repeated", "largest difference"):
         table.add_column(column, justify="right")
     for name, one in outcome.metrics.items():
@@ -107,7 +100,7 @@ def _print(outcome: "Reproduction") -> None:
         accuracies = (f"{answers.recorded_accuracy:.6g}", f"{answers.repeated_accuracy:.6g}")
         table.add_row(f"accuracy, {answers.rows:,} test rows", *accuracies, "")
         table.add_row("their probabilities", "", "", _number(answers.largest))
-    Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
+    make_console(120).print(table)
     weights = outcome.weights
     click.echo(
         f"weights: {weights.identical} of {weights.tensors} tensors identical, bit for bit; largest difference "

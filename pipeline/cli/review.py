@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from pipeline.cli.options import LocalPath, settings_options
+from pipeline.cli.options import LocalPath, page_options, settings_options
 from pipeline.cli.output import hide_library_output
 from pipeline.settings.sources import REVIEW_SECRET, REVIEW_TOKEN, Loaded
 from schema.errors import SettingsError
@@ -22,15 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example:  agnews review --port 8090")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8090,
-    show_default=True,
-    help="Port to listen on; 0 selects a free one.",
-)
-@click.option("--name", "names", multiple=True, help="Host name under which a proxy serves the site; may be repeated.")
+@page_options(8090)
 @click.option(
     "--token",
     envvar=REVIEW_TOKEN,

@@ -7,13 +7,11 @@ import click
 
 from pipeline.alerts import Event
 from pipeline.cli.options import settings_options, span_option
-from pipeline.cli.output import make_directory, send_alert
+from pipeline.cli.output import make_console, make_directory, send_alert
 from pipeline.runners.logs import logged_to
 from pipeline.settings.sources import Loaded
 from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, SettingsError
 from schema.interruption import set_advice
-
-_PLAIN_WIDTH = 120
 
 
 @click.command(epilog="Example:  agnews run --data ~/ag_news --set trainer.epochs=3")
@@ -76,7 +74,7 @@ def run(loaded: Loaded, no_cache: bool, verbose: bool) -> None:
                 except NothingToTrain as nothing:
                     skipped = str(nothing)
                 summary = replace(summarize(connection_config(settings), run_id), waiting=waiting, skipped=skipped)
-        print_summary(Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH), summary, settings, run_id, log)
+        print_summary(make_console(120), summary, settings, run_id, log)
         if event := summary.event(run_id, str(log)):
             send_alert(settings, event, log)
         if waiting:

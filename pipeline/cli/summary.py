@@ -11,6 +11,7 @@ from rich.table import Table
 
 from components.evaluator.report import OVERALL, EvaluationReport
 from components.example_gen.spans import is_dated, span_name
+from pipeline.cli.output import make_table
 from pipeline.metadata.runs import RunSummary
 from pipeline.settings import EvaluatorSettings, Settings
 from schema.data_set import LABEL, DataSet, describe_slice
@@ -74,7 +75,7 @@ def _drift_table(summary: RunSummary, pattern: str) -> Table:
     before = (
         _spans([span_name(span, pattern) for span in summary.compared_with]) if is_dated(pattern) else "the run before"
     )
-    table = Table(box=None, pad_edge=False, header_style="dim", title=f"drift against {before}", **_TITLE)
+    table = make_table(title=f"drift against {before}", **_TITLE)
     table.add_column("feature", no_wrap=True)
     table.add_column("measure", no_wrap=True)
     splits = list(dict.fromkeys(drift.split for drift in summary.drift))
@@ -91,7 +92,7 @@ def _drift_table(summary: RunSummary, pattern: str) -> Table:
 def _metrics_table(
     report: EvaluationReport, baseline_model: int | None, thresholds: EvaluatorSettings, data_set: DataSet
 ) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", title="test split", **_TITLE)
+    table = make_table(title="test split", **_TITLE)
     table.add_column("slice", no_wrap=True)
     for column in ("rows", "accuracy", "baseline", "change", "required", "precision", "F1", "AUC"):
         table.add_column(column, justify="right")
@@ -122,7 +123,7 @@ def _metrics_table(
 
 
 def _confusion_table(report: EvaluationReport) -> Table:
-    table = Table("true class", box=None, pad_edge=False, header_style="dim", title="confusion", **_TITLE)
+    table = make_table("true class", title="confusion", **_TITLE)
     for name in report.class_names:
         table.add_column(f"as {name}", justify="right")
     for name, counts in zip(report.class_names, report.confusion, strict=True):

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -13,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.canary import canary
-from pipeline.cli.options import LocalPath, ServerAddress, settings_options, tls_options
-from pipeline.cli.output import list_problems, strip_control_characters
+from pipeline.cli.options import LocalPath, ServerAddress, by_option, settings_options, tls_options
+from pipeline.cli.output import list_problems, make_console, make_table, strip_control_characters
 from pipeline.settings.sources import Loaded
 from schema.errors import AuditError
-from serving.audit import AUDIT_FILE, PUSH, AuditLog, check_name, identity, readable
+from serving.audit import AUDIT_FILE, PUSH, AuditLog, readable
 
 if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from serving.client import Tls
     from serving.promotion import Deployment, Record, Signature
 
-_PLAIN_WIDTH = 180
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 # Timeout in seconds of a request for which the server does not load a version.
 _ANSWER_SECONDS = 10.0
@@ -58,7 +56,7 @@ def _signed_options(command: Callable) -> Callable:
     """
 
     @running_server_options
-    @click.option("--by", help="Name to record with the change  [default: $AGNEWS_IDENTITY or user@host]")
+    @by_option("Name to record with the change")
     @click.option("--reason", default="", help="Reason to record.")
     @settings_options
     @functools.wraps(command)
@@ -67,7 +65,7 @@ def _signed_options(command: Callable) -> Callable:
         loaded: Loaded,
         address: str | None,
         tls: "Tls | None",
-        by: str | None,
+        by: str,
         reason: str,
         timeout=_ANSWER_SECONDS,
         poll_seconds=0.0,
@@ -76,7 +74,7 @@ def _signed_options(command: Callable) -> Callable:
         from serving.promotion import Signature
 
         deployment, _ = open_deployment(loaded, address, tls, timeout, poll_seconds)
-        signature = Signature(check_name(by, "--by") if by else identity(), readable(reason))
+        signature = Signature(by, readable(reason))
         return command(deployment=deployment, signature=signature, **rest)
 
     return with_options
@@ -301,12 +299,10 @@ def _print_other_place(deployment: "Deployment") -> None:
 
 
 def _print_versions(rows: "list[VersionOverview]", now: float, directory: Path) -> None:
-    from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
-    table = Table("version", box=None, pad_edge=False, header_style="dim")
+    console = make_console(180)
+    table = make_table("version")
     for column in ("age", "MB", "accuracy"):
         table.add_column(column, justify="right")
     for column in ("labels", "served", "server", "pushed by", "last change"):

@@ -23,7 +23,7 @@ _ENDS = {
     "FAILED": RunOutcome.FAIL,
     "CANCELED": RunOutcome.ABORT,
 }
-# Failures that are none: the run waits for a person, or had nothing to do.
+# These are not failures: the run waits for a person, or had nothing to do.
 _STATUSES = {ApprovalPending.exit_code: RunOutcome.ABORT, NothingToTrain.exit_code: RunOutcome.COMPLETE}
 
 

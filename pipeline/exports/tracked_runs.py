@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tfx.dsl.io import fileio
-
-from components.model_card.render import EVIDENCE
+from components.artifact_files import FileUnavailable
+from components.model_card.render import read_evidence
 from pipeline.exports.outcomes import RunOutcome, run_outcome
 from pipeline.metadata.snapshot import Artifact, Execution, Run, Snapshot
 from schema.metadata import EXAMPLES, MODEL, MODEL_BLESSING, MODEL_CARD, PUSHED_MODEL
@@ -115,11 +114,10 @@ def _run_that_made(snapshot: Snapshot, artifact: Artifact | None) -> Run | None:
 
 
 def _read_evidence(card: Artifact | None) -> Mapping[str, Any]:
-    path = f"{card.uri}/{EVIDENCE}" if card else ""
-    if not card or not fileio.exists(path):
+    try:
+        return read_evidence(card.uri) if card else {}
+    except FileUnavailable:
         return {}
-    with fileio.open(path) as file:
-        return json.load(file)
 
 
 def _evidence_tags(evidence: Mapping[str, Any]) -> dict[str, str]:

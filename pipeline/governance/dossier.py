@@ -15,7 +15,7 @@ from typing import Any
 from ml_metadata.metadata_store import MetadataStore
 
 from components.model_card.document import template_environment
-from components.model_card.render import EVIDENCE
+from components.model_card.render import read_evidence, to_json
 from pipeline.governance.approvals import Approvals, Request
 from pipeline.governance.audit_check import audit_log
 from pipeline.governance.bom import to_bom
@@ -117,8 +117,8 @@ def write_dossier(
     made = now.isoformat(timespec="seconds")
     dossier = Dossier(name, version, pushed.model_id, made, items, _functions(evidence))
     bom = to_bom(evidence.card, name, version, made)
-    replace_file(directory / BOM_FILE, _json(bom))
-    replace_file(directory / JSON_FILE, _json(asdict(dossier)))
+    replace_file(directory / BOM_FILE, to_json(bom).encode())
+    replace_file(directory / JSON_FILE, to_json(asdict(dossier)).encode())
     replace_file(directory / HTML_FILE, _page(dossier).encode())
     return dossier
 
@@ -127,15 +127,14 @@ def _evidence(
     settings: Settings, store: MetadataStore, model: int, version: int, monitoring: Path | None, now: datetime
 ) -> _Evidence:
     card = find_card(store, model_lineage(store, model).model)
-    path = Path(card.uri) / EVIDENCE if card else None
-    if path is None or not path.is_file():
-        raise DataError(f"model {model} has no model card on this machine, which the dossier is made from")
+    if card is None:
+        raise DataError(f"model {model} has no model card to make the dossier from; name a version whose run wrote one")
     log = audit_log(settings)
     entries = [line.entry for line in log.lines() if line.entry]
     request = next((one for one in Approvals(store, settings, log).requests(now) if one.model_id == model), None)
     return _Evidence(
-        card=json.loads(path.read_text(encoding="utf-8")),
-        card_path=str(path.parent),
+        card=read_evidence(card.uri),
+        card_path=card.uri,
         request=request,
         entries=[entry for entry in entries if version in (entry.version, entry.details.get("from"))],
         log=str(log.path),
@@ -428,10 +427,6 @@ def _robustness(card: Mapping[str, Any]) -> Iterator[str]:
 def _threshold(one: Mapping[str, Any]) -> str:
     figure = describe_metric(one["metric"], one["slice"], one["against_baseline"])
     return f"{figure}: {one['value']:.4f}, required {one['bound']:g}, {'passed' if one['passed'] else 'missed'}"
-
-
-def _json(value: object) -> bytes:
-    return (json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode()
 
 
 def _page(dossier: Dossier) -> str:

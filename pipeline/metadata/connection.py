@@ -11,7 +11,7 @@ from ml_metadata.proto import metadata_store_pb2
 from components.example_gen.sources import ENVIRONMENT, DataSource
 from pipeline.metadata.store_lock import wait_for_store
 from pipeline.settings import Settings
-from schema.errors import SettingsError, StoreError
+from schema.errors import DataError, SettingsError, StoreError
 
 SQLITE_FILE = "metadata.sqlite"
 # Two processes that set up an empty database at once disturb each other, and ML Metadata's error does not say so.
@@ -138,6 +138,18 @@ def existing_store(settings: Settings) -> MetadataStore | None:
     config.sqlite.filename_uri = str(path)
     config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
     return open_store(config)
+
+
+def required_store(settings: Settings) -> MetadataStore:
+    """Opens the store to read it, like `existing_store`.
+
+    Raises:
+        DataError: there is no store.
+    """
+    store = existing_store(settings)
+    if store is None:
+        raise DataError(f"there is no metadata store in {settings.pipeline.root}; set pipeline.root, or run agnews run")
+    return store
 
 
 def check_storable_in_postgresql(settings: Settings, source: DataSource) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -19,14 +19,12 @@ from components.model_card.exported_model import ExportedModel
 from components.model_card.rows import Texts
 from pipeline.monitoring.archive import base_directory
 from pipeline.settings import Settings
-from schema.csv_records import BadRecord, read_records, refuse_repeated_columns
 from schema.data_set import AG_NEWS, DataSet
 from schema.errors import DataError, SettingsError
 from schema.files import file_lock, replace_file
-from schema.news_items import KNOWN_FIELDS, NewsItem
-from schema.text_files import TextFile
+from schema.news_items import NewsItem
 from serving.audit import check_name
-from serving.item_files import BadRow, ItemRow, Key
+from serving.item_files import BadRow, ItemRow, Key, ReadColumns, read_fields, text_names
 
 Selection = Literal["random", "uncertain", "disagreement"]
 """How an item was selected for labelling. Only a random selection is like the traffic."""
@@ -35,7 +33,7 @@ SELECTIONS: tuple[Selection, ...] = get_args(Selection)
 COLUMNS = ("item", "id", "title", "description", "predicted", "selection", "label")
 """Columns of a file that people fill in, as `select_items` proposes it."""
 
-_READ = ("item", *KNOWN_FIELDS, "label", "when", "by", "selection")
+_OPTIONAL = ("when", "by", "selection")
 _EXPECTED = "CSV in UTF-8 with a header that names label, and item or title, description or text, or JSON Lines"
 _SHOWN = 10
 
@@ -124,17 +122,21 @@ def read_label_file(path: Path, by: str, now: datetime, data_set: DataSet = AG_N
     labels: list[ItemLabel] = []
     unlabelled = 0
     problems: list[str] = []
-    columns = tuple(name.lower() for name in data_set.text_columns)
+    texts = text_names(data_set.text_columns)
+    columns = ReadColumns(texts, [["label"], ["item", *texts]], _OPTIONAL, _EXPECTED)
     with path.open("rb") as opened:
-        for number, row in _read_rows(TextFile(opened, str(path), _EXPECTED), str(path), columns):
+        for number, row in read_fields(opened, str(path), columns):
             try:
                 if isinstance(row, str):
                     raise ValueError(row)
                 # A model got the texts with their blanks, and an item's id counts them.
-                texts = {name: str(row[name]) for name in (*columns, *KNOWN_FIELDS) if row.get(name) is not None}
-                fields = {name: str(value).strip() for name, value in row.items() if value is not None} | texts
+                fields = {
+                    name: value if name in texts else str(value).strip()
+                    for name, value in row.items()
+                    if value is not None
+                }
                 if fields.get("label"):
-                    labels.append(_to_label(fields, by, now, data_set.class_names, columns))
+                    labels.append(_to_label(fields, by, now, data_set))
                 else:
                     unlabelled += 1
             except (ValueError, SettingsError) as error:
@@ -145,40 +147,12 @@ def read_label_file(path: Path, by: str, now: datetime, data_set: DataSet = AG_N
     return labels, unlabelled
 
 
-def _read_rows(text: TextFile, file: str, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """Yields the number of each row's first line, with its fields by name, or the reason why it is invalid."""
-    if text.first_line.startswith(b"{"):
-        for number, line in enumerate(text, start=1):
-            if not line.isspace():
-                try:
-                    row = json.loads(line)
-                except ValueError as error:
-                    yield number, f"invalid JSON: {error}"
-                else:
-                    is_row = isinstance(row, dict)
-                    yield number, {name.lower(): row[name] for name in row} if is_row else "expected a JSON object"
-        return
-    header: list[str] | None = None
-    for record in read_records(text):
-        if isinstance(record, BadRecord):
-            yield record.number, f"{record.reason}: {record.detail}"
-        elif header is None:
-            header = [name.strip().lower() for name in record.fields]
-            if "label" not in header or not {"item", *KNOWN_FIELDS, *columns} & set(header):
-                raise DataError(f"{file}: the columns are {', '.join(header)!r:.200}; expected {_EXPECTED}")
-            refuse_repeated_columns(header, dict.fromkeys((*_READ, *columns)), file)
-        elif len(record.fields) != len(header):
-            yield record.number, f"{len(record.fields)} fields, the header has {len(header)}"
-        else:
-            yield record.number, dict(zip(header, record.fields, strict=True))
-
-
-def _to_label(
-    fields: dict[str, str], by: str, now: datetime, class_names: Sequence[str], columns: tuple[str, ...]
-) -> ItemLabel:
-    if fields["label"] not in class_names:
-        raise ValueError(f"unknown class {fields['label']!r:.60}; known are {', '.join(class_names)}")
-    item = fields.get("item") or _id_of_text(fields, columns)
+def _to_label(fields: dict[str, str], by: str, now: datetime, data_set: DataSet) -> ItemLabel:
+    if fields["label"] not in data_set.class_names:
+        raise ValueError(f"unknown class {fields['label']!r:.60}; known are {', '.join(data_set.class_names)}")
+    item = fields.get("item") or _id_of_text(fields, data_set.text_columns)
+    if not (item.isascii() and item.isprintable()):
+        raise ValueError(f"{item!r:.60} is not the id of an item")
     when = datetime.fromisoformat(fields["when"]) if fields.get("when") else now
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)
@@ -189,7 +163,7 @@ def _to_label(
     return ItemLabel(item, fields["label"], when.astimezone(UTC).isoformat(timespec="seconds"), name, selection)
 
 
-def _id_of_text(fields: dict[str, str], columns: tuple[str, ...]) -> str:
+def _id_of_text(fields: dict[str, str], columns: Sequence[str]) -> str:
     item = NewsItem.of_fields(fields, columns)
     if not item.text_length or (item.title + item.description).isspace():
         raise ValueError("neither an item nor a text")

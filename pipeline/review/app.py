@@ -15,9 +15,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from pipeline.review.evidence import FileUnavailable
-from pipeline.review.openid import OpenIdLogin
-from pipeline.review.pages import approvals, compare, data, lineage, models, monitoring, production, promotion, runs
-from pipeline.review.pages.login import login_routes
+from pipeline.review.openid import FINISH, LOG_OUT, START, OpenIdLogin
+from pipeline.review.pages import approvals, compare, data, lineage, models, monitoring, production, runs
 from pipeline.review.site import STYLE_SHEET, Site, render
 from schema.errors import AgNewsError
 from serving.web import HostAndOriginMiddleware
@@ -36,8 +35,8 @@ ROUTES = (
     Route("/", lambda request: RedirectResponse("/served", 307)),
     Route("/style.css", lambda request: FileResponse(STYLE_SHEET, headers={"Cache-Control": "no-cache"})),
     Route("/served", production.production_page),
-    Route("/served/change", promotion.change_versions, methods=["POST"]),
-    Route("/served/change", promotion.leave_change),
+    Route("/served/change", production.change_versions, methods=["POST"]),
+    Route("/served/change", production.leave_change),
     Route("/models", models.list_models),
     Route("/models/settings", models.settings_side_by_side),
     Route("/models/{id:number}", models.model_page),
@@ -72,11 +71,19 @@ def make_app(site: Site, names: Collection[str] = ()) -> ASGIApp:
         AgNewsError: _unavailable,
         StatusError: _unavailable,
     }
-    routes = login_routes(site.login) if isinstance(site.login, OpenIdLogin) else []
+    routes = _login_routes(site.login) if isinstance(site.login, OpenIdLogin) else []
     app = Starlette(routes=[*ROUTES, *routes], exception_handlers=handlers)
     app.state.site, app.state.navigation = site, NAVIGATION
     # Around the whole application, because Starlette answers unexpected errors outside of its own middleware.
     return HostAndOriginMiddleware(site.login.protect(app) if site.login else app, names)
+
+
+def _login_routes(login: OpenIdLogin) -> list[Route]:
+    def log_out(request: Request) -> Response:
+        """POST `/logout`: ends the session and says where the provider's own session ends."""
+        return render(request, "logged_out.html", issuer=login.issuer, address=login.log_out(request))
+
+    return [Route(START, login.start), Route(FINISH, login.finish), Route(LOG_OUT, log_out, methods=["POST"])]
 
 
 def _http_error(request: Request, error: Exception) -> Response:

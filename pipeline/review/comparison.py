@@ -181,6 +181,21 @@ class ChangedValue:
     second: str | None
 
 
+def find_changes(
+    first: Evidence, second: Evidence, approvals: tuple[bool | None, bool | None]
+) -> dict[str, list[ChangedValue] | list[list[str]]]:
+    """Returns the changed `settings`, `code` and `data`, and the `unapplied` thresholds of each model.
+
+    The arguments are those of `changed_settings`.
+    """
+    return {
+        "settings": changed_settings(first, second, approvals),
+        "unapplied": [unapplied_thresholds(one, (first, second)) for one in (first, second)],
+        "code": changed_code(first, second),
+        "data": changed_data(first, second),
+    }
+
+
 def changed_settings(
     first: Evidence, second: Evidence, approvals: tuple[bool | None, bool | None] = (None, None)
 ) -> list[ChangedValue]:

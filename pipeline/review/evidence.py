@@ -4,7 +4,6 @@ All paths come from the metadata store. Results are cached because artifacts do 
 """
 
 import gzip
-import json
 import os
 from collections.abc import Mapping
 from functools import lru_cache
@@ -15,8 +14,9 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 from tfx.dsl.io import fileio
 
+from components.artifact_files import FileUnavailable, read_file
+from components.model_card import render
 from components.model_card.predictions import Predictions, read_predictions
-from components.model_card.render import EVIDENCE, HTML
 from pipeline.metadata.evaluation_metrics import records
 from schema.data_set import AG_NEWS, DESCRIPTION, ID, TITLE, DataSet
 from schema.errors import SettingsError
@@ -26,29 +26,14 @@ from schema.metadata import SCHEMA_FILE, STATISTICS_FILE
 _MISSING = (OSError, tf.errors.OpError)
 
 Evidence = Mapping[str, Any]
-"""evidence.json: the sections of `components.model_card.card.Card`."""
+"""The content of evidence.json."""
 
-
-class FileUnavailable(Exception):
-    """A file was deleted or never written; the message names it and the likely reason."""
-
-
-@lru_cache(maxsize=64)
-def read_evidence(card: str) -> Evidence:
-    """Reads the evidence of a model card.
-
-    Args:
-        card: directory of the ModelCard artifact.
-
-    Raises:
-        FileUnavailable: the file cannot be read.
-    """
-    return json.loads(read_file(os.path.join(card, EVIDENCE)))
+read_evidence = lru_cache(maxsize=64)(render.read_evidence)
 
 
 def read_page(card: str) -> bytes:
     """Reads a model card's HTML; raises `FileUnavailable`."""
-    return read_file(os.path.join(card, HTML))
+    return read_file(os.path.join(card, render.HTML))
 
 
 @lru_cache(maxsize=8)
@@ -109,12 +94,3 @@ def _files(directory: str) -> list[str]:
         return sorted(os.path.join(directory, name) for name in fileio.listdir(directory))
     except _MISSING as error:
         raise FileUnavailable(f"{directory} cannot be read; it may have been deleted") from error
-
-
-def read_file(path: str) -> bytes:
-    """Reads a file; raises `FileUnavailable`."""
-    try:
-        with fileio.open(path, "rb") as file:
-            return file.read()
-    except _MISSING as error:
-        raise FileUnavailable(f"{path} cannot be read; it may have been deleted") from error

@@ -22,7 +22,7 @@ class TablePage(Generic[Row]):
         pages: number of pages, at least 1.
         sort: name of the column that the rows are sorted by.
         descending: whether the greatest value comes first.
-        query: parameters of the URL.
+        query: values of each parameter of the URL.
     """
 
     rows: Sequence[Row]
@@ -31,11 +31,11 @@ class TablePage(Generic[Row]):
     pages: int
     sort: str
     descending: bool
-    query: Mapping[str, str]
+    query: Mapping[str, Sequence[str]]
 
     def link(self, **changes: object) -> str:
         """Returns the URL of this table with changed parameters."""
-        return "?" + urlencode({**self.query, **{name: str(value) for name, value in changes.items()}})
+        return "?" + urlencode({**self.query, **changes}, doseq=True)
 
     def sort_link(self, column: str) -> str:
         """Returns the URL that sorts by a column, or reverses the order if it is already sorted by it."""
@@ -78,4 +78,5 @@ def paginate(
     # Nine digits exceed any page number; Python refuses to parse numbers of thousands of digits.
     page = min(max(int(number[:9]) if number.isdecimal() and number.isascii() else 1, 1), pages)
     shown = ordered[(page - 1) * rows_per_page : page * rows_per_page]
-    return TablePage(shown, len(ordered), page, pages, column, descending, dict(query))
+    values = {name: query.getlist(name) for name in query}
+    return TablePage(shown, len(ordered), page, pages, column, descending, values)

@@ -26,6 +26,7 @@ from pipeline.review.security import Tokens
 from pipeline.review.serving_state import ServingState, read_serving_state
 from pipeline.settings import Settings
 from schema.data_set import describe_metric, describe_slice
+from serving.web import DOCUMENT_POLICY
 
 _MAX_AGE_SECONDS = 2.0
 _DIRECTORY = Path(__file__).with_name("templates")
@@ -111,10 +112,11 @@ def render(request: Request, template: str, status: int = 200, /, **context: Any
     return _TEMPLATES.TemplateResponse(request, template, common | context, status)
 
 
-def link_back(page: bytes, address: str, text: str) -> bytes:
-    """Adds a link to a page of the site at the top of a stored HTML document."""
+def show_document(document: bytes, address: str, text: str) -> Response:
+    """Shows a stored HTML document in a sandbox, with a link to a page of the site at its top."""
     link = Markup('<body><nav aria-label="Back"><a href="{}">← {}</a></nav>').format(address, text)
-    return page.replace(b"<body>", link.encode(), 1)
+    page = document.replace(b"<body>", link.encode(), 1)
+    return Response(page, media_type="text/html", headers={"Content-Security-Policy": DOCUMENT_POLICY})
 
 
 def _label_cells(content: str) -> Markup:

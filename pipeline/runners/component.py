@@ -45,8 +45,8 @@ from pipeline.metadata.runs import (
     note_graph,
 )
 from pipeline.runners.events import State
+from pipeline.runners.logs import root_cause_line
 from pipeline.runners.preflight import expected_source, prepare, resolve_source
-from pipeline.runners.root_cause import root_cause_line
 from pipeline.runners.run_id import PREFIX
 from pipeline.settings import Settings
 from schema.errors import (

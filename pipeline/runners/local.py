@@ -18,7 +18,7 @@ from pipeline.metadata.connection import open_store
 from pipeline.metadata.runs import close_killed_executions, unfinished_executions
 from pipeline.runners.component import compile_run, run_component, upstream_components
 from pipeline.runners.events import ComponentEvent, ProgressEvent, State, Watcher
-from pipeline.runners.root_cause import root_cause_line
+from pipeline.runners.logs import root_cause_line
 from pipeline.runners.run_id import PREFIX
 from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, RunError
 from schema.files import file_lock

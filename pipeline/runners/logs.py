@@ -1,4 +1,4 @@
-"""Redirects the output of TFX, TensorFlow and Beam from the terminal to a log file."""
+"""Redirects the output of TFX, TensorFlow and Beam from the terminal to a log file, and finds the cause in an error."""
 
 import logging
 import os
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
+
+_BEAMS_PLACE = " [while running '"
 
 
 class FieldsFormatter(logging.Formatter):
@@ -88,3 +90,14 @@ def _redirect(log: TextIO) -> list[tuple[int, int]]:
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
+
+
+def root_cause_line(error: Exception) -> str:
+    """Returns the root cause of an error, without the stack traces that libraries put into their messages.
+
+    TensorFlow writes the call path first and the cause last; a database adds a line with a caret below the cause. Flink
+    and Spark wrap the trace of Beam's Python worker, whose last line contains Beam's step, in Java stack traces.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip(" ^")]
+    of_workers = [line.partition(_BEAMS_PLACE)[0] for line in lines if _BEAMS_PLACE in line]
+    return (of_workers or lines or ["no message"])[-1]

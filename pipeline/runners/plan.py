@@ -37,6 +37,6 @@ def make_plan(settings: Settings, options: Sequence[str] = ()) -> dict[str, Any]
         "training": [name for name in components if name in TRAINING],
         "approval": REQUEST if REQUEST in components else None,
         "exit_statuses": exit_statuses(),
-        "orchestrator": settings.airflow.model_dump(mode="json") | {"dated": source.dated},
+        "orchestrator": settings.airflow.model_dump(mode="json") | {"dated": source.is_dated},
         "kubeflow": settings.kubeflow.model_dump(mode="json"),
     }

@@ -9,9 +9,9 @@ from typing import Any
 from tfx.utils import path_utils
 
 import components
-from components.artifact_files import first_missing
+from components.artifact_files import FileUnavailable, first_missing
 from components.model_card.environment import Revision, code_revision
-from components.model_card.render import EVIDENCE
+from components.model_card.render import read_evidence
 from pipeline.code_version import code_version
 from pipeline.metadata.graph import removed_on
 from pipeline.metadata.lineage import ModelLineage
@@ -124,9 +124,8 @@ def _environment(lineage: ModelLineage) -> tuple[Revision | None, dict[str, str]
     if lineage.card is None:
         return None, {}
     try:
-        text = (Path(lineage.card.uri) / EVIDENCE).read_text(encoding="utf-8")
-        environment = json.loads(text)["environment"]
-    except (OSError, ValueError, KeyError):
+        environment = read_evidence(lineage.card.uri)["environment"]
+    except (FileUnavailable, KeyError):
         return None, {}
     revision = environment["revision"]
     known = Revision(revision["commit"], revision["dirty"]) if "commit" in revision else None

@@ -135,7 +135,7 @@ def _settings(lineage: ModelLineage, directory: Path) -> Settings:
     row_format = RowFormat.decode(options.get("row_format"))
     data |= {name: getattr(row_format, name) for name in ("label_column", "text_columns", "first_class")}
     data |= {"schema_file": Path(lineage.transform.inputs["schema"][0].uri) / SCHEMA_FILE}
-    if source.dated:
+    if source.is_dated:
         data |= {
             "path": source.base,
             "train_pattern": source.train_pattern,

@@ -1,7 +1,6 @@
 """The page of models that need approval, and the form that approves or rejects one."""
 
 from anyio import to_thread
-from ml_metadata.metadata_store import MetadataStore
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -14,7 +13,7 @@ from pipeline.review.pages.forms import WrongToken, find_sender, read_fields
 from pipeline.review.pages.models import find_model, render_model
 from pipeline.review.pagination import paginate
 from pipeline.review.review_index import ACCURACY
-from pipeline.review.site import Site, render, site_of
+from pipeline.review.site import render, site_of
 from schema.errors import AgNewsError
 
 _FIELDS = ("token", "by", "reason", "decision")
@@ -56,7 +55,7 @@ def _decide(request: Request, form: dict[str, str]) -> Response:
     if form["decision"] not in ("approve", "reject"):
         raise HTTPException(400, "decision must be approve or reject")
     try:
-        approvals = Approvals(_writable_store(site), site.settings, audit_log(site.settings))
+        approvals = Approvals(open_store(connection_config(site.settings)), site.settings, audit_log(site.settings))
         approved = form["decision"] == "approve"
         approvals.decide(
             str(model.id), approved=approved, who=approver, why=form["reason"], now=site.now(), proof=proof
@@ -70,7 +69,3 @@ def _decide(request: Request, form: dict[str, str]) -> Response:
 def leave_decision(request: Request) -> Response:
     """GET `/models/ID/decision`: the address of a refused decision, which people reload, leads back to the model."""
     return RedirectResponse(f"/models/{request.path_params['id']}#approval", 303)
-
-
-def _writable_store(site: Site) -> MetadataStore:
-    return open_store(connection_config(site.settings))

@@ -6,15 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pipeline.review import evidence
-from pipeline.review.comparison import (
-    OUTCOMES,
-    PairedPredictions,
-    changed_code,
-    changed_data,
-    changed_settings,
-    compare_cards,
-    unapplied_thresholds,
-)
+from pipeline.review.comparison import OUTCOMES, PairedPredictions, compare_cards, find_changes
 from pipeline.review.pages.models import find_model
 from pipeline.review.pagination import paginate
 from pipeline.review.review_index import ReviewedModel
@@ -52,10 +44,7 @@ def compare_models(request: Request) -> Response:
         first=first,
         second=second,
         cards=cards,
-        settings=changed_settings(cards[0], cards[1], (first.needs_approval, second.needs_approval)),
-        unapplied=[unapplied_thresholds(card, (cards[0], cards[1])) for card in cards],
-        code=changed_code(*cards),
-        data=changed_data(*cards),
+        **find_changes(cards[0], cards[1], (first.needs_approval, second.needs_approval)),
         predictions=predictions,
         problem=problem,
         outcomes=OUTCOMES,

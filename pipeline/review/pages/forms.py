@@ -14,7 +14,7 @@ _MAX_FORM_BYTES = 20_000
 
 
 class WrongToken(Exception):
-    """The token of a form is none of the site's."""
+    """The site does not know the token of a form."""
 
 
 async def read_fields(request: Request, fields: Sequence[str]) -> dict[str, str]:

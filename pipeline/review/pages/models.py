@@ -18,8 +18,7 @@ from pipeline.review.pagination import filter_by_text, paginate
 from pipeline.review.review_index import ACCURACY, RECALL, ReviewedModel, ReviewIndex
 from pipeline.review.run_settings import filter_by_settings
 from pipeline.review.serving_state import ServicePeriod, find_service_periods
-from pipeline.review.site import link_back, render, site_of
-from serving.web import DOCUMENT_POLICY
+from pipeline.review.site import render, show_document, site_of
 
 _KEYS = {
     "model": lambda model: model.id,
@@ -42,7 +41,7 @@ def weakest_class(model: ReviewedModel) -> tuple[str, float | None]:
 
 
 def list_models(request: Request) -> Response:
-    """`/models`: all models; `q` and `setting` filter, `sort`, `order` and `page` select the part shown."""
+    """`/models`: models; `model`, or `q` and `setting`, filter; `sort`, `order` and `page` select the part shown."""
     site = site_of(request)
     index = site.index()
     models, filters = _filter(request, index)
@@ -55,19 +54,19 @@ def list_models(request: Request) -> Response:
 def _filter(request: Request, index: ReviewIndex) -> tuple[list[ReviewedModel], dict[str, str]]:
     """Returns the models that a request asks for, and what the search form shows."""
     words, setting = (request.query_params.get(name, "") for name in ("q", "setting"))
-    models, problem = filter_by_settings(
-        list(index.models.values()), setting, lambda model: index.settings_of(model.run)
-    )
-    return filter_by_text(models, words, _searched), {"words": words, "setting": setting, "problem": problem}
+    models, problem = list(index.models.values()), ""
+    if chosen := request.query_params.getlist("model"):
+        models = [model for model in models if str(model.id) in chosen]
+    else:
+        models, problem = filter_by_settings(models, setting, lambda model: index.settings_of(model.run))
+        models = filter_by_text(models, words, _searched)
+    return models, {"words": words, "setting": setting, "problem": problem}
 
 
 def settings_side_by_side(request: Request) -> Response:
     """`/models/settings`: the settings of models as columns; `model` selects, otherwise `q` and `setting` filter."""
     index = site_of(request).index()
-    chosen = set(request.query_params.getlist("model"))
     models, filters = _filter(request, index)
-    if chosen:
-        models = [one for one in index.models.values() if str(one.id) in chosen]
     table = paginate(request.query_params, models, {"model": _KEYS["model"]}, sort="model")
     rows, without_card = [], []
     for model in table.rows:
@@ -150,7 +149,7 @@ def render_model(request: Request, model: ReviewedModel, status: int = 200, **fo
 
 
 def refusals_of_model(model: ReviewedModel, found: evidence.Evidence) -> list[str]:
-    """Why the model was refused, at least one sentence for each verdict against it."""
+    """Returns why the model was refused, one or more sentences for each verdict against it."""
     verdicts = found.get("verdicts", {})
     reasons = []
     if model.blessed is False:
@@ -172,8 +171,8 @@ def card(request: Request) -> Response:
     model = find_model(site_of(request).index(), request.path_params["id"])
     if model.card is None:
         raise HTTPException(404, f"model {model.id} has no model card")
-    page = link_back(evidence.read_page(model.card.uri), f"/models/{model.id}", f"Model {model.id} on the review site")
-    return Response(page, media_type="text/html", headers={"Content-Security-Policy": DOCUMENT_POLICY})
+    page = evidence.read_page(model.card.uri)
+    return show_document(page, f"/models/{model.id}", f"Model {model.id} on the review site")
 
 
 def show_trends(request: Request) -> Response:

@@ -7,9 +7,8 @@ from starlette.responses import Response
 from pipeline.monitoring.archive import HTML_FILE, StoredReport, reports_directory, stored_reports
 from pipeline.review import evidence
 from pipeline.review.pagination import paginate
-from pipeline.review.site import Site, link_back, render, site_of
+from pipeline.review.site import Site, render, show_document, site_of
 from schema.errors import SettingsError
-from serving.web import DOCUMENT_POLICY
 
 _KEYS = {"made": lambda report: report.moment, "version": lambda report: (report.version, report.moment)}
 
@@ -32,8 +31,7 @@ def report_page(request: Request) -> Response:
     report = next((report for report in reports if report.moment == moment), None)
     if report is None:
         raise HTTPException(404, f"there is no report of {moment} on version {version}")
-    page = link_back(evidence.read_file(str(report.directory / HTML_FILE)), "/monitoring", "All reports")
-    return Response(page, media_type="text/html", headers={"Content-Security-Policy": DOCUMENT_POLICY})
+    return show_document(evidence.read_file(str(report.directory / HTML_FILE)), "/monitoring", "All reports")
 
 
 def latest_report(site: Site, version: int | None) -> StoredReport | None:

@@ -1,22 +1,29 @@
-"""The first page: the production version, with its data, code, evidence, approval and changes."""
+"""The first page: the production version, with its data, code, evidence, approval and changes.
 
+Its form promotes a version or rolls back, with the same rules and records as `agnews versions`.
+"""
+
+from anyio import to_thread
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
+from pipeline.governance.deployment import open_deployment
 from pipeline.review import evidence
 from pipeline.review.alarms import find_alarms
 from pipeline.review.audit_trail import find_audit_trail, served_differences
-from pipeline.review.comparison import (
-    changed_code,
-    changed_data,
-    changed_settings,
-    compare_cards,
-    unapplied_thresholds,
-)
+from pipeline.review.comparison import compare_cards, find_changes
+from pipeline.review.pages.forms import WrongToken, find_sender, read_fields
 from pipeline.review.pages.models import weakest_class
 from pipeline.review.pages.monitoring import latest_report
 from pipeline.review.review_index import ReviewedModel
-from pipeline.review.site import render, site_of
+from pipeline.review.site import Site, render, site_of
+from schema.errors import AgNewsError, SettingsError
+from serving.audit import check_name, readable
+from serving.promotion import LABELS, Signature, promote, roll_back
+
+_FIELDS = ("token", "by", "reason", "version", "change")
+_ROLL_BACK = "rollback"
 
 
 def production_page(request: Request) -> Response:
@@ -75,14 +82,50 @@ def _changes(previous: ReviewedModel | None, model: ReviewedModel | None) -> dic
     first, second = _evidence(previous), _evidence(model)
     if first is None or second is None or previous is None or model is None or not (previous.card and model.card):
         return None
-    changes = {
-        "settings": changed_settings(first, second, (previous.needs_approval, model.needs_approval)),
-        "unapplied": [unapplied_thresholds(one, (first, second)) for one in (first, second)],
-        "code": changed_code(first, second),
-        "data": changed_data(first, second),
-    }
+    changes = find_changes(first, second, (previous.needs_approval, model.needs_approval))
     try:
         predictions = compare_cards(previous.card.uri, model.card.uri)
     except evidence.FileUnavailable:
         return changes
     return changes | {"predictions": predictions}
+
+
+async def change_versions(request: Request) -> Response:
+    """POST `/served/change`: `change` is "rollback", or the label that the version `version` gets."""
+    form = await read_fields(request, _FIELDS)
+    return await to_thread.run_sync(_change, request, form)
+
+
+def leave_change(request: Request) -> Response:
+    """GET `/served/change`: the address of a refused change, which people reload, leads back to the page."""
+    return RedirectResponse("/served#versions", 303)
+
+
+def _change(request: Request, form: dict[str, str]) -> Response:
+    site = site_of(request)
+    token = form.pop("token")
+    if form["change"] not in (_ROLL_BACK, *LABELS):
+        raise HTTPException(400, f"change must be {_ROLL_BACK} or one of the labels {', '.join(LABELS)}")
+    try:
+        name, proof = find_sender(request, token, form["by"])
+        who = check_name(name, "name")
+        if not who:
+            raise SettingsError("a change needs a name")
+        _apply(site, form, Signature(who, readable(form["reason"]), proof))
+    except WrongToken:
+        return render_production(request, 403, **form, error="The token is wrong; nothing was changed.")
+    except AgNewsError as error:
+        return render_production(request, 409, **form, error=f"Nothing was changed: {error}.")
+    site.invalidate()
+    return RedirectResponse("/served?changed=1", 303)
+
+
+def _apply(site: Site, form: dict[str, str], signature: Signature) -> None:
+    deployment, _ = open_deployment(site.settings, poll_seconds=site.poll_seconds)
+    if form["change"] == _ROLL_BACK:
+        roll_back(deployment, None, signature)
+        return
+    number = form["version"]
+    if not (number.isdecimal() and number.isascii() and len(number) < 16):
+        raise HTTPException(400, "version must be the number of a version")
+    promote(deployment, int(number), form["change"], signature)

@@ -1,5 +1,6 @@
 import gzip
 import io
+import json
 import random
 import zlib
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schema.errors import DataError
-from schema.text_files import MAX_LINE_BYTES, TextFile
+from schema.text_files import MAX_LINE_BYTES, TextFile, parse_object
 
 
 def lines(data, file="rows.csv"):
@@ -101,3 +102,10 @@ def test_an_empty_file_has_no_lines_but_is_not_a_gzip_file():
 def test_deflated_data_without_a_gzip_header_is_refused():
     with pytest.raises(DataError, match="Not a gzipped file"):
         lines(zlib.compress(b"title\n"), "rows.csv.gz")
+
+
+def test_an_object_of_very_many_names_is_read_at_once():
+    """Counting each name in the list of all would take minutes for a line of the greatest length."""
+    line = json.dumps({str(number): 0 for number in range(80_000)}).encode()
+    assert len(line) < MAX_LINE_BYTES
+    assert len(parse_object(line)) == 80_000

@@ -92,13 +92,22 @@ def test_a_repeated_name_in_a_json_object_is_refused_by_name():
         ("title\nOil\n".encode("utf-16"), "is UTF-16 text"),
         (gzip.compress(b"title\nOil\n", mtime=0), "is gzip data"),
         (b"title,Title\nOil,x\n", "has more than one column title"),
-        (b"headline,body\nOil,x\n", "the first line has no column title, description or text"),
+        (b"headline,body\nOil,x\n", "the first line has no column title or description or text"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_file_in_another_format_is_refused(data, found):
     with pytest.raises(DataError, match=f"items.csv:? {found}"):
         read(data)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [(b"[]", "expected a JSON object"), (b'{"title": []}', "title is not a text but list")],
+)
+def test_a_line_without_texts_is_refused(line, reason):
+    _, bad = read(b'{"title": "Oil"}\n' + line)
+    assert reason in bad.reason
 
 
 def test_json_lines_have_the_same_names():
@@ -208,5 +217,5 @@ def test_files_may_have_the_text_columns_of_the_model():
     assert list(rows) == [ItemRow("a.csv", 2, item, "7")]
     rows = read_items(io.BytesIO(b'{"Inhalt": "seit heute", "Betreff": "Fehler"}\n'), "a.jsonl", columns)
     assert list(rows) == [ItemRow("a.jsonl", 1, item)]
-    with pytest.raises(DataError, match="no column betreff, inhalt, title, description or text"):
+    with pytest.raises(DataError, match="no column betreff or inhalt or title or description or text"):
         list(read_items(io.BytesIO(b"a,b\n"), "a.csv", columns))

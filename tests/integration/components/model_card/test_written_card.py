@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.artifact_files import FileUnavailable
 from components.model_card.quality import WrongAnswer
-from components.model_card.render import markdown_text, write_card
+from components.model_card.render import markdown_text, read_evidence, write_card
 from components.model_card.standard import closed_schema, to_standard
 from tests.support.browser import axe_problems, launched
 
@@ -74,6 +75,14 @@ def test_the_evidence_holds_every_section_as_numbers(written, card):
     assert set(evidence) == {field.name for field in dataclasses.fields(card)}
     assert evidence["baseline"] == {"not_available": "no other blessed model is there"}
     assert evidence["quality"]["confusion"] == card.quality.confusion
+
+
+def test_damaged_and_deleted_evidence_is_an_error_that_names_the_file(tmp_path):
+    for content, reason in ((None, "cannot be read; it may have been deleted"), (b'{"data": \xff', "is not JSON")):
+        if content:
+            (tmp_path / "evidence.json").write_bytes(content)
+        with pytest.raises(FileUnavailable, match=f"{re.escape(str(tmp_path))}/evidence.json {reason}"):
+            read_evidence(str(tmp_path))
 
 
 def test_a_metric_that_is_no_number_leaves_the_files_valid(card, tmp_path):

@@ -32,7 +32,7 @@ def test_a_model_that_is_not_there_and_a_store_that_is_not_there_are_named(agnew
     assert isinstance(agnews(4711).exception, DataError)
     monkeypatch.setenv("AGNEWS_PIPELINE__ROOT", str(tmp_path / "empty"))
     ended = agnews(1)
-    assert isinstance(ended.exception, ReproductionError)
+    assert isinstance(ended.exception, DataError)
     assert "no metadata store in" in str(ended.exception)
     assert not (tmp_path / "empty").exists()
 

@@ -13,7 +13,7 @@ from pipeline.governance import retention
 from pipeline.metadata.connection import connection_config
 from pipeline.metadata.store_reader import StoreReader
 from pipeline.runners.local import exclusive
-from schema.errors import RunError, SettingsError
+from schema.errors import DataError, RunError
 from serving.audit import AUDIT_FILE, AuditLog
 from tests.support.review_site import serving, settings_of, text
 
@@ -129,5 +129,5 @@ def test_nothing_is_removed_while_a_run_holds_the_root(place):
 def test_a_root_without_runs_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setenv("AGNEWS_PIPELINE__ROOT", str(tmp_path / "none"))
     ended = run()
-    assert isinstance(ended.exception, SettingsError)
-    assert "no metadata store" in str(ended.exception)
+    assert isinstance(ended.exception, DataError)
+    assert "set pipeline.root, or run agnews run" in str(ended.exception)

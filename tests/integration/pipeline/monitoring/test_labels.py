@@ -20,7 +20,7 @@ def read(tmp_path):
     """Returns a function that reads labels from a text."""
 
     def read(text):
-        (tmp_path / "labels.csv").write_text(text)
+        (tmp_path / "labels.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
         return read_label_file(tmp_path / "labels.csv", "ann", NOW)
 
     return read
@@ -36,6 +36,11 @@ def test_a_label_belongs_to_an_item_or_to_its_text(read):
     assert by_text == ItemLabel(NewsItem("Oil", "dear").id, "Business", "2026-02-01T08:00:00+00:00", "Bob")
     assert by_id == ItemLabel("0123456789abcdef", "Sports", "2026-03-01T12:00:00+00:00", "ann")
     assert unlabelled == 1
+
+
+def test_labels_may_have_another_separator(read):
+    [label], _ = read("title;label\nOil, dear;World\n")
+    assert (label.item, label.label) == (NewsItem("Oil, dear").id, "World")
 
 
 def test_labels_can_be_json_lines(read):
@@ -74,17 +79,20 @@ def test_blanks_around_texts_are_part_of_the_item(read, text):
     ("text", "reason"),
     [
         ("item,label\na,Sport\n", "line 2: unknown class 'Sport'; known are World, Sports, Business, Sci/Tech"),
-        ("item,label\na,World\nb\n", "line 3: 1 fields, the header has 2"),
+        ("item,label\na,World\nb\n", "line 3: 1 fields, expected 2"),
         ("item,title,label\n,,World\n", "line 2: neither an item nor a text"),
         ("title,label\n  ,World\n", "line 2: neither an item nor a text"),
         ("item,label,when\na,World,yesterday\n", "line 2: Invalid isoformat string: 'yesterday'"),
         ("item,label,selection\na,World,all\n", "line 2: unknown selection 'all'"),
         ("item,label,by\na,World,x\u200b\n", "ZERO WIDTH SPACE"),
-        ("text,class\na,World\n", "the columns are 'text, class'; expected CSV"),
-        ("label\nWorld\n", "the columns are 'label'; expected CSV"),
+        ("text,class\na,World\n", "the first line has no column label (it is 'text, class'); expected CSV"),
+        ("label\nWorld\n", "the first line has no column item or title or description or text (it is 'label')"),
         ("item,label,label\na,World,World\n", "more than one column label"),
         ('{"item": "a", "label": "World"}\n[]\n', "line 2: expected a JSON object"),
         ('{"item": \n', "line 1: invalid JSON"),
+        ('{"item": "a", "label": "World", "label": "Sports"}\n', "line 1: label more than once in one object"),
+        ('{"title": ["Oil"], "label": "World"}\n', "line 1: title is not a text but list"),
+        ("item,label\n\udcff,World\n", "line 2: '\\udcff' is not the id of an item"),
     ],
 )
 def test_an_invalid_row_is_named_and_nothing_is_read(read, text, reason):

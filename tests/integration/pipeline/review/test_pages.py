@@ -288,7 +288,8 @@ def test_any_number_of_models_is_shown_with_settings_as_columns(site, ids):
     assert '<th role="columnheader" scope="col">epochs</th>' in chosen.text
     assert len(rows(site.get("/models/settings"))) == len(ids)
     assert "No model with a model card was selected" in text(site.get("/models/settings?q=no+such"))
-    assert "all settings are the same" in text(site.get(f"/models/settings?model={ids[0]}"))
+    assert "expected NAME=VALUE" in text(site.get("/models/settings?setting=epochs"))
+    assert "all settings are the same" in text(site.get(f"/models/settings?model={ids[0]}&setting=epochs"))
 
 
 def test_without_two_model_ids_a_form_is_shown(site, ids):
@@ -456,6 +457,9 @@ def test_deleted_files_are_reported(tmp_path):
         [model] = [int(number) for number in re.findall(r'/models/(\d+)"', client.get("/models").text)]
         assert "evidence.json cannot be read; it may have been deleted" in text(client.get(f"/models/{model}"))
         assert client.get(f"/models/{model}/card").status_code == 404
+        (tmp_path / "card-0").mkdir()
+        (tmp_path / "card-0/evidence.json").write_text('{"data": ')
+        assert "evidence.json is not JSON" in text(client.get(f"/models/{model}"))
         [run] = re.findall(r'/runs/(\d+)"', client.get("/runs").text)
         assert client.get(f"/runs/{run}/data").status_code == 404
         assert "No version has been pushed yet" in text(client.get("/served"))

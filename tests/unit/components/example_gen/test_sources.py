@@ -170,7 +170,7 @@ def days(find, tmp_path):
 
 def test_a_complete_span_is_accepted_by_number_and_as_latest(days):
     source = days("1/v1/train", "1/v1/test", "2/v1/train", "2/v1/test", "2/v2/train", "2/v2/test")
-    assert source.dated
+    assert source.is_dated
     for span in (None, 20513, 20514):
         source.check_span(span)
 

@@ -43,6 +43,8 @@ def test_links_keep_other_parameters():
     assert table.sort_link("name") == "?status=failed&page=1&sort=name&order=asc"
     assert table.sort_link("number") == "?status=failed&page=1&sort=number&order=desc"
     assert table.link(page=3) == "?status=failed&page=3&sort=name&order=desc"
+    table = paginate(QueryParams("model=1&model=2"), ROWS * 60, KEYS, sort="name")
+    assert table.link(page=3) == "?model=1&model=2&page=3"
 
 
 @settings(deadline=None)

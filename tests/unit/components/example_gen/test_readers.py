@@ -32,6 +32,7 @@ def test_own_columns_and_classes(read):
     [
         ("no json", "invalid JSON"),
         ("[1]", "expected a JSON object"),
+        ("[]", "expected a JSON object"),
         ('{"text": "a", "text": "b", "label": 1}', "text more than once"),
         ('{"text": 5, "label": 1}', "text is not a text"),
     ],

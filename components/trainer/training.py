@@ -133,7 +133,8 @@ def train(
         if base and overlap:
             overlap.copy_weights(network, base, train_rows.sample())
     if not checkpoint.is_finished(architecture.epochs):
-        _fit(network, train_rows, val_rows, recipe, buckets, steps, checkpoint, log_dir, callbacks)
+        with devices.keep_freed_memory():
+            _fit(network, train_rows, val_rows, recipe, buckets, steps, checkpoint, log_dir, callbacks)
     checkpoint.load_best(network)
 
     logits = predict_logits(network, val_rows, buckets)

@@ -207,7 +207,10 @@ def plot(profile: StepProfile, figures: dict[str, Any], path: Path) -> None:
 
     figure = Figure(figsize=(9, 7), layout="constrained")
     bars, timeline = figure.subplots(2, 1, height_ratios=(3, 2))
-    colors = dict(zip(_ORDER, colormaps["tab20"].colors, strict=False)) | {_IDLE: "lightgrey", _WAITING: "white"}
+    colors = dict(zip(_ORDER, colormaps["tab20"](range(len(_ORDER))).tolist(), strict=True)) | {
+        _IDLE: "lightgrey",
+        _WAITING: "white",
+    }
     shares = [100 * figures["shares"][part] for part in _ORDER]
     labelled = bars.barh(_ORDER, shares, color=[colors[part] for part in _ORDER])
     bars.bar_label(labelled, [f"{share:.1f}" for share in shares], padding=3, fontsize=8)

@@ -1,6 +1,5 @@
 import hashlib
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import ClassVar
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from components import download as module
 from components.download import BrokenDownload, Offline, PublicFiles, download
 from schema.errors import DataError
+from tests.support.http_server import serve_http
 
 CONTENT = b"".join(b'"1","title %d","text"\n' % index for index in range(20_000))
 MD5 = {"train.csv": hashlib.md5(CONTENT).hexdigest()}
@@ -50,13 +50,8 @@ class Handler(BaseHTTPRequestHandler):
 def url(monkeypatch):
     Handler.breaks, Handler.trouble, Handler.ranges_seen = 0, None, []
     monkeypatch.setattr(module._fetch.retry, "sleep", lambda seconds: None)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serve_http(Handler) as url:
+        yield url
 
 
 def test_a_download_is_verified_and_complete(url, tmp_path):

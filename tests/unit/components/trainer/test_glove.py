@@ -1,8 +1,7 @@
 import gzip
 import hashlib
-import threading
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from components.download import BrokenDownload, PublicFiles
 from components.trainer import glove
 from components.trainer.vector_files import read_vectors
 from schema.errors import SettingsError
+from tests.support.http_server import serve_http
 
 NAME = "glove-wiki-gigaword-50.gz"
 CONTENT = gzip.compress(b"2 50\noil" + b" 0.5" * 50 + b"\ngoal" + b" -1" * 50 + b"\n")
@@ -37,13 +37,8 @@ def url(tmp_path):
         def log_message(self, *args):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(tmp_path / "served")))
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serve_http(partial(Handler, directory=str(tmp_path / "served"))) as url:
+        yield url
 
 
 def test_the_vectors_are_downloaded_once_and_can_be_read(place, url, tmp_path):

@@ -19,7 +19,7 @@ PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 PROSE := $(wildcard *.md) docs Makefile Dockerfile .pre-commit-config.yaml pyproject.toml setup.py $(SOURCES)
 
 .PHONY: help run test test-fast test-all test-coverage test-real test-continuous test-interrupts test-data-sets test-airflow test-postgres test-kubeflow test-kubernetes test-orchestrators test-mlflow test-openlineage test-keycloak test-container test-flink test-spark \
-	airflow airflow-stop job-server-flink job-server-spark rows-file bench-train bench-gpu bench-stages bench-serve bench-review bench-scale \
+	airflow airflow-stop job-server-flink job-server-spark rows-file bench-train bench-step bench-gpu bench-stages bench-serve bench-review bench-scale \
 	lint types format picture review-pictures reference client client-messages lock clean default dev
 
 help:  ## List the targets.
@@ -101,6 +101,9 @@ test-container: dev  ## Build the image with Docker and run it; DOCKER_BUILD_ARG
 
 bench-train: default  ## Train with the seed notebook's code and with ours, in turns; ARGS="--rounds 3".
 	@PYTHONPATH=. .venv/bin/python -m benchmarks.train $(ARGS)
+
+bench-step: default  ## Profile training steps from rows.npz: where their time goes, printed and plotted.
+	@PYTHONPATH=. .venv/bin/python -m benchmarks.step_profile $(ARGS)
 
 rows-file: default  ## Write the rows of a training to rows.npz, for a host with TensorFlow alone; ARGS="--data DIR".
 	@PYTHONPATH=. .venv/bin/python -m benchmarks.rows_file $(ARGS)

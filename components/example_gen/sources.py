@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from components.example_gen.download import MD5, Offline
+from components.download import Offline, PublicFiles
 from components.example_gen.readers import FORMATS
 from components.example_gen.spans import find_span, is_dated, matching_files
 from components.example_gen.synthetic import write_synthetic
@@ -14,6 +14,12 @@ from schema.errors import DataError
 from schema.features import TEST, TRAIN
 from schema.paths import is_remote, list_files
 
+AG_NEWS = PublicFiles(
+    "https://raw.githubusercontent.com/mhjabreel/CharCnn_Keras/master/data/ag_news_csv/",
+    {"train.csv": "b1a00f826fdfbd249f79597b59e1dc12", "test.csv": "d52ea96a97a2d943681189a97654912d"},
+    "AG News (collected by A. Gulli, as a benchmark by X. Zhang, J. Zhao and Y. LeCun, 2015) is for research and other "
+    "non-commercial use: http://groups.di.unipi.it/~gulli/AG_corpus_of_news_articles.html",
+)
 ENVIRONMENT = "AG_NEWS_DIR"
 # Patterns of a split's files, of which the first that matches is used: official CSV, sharded CSV (Hugging Face, Beam),
 # Hugging Face's Parquet, TFDS.
@@ -119,7 +125,7 @@ def resolve(
     if environ.get(ENVIRONMENT):
         return _in_directory(os.path.expanduser(environ[ENVIRONMENT]), ENVIRONMENT, ENVIRONMENT)
     downloaded = cache / "ag_news"
-    if not all((downloaded / name).exists() for name in MD5):
+    if not all((downloaded / name).exists() for name in AG_NEWS.md5):
         try:
             download(downloaded)
         except Offline as offline:

@@ -6,7 +6,7 @@ from keras import layers, ops
 
 from components.trainer.adversarial import ConsistencyModel
 from components.trainer.shapes import Architecture
-from components.trainer.wide import WideLogits
+from components.trainer.wide import WideLogits, take_rows
 from schema.model_contract import OOV_ID, PADDING_ID
 
 
@@ -39,6 +39,14 @@ class TokenDropout(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("agnews")
+class WordVectors(layers.Embedding):
+    """Keras' embedding, which reads only the rows of its table that it returns."""
+
+    def call(self, inputs):
+        return ops.cast(take_rows(self.embeddings, inputs), self.compute_dtype)
 
 
 @keras.saving.register_keras_serializable("agnews")
@@ -162,7 +170,7 @@ def build_network(
     mask = PaddingMask(name="mask")(token_ids)
     masked = {"mask": mask} if architecture.masking else {}
     x = TokenDropout(architecture.word_dropout, seed=seed, name="word_dropout")(token_ids)
-    x = layers.Embedding(
+    x = WordVectors(
         vocabulary_size,
         architecture.embedding_dim,
         trainable=embedding_trainable,

@@ -1,6 +1,7 @@
-"""Chooses the devices of a training: GPUs, CPU or several workers, and whether cuDNN is used."""
+"""Chooses the devices of a training: GPUs, CPU or several workers, whether cuDNN is used, and how memory is kept."""
 
 import contextlib
+import ctypes
 import functools
 import logging
 from collections.abc import Iterator
@@ -11,6 +12,11 @@ import tensorflow as tf
 from components.trainer.shapes import Architecture
 
 logger = logging.getLogger(__name__)
+
+# Options of glibc's mallopt and their values during a training: the largest that it accepts, or the size of its heaps.
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+_KEEP = {_TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 2**26, _MMAP_THRESHOLD: 2**25}
+_GLIBC_DEFAULTS = {_TRIM_THRESHOLD: 2**17, _TOP_PAD: 2**17}
 
 
 def grow_gpu_memory() -> int:
@@ -99,3 +105,23 @@ def precision(name: str) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+@contextlib.contextmanager
+def keep_freed_memory() -> Iterator[None]:
+    """Lets the C library keep freed memory for the next allocation within the context.
+
+    Each training step allocates and frees the same tensors. By default, glibc returns much of that memory to the
+    kernel, which clears each page again: 5 to 10 % of the processor time of a step. Other C libraries are left as they
+    are.
+    """
+    library = ctypes.CDLL(None)
+    set_option = getattr(library, "mallopt", lambda option, value: None)
+    for option, value in _KEEP.items():
+        set_option(option, value)
+    try:
+        yield
+    finally:
+        for option, value in _GLIBC_DEFAULTS.items():
+            set_option(option, value)
+        getattr(library, "malloc_trim", lambda pad: None)(0)

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from components.trainer.shapes import LEARNED, RANDOM, Architecture, architecture_of
+from components.trainer.shapes import GLOVE, GLOVE_WIDTHS, LEARNED, RANDOM, Architecture, architecture_of
 from schema.paths import expand_home, is_remote
 
 MAX_DIMENSIONS = 10_000
@@ -68,9 +68,10 @@ class Recipe(Section):
         description="add a linear model of words and pairs of words, trained with the network; unset: false, "
         "stacked: true",
     )
-    word_vectors: Annotated[str, AfterValidator(replace_tilde), PathMarker((RANDOM, LEARNED))] = Field(
+    word_vectors: Annotated[str, AfterValidator(replace_tilde), PathMarker((RANDOM, LEARNED, GLOVE))] = Field(
         LEARNED,
-        description="initial word vectors: random, learned (from co-occurrences in train), or a word2vec or GloVe file",
+        description="initial word vectors: random, learned (from co-occurrences in train), glove (downloaded), or a "
+        "word2vec or GloVe file",
     )
     word_vectors_window: PositiveInt = Field(
         10, description="words on each side that count as co-occurring when word vectors are learned"
@@ -122,6 +123,16 @@ class Recipe(Section):
             raise ValueError("bucket_boundaries must rise, without repeats")
         return self
 
+    @model_validator(mode="after")
+    def _glove_has_the_width(self) -> "Recipe":
+        width = self.network.embedding_dim
+        if self.word_vectors == GLOVE and width not in GLOVE_WIDTHS:
+            raise ValueError(
+                f"word_vectors glove has vectors of {', '.join(map(str, GLOVE_WIDTHS))} elements and the network takes "
+                f"{width}: set embedding_dim to one of them"
+            )
+        return self
+
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Recipe":
         """Reads a recipe from the Trainer component's configuration, whose other keys are ignored.
@@ -156,7 +167,7 @@ class TrainerSettings(Recipe):
         Raises:
             SettingsError: the file cannot be read, or its vectors do not fit the network.
         """
-        if self.word_vectors not in (RANDOM, LEARNED) and not is_remote(self.word_vectors):
+        if self.word_vectors not in (RANDOM, LEARNED, GLOVE) and not is_remote(self.word_vectors):
             from components.trainer.vector_files import check_vectors
 
             check_vectors(Path(self.word_vectors), self.network.embedding_dim)

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-RANDOM, LEARNED = "random", "learned"
+RANDOM, LEARNED, GLOVE = "random", "learned", "glove"
 """Values of the recipe's `word_vectors` that are not the name of a file."""
+GLOVE_WIDTHS = (50, 100, 200, 300)
+"""Widths of GloVe's public word vectors."""
 
 
 @dataclass(frozen=True)

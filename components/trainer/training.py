@@ -123,7 +123,8 @@ def train(
             overlap.copy_weights(network, base, train_rows.sample())
     if not checkpoint.is_finished(architecture.epochs):
         logs = [keras.callbacks.TensorBoard(log_dir, write_graph=False)] if log_dir else []
-        _fit(network, train_rows, val_rows, recipe, buckets, steps, checkpoint, [*callbacks, *logs])
+        with devices.keep_freed_memory():
+            _fit(network, train_rows, val_rows, recipe, buckets, steps, checkpoint, [*callbacks, *logs])
     checkpoint.load_best(network)
 
     logits = predict_logits(network, val_rows, buckets)

@@ -141,12 +141,22 @@ class Overlap:
         wide.set_weights([words, pairs])
 
     def facts(self, network: keras.Model, words: Sequence[str], base: BaseModel) -> dict[str, str]:
-        """Returns how much is copied, as texts for people."""
-        return {
+        """Returns how much is copied, and what is not, as texts for people."""
+        facts = {
             "base_model": base.place,
             "words_taken": f"{len(self.ids):,} of {len(words):,}",
             "layers_taken": f"{len(self.layers)} of {len(_shapes(network))}",
         }
+        own, of_base = (
+            {layer.name: None for layer in model.layers if layer.weights} for model in (network, base.network)
+        )
+        tables = (_EMBEDDING, _WIDE) if len(self.ids) else ()
+        not_taken = {name: "other shapes or words" for name in own if name not in (*self.layers, *tables)}
+        not_taken |= {name: "the base model has none" for name in own if name not in of_base}
+        not_taken |= {name: "the new network has none" for name in of_base if name not in own}
+        if not_taken:
+            facts["not_taken"] = ", ".join(f"{name} ({reason})" for name, reason in not_taken.items())
+        return facts
 
 
 def _shapes(network: keras.Model) -> dict[str, list[tuple[int, ...]]]:

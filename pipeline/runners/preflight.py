@@ -4,8 +4,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from components.example_gen import download, sources
+from components import download
+from components.example_gen import sources
 from components.example_gen.sources import DataSource
+from components.trainer import glove
+from components.trainer.shapes import GLOVE
 from pipeline.beam.engine_check import check_docker, check_engine
 from pipeline.metadata.connection import existing_store
 from pipeline.metadata.graph import pipeline_artifacts
@@ -18,17 +21,22 @@ from serving.audit.signature import read_signing_key
 def resolve_source(settings: Settings, progress: download.Progress = lambda *_: None) -> DataSource:
     """Finds the data files that the settings and the environment select; downloads them if none are local.
 
+    Also downloads GloVe's word vectors if the settings name them.
+
     Args:
         settings: all settings.
-        progress: receives the progress of a download, see `components.example_gen.download`.
+        progress: receives the progress of a download, see `components.download`.
 
     Raises:
-        SettingsError: data.cache cannot be written, or there is a schema without the path of its data.
+        SettingsError: data.cache cannot be written, there is a schema without the path of its data, or GloVe's word
+            vectors cannot be downloaded.
         DataError: a named directory has no data, or the download failed although the network is up.
     """
     data = settings.data
     if data.schema_file is not None and data.path is None:
         raise SettingsError(f"data.schema_file {data.schema_file}: set data.path, too, to the data of these classes")
+    if settings.trainer.word_vectors == GLOVE:
+        glove.fetch(settings.trainer.network.embedding_dim, progress)
     try:
         return sources.resolve(
             data.path,
@@ -37,7 +45,7 @@ def resolve_source(settings: Settings, progress: download.Progress = lambda *_: 
             cache=Path(data.cache),
             synthetic_rows=data.synthetic_rows,
             synthetic_seed=data.synthetic_seed,
-            download=lambda directory: download.download(directory, progress),
+            download=lambda directory: download.download(sources.AG_NEWS, directory, progress),
             has_test_files=data.test_fraction is None,
         )
     except OSError as error:

@@ -25,7 +25,7 @@ def test_ag_news_is_named_only_where_it_is_the_default_data_set():
         for path in (ROOT / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and b"AG News" in path.read_bytes()
     }
-    example_gen = {"csv_reader", "download", "proposal", "synthetic"}
+    example_gen = {"csv_reader", "proposal", "sources", "synthetic"}
     assert named == {
         *("schema/model_card.yaml", "schema/data_set.py", "schema/features.py"),
         *(f"components/example_gen/{name}.py" for name in example_gen),

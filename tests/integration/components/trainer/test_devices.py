@@ -1,3 +1,6 @@
+import resource
+from concurrent.futures import ThreadPoolExecutor
+
 import keras
 import pytest
 import tensorflow as tf
@@ -30,3 +33,23 @@ def test_the_precision_applies_only_within_the_block():
     with devices.precision("mixed_bfloat16"):
         assert keras.layers.Dense(1).compute_dtype == "bfloat16"
     assert keras.layers.Dense(1).compute_dtype == "float32"
+
+
+def fault_pages(rounds):
+    """Returns the page faults of a thread that repeatedly fills and frees more memory than a heap of glibc holds."""
+
+    def fill():
+        for number in range(rounds + 1):
+            if number == 1:  # The first round gets the memory.
+                before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+            del [b"x" * (20 << 20) for _ in range(4)][:]
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(fill).result()
+
+
+def test_freed_memory_is_kept_during_a_training():
+    with devices.keep_freed_memory():
+        assert fault_pages(5) < 100
+    assert fault_pages(5) > 1000

@@ -33,11 +33,14 @@ def test_an_export_is_read_back_with_its_words_and_weights(transform_output, rec
     words = [word.decode() for word in transform_output.vocabulary_by_name("vocabulary")]
     written = network(recipe(seed=9), words)
     export_saved_model(written, transform_output, str(tmp_path / "export"))
-    write_facts({"recipe": recipe(seed=9).model_dump()}, str(tmp_path / "export"))
-    read = read_base_model(str(tmp_path / "export"))
-    assert read.words == words
-    for one, other in zip(written.get_weights(), read.network.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    of_today = recipe(seed=9).model_dump()
+    before_wide = {name: value for name, value in of_today.items() if name != "wide"}
+    for stored in (of_today, before_wide):
+        write_facts({"recipe": stored}, str(tmp_path / "export"))
+        read = read_base_model(str(tmp_path / "export"))
+        assert read.words == words
+        for one, other in zip(written.get_weights(), read.network.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("facts", [None, "{}"], ids=["nothing is there", "it is another one's"])
@@ -113,10 +116,11 @@ def trained(train_rows, val_rows, words, recipe, tmp_path):
     return run
 
 
-def test_a_warm_start_begins_with_a_lower_loss(trained, words):
+def test_a_warm_start_begins_with_a_lower_loss(trained, words, caplog):
     first = trained("a", epochs=6)
     base = BaseModel("earlier", words, first.network)
-    warm, cold = trained("b", base, epochs=1), trained("c", epochs=1)
+    with caplog.at_level("INFO", logger="components.trainer.training"):
+        warm, cold = trained("b", base, epochs=1), trained("c", epochs=1)
     assert warm.facts["history"]["loss"][0] < 0.5 * cold.facts["history"]["loss"][0]
     assert warm.facts["warm_start"] == {
         "base_model": "earlier",
@@ -124,6 +128,7 @@ def test_a_warm_start_begins_with_a_lower_loss(trained, words):
         "layers_taken": "2 of 2",
     }
     assert "warm_start" not in cold.facts
+    assert [record.fields for record in caplog.records if record.message == "warm start"] == [warm.facts["warm_start"]]
 
 
 def test_a_cold_training_does_not_resume_a_warm_one(trained, words):
@@ -154,8 +159,33 @@ def test_the_weights_of_shared_words_and_of_their_pairs_are_copied(train_rows, r
     assert 0 < np.count_nonzero(own_pairs.any(axis=1)) < len(train_rows.token_ids)
 
 
-def test_a_base_model_without_a_wide_part_leaves_it_at_zero(train_rows, recipe, words):
-    base = BaseModel("earlier", words, network(recipe(wide=False), words))
-    new = network(recipe(wide=True), words)
-    Overlap.of(new, words, base).copy_weights(new, base, train_rows)
-    assert not any(weight.any() for weight in new.get_layer("wide").get_weights())
+SHARED = ("recurrent_1", "recurrent_2", "logits")
+
+
+@pytest.mark.parametrize(
+    ("changes", "base_changes", "taken", "not_taken"),
+    [
+        ({"wide": True}, {}, SHARED, "wide (the base model has none)"),
+        ({}, {"wide": True}, SHARED, "wide (the new network has none)"),
+        ({"wide": True}, {"wide": True}, SHARED, None),
+        ({"depth": 1}, {}, ("logits",), "recurrent_2 (the new network has none)"),
+    ],
+    ids=["wide now", "wide before", "wide", "a layer less"],
+)
+def test_what_a_warm_start_leaves_out_is_named(recipe, words, train_rows, changes, base_changes, taken, not_taken):
+    base = BaseModel("earlier", words, network(recipe(**base_changes), words))
+    new = network(recipe(**changes), words)
+    untrained = [weight for layer in new.layers if layer.name == "wide" for weight in layer.get_weights()]
+    overlap = Overlap.of(new, words, base)
+    overlap.copy_weights(new, base, train_rows)
+    assert set(taken) <= set(overlap.layers)
+    np.testing.assert_array_equal(vectors(new), vectors(base.network))
+    for name in taken:
+        for one, other in zip(
+            new.get_layer(name).get_weights(), base.network.get_layer(name).get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(one, other)
+    if untrained:
+        for one, other in zip(untrained, new.get_layer("wide").get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert overlap.facts(new, words, base).get("not_taken") == not_taken

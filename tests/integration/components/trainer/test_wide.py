@@ -140,3 +140,13 @@ def test_the_wide_part_is_computed_in_float32_under_mixed_precision():
         model = network()
     assert model.get_layer("wide").compute_dtype == "float32"
     assert model(IDS).dtype == tf.float32
+
+
+def test_a_training_step_reads_only_the_rows_of_its_words():
+    """A table with sparse updates is copied each time that it is read as a whole."""
+    network = build_network(architecture("stacked_bilstm", embedding_dim=3, units=2), vocabulary_size=17, classes=4)
+    step = tf.function(lambda ids: network(ids, training=True)).get_concrete_function(
+        tf.TensorSpec([None, None], "int32")
+    )
+    read = {tuple(operation.outputs[0].shape) for operation in step.graph.get_operations() if operation.outputs}
+    assert read.isdisjoint({(17, 3), (17, 4), (PAIR_ROWS, 4)})

@@ -184,3 +184,13 @@ def test_an_unusable_file_is_reported_with_line_and_reason(tmp_path, name, conte
         path.write_bytes(content)
     with pytest.raises(SettingsError, match=rf"^trainer\.word_vectors .*{message}"):
         word_vectors.read(path, WORDS, 3, seed=1)
+
+
+def test_the_vectors_of_glove_come_from_the_users_cache(tmp_path, monkeypatch, recipe):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "agnews").mkdir()
+    wanted = np.arange(1, 51)
+    vector = " ".join(map(str, wanted))
+    write(tmp_path / "agnews/glove-wiki-gigaword-50.gz", f"1 50\noil {vector}\n".encode())
+    vectors = word_vectors.make(rows_of([[2]]), WORDS, recipe(word_vectors="glove", embedding_dim=50))
+    assert near(vectors, 2, wanted)

@@ -272,19 +272,19 @@ def test_data_that_cannot_be_used_is_described_with_status_3(tmp_path, train, sa
 
 
 def test_without_network_the_data_commands_say_so(tmp_path, monkeypatch):
-    from components.example_gen import download
+    from components import download
 
     monkeypatch.setattr(
-        download, "download", lambda directory, progress: (_ for _ in ()).throw(download.Offline("no way out"))
+        download, "download", lambda files, directory, progress: (_ for _ in ()).throw(download.Offline("no way out"))
     )
     ended = run("data", "fetch", "--to", str(tmp_path / "data"))
     assert isinstance(ended.exception, download.Offline)
 
 
 def test_a_download_shows_the_licence_note_once(tmp_path, monkeypatch):
-    from components.example_gen import download
+    from components import download
 
-    def two_files(directory, progress):
+    def two_files(files, directory, progress):
         for name in ("train.csv", "test.csv"):
             progress(name, 0, 10)
             progress(name, 10, 10)
@@ -296,9 +296,9 @@ def test_a_download_shows_the_licence_note_once(tmp_path, monkeypatch):
 
 
 def test_nothing_to_download_shows_nothing_on_the_way(tmp_path, monkeypatch):
-    from components.example_gen import download
+    from components import download
 
-    monkeypatch.setattr(download, "download", lambda directory, progress: None)
+    monkeypatch.setattr(download, "download", lambda files, directory, progress: None)
     assert run("data", "fetch", "--to", str(tmp_path / "data")).stderr == ""
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from components.example_gen.download import Offline
+from components.download import Offline
 from components.example_gen.sources import resolve
 from pipeline.settings.sources import load
 from schema.errors import DataError

@@ -2,7 +2,9 @@ import pytest
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from components.download import PublicFiles
 from components.example_gen.sources import DataSource
+from components.trainer import glove
 from pipeline.metadata.connection import check_storable_in_postgresql, connection_config
 from pipeline.runners.preflight import check_pods, check_source, resolve_source
 from pipeline.settings import Settings
@@ -118,3 +120,11 @@ def test_data_in_a_directory_of_this_machine_are_not_in_a_pod(settings, monkeypa
     pods = load("kubeflow", None, {"data.path": ("", "the test")}, environ={}).settings
     with pytest.raises(SettingsError, match="/home/me/ag_news is on the disk of a pod"):
         check_pods(pods)
+
+
+def test_the_vectors_of_glove_are_downloaded_before_a_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setitem(glove.FILES, 50, PublicFiles("http://127.0.0.1:9/", {"vectors.gz": "0"}, ""))
+    settings = Settings.model_validate({"trainer": {"word_vectors": "glove", "embedding_dim": 50}})
+    with pytest.raises(SettingsError, match=r"trainer\.word_vectors glove: .*vectors\.gz: no connection"):
+        resolve_source(settings)

@@ -78,6 +78,12 @@ def test_a_file_of_word_vectors_is_looked_for_on_this_machine_alone(tmp_path):
         TrainerSettings(word_vectors="lerned").check_word_vectors()
 
 
+def test_the_network_has_the_width_of_the_vectors_of_glove():
+    with pytest.raises(ValidationError, match="of 50, 100, 200, 300 elements and the network takes 128: set embedding"):
+        TrainerSettings(word_vectors="glove")
+    TrainerSettings(word_vectors="glove", embedding_dim=100).check_word_vectors()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

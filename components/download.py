@@ -1,9 +1,10 @@
-"""Downloads the public AG News files: resumes broken transfers, verifies checksums, and renames complete files."""
+"""Downloads public files: resumes broken transfers, verifies checksums, and renames complete files."""
 
 import functools
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -11,18 +12,26 @@ import tenacity
 
 from schema.errors import DataError
 
-LICENCE = (
-    "AG News (collected by A. Gulli, as a benchmark by X. Zhang, J. Zhao and Y. LeCun, 2015) is for research and other "
-    "non-commercial use: http://groups.di.unipi.it/~gulli/AG_corpus_of_news_articles.html"
-)
-BASE_URL = "https://raw.githubusercontent.com/mhjabreel/CharCnn_Keras/master/data/ag_news_csv/"
-MD5 = {"train.csv": "b1a00f826fdfbd249f79597b59e1dc12", "test.csv": "d52ea96a97a2d943681189a97654912d"}
-
 Progress = Callable[[str, int, int | None], None]
 """Function called with the file name, the bytes so far, and the total bytes if the server reports them."""
 
 
 _UNREACHABLE = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
+
+
+@dataclass(frozen=True)
+class PublicFiles:
+    """Files that anyone may download.
+
+    Attributes:
+        base_url: URL to which file names are appended.
+        md5: MD5 checksum of each file by name.
+        licence: note on the licence, shown before a download.
+    """
+
+    base_url: str
+    md5: Mapping[str, str]
+    licence: str
 
 
 class Offline(DataError):
@@ -35,14 +44,13 @@ class BrokenDownload(DataError):
     may_pass = True
 
 
-def download(directory: Path, progress: Progress, *, base_url: str = BASE_URL, md5: dict[str, str] = MD5) -> None:
+def download(files: PublicFiles, directory: Path, progress: Progress = lambda *_: None) -> None:
     """Downloads the files that are missing.
 
     Args:
-        directory: directory of the files, created if needed.
+        files: the files.
+        directory: directory for them, created if needed.
         progress: function called after each chunk.
-        base_url: URL to which file names are appended.
-        md5: MD5 checksum of each file by name.
 
     Raises:
         Offline: the host could not be reached.
@@ -52,11 +60,11 @@ def download(directory: Path, progress: Progress, *, base_url: str = BASE_URL, m
     directory.mkdir(parents=True, exist_ok=True)
     timeout = httpx.Timeout(30.0, connect=5.0)
     with httpx.Client(timeout=timeout, follow_redirects=True) as client:
-        for name, checksum in md5.items():
+        for name, checksum in files.md5.items():
             if (directory / name).exists():
                 continue
             part = directory / f"{name}.part"
-            url = base_url + name
+            url = files.base_url + name
             try:
                 _fetch(client, url, part, functools.partial(progress, name))
             except _UNREACHABLE as error:

@@ -1,13 +1,13 @@
 import hashlib
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import ClassVar
 
 import pytest
 
-from components.example_gen import download as module
-from components.example_gen.download import BrokenDownload, Offline, download
+from components import download as module
+from components.download import BrokenDownload, Offline, PublicFiles, download
 from schema.errors import DataError
+from tests.support.http_server import serve_http
 
 CONTENT = b"".join(b'"1","title %d","text"\n' % index for index in range(20_000))
 MD5 = {"train.csv": hashlib.md5(CONTENT).hexdigest()}
@@ -50,22 +50,13 @@ class Handler(BaseHTTPRequestHandler):
 def url(monkeypatch):
     Handler.breaks, Handler.trouble, Handler.ranges_seen = 0, None, []
     monkeypatch.setattr(module._fetch.retry, "sleep", lambda seconds: None)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def ignore(name, done, total):
-    pass
+    with serve_http(Handler) as url:
+        yield url
 
 
 def test_a_download_is_verified_and_complete(url, tmp_path):
     seen = []
-    download(tmp_path / "data", lambda *report: seen.append(report), base_url=url, md5=MD5)
+    download(PublicFiles(url, MD5, ""), tmp_path / "data", lambda *report: seen.append(report))
     assert (tmp_path / "data/train.csv").read_bytes() == CONTENT
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["train.csv"]
     assert seen[0] == ("train.csv", 0, len(CONTENT))
@@ -74,7 +65,7 @@ def test_a_download_is_verified_and_complete(url, tmp_path):
 
 def test_a_broken_transfer_is_resumed(url, tmp_path):
     Handler.breaks = 2
-    download(tmp_path, ignore, base_url=url, md5=MD5)
+    download(PublicFiles(url, MD5, ""), tmp_path)
     assert (tmp_path / "train.csv").read_bytes() == CONTENT
     assert Handler.ranges_seen[0] is None
     assert all(Handler.ranges_seen[1:])
@@ -82,40 +73,40 @@ def test_a_broken_transfer_is_resumed(url, tmp_path):
 
 def test_a_partial_file_is_not_downloaded_again(url, tmp_path):
     (tmp_path / "train.csv.part").write_bytes(CONTENT[:1000])
-    download(tmp_path, ignore, base_url=url, md5=MD5)
+    download(PublicFiles(url, MD5, ""), tmp_path)
     assert Handler.ranges_seen == ["bytes=1000-"]
     assert (tmp_path / "train.csv").read_bytes() == CONTENT
 
 
 def test_a_complete_partial_file_is_only_verified(url, tmp_path):
     (tmp_path / "train.csv.part").write_bytes(CONTENT)
-    download(tmp_path, ignore, base_url=url, md5=MD5)
+    download(PublicFiles(url, MD5, ""), tmp_path)
     assert (tmp_path / "train.csv").read_bytes() == CONTENT
 
 
 def test_a_file_with_another_checksum_is_removed_and_reported(url, tmp_path):
     (tmp_path / "train.csv.part").write_bytes(b"x" * 1000)
     with pytest.raises(BrokenDownload, match="expected"):
-        download(tmp_path, ignore, base_url=url, md5=MD5)
+        download(PublicFiles(url, MD5, ""), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_complete_files_are_not_requested(url, tmp_path):
     (tmp_path / "train.csv").write_bytes(CONTENT)
-    download(tmp_path, ignore, base_url=url, md5=MD5)
+    download(PublicFiles(url, MD5, ""), tmp_path)
     assert Handler.ranges_seen == []
 
 
 def test_a_file_missing_on_the_server_is_reported_with_its_url(url, tmp_path):
     with pytest.raises(DataError, match=r"other\.csv: the server answered 404") as refused:
-        download(tmp_path, ignore, base_url=url, md5={"other.csv": "0"})
+        download(PublicFiles(url, {"other.csv": "0"}, ""), tmp_path)
     assert not refused.value.may_pass
 
 
 def test_a_repeatedly_broken_transfer_is_a_temporary_error(url, tmp_path):
     Handler.breaks = 5
     with pytest.raises(BrokenDownload, match="run again to resume the download") as broken:
-        download(tmp_path, ignore, base_url=url, md5=MD5)
+        download(PublicFiles(url, MD5, ""), tmp_path)
     assert broken.value.may_pass
 
 
@@ -123,9 +114,9 @@ def test_a_repeatedly_broken_transfer_is_a_temporary_error(url, tmp_path):
 def test_a_server_error_is_a_temporary_error(url, tmp_path, status):
     Handler.trouble = status
     with pytest.raises(BrokenDownload, match=f"the server answered {status}"):
-        download(tmp_path, ignore, base_url=url, md5=MD5)
+        download(PublicFiles(url, MD5, ""), tmp_path)
 
 
 def test_an_unreachable_server_means_offline(tmp_path):
     with pytest.raises(Offline, match="no connection"):
-        download(tmp_path, ignore, base_url="http://127.0.0.1:9/", md5=MD5)
+        download(PublicFiles("http://127.0.0.1:9/", MD5, ""), tmp_path)

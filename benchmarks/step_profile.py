@@ -74,7 +74,7 @@ class StepProfile:
 @click.option("--steps", type=click.IntRange(min=2), default=40, show_default=True, help="Number of steps to measure.")
 @click.option("--to", "directory", type=LocalPath(), default="docs/images", show_default=True, help="For the plot.")
 def bench_step(path: Path, first: int, steps: int, directory: Path) -> None:
-    """StepProfile some training steps; print and plot the share of each part in the time of all cores.
+    """Profile some training steps; print and plot the share of each part in the time of all cores.
 
     `make rows-file` writes the file of rows.
     """

@@ -13,6 +13,7 @@ from pipeline.settings import TrainerSettings
 from pipeline.settings.sources import Loaded
 from schema.errors import AgNewsError, SettingsError
 from schema.interruption import set_advice
+from serving.finite_range import FiniteRange
 
 NETWORKS: tuple[str, ...] = get_args(TrainerSettings.model_fields["architecture"].annotation)
 _PLAIN_WIDTH = 200
@@ -48,7 +49,7 @@ _PLAIN_WIDTH = 200
 )
 @click.option(
     "--fraction",
-    type=click.FloatRange(0.01, 1.0),
+    type=FiniteRange(0.01, 1.0),
     default=1.0,
     show_default=True,
     help="Fraction of the training rows for the networks; the other classifiers and the notebook train on all rows.",

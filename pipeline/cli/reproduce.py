@@ -13,6 +13,7 @@ from pipeline.settings.sources import Loaded
 from schema.errors import AgNewsError, ReproductionError
 from schema.paths import refuse_wildcards
 from schema.temporary import temporary_directory
+from serving.finite_range import FiniteRange
 
 if TYPE_CHECKING:
     from pipeline.experiments.reproduce import Reproduction
@@ -24,7 +25,7 @@ _PLAIN_WIDTH = 120
 @click.argument("model", type=click.IntRange(min=1))
 @click.option("--any-code", is_flag=True, help="Continue if the code differs from the recorded code.")
 @click.option(
-    "--tolerance", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Largest difference to accept."
+    "--tolerance", type=FiniteRange(min=0), default=0.0, show_default=True, help="Largest difference to accept."
 )
 @click.option("--output", type=LocalPath(dir_okay=False), help="File for the results as JSON.")
 @click.option(

@@ -8,7 +8,7 @@ from typing import get_args
 import click
 
 from pipeline.cli.options import LocalPath, settings_options
-from pipeline.cli.output import make_directory, report_write_errors
+from pipeline.cli.output import make_directory, write_file
 from pipeline.settings import TrainerSettings
 from pipeline.settings.sources import Loaded
 from schema.errors import AgNewsError, SettingsError
@@ -123,11 +123,10 @@ def compare(
                 )
     except AgNewsError as error:
         raise type(error)(f"{error}\nThe log is {log}") from error
-    from pipeline.experiments.compare.table import markdown, print_table, write_plot
+    from pipeline.experiments.compare.table import draw_comparison, markdown, print_table
 
     print_table(Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH), lines)
-    with report_write_errors("--to", directory):
-        (directory / "comparison.md").write_text(markdown(lines), encoding="utf-8")
-        for suffix in ("png", "svg"):
-            write_plot(lines, directory / f"comparison.{suffix}")
+    write_file("--to", directory / "comparison.md", markdown(lines))
+    for form in ("png", "svg"):
+        write_file("--to", directory / f"comparison.{form}", draw_comparison(lines, form))
     click.echo(f"table and plot: {directory}/comparison.md, .png, .svg")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from schema.errors import AgNewsError, RunError, SettingsError, StoreError
+from schema.files import replace_file
 from schema.interruption import raise_if_interrupted
 
 if TYPE_CHECKING:
@@ -160,6 +161,16 @@ def report_write_errors(option: str, place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise SettingsError(f"{option} {place}: {error.strerror or error}; name a place that can be written") from error
+
+
+def write_file(option: str, file: Path, content: str | bytes) -> None:
+    """Writes a file completely or not at all; a link keeps leading to the file.
+
+    Raises:
+        SettingsError: the file cannot be written; what it held before stays.
+    """
+    with report_write_errors(option, file):
+        replace_file(file, content.encode() if isinstance(content, str) else content, follow_links=True)
 
 
 def check_file(option: str, file: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import LocalPath, settings_options
-from pipeline.cli.output import check_file, make_directory, report_write_errors
+from pipeline.cli.output import check_file, make_directory, write_file
 from pipeline.settings.sources import Loaded
 from schema.errors import AgNewsError, ReproductionError
 from schema.paths import refuse_wildcards
@@ -72,8 +72,7 @@ def reproduce(
     # Print the results first, in case the file cannot be written.
     _print(outcome)
     if output is not None:
-        with report_write_errors("--output", output):
-            output.write_text(outcome.to_json(), encoding="utf-8")
+        write_file("--output", output, outcome.to_json())
     if not outcome.same:
         raise ReproductionError(f"model {outcome.model} came out different")
 

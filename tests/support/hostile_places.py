@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from pipeline.cli import cli
 from pipeline.cli.output import users_error
 from pipeline.settings.sources import KEYS
-from tests.support.privileges import only_permitted_files
+from tests.support.limits import only_permitted_files
 
 SECONDS = 20
 MEMORY = 1 << 30

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from schema.errors import DataError, SettingsError
 from schema.paths import expand_home, list_files, refuse_wildcards
-from tests.support.privileges import only_permitted_files
+from tests.support.limits import only_permitted_files
 
 
 def put(directory, *names):

@@ -1,13 +1,16 @@
 import os
+import re
+from pathlib import Path
 
 import pytest
 
 from pipeline.alerts import Event, Kind
+from pipeline.cli import output
 from pipeline.cli.output import check_file, make_directory, send_alert, strip_control_characters, users_error
 from pipeline.settings import Settings
 from schema.errors import SettingsError
 from schema.interruption import Interrupted
-from tests.support.privileges import only_permitted_files
+from tests.support.limits import only_permitted_files
 
 
 @pytest.mark.parametrize("sign", ["\x1b", "\n", "\r", "\x7f", "\x9b", "\u202e", "\udcff"])
@@ -66,6 +69,11 @@ def test_a_working_directory_that_was_deleted_is_a_users_mistake(tmp_path, monke
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     assert error_of(os.getcwd).startswith("the working directory was deleted")
+
+
+@pytest.mark.parametrize("module", sorted(Path(output.__file__).parent.glob("*.py")), ids=lambda path: path.name)
+def test_no_command_can_leave_half_a_file(module):
+    assert not re.findall(r"write_text|write_bytes|open\([^)]*\"w", module.read_text().replace("open(os.devnull", ""))
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
-"""Takes root's access to all files away from this thread, so that tests of missing permissions also work as root."""
+"""Limits what this process may do with files, so that tests of permissions and full disks need no other user or disk."""
 
 import ctypes
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,3 +26,14 @@ def only_permitted_files() -> Iterator[None]:
     finally:
         sets[_EFFECTIVE] = before
         assert libc.capset(header, sets) == 0
+
+
+@contextmanager
+def full_disk(free: int) -> Iterator[None]:
+    """Lets no file in the `with` block grow over a number of bytes, as on a disk that has no more room."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

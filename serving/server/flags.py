@@ -145,5 +145,5 @@ def _option(name: str, kind: type, **attributes: Any) -> Callable:
     if kind is bool:
         # Accepts `--enable_batching` and `--enable_batching=false`.
         attributes |= {"is_flag": False, "flag_value": "true"}
-    checked = FiniteRange() if kind is float else kind
+    checked = FiniteRange(min=0) if kind is float else kind
     return click.option(f"--{name}", name, type=checked, metavar=kind.__name__.upper(), **attributes)

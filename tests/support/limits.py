@@ -1,4 +1,4 @@
-"""Limits what this process may do with files, so that tests of permissions and full disks need no other user or disk."""
+"""Limits what this process may do with files, so that tests of permissions and full disks need no other user."""
 
 import ctypes
 import resource

@@ -80,7 +80,8 @@ def replace_file(path: Path, content: bytes, mode: int | None = None, *, follow_
         # A device or a pipe is written to, as a shell does; replaced by a file, it would be lost for everybody.
         path.write_bytes(content)
         return
-    path = path.resolve() if follow_links else path
+    # Path.resolve() raises RuntimeError for a link that leads to itself.
+    path = Path(os.path.realpath(path)) if follow_links else path
     incoming = path.with_name(f".{path.name}.incoming")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     try:

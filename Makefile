@@ -57,7 +57,8 @@ airflow: default  ## Start a local Airflow with the DAGs loaded; `make airflow-s
 	@.venv-airflow/bin/python scripts/local_airflow.py start
 
 airflow-stop:
-	@.venv-airflow/bin/python scripts/local_airflow.py stop
+	@if [ -x .venv-airflow/bin/python ]; then .venv-airflow/bin/python scripts/local_airflow.py stop; \
+		else echo "Airflow does not run; make airflow installs and starts it"; fi
 
 test-airflow: dev  ## Run the DAGs in a real Airflow: two days, a kill, an approval, batch scoring and monitoring.
 	@scripts/setup.sh airflow

@@ -63,7 +63,7 @@ def create_file(path: Path, mode: int) -> None:
         os.fchmod(file.fileno(), _shared_mode(path, mode))
 
 
-def replace_file(path: Path, content: bytes, mode: int | None = None) -> None:
+def replace_file(path: Path, content: bytes, mode: int | None = None, *, follow_links: bool = False) -> None:
     """Replaces a file atomically: readers see the old or the new content, even after a power failure.
 
     Only one process may write at a time. The new content has a fixed name until it replaces the old one, so a killed
@@ -73,20 +73,29 @@ def replace_file(path: Path, content: bytes, mode: int | None = None) -> None:
         path: the file.
         content: the whole new content.
         mode: FOR_ALL or FOR_GROUP; None applies the umask.
+        follow_links: replace the file that a link leads to, for files that a user named, such as a link in place of
+            `/dev/stdout`. Otherwise the link is replaced: in a shared directory, it may be another user's.
     """
     if path.exists() and not path.is_file():
         # A device or a pipe is written to, as a shell does; replaced by a file, it would be lost for everybody.
         path.write_bytes(content)
         return
+    # Path.resolve() raises RuntimeError for a link that leads to itself.
+    path = Path(os.path.realpath(path)) if follow_links else path
     incoming = path.with_name(f".{path.name}.incoming")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    with open(os.open(incoming, flags, 0o666 if mode is None else mode), "wb") as file:
-        if mode is not None:
-            os.fchmod(file.fileno(), _shared_mode(path, mode))
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    incoming.replace(path)
+    try:
+        with open(os.open(incoming, flags, 0o666 if mode is None else mode), "wb") as file:
+            if mode is not None:
+                os.fchmod(file.fileno(), _shared_mode(path, mode))
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        incoming.replace(path)
+    except OSError:
+        with suppress(OSError):
+            incoming.unlink()
+        raise
     flush_directory(path.parent)
 
 

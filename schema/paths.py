@@ -10,7 +10,7 @@ import os
 import re
 from urllib.parse import urlsplit
 
-from schema.errors import SettingsError
+from schema.errors import DataError, SettingsError
 
 # A leading wildcard does not match hidden files: ".DS_Store", "._train.csv", "_SUCCESS", "_temporary".
 _VISIBLE = r"(?!(?<=/)[._])"
@@ -27,6 +27,9 @@ def list_files(base: str, pattern: str) -> list[str]:
         base: directory or URI, taken literally.
         pattern: `*`, `?` and `[…]` match within a name, and `**/` matches any number of directories. Names that begin
             with `.` or `_` match only if the pattern contains that character.
+
+    Raises:
+        DataError: this user may not look into a directory in which the pattern could match a file.
     """
     place = os.path.join(base, pattern)
     literal = place.removesuffix(pattern)
@@ -36,9 +39,24 @@ def list_files(base: str, pattern: str) -> list[str]:
         [matched] = FileSystems.match([place])
         found = [file.path for file in matched.metadata_list]
     else:
+        _require_access(literal, pattern)
         found = [path for path in glob.glob(glob.escape(literal) + pattern, recursive=True) if not os.path.isdir(path)]
     fits = re.compile(re.escape(literal) + expression(pattern))
     return sorted(filter(fits.fullmatch, found))
+
+
+def _require_access(literal: str, pattern: str) -> None:
+    """Refuses a directory that glob would skip without a word, so that its files would be missing."""
+    parts = pattern.split("/")
+    for depth, part in enumerate(parts):
+        folders = "".join(f"{folder}/" for folder in parts[:depth])
+        fits = re.compile(re.escape(literal) + expression(folders))
+        mode = os.X_OK | (os.R_OK if glob.has_magic(part) else 0)
+        for directory in filter(fits.fullmatch, glob.glob(glob.escape(literal) + folders, recursive=True)):
+            if not os.access(directory, mode, effective_ids=True):
+                raise DataError(
+                    f"{directory}: Permission denied; let this user read it, since files in it may match {pattern!r}"
+                )
 
 
 def expression(pattern: str) -> str:

@@ -28,6 +28,7 @@ from tensorflow_serving.config import logging_config_pb2
 
 from schema.errors import RunError
 from schema.model_contract import SERVING_DEFAULT, TOKEN_IDS, TRANSFORM_FEATURES, text_columns
+from serving.finite_range import FiniteRange
 from serving.listening import host_port, listen
 from serving.server.config import REQUEST_LOG_TYPE
 from serving.server.metrics import METRICS_PATH, Metrics
@@ -221,8 +222,10 @@ def _timeout(context: grpc.ServicerContext) -> float | None:
     "--metrics-port", type=click.IntRange(0, 65_535), help="HTTP port of the metrics for Prometheus; unset: none."
 )
 @click.option("--prefix", required=True, type=click.Path(path_type=Path), help="Path and beginning of the log's files.")
-@click.option("--rate", default=0.1, show_default=True, type=click.FloatRange(0, 1), help="Share of requests to log.")
-@click.option("--keep-days", default=30.0, show_default=True, help="Days to keep files of the log.")
+@click.option("--rate", default=0.1, show_default=True, type=FiniteRange(0, 1), help="Share of requests to log.")
+@click.option(
+    "--keep-days", default=30.0, show_default=True, type=FiniteRange(min=0), help="Days to keep files of the log."
+)
 def main(**options: Any) -> None:
     """Forward gRPC calls to TensorFlow Serving, and log a sample of the requests for `agnews monitor`."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")

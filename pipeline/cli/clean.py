@@ -10,13 +10,16 @@ from pipeline.cli.options import by_option, settings_options
 from pipeline.cli.output import hide_library_output
 from pipeline.settings.sources import Loaded
 from schema.errors import SettingsError
+from serving.finite_range import FiniteRange
+
+_MOST_DAYS = 36_500
 
 
 @click.command(epilog="Example:  agnews clean --keep-runs 20 --older-than 30 --dry-run")
 @click.option("--keep-runs", type=click.IntRange(min=1), default=10, show_default=True, help="Newest runs to keep.")
 @click.option(
     "--older-than",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(0, _MOST_DAYS),
     default=30.0,
     show_default=True,
     metavar="DAYS",

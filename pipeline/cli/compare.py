@@ -7,11 +7,12 @@ from typing import get_args
 import click
 
 from pipeline.cli.options import LocalPath, settings_options
-from pipeline.cli.output import make_console, make_directory, report_write_errors
+from pipeline.cli.output import make_console, make_directory, write_file
 from pipeline.settings import TrainerSettings
 from pipeline.settings.sources import Loaded
 from schema.errors import AgNewsError, SettingsError
 from schema.interruption import set_advice
+from serving.finite_range import FiniteRange
 
 NETWORKS: tuple[str, ...] = get_args(TrainerSettings.model_fields["architecture"].annotation)
 
@@ -46,7 +47,7 @@ NETWORKS: tuple[str, ...] = get_args(TrainerSettings.model_fields["architecture"
 )
 @click.option(
     "--fraction",
-    type=click.FloatRange(0.01, 1.0),
+    type=FiniteRange(0.01, 1.0),
     default=1.0,
     show_default=True,
     help="Fraction of the training rows for the networks; the other classifiers and the notebook train on all rows.",
@@ -120,11 +121,10 @@ def compare(
                 )
     except AgNewsError as error:
         raise type(error)(f"{error}\nThe log is {log}") from error
-    from pipeline.experiments.compare.table import markdown, print_table, write_plot
+    from pipeline.experiments.compare.table import draw_comparison, markdown, print_table
 
     print_table(make_console(200), lines)
-    with report_write_errors("--to", directory):
-        (directory / "comparison.md").write_text(markdown(lines), encoding="utf-8")
-        for suffix in ("png", "svg"):
-            write_plot(lines, directory / f"comparison.{suffix}")
+    write_file("--to", directory / "comparison.md", markdown(lines))
+    for form in ("png", "svg"):
+        write_file("--to", directory / f"comparison.{form}", draw_comparison(lines, form))
     click.echo(f"table and plot: {directory}/comparison.md, .png, .svg")

@@ -19,6 +19,7 @@ from pipeline.settings.sources import Loaded
 from schema.errors import AgNewsError, ApprovalPending, NothingToTrain, component_status, status_meaning
 from schema.interruption import raise_if_interrupted, set_advice
 from serving.audit import IDENTITY, check_name
+from serving.finite_range import FiniteRange
 
 _POLL_SECONDS = 30.0
 
@@ -55,7 +56,7 @@ def end_with_status(command: Callable) -> Callable:
 @span_option
 @click.option(
     "--wait",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=0.0,
     show_default=True,
     metavar="HOURS",

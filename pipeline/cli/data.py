@@ -13,7 +13,7 @@ from components.example_gen.sources import AG_NEWS, DataSource
 from components.example_gen.synthetic import write_synthetic
 from components.trainer import glove
 from pipeline.cli.options import LocalPath, settings_options
-from pipeline.cli.output import check_file, report_write_errors
+from pipeline.cli.output import check_file, report_write_errors, write_file
 from pipeline.settings import Settings
 from pipeline.settings.sources import Loaded
 from schema.errors import DataError
@@ -66,7 +66,7 @@ def describe(loaded: Loaded, png: Path | None) -> None:
     """
     from rich.console import Console
 
-    from pipeline.cli.data_description import check_format, describe_files, print_description, write_png
+    from pipeline.cli.data_description import check_format, describe_files, draw_description, print_description
 
     if png:
         check_format("--png", png)
@@ -84,8 +84,7 @@ def describe(loaded: Loaded, png: Path | None) -> None:
             )
     print_description(console, splits)
     if png:
-        with report_write_errors("--png", png):
-            write_png(splits, png, title=source.describe())
+        write_file("--png", png, draw_description(splits, png.suffix[1:], title=source.describe()))
         click.echo(f"plots: {png}")
     if empty := [name for name, split in splits.items() if not split.rows]:
         raise DataError(

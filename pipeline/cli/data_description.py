@@ -1,5 +1,6 @@
 """Counts classes, text lengths and frequent words of data files without TensorFlow, and plots them."""
 
+import io
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -142,12 +143,12 @@ def check_format(option: str, path: Path) -> None:
         raise SettingsError(f"{option} {path}: the name must end in .png, or in one of {', '.join(sorted(formats))}")
 
 
-def write_png(splits: dict[str, SplitDescription], path: Path, *, title: str) -> None:
-    """Writes class balance, length histogram and frequent words as one image.
+def draw_description(splits: dict[str, SplitDescription], form: str, *, title: str) -> bytes:
+    """Draws class balance, length histogram and frequent words as one image.
 
     Args:
         splits: descriptions by split.
-        path: the image file; its suffix selects the format.
+        form: format of the image, for instance "png".
         title: title of the image.
     """
     from matplotlib.axes import Axes
@@ -179,7 +180,9 @@ def write_png(splits: dict[str, SplitDescription], path: Path, *, title: str) ->
         words = splits[TRAIN].words[label].most_common(_TOP_WORDS)[::-1]
         axes[f"words {index}"].barh([word for word, _ in words], [count for _, count in words])
         axes[f"words {index}"].set(title=f"{label}: frequent words", xlabel="train rows")
-    figure.savefig(path, dpi=110)
+    image = io.BytesIO()
+    figure.savefig(image, format=form, dpi=110)
+    return image.getvalue()
 
 
 def _clip(lengths: list[int]) -> list[int]:

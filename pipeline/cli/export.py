@@ -1,6 +1,5 @@
 """`agnews export`: sends what the metadata store knows to other tools."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.metadata.store_reader import StoreReader
     from pipeline.settings import Settings
 
+_MLFLOW_ADDRESS = "MLFLOW_TRACKING_URI"
 _run_option = click.option(
     "--run", "runs", multiple=True, metavar="NAME", help="Run to export; may be repeated.  [default: all runs]"
 )
@@ -67,7 +67,13 @@ def openlineage(loaded: Loaded, target: str | None, runs: tuple[str, ...], names
 
 
 @export.command(epilog="Example:  agnews export mlflow --to http://localhost:5000")
-@click.option("--to", "address", metavar="URL", help="Address of the tracking server  [default: $MLFLOW_TRACKING_URI]")
+@click.option(
+    "--to",
+    "address",
+    metavar="URL",
+    envvar=_MLFLOW_ADDRESS,
+    help=f"Address of the tracking server  [default: ${_MLFLOW_ADDRESS}]",
+)
 @_run_option
 @click.option("--experiment", help="Name of the experiment  [default: the setting pipeline.name]")
 @settings_options
@@ -80,13 +86,12 @@ def mlflow(loaded: Loaded, address: str | None, runs: tuple[str, ...], experimen
     The log-in is read from $MLFLOW_TRACKING_USERNAME and $MLFLOW_TRACKING_PASSWORD, or $MLFLOW_TRACKING_TOKEN.
     """
     settings = loaded.settings
+    if not address or not is_address(address):
+        raise SettingsError(f"{address or 'no address'}: use --to http://HOST:PORT, or set {_MLFLOW_ADDRESS} to it")
     with hide_library_output():
-        from pipeline.exports.mlflow import ADDRESS, TrackingServer
+        from pipeline.exports.mlflow import TrackingServer
         from pipeline.exports.tracked_runs import tracked_runs
 
-        address = address or os.environ.get(ADDRESS, "")
-        if not is_address(address):
-            raise SettingsError(f"{address or 'no address'}: use --to http://HOST:PORT, or set {ADDRESS} to it")
         snapshot = _read_store(settings, runs).snapshot()
         with TrackingServer(address) as server:
             found = server.export(

@@ -1,7 +1,9 @@
 """`agnews init`: describes a data set of the user's own in files that `agnews run` reads."""
 
+import contextlib
 import os
 import re
+import shlex
 from pathlib import Path
 
 import click
@@ -9,6 +11,7 @@ import click
 from pipeline.cli.options import LocalPath
 from pipeline.cli.output import report_write_errors
 from schema.errors import SettingsError
+from schema.files import replace_file
 
 _FEW_ROWS = 10_000
 # Without a shape, the feature may be absent from rows that an earlier span has ingested.
@@ -92,17 +95,20 @@ def init(
         _SCHEMA: _schema_text(proposal.data_set),
         _OWNER: _owner_text(proposal.data_set, name),
     }
-    with report_write_errors("DIRECTORY", target):
+    with report_write_errors("DIRECTORY", target), contextlib.ExitStack() as undo:
         target.mkdir(parents=True, exist_ok=True)
         for file, content in contents.items():
-            (target / file).write_text(content, encoding="utf-8")
+            undo.callback((target / file).unlink, missing_ok=True)
+            replace_file(target / file, content.encode())
+        undo.pop_all()
     columns, classes = proposal.row_format, proposal.data_set.class_names
     shown = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
     click.echo(f"{proposal.rows:,} rows: class in {columns.label_column}, text in {' and '.join(columns.text_columns)}")
     if id_column := proposal.data_set.id_column:
         click.echo(f"ids in {id_column}")
     click.echo(f"{len(classes)} classes: {shown}")
-    click.echo(f"{directory}: {', '.join(contents)} are written; check them, then: cd {directory} && agnews run")
+    command = f"cd {shlex.quote(str(directory))} && agnews run"
+    click.echo(f"{directory}: {', '.join(contents)} are written; check them, then: {command}")
 
 
 def _settings_text(proposal, place: str, name: str, train_pattern: str, test_pattern: str | None) -> str:

@@ -1,6 +1,8 @@
 """`agnews labels`: adds labels that people give later, and selects items for labelling."""
 
 import csv
+import io
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import LocalPath, by_option, settings_options
-from pipeline.cli.output import check_file, hide_library_output, report_write_errors
+from pipeline.cli.output import check_file, hide_library_output, report_write_errors, write_file
 from pipeline.settings.sources import Loaded
 from schema.errors import DataError, SettingsError
 
@@ -65,6 +67,8 @@ def next_items(loaded: Loaded, files: tuple[str, ...], target: Path, rows: int, 
     `agnews labels add`. Only randomly selected items count for the accuracy, since the others are not like the traffic.
     """
     check_file("--to", target)
+    if target.is_file():
+        raise SettingsError(f"--to {target} exists, and people may have filled it in; name a new file")
     settings = loaded.settings
     with hide_library_output():
         from components.model_card.exported_model import ExportedModel
@@ -84,10 +88,12 @@ def next_items(loaded: Loaded, files: tuple[str, ...], target: Path, rows: int, 
         models = [ExportedModel(str(versions[version].path)) for version in newest]
         found = (row for file in matching_files(files) for row in read_file(file, columns))
         items = select_items(found, models, select, rows)
-    with report_write_errors("--to", target), target.open("w", encoding="utf-8", newline="") as opened:
-        writer = csv.writer(opened)
-        writer.writerow(COLUMNS)
-        for one in items:
-            item = one.item
-            writer.writerow((item.id, one.id, item.title, item.description, one.predicted, one.selection, ""))
-    click.echo(f"{target}: {len(items):,} items; fill in the column label, then: agnews labels add {target}")
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for one in items:
+        item = one.item
+        writer.writerow((item.id, one.id, item.title, item.description, one.predicted, one.selection, ""))
+    write_file("--to", target, text.getvalue())
+    command = f"agnews labels add {shlex.quote(str(target))}"
+    click.echo(f"{target}: {len(items):,} items; fill in the column label, then: {command}")

@@ -12,6 +12,7 @@ import click
 
 from schema.errors import SettingsError
 from schema.paths import expand_home, is_remote
+from serving.finite_range import FiniteRange
 
 if TYPE_CHECKING:
     from pipeline.settings.sources import Loaded
@@ -200,7 +201,7 @@ def asked_server_options(command: Callable) -> Callable:
     @click.option("--model-name", help="Name of the model on the server  [default: the setting pusher.model_name]")
     @click.option(
         "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
+        type=FiniteRange(0, 86_400, min_open=True),
         default=10.0,
         show_default=True,
         help="Seconds to wait for the response to one call, including retries.",
@@ -224,7 +225,7 @@ def server_options(command: Callable) -> Callable:
     @asked_server_options
     @click.option(
         "--canary-share",
-        type=click.FloatRange(0, 1),
+        type=FiniteRange(0, 1),
         help="Fraction of the requests to send to the label canary; the others go to stable.",
     )
     @functools.wraps(command)

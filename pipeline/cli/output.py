@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from schema.errors import AgNewsError, RunError, SettingsError, StoreError
+from schema.files import replace_file
 from schema.interruption import raise_if_interrupted
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
 
 _ESCAPE = "agnews-escape"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+# A user's file that is another user's, or of another kind than the command needs.
+_UNUSABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP)
 
 
 def prepare_streams() -> None:
@@ -81,11 +85,25 @@ def can_encode(text: str) -> bool:
     return True
 
 
-def output_error(error: OSError) -> AgNewsError | None:
-    """Returns an error that explains what to do about a failed write, or None for an error of another kind."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) and error.filename is None:
+def file_error(error: OSError) -> AgNewsError | None:
+    """Returns an error that explains what to do about a file or a disk, or None for an error of another kind."""
+    if error.filename is None and error.errno in _NO_ROOM:
         return RunError(f"{error.strerror}: what the command writes is cut; make room and repeat")
+    if error.filename is None and error.errno == errno.ENOENT and not _has_working_directory():
+        return SettingsError("the working directory was deleted; change to another directory and repeat")
+    if error.filename is not None and error.errno in _UNUSABLE:
+        return SettingsError(
+            f"{os.fsdecode(error.filename)}: {error.strerror}; make it usable for this user, or name another place"
+        )
     return None
+
+
+def _has_working_directory() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def print_error(error: AgNewsError) -> None:
@@ -99,7 +117,7 @@ def users_error(error: Exception) -> AgNewsError | None:
     if isinstance(error, AgNewsError):
         return error
     if isinstance(error, OSError):
-        return output_error(error)
+        return file_error(error)
     # If ML Metadata raised the error, it is already imported; importing it here would cost each command a second.
     metadata = sys.modules.get("ml_metadata.errors")
     if metadata and isinstance(error, metadata.StatusError):
@@ -160,6 +178,16 @@ def report_write_errors(option: str, place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise SettingsError(f"{option} {place}: {error.strerror or error}; name a place that can be written") from error
+
+
+def write_file(option: str, file: Path, content: str | bytes) -> None:
+    """Writes a file completely or not at all; a link keeps leading to the file.
+
+    Raises:
+        SettingsError: the file cannot be written; what it held before stays.
+    """
+    with report_write_errors(option, file):
+        replace_file(file, content.encode() if isinstance(content, str) else content, follow_links=True)
 
 
 def check_file(option: str, file: Path) -> None:

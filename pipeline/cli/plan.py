@@ -8,9 +8,8 @@ from pathlib import Path
 import click
 
 from pipeline.cli.options import LocalPath, settings_arguments, settings_options
-from pipeline.cli.output import hide_library_output, report_write_errors
+from pipeline.cli.output import hide_library_output, write_file
 from pipeline.settings.sources import Loaded
-from schema.files import replace_file
 
 
 @click.command(epilog="Example:  agnews plan --profile sample --output plan.json")
@@ -35,5 +34,4 @@ def plan(loaded: Loaded, output: Path | None) -> None:
     if output is None:
         click.echo(text, nl=False)
         return
-    with report_write_errors("--output", output):
-        replace_file(output, text.encode())
+    write_file("--output", output, text)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import LocalPath, settings_options
-from pipeline.cli.output import check_file, make_console, make_directory, make_table, report_write_errors
+from pipeline.cli.output import check_file, make_console, make_directory, make_table, write_file
 from pipeline.settings.sources import Loaded
 from schema.errors import AgNewsError, ReproductionError
 from schema.paths import refuse_wildcards
 from schema.temporary import temporary_directory
+from serving.finite_range import FiniteRange
 
 if TYPE_CHECKING:
     from pipeline.experiments.reproduce import Reproduction
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("model", type=click.IntRange(min=1))
 @click.option("--any-code", is_flag=True, help="Continue if the code differs from the recorded code.")
 @click.option(
-    "--tolerance", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Largest difference to accept."
+    "--tolerance", type=FiniteRange(min=0), default=0.0, show_default=True, help="Largest difference to accept."
 )
 @click.option("--output", type=LocalPath(dir_okay=False), help="File for the results as JSON.")
 @click.option(
@@ -68,8 +69,7 @@ def reproduce(
     # Print the results first, in case the file cannot be written.
     _print(outcome)
     if output is not None:
-        with report_write_errors("--output", output):
-            output.write_text(outcome.to_json(), encoding="utf-8")
+        write_file("--output", output, outcome.to_json())
     if not outcome.same:
         raise ReproductionError(f"model {outcome.model} came out different")
 

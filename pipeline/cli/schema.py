@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli.options import LocalPath, settings_options
-from pipeline.cli.output import check_file, hide_library_output, report_write_errors
+from pipeline.cli.output import check_file, hide_library_output, write_file
 from pipeline.settings.sources import Loaded
 from schema.data_set import read_schema
 
@@ -39,6 +39,5 @@ def infer(loaded: Loaded, output: Path | None) -> None:
     for line in difference:
         click.secho(line, fg={"-": "red", "+": "green"}.get(line[:1]))
     if output:
-        with report_write_errors("--output", output):
-            output.write_text(inferred, encoding="utf-8")
+        write_file("--output", output, inferred)
         click.echo(f"inferred schema: {output}")

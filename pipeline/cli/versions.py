@@ -17,6 +17,7 @@ from pipeline.cli.output import list_problems, make_console, make_table, strip_c
 from pipeline.settings.sources import Loaded
 from schema.errors import AuditError
 from serving.audit import AUDIT_FILE, PUSH, AuditLog, readable
+from serving.finite_range import FiniteRange
 
 if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 # Timeout in seconds of a request for which the server does not load a version.
 _ANSWER_SECONDS = 10.0
+_MOST_SECONDS = 86_400
 
 
 @click.group(epilog="Example:  agnews versions list --server localhost:8500")
@@ -84,14 +86,14 @@ def _waiting_options(command: Callable) -> Callable:
     """Adds `--timeout` and `--poll-seconds` to a command."""
     timeout = click.option(
         "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
+        type=FiniteRange(0, _MOST_SECONDS, min_open=True),
         default=120.0,
         show_default=True,
         help="With --server: seconds to wait for a version to be loaded.",
     )
     poll_seconds = click.option(
         "--poll-seconds",
-        type=click.FloatRange(min=0),
+        type=FiniteRange(0, _MOST_SECONDS),
         default=15.0,
         show_default=True,
         help="Without --server: seconds to wait for servers to read models.config.",

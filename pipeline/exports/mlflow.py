@@ -21,7 +21,6 @@ from schema.errors import RunError
 from schema.paths import is_remote
 from serving.this_machine import proxy_mounts
 
-ADDRESS = "MLFLOW_TRACKING_URI"
 _USER, _PASSWORD, _TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
 _RUN, _VERSION, _DIGEST = "agnews.run", "agnews.version", "agnews.exported"
 _STATES = {RunOutcome.COMPLETE: "FINISHED", RunOutcome.FAIL: "FAILED", RunOutcome.ABORT: "KILLED", None: "RUNNING"}
@@ -174,7 +173,7 @@ class TrackingServer:
             # The text of an error may contain the address, and that may contain a password.
             raise RunError(
                 f"MLflow: {self._host} cannot be reached, or is no tracking server ({type(error).__name__}); "
-                f"fix --to or ${ADDRESS}, and repeat: what was written stays"
+                "fix --to or $MLFLOW_TRACKING_URI, and repeat: what was written stays"
             ) from error
         if response.is_success:
             return answer

@@ -143,7 +143,7 @@ def send(events: Iterable[RunEvent], target: str | None) -> int:
     """
     if target and not is_address(target):
         lines = [Serde.to_json(event) for event in events]
-        replace_file(Path(target), "".join(f"{line}\n" for line in lines).encode())
+        replace_file(Path(target), "".join(f"{line}\n" for line in lines).encode(), follow_links=True)
         return len(lines)
     client = OpenLineageClient(transport=_http_transport(target)) if target else OpenLineageClient()
     if client.transport.kind == NoopTransport.kind:

@@ -1,6 +1,7 @@
 """Opens the ML Metadata store that the settings name."""
 
 import json
+import re
 from pathlib import Path
 
 import tenacity
@@ -18,6 +19,9 @@ SQLITE_FILE = "metadata.sqlite"
 _ATTEMPTS = 5
 # ML Metadata's whole message about PostgreSQL. The server's message goes to standard error.
 _NOT_CONNECTED = "connection pointer is NULL"
+
+# ML Metadata puts the whole SQL statement after the reason.
+_SQL_ERROR = re.compile(r"Error when executing query: (.*?) query: .*", re.DOTALL)
 
 
 def connection_config(settings: Settings) -> metadata_store_pb2.ConnectionConfig:
@@ -99,7 +103,7 @@ class _Store(MetadataStore):
 def _reason(error: RuntimeError) -> str:
     """Returns the error's text, or its possible meanings if the text has no information, as for PostgreSQL."""
     if _NOT_CONNECTED not in str(error):
-        return str(error).strip()
+        return _SQL_ERROR.sub(r"\1", str(error)).strip()
     return (
         "there is no server, or it refuses the user, password or database. Its message is in its own log, "
         "and after 'PostgreSQL error' in the log of a run"

@@ -16,7 +16,7 @@ def write_metrics(report: Report, path: Path) -> None:
         report: the report.
         path: the file; the textfile collector reads files whose names end in `.prom`.
     """
-    replace_file(path, to_metrics(report), mode=0o644)
+    replace_file(path, to_metrics(report), mode=0o644, follow_links=True)
 
 
 def to_metrics(report: Report) -> bytes:

@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from serving.finite_range import FiniteRange
+
 
 def _flag(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
@@ -143,4 +145,5 @@ def _option(name: str, kind: type, **attributes: Any) -> Callable:
     if kind is bool:
         # Accepts `--enable_batching` and `--enable_batching=false`.
         attributes |= {"is_flag": False, "flag_value": "true"}
-    return click.option(f"--{name}", name, type=kind, metavar=kind.__name__.upper(), **attributes)
+    checked = FiniteRange(min=0) if kind is float else kind
+    return click.option(f"--{name}", name, type=checked, metavar=kind.__name__.upper(), **attributes)

@@ -62,7 +62,8 @@ def axe_problems(page):
 
     page.evaluate(AXE_SCRIPT)
     problems = []
-    for width, (scheme, rules) in itertools.product((1280, 768, 390), {"light": _ALL_RULES, "dark": _COLOUR_RULES}.items()):
+    schemes = (("light", _ALL_RULES), ("dark", _COLOUR_RULES))
+    for width, (scheme, rules) in itertools.product((1280, 768, 390), schemes):
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(color_scheme=scheme)
         found = page.evaluate("options => axe.run(options)", rules | {"resultTypes": ["violations"]})["violations"]

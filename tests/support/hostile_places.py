@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from pipeline.cli import cli
 from pipeline.cli.output import users_error
 from pipeline.settings.sources import KEYS
+from tests.support.limits import only_permitted_files
 
 SECONDS = 20
 MEMORY = 1 << 30
@@ -27,6 +28,8 @@ VALUES = (
     "/proc/self/fdinfo",
     "/proc/self/fdinfo/below",
     "/proc/self/mem",
+    "closed",
+    "closed/below",
 )
 
 NO_SERVER = ("--server", "127.0.0.1:1")
@@ -200,6 +203,7 @@ def make_places(directory):
     (directory / "file").write_text("neither a key\nnor\tvectors\n")
     (directory / "empty").touch()
     (directory / "directory").mkdir()
+    (directory / "closed").mkdir(mode=0)
     (directory / "loop").symlink_to("loop")
 
 
@@ -227,7 +231,7 @@ def faults(lines):
 
 def _fault(line):
     try:
-        with _limits():
+        with _limits(), only_permitted_files():
             error = CliRunner().invoke(cli, line).exception
     except Endless:
         return f"{' '.join(line)}: no end within {SECONDS} s"
@@ -254,16 +258,17 @@ def path_options():
     """Returns all options and arguments of all commands that are paths, as "COMMAND --OPTION"."""
     return {
         f"{name} {next((word for word in param.opts if word.startswith('--')), param.name)}"
-        for name, command in _commands()
+        for name, command in all_commands()
         for param in command.params
         if isinstance(param.type, click.Path)
     }
 
 
-def _commands(group=cli, path=()):
+def all_commands(group=cli, path=()):
+    """Yields the name and the command of all commands, without groups."""
     for name in group.list_commands(click.Context(group)):
         command = group.get_command(click.Context(group), name)
         if isinstance(command, click.Group):
-            yield from _commands(command, (*path, name))
+            yield from all_commands(command, (*path, name))
         else:
             yield " ".join((*path, name)), command

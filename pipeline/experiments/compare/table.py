@@ -1,9 +1,9 @@
 """Shows a comparison as a table, in the terminal and in Markdown, and as a plot."""
 
+import io
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -90,12 +90,12 @@ def markdown(lines: Sequence[ComparisonRow]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def write_plot(lines: Sequence[ComparisonRow], path: Path) -> None:
+def draw_comparison(lines: Sequence[ComparisonRow], form: str) -> bytes:
     """Draws accuracy with its interval, and accuracy against training time.
 
     Args:
         lines: the candidates.
-        path: output file. Its suffix, such as .png or .svg, sets the format.
+        form: format of the image, for instance "png" or "svg".
     """
     from matplotlib.figure import Figure
 
@@ -116,4 +116,6 @@ def write_plot(lines: Sequence[ComparisonRow], path: Path) -> None:
     times.margins(x=0.2, y=0.1)
     for axes in (bars, times):
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
+    image = io.BytesIO()
+    figure.savefig(image, format=form, dpi=120)
+    return image.getvalue()

@@ -20,7 +20,7 @@ from pipeline.review.review_index import ReviewedModel
 from pipeline.review.site import Site, render, site_of
 from schema.errors import AgNewsError, SettingsError
 from serving.audit import check_name, readable
-from serving.promotion import LABELS, Signature, promote, roll_back
+from serving.promotion import LABELS, PromotionError, Signature, promote, roll_back
 
 _FIELDS = ("token", "by", "reason", "version", "change")
 _ROLL_BACK = "rollback"
@@ -128,4 +128,5 @@ def _apply(site: Site, form: dict[str, str], signature: Signature) -> None:
     number = form["version"]
     if not (number.isdecimal() and number.isascii() and len(number) < 16):
         raise HTTPException(400, "version must be the number of a version")
-    promote(deployment, int(number), form["change"], signature)
+    if promote(deployment, int(number), form["change"], signature) is None:
+        raise PromotionError(f"version {number} is {form['change']} already")

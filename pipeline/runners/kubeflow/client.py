@@ -15,7 +15,7 @@ import httpx
 
 from pipeline.settings import KubeflowSettings, Settings
 from schema.errors import AgNewsError, RunError, SettingsError, suggestion
-from schema.files import read_small_file
+from schema.files import read_small_file, replace_file
 from schema.temporary import temporary_directory
 from serving.audit import identity
 from serving.this_machine import proxy_mounts
@@ -83,7 +83,7 @@ class Compiled:
         path = directory / f"{self.name}-{self.version}.yaml"
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            path.write_text(self.text, encoding="utf-8")
+            replace_file(path, self.text.encode())
         except OSError as error:
             raise SettingsError(f"{path}: {error.strerror}; name another directory with --output") from error
         return path

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema.errors import SettingsError
+from schema.errors import DataError, SettingsError
 from schema.paths import expand_home, list_files, refuse_wildcards
+from tests.support.limits import only_permitted_files
 
 
 def put(directory, *names):
@@ -107,6 +108,17 @@ def test_a_remote_directory_is_taken_literally_too(monkeypatch):
         assert list_files(f"{base}/plain", "*.csv") == [f"{base}/plain/a.csv"]
         # Beam cannot match this name: it must find nothing, in particular not the neighbour's file.
         assert list_files(f"{base}/x [1]", "a.csv") == []
+
+
+@pytest.mark.parametrize("pattern", ["*/a.csv", "**/a.csv", "x*/*.csv", "x2/*.csv"])
+def test_a_directory_that_this_user_may_not_read_is_not_skipped(tmp_path, pattern):
+    put(tmp_path, "x1/a.csv", "x2/a.csv", "_hidden/a.csv")
+    (tmp_path / "x2").chmod(0)
+    (tmp_path / "_hidden").chmod(0)
+    with only_permitted_files(), pytest.raises(DataError, match=f"^{tmp_path}/x2/: Permission denied; let this user"):
+        list_files(str(tmp_path), pattern)
+    with only_permitted_files():
+        assert names(tmp_path, "x1/*.csv") == ["x1/a.csv"]
 
 
 @pytest.mark.parametrize("place", ["~/x", "~"])

@@ -17,6 +17,7 @@ from schema.files import (
     read_small_file,
     replace_file,
 )
+from tests.support.limits import full_disk
 
 
 def modes(directory):
@@ -134,3 +135,20 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
         os.close(reader)
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
     assert list(tmp_path.iterdir()) == [tmp_path / "pipe"]
+
+
+def test_a_link_is_replaced_unless_a_user_named_it(tmp_path):
+    for name in ("file", "shared"):
+        (tmp_path / name).write_text("old")
+        (tmp_path / f"{name}.link").symlink_to(name)
+    replace_file(tmp_path / "file.link", b"new", follow_links=True)
+    replace_file(tmp_path / "shared.link", b"new")
+    assert [(tmp_path / name).read_text() for name in ("file", "shared")] == ["new", "old"]
+    assert [(tmp_path / f"{name}.link").is_symlink() for name in ("file", "shared")] == [True, False]
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
+    (tmp_path / "file").write_text("old")
+    with full_disk(free=5), pytest.raises(OSError, match="File too large"):
+        replace_file(tmp_path / "file", b"the new content")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"file": "old"}

@@ -120,6 +120,6 @@ def test_an_unreachable_server_is_named_without_the_password(backend):
 
 def test_a_file_that_is_not_a_database_is_named_and_unchanged(tmp_path):
     (tmp_path / "metadata.sqlite").write_text("notes" * 100)
-    with pytest.raises(StoreError, match=r"metadata.sqlite: .*not a database"):
+    with pytest.raises(StoreError, match=r"metadata.sqlite: .*not a database\. Fix the store"):
         open_store(connection_config(Settings.model_validate({"pipeline": {"root": str(tmp_path)}})))
     assert (tmp_path / "metadata.sqlite").read_text() == "notes" * 100

@@ -176,6 +176,8 @@ def test_labels_that_come_later_measure_the_quality(recorded, served, tmp_path, 
         writer.writerows(row | {"label": others[row["predicted"]]} for row in rows[:28])
         writer.writerows(rows[28:])
     added = run(cli, ["labels", "add", str(tmp_path / "next.csv"), "--by", "ann"])
+    again = run(cli, ["labels", "next", str(tmp_path / "items.csv"), "--to", str(tmp_path / "next.csv")])
+    assert str(again.exception).endswith("exists, and people may have filled it in; name a new file")
     assert "added 28 labels; 2 rows have no label yet" in added.output
     (tmp_path / "other.csv").write_text("text,label\nnever seen,World\n")
     assert run(cli, ["labels", "add", str(tmp_path / "other.csv"), "--by", "ann"]).exit_code == 0

@@ -41,6 +41,9 @@ def test_a_version_is_promoted_and_rolled_back_with_audit_entries(place):
         for version in (first, second):
             answer = change(client, "stable", version)
             assert (answer.status_code, answer.headers["location"]) == (303, "/served?changed=1")
+        again = change(client, "stable", second, by="ann@here")
+        assert again.status_code == 409
+        assert f"Nothing was changed: version {second} is stable already." in text(again)
         shown = text(client.get("/served?changed=1"))
         assert f"Recorded: promote of stable to version {second} by bob@here (claimed)" in shown
         assert f"Roll back to {first}" in shown

@@ -7,6 +7,7 @@ from components.model_card.owner import read_owner_statements
 from pipeline.cli.init import init
 from pipeline.settings.sources import load
 from schema.errors import DataError, SettingsError
+from tests.support.limits import full_disk
 from tests.support.own_data import write_json_lines, write_tickets
 
 
@@ -59,6 +60,19 @@ def test_existing_files_are_not_overwritten(describe, tmp_path):
     os.chdir(tmp_path)
     with pytest.raises(SettingsError, match=r"own has agnews\.yaml, schema\.pbtxt, model_card\.yaml already"):
         CliRunner().invoke(init, ["own", "--from", "tickets.csv"], catch_exceptions=False)
+
+
+def test_a_full_disk_leaves_no_files_so_that_the_command_can_be_repeated(describe, tmp_path):
+    write_tickets(tmp_path / "tickets.csv")
+    with full_disk(free=1500), pytest.raises(SettingsError, match="own: File too large"):
+        CliRunner().invoke(init, ["own", "--from", "tickets.csv"], catch_exceptions=False)
+    assert list((tmp_path / "own").iterdir()) == []
+
+
+def test_the_next_command_can_be_pasted_into_a_shell(describe, tmp_path):
+    write_tickets(tmp_path / "tickets.csv")
+    result = CliRunner().invoke(init, ["my own", "--from", "tickets.csv"])
+    assert result.output.endswith("then: cd 'my own' && agnews run\n")
 
 
 def test_columns_for_slices_are_features_of_the_schema(describe, tmp_path):

@@ -1,12 +1,16 @@
 import os
+import re
+from pathlib import Path
 
 import pytest
 
 from pipeline.alerts import Event, Kind
-from pipeline.cli.output import check_file, make_directory, send_alert, strip_control_characters
+from pipeline.cli import output
+from pipeline.cli.output import check_file, make_directory, send_alert, strip_control_characters, users_error
 from pipeline.settings import Settings
 from schema.errors import SettingsError
 from schema.interruption import Interrupted
+from tests.support.limits import only_permitted_files
 
 
 @pytest.mark.parametrize("sign", ["\x1b", "\n", "\r", "\x7f", "\x9b", "\u202e", "\udcff"])
@@ -43,6 +47,33 @@ def test_a_directory_is_made_and_left_empty(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match="Not a directory"):
         make_directory("--to", tmp_path / "file/b")
+
+
+def error_of(action):
+    with only_permitted_files(), pytest.raises(OSError) as raised:
+        action()
+    return str(users_error(raised.value))
+
+
+def test_a_file_that_cannot_be_used_is_named_with_a_remedy(tmp_path):
+    (tmp_path / "logs").touch(mode=0)
+    remedy = "; make it usable for this user, or name another place"
+    assert error_of((tmp_path / "logs").read_bytes) == f"{tmp_path}/logs: Permission denied{remedy}"
+    assert error_of((tmp_path / "logs/run").touch) == f"{tmp_path}/logs/run: Not a directory{remedy}"
+    assert error_of((tmp_path / "logs").mkdir) == f"{tmp_path}/logs: File exists{remedy}"
+    assert error_of((tmp_path / "gone").read_bytes) == "None"
+
+
+def test_a_working_directory_that_was_deleted_is_a_users_mistake(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert error_of(os.getcwd).startswith("the working directory was deleted")
+
+
+@pytest.mark.parametrize("module", sorted(Path(output.__file__).parent.glob("*.py")), ids=lambda path: path.name)
+def test_no_command_can_leave_half_a_file(module):
+    assert not re.findall(r"write_text|write_bytes|open\([^)]*\"w", module.read_text().replace("open(os.devnull", ""))
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -29,6 +30,12 @@ def ended(directory, *arguments):
     )
 
 
+def free_ports(count):
+    with ExitStack() as sockets:
+        free = [sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in free]
+
+
 def test_a_port_in_use_is_reported_before_tensorflow_is_imported(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -37,11 +44,28 @@ def test_a_port_in_use_is_reported_before_tensorflow_is_imported(tmp_path):
 
 
 def test_one_port_for_both_is_reported_before_tensorflow_is_imported(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
     result = ended(tmp_path, "--model_base_path=/models", f"--port={port}", f"--rest_api_port={port}")
     message = f"127.0.0.1:{port}: Address already in use; choose another address with --host and --rest_api_port"
     assert (result.returncode, message in result.stderr) == (5, True), result.stderr
+
+
+def test_a_server_that_loads_keeps_its_ports_and_refuses_clients(tmp_path):
+    """Two servers that start at the same time must not both load, to find only then that one of them has no port."""
+    (tmp_path / "tensorflow.py").write_text("import sys, time; print('importing', flush=True); time.sleep(60)")
+    ports = free_ports(2)
+    flags = ["--model_base_path=/models", f"--port={ports[0]}", f"--rest_api_port={ports[1]}"]
+    slow = environment(tmp_path) | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    with subprocess.Popen([*AGNEWS, *flags], env=slow, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as first:
+        try:
+            assert first.stdout.readline() == b"importing\n"
+            for port in ports:
+                with pytest.raises(ConnectionRefusedError):
+                    socket.create_connection(("127.0.0.1", port))
+            second = ended(tmp_path, *flags)
+        finally:
+            first.kill()
+    assert (second.returncode, f"127.0.0.1:{ports[0]}: Address already in use" in second.stderr) == (5, True)
 
 
 @pytest.mark.parametrize(

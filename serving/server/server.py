@@ -182,11 +182,13 @@ class ModelServer:
                 raise failed_precondition_error(f"{directory} is not what was pushed: {'; '.join(findings)}")
             if any(self._manager.available().values()):  # A server with nothing to serve tries in any case.
                 require_memory(directory)
+            started = time.monotonic()
             servable = Servable(directory, self._options.session)
         except BaseException:
             self._metrics.load_attempts.labels(directory, "fail").inc()
             raise
         self._metrics.load_attempts.labels(directory, "success").inc()
+        self._metrics.load_latency.labels(directory).inc((time.monotonic() - started) * 1e6)
         try:
             if flags.enable_model_warmup:
                 iterations = max(flags.num_request_iterations_for_warmup, 1)

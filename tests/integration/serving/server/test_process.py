@@ -117,6 +117,7 @@ def test_a_server_reports_ready_survives_bad_clients_and_exits_cleanly(warmed):
         metrics = httpx.get(f"{rest}/monitoring/prometheus/metrics").text
         assert 'mlmd_map{mlmd_uuid="42",model_name="agnews",version="1"} 1.0' in metrics
         assert f':model_warmup_latency_count{{model_path="{warmed}/1",status="OK"}} 1.0' in metrics
+        assert f':model_warmup_records_read{{model_path="{warmed}/1",status="OK"}} 2.0' in metrics
 
         # Requests that are too large are rejected over gRPC and REST, and the server continues.
         with pytest.raises(grpc.RpcError) as caught:

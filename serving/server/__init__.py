@@ -61,7 +61,9 @@ def run(flags: Flags) -> None:
             from serving.server.server import run as serve
 
             if not Path("/dev/nvidiactl").exists():
-                tf.config.list_physical_devices()  # Its message that there is no GPU would come with the first model.
+                # TensorFlow says once that there is no GPU, and that oneDNN has no int64 on this processor. Users would
+                # take these messages for errors of their model.
+                tf.transpose(tf.ones([2, 3], tf.int64))
         serve(flags, release_ports=ports.close)
 
 

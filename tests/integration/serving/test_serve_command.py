@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import ExitStack
 
+import httpx
 import pytest
 
 from tests.support import ROOT
@@ -93,12 +94,12 @@ def test_a_broken_file_is_reported_in_the_words_of_tensorflow_serving(tmp_path):
     assert "models.config: Error parsing text-format tensorflow.serving.ModelServerConfig: 1:21 : " in result.stderr
 
 
-def test_without_flags_it_serves_what_was_pushed(tmp_path, text_models):
+def test_without_flags_it_serves_what_was_pushed(tmp_path, case_model):
     (tmp_path / "agnews").mkdir()
-    (tmp_path / "agnews" / "1").symlink_to(text_models["World"])
+    (tmp_path / "agnews" / "1").symlink_to(case_model)
     with (tmp_path / "log").open("w+") as log:
         started = subprocess.Popen(
-            [*AGNEWS, "--port=0"],
+            [*AGNEWS, "--port=0", "--rest_api_port=0"],
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
@@ -110,7 +111,11 @@ def test_without_flags_it_serves_what_was_pushed(tmp_path, text_models):
             while "loading agnews from " not in (tmp_path / "log").read_text():
                 assert time.monotonic() - began < SECONDS
                 time.sleep(0.05)
-            assert json.loads(started.stdout.readline())["models"] == {"agnews": [1]}
+            ready = json.loads(started.stdout.readline())
+            assert ready["models"] == {"agnews": [1]}
+            url = f"http://127.0.0.1:{ready['rest_api_port']}/v1/models/agnews:predict"
+            rows = {"signature_name": "transposed", "inputs": [[1, 2, 3], [4, 5, 6]]}
+            assert httpx.post(url, json=rows).json() == {"outputs": [[1, 4], [2, 5], [3, 6]]}
             started.send_signal(signal.SIGTERM)
             assert started.wait(SECONDS) == 0
         finally:

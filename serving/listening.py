@@ -1,4 +1,4 @@
-"""Opens listening sockets on IPv4 and IPv6 addresses."""
+"""Opens listening sockets on IPv4 and IPv6 addresses, and reserves ports."""
 
 import errno
 import os
@@ -38,6 +38,26 @@ def listen(host: str, port: int, options: str, *, backlog: int = 128) -> socket.
     # parts waits 40 ms for the delayed ACK of the client.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
+
+
+def reserve(host: str, port: int, options: str) -> socket.socket:
+    """Keeps a port from other programs while nothing listens on it, so that clients are refused.
+
+    Close the socket before you listen on the port.
+
+    Args:
+        host: address or name, as for `listen`.
+        port: port to reserve. With 0, the function only checks the host.
+        options: command-line options that set the address, for the error message.
+
+    Raises:
+        RunError: the address is invalid, in use, or does not belong to this machine.
+    """
+    reserved = listen(host, port, options)
+    # On Linux, a socket that stops listening still has its port. Without SO_REUSEADDR, no other socket can bind it.
+    reserved.shutdown(socket.SHUT_RDWR)
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    return reserved
 
 
 def _reason(error: OSError | OverflowError) -> str:

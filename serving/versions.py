@@ -13,8 +13,7 @@ from pathlib import Path
 from schema.model_contract import MLMD_UUID, SAVED_MODEL
 
 _NUMBER = re.compile(r"[0-9]+")
-# A version is an int64.
-_MAX_DIGITS = 18
+_MAX_NUMBER = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -46,11 +45,13 @@ def names_by_version(names: Iterable[str]) -> dict[int, list[str]]:
     Several names can mean the same version: servers read "07" as version 7 too.
 
     Args:
-        names: file names in a model's directory. Other names are ignored.
+        names: file names in a model's directory. Other names, and numbers that an int64 cannot hold, are ignored.
     """
     found: dict[int, list[str]] = {}
     for name in sorted(filter(str.isdecimal, names)):
-        found.setdefault(int(name), []).append(name)
+        # Python refuses to convert thousands of digits.
+        if len(digits := name.lstrip("0")) < 20 and (number := int(digits or "0")) <= _MAX_NUMBER:
+            found.setdefault(number, []).append(name)
     return found
 
 
@@ -67,8 +68,7 @@ def list_versions(base_path: str) -> dict[int, str]:
     from tensorflow.io import gfile
 
     names = (name.rstrip("/") for name in gfile.listdir(base_path))
-    versions = names_by_version(name for name in names if len(name) <= _MAX_DIGITS)
-    return {number: f"{base_path.rstrip('/')}/{same[-1]}" for number, same in versions.items()}
+    return {number: f"{base_path.rstrip('/')}/{same[-1]}" for number, same in names_by_version(names).items()}
 
 
 def explain_no_versions(base_path: str) -> str:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from serving.listening import listen
+from serving.listening import reserve
 from serving.server.flags import Flags, server_flags
 
 if TYPE_CHECKING:
@@ -47,22 +47,24 @@ def run(flags: Flags) -> None:
 
     # The import of TensorFlow takes seconds. Mistakes are reported before it.
     server_options = options.from_flags(flags)
-    with ExitStack() as sockets:  # Both at once, because gRPC and REST need different ports.
+    with ExitStack() as ports:
         for port, option in ((flags.port, "--port"), (flags.rest_api_port, "--rest_api_port")):
-            if port >= 0:  # With 0, any free port shows whether the address is valid.
-                sockets.enter_context(listen(flags.host, port, f"--host and {option}"))
-    for model in server_options.models.model_config_list.config:
-        click.echo(f"loading {model.name} from {model.base_path} …", err=True)
-    _limit_arenas()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads this when it is imported.
-    with _hide_library_output():
-        import tensorflow as tf
+            if port >= 0:
+                ports.enter_context(reserve(flags.host, port, f"--host and {option}"))
+        for model in server_options.models.model_config_list.config:
+            click.echo(f"loading {model.name} from {model.base_path} …", err=True)
+        _limit_arenas()
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads this when it is imported.
+        with _hide_library_output():
+            import tensorflow as tf
 
-        from serving.server.server import run as serve
+            from serving.server.server import run as serve
 
-        if not Path("/dev/nvidiactl").exists():
-            tf.config.list_physical_devices()  # Its message that there is no GPU would come with the first model.
-    serve(flags)
+            if not Path("/dev/nvidiactl").exists():
+                # TensorFlow says once that there is no GPU, and that oneDNN has no int64 on this processor. Users would
+                # take these messages for errors of their model.
+                tf.transpose(tf.ones([2, 3], tf.int64))
+        serve(flags, release_ports=ports.close)
 
 
 def _limit_arenas() -> None:

@@ -39,8 +39,8 @@ class BatchingOptions:
         max_enqueued_batches: maximum number of batches in a queue. Further requests fail with UNAVAILABLE.
         num_batch_threads: number of batches to run at once.
         allowed_batch_sizes: sizes that batches are padded to. Empty disables padding.
-        pad_variable_length_inputs: whether to pad inputs that differ in other dimensions to the largest. Otherwise
-            they are put into different batches.
+        pad_variable_length_inputs: whether to pad inputs that differ in other dimensions to the largest, with their
+            first value. Otherwise they are put into different batches.
         thread_pool_name: label of the metrics.
         enable_large_batch_splitting: whether max_execution_batch_size applies. This server always splits a request
             with more rows than a batch, and TensorFlow Serving rejects it unless this is set.
@@ -305,6 +305,9 @@ def _merge(arrays: list[np.ndarray], rows: int) -> np.ndarray:
 def _widen(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if array.shape[1:] == shape:
         return array
-    widened = np.full((len(array), *shape), b"" if array.dtype == object else 0, array.dtype)
+    widened: np.ndarray = np.empty((len(array), *shape), array.dtype)
+    if widened.size and not array.size:
+        raise invalid_argument_error("Got empty tensor in batch of non-empty tensors.")
+    widened.fill(array.flat[0] if array.size else 0)
     widened[tuple(slice(size) for size in array.shape)] = array
     return widened

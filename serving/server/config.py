@@ -41,6 +41,7 @@ _FIELDS = {
 REQUEST_LOG_TYPE = "tfrecord_features"
 """The only `log_collector_config.type` that this server supports."""
 
+_NO_TYPE = model_server_config_pb2.MODEL_TYPE_UNSPECIFIED
 _SCALARS = {"bool", "string", "int64"}
 
 
@@ -113,9 +114,12 @@ def check(config: model_server_config_pb2.ModelServerConfig) -> None:
             raise ValueError(f"a model needs a name and a base_path, got {model.name!r} and {model.base_path!r}")
         if names.count(model.name) > 1:
             raise ValueError(f"Illegal to list model {model.name} multiple times in config list")
-        if model.model_platform not in ("", "tensorflow"):
+        # TensorFlow Serving rejects a model with both, or with neither.
+        given = (model.model_platform, model.model_type)
+        if given not in (("tensorflow", _NO_TYPE), ("", model_server_config_pb2.TENSORFLOW)):
             raise ValueError(
-                f"model {model.name}: platform {model.model_platform!r} is not supported, expected 'tensorflow'"
+                f"model {model.name}: platform {model.model_platform!r} is not supported: set model_platform to "
+                "'tensorflow', without the deprecated model_type"
             )
         if model.HasField("logging_config"):
             _check_logging(model)

@@ -171,15 +171,17 @@ def warm_up(servable: Servable, model: str, version: int, iterations: int, metri
         return
     started = time.monotonic()
     status = "INTERNAL"
+    number = 0
     try:
-        for number, record in enumerate(tf.data.TFRecordDataset(servable.warmup_path).as_numpy_iterator()):
-            if number == _MAX_WARMUP_RECORDS:
+        for number, record in enumerate(tf.data.TFRecordDataset(servable.warmup_path).as_numpy_iterator(), 1):
+            if number > _MAX_WARMUP_RECORDS:
                 raise ValueError(f"{servable.warmup_path} has more than {_MAX_WARMUP_RECORDS} records")
             _replay(servable, model, version, prediction_log_pb2.PredictionLog.FromString(record), iterations)
         status = "OK"
     finally:
-        micros = (time.monotonic() - started) * 1e6
-        metrics.warmup_latency.labels(servable.warmup_path.removesuffix(f"/{WARMUP_REQUESTS}"), status).observe(micros)
+        labels = servable.warmup_path.removesuffix(f"/{WARMUP_REQUESTS}"), status
+        metrics.warmup_latency.labels(*labels).observe((time.monotonic() - started) * 1e6)
+        metrics.warmup_records.labels(*labels).inc(number)
 
 
 def _replay(

@@ -73,8 +73,17 @@ class Metrics:
             ("model_path", "status"),
             registry=self._registry,
         )
+        self.load_latency = _UnsuffixedCounter(
+            ":tensorflow:cc:saved_model:load_latency",
+            "Duration of successful loads of a SavedModel in microseconds.",
+            ("model_path",),
+            registry=self._registry,
+        )
         self.warmup_latency = self._histogram(
             "model_warmup_latency", "Duration of warm-ups in microseconds.", _LATENCY_BUCKETS, "model_path", "status"
+        )
+        self.warmup_records = self._counter(
+            "model_warmup_records_read", "Number of warm-up requests that were read.", "model_path", "status"
         )
         self.mlmd = prometheus_client.Gauge(
             f"{_PREFIX}mlmd_map",
@@ -101,7 +110,7 @@ class Metrics:
     def forget_version(self, model: str, version: int, path: str) -> None:
         """Removes the time series of an unloaded version, which would otherwise accumulate with each push."""
         self.mlmd.remove_by_labels({"model_name": model, "version": str(version)})
-        for metric in (self.warmup_latency, self.load_attempts):
+        for metric in (self.warmup_latency, self.warmup_records, self.load_attempts, self.load_latency):
             metric.remove_by_labels({"model_path": path})
 
     def exposition(self) -> bytes:

@@ -193,7 +193,10 @@ def _batching(flags: Flags) -> BatchingOptions | None:
         if path:
             raise SettingsError("--batching_parameters_file is set without --enable_batching: set both or neither")
         return None
-    parameters = config.read(path, config.BatchingParameters) if path else config.BatchingParameters()
+    if path:
+        parameters = config.read(path, config.BatchingParameters)
+    else:
+        parameters = config.BatchingParameters(thread_pool_name={"value": "model_server_batch_threads"})
     return BatchingOptions.from_proto(parameters, cores())
 
 

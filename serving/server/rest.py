@@ -34,10 +34,10 @@ from serving.server.errors import (
 from serving.server.metrics import Metrics
 from serving.server.service import InferenceService
 
-_TARGET = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
-_POST = re.compile(_TARGET + r":(?P<verb>classify|regress|predict)", re.IGNORECASE)
-_GET = re.compile(_TARGET + r"(?P<metadata>/metadata)?", re.IGNORECASE)
-_STATUS = re.compile(r"/v1/models/?", re.IGNORECASE)
+_TARGET = r"(?i:/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?)"
+_POST = re.compile(_TARGET + r":(?P<verb>classify|regress|predict)")
+_GET = re.compile(_TARGET + r"(?P<metadata>/metadata)?")
+_STATUS = re.compile(r"/v1/models", re.IGNORECASE)
 _API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
 # HTTP status by canonical code (model_servers/http_server.cc). Other codes are server errors (500).
 _HTTP_STATUS = {
@@ -136,7 +136,7 @@ class RestApi:
             content = rest_json.encode({"error": error.message})
         finally:
             model = urllib.parse.unquote(match["name"]) if match else ""
-            api = match["verb"].lower() if match and request.method == "POST" else ""
+            api = match["verb"] if match and request.method == "POST" else ""
             self._service.record(model, api, "REST", code, started)
         return self._json(http_status(code), content)
 
@@ -161,8 +161,7 @@ class RestApi:
             # In a thread, because graphs are slow.
             if request.method == "GET":
                 return await loop.run_in_executor(self._quick, self._describe, spec, match["metadata"])
-            verb = match["verb"].lower()
-            return await loop.run_in_executor(self._pool, self._infer, verb, spec, body, deadline)
+            return await loop.run_in_executor(self._pool, self._infer, match["verb"], spec, body, deadline)
 
     def _describe(self, spec: model_pb2.ModelSpec, metadata: str | None) -> bytes:
         if metadata:

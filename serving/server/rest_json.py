@@ -44,8 +44,8 @@ def parse(body: bytes) -> dict[str, Any]:
     if not body:
         raise invalid_argument_error("JSON Parse error: The document is empty")
     try:
-        # Text after the object is ignored, as in TensorFlow Serving.
-        sent, _ = _DECODER.raw_decode(body.decode().lstrip(_WHITESPACE))
+        # As in TensorFlow Serving, a byte order mark before the object and text after it are ignored.
+        sent, _ = _DECODER.raw_decode(body.decode("utf-8-sig").lstrip(_WHITESPACE))
     except (ValueError, RecursionError) as error:
         raise invalid_argument_error(f"JSON Parse error: {error}") from error
     if not isinstance(sent, dict):
@@ -86,6 +86,8 @@ def predict_request(
         raise invalid_argument_error("Not formatted correctly: expecting only one of 'inputs' or 'instances' keys")
     if "instances" not in sent and "inputs" not in sent:
         raise invalid_argument_error("Missing 'inputs' or 'instances' key")
+    if not signature.inputs:
+        raise invalid_argument_error(f"Failed to get input map for signature: {spec.signature_name or 'DEFAULT'}")
     row_format = "instances" in sent
     names = list(signature.inputs)
     columns = _rows_to_columns(sent["instances"], names) if row_format else _columns(sent["inputs"], names)

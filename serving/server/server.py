@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -79,14 +80,18 @@ class ModelServer:
     def rest_port(self) -> int | None:
         return self._rest.port if self._rest else None
 
-    def start(self) -> None:
+    def start(self, release_ports: Callable[[], None] = lambda: None) -> None:
         """Waits until each model serves a version, then opens the ports.
+
+        Args:
+            release_ports: called right before the ports are opened.
 
         Raises:
             RunError: a model cannot be loaded, or a port cannot be opened.
         """
         try:
             self._manager.wait_available()
+            release_ports()
             self._open_ports()
         except (RequestError, RunError, RuntimeError) as error:
             # With the grace period, because a thread that frees a model during interpreter shutdown aborts the process.
@@ -177,11 +182,13 @@ class ModelServer:
                 raise failed_precondition_error(f"{directory} is not what was pushed: {'; '.join(findings)}")
             if any(self._manager.available().values()):  # A server with nothing to serve tries in any case.
                 require_memory(directory)
+            started = time.monotonic()
             servable = Servable(directory, self._options.session)
         except BaseException:
             self._metrics.load_attempts.labels(directory, "fail").inc()
             raise
         self._metrics.load_attempts.labels(directory, "success").inc()
+        self._metrics.load_latency.labels(directory).inc((time.monotonic() - started) * 1e6)
         try:
             if flags.enable_model_warmup:
                 iterations = max(flags.num_request_iterations_for_warmup, 1)
@@ -206,10 +213,14 @@ class ModelServer:
                 _log.error("configuration kept file=%s error=%s", path, error)
 
 
-def run(flags: Flags) -> None:
+def run(flags: Flags, release_ports: Callable[[], None]) -> None:
     """Serves models until SIGTERM or SIGINT, and prints a line of JSON to stdout when the server is ready.
 
     If models cannot be loaded, it prints a line of JSON with the failed versions and their errors instead.
+
+    Args:
+        flags: flags of the server.
+        release_ports: called right before the ports are opened.
 
     Raises:
         AgNewsError: the server cannot start.
@@ -230,7 +241,7 @@ def run(flags: Flags) -> None:
     server = ModelServer(flags)
     try:
         try:
-            server.start()
+            server.start(release_ports)
         except RunError:
             if failures := server.failures():
                 click.echo(json.dumps({"event": "failed", "models": failures}))
@@ -239,9 +250,11 @@ def run(flags: Flags) -> None:
         stop_requested.wait()
     finally:
         # A second signal interrupts the wait for requests in flight.
-        if not server.stop(GRACE_SECONDS) and stop_requested.is_set():
+        if not server.stop(GRACE_SECONDS):
             _log.warning("requests were still running after %.0f s", GRACE_SECONDS)
-            # A thread in TensorFlow would abort the process when the interpreter ends.
+        if stop_requested.is_set():
+            # Without the end of the interpreter, which aborts if a thread is still in TensorFlow, and ends with a
+            # segmentation fault if a destructor uses a protobuf message after protobuf's module was cleared.
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(0)

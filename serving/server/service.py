@@ -121,6 +121,11 @@ class InferenceService:
 
     def reload(self, request: model_management_pb2.ReloadConfigRequest, deadline: float):
         """Replaces the whole configuration and waits until each of its models serves a version."""
+        if request.config.WhichOneof("config") != "model_config_list":
+            raise invalid_argument_error(
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently "
+                "supported"
+            )
         allowed = (*self._log_directories, *config.log_directories(self.manager.config).values())
         try:
             # Anyone who can send requests can send a configuration, and the log creates and deletes files.

@@ -164,6 +164,8 @@ def write_case_model(directory):
         "text": (lambda text: {"text": text}, [tf.TensorSpec(None, tf.string, "text")]),
         "repeat": (lambda text: {"text": tf.repeat(text, 70)}, [tf.TensorSpec([None], tf.string, "text")]),
         "count": (count, [tf.TensorSpec([], tf.float32, "x")]),
+        "transposed": (lambda x: {"y": tf.transpose(x)}, [tf.TensorSpec([None, None], tf.int64, "x")]),
+        "none": (lambda: {"y": tf.constant([1.0])}, []),
     }
     module = tf.Module()
     signatures = {name: tf.function(function, input_signature=specs) for name, (function, specs) in functions.items()}

@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 
+import httpx
 import pytest
 
 from tests.support import ROOT
@@ -29,6 +31,12 @@ def ended(directory, *arguments):
     )
 
 
+def free_ports(count):
+    with ExitStack() as sockets:
+        free = [sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in free]
+
+
 def test_a_port_in_use_is_reported_before_tensorflow_is_imported(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -37,11 +45,28 @@ def test_a_port_in_use_is_reported_before_tensorflow_is_imported(tmp_path):
 
 
 def test_one_port_for_both_is_reported_before_tensorflow_is_imported(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
     result = ended(tmp_path, "--model_base_path=/models", f"--port={port}", f"--rest_api_port={port}")
     message = f"127.0.0.1:{port}: Address already in use; choose another address with --host and --rest_api_port"
     assert (result.returncode, message in result.stderr) == (5, True), result.stderr
+
+
+def test_a_server_that_loads_keeps_its_ports_and_refuses_clients(tmp_path):
+    """Two servers that start at the same time must not both load, to find only then that one of them has no port."""
+    (tmp_path / "tensorflow.py").write_text("import sys, time; print('importing', flush=True); time.sleep(60)")
+    ports = free_ports(2)
+    flags = ["--model_base_path=/models", f"--port={ports[0]}", f"--rest_api_port={ports[1]}"]
+    slow = environment(tmp_path) | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    with subprocess.Popen([*AGNEWS, *flags], env=slow, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as first:
+        try:
+            assert first.stdout.readline() == b"importing\n"
+            for port in ports:
+                with pytest.raises(ConnectionRefusedError):
+                    socket.create_connection(("127.0.0.1", port))
+            second = ended(tmp_path, *flags)
+        finally:
+            first.kill()
+    assert (second.returncode, f"127.0.0.1:{ports[0]}: Address already in use" in second.stderr) == (5, True)
 
 
 @pytest.mark.parametrize(
@@ -69,12 +94,12 @@ def test_a_broken_file_is_reported_in_the_words_of_tensorflow_serving(tmp_path):
     assert "models.config: Error parsing text-format tensorflow.serving.ModelServerConfig: 1:21 : " in result.stderr
 
 
-def test_without_flags_it_serves_what_was_pushed(tmp_path, text_models):
+def test_without_flags_it_serves_what_was_pushed(tmp_path, case_model):
     (tmp_path / "agnews").mkdir()
-    (tmp_path / "agnews" / "1").symlink_to(text_models["World"])
+    (tmp_path / "agnews" / "1").symlink_to(case_model)
     with (tmp_path / "log").open("w+") as log:
         started = subprocess.Popen(
-            [*AGNEWS, "--port=0"],
+            [*AGNEWS, "--port=0", "--rest_api_port=0"],
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
@@ -86,7 +111,11 @@ def test_without_flags_it_serves_what_was_pushed(tmp_path, text_models):
             while "loading agnews from " not in (tmp_path / "log").read_text():
                 assert time.monotonic() - began < SECONDS
                 time.sleep(0.05)
-            assert json.loads(started.stdout.readline())["models"] == {"agnews": [1]}
+            ready = json.loads(started.stdout.readline())
+            assert ready["models"] == {"agnews": [1]}
+            url = f"http://127.0.0.1:{ready['rest_api_port']}/v1/models/agnews:predict"
+            rows = {"signature_name": "transposed", "inputs": [[1, 2, 3], [4, 5, 6]]}
+            assert httpx.post(url, json=rows).json() == {"outputs": [[1, 4], [2, 5], [3, 6]]}
             started.send_signal(signal.SIGTERM)
             assert started.wait(SECONDS) == 0
         finally:

@@ -10,6 +10,12 @@ def test_names_by_version_groups_names_of_the_same_number():
     assert names_by_version(["7", "x", "10", "07", "-1"]) == {7: ["07", "7"], 10: ["10"]}
 
 
+def test_a_version_is_an_int64_such_as_a_time_in_nanoseconds():
+    nanoseconds, largest = "1795765275000000000", str(2**63 - 1)
+    names = [nanoseconds, largest, str(2**63), "9" * 5000, "0" * 5000 + "7"]
+    assert list(names_by_version(names)) == [7, int(nanoseconds), int(largest)]
+
+
 def test_only_names_that_are_numbers_are_versions(tmp_path):
     for name in ("1", "00000123", "-5", "2a", ".incoming-3", "x", "9" * 19):
         (tmp_path / name).mkdir()

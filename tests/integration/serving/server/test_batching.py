@@ -206,16 +206,29 @@ def test_inputs_of_different_lengths_are_padded_or_not_batched(make_batcher, gra
     assert [answer[0, :2].tolist() for answer in answers] == [[2.0, 2.0]] * 2
 
 
-def test_strings_are_padded_with_empty_strings(make_batcher, graph, pool):
+@pytest.mark.parametrize(
+    ("short", "long", "kind"), [([b"a"], [b"b", b"c"], object), ([5], [6, 7], np.int64), ([0.5], [6, 7], np.float32)]
+)
+def test_inputs_are_padded_with_their_first_value(make_batcher, graph, pool, short, long, kind):
+    """TensorFlow Serving does not use zero or an empty string (batching/batching_util.cc)."""
     batcher = make_batcher(max_batch_size=2, batch_timeout_micros=3600 * 10**6, pad_variable_length_inputs=True)
     run_shared_batch(batcher, graph, pool)
-    sent = [np.array([row], object) for row in ([b"a"], [b"b", b"c"])]
+    sent = [np.array([row], kind) for row in (short, long)]
 
     def same(arrays, deadline):
         return arrays
 
     answers = [pool.submit(batcher.run, same, [array], NEVER) for array in sent]
-    assert sorted(answer.result()[0].tolist() for answer in answers) == [[[b"a", b""]], [[b"b", b"c"]]]
+    assert sorted(answer.result()[0].tolist() for answer in answers) == [[short * 2], [long]]
+
+
+def test_an_input_without_a_value_cannot_be_padded(make_batcher, graph, pool):
+    batcher = make_batcher(max_batch_size=2, batch_timeout_micros=3600 * 10**6, pad_variable_length_inputs=True)
+    run_shared_batch(batcher, graph, pool)
+    answers = [pool.submit(batcher.run, graph, [np.ones((1, width))], NEVER) for width in (0, 2)]
+    for answer in answers:
+        with pytest.raises(RequestError, match="Got empty tensor in batch of non-empty tensors"):
+            answer.result()
 
 
 def test_a_full_queue_is_unavailable(make_batcher, graph, pool):

@@ -49,6 +49,8 @@ def test_an_unreadable_file_is_an_error(path):
         ('model_config_list { config { base_path: "/a" } }', "needs a name and a base_path"),
         (f"model_config_list {{ {ONE} {ONE} }}", "multiple times"),
         (MODELS.replace('"tensorflow"', '"other"'), "platform 'other' is not supported"),
+        (MODELS.replace('"tensorflow"', '""'), "platform '' is not supported: set model_platform to 'tensorflow'"),
+        (MODELS.replace('"tensorflow"', '"tensorflow" model_type: TENSORFLOW'), "without the deprecated model_type"),
     ],
 )
 def test_an_invalid_model_configuration_is_rejected(written, text, reason):
@@ -94,6 +96,13 @@ def test_contradicting_numbers_of_threads_are_rejected():
 def test_batching_parameters_without_enable_batching_are_rejected(written):
     with pytest.raises(SettingsError, match="set without --enable_batching"):
         options.from_flags(Flags(model_base_path="/a", batching_parameters_file=written("")))
+
+
+@pytest.mark.parametrize(("text", "name"), [(None, "model_server_batch_threads"), ("", "batch_threads")])
+def test_the_batch_threads_have_the_name_of_tensorflow_serving(written, text, name):
+    file = "" if text is None else written(text)
+    flags = Flags(model_base_path="/a", enable_batching=True, batching_parameters_file=file)
+    assert options.from_flags(flags).batching.thread_pool_name == name
 
 
 def test_flags_without_a_model_are_rejected():

@@ -236,6 +236,11 @@ def test_a_rejected_reload_changes_nothing(served, tmp_path):
     assert label_of(served.predictions.Predict(text_request(["a"]))) == "Sports"
 
 
+def test_a_reload_without_a_list_of_models_is_an_invalid_argument(served):
+    code, text = error_of(served.models.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest())
+    assert (code, "Only ModelConfigList is currently supported" in text) == ("INVALID_ARGUMENT", True)
+
+
 def test_tensors_of_other_types_are_supported(served):
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = "plain", "types"

@@ -96,8 +96,8 @@ def add(base, number, broken=False):
 def model_config(base, name="m", policy="", labels=""):
     from google.protobuf import text_format
 
-    text = f'model_config_list {{ config {{ name: "{name}" base_path: "{base}" {policy} {labels} }} }}'
-    return text_format.Parse(text, ModelServerConfig())
+    fields = f'name: "{name}" base_path: "{base}" model_platform: "tensorflow" {policy} {labels}'
+    return text_format.Parse(f"model_config_list {{ config {{ {fields} }} }}", ModelServerConfig())
 
 
 def spec(name="m", **fields):

@@ -99,15 +99,25 @@ def warmed(push, text_models):
     return base
 
 
+# As a destructor that uses a protobuf message does: PyModule_GetState gets a null pointer.
+CRASHES_AT_EXIT = """
+import atexit, os, signal, sys
+from serving.server.__main__ import main
+atexit.register(os.kill, os.getpid(), signal.SIGSEGV)
+main(sys.argv[1:])
+"""
+
+
 def test_a_server_reports_ready_survives_bad_clients_and_exits_cleanly(warmed):
     arguments = ["--model_name=agnews", f"--model_base_path={warmed}", "--rest_api_port=0"]
     arguments += [f"--grpc_channel_arguments=grpc.max_receive_message_length={LIMIT}", "--rest_api_timeout_in_ms=2000"]
-    with process(*arguments) as (started, ready, clients):
+    with process(*arguments, program=CRASHES_AT_EXIT) as (started, ready, clients):
         assert (ready["event"], ready["models"]) == ("ready", {"agnews": [1]})
         rest = f"http://127.0.0.1:{ready['rest_api_port']}"
         metrics = httpx.get(f"{rest}/monitoring/prometheus/metrics").text
         assert 'mlmd_map{mlmd_uuid="42",model_name="agnews",version="1"} 1.0' in metrics
         assert f':model_warmup_latency_count{{model_path="{warmed}/1",status="OK"}} 1.0' in metrics
+        assert f':model_warmup_records_read{{model_path="{warmed}/1",status="OK"}} 2.0' in metrics
 
         # Requests that are too large are rejected over gRPC and REST, and the server continues.
         with pytest.raises(grpc.RpcError) as caught:
@@ -160,7 +170,7 @@ SWALLOWS_EXIT = """
 import time
 from serving.server import server
 
-def start(self):
+def start(self, release_ports):
     print("starting", flush=True)
     try:
         time.sleep(60)
@@ -169,7 +179,7 @@ def start(self):
 
 server.ModelServer.start = start
 server.ModelServer.describe = lambda self: {}
-server.run(server.Flags(model_name="agnews", model_base_path="models"))
+server.run(server.Flags(model_name="agnews", model_base_path="models"), release_ports=lambda: None)
 """
 
 

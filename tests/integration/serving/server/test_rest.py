@@ -75,8 +75,9 @@ def test_texts_can_be_base64(served):
 
 @pytest.mark.parametrize(
     ("path", "label"),
-    [("agnews", "Sports"), ("agnews/versions/1", "World"), ("agnews/labels/stable", "World"), ("%61gnews", "Sports")],
-)
+    [("agnews", "Sports"), ("agnews/versions/1", "World"), ("agnews/labels/stable", "World"), ("%61gnews", "Sports"),
+     ("agnews/VERSIONS/1", "World")],
+)  # fmt: skip
 def test_the_path_selects_a_version_by_number_or_label(served, path, label):
     assert post(served, f"{path}:predict", {"instances": [TEXT]}).json()["predictions"][0]["label"] == label
 
@@ -121,6 +122,7 @@ def test_classify_and_regress(served):
         ("agnews:predict", b'{"instances": [{"title": "\\ud800", "description": ""}]}', 400, "not UTF-8"),
         ("plain:predict", {"signature_name": "types", "inputs": {"count": [[2**63]], "flag": [], "raw_bytes": []}},
          400, "input count"),
+        ("cases:predict", {"signature_name": "none", "inputs": {}}, 400, "Failed to get input map for signature: none"),
         ("plain:predict", b'{"instances": ' + b"[" * 70 + b"1.0" + b"]" * 70 + b"}", 400, "at most 64 dimensions"),
         ("plain:classify", {"examples": []}, 400, "key 'examples' is expected"),
         ("plain:classify", {"examples": [3]}, 400, "Example must be JSON object"),
@@ -137,6 +139,8 @@ def test_invalid_requests_get_errors_in_json(served, path, body, status, message
     [
         ("PUT", "/v1/models/agnews", 400, "Malformed request: PUT /v1/models/agnews"),
         ("GET", "/v1/models", 400, "Missing model name in request."),
+        ("GET", "/v1/models/", 400, "Malformed request: GET /v1/models/"),
+        ("POST", "/v1/models/plain:PREDICT", 400, "Malformed request: POST /v1/models/plain:PREDICT"),
         ("GET", "/v1/nothing", 400, "Malformed request: GET /v1/nothing"),
         ("GET", "/", 404, "Not found: /"),
         ("GET", "/favicon.ico", 404, "Not found: /favicon.ico"),
@@ -152,6 +156,7 @@ def test_other_methods_and_paths_are_errors(served, method, path, status, messag
     [
         (b'{"instances": [1e39]}', [float("inf")]),
         (b' {"instances": [2.0]} and more', [3.0]),
+        (b'\xef\xbb\xbf{"instances": [2.0]}', [3.0]),
         (b'{"instances": [2.0], "other": ' + b"[" * 900 + b"]" * 900 + b"}", [3.0]),
     ],
 )

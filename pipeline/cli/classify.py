@@ -86,7 +86,7 @@ def classify(
             bad, done = bad + len(wrong), done + len(chunk)
             advance()
     if first_bad:
-        raise DataError(f"{bad} of {done} rows could not be classified, the others are; the first is {first_bad}")
+        raise DataError(f"{bad} of {done} rows could not be classified; the first: {first_bad}")
 
 
 def _chunks(rows: Iterator[Any]) -> Iterator[list[Any]]:

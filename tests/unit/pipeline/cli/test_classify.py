@@ -112,7 +112,7 @@ def test_the_columns_of_ones_own_data_are_read(classify, server, tmp_path, monke
 def test_bad_rows_end_in_a_status_and_their_number_and_place(classify, items):
     ended = classify("--file", items)
     assert isinstance(ended.exception, DataError)
-    assert str(ended.exception).startswith("2 of 4 rows could not be classified, the others are")
+    assert str(ended.exception).startswith("2 of 4 rows could not be classified; the first: ")
     assert f"{items}:3: title and description are empty" in str(ended.exception)
     assert [line.split()[1] for line in ended.stdout.splitlines()[1:]] == ["Business", "bad", "Sports", "bad"]
 

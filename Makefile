@@ -10,8 +10,9 @@ WITHOUT_SERVERS := not (real or airflow or kubeflow or mlflow or openlineage or 
 IN_TIME := $(WITHOUT_SERVERS) and not (continuous or interrupts or data_sets)
 KEYCLOAK ?= 26.5.6
 SOURCES := pipeline components schema serving benchmarks tests scripts setup.py
-# Test files that `make test` runs at the same time: one per core, at most four, since each takes up to 4 GB of memory.
-WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? cores : 4)))
+# Test files that `make test` runs at the same time: one more than cores, since many tests wait for a server or a clock,
+# and at most five, since each takes up to 3 GB of memory.
+WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? cores + 1 : 5)))
 # A file stays on one worker, which makes its fixtures once. In the given order, whole runs come first and unit tests last,
 # so that all workers are busy to the end; pytest-xdist's own order begins with the files of most tests.
 PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder

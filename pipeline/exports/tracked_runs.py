@@ -2,13 +2,15 @@
 
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from components.artifact_files import FileUnavailable
-from components.model_card.render import read_evidence
+from tfx.dsl.io import fileio
+
+from components.model_card.render import EVIDENCE, read_evidence
 from pipeline.exports.outcomes import RunOutcome, run_outcome
 from pipeline.metadata.snapshot import Artifact, Execution, Run, Snapshot
 from schema.metadata import EXAMPLES, MODEL, MODEL_BLESSING, MODEL_CARD, PUSHED_MODEL
@@ -60,7 +62,13 @@ class TrackedRun:
 
 
 def tracked_runs(snapshot: Snapshot, names: Sequence[str] = ()) -> Iterator[TrackedRun]:
-    """Yields runs, oldest first; only those with the given names unless there are none."""
+    """Yields runs, oldest first; only those with the given names unless there are none.
+
+    A run whose model card was deleted has no parameters and metrics.
+
+    Raises:
+        DataError: a model card is damaged.
+    """
     for run in sorted(snapshot.runs.values(), key=lambda one: one.id):
         if not names or run.name in names:
             yield _tracked_run(snapshot, run)
@@ -114,10 +122,9 @@ def _run_that_made(snapshot: Snapshot, artifact: Artifact | None) -> Run | None:
 
 
 def _read_evidence(card: Artifact | None) -> Mapping[str, Any]:
-    try:
-        return read_evidence(card.uri) if card else {}
-    except FileUnavailable:
+    if card is None or not fileio.exists(os.path.join(card.uri, EVIDENCE)):
         return {}
+    return read_evidence(card.uri)
 
 
 def _evidence_tags(evidence: Mapping[str, Any]) -> dict[str, str]:

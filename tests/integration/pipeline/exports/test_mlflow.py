@@ -1,5 +1,7 @@
 """Runs and versions reach an MLflow tracking server once, with their values."""
 
+from pathlib import Path
+
 import httpx
 import pytest
 from click.testing import CliRunner
@@ -9,7 +11,8 @@ from pipeline.cli.export import export
 from pipeline.exports.mlflow import Exported, TrackingServer
 from pipeline.exports.tracked_runs import tracked_runs
 from pipeline.metadata.store_reader import StoreReader
-from schema.errors import RunError, SettingsError
+from schema.errors import DataError, RunError, SettingsError
+from schema.metadata import MODEL_CARD
 from tests.support.small_run import set_options
 from tests.support.tracking_server import MLFLOW, MLFLOW_ACCOUNT, mlflow_server, stand_in
 
@@ -124,6 +127,22 @@ def test_mlflow_with_a_log_in_takes_runs_of_a_known_account_alone(tmp_path, snap
             monkeypatch.setenv(name, value)
         assert export_to(address, snapshot, "local-000003") == Exported(1, 0, 1)
         assert export_to(address, snapshot, "local-000003") == Exported(0, 1, 0)
+
+
+def test_a_damaged_card_is_an_error_and_a_deleted_one_leaves_no_metrics(snapshot):
+    [run] = [one for one in snapshot.runs.values() if one.name == "local-000003"]
+    outputs = [link.artifact for one in snapshot.executions_of(run.id) for link in snapshot.outputs(one.id)]
+    [place] = [snapshot.artifacts[one].uri for one in outputs if snapshot.artifacts[one].type == MODEL_CARD]
+    card = Path(place) / "evidence.json"
+    content = card.read_bytes()
+    try:
+        card.write_bytes(content[:100])
+        with pytest.raises(DataError, match=r"evidence\.json is not JSON"):
+            list(tracked_runs(snapshot, [run.name]))
+        card.unlink()
+        assert [one.metrics for one in tracked_runs(snapshot, [run.name])] == [()]
+    finally:
+        card.write_bytes(content)
 
 
 def test_an_export_that_broke_is_completed_by_the_next(tracking, snapshot):

@@ -23,6 +23,8 @@ _NOT_OF_COMPONENTS = ("airflow", "kubeflow", "review")
 # An IPv6 address contains colons, so it is written in brackets.
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.%\w]+\]|[^:\[\]/]+):\d+|unix:.+")
 _LAST_PORT = 65535
+# The longest time to wait for a server, one day.
+MOST_SECONDS = 86_400
 
 
 class LocalPath(click.Path):
@@ -201,7 +203,7 @@ def asked_server_options(command: Callable) -> Callable:
     @click.option("--model-name", help="Name of the model on the server  [default: the setting pusher.model_name]")
     @click.option(
         "--timeout",
-        type=FiniteRange(0, 86_400, min_open=True),
+        type=FiniteRange(0, MOST_SECONDS, min_open=True),
         default=10.0,
         show_default=True,
         help="Seconds to wait for the response to one call, including retries.",

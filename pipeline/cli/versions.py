@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.canary import canary
-from pipeline.cli.options import LocalPath, ServerAddress, by_option, settings_options, tls_options
+from pipeline.cli.options import MOST_SECONDS, LocalPath, ServerAddress, by_option, settings_options, tls_options
 from pipeline.cli.output import list_problems, make_console, make_table, strip_control_characters
 from pipeline.settings.sources import Loaded
 from schema.errors import AuditError
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 # Timeout in seconds of a request for which the server does not load a version.
 _ANSWER_SECONDS = 10.0
-_MOST_SECONDS = 86_400
 
 
 @click.group(epilog="Example:  agnews versions list --server localhost:8500")
@@ -86,14 +85,14 @@ def _waiting_options(command: Callable) -> Callable:
     """Adds `--timeout` and `--poll-seconds` to a command."""
     timeout = click.option(
         "--timeout",
-        type=FiniteRange(0, _MOST_SECONDS, min_open=True),
+        type=FiniteRange(0, MOST_SECONDS, min_open=True),
         default=120.0,
         show_default=True,
         help="With --server: seconds to wait for a version to be loaded.",
     )
     poll_seconds = click.option(
         "--poll-seconds",
-        type=FiniteRange(0, _MOST_SECONDS),
+        type=FiniteRange(0, MOST_SECONDS),
         default=15.0,
         show_default=True,
         help="Without --server: seconds to wait for servers to read models.config.",

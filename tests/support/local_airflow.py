@@ -70,17 +70,18 @@ class LocalAirflow:
     def wait(self, what, condition, seconds=900):
         return wait_until(condition, seconds, 1, lambda: f"{what} did not happen within {seconds} s")
 
+    def has_ended(self, run, dag="agnews"):
+        return self.runs(dag).get(run, {}).get("state") in ("success", "failed")
+
     def wait_for_end(self, run, dag="agnews"):
-        states = ("success", "failed")
-        self.wait(f"the end of {run}", lambda: self.runs(dag).get(run, {}).get("state") in states)
+        self.wait(f"the end of {run}", lambda: self.has_ended(run, dag))
 
     def wait_for_request(self, run):
         """Waits until a run of the training asks for an approval; an error with its states if it ends before."""
 
         def asks():
             states = self.states(run)
-            ended = self.runs().get(run, {}).get("state") in ("success", "failed")
-            assert not ended, f"{run} ended without a request: {states}"
+            assert not self.has_ended(run), f"{run} ended without a request: {states}"
             return states["RequestApproval"] == "awaiting_input"
 
         self.wait(f"the request of {run}", asks)

@@ -11,6 +11,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from schema.errors import SettingsError
 from schema.files import read_small_file
 from schema.metadata import SCHEMA_FILE, decode_text, encode_json
+from schema.wording import amount
 
 SCHEMA_PATH = Path(__file__).with_name(SCHEMA_FILE)
 """The schema of AG News, the default data set."""
@@ -59,7 +60,8 @@ class DataSet:
         names, buckets = tuple(label.annotation.tag), tuple(bucket.string_domain.value)
         problem = None
         if not MIN_CLASSES <= len(names) <= MAX_CLASSES:
-            problem = f"label has {len(names)} class names (annotation tags), expected {MIN_CLASSES} to {MAX_CLASSES}"
+            found = amount(len(names), "class name")
+            problem = f"label has {found} (annotation tags), expected {MIN_CLASSES} to {MAX_CLASSES}"
         elif len(set(names)) < len(names) or not all(name.strip() == name != "" for name in names):
             problem = "the class names of label must differ, and must not begin or end with blanks"
         elif (label.int_domain.min, label.int_domain.max) != (0, len(names) - 1):
@@ -67,8 +69,8 @@ class DataSet:
         bounds = tuple(map(int, filter(str.isdecimal, bucket.annotation.tag)))
         if problem is None and (len(buckets) != len(bounds) + 1 or list(bounds) != sorted(set(bounds))):
             problem = (
-                f"length_bucket has {len(buckets)} names and the bounds {list(bounds)} (annotation tags); expected "
-                "rising bounds, one less than names"
+                f"length_bucket has {amount(len(buckets), 'name')} and the bounds {list(bounds)} (annotation tags); "
+                "expected rising bounds, one less than names"
             )
         kept = tuple(name for name in features if name not in (*FEATURES, SOURCE_ID))
         ids = list(features[SOURCE_ID].annotation.tag) if SOURCE_ID in features else [""]

@@ -197,7 +197,7 @@ def _read_examples(file: str) -> Iterator[ItemRow | BadRow]:
         with FileSystems.open(file, compression_type=CompressionTypes.UNCOMPRESSED) as opened:
             held = count_tfrecords(cast(IO[bytes], gzip.GzipFile(fileobj=opened)) if file.endswith(".gz") else opened)
         if number != held:
-            raise DataError(f"{file}: {held} records begin, but only {number} are whole; put a whole file in its place")
+            raise DataError(f"{file}: complete records: {number} of {held}; put a whole file in its place")
     except (tf.errors.OpError, OSError, EOFError, zlib.error) as error:
         raise DataError(f"{file}: broken after record {number}: {error}; put a whole file in its place") from error
 

@@ -16,6 +16,7 @@ from schema.data_set import AG_NEWS
 from schema.errors import DataError
 from schema.news_items import KNOWN_FIELDS, TEXT_COLUMNS, NewsItem, validate
 from schema.text_files import TextFile, parse_object
+from schema.wording import amount
 
 _AG_NEWS_COLUMNS = ["class", "title", "description"]
 _EXPECTED = "CSV in UTF-8 with a header that names title, description or text, or JSON Lines with these names"
@@ -140,7 +141,7 @@ def _csv_rows(text: TextFile, file: str, columns: ReadColumns) -> Iterator[tuple
         if isinstance(record, BadRecord):
             yield record.number, f"{record.reason.replace('_', ' ')}: {record.detail}"
         elif len(record.fields) != len(header):
-            yield record.number, f"{len(record.fields)} fields, expected {len(header)}"
+            yield record.number, f"{amount(len(record.fields), 'field')}, expected {len(header)}"
         else:
             yield record.number, dict(zip(header, record.fields, strict=True))
 

@@ -14,6 +14,7 @@ from schema.csv_records import BadRecord, find_separator, read_records
 from schema.errors import DataError
 from schema.news_items import KNOWN_FIELDS, RejectReason
 from schema.text_files import TextFile
+from schema.wording import amount
 
 EXPECTED = f"CSV in UTF-8 with the columns class, title and description, or with a header that names {EXPECTED_COLUMNS}"
 # The columns of a file without a header.
@@ -68,7 +69,7 @@ def _rows(
             if not began and row_format.needs_header:
                 row_format.find_columns(_names(fields), file)
             if len(fields) != len(names):
-                detail = f"{len(fields)} fields, expected {len(names)}"
+                detail = f"{amount(len(fields), 'field')}, expected {len(names)}"
                 yield RejectedRow(file, number, RejectReason.WRONG_FIELD_COUNT, detail, lines)
             else:
                 yield columns.to_row(file, number, dict(zip(names, fields, strict=True)), lines)

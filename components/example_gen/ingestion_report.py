@@ -17,6 +17,7 @@ from components.example_gen.rows import LabelledItem
 from schema.errors import DataError
 from schema.features import SPLITS, TEST, TRAIN, VAL
 from schema.news_items import RejectReason
+from schema.wording import amount
 
 QUARANTINE_FILE = "quarantine.jsonl"
 _COUNTS_FILE = "counts.json"
@@ -169,7 +170,8 @@ class IngestionReport:
         for split in SPLITS:
             if not found[f"rows_{split}"]:
                 raise DataError(
-                    f"the split {split} has no rows, of {read} rows read: add rows, or change data.val_fraction"
+                    f"the split {split} has no rows, of {amount(read, 'row')} read: add rows, or "
+                    "change data.val_fraction"
                 )
 
     def _advice(self, bad_share: float) -> str:

@@ -16,6 +16,7 @@ from schema.data_set import FEATURES, MAX_CLASSES, MIN_CLASSES, SOURCE_ID, DataS
 from schema.errors import DataError
 from schema.paths import expression
 from schema.text_files import TextFile, parse_object
+from schema.wording import amount
 
 MAX_ROWS = 50_000
 """Number of rows of a file that are looked at."""
@@ -90,8 +91,8 @@ def propose(
     counts = Counter(value for value in table[label] if value)
     if not MIN_CLASSES <= len(counts) <= MAX_CLASSES:
         raise DataError(
-            f"{files[0]}: column {label} has {len(counts)} different values, expected {MIN_CLASSES} to {MAX_CLASSES} "
-            "classes; name another one with --label"
+            f"{files[0]}: column {label} has {amount(len(counts), 'different value')}, expected "
+            f"{MIN_CLASSES} to {MAX_CLASSES} classes; name another one with --label"
         )
     numbers = sorted(int(value) for value in counts) if all(map(_is_number, counts)) else []
     names = tuple(map(str, numbers)) or tuple(sorted(counts))

@@ -8,6 +8,7 @@ import jinja2
 from markupsafe import Markup
 
 from components.model_card.evidence import NotAvailable, Share
+from schema.wording import amount
 
 Value = TypeVar("Value")
 
@@ -108,7 +109,7 @@ def template_environment(*packages: str) -> jinja2.Environment:
 
     Templates whose names end in `.html.j2` are escaped.
     """
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name) for name in (*packages, "components.model_card")]),
         autoescape=jinja2.select_autoescape(["html.j2"]),
         undefined=jinja2.StrictUndefined,
@@ -116,3 +117,5 @@ def template_environment(*packages: str) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["amount"] = amount
+    return environment

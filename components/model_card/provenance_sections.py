@@ -18,6 +18,7 @@ from components.model_card.environment import Environment, Revision
 from components.model_card.evidence import NotAvailable
 from components.model_card.training import Training
 from schema.features import TRAIN
+from schema.wording import amount
 
 _SHARED = ("loss", "accuracy")
 
@@ -128,7 +129,7 @@ def _cost(card: Card) -> Iterator[Block]:
             "Training",
             {
                 "seconds": f"{training.seconds:,.1f}",
-                "rows": f"{training.rows:,}, of {training.tokens_per_row} tokens in the mean",
+                "rows": f"{training.rows:,}, of {amount(training.tokens_per_row, 'token')} in the mean",
                 "steps": f"{training.steps:,}",
                 "device": training.device,
                 "TensorFlow that wrote the export": training.tensorflow,
@@ -142,10 +143,10 @@ def _cost(card: Card) -> Iterator[Block]:
     yield facts(
         "Serving, in the process that wrote the card, without a network",
         {
-            "milliseconds for one text": f"{quantiles} (of {serving.timed_answers} answers)",
+            "milliseconds for one text": f"{quantiles} (of {amount(serving.timed_answers, 'answer')})",
             "texts a second, in batches": f"{serving.rows_per_second:,.0f}",
             "seconds to load": f"{serving.load_seconds:.2f}",
-            "size": f"{card.export.bytes / 2**20:.2f} MiB in {card.export.files} files",
+            "size": f"{card.export.bytes / 2**20:.2f} MiB in {amount(card.export.files, 'file')}",
         },
     )
     yield Paragraph("Energy was not measured. Time depends on the machine, which the next section names.")
@@ -160,7 +161,7 @@ def _environment(environment: Environment) -> Iterator[Block]:
         {
             "code revision": value_or_reason(environment.revision, _revision),
             "system": environment.system,
-            "processor": f"{environment.processor}, {environment.cores} cores",
+            "processor": f"{environment.processor}, {amount(environment.cores, 'core')}",
             "memory": f"{environment.memory_gib:.1f} GiB",
             "GPU": ", ".join(environment.gpus) or "none",
         },

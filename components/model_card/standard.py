@@ -20,6 +20,7 @@ from components.model_card.evidence import NotAvailable, Share
 from components.model_card.training import Training
 from schema.features import DESCRIPTION, TITLE
 from schema.model_contract import CLASSES, PROBABILITIES
+from schema.wording import amount
 
 SCHEMA_VERSION = "0.0.2"
 _SCHEMA_FILE = Path(__file__).with_name("model_card.schema.json")
@@ -114,8 +115,8 @@ def _data_description(card: Card) -> str:
     splits = ", ".join(f"{split.rows} {name}" for name, split in data.splits.items())
     spans = ", ".join(map(str, data.spans))
     return (
-        f"{data.rows_read} rows read from {data.source}, span {spans}: {splits}; {data.rows_quarantined} "
-        f"quarantined, {data.duplicates} duplicates, {data.train_test_overlap} in both train and test. "
+        f"{amount(data.rows_read, 'row')} read from {data.source}, span {spans}: {splits}; {data.rows_quarantined} "
+        f"quarantined, {amount(data.duplicates, 'duplicate')}, {data.train_test_overlap} in both train and test. "
         f"SHA-256 of the written rows: {data.examples.sha256}. License: {card.owner.data.license}"
     )
 

@@ -11,6 +11,7 @@ from components.model_card.evidence import NotAvailable
 from components.trainer.export import read_facts
 from components.trainer.shapes import architecture_of
 from schema.model_contract import TRAINING_FACTS
+from schema.wording import amount
 from serving.saved_model import read_meta_graph
 
 
@@ -75,7 +76,7 @@ def describe_training(export_dir: str) -> Training | NotAvailable:
         not_calibrated=calibration.get("not_learned"),
         validation_error=(calibration["ece_before"], calibration["ece_after"]),
         seconds=facts["seconds"],
-        device=f"{replicas} replica{'s' if replicas > 1 else ''}, cuDNN {facts['cudnn']}",
+        device=f"{amount(replicas, 'replica')}, cuDNN {facts['cudnn']}",
         tensorflow=read_meta_graph(export_dir).meta_info_def.tensorflow_version,
     )
 

@@ -4,6 +4,8 @@ import logging
 
 import numpy as np
 
+from schema.wording import amount
+
 logger = logging.getLogger(__name__)
 
 _BINS = 15
@@ -63,7 +65,7 @@ def calibrate(logits: np.ndarray, labels: np.ndarray) -> dict[str, float | str]:
     temperature, reason = 1.0, None
     if len(labels) < _MIN_ROWS or errors < _MIN_ERRORS:
         reason = (
-            f"val has {len(labels):,} rows with {errors:,} wrong answers; a temperature needs at least "
+            f"val has {amount(len(labels), 'row')} with {amount(errors, 'wrong answer')}; a temperature needs at least "
             f"{_MIN_ROWS:,} rows with {_MIN_ERRORS:,} wrong answers"
         )
     else:

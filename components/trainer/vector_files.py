@@ -19,6 +19,7 @@ import numpy as np
 from components.trainer.settings import MAX_DIMENSIONS
 from schema.errors import SettingsError
 from schema.files import require_regular_file
+from schema.wording import amount
 
 _HEADER = re.compile(rb"(\d{1,18})\s+(\d{1,18})\s*")
 _GZIP = b"\x1f\x8b"
@@ -71,8 +72,10 @@ def _vectors(path: Path, dimensions: int) -> Iterator[_Vector]:
         header, vectors = (_in_binary if binary else _in_text)(path, file, dimensions)
         for count, vector in enumerate(vectors, 1):  # noqa: B007 - the last number is needed
             yield vector
-        if count < (header or 0):
-            raise _error(path, f"its header promises {header:,} vectors, but it has {count:,}; get the complete file")
+        if header and count < header:
+            raise _error(
+                path, f"its header promises {amount(header, 'vector')}, but it has {count:,}; get the complete file"
+            )
 
 
 def _in_text(path: Path, file: IO[bytes], dimensions: int) -> tuple[int | None, Iterator[_Vector]]:

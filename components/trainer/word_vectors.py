@@ -146,7 +146,7 @@ def read(path: Path, words: Sequence[str], dimensions: int, *, seed: int) -> np.
     logger.info("word vectors read", extra={"fields": {"words": len(words), "found": len(found), "in_file": in_file}})
     if not found:
         raise SettingsError(
-            f"trainer.word_vectors {path}: none of the {len(words):,} words of the vocabulary is in it; "
+            f"trainer.word_vectors {path}: no word of the vocabulary of {len(words):,} is in it; "
             "its words must be lower-case and without punctuation"
         )
     table = generator.normal(size=(len(words), dimensions)).astype(np.float32)

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.spatial.distance import jensenshannon
 
 from components.statistics import class_p_values, rise_p_value, sample_p_value
+from schema.wording import amount
 
 UNKNOWN_WORDS = "unknown words"
 """Signal: the share of a row's words that no earlier row has, which notices texts in another language."""
@@ -142,7 +143,7 @@ def _compare(split: str, limit: Limit, current: Rows, before: Rows, level: float
     else:
         measured = _compare_numbers(current.values[limit.signal], before.values[limit.signal])
     value, p_value, detail = measured
-    detail = f"{detail}; {len(current):,} rows against {len(before):,}"
+    detail = f"{detail}; {amount(len(current), 'row')} against {len(before):,}"
     return Drift(split, limit.signal, limit.measure, value, limit.threshold, p_value, level, detail)
 
 

@@ -12,6 +12,7 @@ import click
 from pipeline.cli.options import by_option, settings_options
 from pipeline.cli.output import hide_library_output, make_console, make_table, strip_control_characters
 from pipeline.settings.sources import Loaded
+from schema.wording import amount
 from serving.audit import Proof, readable
 
 if TYPE_CHECKING:
@@ -147,4 +148,6 @@ def _print(requests: "list[Request]", opened: "Approvals", now: datetime) -> Non
             )
     rules = opened.rules
     others = "" if rules.author_may_approve else ", not counting who trained the model"
-    click.echo(f"needed: approvals by {rules.approvers}{others}, not older than {rules.expires_hours:g} hours (UTC)")
+    click.echo(
+        f"needed: approvals by {rules.approvers}{others}, not older than {amount(rules.expires_hours, 'hour')} (UTC)"
+    )

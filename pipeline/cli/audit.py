@@ -14,6 +14,7 @@ from pipeline.cli.output import exact_output, list_problems, make_console, make_
 from pipeline.settings import Settings
 from pipeline.settings.sources import Loaded
 from schema.errors import AuditError
+from schema.wording import amount
 from serving.audit import AuditLog, Line
 
 _COLUMNS = ("when", "action", "model", "version", "fingerprint", "by", "who", "why", "outcome", "details", "hash")
@@ -83,8 +84,8 @@ def verify_log(loaded: Loaded, expect: tuple[str, ...]) -> None:
         raise AuditError(list_problems(f"{opened.path} is not as it was written:", found + changed))
     if changed:
         raise AuditError(list_problems("what was approved is not what is there:", changed))
-    known = f"{len(recorded)} of them known to the metadata store" if store else "the metadata store is not there"
-    click.echo(f"{opened.path}: {len(lines)} entries, as they were written; {known}")
+    known = f"{len(recorded)} known to the metadata store" if store else "the metadata store is not there"
+    click.echo(f"{opened.path}: {amount(len(lines), 'entry', 'entries')}, as written; {known}")
     if lines:
         click.echo(f"last hash: {lines[-1].hash}")
 

@@ -11,6 +11,7 @@ from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.output import hide_library_output, make_directory
 from pipeline.settings.sources import Loaded
 from schema.errors import RunError
+from schema.wording import amount
 
 
 @click.command(epilog="Example:  agnews batch 'texts-*.csv' --to scored")
@@ -59,6 +60,6 @@ def batch(loaded: Loaded, files: tuple[str, ...], output: str, model: str | None
             # An engine passes on only the text of an exception that a worker raises.
             raise RunError(f"{settings.beam.runner}: {root_cause_line(error)}") from error
     click.echo(
-        f"{output}: {summary.rows_scored:,} rows of {len(summary.files)} files scored, "
+        f"{output}: scored {amount(summary.rows_scored, 'row')} of {amount(len(summary.files), 'file')}, "
         f"{summary.rows_quarantined:,} in quarantine"
     )

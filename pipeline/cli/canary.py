@@ -17,6 +17,7 @@ from pipeline.cli.output import make_console, make_table
 from pipeline.settings.sources import load
 from schema.errors import DataError
 from schema.news_items import TEXT_COLUMNS, NewsItem, validate
+from schema.wording import amount
 from serving.item_files import BadRow, read_items
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def canary(
     if not items:
         raise DataError(f"{path}: no row can be classified; {f'the first is {bad[0]}' if bad else 'it is empty'}")
     if bad:
-        click.echo(f"{len(bad)} bad rows are left out; the first is {bad[0]}", err=True)
+        click.echo(f"left out {amount(len(bad), 'bad row')}; the first is {bad[0]}", err=True)
     if rows is not None and rows < len(items):
         items = random.Random(seed).sample(items, rows)
     with Client(**client_options) as client, _show_progress(len(items)) as advance:
@@ -76,7 +77,7 @@ def canary(
     if not any(all(pair.answers.values()) for pair in answers.pairs):
         label, reasons = next((label, reasons) for label, reasons in answers.failures.items() if reasons)
         raise DataError(
-            f"no item was answered by both labels; {label} failed {len(reasons)} times, first: {reasons[0]}"
+            f"no item was answered by both labels; {label} failed {amount(len(reasons), 'time')}, first: {reasons[0]}"
         )
     evaluated = evaluate(answers)
     if as_json:
@@ -111,7 +112,7 @@ def _verdict(report: "CanaryReport") -> Iterator[str]:
     low, high = report.agreement_interval
     same = report.compared - len(report.changed)
     yield (
-        f"same class for {same:,} of {report.compared:,} items: {report.agreement:.2%}, "
+        f"same class for {same:,} of {amount(report.compared, 'item')}: {report.agreement:.2%}, "
         f"95 % interval {low:.2%} to {high:.2%}; largest shift of a probability {report.largest_shift:.3f}"
     )
     if moves := report.moves():
@@ -121,12 +122,12 @@ def _verdict(report: "CanaryReport") -> Iterator[str]:
         better = "canary" if test.only_second > test.only_first else "stable"
         verdict = f"{better} is better" if test.p_value < 0.05 else "no difference that chance would not make as well"
         yield (
-            f"right alone on {report.labelled:,} items with a class: stable {test.only_first:,}, canary "
+            f"right alone on {amount(report.labelled, 'item')} with a class: stable {test.only_first:,}, canary "
             f"{test.only_second:,}; McNemar's exact test p = {test.p_value:.3g}: {verdict}"
         )
     for label, reasons in report.failures.items():
         if reasons:
-            yield f"{label} failed on {len(reasons):,} of {report.asked:,} items; the first: {reasons[0]}"
+            yield f"{label} failed on {len(reasons):,} of {amount(report.asked, 'item')}; the first: {reasons[0]}"
 
 
 def _labels_table(report: "CanaryReport"):
@@ -151,7 +152,7 @@ def _changed_table(report: "CanaryReport", examples: int):
     from rich.text import Text
 
     shown = report.changed[:examples]
-    title = f"{len(shown)} of {len(report.changed)} changed items"
+    title = f"{len(shown)} of {amount(len(report.changed), 'changed item')}"
     table = make_table("stable", "canary", title=title, title_justify="left")
     if report.test:
         table.add_column("true class")

@@ -20,6 +20,7 @@ from pipeline.settings.sources import load
 from schema.data_set import AG_NEWS
 from schema.errors import DataError
 from schema.news_items import TEXT_COLUMNS, Classification, NewsItem, split_into_columns
+from schema.wording import amount
 from serving.item_files import BadRow, ItemRow, read_items, validate_item
 
 # Rows per call: enough to keep several requests in flight, few enough to show results early.
@@ -77,7 +78,7 @@ def classify(
             except ClientError as error:
                 if done:
                     raise type(error)(
-                        f"{error}\nThe {done} rows before {chunk[0].file}:{chunk[0].number} are done"
+                        f"{error}\nDone: {amount(done, 'row')} before {chunk[0].file}:{chunk[0].number}"
                     ) from error
                 raise
             write([row if isinstance(row, BadRow) else (row, next(answers)) for row in chunk])
@@ -86,7 +87,7 @@ def classify(
             bad, done = bad + len(wrong), done + len(chunk)
             advance()
     if first_bad:
-        raise DataError(f"{bad} of {done} rows could not be classified; the first: {first_bad}")
+        raise DataError(f"{bad:,} of {amount(done, 'row')} could not be classified; the first: {first_bad}")
 
 
 def _chunks(rows: Iterator[Any]) -> Iterator[list[Any]]:

@@ -10,6 +10,7 @@ from pipeline.cli.options import by_option, settings_options
 from pipeline.cli.output import hide_library_output
 from pipeline.settings.sources import Loaded
 from schema.errors import SettingsError
+from schema.wording import amount
 from serving.finite_range import FiniteRange
 
 _MOST_DAYS = 36_500
@@ -60,5 +61,5 @@ def clean(loaded: Loaded, keep_runs: int, older_than: float, dry_run: bool, by: 
         click.echo(f"{count:6,} {kind}")
     for model, reason in sorted(used.items()):
         click.echo(f"kept: model {model}, {reason}")
-    what = f"{len(removed):,} artifacts, {bytes_of_files / 1e6:,.1f} MB"
+    what = f"{amount(len(removed), 'artifact')}, {bytes_of_files / 1e6:,.1f} MB"
     click.echo(f"{'would remove' if dry_run else 'removed'} {what}" if removed else "nothing to remove")

@@ -18,6 +18,7 @@ from pipeline.settings import Settings
 from pipeline.settings.sources import Loaded
 from schema.errors import DataError
 from schema.features import TEST, TRAIN
+from schema.wording import amount
 
 
 @click.group(epilog="Example:  agnews data describe --data ~/ag_news --png ag_news.png")
@@ -53,7 +54,7 @@ def sample(directory: Path, rows: int, seed: int) -> None:
         raise click.BadParameter(f"{directory} exists: name a directory that is not there yet", param_hint="--to")
     with report_write_errors("--to", directory):
         write_synthetic(directory, train_rows=rows, test_rows=rows // 4, seed=seed)
-    click.echo(f"{directory}: {rows} training and {rows // 4} test rows, synthetic")
+    click.echo(f"{directory}: {amount(rows, 'training row')} and {amount(rows // 4, 'test row')}, synthetic")
 
 
 @data.command(epilog="Example:  agnews data describe --png ag_news.png")

@@ -20,6 +20,7 @@ from pipeline.cli.output import can_encode
 from schema.data_set import AG_NEWS
 from schema.errors import SettingsError
 from schema.features import TRAIN
+from schema.wording import amount
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
 # Common English words, and remains of the corpus' damaged markup.
@@ -94,7 +95,9 @@ def print_description(console: Console, splits: dict[str, SplitDescription]) -> 
         bad = ", ".join(f"{reason} {count}" for reason, count in split.bad.items()) or "none"
         lengths = sorted(split.lengths) or [0]
         median, longest = lengths[len(lengths) // 2], lengths[-1]
-        console.print(f"{name}: {split.rows:,} rows, bad: {bad}; characters: median {median}, longest {longest:,}")
+        console.print(
+            f"{name}: {amount(split.rows, 'row')}, bad: {bad}; characters: median {median}, longest {longest:,}"
+        )
         console.print(
             _bars("rows a class", [(label, split.by_class[label]) for label in split.class_names], total=split.rows)
         )

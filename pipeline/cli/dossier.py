@@ -8,6 +8,7 @@ import click
 from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.output import hide_library_output, make_directory
 from pipeline.settings.sources import Loaded
+from schema.wording import amount
 
 
 @click.command(epilog="Example:  agnews dossier 1795469554 --to dossier")
@@ -33,6 +34,7 @@ def dossier(loaded: Loaded, version: int, directory: Path) -> None:
         reports = stored_reports(reports_directory(settings), version)
         report = reports[-1].directory / JSON_FILE if reports else None
         written = write_dossier(settings, store, version, report, directory, datetime.now(UTC))
-    click.echo(f"{directory / HTML_FILE}: {len(written.items)} items, of which {len(written.missing)} need text:")
+    items = amount(len(written.items), "item")
+    click.echo(f"{directory / HTML_FILE}: text is missing in {len(written.missing)} of {items}:")
     for item in written.missing:
         click.echo(f"  {item.reference}: {item.missing}")

@@ -11,6 +11,7 @@ from pipeline.cli.output import hide_library_output, report_write_errors
 from pipeline.settings.sources import Loaded
 from schema.errors import SettingsError
 from schema.paths import expand_home, is_address
+from schema.wording import amount
 
 if TYPE_CHECKING:
     from pipeline.metadata.store_reader import StoreReader
@@ -63,7 +64,7 @@ def openlineage(loaded: Loaded, target: str | None, runs: tuple[str, ...], names
             target = expand_home(target)
         with report_write_errors("--to", Path(target or "")):
             count = send(run_events(reader, loaded.settings.pipeline.name, namespace, runs), target)
-    click.echo(f"{count:,} events" + (f": {target}" if target and not is_address(target) else " sent"))
+    click.echo(amount(count, "event") + (f": {target}" if target and not is_address(target) else " sent"))
 
 
 @export.command(epilog="Example:  agnews export mlflow --to http://localhost:5000")
@@ -98,7 +99,8 @@ def mlflow(loaded: Loaded, address: str | None, runs: tuple[str, ...], experimen
                 tracked_runs(snapshot, runs), experiment or settings.pipeline.name, settings.pusher.model_name
             )
     click.echo(
-        f"{found.written:,} runs written, {found.unchanged:,} unchanged, {found.registered:,} versions registered"
+        f"{amount(found.written, 'run')} written, {found.unchanged:,} unchanged, "
+        f"{amount(found.registered, 'version')} registered"
     )
 
 

@@ -12,6 +12,7 @@ from pipeline.cli.options import LocalPath
 from pipeline.cli.output import report_write_errors
 from schema.errors import SettingsError
 from schema.files import replace_file
+from schema.wording import amount
 
 _FEW_ROWS = 10_000
 # Without a shape, the feature may be absent from rows that an earlier span has ingested.
@@ -103,7 +104,9 @@ def init(
         undo.pop_all()
     columns, classes = proposal.row_format, proposal.data_set.class_names
     shown = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
-    click.echo(f"{proposal.rows:,} rows: class in {columns.label_column}, text in {' and '.join(columns.text_columns)}")
+    click.echo(
+        f"{amount(proposal.rows, 'row')}: class in {columns.label_column}, text in {' and '.join(columns.text_columns)}"
+    )
     if id_column := proposal.data_set.id_column:
         click.echo(f"ids in {id_column}")
     click.echo(f"{len(classes)} classes: {shown}")

@@ -13,6 +13,7 @@ from pipeline.cli.options import LocalPath, by_option, settings_options
 from pipeline.cli.output import check_file, hide_library_output, report_write_errors, write_file
 from pipeline.settings.sources import Loaded
 from schema.errors import DataError, SettingsError
+from schema.wording import amount
 
 if TYPE_CHECKING:
     from pipeline.monitoring.labels import Selection
@@ -43,8 +44,8 @@ def add(loaded: Loaded, file: Path, by: str) -> None:
             raise DataError(f"{file}: no row has a label")
         with report_write_errors("monitoring.directory", place):
             add_labels(place, found)
-    rest = f"; {unlabelled:,} rows have no label yet" if unlabelled else ""
-    click.echo(f"{place}: added {len(found):,} labels{rest}")
+    rest = f"; {amount(unlabelled, 'row')} without a label" if unlabelled else ""
+    click.echo(f"{place}: added {amount(len(found), 'label')}{rest}")
 
 
 @labels.command(name="next", epilog="Example:  agnews labels next 'texts-*.csv' --to to-label.csv --rows 200")
@@ -81,8 +82,8 @@ def next_items(loaded: Loaded, files: tuple[str, ...], target: Path, rows: int, 
         newest = sorted(loadable(versions), reverse=True)[:needed]
         if len(newest) < needed:
             raise SettingsError(
-                f"{settings.pusher.destination} has {len(newest)} versions of {settings.pusher.model_name} that can "
-                f"be loaded; --select {select} needs {needed}"
+                f"{settings.pusher.destination} has {amount(len(newest), 'version')} of "
+                f"{settings.pusher.model_name} that can be loaded; --select {select} needs {needed}"
             )
         columns = settings.data.data_set().text_columns
         models = [ExportedModel(str(versions[version].path)) for version in newest]
@@ -96,4 +97,4 @@ def next_items(loaded: Loaded, files: tuple[str, ...], target: Path, rows: int, 
         writer.writerow((item.id, one.id, item.title, item.description, one.predicted, one.selection, ""))
     write_file("--to", target, text.getvalue())
     command = f"agnews labels add {shlex.quote(str(target))}"
-    click.echo(f"{target}: {len(items):,} items; fill in the column label, then: {command}")
+    click.echo(f"{target}: {amount(len(items), 'item')}; fill in the column label, then: {command}")

@@ -13,6 +13,7 @@ from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.output import hide_library_output, make_console, make_table
 from pipeline.settings.sources import Loaded
 from schema.errors import DataError
+from schema.wording import amount
 from serving.versions import pushed_versions
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _layers(facts: Mapping[str, Any]) -> Table:
 
 def _training(facts: Mapping[str, Any]) -> Table:
     history, best, calibration = facts["history"], facts["best_epoch"], facts["calibration"]
-    replicas = f"{facts['replicas']} replica{'s' if facts['replicas'] > 1 else ''}"
+    replicas = amount(facts["replicas"], "replica")
     calibrated = (
         f"temperature {calibration['temperature']:.3f}, expected error on val "
         f"{calibration['ece_before']:.4f} → {calibration['ece_after']:.4f}"
@@ -96,7 +97,7 @@ def _training(facts: Mapping[str, Any]) -> Table:
             "architecture": facts["architecture"],
             "kept": f"epoch {best} of {len(history['loss'])}, val accuracy {history['val_accuracy'][best - 1]:.4f}",
             "calibration": calibrated,
-            "rows": f"{facts['rows']:,}, of {facts['tokens_per_row']} tokens",
+            "rows": f"{facts['rows']:,}, of {amount(facts['tokens_per_row'], 'token')}",
             # A pushed version has no times.
             "seconds": f"{facts['seconds']:,.0f}" if "seconds" in facts else "see the model card",
             "device": f"{replicas}, cuDNN {facts['cudnn']}",

@@ -18,6 +18,7 @@ from pipeline.cli.output import (
 )
 from pipeline.settings.sources import Loaded
 from schema.errors import MonitoringAlert
+from schema.wording import amount
 
 if TYPE_CHECKING:
     from pipeline.monitoring import Report
@@ -99,8 +100,9 @@ def _print(report: "Report") -> None:
     console = make_console(140)
     unjudged = sum(not window.drift for window in report.windows)
     click.echo(
-        f"{report.model} version {report.version}: {report.rows:,} texts in {report.records:,} logged requests, "
-        f"{len(report.windows)} windows of {report.window_hours} h from {report.windows[0].start} to "
+        f"{report.model} version {report.version}: {amount(report.rows, 'text')} in "
+        f"{amount(report.records, 'logged request')}, {amount(len(report.windows), 'window')} of "
+        f"{report.window_hours} h from {report.windows[0].start} to "
         f"{report.windows[-1].start}; {unjudged} not judged: the first, and those with too few texts"
     )
     table = make_table("signal", "compared with")
@@ -119,15 +121,15 @@ def _print(report: "Report") -> None:
             distance = "" if smallest.distance is None else f"{smallest.distance:.3f}"
             verdict = f"[red]changed in {changed}[/]" if changed else "as before"
             rows, p_value = f"{smallest.reference_rows:,}", readable_p(smallest.p_value)
-            against = f"windows before, in {len(judged)} windows"
+            against = f"windows before, in {amount(len(judged), 'window')}"
             table.add_row(name, against, rows, distance, f"{smallest.threshold:g}", p_value, verdict)
     console.print(table)
     if quality := report.quality:
         test = f", on test rows {quality.expected}" if quality.expected else ""
         name, weakest = min(quality.recalls.items(), key=lambda item: item[1].share)
         click.echo(
-            f"labels: {quality.accuracy.rows:,} labelled items, accuracy {quality.accuracy}{test}; mean confidence "
-            f"{quality.confidence:.3f}; lowest recall {weakest} of {name}"
+            f"labels: {amount(quality.accuracy.rows, 'labelled item')}, accuracy {quality.accuracy}{test}; "
+            f"mean confidence {quality.confidence:.3f}; lowest recall {weakest} of {name}"
         )
     for note in report.notes:
         click.echo(f"not compared: {note}")

@@ -12,6 +12,7 @@ from pipeline.settings.sources import Loaded
 from schema.errors import AgNewsError, ReproductionError
 from schema.paths import refuse_wildcards
 from schema.temporary import temporary_directory
+from schema.wording import amount
 from serving.finite_range import FiniteRange
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _print(outcome: "Reproduction") -> None:
     if outcome.answers:
         answers = outcome.answers
         accuracies = (f"{answers.recorded_accuracy:.6g}", f"{answers.repeated_accuracy:.6g}")
-        table.add_row(f"accuracy, {answers.rows:,} test rows", *accuracies, "")
+        table.add_row(f"accuracy, {amount(answers.rows, 'test row')}", *accuracies, "")
         table.add_row("their probabilities", "", "", _number(answers.largest))
     make_console(120).print(table)
     weights = outcome.weights

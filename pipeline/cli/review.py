@@ -13,6 +13,7 @@ from pipeline.cli.options import LocalPath, page_options, settings_options
 from pipeline.cli.output import hide_library_output
 from pipeline.settings.sources import REVIEW_SECRET, REVIEW_TOKEN, Loaded
 from schema.errors import SettingsError
+from schema.wording import amount
 
 if TYPE_CHECKING:
     from pipeline.review.login import ProxyLogin
@@ -101,7 +102,7 @@ def _serve(
         click.echo("There are no runs yet; agnews run makes one, and the site then shows it.")
     host, port = names[0], listening.getsockname()[1]
     rights = "people log in" if login else "approvals need a token" if tokens else "read-only"
-    click.echo(f"http://{host_port(host, port)}  ({runs:,} runs; {rights}; Ctrl-C ends it)")
+    click.echo(f"http://{host_port(host, port)}  ({amount(runs, 'run')}; {rights}; Ctrl-C ends it)")
     if not _is_loopback(host) and not login:
         click.echo(
             "Warning: anyone who can reach this address can read the site over plain HTTP. Put a TLS proxy "

@@ -15,6 +15,7 @@ from pipeline.cli.output import make_table
 from pipeline.metadata.runs import RunSummary
 from pipeline.settings import EvaluatorSettings, Settings
 from schema.data_set import LABEL, DataSet, describe_slice
+from schema.wording import amount
 
 _TITLE: dict[str, Any] = {"title_justify": "left", "title_style": "bold"}
 
@@ -44,9 +45,9 @@ def print_summary(console: Console, summary: RunSummary, settings: Settings, run
 def _data_line(ingestion: dict, pattern: str) -> str:
     span = span_name(ingestion["span"], pattern)
     return (
-        f"data: {ingestion['rows_read']:,} rows read from {ingestion['source']}, span {span}: "
+        f"data: {amount(ingestion['rows_read'], 'row')} read from {ingestion['source']}, span {span}: "
         f"{ingestion['rows_train']:,} train, {ingestion['rows_val']:,} val, {ingestion['rows_test']:,} test; "
-        f"{ingestion['rows_quarantined']:,} quarantined, {ingestion['duplicates']:,} duplicates, "
+        f"{ingestion['rows_quarantined']:,} quarantined, {amount(ingestion['duplicates'], 'duplicate')}, "
         f"{ingestion['train_test_overlap']:,} in both train and test"
     )
 

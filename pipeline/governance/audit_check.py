@@ -23,6 +23,7 @@ from schema.metadata import (
     decode_text,
 )
 from schema.paths import is_remote
+from schema.wording import amount
 from serving.audit import (
     APPROVALS,
     APPROVE,
@@ -89,7 +90,7 @@ def other_logs(store: MetadataStore, log: AuditLog) -> list[str]:
         if receipt_hash(receipt, log) is None:
             found.setdefault(receipt_log(receipt), []).append(source)
     return [
-        f"not checked: {len(sources)} records of the metadata store have receipts of the log {path!r} "
+        f"not checked: {amount(len(sources), 'record')} of the metadata store with receipts of the log {path!r} "
         f"({', '.join(sources[:_NAMED])}{', …' if len(sources) > _NAMED else ''}). Check that log as well with --set "
         "promotion.audit_log=…, or find out who wrote these records"
         for path, sources in found.items()

@@ -24,6 +24,7 @@ from pipeline.settings import Settings
 from schema.data_set import LABEL, describe_metric, describe_slice
 from schema.errors import DataError
 from schema.files import replace_file
+from schema.wording import amount
 from serving.audit import Entry
 from serving.versions import pushed_versions
 
@@ -189,8 +190,8 @@ def _general(of: _Evidence) -> Iterator[DossierItem]:
         "1(e)",
         "hardware on which the system is intended to run",
         (
-            f"Trained on {environment['processor']}, {environment['cores']} cores, {environment['memory_gib']:.0f} "
-            f"GiB, GPUs: {', '.join(environment['gpus']) or 'none'}",
+            f"Trained on {environment['processor']}, {amount(environment['cores'], 'core')}, "
+            f"{environment['memory_gib']:.0f} GiB, GPUs: {', '.join(environment['gpus']) or 'none'}",
         ),
         (place,),
         f"the hardware in production: {_PROVIDER}",
@@ -239,9 +240,9 @@ def _development(of: _Evidence) -> Iterator[DossierItem]:
         "data: provenance, scope, selection, labelling, cleaning",
         (
             f"{owner['name']} ({owner['link']}), licence: {owner['license']}",
-            f"{data['rows_read']:,} rows read, {data['rows_quarantined']:,} quarantined, {data['duplicates']:,} "
-            f"duplicates, {data['train_test_overlap']:,} in both train and test: {splits} rows"
-            + ("; the rows are synthetic" if data["synthetic"] else ""),
+            f"{amount(data['rows_read'], 'row')} read, {data['rows_quarantined']:,} quarantined, "
+            f"{amount(data['duplicates'], 'duplicate')}, {data['train_test_overlap']:,} in both train and test: "
+            f"{splits} rows" + ("; the rows are synthetic" if data["synthetic"] else ""),
             f"SHA-256 of the written rows: {data['examples']['sha256']}",
             *(f"Sensitive: {one}" for one in owner["sensitive"]),
         ),
@@ -345,13 +346,13 @@ def _after_the_push(of: _Evidence) -> DossierItem:
         return DossierItem("9", "evaluation after the push (Article 72)", (), ("docs/guides/monitoring.md",), absent)
     quality = report.get("quality")
     answers = [
-        f"{report['rows']:,} logged texts up to {_minute(report['windows'][-1]['start'])} UTC, "
-        f"{len(report['alerts'])} alerts"
+        f"{amount(report['rows'], 'logged text')} up to {_minute(report['windows'][-1]['start'])} UTC, "
+        f"{amount(len(report['alerts']), 'alert')}"
     ]
     if quality:
         accuracy = quality["accuracy"]
         answers.append(
-            f"{accuracy['rows']:,} items labelled later: accuracy {accuracy['correct'] / accuracy['rows']:.4f} "
+            f"{amount(accuracy['rows'], 'item')} labelled later: accuracy {accuracy['correct'] / accuracy['rows']:.4f} "
             f"({accuracy['low']:.4f} to {accuracy['high']:.4f})"
         )
     missing = None if quality else f"labels of items in production (agnews labels): {_PROVIDER}"
@@ -362,8 +363,8 @@ def _functions(of: _Evidence) -> dict[str, tuple[str, ...]]:
     decided = len(of.request.decisions) if of.request else 0
     return {
         "Govern": (
-            f"{decided} recorded decisions on this model: 2(e)",
-            f"{len(of.entries)} entries of the audit log about this version: 6",
+            f"{amount(decided, 'recorded decision')} on this model: 2(e)",
+            f"{amount(len(of.entries), 'entry', 'entries')} of the audit log about this version: 6",
         ),
         "Map": ("Purpose, users and uses out of scope: 1(a), 1(f) to 1(h)", "Known limits and risks: 3"),
         "Measure": (
@@ -394,8 +395,8 @@ def _training(training: Mapping[str, Any]) -> tuple[str, ...]:
     if "not_available" in training:
         return (training["not_available"],)
     return (
-        f"Network: {training['architecture']}, {training['parameters']:,} parameters",
-        f"Trained {len(training['history']['loss'])} epochs on {training['rows']:,} rows, epoch "
+        f"Network: {training['architecture']}, {amount(training['parameters'], 'parameter')}",
+        f"Trained {amount(len(training['history']['loss']), 'epoch')} on {amount(training['rows'], 'row')}, epoch "
         f"{training['best_epoch']} kept",
     )
 
@@ -406,7 +407,7 @@ def _share(share: Mapping[str, float]) -> str:
 
 def _accuracy(card: Mapping[str, Any]) -> Iterator[str]:
     whole = card["quality"]["slices"]["all"]
-    yield f"Accuracy on {whole['rows']:,} test rows: {_share(whole['accuracy'])}"
+    yield f"Accuracy on {amount(whole['rows'], 'test row')}: {_share(whole['accuracy'])}"
     yield f"Expected calibration error: {card['calibration']['error']:.4f}"
 
 
@@ -415,7 +416,7 @@ def _groups(card: Mapping[str, Any]) -> Iterator[str]:
         yield f"Recall of {name}: {_share(one['recall'])}"
     for name, one in card["quality"]["slices"].items():
         if name != "all" and not name.startswith(f"{LABEL}="):
-            yield f"Accuracy on {describe_slice(name)}: {_share(one['accuracy'])}, {one['rows']:,} rows"
+            yield f"Accuracy on {describe_slice(name)}: {_share(one['accuracy'])}, {amount(one['rows'], 'row')}"
 
 
 def _robustness(card: Mapping[str, Any]) -> Iterator[str]:

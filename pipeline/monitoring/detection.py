@@ -23,6 +23,7 @@ from pipeline.monitoring.report import CONFIDENCE, DRIFT, SIGNALS, SKEW, UNKNOWN
 from pipeline.settings import MonitoringSettings
 from schema.data_set import AG_NEWS, LABEL, TEXT_LENGTH
 from schema.features import load_schema
+from schema.wording import amount
 
 _HOUR = 3600
 # The test misses some windows of a lasting change, so a change ends after this many windows in a row without an alert.
@@ -102,7 +103,7 @@ class DriftDetector:
         if any(p_value is not None and p_value < self._level for p_value in p_values.values()):
             current, reference = _statistics_of(rows, self._schema), _statistics_of(before, self._schema)
             measured = _distances(current, reference, self._schema)
-        against = f"{windows} earlier windows"
+        against = amount(windows, "earlier window")
         changes = self._changes(rows, before, "earlier windows", "in earlier windows") if measured else {}
         return self._compare(p_values, measured, changes, against, len(rows), len(before))
 

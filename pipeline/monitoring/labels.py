@@ -23,6 +23,7 @@ from schema.data_set import AG_NEWS, DataSet
 from schema.errors import DataError, SettingsError
 from schema.files import file_lock, replace_file
 from schema.news_items import NewsItem
+from schema.wording import amount
 from serving.audit import check_name
 from serving.item_files import BadRow, ItemRow, Key, ReadColumns, read_fields, text_names
 
@@ -143,7 +144,7 @@ def read_label_file(path: Path, by: str, now: datetime, data_set: DataSet = AG_N
                 problems.append(f"line {number}: {error}")
     if problems:
         shown = "\n  ".join([*problems[:_SHOWN], *(["…"] if len(problems) > _SHOWN else [])])
-        raise DataError(f"{path}: {len(problems)} rows are invalid, so no label was added:\n  {shown}")
+        raise DataError(f"{path}: {amount(len(problems), 'invalid row')}, so no label was added:\n  {shown}")
     return labels, unlabelled
 
 

@@ -16,6 +16,7 @@ from pipeline.monitoring.reference import CORRECT, Reference, find_reference
 from pipeline.monitoring.report import Report
 from pipeline.settings import Settings
 from schema.errors import DataError
+from schema.wording import amount
 from serving.versions import PushedVersion, loadable, pushed_versions
 
 
@@ -113,7 +114,7 @@ def _reference(
 
 def _labels_not_logged(labels: Mapping[str, ItemLabel], rows: pd.DataFrame) -> Iterable[str]:
     if missing := labels.keys() - set(rows[ITEM]):
-        yield f"{len(missing):,} of {len(labels):,} labels are of items that the log does not contain"
+        yield f"the log does not contain the items of {len(missing):,} of {amount(len(labels), 'label')}"
 
 
 def _count_skipped(log: LoggedRequests, used: int) -> dict[str, int]:

@@ -20,6 +20,7 @@ from schema.data_set import AG_NEWS, LABEL, TEXT_LENGTH, DataSet
 from schema.errors import DataError
 from schema.news_items import NewsItem
 from schema.paths import list_files
+from schema.wording import amount
 from serving.item_files import BadRow
 from serving.prediction_logs import LoggedText, logged_texts, read_log
 
@@ -108,7 +109,9 @@ def read_log_files(files: Sequence[Path], model: str, data_set: DataSet = AG_NEW
                 used.append(outcome)
     if not used:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in (+skipped).items())
-        raise DataError(f"no predictions of model {model!r} in {len(files)} files ({reasons or 'no records'})")
+        raise DataError(
+            f"no predictions of model {model!r} in {amount(len(files), 'file')} ({reasons or 'no records'})"
+        )
     return LoggedRequests(used, +skipped)
 
 

@@ -21,6 +21,7 @@ from pipeline.monitoring.report import (
 )
 from schema.features import LABEL, TEXT_LENGTH
 from schema.files import replace_file
+from schema.wording import amount
 
 PICTURE_FILE = "monitoring.png"
 
@@ -126,8 +127,8 @@ def _description(report: Report, panel: _Panel) -> str:
     starts = [window.start for window in report.windows]
     changed = "no change detected"
     if panel.changed:
-        changed = f"changed in {len(panel.changed)} windows, the first at {starts[panel.changed[0]]}"
-    return f"{len(starts)} windows from {starts[0]} to {starts[-1]}: {'; '.join(parts)}; {changed}."
+        changed = f"changed in {amount(len(panel.changed), 'window')}, the first at {starts[panel.changed[0]]}"
+    return f"{amount(len(starts), 'window')} from {starts[0]} to {starts[-1]}: {'; '.join(parts)}; {changed}."
 
 
 def _short_moment(moment: str) -> str:

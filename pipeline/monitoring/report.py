@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from schema.features import LABEL, TEXT_LENGTH
+from schema.wording import amount
 
 CONFIDENCE, UNKNOWN_SHARE = "confidence", "unknown_share"
 SIGNALS = {
@@ -123,7 +124,7 @@ class Alert:
     def __str__(self) -> str:
         words = f"{self.change}; " if self.change else ""
         if self.kind == QUALITY:
-            days = f"on {self.windows} days from {self.since} to {self.until}"
+            days = f"on {amount(self.windows, 'day')} from {self.since} to {self.until}"
             return (
                 "the accuracy on labelled items is lower than on test rows "
                 f"{'over the whole log' if self._whole_log else days}: {words}by {self.distance:.3f}, more than "
@@ -132,7 +133,8 @@ class Alert:
         period = (
             "over the whole log"
             if self._whole_log
-            else f"from {readable_moment(self.since)} to {readable_moment(self.until)} UTC, in {self.windows} windows"
+            else f"from {readable_moment(self.since)} to {readable_moment(self.until)} UTC, "
+            f"in {amount(self.windows, 'window')}"
         )
         return (
             f"{self.kind} of {SIGNALS[self.signal]} {period}: {words}distance {self.distance:.3f} "

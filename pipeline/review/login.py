@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from schema.errors import SettingsError
 from schema.files import read_small_file
+from schema.wording import amount
 from serving.audit import check_name
 
 SECRET_HEADER = "X-Agnews-Proxy-Secret"
@@ -161,7 +162,7 @@ def read_proxy_login(header: str, secret_file: Path, rights: Rights) -> ProxyLog
         raise SettingsError(f"review.proxy_secret_file: {error}; name a readable file") from error
     if len(secret) < _MIN_LENGTH:
         raise SettingsError(
-            f"review.proxy_secret_file {secret_file}: the first line has {len(secret)} characters but needs at least "
-            f"{_MIN_LENGTH}; create a secret with openssl rand -hex 16"
+            f"review.proxy_secret_file {secret_file}: the first line has {amount(len(secret), 'character')} but "
+            f"needs at least {_MIN_LENGTH}; create a secret with openssl rand -hex 16"
         )
     return ProxyLogin(header, secret, rights)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from schema.errors import SettingsError
 from schema.files import read_small_file
+from schema.wording import amount
 from serving.audit import check_name
 
 _MIN_LENGTH = 16
@@ -96,6 +97,6 @@ def read_tokens(shared: str | None, file: Path | None) -> Tokens:
 def _check_length(token: str, where: str) -> None:
     if len(token) < _MIN_LENGTH:
         raise SettingsError(
-            f"{where} has {len(token)} characters but needs at least {_MIN_LENGTH}; "
+            f"{where} has {amount(len(token), 'character')} but needs at least {_MIN_LENGTH}; "
             "create a token with openssl rand -hex 16"
         )

@@ -26,6 +26,7 @@ from pipeline.review.security import Tokens
 from pipeline.review.serving_state import ServingState, read_serving_state
 from pipeline.settings import Settings
 from schema.data_set import describe_metric, describe_slice
+from schema.wording import amount
 from serving.web import DOCUMENT_POLICY
 
 _MAX_AGE_SECONDS = 2.0
@@ -173,6 +174,7 @@ def _p_value(value: float) -> str:
 
 
 _TEMPLATES.env.filters |= {
+    "amount": amount,
     "label_cells": _label_cells,
     "moment": _moment,
     "iso_moment": readable_moment,

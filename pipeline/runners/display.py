@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.runners.events import ComponentEvent, ProgressEvent, State
+from schema.wording import amount
 
 _SIGNS = {
     State.WAITING: ("·", "dim"),
@@ -46,7 +47,7 @@ class PlainDisplay:
         self._last_report = 0.0
 
     def run_began(self, upstream: dict[str, list[str]]) -> None:
-        self._print(f"{len(upstream)} components: {' → '.join(upstream)}")
+        self._print(f"{amount(len(upstream), 'component')}: {' → '.join(upstream)}")
 
     def component_changed(self, event: ComponentEvent) -> None:
         took = "" if event.state is State.RUNNING else f" ({event.seconds:.1f} s)"

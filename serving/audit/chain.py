@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from schema.wording import amount
 from serving.audit.log import FIRST, RECOVER, AuditLog, Entry, Line
 
 
@@ -26,8 +27,8 @@ def problems(log: AuditLog, expected: Mapping[str, str], *, copied: bool = False
     found = breaks(lines) + ([] if copied else lost_pieces(log))
     if torn := log.torn():
         found.append(
-            f"the last line is cut off after {len(torn)} bytes: a writer was killed, or the end of the file is gone; "
-            "the next entry sets the piece aside"
+            f"the last line is cut off after {amount(len(torn), 'byte')}: a writer was killed, or the end of the file "
+            "is gone; the next entry sets the piece aside"
         )
     there = {line.hash for line in lines}
     found += [

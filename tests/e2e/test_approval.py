@@ -124,5 +124,5 @@ def test_the_site_shows_what_changed_in_the_next_served_model(story):
 
 def test_the_trail_and_what_is_served_are_as_they_were_written(story):
     trail, served = story.verified
-    assert "2 entries, as they were written; 2 of them known to the metadata store" in trail
+    assert "2 entries, as written; 2 known to the metadata store" in trail
     assert f"agnews/{story.first_versions[0]}: as it was pushed" in served

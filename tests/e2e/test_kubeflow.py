@@ -95,7 +95,7 @@ def test_a_task_waits_until_another_person_has_approved(story):
     assert [ended.status for ended in story.approved] == [0, 0]
     assert "approved by bob@here" in story.approved[0].output
     assert story.verified.status == 0
-    assert "4 entries, as they were written" in story.verified.output
+    assert "4 entries, as written" in story.verified.output
 
 
 def test_the_second_run_takes_everything_from_the_cache(story, store):

@@ -241,7 +241,7 @@ def test_a_deleted_pod_of_the_trainer_is_replaced(story, pipeline):
 
 def test_the_audit_log_holds_the_approval_that_was_given_by_exec(story, pipeline):
     assert "approved by bob@here" in story.approved[0]
-    assert "as they were written" in agnews(pipeline, "audit", "verify")
+    assert "as written" in agnews(pipeline, "audit", "verify")
 
 
 def test_no_file_on_the_volume_can_be_written_by_everybody(story, pipeline):

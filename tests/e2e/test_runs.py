@@ -236,7 +236,7 @@ def test_the_technical_file_has_the_evidence_and_names_what_is_missing(story):
     items = {item["reference"]: item for item in json.loads((place / "dossier.json").read_text())["items"]}
     assert len(items) == 21
     missing = [reference for reference, item in items.items() if item["missing"]]
-    assert f"21 items, of which {len(missing)} need text:" in output
+    assert f"text is missing in {len(missing)} of 21 items:" in output
     assert {"5", "7", "8", "9", "2(e)"} <= set(missing)
     assert {"1(a)", "1(c)", "2(b)", "2(g)", "3", "6"}.isdisjoint(missing)
     [accuracy] = re.findall(r"^all rows +500 +(0\.\d{4})", story.first.output, re.MULTILINE)

@@ -17,6 +17,7 @@ from pipeline.settings import KubeflowSettings, Settings
 from schema.errors import AgNewsError, RunError, SettingsError, suggestion
 from schema.files import read_small_file, replace_file
 from schema.temporary import temporary_directory
+from schema.wording import amount
 from serving.audit import identity
 from serving.this_machine import proxy_mounts
 
@@ -167,8 +168,8 @@ def check_cron(cron: str) -> None:
     """
     if not cron.startswith("@") and len(cron.split()) != _CRON_FIELDS:
         raise SettingsError(
-            f"--cron {cron!r} has {len(cron.split())} fields: Kubeflow takes six, seconds first, for instance "
-            "'0 30 4 * * *' for 4:30 UTC each day"
+            f"--cron {cron!r} has {amount(len(cron.split()), 'field')}: Kubeflow takes six, seconds first, for "
+            "instance '0 30 4 * * *' for 4:30 UTC each day"
         )
 
 

@@ -85,7 +85,7 @@ def test_every_row_is_scored_or_in_quarantine(score, tmp_path):
     }
     assert quarantined == {
         ("a.csv", 1502): "title and description are empty",
-        ("a.csv", 1503): "1 fields, expected 3",
+        ("a.csv", 1503): "1 field, expected 3",
         ("b.jsonl.gz", 2): "title is not a text but int",
     }
     summary = json.loads((output / "summary.json").read_text())

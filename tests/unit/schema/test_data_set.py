@@ -49,7 +49,7 @@ def test_a_description_is_passed_on_unchanged_in_any_script():
     [
         ('tag: "World"', 'tag: "Sports"', "class names of label must differ"),
         ('tag: "World" ', "", "int_domain of label must be 0 to 2"),
-        ('tag: "World" tag: "Sports" tag: "Business"', "", "label has 1 class names"),
+        ('tag: "World" tag: "Sports" tag: "Business"', "", "label has 1 class name"),
         ('tag: "210"', 'tag: "300"', "expected rising bounds"),
         ('name: "title"', 'name: "headline"', "has no feature title"),
         ("feature {\n", 'feature { name: "desk" type: INT }\nfeature {\n', "feature desk must have the type BYTES"),

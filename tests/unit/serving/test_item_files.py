@@ -118,7 +118,7 @@ def test_json_lines_have_the_same_names():
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b"only one", "1 fields, expected 2"),
+        (b"only one", "1 field, expected 2"),
         (b" ,", "title and description are empty"),
         (b'"open,b', "does not end"),
         (b'"a"b,c', "malformed quotes"),

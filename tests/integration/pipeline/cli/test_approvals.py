@@ -191,7 +191,7 @@ def test_without_requests_the_list_says_how_they_come_about(place):
 
 def test_verify_finds_a_decision_outside_the_log_or_changed_in_the_store(place):
     agnews("approvals", "approve", "1", "--reason", "better")
-    assert "1 entries, as they were written" in agnews("audit", "verify")
+    assert "1 entry, as written" in agnews("audit", "verify")
     store = stored()
     [decision] = store.get_artifacts_by_type("AgNewsApprovalDecision")
     noted = {name: getattr(value, value.WhichOneof("value")) for name, value in decision.custom_properties.items()}
@@ -218,14 +218,14 @@ def change(decision, state=mlmd.Artifact.LIVE, **properties):
 def test_verify_finds_a_rejection_that_was_taken_out_of_the_metadata_store(place):
     agnews("approvals", "reject", "1", "--by", "cem@here", "--reason", "bad rows")
     agnews("approvals", "approve", "1", "--reason", "good")
-    assert "2 entries, as they were written" in agnews("audit", "verify")
+    assert "2 entries, as written" in agnews("audit", "verify")
     rejection, _ = stored().get_artifacts_by_type("AgNewsApprovalDecision")
     change(rejection, state=mlmd.Artifact.DELETED)
     assert "approved" in agnews("approvals", "list")
     with pytest.raises(AuditError, match="line 1: the decision of cem@here to reject model 1 does not count"):
         agnews("audit", "verify")
     agnews("approvals", "reject", "1", "--by", "cem@here", "--reason", "bad rows, still")
-    assert "3 entries, as they were written" in agnews("audit", "verify")
+    assert "3 entries, as written" in agnews("audit", "verify")
 
 
 def test_verify_finds_a_changed_time_of_a_decision(place):
@@ -264,7 +264,7 @@ def test_verify_accepts_entries_without_a_time_and_a_moved_log(place, name):
     [decision] = stored().get_artifacts_by_type("AgNewsApprovalDecision")
     change(decision, audit=receipt)
     log.path.rename(place / name)
-    assert "as they were written" in agnews("audit", "verify", "--set", f"promotion.audit_log={name}")
+    assert "as written" in agnews("audit", "verify", "--set", f"promotion.audit_log={name}")
     change(decision, when="2030-01-02T03:04:05.678+00:00")
     with pytest.raises(AuditError, match="to approve model 1 does not count"):
         agnews("audit", "verify", "--set", f"promotion.audit_log={name}")
@@ -275,7 +275,7 @@ def test_verify_does_not_miss_decisions_of_another_metadata_store(place):
     (place / "runs/metadata.sqlite").unlink()
     assert "the metadata store is not there" in agnews("audit", "verify")
     put(stored(), "AgNewsApprovalRequest", model_id=1, wanted=1, fingerprint="ab" * 32)
-    assert "1 entries, as they were written" in agnews("audit", "verify")
+    assert "1 entry, as written" in agnews("audit", "verify")
 
 
 def test_a_model_can_be_named_by_the_first_digits_of_its_fingerprint(place):
@@ -299,7 +299,7 @@ def test_the_card_to_read_is_named_and_its_files_are_noted_with_the_decision(pla
 def test_verify_finds_a_changed_card_and_reports_a_deleted_one(place):
     card = write_card(place)
     agnews("approvals", "approve", "1", "--reason", "good")
-    assert "as they were written" in agnews("audit", "verify")
+    assert "as written" in agnews("audit", "verify")
     (card / "model_card.html").write_text("recall 1.0")
     with pytest.raises(AuditError) as raised:
         agnews("audit", "verify")
@@ -310,7 +310,7 @@ def test_verify_finds_a_changed_card_and_reports_a_deleted_one(place):
     shutil.rmtree(card)
     shown = agnews("audit", "verify")
     assert f"the model card that bob@here decided on, {card}, no longer exists" in shown
-    assert "1 entries, as they were written" in shown
+    assert "1 entry, as written" in shown
 
 
 CARD = ("model_card.html", "model_card.json")
@@ -336,5 +336,5 @@ def test_verify_reports_decisions_whose_receipts_name_another_log(place):
     put(store, "AgNewsApprovalDecision", **forged)
     put(store, "AgNewsApprovalDecision", **forged)
     shown = agnews("audit", "verify")
-    assert "not checked: 2 records of the metadata store have receipts of the log '/tmp/\\x1bmy log'" in shown
+    assert "not checked: 2 records of the metadata store with receipts of the log '/tmp/\\x1bmy log'" in shown
     assert "artifact 4 (AgNewsApprovalDecision), artifact 5 (AgNewsApprovalDecision)" in shown

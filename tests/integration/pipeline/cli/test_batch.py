@@ -19,7 +19,7 @@ def test_the_version_last_pushed_scores_the_files(exported, tmp_path):
     ended = run(tmp_path / "items.csv", "--to", tmp_path / "scored", "--set", f"pusher.destination={base.parent}")
     assert ended.exit_code == 0, ended.exception
     assert f"model: {base}/12" in ended.output
-    assert "1 rows of 1 files scored, 1 in quarantine" in ended.output
+    assert "scored 1 row of 1 file, 1 in quarantine" in ended.output
     [line] = (tmp_path / "scored").glob("predictions-*")
     assert json.loads(line.read_text())["model_version"] == 12
 

@@ -95,7 +95,7 @@ def test_a_repeated_entry_of_a_killed_command_is_no_forgery(place):
     [execution] = store().get_executions_by_type("agnews.Promotion")
     execution.custom_properties["audit"].string_value = repeated
     store().put_executions([execution])
-    assert "as they were written" in agnews("audit", "verify")
+    assert "as written" in agnews("audit", "verify")
 
 
 def store():

@@ -31,4 +31,4 @@ def test_a_report_that_cannot_be_written_is_one_message_and_is_shown(log):
     assert isinstance(ended.exception, SettingsError)
     assert str(ended.exception).startswith(f"monitoring.directory {place}")
     assert str(ended.exception).endswith("Not a directory; name a place that can be written")
-    assert "agnews version 3: 1 texts in 1 logged requests" in ended.output
+    assert "agnews version 3: 1 text in 1 logged request" in ended.output

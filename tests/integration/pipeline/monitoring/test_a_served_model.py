@@ -178,7 +178,7 @@ def test_labels_that_come_later_measure_the_quality(recorded, served, tmp_path, 
     added = run(cli, ["labels", "add", str(tmp_path / "next.csv"), "--by", "ann"])
     again = run(cli, ["labels", "next", str(tmp_path / "items.csv"), "--to", str(tmp_path / "next.csv")])
     assert str(again.exception).endswith("exists, and people may have filled it in; name a new file")
-    assert "added 28 labels; 2 rows have no label yet" in added.output
+    assert "added 28 labels; 2 rows without a label" in added.output
     (tmp_path / "other.csv").write_text("text,label\nnever seen,World\n")
     assert run(cli, ["labels", "add", str(tmp_path / "other.csv"), "--by", "ann"]).exit_code == 0
     with http_sink() as sink:
@@ -186,7 +186,7 @@ def test_labels_that_come_later_measure_the_quality(recorded, served, tmp_path, 
         ended = run(cli, [*command, "--set", f"alerts.webhook_url={sink.url}"])
     assert isinstance(ended.exception, MonitoringAlert)
     assert "labels: 28 labelled items, accuracy 0.000 (0.000 to 0.121), on test rows" in ended.output
-    assert "1 of 29 labels are of items that the log does not contain" in ended.output
+    assert "the log does not contain the items of 1 of 29 labels" in ended.output
     [body] = sink.bodies
     assert "the accuracy on labelled items is lower than on test rows over the whole log" in json.loads(body)["text"]
     assert (

@@ -79,7 +79,7 @@ def test_blanks_around_texts_are_part_of_the_item(read, text):
     ("text", "reason"),
     [
         ("item,label\na,Sport\n", "line 2: unknown class 'Sport'; known are World, Sports, Business, Sci/Tech"),
-        ("item,label\na,World\nb\n", "line 3: 1 fields, expected 2"),
+        ("item,label\na,World\nb\n", "line 3: 1 field, expected 2"),
         ("item,title,label\n,,World\n", "line 2: neither an item nor a text"),
         ("title,label\n  ,World\n", "line 2: neither an item nor a text"),
         ("item,label,when\na,World,yesterday\n", "line 2: Invalid isoformat string: 'yesterday'"),

@@ -110,7 +110,7 @@ def test_records_that_json_cannot_represent_are_skipped(settings, tmp_path, opti
 
 def test_logs_without_the_model_are_rejected_with_their_content(tmp_path):
     path = write(tmp_path / "log.tfrecord", [served_log([("a", "b")], model="other")])
-    with pytest.raises(DataError, match=r"no predictions of model 'agnews' in 1 files .*another model: 1"):
+    with pytest.raises(DataError, match=r"no predictions of model 'agnews' in 1 file .*another model: 1"):
         read_log_files([path], "agnews")
 
 

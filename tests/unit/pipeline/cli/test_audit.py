@@ -69,7 +69,7 @@ def test_control_characters_in_a_reason_do_not_reach_the_terminal(place):
 def test_verify_accepts_an_unchanged_log_and_prints_its_last_hash(place):
     promote_and_roll_back()
     shown = agnews("audit", "verify")
-    assert "5 entries, as they were written; 3 of them known to the metadata store" in shown
+    assert "5 entries, as written; 3 known to the metadata store" in shown
     last = shown.split()[-1]
     assert agnews("audit", "verify", "--expect", last) == shown
 

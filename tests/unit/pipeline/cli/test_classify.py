@@ -173,7 +173,7 @@ def test_a_server_that_fails_midway_leaves_what_is_done_and_says_how_far(classif
     ended = classify("--file", tmp_path / "long.csv", "--format", "jsonl")
     assert isinstance(ended.exception, UnavailableError)
     assert len(ended.stdout.splitlines()) == 256
-    assert f"The 256 rows before {tmp_path}/long.csv:258 are done" in str(ended.exception)
+    assert f"Done: 256 rows before {tmp_path}/long.csv:258" in str(ended.exception)
 
 
 def test_version_and_label_are_asked_for(classify):

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import settings_options
+from pipeline.cli.options import LocalPath, settings_options
 from pipeline.cli.output import hide_library_output, report_write_errors
 from pipeline.settings.sources import Loaded
 from schema.errors import SettingsError
-from schema.paths import expand_home, is_address
+from schema.paths import is_address
 from schema.wording import amount
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def export() -> None:
 @click.option(
     "--to",
     "target",
+    type=LocalPath(path_type=str),
     metavar="FILE|URL",
     help="File of JSON lines, which is replaced, or address of a server  [default: the client's configuration, for "
     "instance $OPENLINEAGE_URL]",
@@ -60,8 +61,6 @@ def openlineage(loaded: Loaded, target: str | None, runs: tuple[str, ...], names
             ) from error
 
         reader = _read_store(loaded.settings, runs)
-        if target and not is_address(target):
-            target = expand_home(target)
         with report_write_errors("--to", Path(target or "")):
             count = send(run_events(reader, loaded.settings.pipeline.name, namespace, runs), target)
     click.echo(amount(count, "event") + (f": {target}" if target and not is_address(target) else " sent"))

@@ -34,6 +34,8 @@ class LocalPath(click.Path):
         super().__init__(**{"path_type": Path} | options)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not os.fspath(value):
+            self.fail("the path is empty; name one", param, ctx)
         try:
             path = super().convert(expand_home(os.fspath(value)), param, ctx)
         except ValueError as error:

@@ -47,7 +47,7 @@ def _on_this_machine(place: str) -> str:
 
 
 # Local paths are made absolute, because artifacts are recorded with them and must be found from any directory.
-Location = Annotated[str, Field(min_length=1), AfterValidator(_absolute), PathMarker()]
+Location = Annotated[str, AfterValidator(_absolute), PathMarker()]
 LocalFile = Annotated[str, AfterValidator(_on_this_machine), PathMarker()]
 InputFile = Annotated[Path, AfterValidator(replace_tilde), PathMarker()]
 
@@ -172,12 +172,12 @@ class DataSettings(Section):
     @field_validator("span", mode="before")
     @classmethod
     def _a_date_is_a_span(cls, span: Any) -> Any:
-        if isinstance(span, str) and not span.isdecimal():
-            try:
-                span = date.fromisoformat(span)
-            except ValueError:
-                raise ValueError("expected a number, or a date as YYYY-MM-DD") from None
-        return span_of_date(span) if type(span) is date else span
+        if span is None or type(span) is int or (isinstance(span, str) and span.isdecimal()):
+            return span
+        try:
+            return span_of_date(date.fromisoformat(span))
+        except (TypeError, ValueError):
+            raise ValueError("expected a whole number, or a date as YYYY-MM-DD") from None
 
     @model_validator(mode="after")
     def _patterns_come_in_pairs(self) -> "DataSettings":

@@ -74,6 +74,8 @@ def load(
             raise SettingsError(f"{origin}: {key}: expected a value, not a boolean (received {str(value).lower()})")
         if isinstance(value, str) and "\0" in value:
             raise SettingsError(f"{origin}: {key}: contains the character NUL; write the value without it")
+        if value == "" and _path_markers(KEYS[key]):
+            raise SettingsError(f"{origin}: {key}: the path is empty; name one, or leave the setting out")
         section, _, name = key.partition(".")
         tree.setdefault(section, {})[name] = value
     try:
@@ -170,8 +172,12 @@ def _flags(flags: Mapping[str, tuple[str, str]]) -> _Source:
 def _value(key: str, text: str, origin: str) -> Any:
     """Parses the value of a variable or flag as YAML; keeps text verbatim, because "{SPAN}/train.csv" is not YAML."""
     if key in KEYS and _holds_text(KEYS[key].annotation):
-        return text or None
+        return None if not text and _is_optional(KEYS[key].annotation) else text
     return _parse(text, origin)
+
+
+def _is_optional(annotation: Any) -> bool:
+    return types.NoneType in _alternatives(annotation)
 
 
 def _holds_text(annotation: Any) -> bool:
@@ -209,14 +215,12 @@ class _UniqueKeys(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} appears twice", node.start_mark)
         return super().construct_mapping(node, deep)
 
-    def construct_yaml_timestamp(self, node):
-        try:
-            return super().construct_yaml_timestamp(node)
-        except ValueError:
-            return node.value  # The validation of the setting then reports what it expects, and where.
 
-
-_UniqueKeys.add_constructor("tag:yaml.org,2002:timestamp", _UniqueKeys.construct_yaml_timestamp)
+# Dates and times stay text, so that the validation of the setting reports what it expects; PyYAML reads 10:30 as 630.
+_UniqueKeys.yaml_implicit_resolvers = {
+    first: [("tag:yaml.org,2002:str", re.compile(r"[-+]?[0-9_]+[-:]")), *resolvers]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _MERGE = "tag:yaml.org,2002:merge"
 
 

@@ -149,6 +149,7 @@ OPTIONS = {
     "init directory": ("--from", "file", "--"),
     "init --from": ("new",),
     "init more_files": ("new", "--from", "file", "--"),
+    "export openlineage --to": (),
     "data describe --png": ("--data", "rows"),
     "data fetch --to": (),
     "data sample --to": (),
@@ -171,6 +172,7 @@ _TENSORFLOW = (
     ("reproduce",),
     ("labels",),
     ("dossier",),
+    ("export",),
 )
 
 

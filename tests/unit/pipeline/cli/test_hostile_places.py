@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -56,6 +57,16 @@ def test_options_of_many_commands_give_no_trace_or_endless_read(tmp_path, option
         else ("classify", "--server", "127.0.0.1:1", "--timeout", "1", "text")
     )
     assert not faults((*command, option, value) for value in VALUES)
+
+
+@pytest.mark.parametrize("option", [*OPTIONS, *(f"classify {option}" for option in TLS), "config show --config"])
+def test_an_empty_path_is_refused_with_its_option(tmp_path, option):
+    make_places(tmp_path)
+    line = next(option_lines(option, "")) if option in OPTIONS else (*option.split(), "")
+    ended = CliRunner().invoke(cli, line, env={"COLUMNS": "200"})
+    name = option.split()[-1] if "--" in option else option.split()[-1].upper()
+    assert ended.exit_code == 2
+    assert re.search(rf"Invalid value for '\[?{name}.*': the path is empty; name one", ended.output)
 
 
 @pytest.mark.parametrize("key", sorted({*SETTINGS, *TEXTS}))

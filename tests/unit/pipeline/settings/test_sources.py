@@ -130,7 +130,14 @@ def test_a_path_with_braces_is_no_yaml_in_a_flag():
         ("trainer: 3", r"settings\.yaml: section 'trainer' must hold keys, found a value of type int"),
         ("trainer: {epochs: yes}", r"settings\.yaml: trainer\.epochs: expected a value, not a boolean .received true"),
         ("trainer: {learning_rate: .inf}", r"settings\.yaml: trainer\.learning_rate: .*finite"),
-        ("pipeline: {root: ''}", r"settings\.yaml: pipeline\.root: .*at least 1"),
+        ("pipeline: {root: ''}", r"settings\.yaml: pipeline\.root: the path is empty; name one, or leave"),
+        ("data: {schema_file: ''}", r"settings\.yaml: data\.schema_file: the path is empty"),
+        *(
+            (f"data: {{span: {span}}}", r"settings\.yaml: data\.span: expected a whole number, or a date")
+            for span in ("1.5", "10:30", "2026-03-01 10:30:00", "2026-02-31", "x", "[1]")
+        ),
+        ("trainer: {epochs: 1:30}", r"settings\.yaml: trainer\.epochs: .*integer.*received '1:30'"),
+        ("pipeline: {name: 2026-03-01}", r"settings\.yaml: pipeline\.name: .*pattern.*received '2026-03-01'"),
         ("trainer: {epochs: !!int _}", r"settings\.yaml: not valid YAML"),
         ("trainer: !!map [1]", r"settings\.yaml.*: not valid YAML"),
         ("[1, 2]", r"settings\.yaml: expected sections"),
@@ -197,6 +204,17 @@ def test_texts_in_flags_and_variables_are_taken_verbatim():
 
 def test_an_empty_text_unsets_an_optional_setting():
     assert load("production", environ={"AGNEWS_METADATA__PASSWORD_FILE": ""}).settings.metadata.password_file is None
+
+
+@pytest.mark.parametrize("options", [{"data_path": ""}, {"flags": {"pipeline.root": ("", "flag")}}])
+def test_an_empty_path_that_cannot_be_unset_is_refused(options):
+    with pytest.raises(SettingsError, match=r"flag.*: (data.path|pipeline.root): the path is empty"):
+        load(**options, environ={})
+
+
+def test_a_date_in_a_file_is_the_span_of_that_date(file):
+    days = "data: {path: here, train_pattern: '{YYYY}-{MM}-{DD}.csv', test_fraction: 0.1, span: 2026-03-01}"
+    assert load(config_file=file(days), environ={}).settings.data.span == 20513
 
 
 def test_lists_in_variables_are_yaml():

@@ -115,6 +115,8 @@ def _verdict(report: "CanaryReport") -> Iterator[str]:
         f"same class for {same:,} of {amount(report.compared, 'item')}: {report.agreement:.2%}, "
         f"95 % interval {low:.2%} to {high:.2%}; largest shift of a probability {report.largest_shift:.3f}"
     )
+    if report.versions["stable"] == report.versions["canary"]:
+        yield "stable and canary are the same version, so there is nothing to compare"
     if moves := report.moves():
         yield "changed: " + ", ".join(f"{before} → {after} {count:,}" for before, after, count in moves)
     if report.test:

@@ -10,9 +10,9 @@ from schema.news_items import Classification, NewsItem
 from serving.client.canary_comparison import Answers, Pair
 
 
-def answers(true_class=None):
-    def pair(stable, canary):
-        both = {"stable": (stable, 1), "canary": (canary, 2)}
+def answers(true_class=None, canary=2):
+    def pair(stable, other):
+        both = {"stable": (stable, 1), "canary": (other, canary)}
         return Pair(
             NewsItem("Oil [red] rises"),
             true_class,
@@ -38,6 +38,8 @@ def test_the_report_says_how_often_and_how_the_answers_differ():
     assert "canary failed on 1 of 20 items; the first: it was refused" in lines
     assert "stable 1 1.00 1.00 1.00 0" in lines
     assert "canary 2 2.50 2.50 2.50 1" in lines
+    same = "stable and canary are the same version, so there is nothing to compare"
+    assert same not in lines and same in shown(evaluate(answers(canary=1)))
 
 
 def test_with_classes_it_says_which_is_better():

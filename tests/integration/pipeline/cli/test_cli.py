@@ -119,7 +119,11 @@ def main_of(monkeypatch, capfd):
         (["run", "--profile", "production"], 2, "set it to a local directory"),
         (["run", "--span", "2026-03-01"], 2, "flag --span: data: span needs a train_pattern"),
         (["run", "--span", "yesterday"], 2, "flag --span: data.span: expected a whole number, or a date as YYYY-MM-DD"),
-        (["run", "--span", "2026-13-40"], 2, "flag --span: data.span: expected a whole number, or a date as YYYY-MM-DD"),
+        (
+            ["run", "--span", "2026-13-40"],
+            2,
+            "flag --span: data.span: expected a whole number, or a date as YYYY-MM-DD",
+        ),
         (["config", "check", "gone.yaml"], 2, "gone.yaml: No such file or directory; name a file that can be read"),
         (["rn"], 2, "did you mean 'run'"),
         (["data", "sample", "--to", "."], 2, "exists"),

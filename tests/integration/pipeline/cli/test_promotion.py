@@ -162,6 +162,9 @@ def test_a_promotion_says_what_it_did_and_what_answers_without_a_label(place):
     assert "Moved label canary to version 2 (was not set)" in shown
     assert "requests that name neither version nor label are answered by 2" in shown
     assert "nothing was changed" in agnews("versions", "promote", "2", "--label", "canary")
+    assert "both stable and canary" not in shown
+    shown = agnews("versions", "promote", "2", "--label", "stable", "--poll-seconds", "0")
+    assert "note: version 2 is both stable and canary, so no version is on trial; agnews versions end-canary" in shown
 
 
 def test_the_first_label_of_the_version_that_is_served_says_so(place):

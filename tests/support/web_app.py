@@ -1,16 +1,16 @@
 """Serves a web application in a thread of this process."""
 
 import contextlib
-import socket
 import threading
 
+from serving.listening import listen
 from serving.web import web_server
 
 
 @contextlib.contextmanager
 def serve_app(app, listening=None):
     """Serves an application on a socket, or on a free port of the loopback interface; yields its URL."""
-    with listening or socket.create_server(("127.0.0.1", 0)) as listening:
+    with listening or listen("127.0.0.1", 0, "") as listening:
         web = web_server(app)
         thread = threading.Thread(target=web.run, kwargs={"sockets": [listening]})
         thread.start()

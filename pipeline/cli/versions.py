@@ -291,7 +291,7 @@ def _report(deployment: "Deployment", record: "Record") -> None:
             f"note: requests that name neither version nor label are answered by {served.unlabelled_version}, the "
             "highest loaded version; have clients ask for the label stable"
         )
-    if list(served.labels.values()).count(served.production_version) > 1:
+    if served.labels.get("canary", -1) == served.production_version:
         click.echo(
             f"note: version {served.production_version} is both stable and canary, so no version is on trial; "
             "agnews versions end-canary removes the label canary"

@@ -17,10 +17,11 @@ from pipeline.review.pages.forms import WrongToken, find_sender, read_fields
 from pipeline.review.pages.models import weakest_class
 from pipeline.review.pages.monitoring import latest_report
 from pipeline.review.review_index import ReviewedModel
+from pipeline.review.serving_state import ServingState
 from pipeline.review.site import Site, render, site_of
 from schema.errors import AgNewsError, SettingsError
 from serving.audit import check_name, readable
-from serving.promotion import LABELS, PromotionError, Signature, promote, roll_back
+from serving.promotion import LABELS, PromotionError, Record, Signature, promote, roll_back
 
 _FIELDS = ("token", "by", "reason", "version", "change")
 _ROLL_BACK = "rollback"
@@ -52,7 +53,7 @@ def render_production(request: Request, status: int = 200, **form: str) -> Respo
         "production.html",
         status,
         form=form,
-        changed=bool(request.query_params.get("changed")),
+        changed=_find_move(serving, request.query_params.get("changed")),
         poll_seconds=site.poll_seconds,
         alarms=find_alarms(version, model, differences, monitored),
         serving=serving,
@@ -68,6 +69,11 @@ def render_production(request: Request, status: int = 200, **form: str) -> Respo
         weakest=weakest_class(model) if model else ("", None),
         any=bool(index.runs),
     )
+
+
+def _find_move(serving: ServingState, record: str | None) -> Record | None:
+    """Returns the promotion or roll-back with an id, unless it gave a label to no version."""
+    return next((one for one in serving.records if str(one.id) == record and one.to_version is not None), None)
 
 
 def _evidence(model: ReviewedModel | None) -> evidence.Evidence | None:
@@ -111,22 +117,22 @@ def _change(request: Request, form: dict[str, str]) -> Response:
         who = check_name(name, "name")
         if not who:
             raise SettingsError("a change needs a name")
-        _apply(site, form, Signature(who, readable(form["reason"]), proof))
+        record = _apply(site, form, Signature(who, readable(form["reason"]), proof))
     except WrongToken:
         return render_production(request, 403, **form, error="The token is wrong; nothing was changed.")
     except AgNewsError as error:
         return render_production(request, 409, **form, error=f"Nothing was changed: {error}.")
     site.invalidate()
-    return RedirectResponse("/served?changed=1", 303)
+    return RedirectResponse(f"/served?changed={record.id}", 303)
 
 
-def _apply(site: Site, form: dict[str, str], signature: Signature) -> None:
+def _apply(site: Site, form: dict[str, str], signature: Signature) -> Record:
     deployment, _ = open_deployment(site.settings, poll_seconds=site.poll_seconds)
     if form["change"] == _ROLL_BACK:
-        roll_back(deployment, None, signature)
-        return
+        return roll_back(deployment, None, signature)
     number = form["version"]
     if not (number.isdecimal() and number.isascii() and len(number) < 16):
         raise HTTPException(400, "version must be the number of a version")
-    if promote(deployment, int(number), form["change"], signature) is None:
-        raise PromotionError(f"version {number} is {form['change']} already")
+    if record := promote(deployment, int(number), form["change"], signature):
+        return record
+    raise PromotionError(f"version {number} is {form['change']} already")

@@ -115,33 +115,24 @@ def postgresql():
 def http_sink():
     """A function that makes a local HTTP server, which answers by a script and records what it was sent."""
     import contextlib
-    import http.server
-    import threading
     from types import SimpleNamespace
+
+    from tests.support.http_server import QuietHandler, serve_http
 
     @contextlib.contextmanager
     def serving(*statuses):
         """Answers with these statuses in turn, then with 200; yields `url` and the `bodies` so far."""
         answers, bodies = list(statuses), []
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_POST(self):
                 bodies.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
                 self.send_response(answers.pop(0) if answers else 200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            def log_message(self, *arguments):
-                pass
-
-        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-            thread = threading.Thread(target=server.serve_forever)
-            thread.start()
-            try:
-                yield SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}/secret-part", bodies=bodies)
-            finally:
-                server.shutdown()
-                thread.join()
+        with serve_http(Handler) as url:
+            yield SimpleNamespace(url=f"{url}secret-part", bodies=bodies)
 
     return serving
 

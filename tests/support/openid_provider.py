@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import threading
 
 import httpx
 import oidc_provider_mock
@@ -16,6 +15,7 @@ from pipeline.review.openid import OpenIdLogin
 from pipeline.review.security import Tokens
 from pipeline.review.site import Site
 from pipeline.settings import ReviewSettings
+from tests.support.http_server import run_server
 from tests.support.web_app import serve_app
 
 RIGHTS = Rights(reader_roles=frozenset({"news-readers"}), approver_roles=frozenset({"news-approvers"}))
@@ -70,14 +70,8 @@ def serve_provider(**options):
     # Its library accepts unencrypted requests for this name alone.
     server = make_server("localhost", 0, provider, threaded=True)
     provider.address = f"http://localhost:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with run_server(server):
         yield provider
-    finally:
-        server.shutdown()
-        thread.join(timeout=10)
-        server.server_close()
 
 
 @contextlib.contextmanager

@@ -5,19 +5,18 @@ unique, and a version's source is not a local path. The tests run the same check
 """
 
 import contextlib
-import http.server
 import itertools
 import json
 import os
 import socket
 import subprocess
-import threading
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
 from tests.support import ROOT
+from tests.support.http_server import QuietHandler, serve_http
 from tests.support.waiting import wait_until
 
 MLFLOW = ROOT / ".venv-mlflow/bin/mlflow"
@@ -121,7 +120,7 @@ def stand_in():
     """Serves the stand-in; yields its `address`, the `requests` so far, and `fail`, a set of paths that it refuses."""
     state, fail = _State(), set()
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self):
             self.respond({key: values[0] for key, values in parse_qs(urlsplit(self.path).query).items()})
 
@@ -144,15 +143,5 @@ def stand_in():
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *arguments):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            address = f"http://127.0.0.1:{server.server_port}"
-            yield SimpleNamespace(address=address, requests=state.requests, fail=fail)
-        finally:
-            server.shutdown()
-            thread.join()
+    with serve_http(Handler) as url:
+        yield SimpleNamespace(address=url.removesuffix("/"), requests=state.requests, fail=fail)

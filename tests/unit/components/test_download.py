@@ -1,5 +1,4 @@
 import hashlib
-from http.server import BaseHTTPRequestHandler
 from typing import ClassVar
 
 import pytest
@@ -7,13 +6,13 @@ import pytest
 from components import download as module
 from components.download import BrokenDownload, Offline, PublicFiles, download
 from schema.errors import DataError
-from tests.support.http_server import serve_http
+from tests.support.http_server import QuietHandler, serve_http
 
 CONTENT = b"".join(b'"1","title %d","text"\n' % index for index in range(20_000))
 MD5 = {"train.csv": hashlib.md5(CONTENT).hexdigest()}
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     """Serves CONTENT with byte ranges; interrupts its first `breaks` responses, or returns errors."""
 
     breaks = 0
@@ -41,9 +40,6 @@ class Handler(BaseHTTPRequestHandler):
             Handler.breaks -= 1
             body = body[: len(body) // 2]
         self.wfile.write(body)
-
-    def log_message(self, *args):
-        pass
 
 
 @pytest.fixture

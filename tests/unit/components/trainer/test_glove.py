@@ -10,7 +10,7 @@ from components.download import BrokenDownload, PublicFiles
 from components.trainer import glove
 from components.trainer.vector_files import read_vectors
 from schema.errors import SettingsError
-from tests.support.http_server import serve_http
+from tests.support.http_server import QuietHandler, serve_http
 
 NAME = "glove-wiki-gigaword-50.gz"
 CONTENT = gzip.compress(b"2 50\noil" + b" 0.5" * 50 + b"\ngoal" + b" -1" * 50 + b"\n")
@@ -33,9 +33,8 @@ def url(tmp_path):
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / NAME).write_bytes(CONTENT)
 
-    class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
+    class Handler(QuietHandler, SimpleHTTPRequestHandler):
+        pass
 
     with serve_http(partial(Handler, directory=str(tmp_path / "served"))) as url:
         yield url

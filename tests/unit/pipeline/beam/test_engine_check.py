@@ -1,14 +1,13 @@
-import http.server
 import json
 import socket
 import socketserver
-import threading
 
 import pytest
 
 from pipeline.beam.engine_check import check_docker, check_engine
 from pipeline.settings import BeamSettings, InfraValidatorSettings
 from schema.errors import RunError, SettingsError
+from tests.support.http_server import QuietHandler, run_server
 
 
 @pytest.fixture
@@ -89,7 +88,7 @@ def test_a_running_job_server_needs_neither_java_nor_a_cluster_in_reach(monkeypa
         check_engine(BeamSettings(job_endpoint=f"127.0.0.1:{away}", **settings))
 
 
-class _Docker(http.server.BaseHTTPRequestHandler):
+class _Docker(QuietHandler):
     """Says which version of Docker's API it is, which a client asks first."""
 
     def do_GET(self):
@@ -99,9 +98,6 @@ class _Docker(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_):
-        pass
-
 
 def test_docker_is_asked_only_where_the_infra_validator_uses_it(tmp_path, monkeypatch):
     # The socket that Docker's own client, and with it TFX, takes.
@@ -109,6 +105,5 @@ def test_docker_is_asked_only_where_the_infra_validator_uses_it(tmp_path, monkey
     check_docker(InfraValidatorSettings())
     with pytest.raises(SettingsError, match=r"start Docker, or set infra_validator\.platform=process"):
         check_docker(InfraValidatorSettings(platform="docker"))
-    with socketserver.UnixStreamServer(f"{tmp_path}/docker.sock", _Docker) as server:
-        threading.Thread(target=server.handle_request).start()
+    with socketserver.UnixStreamServer(f"{tmp_path}/docker.sock", _Docker) as server, run_server(server):
         check_docker(InfraValidatorSettings(platform="docker"))

@@ -1,12 +1,12 @@
-import http.server
 import re
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
+
+from tests.support.http_server import QuietHandler, serve_http
 
 
 def validate(path):
@@ -50,44 +50,33 @@ def test_ports_are_open_only_to_this_machine(compose):
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
-class _Metadata(http.server.BaseHTTPRequestHandler):
-    status = 200
-
-    def do_GET(self):
-        self.send_response(self.status if self.path == "/v1/models/agnews/metadata" else 404)
-        self.end_headers()
-
-    def log_message(self, *arguments):
-        pass
-
-
-@contextmanager
 def answering(status):
-    handler = type("Handler", (_Metadata,), {"status": status})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_port
-        server.shutdown()
+    class Handler(QuietHandler):
+        def do_GET(self):
+            self.send_response(status if self.path == "/v1/models/agnews/metadata" else 404)
+            self.end_headers()
+
+    return serve_http(Handler)
 
 
-def health_check(compose, port):
+def health_check(compose, url):
     """Runs the health check of the container with another port."""
     kind, *command = compose["services"]["tf-serving"]["healthcheck"]["test"]
     assert kind == "CMD"
-    command = [word.replace("$$", "$").replace("8501", str(port)) for word in command]
+    command = [word.replace("$$", "$").replace("8501", str(urlsplit(url).port)) for word in command]
     return subprocess.run(command, capture_output=True, timeout=20).returncode
 
 
 @pytest.mark.parametrize(("status", "healthy"), [(200, True), (404, False), (503, False)])
 def test_a_server_that_answers_metadata_is_healthy(compose, status, healthy):
-    with answering(status) as port:
-        assert (health_check(compose, port) == 0) == healthy
+    with answering(status) as url:
+        assert (health_check(compose, url) == 0) == healthy
 
 
 def test_a_missing_server_is_unhealthy(compose):
-    with answering(200) as port:
+    with answering(200) as url:
         pass
-    assert health_check(compose, port) != 0
+    assert health_check(compose, url) != 0
 
 
 def test_grafana_finds_its_files_where_compose_mounts_them(deploy, compose):

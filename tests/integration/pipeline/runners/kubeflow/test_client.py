@@ -2,8 +2,6 @@
 
 import json
 import socket
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,6 +10,7 @@ import yaml
 from pipeline.runners.kubeflow import client
 from pipeline.settings import KubeflowSettings
 from schema.errors import RunError, SettingsError
+from tests.support.http_server import QuietHandler, serve_http
 
 pytestmark = pytest.mark.kubeflow
 
@@ -68,7 +67,7 @@ class Api:
 def api():
     api = Api()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def _answer(self):
             length = int(self.headers.get("Content-Length", 0))
             body = json.loads(self.rfile.read(length)) if length else None
@@ -80,17 +79,9 @@ def api():
 
         do_GET = do_POST = do_DELETE = _answer
 
-        def log_message(self, *arguments):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    api.host = f"http://127.0.0.1:{server.server_port}"
-    yield api
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serve_http(Handler) as url:
+        api.host = url.removesuffix("/")
+        yield api
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What every test gets: an environment without the developer's own settings, and a scripted server."""
 
-import gc
 import os
 import subprocess
 import tempfile
@@ -8,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-# As `pipeline.cli.main` does, and for the same reasons.
-os.environ.setdefault("LANGUAGE", "C")
-gc.set_threshold(5_000, 20, 20)
+from pipeline.cli import save_time
+
+save_time()
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,9 @@ from tests.support import ROOT
 
 _SERVER = """
 import json, os, sys
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+from pipeline.cli import configure_tensorflow, save_time
+configure_tensorflow()
+save_time()
 import pipeline.runners.plan, pipeline.cli.component, pipeline.cli.finish
 exec(sys.argv[1])
 for line in sys.stdin:

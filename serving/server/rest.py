@@ -106,11 +106,14 @@ class RestApi:
         self._pool = futures.ThreadPoolExecutor(threads, thread_name_prefix="rest")
         # Requests that wait for graphs must not delay those for status and metadata.
         self._quick = futures.ThreadPoolExecutor(_QUICK_THREADS, thread_name_prefix="rest-quick")
+
+        def publish(_: Request) -> Response:
+            return Response(metrics.exposition(), media_type="text/plain")
+
         routes = [Route("/{path:path}", self._respond, methods=_METHODS)]
         if metrics_path:
-            routes.insert(
-                0, Route(metrics_path, lambda request: Response(metrics.exposition(), media_type="text/plain"))
-            )
+            # TensorFlow Serving, too, answers every method.
+            routes.insert(0, Route(metrics_path, publish, methods=_METHODS))
         self.app = Starlette(routes=routes)
 
     async def _respond(self, request: Request) -> Response:

@@ -281,6 +281,13 @@ def test_metrics_have_the_names_of_tensorflow_serving(served):
     assert not any("x1" in line or "x2" in line for line in lines), "clients must not create time series"
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_metrics_are_answered_whatever_the_method(served, method):
+    answer = httpx.request(method, f"{served.rest}/monitoring/prometheus/metrics", content=b"{}")
+    assert answer.status_code == 200
+    assert "# TYPE :tensorflow:serving:request_count counter" in answer.text
+
+
 def count_of(served, status):
     prefix = f':tensorflow:serving:request_count{{model_name="plain",status="{status}"}} '
     lines = httpx.get(f"{served.rest}/monitoring/prometheus/metrics").text.splitlines()

@@ -194,4 +194,4 @@ def test_labels_that_come_later_measure_the_quality(recorded, served, tmp_path, 
         in (tmp_path / "agnews.prom").read_text()
     )
     [report] = re.findall(r"^report: (.*)$", ended.output, re.MULTILINE)
-    assert "28 logged items have a label: <strong>accuracy 0.000" in Path(report).read_text()
+    assert "28 logged items with a label: <strong>accuracy 0.000" in Path(report).read_text()

@@ -136,7 +136,7 @@ def _ticks_x(x: Scale, height: int, title: str) -> Markup:
 
 def svg_line(style: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
     """Draws a straight line with a class of the style sheet."""
-    return Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(style, x1, y1, x2, y2)
+    return Markup(f'<line class="{style}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>')
 
 
 def svg_dot(x: float, y: float, style: str) -> Markup:

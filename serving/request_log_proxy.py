@@ -152,7 +152,6 @@ class RequestLogProxy(grpc.GenericRpcHandler):
         config.log_collector_config.filename_prefix = str(prefix)
         config.sampling_config.sampling_rate = rate
         self._channel = grpc.insecure_channel(server, [*_OPTIONS, *proxy_options(server)])
-        self._log = RequestLog(_RemoteModels(self._channel, config), metrics, keep_days=keep_days)
         options = [*_OPTIONS, ("grpc.so_reuseport", 0)]
         self._server = grpc.server(futures.ThreadPoolExecutor(_THREADS), handlers=[self], options=options)
         try:
@@ -162,6 +161,8 @@ class RequestLogProxy(grpc.GenericRpcHandler):
             raise RunError(f"gRPC cannot listen on {host_port(host, port)}") from error
         self._metrics = None if metrics_port is None else _MetricsServer(metrics, host, metrics_port)
         self.metrics_port: int | None = self._metrics.socket.getsockname()[1] if self._metrics else None
+        # Last, since it starts a thread: a port that cannot be opened must not leave one behind.
+        self._log = RequestLog(_RemoteModels(self._channel, config), metrics, keep_days=keep_days)
         self._server.start()
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:

@@ -1,5 +1,7 @@
 """Tests that the proxy forwards calls unchanged, and that monitoring reads what it logs."""
 
+import threading
+
 import grpc
 import httpx
 import pytest
@@ -23,6 +25,10 @@ def server(push, text_models):
 def make_proxy(server, tmp_path, **options):
     defaults = {"host": "127.0.0.1", "port": 0, "prefix": tmp_path / "logs/agnews", "rate": 1.0}
     return RequestLogProxy(server, **defaults | options)
+
+
+def log_threads():
+    return [thread.ident for thread in threading.enumerate() if thread.name == "request-log"]
 
 
 def logs_of(tmp_path):
@@ -100,5 +106,7 @@ def test_logged_and_dropped_records_are_counted_in_metrics(server, tmp_path):
 
 
 def test_a_port_in_use_is_an_error(server, tmp_path):
+    before = log_threads()
     with pytest.raises(RunError, match="Address already in use; choose another address with --host and --port"):
         make_proxy(server, tmp_path, port=int(server.rpartition(":")[2]))
+    assert log_threads() == before

@@ -49,7 +49,12 @@ def is_all_taken(channel):
     thread = threading.Thread(target=send, daemon=True)
     thread.start()
     thread.join(5)
-    return not thread.is_alive()
+    if not thread.is_alive():
+        return True
+    for _ in range(MESSAGES):
+        channel._to_send.get()
+    channel.close()
+    return False
 
 
 def test_output_that_nobody_takes_yet_waits_on_disk_and_is_sent(on_disk):
@@ -105,6 +110,8 @@ def test_without_space_on_disk_output_stays_in_memory(on_disk, caplog):
 )
 def test_a_run_on_a_java_engine_keeps_output_on_disk(ours, beams, monkeypatch):
     found = []
-    monkeypatch.setattr(beams, "run_pipeline", lambda *arguments: found.append(data_plane._GrpcDataChannel()._to_send))
+    monkeypatch.setattr(beams, "run_pipeline", lambda *arguments: found.append(data_plane._GrpcDataChannel()))
     ours().run_pipeline(None, None)
-    assert isinstance(found[0], DiskQueue)
+    [channel] = found
+    channel.close()
+    assert isinstance(channel._to_send, DiskQueue)

@@ -31,7 +31,9 @@ def test_it_becomes_beams_worker_with_unsent_output_on_disk(monkeypatch):
             environment["CONTROL_API_SERVICE_DESCRIPTOR"], beam_provision_api_pb2.ProvisionInfo().control_endpoint
         )
         started.append((environment["WORKER_ID"], control.url, environment["RUNNER_CAPABILITIES"]))
-        started.append(type(data_plane._GrpcDataChannel()._to_send))
+        channel = data_plane._GrpcDataChannel()
+        channel.close()
+        started.append(type(channel._to_send))
         assert '"job_name": "a job"' in environment["PIPELINE_OPTIONS"]
 
     monkeypatch.setattr(sdk_worker_main, "main", start)

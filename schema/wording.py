@@ -9,5 +9,4 @@ def amount(count: float, noun: str, plural: str = "") -> str:
         noun: the noun in the singular, with any adjectives.
         plural: the plural, if it is not the noun with an "s".
     """
-    number = f"{count:,}" if isinstance(count, int) else f"{count:g}"
-    return f"{number} {noun if count == 1 else plural or f'{noun}s'}"
+    return f"{count:,.15g} {noun if count == 1 else plural or f'{noun}s'}"

@@ -3,6 +3,7 @@ import itertools
 import re
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from schema.wording import amount
@@ -23,6 +24,7 @@ _NOT_OURS = ("serving/server/", "serving/client/", "serving/prediction_logs.py")
         (amount(1, "row"), "1 row"),
         (amount(0, "row"), "0 rows"),
         (amount(1200, "bad row"), "1,200 bad rows"),
+        (amount(np.int64(1_200_000), "row"), "1,200,000 rows"),
         (amount(1, "entry", "entries"), "1 entry"),
         (amount(2, "entry", "entries"), "2 entries"),
         (amount(1.0, "hour"), "1 hour"),

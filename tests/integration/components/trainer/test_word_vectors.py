@@ -163,7 +163,7 @@ MANY = b"".join(b"word%d 1 2 3\n" % number for number in range(5000))
         ("v.txt", TEXT.encode() + b"goal 1 2 1e99\n", "v.txt, line 3: expected a word and 3 finite numbers"),
         ("v.txt", MANY + b"goal 1 2\n", "v.txt, line 5001: expected a word and 3 finite numbers"),
         ("v.txt", b"5001 3\n" + MANY, "header promises 5,001 vectors, but it has 5,000"),
-        ("v.txt", b"other 1 2 3\n", "none of the 3 words"),
+        ("v.txt", b"other 1 2 3\n", "no word of the vocabulary of 3 is in it"),
         ("v.txt", b"oil 1 2\n", "its vectors have 2 elements and the network takes 3: set trainer.embedding_dim to 2"),
         ("v.txt", b"999999999 300\n", "its vectors have 300 elements"),
         ("v.txt", b"999999999 3\n" + TEXT.encode(), "header promises 999,999,999 vectors, but it has 2"),

@@ -71,7 +71,7 @@ def rollback(place):
 
 @pytest.mark.parametrize("forge", [push, prune, promote, rollback])
 def test_a_forged_entry_is_found_by_the_metadata_store(place, forge):
-    assert "3 of them known to the metadata store" in agnews("audit", "verify")
+    assert "3 known to the metadata store" in agnews("audit", "verify")
     log(place).append(forge(place))
     with pytest.raises(AuditError, match=f"line 4: the metadata store has no record of this {forge.__name__}"):
         agnews("audit", "verify")

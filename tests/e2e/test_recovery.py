@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.interrupts, pytest.mark.timeout(1800)]
 
 # So few rows teach little, and these runs are not about accuracy.
 SETTINGS = """

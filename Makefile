@@ -35,7 +35,7 @@ test-fast: dev  ## Run the unit tests, which import no TensorFlow: under a minut
 test: dev lint types  ## Check style and types, then run the tests, one of them the whole pipeline on synthetic rows.
 	.venv/bin/python -m pytest -m "$(IN_TIME)" $(PARALLEL)
 
-test-all: dev lint types  ## Run `make test`, ten days of training, runs that are sent signals, and other data sets: an hour.
+test-all: dev lint types  ## Run `make test`, ten days of training, interrupted runs, and other data sets: an hour.
 	.venv/bin/python -m pytest -m "$(WITHOUT_SERVERS)" $(PARALLEL)
 
 test-coverage: dev  ## Run the tests of `make test` and print the lines that none of them executes; fails under the floor.
@@ -44,10 +44,10 @@ test-coverage: dev  ## Run the tests of `make test` and print the lines that non
 test-continuous: dev  ## Feed ten days to the pipeline, good and bad ones, and check the trained and pushed models.
 	.venv/bin/python -m pytest -m continuous
 
-test-interrupts: dev  ## Send runs signals at random moments of every stage, and check that each stops with its processes.
+test-interrupts: dev  ## Interrupt and kill runs at random moments of every stage, delete files, and check what is left and what follows.
 	.venv/bin/python -m pytest -m interrupts
 
-test-data-sets: dev  ## Take data sets of 14 and 2 classes, in Arabic and Chinese, from files to served models.
+test-data-sets: dev  ## Take data sets of 14, 3 and 2 classes, in Arabic, Chinese and German, from files to served models.
 	.venv/bin/python -m pytest -m data_sets
 
 test-real: dev  ## Run the pipeline on the data in AG_NEWS_DIR and check its accuracy.

@@ -45,7 +45,7 @@ class _Endpoints:
     def __init__(
         self,
         network: keras.Model,
-        transform: tft.TransformFeaturesLayer,
+        transform: SavedModelLoader,
         temperature: float,
         titles_only: bool,
         class_names: Sequence[str],
@@ -60,7 +60,7 @@ class _Endpoints:
 
     def _token_ids(self, title: tf.Tensor, description: tf.Tensor) -> tf.Tensor:
         raw = {TITLE: title[:, tf.newaxis], DESCRIPTION: description[:, tf.newaxis]}
-        transformed = self._transform(raw)
+        transformed = self._transform.apply_transform_model(raw)
         if not self._titles_only:
             return tf.sparse.to_dense(transformed[TOKEN_IDS])
         tokens = tf.RaggedTensor.from_sparse(transformed[TOKEN_IDS])
@@ -160,8 +160,8 @@ def export_saved_model(
     Raises:
         RuntimeError: the graph contains operations that run only on a GPU.
     """
-    transform = transform_output.transform_features_layer()
-    transform._saved_model_loader.__class__ = _OrderedLoader
+    # Not tft's layer: Keras would trace and save a model around the graph, which takes half of the export.
+    transform = _OrderedLoader(transform_output.transform_savedmodel_dir)
     columns = data_set.text_columns
     endpoints = _Endpoints(network, transform, temperature, titles_only, data_set.class_names, columns)
     # Columns may have any names, but tensors may not. The numbers keep the order, which the signature's map loses.
@@ -174,7 +174,7 @@ def export_saved_model(
     # reads. TensorFlow 2 corrects that when it loads the model, but a session, and so TensorFlow Serving, does not.
     archive = _OrderedArchive()
     archive.track(network)
-    archive.track(transform)  # Keeps its vocabulary table initialised.
+    archive.track(transform._imported)  # Keeps its vocabulary table initialised.
     archive.add_endpoint(SERVING_DEFAULT, endpoints.serve_text, texts(*names))
     archive.add_endpoint(SERVE_EXAMPLES, endpoints.serve_examples, texts("inputs"))
     archive.add_endpoint(TRANSFORM_FEATURES, endpoints.transform_features, texts("examples"))

@@ -98,8 +98,9 @@ class DataSets:
         return [self._output(one) for one in artifacts if one.type != PUSHED_MODEL or one.is_pushed]
 
     def _artifacts(self, links: Sequence[Link]) -> list[Artifact]:
-        """Returns the artifacts of links, each once: an artifact may have two roles."""
-        return [self._snapshot.artifacts[artifact] for artifact in dict.fromkeys(link.artifact for link in links)]
+        """Returns the artifacts of links, each once: an artifact may have two roles, and a decision has no files."""
+        artifacts = (self._snapshot.artifacts[artifact] for artifact in dict.fromkeys(link.artifact for link in links))
+        return [artifact for artifact in artifacts if artifact.uri]
 
     def _input(self, artifact: Artifact, made: Sequence[Artifact]) -> InputDataset:
         facets: dict[str, InputDatasetFacet] = {}

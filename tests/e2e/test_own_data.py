@@ -7,7 +7,7 @@ import pytest
 from tests.support import ROOT
 from tests.support.own_data import Shell, write_tickets
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.data_sets]
 
 GUIDE = (ROOT / "docs/guides/your-own-data.md").read_text()
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.interrupts, pytest.mark.timeout(1800)]
 
 # So few rows teach little, and these runs are not about accuracy.
 SETTINGS = """
@@ -24,9 +24,9 @@ IN_THE_COPY = f"{_DIE}; pusher.make_readable = die"
 BEFORE_THE_RECORD = f"{_DIE}; pusher.PusherExecutor._MarkPushed = die"
 
 
-def end(workplace, line, signal_number, *, once_there_is="*", warm=True):
+def end(workplace, line, signal_number, *, once_there_is="*"):
     """Starts a run and ends it when `line` has been printed and a path matches."""
-    process = workplace.start(warm=warm)
+    process = workplace.start(warm=True)
     output = []
     for text in process.stdout:
         output.append(text)
@@ -53,7 +53,7 @@ def story(workplace):
         workplace, "Transform: running", signal.SIGKILL, once_there_is="runs/agnews/Transform/transform_graph/*"
     )
     look()
-    results.interrupted = end(workplace, "Trainer: training begins", signal.SIGINT, warm=False)
+    results.interrupted = end(workplace, "Trainer: training begins", signal.SIGINT)
     look()
     results.trainer = end(workplace, "Trainer: training begins", signal.SIGKILL)
     look()
@@ -76,7 +76,7 @@ def after_deletion(story, workplace):
     shutil.rmtree(made / "StatisticsGen/statistics")
     first = workplace.run("--set", "trainer.learning_rate=0.02", warm=True)
     marked = workplace.agnews("artifacts", "check", "--mark-deleted")
-    second = workplace.run("--no-cache", warm=True)
+    second = workplace.run(warm=True)
     return SimpleNamespace(first=first, marked=marked, second=second)
 
 
@@ -146,5 +146,6 @@ def test_what_was_marked_as_deleted_is_not_looked_for_again(after_deletion):
     assert "Trainer" in after_deletion.marked
     assert "marked as deleted" in after_deletion.marked
     assert after_deletion.second.status == 0
+    assert after_deletion.second.states["Trainer"] == "done"
     assert "is gone from" not in after_deletion.second.output
     assert "no baseline" not in after_deletion.second.output

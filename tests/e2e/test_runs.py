@@ -1,22 +1,37 @@
-"""One story: a first run, the same again, another setting, drifted data, spoiled data."""
+"""One story: a first run, the same again, another setting, a model that needs an approval, drifted and spoiled data."""
 
 import csv
 import json
 import os
 import re
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from pipeline.code_version import code_version
 from tests.support.openlineage import facets
 from tests.support.review_site import serving, settings_of, text
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 SPANS = ["--set", "data.train_pattern={SPAN}/train.csv", "--set", "data.test_pattern={SPAN}/test.csv"]
+# Perturbed copies of the texts, which the tutorial's runs train on, need a second compilation.
+SETTINGS = """
+trainer: {consistency: 0.0, perturbation: 0.0}
+model_card: {robustness_rows: 100}
+"""
+# A search over small networks, of which the best needs an approval, and which may be worse than the one before.
+SEARCH = """
+tuner: {enabled: true, trials: 2, trial_epochs: 1}
+trainer: {consistency: 0.0, perturbation: 0.0, architecture: lstm, units: 8, epochs: 2}
+evaluator: {min_accuracy: 0.1, min_label_recall: 0.0, max_accuracy_drop: 1.0, max_label_recall_drop: 1.0}
+model_card: {robustness_rows: 20}
+promotion: {require_approval: true}
+"""
 BEFORE_TRAINER = [
     "AgNewsExampleGen",
     "ImportSchemaGen",
@@ -31,9 +46,8 @@ BEFORE_TRAINER = [
 def story(workplace):
     workplace.make_data("data/1")
     results = SimpleNamespace(workplace=workplace)
-    # Perturbed copies of the texts, which the tutorial's runs train on, need a second compilation.
-    settings = "trainer: {consistency: 0.0, perturbation: 0.0}\nmodel_card: {robustness_rows: 100}\n"
-    (workplace.directory / "agnews.yaml").write_text(settings)
+    (workplace.directory / "agnews.yaml").write_text(SETTINGS)
+    workplace.environment["AGNEWS_IDENTITY"] = "ann@here"
     results.first = workplace.run(*SPANS)
     results.first_versions = workplace.versions
     results.first_temporary = sorted(path.name for path in workplace.temporary.iterdir())
@@ -43,9 +57,25 @@ def story(workplace):
     # So few steps that the network is worse than the one before: it must not be pushed.
     results.worse = workplace.run(*SPANS, "--set", "trainer.learning_rate=0.000001", warm=True)
     results.worse_versions = workplace.versions
-    search = ["tuner.enabled=true", "tuner.trials=2", "tuner.trial_epochs=1", "trainer.epochs=2"]
-    results.tuned = workplace.run(*SPANS, *(word for setting in search for word in ("--set", setting)), warm=True)
-    results.tuned_versions = workplace.versions
+    results.first_page = served(workplace)
+    (workplace.directory / "search.yaml").write_text(SEARCH)
+    results.waiting = workplace.run(*SPANS, "--config", "search.yaml", warm=True)
+    results.versions_while_waiting = workplace.versions
+    [results.model] = re.findall(r"agnews approvals approve (\d+)", results.waiting.output)
+    approve = ["approvals", "approve", results.model, "--profile", "sample"]
+    results.by_author = workplace.command(*approve, "--reason", "mine")
+    results.approved = subprocess.run(
+        [sys.executable, "-m", "pipeline", *approve, "--by", "bob@here", "--reason", "good enough"],
+        cwd=workplace.directory,
+        env=workplace.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    results.pushed = workplace.run(*SPANS, "--config", "search.yaml", warm=True)
+    results.verified = workplace.agnews("audit", "verify"), workplace.agnews("versions", "verify", "serving_model")
+    results.pushed_versions = workplace.versions
+    results.second_page = served(workplace)
 
     workplace.make_data("data/2")
     rewrite(workplace.directory / "data/2/train.csv", lambda label: 1 if label == 2 else label)
@@ -56,6 +86,12 @@ def story(workplace):
     results.spoiled = workplace.run(*SPANS, "--set", "data.span=1", warm=True)
     results.last_versions = workplace.versions
     return results
+
+
+def served(workplace):
+    """What the review site says now about the version in production."""
+    with serving(settings_of(workplace.directory, root="runs")) as client:
+        return text(client.get("/served"))
 
 
 def rewrite(path, relabel):
@@ -89,7 +125,7 @@ def test_noise_is_in_the_log_and_not_on_the_terminal(story):
     assert "absl" not in story.first.output
     assert "oneDNN" not in story.first.output
     logs = list((story.workplace.directory / "runs/logs").glob("*.log"))
-    assert len(logs) == 6
+    assert len(logs) == 7
     assert any("absl" in log.read_text() for log in logs)
 
 
@@ -172,7 +208,6 @@ def test_the_review_site_shows_what_changed_and_where_rows_went(story):
     assert "Changed data: none" in compared
     assert re.search(r"all rows 500 0\.\d+ 0\.\d+ −\d+\.\d\d −\d.* < 0\.001 worse", compared)
     assert re.search(r"broken 0\.\d{3} → 0\.\d{3} \w", compared)
-    # The search may have found a better model, which is then in production.
     assert re.search(rf"{story.first_versions[0]} \D+ model {first}\b", data)
     assert f"model {worse}" in data
     assert "failed ValidationGate" in failed
@@ -180,15 +215,77 @@ def test_the_review_site_shows_what_changed_and_where_rows_went(story):
 
 
 def test_the_best_values_of_a_search_go_to_the_trainer(story):
-    assert story.tuned.status == 0
-    assert story.tuned.states["Tuner"] == story.tuned.states["Trainer"] == "done"
-    assert story.tuned.output.count("Tuner: trial done") == 2
+    assert story.waiting.states["Tuner"] == story.waiting.states["Trainer"] == "done"
+    assert story.waiting.output.count("Tuner: trial done") == 2
     runs = story.workplace.directory / "runs/agnews"
     [best] = runs.glob("Tuner/best_hyperparameters/*/best_hyperparameters.txt")
     values = json.loads(best.read_text())["values"]
     facts = sorted(runs.glob("Trainer/model/*/Format-Serving/assets.extra/training.json"))
     recipe = json.loads(max(facts, key=lambda path: int(path.parts[-4])).read_text())["recipe"]
     assert {name: recipe[name] for name in values} == values
+
+
+def test_a_run_without_an_approval_ends_before_the_push_with_advice(story):
+    assert story.waiting.status == 8
+    assert "not pushed yet: waiting for approval: agnews approvals approve" in story.waiting.output
+    assert "Traceback" not in story.waiting.output
+    assert "AgNewsPusher" not in story.waiting.states
+    assert story.versions_while_waiting == story.first_versions
+
+
+def test_who_trained_it_cannot_approve_it(story):
+    assert story.by_author.status == 9
+    assert "ann@here trained it" in story.by_author.output
+
+
+def test_after_the_approval_the_same_run_trains_nothing_and_pushes(story):
+    assert story.approved.returncode == 0, story.approved.stderr
+    assert story.approved.stderr == ""  # Of TensorFlow's remarks, too.
+    assert story.pushed.status == 0
+    assert story.pushed.states["Tuner"] == story.pushed.states["Trainer"] == "cached"
+    assert story.pushed.states["ApprovalGate"] == story.pushed.states["AgNewsPusher"] == "done"
+    assert len(story.pushed_versions) == 2
+
+
+def test_the_review_site_says_that_no_approval_was_asked_for(story):
+    [version] = story.first_versions
+    assert "This is the first production version." in story.first_page
+    assert "No approval was requested: promotion.require_approval was false." in story.first_page
+    assert f"push {version} ann@here blessed; no approval was asked for complete" in story.first_page
+
+
+def test_the_review_site_answers_a_reviewers_five_questions(story):
+    """What data, what code, what evidence, who approved, what changed since the last one: each from the real run."""
+    store = story.workplace.store()
+    [examples] = [one for one in store.get_artifacts_by_type("Examples") if "source" in one.custom_properties][:1]
+    [*_, card] = store.get_artifacts_by_type("agnews.ModelCard")
+    evidence = json.loads((Path(card.uri) / "evidence.json").read_text())
+    said = story.second_page
+    first_version, version = story.pushed_versions
+    [first_model, *_] = [model.id for model in store.get_artifacts_by_type("Model")]
+    assert f"Version {version} , pushed" in said
+    assert f"It is model {story.model}" in said
+    assert f"source {examples.custom_properties['source'].string_value}" in said
+    assert "rows 2,500 read," in said
+    assert f"SHA-256 of the rows {evidence['data']['examples']['sha256']}" in said
+    assert f"trainer {code_version('trainer')}" in said
+    assert f"transform {code_version('transform')}" in said
+    assert f"accuracy {evidence['quality']['repeated_accuracy']:.4f}, 95 % interval" in said
+    assert "blessed : 10 of 10 thresholds passed" in said
+    assert re.search(r"approved 1 of 1, by bob@here \(claimed\).* Author: ann@here", said)
+    assert re.search(r"approved by bob@here \(claimed\), 20\d\d-[-\d :]+ UTC: good enough", said)
+    assert f"The previous version was {first_version}: model {first_model} ." in said
+    assert re.search(rf"Changed settings name model {first_model} model {story.model} .*epochs 3 2 ", said)
+    assert "source of trainer" not in said  # The revision may change while this runs; the stages' source does not.
+    assert "Changed data: none." in said
+    assert re.search(r"all rows 500 0\.\d{4} 0\.\d{4} [+−]\d+\.\d\d [+−]\d", said)
+    assert f"push {version} ann@here approved by bob@here (claimed): good enough complete" in said
+
+
+def test_the_trail_and_what_is_served_are_as_they_were_written(story):
+    trail, served = story.verified
+    assert "3 entries, as they were written; 3 of them known to the metadata store" in trail
+    assert all(f"agnews/{version}: as it was pushed" in served for version in story.pushed_versions)
 
 
 def test_drift_against_the_previous_span_stops_before_transform(story):
@@ -207,7 +304,7 @@ def test_too_many_bad_rows_stop_the_run_with_their_reasons(story):
 
 
 def test_stopped_runs_leave_the_last_pushed_model_in_place(story):
-    assert story.last_versions == story.tuned_versions
+    assert story.last_versions == story.pushed_versions
     assert story.workplace.leftovers == []
 
 
@@ -218,7 +315,7 @@ def test_the_runs_as_openlineage_events_have_rows_verdicts_and_a_push(story):
     names = {name for event in events for name, _ in facets(event)}
     assert names >= {"outputStatistics", "dataQualityMetrics", "dataQualityAssertions", "errorMessage"}
     ends = [event["eventType"] for event in events if event["job"]["name"] == "agnews"][1::2]
-    assert ends == ["COMPLETE"] * 4 + ["FAIL"] * 2
+    assert ends == ["COMPLETE"] * 3 + ["FAIL", "COMPLETE", "FAIL", "FAIL"]
     [first, *_] = [event for event in events if event["job"]["name"] == "agnews.AgNewsExampleGen" and event["outputs"]]
     assert first["inputs"][0]["name"] == str(story.workplace.directory / "data")
     assert first["outputs"][0]["outputFacets"]["outputStatistics"]["rowCount"] == 2500

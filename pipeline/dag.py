@@ -30,13 +30,11 @@ from components.validation_gate.component import ValidationBlessing, ValidationG
 from pipeline.beam.options import beam_arguments
 from pipeline.code_version import STAGES, add_code_version, code_version
 from pipeline.governance.approvals import rules_of
-from pipeline.governance.audit_check import audit_log, audit_log_mode
+from pipeline.governance.audit_check import audit_log, audit_log_mode, openssf_files
 from pipeline.metadata.connection import check_storable_in_postgresql, connection_config
 from pipeline.settings import InfraValidatorSettings, Settings
-from pipeline.settings.model import PromotionSettings
 from schema.features import TEST, TRAIN, VAL
 from schema.model_contract import SERVE_EXAMPLES
-from serving.audit.openssf import SigningFiles
 
 TRAINER = "Trainer"
 TRAINING = (Tuner.__name__, TRAINER)
@@ -293,18 +291,12 @@ def _add_push_stages(
         approval=approval[-1].outputs["approval"] if approval else None,
         rules=rules,
         signing_key=settings.promotion.signing_key_file,
-        openssf=_signing_files(settings.promotion),
+        openssf=openssf_files(settings),
     )
     components.append(pusher)
     # Approvers read the card first, and a model whose card could not be written is not pushed.
     for node in (*approval[:1], pusher):
         node.add_upstream_node(model_card)
-
-
-def _signing_files(promotion: PromotionSettings) -> SigningFiles | None:
-    if promotion.openssf_key_file is None:
-        return None
-    return SigningFiles(promotion.openssf_key_file, promotion.openssf_certificate_file, promotion.openssf_chain_file)
 
 
 def approval_stages(model: Channel, blessings: Mapping[str, Channel], rules: Rules) -> list[BaseNode]:

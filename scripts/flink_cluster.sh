@@ -56,7 +56,8 @@ opened=()
 for package in java.lang java.lang.invoke java.net java.nio java.util java.util.concurrent; do
     opened+=("--add-opens=java.base/$package=ALL-UNNAMED")
 done
-flink() { exec java "${opened[@]}" -Xmx1g -cp "$libraries/*" "org.apache.flink.runtime.$1" --configDir "$conf"; }
+# Warnings and errors only: Flink would write hundreds of lines into the terminal that the cluster was started from.
+flink() { exec java "${opened[@]}" -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Xmx1g -cp "$libraries/*" "org.apache.flink.runtime.$1" --configDir "$conf"; }
 
 flink entrypoint.StandaloneSessionClusterEntrypoint &
 pids+=($!)

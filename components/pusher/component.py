@@ -21,7 +21,7 @@ from tfx.utils import io_utils, proto_utils
 from components.approval import Decision, Rules
 from components.approval.component import Approval, require_approval
 from components.manifest import files_of, require_judged, require_unchanged
-from schema.errors import RunError, SettingsError
+from schema.errors import RunError
 from schema.files import FOR_GROUP, file_lock, flush_directory, make_directory, make_readable
 from schema.interruption import uninterruptible
 from schema.model_contract import FINGERPRINT, MLMD_UUID, MODEL_SIGNATURE, SAVED_MODEL
@@ -80,9 +80,8 @@ class PusherExecutor(executor.Executor):
         log.require_writable()
         # The key is read before anything changes, so that no model is pushed without its signature.
         sign = signer(Path(file)) if (file := exec_properties.get(SIGNING_KEY)) else None
-        openssf = openssf_signer(SigningFiles.from_json(signing)) if (signing := exec_properties.get(OPENSSF)) else None
-        if openssf and is_remote(destination):
-            raise SettingsError("promotion.openssf_key_file: only versions in a local pusher.destination are signed so")
+        signing = exec_properties.get(OPENSSF)
+        openssf = openssf_signer(SigningFiles.from_json(signing), destination) if signing else None
         push = _push_remote if is_remote(destination) else functools.partial(push_local, sign=openssf)
         with ExitStack() as until_recorded:
             version_directory = push(

@@ -21,7 +21,7 @@ from schema.errors import MonitoringAlert
 from schema.wording import amount
 
 if TYPE_CHECKING:
-    from pipeline.monitoring import Report
+    from pipeline.monitoring.report import Report
 
 
 @click.command(epilog="Example:  agnews monitor request_logs --version 1795578266")
@@ -67,8 +67,8 @@ def monitor(
         settings = settings.model_copy(update={"pusher": settings.pusher.model_copy(update={"model_name": model})})
     with hide_library_output():
         from pipeline.metadata.connection import existing_store
-        from pipeline.monitoring import monitor as look
         from pipeline.monitoring.archive import HTML_FILE, prune, report_path, reports_directory, stored_reports
+        from pipeline.monitoring.monitor import monitor as look
         from pipeline.monitoring.page import write_report
         from pipeline.monitoring.prometheus import write_metrics
 

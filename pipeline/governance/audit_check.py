@@ -44,6 +44,7 @@ from serving.audit import (
     receipt_hash,
     receipt_log,
 )
+from serving.audit.openssf import SigningFiles
 
 _NAMED = 5
 _CARD = "card"
@@ -69,6 +70,14 @@ def audit_log(settings: Settings) -> AuditLog:
 def audit_log_mode(settings: Settings) -> int:
     """Returns the mode of a new audit log."""
     return {"owner": FOR_OWNER, "group": FOR_GROUP, "everyone": FOR_ALL}[settings.promotion.audit_log_readers]
+
+
+def openssf_files(settings: Settings) -> SigningFiles | None:
+    """Returns the files that sign each version in the OpenSSF format, or None if no key is set."""
+    promotion = settings.promotion
+    if promotion.openssf_key_file is None:
+        return None
+    return SigningFiles(promotion.openssf_key_file, promotion.openssf_certificate_file, promotion.openssf_chain_file)
 
 
 def recorded_lines(store: MetadataStore, log: AuditLog) -> dict[str, str]:

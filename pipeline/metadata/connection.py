@@ -175,6 +175,9 @@ def check_storable_in_postgresql(settings: Settings, source: DataSource) -> None
         "pipeline.root": settings.pipeline.root,
         "trainer.word_vectors": settings.trainer.word_vectors,
         "pusher.destination": settings.pusher.destination,
+        "promotion.openssf_key_file": settings.promotion.openssf_key_file,
+        "promotion.openssf_certificate_file": settings.promotion.openssf_certificate_file,
+        "promotion.openssf_chain_file": settings.promotion.openssf_chain_file,
     }
     as_they_are = {
         "promotion.audit_log": settings.promotion.audit_log,

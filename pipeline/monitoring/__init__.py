@@ -1,10 +1,6 @@
 """Detects drift and skew in a served model's request logs.
 
-`monitor()` reads the logs (`observations`), finds the model's training data (`reference`), compares both and each time
-window with earlier ones (`detection`), and returns a `Report`. `page` writes a report, `archive` finds stored ones.
+`monitor.monitor()` reads the logs (`observations`), finds the model's training data (`reference`), compares both and
+each time window with earlier ones (`detection`), and returns a `Report`. `page` writes a report, `archive` finds stored
+ones.
 """
-
-from pipeline.monitoring.monitor import monitor
-from pipeline.monitoring.report import Alert, Comparison, Report, Window
-
-__all__ = ["Alert", "Comparison", "Report", "Window", "monitor"]

@@ -10,11 +10,13 @@ from components.example_gen.sources import DataSource
 from components.trainer import glove
 from components.trainer.shapes import GLOVE
 from pipeline.beam.engine_check import check_docker, check_engine
+from pipeline.governance.audit_check import openssf_files
 from pipeline.metadata.connection import existing_store
 from pipeline.metadata.graph import pipeline_artifacts
 from pipeline.settings import BeamSettings, Settings
 from schema.errors import DataError, SettingsError
 from schema.metadata import EXAMPLES
+from serving.audit.openssf import openssf_signer
 from serving.audit.signature import read_signing_key
 
 
@@ -78,6 +80,8 @@ def prepare(settings: Settings, resolve: Callable[[Settings], DataSource] = reso
     """
     if settings.promotion.signing_key_file:
         read_signing_key(Path(settings.promotion.signing_key_file))
+    if files := openssf_files(settings):
+        openssf_signer(files, settings.pusher.destination)
     settings.trainer.check_word_vectors()
     settings.alerts.read_webhook_url()
     settings.alerts.read_smtp_password()

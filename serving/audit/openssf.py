@@ -11,7 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from schema.errors import SettingsError
+from schema.files import read_small_file
 from schema.model_contract import MODEL_SIGNATURE
+from schema.paths import is_remote
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,21 @@ class SigningFiles:
         return cls(**json.loads(text))
 
 
-def openssf_signer(files: SigningFiles) -> Callable[[Path], None]:
+def openssf_signer(files: SigningFiles, destination: str) -> Callable[[Path], None]:
     """Reads the signer's files.
+
+    Args:
+        files: files of the signer.
+        destination: directory or URI of the pushed versions.
 
     Returns:
         A function that writes `model.sig` into a version's directory.
 
     Raises:
-        SettingsError: the package is not installed, or a file cannot be used.
+        SettingsError: the package is not installed, a file cannot be used, or the destination is not on a disk.
     """
+    if is_remote(destination):
+        raise SettingsError("promotion.openssf_key_file: only versions in a local pusher.destination are signed so")
     try:
         from model_signing import hashing, signing
     except ImportError as error:
@@ -52,7 +60,10 @@ def openssf_signer(files: SigningFiles) -> Callable[[Path], None]:
             "promotion.openssf_key_file needs the package model-signing: install agnews-pipeline[signing]"
         ) from error
     config = signing.Config()
+    named = [file for file in (files.key, files.certificate, files.chain) if file]
     try:
+        for file in named:
+            read_small_file(Path(file))  # The package would read a device without an end.
         if files.certificate is None:
             config.use_elliptic_key_signer(private_key=files.key)
         else:
@@ -62,10 +73,9 @@ def openssf_signer(files: SigningFiles) -> Callable[[Path], None]:
             )
     # The package reads an attribute that only elliptic-curve keys have.
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        names = ", ".join(filter(None, (files.key, files.certificate, files.chain)))
         raise SettingsError(
-            f"promotion.openssf_key_file: {names} cannot be used for signatures: {error}; openssl ecparam -name "
-            "prime256v1 -genkey -noout -out FILE makes a key"
+            f"promotion.openssf_key_file: {', '.join(named)} cannot be used for signatures: {error}; "
+            "openssl ecparam -name prime256v1 -genkey -noout -out FILE makes a key"
         ) from error
 
     def sign(directory: Path) -> None:

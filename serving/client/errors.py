@@ -85,7 +85,7 @@ def from_rpc(error: "grpc.RpcError", *, address: str, asked: str, timeout: float
         case grpc.StatusCode.INVALID_ARGUMENT if _UNKNOWN_LABEL in details:
             return ModelNotFoundError(
                 f"{address} does not know the label asked for ({asked}): {details}; "
-                "`agnews versions promote` sets labels"
+                "`agnews versions promote` sets labels, and without --server, servers learn them at their next poll"
             )
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             return RefusedError(f"{address} is at a limit: {details}; send smaller batches, or later")

@@ -1,5 +1,7 @@
 """Metadata in a real PostgreSQL server: two pipelines start at once on an empty database, then one runs again."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -36,6 +38,10 @@ def story(workplace, metadata_server):
     print(*results.outputs)  # noqa: T201 - pytest shows it when a test fails
     results.again = workplace.run(*named("first"), "--set", "trainer.learning_rate=0.02")
     results.outputs.append(results.again.output)
+    command = [sys.executable, "-m", "pipeline", "approvals", "list", *named("first")]
+    results.approvals = subprocess.run(
+        command, cwd=workplace.directory, env=workplace.environment, capture_output=True, text=True, check=True
+    )
     results.refused = workplace.run(*named("first"), "--set", "metadata.password=wrong-one")
     return results
 
@@ -107,6 +113,11 @@ def test_a_pushed_version_leads_back_to_its_rows_and_to_no_other_pipelines(story
     assert {a.id for a in artifacts(store, "first", "Examples") if "rows_read" in a.custom_properties} & ids
     assert artifacts(store, "first", "Model")[1].id in ids
     assert not {a.id for kind in ("Examples", "Model") for a in artifacts(store, "other", kind)} & ids
+
+
+def test_a_command_prints_nothing_about_its_connection_to_the_server(story):
+    assert story.approvals.stdout.startswith("No model is waiting for approval.")
+    assert story.approvals.stderr == ""
 
 
 def test_a_wrong_password_is_refused_without_being_shown(story):

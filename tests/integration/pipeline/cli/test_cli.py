@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from ml_metadata.errors import AbortedError
 
-from pipeline.cli import LOG_LEVEL, cli, main
+from pipeline.cli import LOG_LEVEL, METADATA_LOG_LEVEL, cli, main
 from pipeline.settings.sources import profile_names
 from schema.errors import TRY_AGAIN, AgNewsError, DataError, SettingsError
 from tests.support import ROOT
@@ -39,14 +39,15 @@ def test_help_needs_neither_tensorflow_nor_time():
     assert shown.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize("variable", [LOG_LEVEL, METADATA_LOG_LEVEL])
 @pytest.mark.parametrize(("given", "seen"), [(None, "2"), ("0", "0")])
-def test_every_command_sets_tensorflows_log_level_unless_the_user_did(monkeypatch, capsys, given, seen):
-    monkeypatch.setenv(LOG_LEVEL, given or "")
+def test_every_command_sets_libraries_log_levels_unless_the_user_did(monkeypatch, capsys, variable, given, seen):
+    monkeypatch.setenv(variable, given or "")
     if given is None:
-        monkeypatch.delenv(LOG_LEVEL)
+        monkeypatch.delenv(variable)
     monkeypatch.setattr(sys, "argv", ["agnews"])
     with pytest.raises(SystemExit):
-        main(click.command()(lambda: click.echo(os.environ[LOG_LEVEL])))
+        main(click.command()(lambda: click.echo(os.environ[variable])))
     assert capsys.readouterr().out.strip() == seen
 
 

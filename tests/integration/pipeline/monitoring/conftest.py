@@ -23,7 +23,7 @@ def settings(tmp_path):
 @pytest.fixture
 def watch(settings, pool, tmp_path):
     """Returns a function that simulates logs and monitors them: watch(hours=, seed=, …) -> Report."""
-    from pipeline.monitoring import monitor
+    from pipeline.monitoring.monitor import monitor
     from tests.support.simulated_traffic import NOW, write_logs
 
     def watched(**options):

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import cli
-from pipeline.monitoring import monitor
+from pipeline.monitoring.monitor import monitor
 from schema.errors import DataError, MonitoringAlert, SettingsError
 from schema.features import CLASS_NAMES
 from serving.client import Client, NewsItem

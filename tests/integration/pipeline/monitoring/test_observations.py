@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from components.model_card.exported_model import ExportedModel
-from pipeline.monitoring import monitor
+from pipeline.monitoring.monitor import monitor
 from pipeline.monitoring.observations import log_files, read_log_files, to_rows
 from pipeline.monitoring.page import write_report
 from schema.errors import DataError

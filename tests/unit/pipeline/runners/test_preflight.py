@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
@@ -6,7 +8,7 @@ from components.download import PublicFiles
 from components.example_gen.sources import DataSource
 from components.trainer import glove
 from pipeline.metadata.connection import check_storable_in_postgresql, connection_config
-from pipeline.runners.preflight import check_pods, check_source, resolve_source
+from pipeline.runners.preflight import check_pods, check_source, prepare, resolve_source
 from pipeline.settings import Settings
 from pipeline.settings.sources import load
 from schema.errors import DataError, SettingsError
@@ -36,6 +38,17 @@ def test_a_schema_of_ones_own_needs_the_path_of_its_data():
     settings = Settings.model_validate({"data": {"schema_file": "schema.pbtxt"}})
     with pytest.raises(SettingsError, match=r"data\.schema_file schema\.pbtxt: set data\.path"):
         resolve_source(settings, lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("destination", "message"),
+    [("serving_model", "needs the package model-signing"), ("gs://bucket/serving", "only versions in a local")],
+)
+def test_openssf_signatures_that_cannot_be_made_stop_a_run_at_once(monkeypatch, destination, message):
+    monkeypatch.setitem(sys.modules, "model_signing", None)  # An import of it fails, as without the package.
+    sections = {"promotion": {"openssf_key_file": "openssf.pem"}, "pusher": {"destination": destination}}
+    with pytest.raises(SettingsError, match=rf"^promotion\.openssf_key_file.* {message}"):
+        prepare(Settings.model_validate(sections), lambda _: REAL)
 
 
 def test_a_first_run_may_be_on_synthetic_rows_and_so_may_the_next(settings):
@@ -69,6 +82,7 @@ def on_postgresql(**sections):
         ({"trainer": {"word_vectors": "a\\b"}}, "trainer.word_vectors a\\b"),
         ({"promotion": {"audit_log": "/srv/a\\b"}}, "promotion.audit_log /srv/a\\b"),
         ({"promotion": {"signing_key_file": "/srv/a\\b"}}, "promotion.signing_key_file /srv/a\\b"),
+        ({"promotion": {"openssf_key_file": "/srv/José"}}, "promotion.openssf_key_file /srv/José"),
     ],
 )
 def test_a_text_that_cannot_be_written_into_postgresql_is_named(sections, named):

@@ -75,7 +75,7 @@ def workers(train_rows, val_rows, recipe, transform_output, tmp_path_factory):
     write(place / "train.gz", train_rows)
     write(place / "val.gz", val_rows)
     addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
-    config = recipe(epochs=2, plain_epochs=0, word_vectors="random").model_dump()
+    config = recipe(epochs=2, word_vectors="random").model_dump()
     config |= {"model_name": "agnews", "checkpoint_root": str(place / "checkpoints"), "code": "", "warmup_requests": 1}
     processes = []
     for index in range(2):

@@ -57,7 +57,7 @@ def story(workplace):
     # So few steps that the network is worse than the one before: it must not be pushed.
     results.worse = workplace.run(*SPANS, "--set", "trainer.learning_rate=0.000001", warm=True)
     results.worse_versions = workplace.versions
-    results.first_page = served(workplace)
+    results.first_page = production_page(workplace)
     (workplace.directory / "search.yaml").write_text(SEARCH)
     results.waiting = workplace.run(*SPANS, "--config", "search.yaml", warm=True)
     results.versions_while_waiting = workplace.versions
@@ -75,7 +75,7 @@ def story(workplace):
     results.pushed = workplace.run(*SPANS, "--config", "search.yaml", warm=True)
     results.verified = workplace.agnews("audit", "verify"), workplace.agnews("versions", "verify", "serving_model")
     results.pushed_versions = workplace.versions
-    results.second_page = served(workplace)
+    results.second_page = production_page(workplace)
 
     workplace.make_data("data/2")
     rewrite(workplace.directory / "data/2/train.csv", lambda label: 1 if label == 2 else label)
@@ -88,7 +88,7 @@ def story(workplace):
     return results
 
 
-def served(workplace):
+def production_page(workplace):
     """What the review site says now about the version in production."""
     with serving(settings_of(workplace.directory, root="runs")) as client:
         return text(client.get("/served"))
@@ -257,7 +257,7 @@ def test_the_review_site_says_that_no_approval_was_asked_for(story):
 def test_the_review_site_answers_a_reviewers_five_questions(story):
     """What data, what code, what evidence, who approved, what changed since the last one: each from the real run."""
     store = story.workplace.store()
-    [examples] = [one for one in store.get_artifacts_by_type("Examples") if "source" in one.custom_properties][:1]
+    examples = next(one for one in store.get_artifacts_by_type("Examples") if "source" in one.custom_properties)
     [*_, card] = store.get_artifacts_by_type("agnews.ModelCard")
     evidence = json.loads((Path(card.uri) / "evidence.json").read_text())
     said = story.second_page
